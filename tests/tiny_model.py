@@ -22,7 +22,9 @@ LLAMA_MERGES = [
 ]  # fmt: skip
 GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 GEMMA_USER_DEFINED = ["\n\n", "  "]
-GEMMA_MERGED = "▁t he in ▁a er on ▁the re ▁s at ▁c or en an ing ▁an ▁and".split()
+GEMMA_MERGED = [
+    "▁t", "he", "in", "▁a", "er", "on", "▁the", "re", "▁s", "at", "▁c", "or", "en", "an", "ing", "▁an", "▁and",
+]  # fmt: skip
 GEMMA_LETTERS = "▁etaoinsrhldcumfpgwybvkxjqzETAOINS.,é"
 
 
@@ -131,7 +133,7 @@ def _add_tensor(
 
 
 # `gguf` cannot quantize to the K formats, so their blocks are random bytes with float16 scales in a sane
-# range: block bytes, offset of d, offset of dmin, and the d and dmin that give weights of mean 0, deviation 1.
+# range: block bytes, offset of d, offset of dmin, and the d and dmin that give mean 0, deviation 1.
 _K_SCALES: dict[str, tuple[int, int, int | None, float, float]] = {
     "Q4_K": (144, 0, 2, 1 / 260, 1 / 34.7),
     "Q5_K": (176, 0, 2, 1 / 525, 1 / 33.9),
