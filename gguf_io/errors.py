@@ -15,3 +15,11 @@ class GGUFUnsupportedError(NybbleError):
 
 class ModelError(NybbleError):
     """The container is fine, but its content contradicts itself or lacks something the model needs."""
+
+
+class RequestError(NybbleError, ValueError):
+    """What the caller asked for is out of range or of the wrong type (a prompt, a sampling parameter, a name)."""
+
+
+class PullError(NybbleError):
+    """A model could not be fetched, or what arrived is not what was expected."""
