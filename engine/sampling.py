@@ -1,0 +1,131 @@
+"""How the next token is chosen: the user's parameters, and the sampler that follows them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+from ..kernels.sampling import (
+    argmax_reference,
+    draw_reference,
+    min_p_reference,
+    top_k_reference,
+    top_p_reference,
+)
+
+_MAX_STOP_STRINGS = 16
+_MAX_STOP_LENGTH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """What to generate and how to choose.  By default greedily: the same prompt gives the same text.
+
+    The filters are applied in llama.cpp's order: top_k, top_p, min_p, and only then the temperature, so that
+    the same tokens survive at every temperature.  Values outside their range raise `RequestError`, which is a
+    `ValueError`.
+    """
+
+    max_tokens: int = 256
+    """Generate at most so many tokens; fewer when the context is full.  1 to 2**31 - 1."""
+    temperature: float = 0.0
+    """0 takes the most probable token; 1 samples what the model says; more is wilder.  0 to 100."""
+    top_k: int = 0
+    """Keep only so many of the most probable tokens; 0 keeps all.  0 to 2**31 - 1."""
+    top_p: float = 1.0
+    """Keep the smallest set of most probable tokens that reaches this; 1 keeps all.  Above 0, up to 1."""
+    min_p: float = 0.0
+    """Keep only tokens at least so many times as probable as the most probable one; 0 keeps all.  0 to 1."""
+    seed: int | None = None
+    """The same seed gives the same draws; None takes fresh randomness.  0 to 2**64 - 1."""
+    stop: Sequence[str] = ()
+    """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters."""
+
+    def __post_init__(self) -> None:
+        _check_integer("max_tokens", self.max_tokens, 1, 2**31 - 1)
+        _check_number("temperature", self.temperature, 0.0, 100.0)
+        _check_integer("top_k", self.top_k, 0, 2**31 - 1)
+        _check_number("top_p", self.top_p, 0.0, 1.0, above=True)
+        _check_number("min_p", self.min_p, 0.0, 1.0)
+        if self.seed is not None:
+            _check_integer("seed", self.seed, 0, 2**64 - 1)
+        object.__setattr__(self, "stop", _checked_stop(self.stop))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_integer(name: str, value: Any, low: int, high: int) -> None:
+    if not _is_integer(value) or not low <= value <= high:
+        raise RequestError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+def _check_number(name: str, value: Any, low: float, high: float, above: bool = False) -> None:
+    is_number = _is_integer(value) or isinstance(value, float | np.floating)
+    if not is_number or not low <= value <= high or (above and value == low):
+        bounds = f"above {low:g} and up to {high:g}" if above else f"from {low:g} to {high:g}"
+        raise RequestError(f"{name} must be a number {bounds}, not {value!r}")
+
+
+def _checked_stop(stop: Any) -> tuple[str, ...]:
+    strings = tuple(stop) if isinstance(stop, list | tuple) else None
+    if (
+        strings is None
+        or len(strings) > _MAX_STOP_STRINGS
+        or not all(isinstance(s, str) and 1 <= len(s) <= _MAX_STOP_LENGTH for s in strings)
+    ):
+        raise RequestError(
+            f"stop must be a list of at most {_MAX_STOP_STRINGS} strings of 1 to {_MAX_STOP_LENGTH}"
+            f" characters, not {stop!r:.200}"
+        )
+    return strings
+
+
+class Sampler:
+    """Chooses token after token as `params` say; has a random state, so make one for each generation."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.params = params
+        self._random = np.random.Generator(np.random.PCG64(params.seed))
+
+    def __call__(self, logits: NDArray[np.float32]) -> int:
+        """The id chosen from `logits` (n_vocab,) float32, which hold no NaN or +inf (see `is_sound`)."""
+        params = self.params
+        if params.temperature == 0:
+            return argmax_reference(logits)
+        ids = candidates(logits, params.top_k, params.top_p, params.min_p)
+        if ids is None:
+            return draw_reference(logits, params.temperature, self._random.random())
+        return int(ids[draw_reference(logits[ids], params.temperature, self._random.random())])
+
+
+def candidates(
+    logits: NDArray[np.float32], top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+) -> NDArray[np.intp] | None:
+    """The ids that may be drawn from `logits` (n_vocab,), ascending: top_k, top_p of those, min_p of those.
+
+    None stands for the whole vocabulary, which then need not be copied.
+    """
+    filters: list[Callable[[NDArray[np.float32]], NDArray[np.intp]]] = []
+    if 0 < top_k < len(logits):
+        filters.append(lambda values: top_k_reference(values, top_k))
+    if top_p < 1:
+        filters.append(lambda values: top_p_reference(values, top_p))
+    if min_p > 0:
+        filters.append(lambda values: min_p_reference(values, min_p))
+    ids = None
+    for keep in filters:
+        ids = keep(logits) if ids is None else ids[keep(logits[ids])]
+    return ids
+
+
+def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not -inf everywhere.
+
+    A single -inf is a masked token.  The maximum tells: NaN and +inf survive into it.
+    """
+    return np.isfinite(logits.max(axis=-1))

@@ -1,0 +1,104 @@
+"""Choosing the next token from logits: the parts that touch the whole vocabulary.
+
+Notation: z_i are the logits of n tokens (float32), p_i = exp(z_i) / sum_j exp(z_j).  Every filter returns the
+*positions* that survive, in ascending order: filters compose (`ids = ids[filter(logits[ids])]`), and the
+final draw does not depend on how a partition orders equal values.  Among equals the lower position wins.
+
+Sources: top-p (nucleus) Holtzman et al. 2020, arXiv:1904.09751; min-p Nguyen et al. 2024, arXiv:2407.01082.
+The logits must be finite or -inf (a masked token), with at least one finite; the caller has checked that.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+Positions = NDArray[np.intp]
+
+_BLOCK = 256
+
+
+def argmax_reference(logits: Logits) -> int:
+    """Position of the largest of `logits` (n,); the first one among equals."""
+    return int(logits.argmax())
+
+
+def softmax_reference(logits: Logits) -> NDArray[np.float32]:
+    """exp(z_i - max z) / sum_j exp(z_j - max z): (n,) -> (n,), float32 with the sum taken in float64."""
+    with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
+        weights = np.exp(logits - logits.max())
+    weights /= weights.sum(dtype=np.float64)
+    return weights
+
+
+def top_k_reference(logits: Logits, k: int) -> Positions:
+    """Positions of the `k` largest of `logits` (n,), 1 <= k: (min(k, n),).
+
+    Partitioning a vocabulary of 262,144 takes 1.5 ms, so we narrow it down first: the k-th largest of the
+    maxima of blocks is a value that at least k logits reach, and hardly more than k do.
+    """
+    n = len(logits)
+    if k >= n:
+        return np.arange(n)
+    n_blocks = n // _BLOCK
+    if k <= n_blocks:
+        maxima = logits[: n_blocks * _BLOCK].reshape(n_blocks, _BLOCK).max(axis=1)
+        bound = np.partition(maxima, n_blocks - k)[n_blocks - k]
+        candidates = np.flatnonzero(logits >= bound)
+    else:
+        candidates = np.arange(n)
+    values = logits[candidates]
+    smallest_kept = np.partition(values, len(values) - k)[len(values) - k]
+    above = candidates[values > smallest_kept]
+    equal = candidates[values == smallest_kept][: k - len(above)]
+    return np.sort(np.concatenate([above, equal]))
+
+
+def top_p_reference(logits: Logits, p: float) -> Positions:
+    """Positions of the smallest set of most probable tokens that together reach `p`, 0 < p <= 1: (m,).
+
+    Sorting 262,144 values takes 15 ms.  But all tokens with a probability below (1 - p) / n together weigh
+    less than 1 - p, so the nucleus lies among the others, which are few unless the distribution is flat.
+    """
+    probabilities = softmax_reference(logits)
+    candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(logits))
+    order = np.argsort(-probabilities[candidates], kind="stable")
+    reached = np.cumsum(probabilities[candidates][order], dtype=np.float64)
+    n_kept = int(np.searchsorted(reached, p)) + 1
+    return np.sort(candidates[order[:n_kept]])
+
+
+def min_p_reference(logits: Logits, p: float) -> Positions:
+    """Positions of the tokens at least `p` times as probable as the most probable, 0 < p <= 1: (m,), m >= 1.
+
+    p_i >= p * p_max is z_i >= z_max + ln p, so no softmax is needed.
+    """
+    return np.flatnonzero(logits >= logits.max() + np.float32(np.log(p)))
+
+
+def draw_reference(logits: Logits, temperature: float, uniform: float) -> int:
+    """The position where the cumulative sum of softmax(logits / temperature) passes `uniform`, in [0, 1).
+
+    Sums are float64: among 262,144 tokens float32 would lose the improbable ones.  First the block is found,
+    then the position in it.  A temperature below 1e-6 counts as 1e-6, where float32 logits that differ at all
+    are already certain winners or losers.
+    """
+    with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
+        weights = (logits - logits.max()) * np.float32(1.0 / max(temperature, 1e-6))
+    np.exp(weights, out=weights)
+    starts = np.arange(0, len(weights), _BLOCK)
+    blocks = np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64))
+    block, rest = _search(blocks, uniform * blocks[-1])
+    start = int(starts[block])
+    within = np.cumsum(weights[start : start + _BLOCK], dtype=np.float64)
+    return start + _search(within, rest)[0]
+
+
+def _search(cumulative: NDArray[np.float64], target: float) -> tuple[int, float]:
+    """The first index whose cumulative sum is above `target`, and what of `target` lies in its share.
+
+    A target that rounding has pushed up to the total is taken just below it, so that the index found always
+    has some weight.
+    """
+    target = min(target, np.nextafter(cumulative[-1], 0.0))
+    index = int(np.searchsorted(cumulative, target, side="right"))
+    return index, target - (cumulative[index - 1] if index else 0.0)

@@ -1,0 +1,186 @@
+"""Sampling parameters and the sampler: ranges, each filter against its definition, distributions, seeds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nybble.engine.sampling import Sampler, SamplingParams, candidates, is_sound
+from nybble.gguf_io.errors import NybbleError, RequestError
+from nybble.kernels.sampling import (
+    argmax_reference,
+    draw_reference,
+    min_p_reference,
+    softmax_reference,
+    top_k_reference,
+    top_p_reference,
+)
+
+# Coarse values, so that there are many equal ones; lengths on both sides of the block size of the kernels.
+some_logits = st.integers(1, 1500).flatmap(
+    lambda n: arrays(np.float32, n, elements=st.integers(-40, 40).map(lambda i: i / 4))
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "range_text"),
+    [
+        ("max_tokens", [0, -2, 2**31, 1e18, 1.5, "5", None, True, float("nan")], "1 to 2147483647"),
+        ("temperature", [-1, 1e30, "x", None, float("nan"), float("inf"), False], "0 to 100"),
+        ("top_k", [-5, 1.5, 2**31, "1", None], "0 to 2147483647"),
+        ("top_p", [0, 0.0, -1, 2, "x", None, float("nan")], "above 0 and up to 1"),
+        ("min_p", [-0.1, 1.01, None, [0.5], float("nan")], "0 to 1"),
+        ("seed", [-1, 2**64, 1.0, "1", True], "0 to 18446744073709551615"),
+        ("stop", ["stop", [""], ["x"] * 17, ["x" * 257], [1], 5, None], "at most 16 strings of 1 to 256"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_range(name, bad, range_text):
+    for value in bad:
+        with pytest.raises(ValueError, match=name) as caught:
+            SamplingParams(**{name: value})
+        assert isinstance(caught.value, RequestError) and isinstance(caught.value, NybbleError)
+        assert range_text in str(caught.value)
+
+
+def test_values_at_the_edges_are_taken():
+    for edges in (
+        {"max_tokens": 1, "temperature": 0, "top_k": 0, "top_p": 1e-9, "min_p": 0, "seed": 0, "stop": []},
+        {"max_tokens": 2**31 - 1, "temperature": 100, "top_k": 2**31 - 1, "top_p": 1, "min_p": 1},
+        {"temperature": np.float32(0.5), "top_k": np.int64(3), "seed": 2**64 - 1, "stop": ["x" * 256] * 16},
+    ):
+        params = SamplingParams(**edges)
+        assert Sampler(params)(np.array([0, 1, 3, 2], np.float32)) in range(4)
+    assert SamplingParams(stop=["a", "b"]).stop == ("a", "b")
+
+
+@given(some_logits, st.integers(1, 1600))
+def test_top_k_keeps_the_k_largest_and_the_first_of_equals(logits, k):
+    expected = np.sort(np.argsort(-logits, kind="stable")[:k])
+    np.testing.assert_array_equal(top_k_reference(logits, k), expected)
+
+
+@given(some_logits, st.floats(0.01, 1.0))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
+    kept = top_p_reference(logits, p)
+    probabilities = softmax_reference(logits).astype(np.float64)
+    assert np.all(np.diff(kept) > 0)
+    assert probabilities[kept].sum() >= p - 1e-5
+    rest = np.setdiff1d(np.arange(len(logits)), kept)
+    if len(rest):
+        assert probabilities[kept].min() >= probabilities[rest].max()
+    without_last = probabilities[kept].sum() - probabilities[kept].min()
+    assert without_last < p + 1e-5
+
+
+@given(some_logits, st.floats(0.001, 1.0))
+def test_min_p_keeps_what_is_probable_enough(logits, p):
+    exact = np.exp(logits.astype(np.float64) - logits.max())
+    kept = np.isin(np.arange(len(logits)), min_p_reference(logits, p))
+    clear = np.abs(exact - p) > 1e-5
+    np.testing.assert_array_equal(kept[clear], (exact >= p)[clear])
+
+
+def test_top_p_and_min_p_by_hand():
+    logits = np.log(np.array([0.05, 0.5, 0.15, 0.3], np.float32))
+    np.testing.assert_array_equal(top_p_reference(logits, 0.5), [1])
+    np.testing.assert_array_equal(top_p_reference(logits, 0.7), [1, 3])
+    np.testing.assert_array_equal(top_p_reference(logits, 0.9), [1, 2, 3])
+    np.testing.assert_array_equal(top_p_reference(logits, 1.0), [0, 1, 2, 3])
+    np.testing.assert_array_equal(min_p_reference(logits, 0.29), [1, 2, 3])
+    # top_p sees the probabilities that top_k has left (0.5 and 0.3, that is 0.625 and 0.375)
+    np.testing.assert_array_equal(candidates(logits, top_k=2, top_p=0.6), [1])
+    np.testing.assert_array_equal(candidates(logits, top_k=3, top_p=0.99, min_p=0.5), [1, 3])
+    assert candidates(logits) is None and candidates(logits, top_k=4) is None
+
+
+@settings(max_examples=30)
+@given(some_logits, st.floats(0.1, 3.0), st.integers(0, 2**32))
+def test_drawing_inverts_the_cumulative_distribution(logits, temperature, seed):
+    exact = np.cumsum(np.exp((logits.astype(np.float64) - logits.max()) / temperature))
+    for uniform in np.random.default_rng(seed).random(20):
+        target = uniform * exact[-1]
+        near = np.searchsorted(exact, [target - 1e-5 * exact[-1], target + 1e-5 * exact[-1]])
+        assert near[0] <= draw_reference(logits, temperature, uniform) <= near[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.5},
+        {"temperature": 2.0, "top_k": 300},
+        {"temperature": 0.8, "top_p": 0.7},
+        {"temperature": 1.5, "min_p": 0.2},
+        {"temperature": 0.9, "top_k": 40, "top_p": 0.9, "min_p": 0.05},
+    ],
+)
+def test_frequencies_follow_the_probabilities(settings):
+    """Chi-squared against a distribution computed independently, by a full sort in float64."""
+    logits = np.random.default_rng(7).normal(0, 2, 1000).astype(np.float32)
+    order = np.argsort(-logits, kind="stable")[: settings.get("top_k", 1000)]
+    p = np.exp(logits[order].astype(np.float64))
+    p /= p.sum()
+    n_kept = int(np.sum(np.cumsum(p) - p < settings.get("top_p", 1.0)))
+    order, p = order[:n_kept], p[:n_kept]
+    order = order[p >= settings.get("min_p", 0.0) * p[0]]
+    expected = np.zeros(1000)
+    expected[order] = np.exp(logits[order].astype(np.float64) / settings["temperature"])
+    expected /= expected.sum()
+
+    n_draws = 8_000
+    sampler = Sampler(SamplingParams(seed=3, **settings))
+    counts = np.bincount([sampler(logits) for _ in range(n_draws)], minlength=1000)
+    assert not counts[expected == 0].any()
+    frequent = expected * n_draws >= 10
+    chi_squared = np.sum((counts - expected * n_draws)[frequent] ** 2 / (expected * n_draws)[frequent])
+    degrees = frequent.sum()
+    assert abs(chi_squared - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+def test_the_seed_decides():
+    logits = np.random.default_rng(1).normal(0, 1, 500).astype(np.float32)
+
+    def draws(seed):
+        sampler = Sampler(SamplingParams(temperature=1.0, seed=seed))
+        return [sampler(logits) for _ in range(50)]
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+    assert draws(None) != draws(None)
+
+
+def test_the_draws_of_a_seed_are_pinned():
+    logits = (np.arange(300) % 17 / 4).astype(np.float32)
+    sampler = Sampler(SamplingParams(temperature=0.8, top_k=50, top_p=0.95, seed=42))
+    assert [sampler(logits) for _ in range(8)] == [219, 133, 253, 201, 32, 288, 218, 220]
+
+
+def test_greedy_takes_the_first_of_equals():
+    logits = np.array([1, 3, 2, 3], np.float32)
+    assert argmax_reference(logits) == 1
+    assert Sampler(SamplingParams())(logits) == 1
+    assert Sampler(SamplingParams(temperature=1.0, top_k=1))(logits) == 1
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-30, 1e-6, 100.0])
+def test_extreme_temperatures_and_logits_give_no_nan(temperature, recwarn):
+    logits = np.array([-3e38, 3e38, -np.inf, 0.0, 1e-45], np.float32)
+    assert Sampler(SamplingParams(temperature=temperature))(logits) == 1
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])
+def test_masked_tokens_are_never_drawn(uniform):
+    logits = np.full(1000, -np.inf, np.float32)
+    logits[[255, 256, 700]] = [0.0, 0.0, 0.0]
+    assert draw_reference(logits, 1.0, uniform) in (255, 256, 700)
+    logits[:] = -np.inf
+    logits[0] = 5.0
+    assert draw_reference(logits, 1.0, uniform) == 0
+
+
+def test_unsound_logits_are_told_apart():
+    rows = np.zeros((6, 10), np.float32)
+    rows[1, 3], rows[2, 3], rows[3, 3], rows[4], rows[5, :9] = np.nan, np.inf, -np.inf, -np.inf, -np.inf
+    np.testing.assert_array_equal(is_sound(rows), [True, False, False, True, False, True])
