@@ -1,1 +1,80 @@
-"""nybble: runs GGUF language models on the CPU in Python, NumPy and Numba alone."""
+"""nybble: runs GGUF language models on the CPU in Python, NumPy and Numba alone.
+
+    import nybble
+
+    llm = nybble.LLM("smollm2")
+    print(llm.generate("The capital of France is", nybble.SamplingParams(max_tokens=32)).text)
+
+This front door is lazy: a name is imported from its home when it is first used, so `import nybble` costs
+nothing, and reading a file does not load the tokenizers or compile a kernel.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.generation import Output, Timings
+    from .engine.llm import LLM
+    from .engine.sampling import SamplingParams
+    from .gguf_io.errors import (
+        GGUFFormatError,
+        GGUFUnsupportedError,
+        ModelError,
+        NybbleError,
+        PullError,
+        RequestError,
+    )
+    from .gguf_io.file import GGUFFile, load_gguf
+    from .tokenizer import Tokenizer
+
+    __version__: str
+
+__all__ = [
+    "LLM",
+    "GGUFFile",
+    "GGUFFormatError",
+    "GGUFUnsupportedError",
+    "ModelError",
+    "NybbleError",
+    "Output",
+    "PullError",
+    "RequestError",
+    "SamplingParams",
+    "Timings",
+    "Tokenizer",
+    "__version__",
+    "load_gguf",
+]
+
+_HOMES = {
+    "LLM": ".engine.llm",
+    "GGUFFile": ".gguf_io.file",
+    "GGUFFormatError": ".gguf_io.errors",
+    "GGUFUnsupportedError": ".gguf_io.errors",
+    "ModelError": ".gguf_io.errors",
+    "NybbleError": ".gguf_io.errors",
+    "Output": ".engine.generation",
+    "PullError": ".gguf_io.errors",
+    "RequestError": ".gguf_io.errors",
+    "SamplingParams": ".engine.sampling",
+    "Timings": ".engine.generation",
+    "Tokenizer": ".tokenizer",
+    "load_gguf": ".gguf_io.file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("nybble")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name], __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,34 @@
+"""What an executor is: the part that runs a plan.  There are two, `reference` (NumPy) and `numba`."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Executor(Protocol):
+    """Runs one sequence of tokens through a plan, and keeps its state (keys and values) between calls."""
+
+    @property
+    def compile_seconds(self) -> float:
+        """What was spent so far on compiling kernels, or reading them from the cache."""
+
+    @property
+    def weight_bytes_per_token(self) -> int:
+        """Bytes of weights that must be read to decode one token, as this executor has packed them."""
+
+    def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab).
+
+        `rows` are indices into `ids`, ascending; none of them is fine and skips the head.  The state must hold
+        exactly the positions before `start`.
+        """
+
+    def reset(self) -> None:
+        """Forgets all positions."""
+
+    def truncate(self, n_positions: int) -> None:
+        """Forgets all positions from `n_positions` on."""
+
+    def close(self) -> None:
+        """Frees memory and ends threads; the executor is not usable afterwards."""
