@@ -1,0 +1,214 @@
+"""The integer dot products of the SIMD vocabulary on each machine (`target.py` names the paths).
+
+path      instruction             products gathered in
+vnni      vpdpbusd                int32 (unsigned x signed: int8 weights are stored + 128, see `dot_start_signed`)
+avx2      vpmaddubsw, vpmaddwd    int16 until `dot_spill` (int8 weights: sign moved to the activations, int32 at once)
+dotprod   sdot (AArch64)          int32
+generic   plain IR                int32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.extending import register_model
+
+from . import simd
+from .lowering import (
+    IR_TYPES,
+    PointerType,
+    VectorType,
+    bundle,
+    define,
+    intrinsic,
+    literal,
+    shuffle,
+    splat,
+    strided,
+    vectors,
+)
+from .pointer import I8, I32, U8
+from .target import host_target
+
+I8X32 = ir.VectorType(ir.IntType(8), 32)
+I16X16 = ir.VectorType(ir.IntType(16), 16)
+I32X8 = ir.VectorType(ir.IntType(32), 8)
+
+
+class DotType(types.Type):
+    """The Numba type of a dot state of `count` (row group, token) pairs."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"dot({host_target().dot}, {count})")
+
+
+@register_model(DotType)
+class DotModel(models.PrimitiveModel):
+    """int32 sums; with AVX2 also the int16 sums that were not spilled yet."""
+
+    def __init__(self, dmm: Any, fe_type: DotType) -> None:
+        sums = ir.ArrayType(I32X8, fe_type.count)
+        gathered = ir.ArrayType(I16X16, fe_type.count)
+        super().__init__(dmm, fe_type, ir.LiteralStructType([sums, gathered]))
+
+
+def pin(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
+    """An identity that LLVM cannot see through: it keeps integer sums in the written order, which avoids spills."""
+    constraint = "=w,0" if host_target().triple.startswith(("aarch64", "arm64")) else "=x,0"
+    return builder.asm(ir.FunctionType(v.type, [v.type]), "", constraint, [v], side_effect=True)
+
+
+# --- one step: 8 rows x 4 k of weights, 4 bytes of one token in every lane --------------------------------------------------
+
+Step = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, ir.Value], tuple[ir.Value, ir.Value]]
+
+
+def _vpdpbusd(builder: ir.IRBuilder, sum32: ir.Value, w: ir.Value, x: ir.Value) -> ir.Value:
+    return intrinsic(builder, "llvm.x86.avx512.vpdpbusd.256", I32X8, [sum32, w, x])
+
+
+def _vnni_unsigned(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    return _vpdpbusd(builder, sum32, w, x), sum16
+
+
+def _vnni_signed(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    return _vpdpbusd(builder, sum32, builder.xor(w, ir.Constant(I8X32, [128] * 32)), x), sum16
+
+
+def _pmaddubsw(builder: ir.IRBuilder, w: ir.Value, x: ir.Value) -> ir.Value:
+    return intrinsic(builder, "llvm.x86.avx2.pmadd.ub.sw", I16X16, [w, x])
+
+
+def _widen(builder: ir.IRBuilder, sum16: ir.Value) -> ir.Value:
+    return intrinsic(builder, "llvm.x86.avx2.pmadd.wd", I32X8, [sum16, ir.Constant(I16X16, [1] * 16)])
+
+
+def _avx2_unsigned(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    return sum32, pin(builder, builder.add(sum16, _pmaddubsw(builder, w, x)))
+
+
+def _avx2_signed(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    magnitude = intrinsic(builder, "llvm.abs.v32i8", I8X32, [w, ir.Constant(ir.IntType(1), 0)])
+    signed = intrinsic(builder, "llvm.x86.avx2.psign.b", I8X32, [x, w])
+    return pin(builder, builder.add(sum32, _widen(builder, _pmaddubsw(builder, magnitude, signed)))), sum16
+
+
+def _sdot(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    halves = []
+    for h in range(2):
+        acc, a, b = (
+            shuffle(builder, v, list(range(h * n, (h + 1) * n))) for v, n in ((sum32, 4), (w, 16), (x, 16))
+        )
+        halves.append(intrinsic(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", acc.type, [acc, a, b]))
+    return builder.shuffle_vector(*halves, ir.Constant(I32X8, list(range(8)))), sum16
+
+
+def _generic(extend: str) -> Step:
+    def step(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+        wide = ir.VectorType(ir.IntType(32), 32)
+        product = builder.mul(getattr(builder, extend)(w, wide), builder.sext(x, wide))
+        for k in range(4):
+            sum32 = builder.add(sum32, shuffle(builder, product, list(range(k, 32, 4))))
+        return sum32, sum16
+
+    return step
+
+
+UNSIGNED: dict[str, Step] = {
+    "vnni": _vnni_unsigned,
+    "avx2": _avx2_unsigned,
+    "dotprod": _sdot,
+    "generic": _generic("zext"),
+}
+SIGNED: dict[str, Step] = {
+    "vnni": _vnni_signed,
+    "avx2": _avx2_signed,
+    "dotprod": _sdot,
+    "generic": _generic("sext"),
+}
+
+
+# --- the operations ----------------------------------------------------------------------------------------------------------
+
+
+def _state(builder: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+    count = sums.type.count
+    nothing = ir.Constant(ir.ArrayType(I16X16, count), [ir.Constant(I16X16, [0] * 16)] * count)
+    state = ir.Constant(ir.LiteralStructType([sums.type, nothing.type]), ir.Undefined)
+    return builder.insert_value(builder.insert_value(state, sums, 0), nothing, 1)
+
+
+def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    return _state(builder, args[0])
+
+
+def _start_signed(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    bias = -128 if host_target().dot == "vnni" else 0
+    factor = ir.Constant(I32X8, [bias] * 8)
+    return _state(builder, bundle(builder, [builder.mul(v, factor) for v in vectors(builder, args[0])]))
+
+
+def _dot(steps: dict[str, Step]) -> Callable[..., ir.Value]:
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        step = steps[host_target().dot]
+        state, w, x, stride = args[:4]
+        n_tokens = literal(sig.args[4]) or 0
+        stride = context.cast(builder, stride, sig.args[3], types.int64)
+        sums = vectors(builder, builder.extract_value(state, 0))
+        gathered = vectors(builder, builder.extract_value(state, 1))
+        groups = vectors(builder, w)
+        for t, address in enumerate(strided(builder, x, I8, IR_TYPES["i32"], n_tokens, stride)):
+            token = builder.bitcast(splat(builder, builder.load(address, align=1), 8), I8X32)
+            for g, rows in enumerate(groups):
+                i = g * n_tokens + t
+                sums[i], gathered[i] = step(builder, sums[i], gathered[i], rows, token)
+        state = builder.insert_value(state, bundle(builder, sums), 0)
+        return builder.insert_value(state, bundle(builder, gathered), 1)
+
+    return emit
+
+
+def _spill(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    if host_target().dot != "avx2":
+        return args[0]
+    sums = vectors(builder, builder.extract_value(args[0], 0))
+    gathered = vectors(builder, builder.extract_value(args[0], 1))
+    moved = [builder.add(s, _widen(builder, g)) for s, g in zip(sums, gathered, strict=True)]
+    return _state(builder, bundle(builder, moved))
+
+
+def _sum(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    return builder.extract_value(_spill(context, builder, sig, args), 0)
+
+
+def _start_typer(sums: Any) -> Any:
+    fits = isinstance(sums, VectorType) and (sums.element, sums.lanes) == (I32, 8)
+    return DotType(sums.count) if fits else None
+
+
+def _dot_typer(weight: Any) -> Callable[..., Any]:
+    def typer(state: Any, w: Any, x: Any, stride: Any, n_tokens: Any) -> Any:
+        n = literal(n_tokens)
+        if not (isinstance(state, DotType) and isinstance(w, VectorType) and isinstance(x, PointerType) and n):
+            return None
+        fits = (w.element, w.lanes, x.element) == (weight, 32, I8) and w.count * n == state.count
+        return state if fits else None
+
+    return typer
+
+
+def _is_state(state: Any) -> Any:
+    return state if isinstance(state, DotType) else None
+
+
+define(simd.dot_start, _start_typer, _start)
+define(simd.dot_start_signed, _start_typer, _start_signed)
+define(simd.dot_unsigned, _dot_typer(U8), _dot(UNSIGNED))
+define(simd.dot_signed, _dot_typer(I8), _dot(SIGNED))
+define(simd.dot_spill, _is_state, _spill)
+define(simd.dot_sum, lambda s: VectorType(I32, 8, s.count) if isinstance(s, DotType) else None, _sum)

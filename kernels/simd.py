@@ -1,0 +1,175 @@
+"""The SIMD vocabulary: what kernels are written in.
+
+A vector is `lanes` numbers of one `Element`; a *bundle* is `count` vectors that are worked on side by side (rows of weights,
+tokens), so that one line of a kernel serves one token or four. Arithmetic is written with Python's operators
+(`+ - * & | >> <<`), lane by lane and vector by vector.
+
+The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a `Pointer`. Compiled
+kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With `NUMBA_DISABLE_JIT=1` the kernels
+run on these bodies, which makes them a second oracle for every SIMD path.
+
+`lanes`, `count` and elements are compile-time constants. Integers wrap. Floating point is IEEE single precision without any
+fast-math flag: masks are -inf, and the same operations in the same order give the same bits on every path.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .pointer import Element, Pointer
+
+
+def load(p: Pointer, lanes: int, count: int = 1, stride: int = 0) -> np.ndarray:
+    """`count` vectors; vector i starts at `p + i * stride` (elements)."""
+    return np.stack([(p + i * stride).view(lanes).copy() for i in range(count)])
+
+
+def store(p: Pointer, value: np.ndarray, stride: int = 0) -> None:
+    """Write vector i of the bundle at `p + i * stride` (elements)."""
+    for i, vector in enumerate(value):
+        (p + i * stride).view(value.shape[1])[:] = vector
+
+
+def splat(scalar: np.generic | float, element: Element, lanes: int, count: int = 1) -> np.ndarray:
+    """A bundle in which every lane holds `scalar`, converted to `element`."""
+    return np.full((count, lanes), scalar, element.dtype)
+
+
+def load_splat(p: Pointer, lanes: int, count: int = 1, stride: int = 0) -> np.ndarray:
+    """Vector i holds the one element at `p + i * stride` in every lane."""
+    return np.stack([np.full(lanes, (p + i * stride)[0]) for i in range(count)])
+
+
+def prefetch(p: Pointer) -> None:
+    """Ask for the cache line at `p`; has no effect on results and may name any address."""
+
+
+def to_f32(v: np.ndarray) -> np.ndarray:
+    """int8, uint8, int32 or float16 lanes as float32."""
+    return v.astype(np.float32)
+
+
+def to_f16(v: np.ndarray) -> np.ndarray:
+    """float32 lanes rounded to the nearest float16 (ties to even)."""
+    with np.errstate(over="ignore"):
+        return v.astype(np.float16)
+
+
+def bf16_to_f32(v: np.ndarray) -> np.ndarray:
+    """uint16 lanes that hold bfloat16 bits, as float32."""
+    return (v.astype(np.uint32) << 16).view(np.float32)
+
+
+def round_to_i32(v: np.ndarray) -> np.ndarray:
+    """Nearest integers (ties to even) of float32 lanes; NaN and values beyond int32 give -2**31."""
+    rounded = np.rint(v)
+    fits = (rounded >= -(2.0**31)) & (rounded < 2.0**31)
+    return np.where(fits, rounded, -(2.0**31)).astype(np.int64).astype(np.int32)
+
+
+def to_i8(v: np.ndarray) -> np.ndarray:
+    """The low 8 bits of int32 lanes."""
+    return v.astype(np.int8)
+
+
+def bits_to_f32(v: np.ndarray) -> np.ndarray:
+    """int32 lanes reinterpreted as float32."""
+    return v.view(np.float32)
+
+
+def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c, rounded once. Through float64, whose product of two float32 is exact: double rounding can differ from
+    the machine in the last bit in rare cases."""
+    with np.errstate(all="ignore"):
+        return (np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)
+
+
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The larger of each pair; if either is NaN, `b`."""
+    return np.where(a > b, a, b)
+
+
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The smaller of each pair; if either is NaN, `b`."""
+    return np.where(a < b, a, b)
+
+
+def absolute(v: np.ndarray) -> np.ndarray:
+    """|v| of float32 lanes."""
+    return np.abs(v)
+
+
+def _halves(v: np.ndarray, combine: np.ufunc) -> np.ndarray:
+    while v.shape[1] > 1:
+        half = v.shape[1] // 2
+        v = combine(v[:, :half], v[:, half:])
+    return v[:, 0]
+
+
+def reduce_add(v: np.ndarray) -> np.generic:
+    """The sum of one vector's lanes, always in the order: halves folded onto each other until one lane is left."""
+    return _halves(v, np.add)[0]
+
+
+def reduce_max(v: np.ndarray) -> np.generic:
+    """The largest lane of one vector."""
+    return v[0].max()
+
+
+def part(v: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Vectors `first` … `first + count - 1` of a bundle."""
+    return v[first : first + count]
+
+
+def tile(v: np.ndarray, times: int) -> np.ndarray:
+    """The bundle repeated as a whole: a b -> a b a b."""
+    return np.tile(v, (times, 1))
+
+
+def repeat(v: np.ndarray, times: int) -> np.ndarray:
+    """Each vector of the bundle repeated: a b -> a a b b."""
+    return np.repeat(v, times, axis=0)
+
+
+# --- integer dot products ------------------------------------------------------------------------------------------------
+# A *dot state* holds one int32 sum for each of 8 rows (lanes), for each (row group, token) pair of the bundle, row groups
+# outermost. Some machines gather in int16 first; `dot_spill` marks where those sums must be moved on before they overflow.
+
+
+def dot_start(first: np.ndarray) -> np.ndarray:
+    """A dot state that starts at the int32 bundle `first`."""
+    return first
+
+
+def dot_unsigned(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
+    """Add w · x over 4 consecutive k. `w` (n_groups, 32) uint8 holds 8 rows x 4 k; token t's 4 int8 lie at `x + t * stride`.
+
+    The products of one pair must stay within int16 until the next `dot_spill`: 8 calls for weights up to 15, 4 up to 31,
+    2 up to 63.
+    """
+    rows = w.reshape(len(w), 8, 4).astype(np.int32)
+    tokens = np.stack([(x + t * stride).view(4) for t in range(n_tokens)]).astype(np.int32)
+    return state + np.einsum("grk,tk->gtr", rows, tokens).reshape(state.shape).astype(np.int32)
+
+
+def dot_start_signed(sums: np.ndarray) -> np.ndarray:
+    """A dot state for `dot_signed`; `sums` (int32) are the sums of the activations that it will meet.
+
+    A machine that multiplies only unsigned by signed bytes adds 128 to the weights and starts at -128 * sum.
+    """
+    return np.zeros_like(sums)
+
+
+def dot_signed(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
+    """As `dot_unsigned` for int8 weights, on a state from `dot_start_signed`; needs no `dot_spill`."""
+    return dot_unsigned(state, w, x, stride, n_tokens)
+
+
+def dot_spill(state: np.ndarray) -> np.ndarray:
+    """Move what has gathered in int16 on to int32."""
+    return state
+
+
+def dot_sum(state: np.ndarray) -> np.ndarray:
+    """The int32 sums of a dot state."""
+    return state
