@@ -20,7 +20,7 @@ class Executor(Protocol):
     def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab).
 
-        `rows` are indices into `ids`, ascending; none of them is fine and skips the head.  The state must hold
+        `rows` are indices into `ids`, ascending; with none of them the head is skipped.  The state must hold
         exactly the positions before `start`.
         """
 

