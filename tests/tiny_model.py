@@ -23,7 +23,8 @@ LLAMA_MERGES = [
 GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 GEMMA_USER_DEFINED = ["\n\n", "  "]
 GEMMA_MERGED = [
-    "▁t", "he", "in", "▁a", "er", "on", "▁the", "re", "▁s", "at", "▁c", "or", "en", "an", "ing", "▁an", "▁and",
+    "▁t", "he", "in", "▁a", "er", "on", "▁the", "re", "▁s", "at", "▁c", "or", "en", "an", "ing",
+    "▁an", "▁and",
 ]  # fmt: skip
 GEMMA_LETTERS = "▁etaoinsrhldcumfpgwybvkxjqzETAOINS.,é"
 
