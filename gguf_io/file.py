@@ -1,0 +1,232 @@
+"""A GGUF file: mapped into memory, its header, metadata and tensor list checked before anything is handed out.
+
+| magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | tensor data |
+"""
+
+import errno
+import logging
+import mmap
+import os
+import stat
+import weakref
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from .cursor import Cursor
+from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata
+from .tensor import MAX_TENSORS, MIN_INFO_BYTES, Tensor, map_tensors, padded, read_tensor_infos
+
+_log = logging.getLogger(__name__)
+
+HEADER_BYTES = 24
+DEFAULT_ALIGNMENT = 32
+MAX_ALIGNMENT = 1 << 16
+
+_OPEN_FLAGS = os.O_RDONLY
+for _flag in (
+    "O_NONBLOCK",
+    "O_CLOEXEC",
+    "O_NOCTTY",
+    "O_BINARY",
+):  # some exist on POSIX only, one on Windows only
+    _OPEN_FLAGS |= getattr(os, _flag, 0)
+
+_OTHER_MAGICS = {
+    b"gguf": "GGUF's magic is in capitals",
+    b"lmgg": "a legacy GGML file; convert the model to GGUF",
+    b"tjgg": "a legacy GGJT file; convert the model to GGUF",
+    b"fmgg": "a legacy GGMF file; convert the model to GGUF",
+    b"PK\x03\x04": "a ZIP archive, perhaps a PyTorch checkpoint",
+    b"\x1f\x8b\x08\x00": "a gzip archive; unpack it first",
+    b"vers": "perhaps a Git LFS pointer; fetch the file itself",
+    b"<!DO": "an HTML page; the download went wrong",
+    b"<htm": "an HTML page; the download went wrong",
+}
+
+
+class GGUFFile:
+    """An open model file, made by `load_gguf`; a context manager.
+
+    After `close` the metadata and tensors can no longer be asked for. Tensors taken before stay valid: they keep
+    the mapping alive, and it goes with the last of them. Nothing the file's name points at later (a replaced
+    model) changes what was opened.
+    """
+
+    path: str
+    version: int
+    alignment: int
+    trailing_bytes: int
+    """Bytes after the last tensor that belong to nothing."""
+
+    def __init__(self, path: str, fd: int, status: os.stat_result, data: memoryview) -> None:
+        """Takes over `fd` once everything is found to be in order."""
+        self.path = path
+        cursor = Cursor(data, path)
+        self.version = _read_version(cursor)
+        n_tensors = _read_count(cursor, "n_tensors", MIN_INFO_BYTES, MAX_TENSORS)
+        n_keys = _read_count(cursor, "n_kv", MIN_ENTRY_BYTES, MAX_KEYS)
+        metadata = read_metadata(cursor, n_keys)
+        self.alignment = _alignment(cursor, metadata)
+        infos = read_tensor_infos(cursor, n_tensors, self.alignment)
+        data_start = padded(cursor.offset, self.alignment)
+        tensors = map_tensors(cursor, infos, data_start)
+
+        data_end = data_start + sum(padded(info.nbytes, self.alignment) for info in infos)
+        self.trailing_bytes = max(0, len(data) - data_end)
+        if self.trailing_bytes:
+            _log.warning("%s: ignoring %d bytes after the last tensor", path, self.trailing_bytes)
+        self._metadata: Metadata | None = metadata
+        self._tensors: Mapping[str, Tensor] | None = MappingProxyType(tensors)
+        self._fd = fd
+        self._identity = _identity(status)
+        self._close_fd = weakref.finalize(self, os.close, fd)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Key -> value; read-only. Arrays are decoded when first asked for."""
+        if self._metadata is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._metadata
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Name -> tensor, in file order; read-only."""
+        if self._tensors is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._tensors
+
+    @property
+    def architecture(self) -> str:
+        """`general.architecture`; ModelError if the file does not say, or not as text."""
+        architecture = self.metadata.get("general.architecture")
+        if architecture is None:
+            raise ModelError(f"{self.path}: no general.architecture in the metadata, so it is no model")
+        if not isinstance(architecture, str):
+            found = self.metadata.type_of("general.architecture")
+            raise ModelError(f"{self.path}: general.architecture must be text, found {found}")
+        return architecture
+
+    def check_unchanged(self) -> None:
+        """Raises ModelError if the open file was written to or cut since it was opened.
+
+        The operating system shows such changes in the mapping; reading beyond a new, earlier end kills the process.
+        So look before using it for long; nothing can guard the moment itself.
+        """
+        if not self._close_fd.alive:
+            raise ValueError(f"{self.path} is closed")
+        if _identity(os.fstat(self._fd)) != self._identity:
+            raise ModelError(f"{self.path}: model file changed while it was open; load it again")
+
+    def close(self) -> None:
+        """Lets go of the file. May be called twice."""
+        self._metadata = self._tensors = None
+        self._close_fd()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<GGUFFile {self.path!r}>"
+
+
+def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
+    """Opens a GGUF file, version 2 or 3.
+
+    Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError if it is of a version or has a tensor type
+    that nybble does not read, and OSError as the operating system gives it.
+    """
+    name = os.fsdecode(path)
+    fd = _open(name)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_regular(name)
+        return GGUFFile(name, fd, status, _map(name, fd, status.st_size))
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open(path: str) -> int:
+    """Opens without waiting, so that a FIFO with nobody at its other end cannot hang us."""
+    try:
+        return os.open(path, _OPEN_FLAGS)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise _not_regular(path) from error
+        raise
+
+
+def _not_regular(path: str) -> GGUFFormatError:
+    return GGUFFormatError(f"{path}: not a regular file, so it cannot hold a model")
+
+
+def _map(path: str, fd: int, size: int) -> memoryview:
+    if size == 0:
+        raise GGUFFormatError(f"{path}: header at byte 0: the file is empty")
+    try:
+        return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ))
+    except ValueError as error:  # mmap's own check: the file is shorter than it was a moment ago
+        raise ModelError(f"{path}: model file changed while it was opened; load it again") from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{path}: no address space to map its {size} bytes") from error
+        raise
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read_version(cursor: Cursor) -> int:
+    magic = bytes(cursor.data[:4])
+    if len(magic) == 4 and magic != b"GGUF":
+        hint = _OTHER_MAGICS.get(magic)
+        found = f"{magic.decode('ascii', 'backslashreplace')!r}" + (f" ({hint})" if hint else "")
+        raise cursor.error(0, "magic", f"expected 'GGUF', found {found}")
+    if len(cursor.data) < HEADER_BYTES:
+        size = len(cursor.data)
+        raise cursor.error(size, "header", f"truncated header at {size}: it has {HEADER_BYTES} bytes")
+    cursor.take(4, "magic")
+    version = cursor.u32("version")
+    if version in (2, 3):
+        return version
+    if version == 0:
+        raise cursor.error(4, "version", "0 is no version of GGUF")
+    if version == 1:
+        problem = "GGUFv1 is not supported; convert the model again"
+    elif int.from_bytes(version.to_bytes(4, "little"), "big") in (1, 2, 3):
+        problem = "a big-endian file is not supported; convert the model for little-endian machines"
+    else:
+        problem = f"GGUFv{version} is newer than 3, the latest that nybble knows"
+    raise GGUFUnsupportedError(f"{cursor.path}: version at byte 4: {problem}")
+
+
+def _read_count(cursor: Cursor, field: str, min_bytes: int, maximum: int) -> int:
+    start = cursor.offset
+    count = cursor.count(field, min_bytes)
+    if count > maximum:
+        raise cursor.error(start, field, f"{count} is more than the {maximum} allowed")
+    return count
+
+
+def _alignment(cursor: Cursor, metadata: Metadata) -> int:
+    key = "general.alignment"
+    if key not in metadata:
+        return DEFAULT_ALIGNMENT
+    offset = metadata.offset_of(key)
+    if metadata.type_of(key) != "u32":
+        raise cursor.error(offset, key, f"must be a u32, found {metadata.type_of(key)}")
+    alignment: int = metadata[key]
+    if alignment.bit_count() != 1 or alignment > MAX_ALIGNMENT:
+        raise cursor.error(offset, key, f"must be a power of two up to {MAX_ALIGNMENT}, found {alignment}")
+    return alignment

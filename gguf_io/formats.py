@@ -1,0 +1,124 @@
+"""Block formats: how many values and bytes one block of each GGML type has, and where its fields lie.
+
+A tensor's row is a whole number of blocks. Plain types (F32, I8 …) have blocks of one value. The list is our
+own, since the one in PyPI's `gguf` 0.19 lacks Q2_0 and has a wrong size for Q8_1. Source of sizes and layouts:
+ggml's `ggml-common.h`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class BlockFormat:
+    """One GGML type. Formats are singletons: compare them with `is`, look them up in FORMATS.
+
+    `dtype` is the NumPy dtype of one block, little-endian; None where nybble knows only the size, so that a
+    file with such tensors can be opened and listed, but not computed with.
+    """
+
+    name: str
+    ggml_id: int
+    block_size: int  # values
+    block_bytes: int
+    dtype: np.dtype[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype.itemsize != self.block_bytes:
+            raise ValueError(
+                f"{self.name}: dtype has {self.dtype.itemsize} bytes, a block {self.block_bytes}"
+            )
+
+    @property
+    def supported(self) -> bool:
+        """Whether nybble can compute with tensors of this format."""
+        return self.dtype is not None
+
+    def nbytes(self, n_values: int) -> int:
+        """Bytes of `n_values` values, in Python ints so that nothing wraps; ValueError unless whole blocks."""
+        n_blocks, rest = divmod(n_values, self.block_size)
+        if rest or n_values < 0:
+            raise ValueError(
+                f"{n_values} values are no whole number of {self.name} blocks of {self.block_size}"
+            )
+        return n_blocks * self.block_bytes
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.block_size} values in {self.block_bytes} bytes>"
+
+
+def _fields(*fields: tuple[Any, ...]) -> np.dtype[Any]:
+    return np.dtype(list(fields))
+
+
+_F16 = "<f2"
+
+F32 = BlockFormat("F32", 0, 1, 4, np.dtype("<f4"))
+F16 = BlockFormat("F16", 1, 1, 2, np.dtype(_F16))
+BF16 = BlockFormat("BF16", 30, 1, 2, np.dtype("<u2"))  # the upper half of a float32
+
+Q4_0 = BlockFormat("Q4_0", 2, 32, 18, _fields(("d", _F16), ("qs", "u1", 16)))
+Q4_1 = BlockFormat("Q4_1", 3, 32, 20, _fields(("d", _F16), ("m", _F16), ("qs", "u1", 16)))
+Q5_0 = BlockFormat("Q5_0", 6, 32, 22, _fields(("d", _F16), ("qh", "u1", 4), ("qs", "u1", 16)))
+Q5_1 = BlockFormat("Q5_1", 7, 32, 24, _fields(("d", _F16), ("m", _F16), ("qh", "u1", 4), ("qs", "u1", 16)))
+Q8_0 = BlockFormat("Q8_0", 8, 32, 34, _fields(("d", _F16), ("qs", "i1", 32)))
+
+Q4_K = BlockFormat(
+    "Q4_K", 12, 256, 144, _fields(("d", _F16), ("dmin", _F16), ("scales", "u1", 12), ("qs", "u1", 128))
+)
+Q5_K = BlockFormat(
+    "Q5_K",
+    13,
+    256,
+    176,
+    _fields(("d", _F16), ("dmin", _F16), ("scales", "u1", 12), ("qh", "u1", 32), ("qs", "u1", 128)),
+)
+Q6_K = BlockFormat(
+    "Q6_K", 14, 256, 210, _fields(("ql", "u1", 128), ("qh", "u1", 64), ("scales", "i1", 16), ("d", _F16))
+)
+
+_SIZE_ONLY = (
+    BlockFormat("Q8_1", 9, 32, 36),
+    BlockFormat("Q2_K", 10, 256, 84),
+    BlockFormat("Q3_K", 11, 256, 110),
+    BlockFormat("Q8_K", 15, 256, 292),
+    BlockFormat("IQ2_XXS", 16, 256, 66),
+    BlockFormat("IQ2_XS", 17, 256, 74),
+    BlockFormat("IQ3_XXS", 18, 256, 98),
+    BlockFormat("IQ1_S", 19, 256, 50),
+    BlockFormat("IQ4_NL", 20, 32, 18),
+    BlockFormat("IQ3_S", 21, 256, 110),
+    BlockFormat("IQ2_S", 22, 256, 82),
+    BlockFormat("IQ4_XS", 23, 256, 136),
+    BlockFormat("I8", 24, 1, 1),
+    BlockFormat("I16", 25, 1, 2),
+    BlockFormat("I32", 26, 1, 4),
+    BlockFormat("I64", 27, 1, 8),
+    BlockFormat("F64", 28, 1, 8),
+    BlockFormat("IQ1_M", 29, 256, 56),
+    BlockFormat("TQ1_0", 34, 256, 54),
+    BlockFormat("TQ2_0", 35, 256, 66),
+    BlockFormat("MXFP4", 39, 32, 17),
+    BlockFormat("NVFP4", 40, 64, 36),
+    BlockFormat("Q1_0", 41, 128, 18),
+    BlockFormat("Q2_0", 42, 64, 18),
+)
+
+SUPPORTED = (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)
+
+FORMATS: dict[int, BlockFormat] = {format.ggml_id: format for format in (*SUPPORTED, *_SIZE_ONLY)}
+"""Every format in use, by its GGML id."""
+
+REMOVED: dict[int, str] = {
+    4: "Q4_2",
+    5: "Q4_3",
+    31: "Q4_0_4_4",
+    32: "Q4_0_4_8",
+    33: "Q4_0_8_8",
+    36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8",
+    38: "IQ4_NL_8_8",
+}
+"""Ids that ggml once gave to formats and has withdrawn; old files may still carry them."""

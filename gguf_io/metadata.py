@@ -1,0 +1,163 @@
+"""The key/value section: scalars and strings are read at once, arrays when they are first asked for."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cursor import Cursor
+from .string_array import StringArray, read_string_array
+
+MAX_KEYS = 1 << 17
+MAX_KEY_BYTES = 65535
+MIN_ENTRY_BYTES = 8 + 4 + 1  # length of the key, type, smallest value
+
+_STRING, _ARRAY = 8, 9
+_SCALARS: dict[int, tuple[str, struct.Struct, np.dtype[Any]]] = {
+    code: (name, struct.Struct("<" + letter), np.dtype(dtype))
+    for code, name, letter, dtype in (
+        (0, "u8", "B", "u1"),
+        (1, "i8", "b", "i1"),
+        (2, "u16", "H", "<u2"),
+        (3, "i16", "h", "<i2"),
+        (4, "u32", "I", "<u4"),
+        (5, "i32", "i", "<i4"),
+        (6, "f32", "f", "<f4"),
+        (7, "bool", "?", "u1"),  # any byte but 0 is true, as in llama.cpp
+        (10, "u64", "Q", "<u8"),
+        (11, "i64", "q", "<i8"),
+        (12, "f64", "d", "<f8"),
+    )
+}
+
+
+class NumericArray:
+    """An array of numbers or truth values that still lies in the file."""
+
+    __slots__ = ("_data", "_dtype", "_is_bool")
+
+    def __init__(self, data: memoryview, dtype: np.dtype[Any], is_bool: bool) -> None:
+        self._data = data
+        self._dtype = dtype
+        self._is_bool = is_bool
+
+    def __len__(self) -> int:
+        return len(self._data) // self._dtype.itemsize
+
+    def decode(self) -> NDArray[Any]:
+        """A read-only copy: aligned, which the file's bytes need not be, and not bound to the file's life."""
+        values = np.frombuffer(self._data, self._dtype)
+        values = values != 0 if self._is_bool else values.copy()
+        values.flags.writeable = False
+        return values
+
+
+class Entry:
+    """What the file says about one key: its value, the type it is stored in, and where in the file it starts."""
+
+    __slots__ = ("offset", "type_name", "value")
+
+    def __init__(self, value: Any, type_name: str, offset: int) -> None:
+        self.value = value
+        self.type_name = type_name
+        self.offset = offset
+
+
+class Metadata(Mapping[str, Any]):
+    """Read-only mapping of key to Python value, in file order.
+
+    Numbers are int, float or bool; strings are str, or bytes where they are not UTF-8; arrays of numbers are
+    read-only NumPy arrays; arrays of strings are lists. An array is decoded when it is first asked for and kept:
+    treat the list as read-only too.
+    """
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, key: str) -> Any:
+        entry = self._entries[key]
+        if isinstance(entry.value, NumericArray | StringArray):
+            entry.value = entry.value.decode()
+        return entry.value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries  # Mapping's own would decode the array
+
+    def type_of(self, key: str) -> str:
+        """The type in the file: "u8" … "i64", "f32", "f64", "bool", "string", or "u32[]", "string[]" …"""
+        return self._entries[key].type_name
+
+    def length_of(self, key: str) -> int | None:
+        """The number of elements of an array, without decoding it; None for a value that is not an array."""
+        entry = self._entries[key]
+        return len(entry.value) if entry.type_name.endswith("[]") else None
+
+    def offset_of(self, key: str) -> int:
+        """The byte offset of the value's type field in the file."""
+        return self._entries[key].offset
+
+    def __repr__(self) -> str:
+        return f"<Metadata of {len(self)} keys>"
+
+
+def read_metadata(cursor: Cursor, n_keys: int) -> Metadata:
+    """Reads `n_keys` entries:
+
+    | key: string | value type: u32 | value |
+    """
+    entries: dict[str, Entry] = {}
+    for _ in range(n_keys):
+        start = cursor.offset
+        key = cursor.name("metadata key", MAX_KEY_BYTES)
+        if key in entries:
+            raise cursor.error(start, "metadata key", f"{key!r} occurs twice")
+        entries[key] = _read_value(cursor, f"metadata {key!r}")
+    return Metadata(entries)
+
+
+def _read_value(cursor: Cursor, field: str) -> Entry:
+    start = cursor.offset
+    code = cursor.u32(field)
+    scalar = _SCALARS.get(code)
+    if scalar is not None:
+        name, layout, _ = scalar
+        value = layout.unpack_from(cursor.data, cursor.take(layout.size, field))[0]
+        return Entry(value, name, start)
+    if code == _STRING:
+        return Entry(text_or_bytes(cursor.string(field)), "string", start)
+    if code == _ARRAY:
+        return _read_array(cursor, field, start)
+    raise cursor.error(start, field, f"value type {code} is not one of GGUF's (0 to 12)")
+
+
+def _read_array(cursor: Cursor, field: str, start: int) -> Entry:
+    """Element type: u32, number of elements: u64, elements. There are no arrays of arrays."""
+    code = cursor.u32(field)
+    if code == _STRING:
+        n_strings = cursor.count(field, 8)
+        return Entry(read_string_array(cursor, n_strings, field), "string[]", start)
+    scalar = _SCALARS.get(code)
+    if scalar is None:
+        problem = "arrays of arrays are not allowed" if code == _ARRAY else f"element type {code} is unknown"
+        raise cursor.error(start, field, problem)
+    name, _, dtype = scalar
+    n_bytes = cursor.count(field, dtype.itemsize) * dtype.itemsize
+    begin = cursor.take(n_bytes, field)
+    values = NumericArray(cursor.data[begin : begin + n_bytes], dtype, is_bool=name == "bool")
+    return Entry(values, f"{name}[]", start)
+
+
+def text_or_bytes(raw: bytes) -> str | bytes:
+    """The text if `raw` is UTF-8, else `raw` itself."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

@@ -1,0 +1,164 @@
+"""Tensors: the list of them in the file, checked, and a view of the bytes of each."""
+
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cursor import Cursor
+from .dequantize import dequantize
+from .errors import GGUFUnsupportedError
+from .formats import FORMATS, REMOVED, BlockFormat
+
+MAX_TENSORS = 1 << 17
+MAX_NAME_BYTES = 63
+MAX_DIMENSIONS = 4
+MAX_DIMENSION = 1 << 40
+MAX_TENSOR_BYTES = 1 << 63
+MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type, offset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A named array in a block format.
+
+    `shape` is in NumPy order (GGUF's reversed): a matrix is (rows, columns) and a row is a whole number of blocks.
+    `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive; it starts at a multiple of
+    the file's alignment, which may be 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    format: BlockFormat
+    data: NDArray[np.uint8]
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        expected = self.format.nbytes(self.n_values)
+        if self.data.dtype != np.uint8 or self.data.shape != (expected,):
+            found = f"{self.data.dtype} {self.data.shape}"
+            raise ValueError(
+                f"tensor {self.name!r}: {self.format.name} {self.shape} is uint8 ({expected},), got {found}"
+            )
+
+    @property
+    def n_values(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    def require_supported(self) -> None:
+        """Raises GGUFUnsupportedError, naming tensor and format, if nybble cannot compute with the format."""
+        if not self.format.supported:
+            where = f"{self.path}: " if self.path else ""
+            raise GGUFUnsupportedError(
+                f"{where}tensor {self.name!r} has the format {self.format.name}, which nybble cannot compute with yet"
+            )
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """The values as a new float32 array of `shape`; GGUFUnsupportedError if the format is not supported."""
+        self.require_supported()
+        return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One entry of the tensor list; `offset` counts from the start of the data section."""
+
+    name: str
+    shape: tuple[int, ...]
+    format: BlockFormat
+    offset: int
+    nbytes: int
+
+
+def read_tensor_infos(cursor: Cursor, n_tensors: int, alignment: int) -> list[TensorInfo]:
+    """Reads and checks the list of tensors. As llama.cpp demands, their data follow one another in the order of the
+    list, each padded to the alignment: so no two share a byte.
+    """
+    infos: list[TensorInfo] = []
+    names: set[str] = set()
+    expected_offset = 0
+    for _ in range(n_tensors):
+        start = cursor.offset
+        info = _read_tensor_info(cursor)
+        field = f"tensor {info.name!r}"
+        if info.name in names:
+            raise cursor.error(start, field, "the name occurs twice")
+        if info.offset != expected_offset:
+            rule = (
+                "not aligned"
+                if info.offset % alignment
+                else "tensors must follow one another without gap or overlap"
+            )
+            raise cursor.error(
+                start, field, f"data offset is {info.offset}, expected {expected_offset}: {rule}"
+            )
+        names.add(info.name)
+        infos.append(info)
+        expected_offset += padded(info.nbytes, alignment)
+    return infos
+
+
+def _read_tensor_info(cursor: Cursor) -> TensorInfo:
+    """Reads one entry:
+
+    | name: string | n: u32 | n dimensions: u64, fastest first | type: u32 | offset: u64 |
+    """
+    start = cursor.offset
+    name = cursor.name("tensor name", MAX_NAME_BYTES)
+    field = f"tensor {name!r}"
+    n_dims = cursor.u32(field)
+    if n_dims > MAX_DIMENSIONS:
+        raise cursor.error(start, field, f"{n_dims} dimensions, at most {MAX_DIMENSIONS} are allowed")
+    begin = cursor.take(8 * n_dims, field)
+    dims: tuple[int, ...] = struct.unpack_from(f"<{n_dims}Q", cursor.data, begin)
+    type_id = cursor.u32(field)
+    offset = cursor.u64(field)
+
+    format = FORMATS.get(type_id)
+    if format is None:
+        if type_id in REMOVED:
+            raise GGUFUnsupportedError(
+                f"{cursor.path}: {field} at byte {start}: type {type_id} ({REMOVED[type_id]}) was removed from GGUF; "
+                "convert the model again"
+            )
+        raise cursor.error(start, field, f"unknown type {type_id}")
+    # A zero among the dimensions must not hide an overflow of the others, hence max(…, 1).
+    if any(dim >= MAX_DIMENSION for dim in dims) or (
+        math.prod(max(dim, 1) for dim in dims) * format.block_bytes >= MAX_TENSOR_BYTES
+    ):
+        raise cursor.error(start, field, f"dimensions {dims} are too large")
+    row_length = dims[0] if dims else 1
+    if row_length % format.block_size:
+        blocks = f"blocks of {format.block_size} ({format.name})"
+        raise cursor.error(start, field, f"a row of {row_length} values is no whole number of {blocks}")
+    return TensorInfo(name, dims[::-1], format, offset, format.nbytes(math.prod(dims)))
+
+
+def map_tensors(cursor: Cursor, infos: list[TensorInfo], data_start: int) -> dict[str, Tensor]:
+    """The tensors as views of the file's bytes, after checking that every one lies within the file."""
+    file_bytes = np.frombuffer(cursor.data, np.uint8)
+    tensors: dict[str, Tensor] = {}
+    for info in infos:
+        start = data_start + info.offset
+        end = start + info.nbytes
+        if end > len(file_bytes):
+            sizes = f"truncated: need {end} bytes, have {len(file_bytes)}"
+            raise cursor.error(
+                start, f"data of tensor {info.name!r}", f"{sizes}; the file is incomplete, fetch it again"
+            )
+        tensors[info.name] = Tensor(info.name, info.shape, info.format, file_bytes[start:end], cursor.path)
+    return tensors
+
+
+def padded(n_bytes: int, alignment: int) -> int:
+    """`n_bytes` rounded up to a multiple of `alignment`."""
+    return -(-n_bytes // alignment) * alignment
