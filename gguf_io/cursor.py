@@ -9,21 +9,25 @@ _U64 = struct.Struct("<Q")
 
 MAX_STRING_BYTES = 16 << 20
 MAX_HEADER_BYTES = 100 << 20
+MAX_STRINGS = 1 << 21
+
+INCOMPLETE = "the file is incomplete or corrupt, fetch it again"
 
 
 class Cursor:
     """Reads little-endian values in file order. Offsets are Python ints, so nothing the file says can wrap.
 
     `data` is the whole file; `offset` is where the next value starts. Every read goes through `take`, which
-    raises GGUFFormatError rather than step past the end of the file or of the 100 MB that a header may have.
+    raises GGUFFormatError rather than step past the end of the file or of the 100 MiB that a header may have.
     """
 
-    __slots__ = ("_limit", "data", "offset", "path")
+    __slots__ = ("_limit", "data", "offset", "path", "strings_left")
 
     def __init__(self, data: memoryview, path: str) -> None:
         self.data = data
         self.path = path
         self.offset = 0
+        self.strings_left = MAX_STRINGS  # in arrays; each costs time, and real files have less than a million
         self._limit = min(len(data), MAX_HEADER_BYTES)
 
     @property
@@ -69,17 +73,13 @@ class Cursor:
         return name
 
     def count(self, field: str, min_bytes: int) -> int:
-        """A u64 number of things of at least `min_bytes` each; refused at once if they cannot be in the file."""
+        """A u64 number of things of at least `min_bytes` each; refused if the file cannot hold them."""
         start = self.offset
         count = self.u64(field)
-        self.check_count(count, min_bytes, start, field)
-        return count
-
-    def check_count(self, count: int, min_bytes: int, offset: int, field: str) -> None:
-        """Raises unless `count` things of at least `min_bytes` each fit in what is left."""
         if count * min_bytes > self.left:
-            need = f"{count} need at least {count * min_bytes} bytes, only {self.left} follow"
-            raise self.error(offset, field, f"{need}; the file is truncated or corrupt")
+            need = f"{count} need at least {count * min_bytes} bytes, only {self.left} may follow"
+            raise self.error(start, field, f"{need}; {INCOMPLETE}")
+        return count
 
     def error(self, offset: int, field: str, problem: str) -> GGUFFormatError:
         """The error to raise for `field` at `offset`."""
@@ -89,6 +89,5 @@ class Cursor:
         if self.offset + n_bytes <= len(self.data):
             problem = f"metadata and tensor list are larger than the {MAX_HEADER_BYTES} bytes allowed"
         else:
-            left = len(self.data) - self.offset
-            problem = f"truncated: need {n_bytes} bytes, have {left}; the file is incomplete or corrupt, fetch it again"
+            problem = f"truncated: need {n_bytes} bytes, have {len(self.data) - self.offset}; {INCOMPLETE}"
         return self.error(self.offset, field, problem)

@@ -1,6 +1,6 @@
-"""A GGUF file: mapped into memory, its header, metadata and tensor list checked before anything is handed out.
+"""A GGUF file: mapped; its header, metadata and tensor list are checked before anything is handed out.
 
-| magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | tensor data |
+| magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | data |
 """
 
 import errno
@@ -49,9 +49,9 @@ _OTHER_MAGICS = {
 class GGUFFile:
     """An open model file, made by `load_gguf`; a context manager.
 
-    After `close` the metadata and tensors can no longer be asked for. Tensors taken before stay valid: they keep
-    the mapping alive, and it goes with the last of them. Nothing the file's name points at later (a replaced
-    model) changes what was opened.
+    After `close` the metadata and tensors can no longer be asked for. What was taken before stays valid:
+    tensors keep the mapping alive, and it goes with the last of them. A file put in this one's place
+    (`os.replace`) changes nothing here; writing to this one does, see `check_unchanged`.
     """
 
     path: str
@@ -111,8 +111,8 @@ class GGUFFile:
     def check_unchanged(self) -> None:
         """Raises ModelError if the open file was written to or cut since it was opened.
 
-        The operating system shows such changes in the mapping; reading beyond a new, earlier end kills the process.
-        So look before using it for long; nothing can guard the moment itself.
+        The mapping shows such changes, and reading beyond a new, earlier end kills the process (SIGBUS). Ask
+        before each piece of work; a change during the work itself cannot be guarded against.
         """
         if not self._close_fd.alive:
             raise ValueError(f"{self.path} is closed")
@@ -139,8 +139,9 @@ class GGUFFile:
 def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """Opens a GGUF file, version 2 or 3.
 
-    Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError if it is of a version or has a tensor type
-    that nybble does not read, and OSError as the operating system gives it.
+    Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError for another version or a tensor type
+    that GGUF has dropped, and OSError as the operating system gives it. Tensors in formats that nybble cannot
+    compute with yet are listed like all others; their `dequantize`, and the loading of the model, refuse.
     """
     name = os.fsdecode(path)
     fd = _open(name)

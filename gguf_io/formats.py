@@ -1,8 +1,8 @@
 """Block formats: how many values and bytes one block of each GGML type has, and where its fields lie.
 
 A tensor's row is a whole number of blocks. Plain types (F32, I8 …) have blocks of one value. The list is our
-own, since the one in PyPI's `gguf` 0.19 lacks Q2_0 and has a wrong size for Q8_1. Source of sizes and layouts:
-ggml's `ggml-common.h`.
+own, since the one in PyPI's `gguf` 0.19 lacks Q2_0 and has a wrong size for Q8_1. Source of sizes and
+layouts: ggml's `ggml-common.h`.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class BlockFormat:
         return self.dtype is not None
 
     def nbytes(self, n_values: int) -> int:
-        """Bytes of `n_values` values, in Python ints so that nothing wraps; ValueError unless whole blocks."""
+        """Bytes of `n_values` values; ValueError unless they are whole blocks."""
         n_blocks, rest = divmod(n_values, self.block_size)
         if rest or n_values < 0:
             raise ValueError(

@@ -55,7 +55,7 @@ class NumericArray:
 
 
 class Entry:
-    """What the file says about one key: its value, the type it is stored in, and where in the file it starts."""
+    """What the file says about one key: its value, the type it is stored in, and where it starts."""
 
     __slots__ = ("offset", "type_name", "value")
 
@@ -69,8 +69,8 @@ class Metadata(Mapping[str, Any]):
     """Read-only mapping of key to Python value, in file order.
 
     Numbers are int, float or bool; strings are str, or bytes where they are not UTF-8; arrays of numbers are
-    read-only NumPy arrays; arrays of strings are lists. An array is decoded when it is first asked for and kept:
-    treat the list as read-only too.
+    read-only NumPy arrays; arrays of strings are lists. An array is decoded when it is first asked for, and
+    kept: treat the list as read-only too.
     """
 
     def __init__(self, entries: dict[str, Entry]) -> None:

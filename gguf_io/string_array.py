@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from .cursor import MAX_STRING_BYTES, Cursor
+from .cursor import MAX_STRING_BYTES, MAX_STRINGS, Cursor
 from .errors import ModelError
 
 _LENGTH = struct.Struct("<Q")
@@ -50,9 +50,14 @@ class StringArray:
 def read_string_array(cursor: Cursor, n_strings: int, field: str) -> StringArray:
     """Steps over `n_strings` strings, checking that each lies in the file.
 
-    One u64 after another costs Python 0.15 us each, so short strings are taken a window at a time by NumPy. Where
-    that does not get far, a run of strings is walked one by one: time is linear whatever the file holds.
+    One u64 after another costs Python 0.15 us each, so short strings are taken a window at a time by NumPy.
+    Where that does not get far, a run of strings is walked one by one: time is linear, whatever the file has.
     """
+    if n_strings > cursor.strings_left:
+        raise cursor.error(
+            cursor.offset, field, f"more than the {MAX_STRINGS} strings allowed in a file's arrays"
+        )
+    cursor.strings_left -= n_strings
     start = cursor.offset
     done = 0
     while done < n_strings:
@@ -66,10 +71,10 @@ def read_string_array(cursor: Cursor, n_strings: int, field: str) -> StringArray
 
 
 def _skip_short_strings(cursor: Cursor, n_strings: int) -> int:
-    """Steps over at most `n_strings` strings of less than 256 bytes, as many as are certain, and says how many.
+    """Steps over up to `n_strings` strings of less than 256 bytes, as many as are certain; says how many.
 
-    Their lengths end in seven zero bytes, which text does not contain. So every place with seven zero bytes behind
-    it may be the start of a string; and from the first one on it is, as long as each points at the next.
+    Their lengths end in seven zero bytes, which text does not contain. So every byte with seven zeros behind
+    it may be the start of a string; and from the first on it is one, as long as each points at the next.
     """
     window = np.frombuffer(cursor.data, np.uint8, min(_WINDOW_BYTES, cursor.left), cursor.offset)
     zero = window == 0

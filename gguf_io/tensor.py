@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cursor import Cursor
+from .cursor import INCOMPLETE, Cursor
 from .dequantize import dequantize
 from .errors import GGUFUnsupportedError
 from .formats import FORMATS, REMOVED, BlockFormat
@@ -24,9 +24,9 @@ MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type
 class Tensor:
     """A named array in a block format.
 
-    `shape` is in NumPy order (GGUF's reversed): a matrix is (rows, columns) and a row is a whole number of blocks.
-    `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive; it starts at a multiple of
-    the file's alignment, which may be 1.
+    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row is a whole number of blocks.
+    `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive. Its address is a
+    multiple of the file's alignment, which may be 1.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Tensor:
     def require_supported(self) -> None:
         """Raises GGUFUnsupportedError, naming tensor and format, if nybble cannot compute with the format."""
         if not self.format.supported:
-            where = f"{self.path}: " if self.path else ""
+            where = f"{self.path}: tensor {self.name!r}" if self.path else f"tensor {self.name!r}"
             raise GGUFUnsupportedError(
-                f"{where}tensor {self.name!r} has the format {self.format.name}, which nybble cannot compute with yet"
+                f"{where}: nybble cannot compute with the format {self.format.name} yet"
             )
 
     def dequantize(self) -> NDArray[np.float32]:
-        """The values as a new float32 array of `shape`; GGUFUnsupportedError if the format is not supported."""
+        """The values as a new float32 array of `shape`; GGUFUnsupportedError as `require_supported`."""
         self.require_supported()
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
@@ -80,8 +80,10 @@ class TensorInfo:
 
 
 def read_tensor_infos(cursor: Cursor, n_tensors: int, alignment: int) -> list[TensorInfo]:
-    """Reads and checks the list of tensors. As llama.cpp demands, their data follow one another in the order of the
-    list, each padded to the alignment: so no two share a byte.
+    """Reads and checks the list of tensors.
+
+    As llama.cpp demands, their data follow one another in the order of the list, each padded to the alignment;
+    so no two share a byte.
     """
     infos: list[TensorInfo] = []
     names: set[str] = set()
@@ -93,14 +95,8 @@ def read_tensor_infos(cursor: Cursor, n_tensors: int, alignment: int) -> list[Te
         if info.name in names:
             raise cursor.error(start, field, "the name occurs twice")
         if info.offset != expected_offset:
-            rule = (
-                "not aligned"
-                if info.offset % alignment
-                else "tensors must follow one another without gap or overlap"
-            )
-            raise cursor.error(
-                start, field, f"data offset is {info.offset}, expected {expected_offset}: {rule}"
-            )
+            rule = "is not aligned" if info.offset % alignment else "leaves a gap or overlaps"
+            raise cursor.error(start, field, f"data offset {info.offset} {rule}, expected {expected_offset}")
         names.add(info.name)
         infos.append(info)
         expected_offset += padded(info.nbytes, alignment)
@@ -126,10 +122,8 @@ def _read_tensor_info(cursor: Cursor) -> TensorInfo:
     format = FORMATS.get(type_id)
     if format is None:
         if type_id in REMOVED:
-            raise GGUFUnsupportedError(
-                f"{cursor.path}: {field} at byte {start}: type {type_id} ({REMOVED[type_id]}) was removed from GGUF; "
-                "convert the model again"
-            )
+            problem = f"type {type_id} ({REMOVED[type_id]}) was removed from GGUF; convert the model again"
+            raise GGUFUnsupportedError(f"{cursor.path}: {field} at byte {start}: {problem}")
         raise cursor.error(start, field, f"unknown type {type_id}")
     # A zero among the dimensions must not hide an overflow of the others, hence max(…, 1).
     if any(dim >= MAX_DIMENSION for dim in dims) or (
@@ -152,9 +146,7 @@ def map_tensors(cursor: Cursor, infos: list[TensorInfo], data_start: int) -> dic
         end = start + info.nbytes
         if end > len(file_bytes):
             sizes = f"truncated: need {end} bytes, have {len(file_bytes)}"
-            raise cursor.error(
-                start, f"data of tensor {info.name!r}", f"{sizes}; the file is incomplete, fetch it again"
-            )
+            raise cursor.error(start, f"data of tensor {info.name!r}", f"{sizes}; {INCOMPLETE}")
         tensors[info.name] = Tensor(info.name, info.shape, info.format, file_bytes[start:end], cursor.path)
     return tensors
 
