@@ -49,7 +49,9 @@ def _library(kernel: Kernel) -> Any:
     """The compiled library, in which the kernel stands as `void name(args*, thread_id, n_threads)`."""
     _register_inlined()
     options = {"nopython": True, "error_model": "numpy", "boundscheck": False}
-    front = _KernelCompiler(kernel.function, registry.cpu_target, options, {}, pipeline_class=compiler.Compiler)
+    front = _KernelCompiler(
+        kernel.function, registry.cpu_target, options, {}, pipeline_class=compiler.Compiler
+    )
     arguments = (RecordType(kernel.record), types.int64, types.int64)
     result = front.compile(arguments, types.void)
     context = registry.cpu_target.target_context
@@ -75,7 +77,9 @@ def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
     module = library._final_module
     declared = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     if foreign := set(declared) - ALLOWED_SYMBOLS:
-        raise RuntimeError(f"kernel {kernel.name} refers to {sorted(foreign)}; kernels may not raise or allocate")
+        raise RuntimeError(
+            f"kernel {kernel.name} refers to {sorted(foreign)}; kernels may not raise or allocate"
+        )
     return kernel.name, library.codegen._tm.emit_object(module)
 
 

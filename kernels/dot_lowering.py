@@ -194,7 +194,9 @@ def _start_typer(sums: Any) -> Any:
 def _dot_typer(weight: Any) -> Callable[..., Any]:
     def typer(state: Any, w: Any, x: Any, stride: Any, n_tokens: Any) -> Any:
         n = literal(n_tokens)
-        if not (isinstance(state, DotType) and isinstance(w, VectorType) and isinstance(x, PointerType) and n):
+        if not (
+            isinstance(state, DotType) and isinstance(w, VectorType) and isinstance(x, PointerType) and n
+        ):
             return None
         fits = (w.element, w.lanes, x.element) == (weight, 32, I8) and w.count * n == state.count
         return state if fits else None

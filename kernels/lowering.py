@@ -28,7 +28,10 @@ from . import pointer, simd
 from .pointer import ELEMENTS, F16, F32, I8, I32, I64, U8, U16, Element
 from .record import Record
 
-IR_TYPES = {e.name: ir.IntType(8 * e.size) for e in ELEMENTS.values()} | {"f16": ir.HalfType(), "f32": ir.FloatType()}
+IR_TYPES = {e.name: ir.IntType(8 * e.size) for e in ELEMENTS.values()} | {
+    "f16": ir.HalfType(),
+    "f32": ir.FloatType(),
+}
 SCALARS = {
     "i8": types.int8, "u8": types.uint8, "i16": types.int16, "u16": types.uint16,
     "i32": types.int32, "i64": types.int64, "f32": types.float32,
@@ -135,7 +138,9 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     vector_type = ir.VectorType(scalar.type, lanes)
     if isinstance(scalar, ir.Constant):
         return ir.Constant(vector_type, [scalar.constant] * lanes)
-    one = builder.insert_element(ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    one = builder.insert_element(
+        ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+    )
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     return builder.shuffle_vector(one, ir.Constant(vector_type, ir.Undefined), zeros)
 
@@ -146,13 +151,17 @@ def shuffle(builder: ir.IRBuilder, v: ir.Value, lanes: list[int]) -> ir.Value:
     return builder.shuffle_vector(v, ir.Constant(v.type, ir.Undefined), mask)
 
 
-def element_address(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, ir_type: ir.Type, size: int) -> ir.Value:
+def element_address(
+    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, ir_type: ir.Type, size: int
+) -> ir.Value:
     """The address of element `index`, as a pointer to `ir_type`."""
     offset = builder.mul(index, ir.Constant(INDEX, size)) if size > 1 else index
     return builder.bitcast(builder.gep(address, [offset]), ir_type.as_pointer())
 
 
-def strided(builder: ir.IRBuilder, p: ir.Value, element: Element, ir_type: ir.Type, count: int, stride: Any) -> list[ir.Value]:
+def strided(
+    builder: ir.IRBuilder, p: ir.Value, element: Element, ir_type: ir.Type, count: int, stride: Any
+) -> list[ir.Value]:
     """Addresses p, p + stride, … of `count` things of `ir_type`."""
     addresses = [builder.bitcast(p, ir_type.as_pointer())]
     for i in range(1, count):
@@ -168,7 +177,9 @@ def as_index(context: Any, builder: ir.IRBuilder, value: ir.Value, numba_type: t
 
 def intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.Value]) -> ir.Value:
     """Call an LLVM intrinsic by its full name (Numba's helper cannot mangle vector types)."""
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in args]), name)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [a.type for a in args]), name
+    )
     return builder.call(function, args)
 
 
@@ -180,7 +191,9 @@ def each(*positions: int) -> Callable[[Callable[..., ir.Value]], Emit]:
             lists = [vectors(builder, args[i]) for i in positions]
             count = max(map(len, lists))
             rows = [items * count if len(items) == 1 else items for items in lists]
-            return bundle(builder, [one(builder, sig.args[positions[0]], *row) for row in zip(*rows, strict=True)])
+            return bundle(
+                builder, [one(builder, sig.args[positions[0]], *row) for row in zip(*rows, strict=True)]
+            )
 
         return emit
 
@@ -218,7 +231,9 @@ def _item(p: Any, i: Any) -> Any:
 def _get(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
     element = sig.args[0].element
     index = as_index(context, builder, args[1], sig.args[1])
-    return builder.load(element_address(builder, args[0], index, IR_TYPES[element.name], element.size), align=element.size)
+    return builder.load(
+        element_address(builder, args[0], index, IR_TYPES[element.name], element.size), align=element.size
+    )
 
 
 def _set_typer(p: Any, i: Any, value: Any) -> Any:
@@ -231,7 +246,11 @@ def _set(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
     element = sig.args[0].element
     index = as_index(context, builder, args[1], sig.args[1])
     value = context.cast(builder, args[2], sig.args[2], SCALARS[element.name])
-    builder.store(value, element_address(builder, args[0], index, IR_TYPES[element.name], element.size), align=element.size)
+    builder.store(
+        value,
+        element_address(builder, args[0], index, IR_TYPES[element.name], element.size),
+        align=element.size,
+    )
 
 
 type_callable(operator.add)(lambda context: _moved)
@@ -261,7 +280,9 @@ class RecordAttributes(AttributeTemplate):
 
 
 @lower_getattr_generic(RecordType)
-def record_field(context: Any, builder: ir.IRBuilder, typ: RecordType, value: ir.Value, attr: str) -> ir.Value:
+def record_field(
+    context: Any, builder: ir.IRBuilder, typ: RecordType, value: ir.Value, attr: str
+) -> ir.Value:
     field = typ.record.fields[attr]
     ir_type = IR_TYPES[field.name] if isinstance(field, Element) else cgutils.voidptr_t
     offset = ir.Constant(INDEX, typ.record.dtype.fields[attr][1])
@@ -294,7 +315,12 @@ def _load(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
 def _load_splat(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
     t = sig.return_type
     at = strided(
-        builder, args[0], t.element, IR_TYPES[t.element.name], t.count, _stride(context, builder, sig, args, 3)
+        builder,
+        args[0],
+        t.element,
+        IR_TYPES[t.element.name],
+        t.count,
+        _stride(context, builder, sig, args, 3),
     )
     return bundle(builder, [splat(builder, builder.load(a, align=t.element.size), t.lanes) for a in at])
 
@@ -338,7 +364,15 @@ define(simd.prefetch, lambda p: types.void if isinstance(p, PointerType) else No
 # --- arithmetic ----------------------------------------------------------------------------------------------------------
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
-INTEGER_OPS = {"add": "add", "sub": "sub", "mul": "mul", "and_": "and_", "or_": "or_", "xor": "xor", "lshift": "shl"}
+INTEGER_OPS = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "and_": "and_",
+    "or_": "or_",
+    "xor": "xor",
+    "lshift": "shl",
+}
 
 
 def _binary(name: str) -> None:
@@ -353,21 +387,24 @@ def _binary(name: str) -> None:
 
     def typer(a: Any, b: Any) -> Any:
         if isinstance(a, VectorType) and isinstance(b, types.Integer):
-            return a if literal(b) is not None and not a.element.name.startswith("f") else None
+            return None if a.element.name.startswith("f") else a
         return broadcast(a, b)
 
     @each(0, 1)
     def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
         return getattr(builder, method(t.element))(a, b)
 
-    def emit_constant(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit_scalar(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         t = sig.args[0]
-        constant = ir.Constant(t.ir_vector, [literal(sig.args[1])] * t.lanes)
-        return bundle(builder, [getattr(builder, method(t.element))(v, constant) for v in vectors(builder, args[0])])
+        scalar = context.cast(builder, args[1], sig.args[1], SCALARS[t.element.name])
+        same = splat(builder, scalar, t.lanes)
+        return bundle(
+            builder, [getattr(builder, method(t.element))(v, same) for v in vectors(builder, args[0])]
+        )
 
     type_callable(op)(lambda context: typer)
     lower_builtin(op, VectorType, VectorType)(emit)
-    lower_builtin(op, VectorType, types.Integer)(emit_constant)
+    lower_builtin(op, VectorType, types.Integer)(emit_scalar)
 
 
 for _name in ("add", "sub", "mul", "truediv", "and_", "or_", "xor", "lshift", "rshift"):
@@ -427,7 +464,9 @@ define(
 define(simd.bf16_to_f32, _unary_typer((U16,), F32), _bf16)
 define(simd.round_to_i32, _unary_typer((F32,), I32), _round)
 define(simd.to_i8, _unary_typer((I32,), I8), each(0)(lambda b, t, v: b.trunc(v, t.like(I8).ir_vector)))
-define(simd.bits_to_f32, _unary_typer((I32,), F32), each(0)(lambda b, t, v: b.bitcast(v, t.like(F32).ir_vector)))
+define(
+    simd.bits_to_f32, _unary_typer((I32,), F32), each(0)(lambda b, t, v: b.bitcast(v, t.like(F32).ir_vector))
+)
 define(
     simd.absolute,
     _unary_typer((F32,), None),
@@ -447,7 +486,10 @@ def _fold(combine: Callable[..., ir.Value]) -> Emit:
         lanes = sig.args[0].lanes
         while lanes > 1:
             lanes //= 2
-            low, high = shuffle(builder, v, list(range(lanes))), shuffle(builder, v, list(range(lanes, 2 * lanes)))
+            low, high = (
+                shuffle(builder, v, list(range(lanes))),
+                shuffle(builder, v, list(range(lanes, 2 * lanes))),
+            )
             v = combine(builder, sig.args[0], low, high)
         return builder.extract_element(v, ir.Constant(ir.IntType(32), 0))
 

@@ -80,7 +80,9 @@ def object_folder() -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError) as error:
-        warnings.warn(f"compiled kernels are not kept, since there is no private cache folder: {error}", stacklevel=2)
+        warnings.warn(
+            f"compiled kernels are not kept, since there is no private cache folder: {error}", stacklevel=2
+        )
         return None
     return folder
 

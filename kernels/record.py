@@ -26,7 +26,8 @@ class Record:
     def __init__(self, **fields: Field) -> None:
         self.fields = fields
         self.dtype = np.dtype(
-            [(name, np.intp if isinstance(f, PointerTo) else f.dtype) for name, f in fields.items()], align=True
+            [(name, np.intp if isinstance(f, PointerTo) else f.dtype) for name, f in fields.items()],
+            align=True,
         )
 
     def read(self, values: np.ndarray) -> SimpleNamespace:

@@ -1,0 +1,235 @@
+"""Linear layer on packed weights: int8 activations times 4-, 5-, 6- or 8-bit levels, in integer dot products.
+
+    out[t, r] = Σ over blocks b of   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
+                                  [ - minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
+
+One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a compile-time constant.
+A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector is one row, so that a sum is never
+split and a row's result has the same bits whether 1 or 512 tokens are in flight. Threads share the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import Call, Kernel, inlined, kernel
+from .layout import BLOCK, TILE_ROWS, Layout
+from .pointer import F16, F32, I8, I32, I64, U8, cast
+from .record import PointerTo, Record
+from .simd import (
+    dot_signed,
+    dot_spill,
+    dot_start,
+    dot_start_signed,
+    dot_sum,
+    dot_unsigned,
+    fma,
+    load,
+    load_splat,
+    part,
+    prefetch,
+    repeat,
+    splat,
+    store,
+    tile,
+    to_f32,
+)
+
+TOKENS_PER_PASS = 64  # their activations stay in the cache while a thread's tiles go by
+PREFETCH_BYTES = 2048
+
+LINEAR = Record(
+    w=PointerTo(U8),
+    x=PointerTo(I8),
+    x_scale=PointerTo(F32),
+    x_sum=PointerTo(I32),
+    x_half=PointerTo(I32),
+    out=PointerTo(F32),
+    step=PointerTo(I64),
+    n_in=I64,
+    n_tiles=I64,
+    ld_out=I64,
+)
+
+
+def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
+    """Make the function that adds 16 columns of nibbles (`half` 0: low, 1: high) and their upper bits to a dot state."""
+    bits = layout.bits
+    width, mask = (1, 1) if bits == 5 else (2, 3)
+    first = 4 * half if bits == 5 else 0
+
+    @inlined
+    def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
+        for j in range(4):
+            levels = load(w + 32 * j, 32, 2, 128)
+            if half:
+                levels = levels >> 4
+            else:
+                levels = levels & 15
+            if bits > 4:
+                levels = levels | (((upper >> (width * j + first)) & mask) << 4)
+            state = dot_unsigned(state, levels, x + 4 * j, stride, n_tokens)
+            if bits == 6:
+                state = dot_spill(state)
+        if bits == 5:
+            state = dot_spill(state)
+        return state
+
+    return add_half
+
+
+def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
+    """Make the function that multiplies one tile of 16 rows with `n_tokens` tokens and stores 16 x n_tokens results."""
+    add_low, add_high = (_half_block(layout, half, n_tokens) for half in (0, 1))
+    bits, minus_offset = layout.bits, -layout.offset
+    is_super, has_min, by_16 = layout.is_super, layout.has_min, layout.sub_block == 16
+    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
+    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
+    n_pairs = 2 * n_tokens
+
+    @inlined
+    def tile_product(w, x, x_scale, x_sum, x_half, out, n_blocks, n_in, ld_out):  # type: ignore[no-untyped-def]
+        out_sum = splat(0.0, F32, 8, n_pairs)
+        for first in range(0, n_blocks, blocks_per_span):
+            if is_super:
+                super_scale = to_f32(load(cast(w, F16), 8, 2, 8))
+                if has_min:
+                    super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8))
+                w = w + header_bytes
+            for b in range(first, first + blocks_per_span):
+                if n_tokens == 1:
+                    for line in range(0, block_bytes, 64):
+                        prefetch(w + (PREFETCH_BYTES + line))
+                x_block = x + b * BLOCK
+                scale_x = tile(load_splat(x_scale + b, 8, n_tokens, n_blocks), 2)
+                sum_x = tile(load_splat(x_sum + b, 8, n_tokens, n_blocks), 2)
+                s = w + quant_bytes
+                if bits == 8:
+                    state = dot_start_signed(sum_x)
+                    for j in range(8):
+                        state = dot_signed(
+                            state, load(cast(w + 32 * j, I8), 32, 2, 256), x_block + 4 * j, n_in, n_tokens
+                        )
+                    scale = to_f32(load(cast(s, F16), 8, 2, 8))
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                elif by_16:
+                    half_x = tile(load_splat(x_half + b, 8, n_tokens, n_blocks), 2)
+                    low_bits = load(w + 256, 32, 2, 64)
+                    high_bits = load(w + 288, 32, 2, 64)
+                    state = add_low(dot_start(half_x * minus_offset), w, low_bits, x_block, n_in)
+                    scale = super_scale * to_f32(load(cast(s, I8), 8, 2, 8))
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    state = add_high(
+                        dot_start((sum_x - half_x) * minus_offset), w, high_bits, x_block + 16, n_in
+                    )
+                    scale = super_scale * to_f32(load(cast(s + 16, I8), 8, 2, 8))
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                else:
+                    upper = load(w + (256 if bits == 5 else 0), 32, 2, 32)
+                    state = dot_start(sum_x * minus_offset)
+                    state = add_low(state, w, upper, x_block, n_in)
+                    state = add_high(state, w, upper, x_block + 16, n_in)
+                    if is_super:
+                        scale = super_scale * to_f32(load(s, 8, 2, 8))
+                    else:
+                        scale = to_f32(load(cast(s, F16), 8, 2, 8))
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    if has_min:
+                        if is_super:
+                            minimum = super_min * to_f32(load(s + 16, 8, 2, 8))
+                        else:
+                            minimum = to_f32(load(cast(s + 32, F16), 8, 2, 8))
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x) * scale_x, out_sum)
+                w = w + block_bytes
+        store(out, part(out_sum, 0, n_tokens), ld_out)
+        store(out + 8, part(out_sum, n_tokens, n_tokens), ld_out)
+
+    return tile_product
+
+
+@cache
+def linear_kernel(layout: Layout) -> Kernel:
+    """The kernel for weights in `layout`."""
+    four_tokens, one_token = _tile_product(layout, 4), _tile_product(layout, 1)
+    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
+
+    @kernel(LINEAR, f"linear_{layout.name}")
+    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        n_in, n_tokens = args.n_in, args.step[0]
+        n_blocks = n_in // BLOCK
+        tile_bytes = n_blocks // blocks_per_span * span_bytes
+        for pass_start in range(0, n_tokens, TOKENS_PER_PASS):
+            pass_stop = min(pass_start + TOKENS_PER_PASS, n_tokens)
+            for i in range(
+                args.n_tiles * thread_id // n_threads, args.n_tiles * (thread_id + 1) // n_threads
+            ):
+                w = args.w + i * tile_bytes
+                t = pass_start
+                while t < pass_stop:
+                    x = args.x + t * n_in
+                    b = t * n_blocks
+                    out = args.out + (t * args.ld_out + i * TILE_ROWS)
+                    if t + 4 <= pass_stop:
+                        four_tokens(
+                            w,
+                            x,
+                            args.x_scale + b,
+                            args.x_sum + b,
+                            args.x_half + b,
+                            out,
+                            n_blocks,
+                            n_in,
+                            args.ld_out,
+                        )
+                        t += 4
+                    else:
+                        one_token(
+                            w,
+                            x,
+                            args.x_scale + b,
+                            args.x_sum + b,
+                            args.x_half + b,
+                            out,
+                            n_blocks,
+                            n_in,
+                            args.ld_out,
+                        )
+                        t += 1
+
+    return linear
+
+
+def quantized_linear_call(
+    layout: Layout,
+    packed: NDArray[np.uint8],
+    q: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    sums: NDArray[np.int32],
+    half: NDArray[np.int32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+) -> Call:
+    """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in / 32);
+    out (n_max, 16 * n_tiles); step[0] = tokens now. Raises ValueError where the sizes do not belong together."""
+    n_max, n_in = q.shape
+    if n_in % (BLOCK * layout.blocks_per_span):
+        raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
+    n_tiles, rest = divmod(packed.size, layout.tile_bytes(n_in))
+    if rest:
+        raise ValueError(
+            f"packed weights of {packed.size} bytes are no whole tiles of {layout.tile_bytes(n_in)}"
+        )
+    check_array("scale", scale, (n_max, n_in // BLOCK))
+    for name, array in (("sum", sums), ("half", half)):
+        check_array(name, array, (n_max, n_in // BLOCK), np.int32)
+    check_array("out", out, (n_max, TILE_ROWS * n_tiles))
+    return linear_kernel(layout).bind(
+        w=packed, x=q, x_scale=scale, x_sum=sums, x_half=half, out=out, step=step,
+        n_in=n_in, n_tiles=n_tiles, ld_out=out.shape[1],
+    )  # fmt: skip
