@@ -138,8 +138,8 @@ def _q6_k(blocks: Blocks, out: Floats) -> None:
 
         | ql: 2 x 64 bytes | qh: 2 x 32 bytes | sc: 16 x int8 | d: f16 |
 
-    Each half holds 128 values in four runs of 32. In a half, byte i of qh = bits 5,4 of q[i] in run 3, 2, 1, 0;
-    byte i of ql = bits 3..0 of q[i] in run 2 and run 0, byte 32 + i those of run 3 and run 1.
+    Each half holds 128 values in four runs of 32. There, byte i of qh = bits 5,4 of q[i] of run 3, 2, 1, 0;
+    byte i of ql = bits 3..0 of q[i] of run 2 and run 0, byte 32 + i those of run 3 and run 1.
     """
     runs = out.reshape(-1, 2, 4, 32)
     ql = blocks["ql"].reshape(-1, 2, 2, 32)

@@ -24,7 +24,7 @@ MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type
 class Tensor:
     """A named array in a block format.
 
-    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row is a whole number of blocks.
+    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row a whole number of blocks.
     `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive. Its address is a
     multiple of the file's alignment, which may be 1.
     """
@@ -82,8 +82,8 @@ class TensorInfo:
 def read_tensor_infos(cursor: Cursor, n_tensors: int, alignment: int) -> list[TensorInfo]:
     """Reads and checks the list of tensors.
 
-    As llama.cpp demands, their data follow one another in the order of the list, each padded to the alignment;
-    so no two share a byte.
+    As llama.cpp demands, their data follow one another in the order of the list, padded to the alignment.
+    So no two share a byte.
     """
     infos: list[TensorInfo] = []
     names: set[str] = set()
