@@ -11,7 +11,7 @@ class Executor(Protocol):
 
     @property
     def compile_seconds(self) -> float:
-        """What was spent so far on compiling kernels, or reading them from the cache."""
+        """What making this executor spent on compiling kernels, or reading them from the cache."""
 
     @property
     def weight_bytes_per_token(self) -> int:
@@ -21,7 +21,7 @@ class Executor(Protocol):
         """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab).
 
         `rows` are indices into `ids`, ascending; with none of them the head is skipped.  The state must hold
-        exactly the positions before `start`.
+        exactly the positions before `start`.  The next call may overwrite the result.
         """
 
     def reset(self) -> None:

@@ -1,0 +1,105 @@
+"""The one sequence that an executor can hold, shared by everyone who generates with it."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import ModelError, NybbleError
+from .executor import Executor
+from .sampling import is_sound
+
+
+class Context:
+    """Runs tokens on an executor, in chunks, for whoever asks; one at a time.
+
+    The state of the executor (keys and values) belongs to the last `owner`.  Someone else who asks takes it
+    over, and the former owner, when it asks again, has its tokens run again from the start.  So two streams
+    that take turns are slow but right, and a stream that was left halfway blocks nobody.
+    """
+
+    def __init__(self, executor: Executor, n_vocab: int, n_ctx: int, n_batch: int) -> None:
+        self.n_vocab = n_vocab
+        self.n_ctx = n_ctx
+        self.n_batch = n_batch
+        self._lock = threading.RLock()
+        self._executor = executor
+        self._is_open = True
+        self._process = os.getpid()
+        self._owner: object = None
+        self._n_done = 0
+
+    def check_usable(self) -> None:
+        """Raises `NybbleError` after `close`, and in the child of a fork."""
+        if os.getpid() != self._process:
+            raise NybbleError(
+                "this LLM was made before a fork, and its threads did not come along; make a new one in this"
+                " process (with multiprocessing: use the start method 'spawn')"
+            )
+        if not self._is_open:
+            raise NybbleError("this LLM has been closed")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keeps other threads out; each step does it, and who wants several steps in a row may do it too."""
+        self.check_usable()  # before the lock too: it may have been held when the process forked
+        with self._lock:
+            self.check_usable()
+            yield
+
+    def last_logits(self, owner: object, ids: list[int]) -> NDArray[np.float32]:
+        """The logits (n_vocab,) after `ids`, at least one; only what the state does not hold yet is run.
+
+        Raises `ModelError` if they cannot be sampled from (NaN, infinite).
+        """
+        with self.exclusive():
+            start = self._n_done if owner is self._owner and self._n_done < len(ids) else 0
+            last = start + (len(ids) - start - 1) // self.n_batch * self.n_batch
+            for first in range(start, last, self.n_batch):
+                self._run(owner, ids[first : first + self.n_batch], first, np.empty(0, np.intp))
+            logits = self._run(owner, ids[last:], last, np.array([len(ids) - last - 1]))
+            return logits[0].copy()  # the next step, perhaps another thread's, may overwrite it
+
+    def all_logits(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The logits (n, n_vocab) after each of `ids` (n,); raises `ModelError` as `last_logits` does."""
+        result = np.empty((len(ids), self.n_vocab), np.float32)
+        owner = object()
+        with self.exclusive():
+            for first in range(0, len(ids), self.n_batch):
+                chunk = ids[first : first + self.n_batch]
+                logits = self._run(owner, chunk, first, np.arange(len(chunk)))
+                result[first : first + len(chunk)] = logits
+        return result
+
+    def close(self) -> None:
+        """Waits for the step in progress and closes the executor; closing twice is fine."""
+        if os.getpid() != self._process:
+            return  # after a fork all of it is the parent's
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                self._executor.close()
+
+    def _run(
+        self,
+        owner: object,
+        ids: NDArray[np.int32] | list[int],
+        start: int,
+        rows: NDArray[np.intp],
+    ) -> NDArray[np.float32]:
+        self._owner = None  # until this has gone well, the state belongs to nobody
+        if start == 0:
+            self._executor.reset()
+        logits = self._executor.forward(np.asarray(ids, np.int32), start, rows)
+        unsound = rows[~is_sound(logits)]
+        if len(unsound):
+            position = start + int(unsound[0])
+            raise ModelError(
+                f"the model produced NaN or infinite logits at position {position}: its weights are damaged"
+                " or leave the range of float32"
+            )
+        self._owner, self._n_done = owner, start + len(ids)
+        return logits

@@ -1,0 +1,158 @@
+"""Making a text, token after token: the stream of its pieces, and what is known about it in the end."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .context import Context
+from .sampling import Sampler, SamplingParams
+
+if TYPE_CHECKING:
+    from ..tokenizer import Tokenizer
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time went, in seconds.  Loading and compiling happened once, when the LLM was made."""
+
+    load_seconds: float
+    compile_seconds: float
+    prefill_seconds: float
+    """Running the prompt, and choosing the first token from it."""
+    decode_seconds: float
+    """Running every token but the last, each to choose the next."""
+    n_prompt_tokens: int
+    n_decode_tokens: int
+
+    @property
+    def prefill_tokens_per_second(self) -> float:
+        return self.n_prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
+
+    @property
+    def decode_tokens_per_second(self) -> float:
+        return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """A finished text."""
+
+    text: str
+    """Without the stop string, if one ended it."""
+    token_ids: list[int]
+    """Every token that was generated, but not the end-of-generation token."""
+    finish_reason: FinishReason
+    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
+    timings: Timings
+
+
+class StopScanner:
+    """Cuts a text that comes in pieces before the first stop string.
+
+    The end of what has come may be the beginning of a stop string; so much is held back until it is decided.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = stop
+        self._held = ""
+        self.found = False
+
+    def push(self, piece: str) -> str:
+        """The text that can be shown after `piece` has come; sets `found` when a stop string is complete."""
+        text = self._held + piece
+        starts = [start for start in map(text.find, self._stop) if start >= 0]
+        if starts:
+            self.found, self._held = True, ""
+            return text[: min(starts)]
+        n_held = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - n_held :]
+        return text[: len(text) - n_held]
+
+    def flush(self) -> str:
+        """What was held back, when no more will come."""
+        text, self._held = self._held, ""
+        return text
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class TextStream(Iterator[str]):
+    """The pieces of one text; each `next` works until there is one, and nothing runs in between.
+
+    Leaving the loop ends the work.  The attributes tell how far it is.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        tokenizer: "Tokenizer",
+        prompt_ids: NDArray[np.int32],
+        params: SamplingParams,
+        load_seconds: float = 0.0,
+        compile_seconds: float = 0.0,
+    ) -> None:
+        self.n_prompt_tokens = len(prompt_ids)
+        self.token_ids: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self._ids: list[int] = prompt_ids.tolist()
+        self._context = context
+        self._sampler = Sampler(params)
+        self._eog_ids = tokenizer.eog_ids
+        self._decoder = tokenizer.stream_decoder()
+        self._scanner = StopScanner(params.stop)
+        # The last token needs no place in the context: nothing is computed from it.
+        self._max_tokens = min(params.max_tokens, context.n_ctx - len(prompt_ids) + 1)
+        self._load_seconds, self._compile_seconds = load_seconds, compile_seconds
+        self._step_seconds: list[float] = []
+
+    def __next__(self) -> str:
+        while self.finish_reason is None:
+            if piece := self._step():
+                return piece
+        raise StopIteration
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time went so far."""
+        return Timings(
+            load_seconds=self._load_seconds,
+            compile_seconds=self._compile_seconds,
+            prefill_seconds=sum(self._step_seconds[:1]),
+            decode_seconds=sum(self._step_seconds[1:]),
+            n_prompt_tokens=self.n_prompt_tokens,
+            n_decode_tokens=len(self._step_seconds[1:]),
+        )
+
+    def _step(self) -> str:
+        """Generates one token; -> the text that can be shown now, perhaps none."""
+        started = time.perf_counter()
+        token_id = self._sampler(self._context.last_logits(self, self._ids))
+        self._step_seconds.append(time.perf_counter() - started)
+        if token_id in self._eog_ids:
+            return self._finish("stop")
+        self._ids.append(token_id)
+        self.token_ids.append(token_id)
+        text = self._scanner.push(self._decoder.push(token_id))
+        if self._scanner.found:
+            self.finish_reason = "stop"
+        elif len(self.token_ids) == self._max_tokens:
+            text += self._finish("length")
+        return text
+
+    def _finish(self, reason: FinishReason) -> str:
+        """-> what the decoder and the scanner still hold."""
+        self.finish_reason = reason
+        text = self._scanner.push(self._decoder.flush())
+        if self._scanner.found:
+            self.finish_reason = "stop"
+        return text + self._scanner.flush()

@@ -1,0 +1,149 @@
+"""The model as a user meets it: load it, generate with it, look at its logits."""
+
+import os
+import time
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+from ..tokenizer import Tokenizer
+from .context import Context
+from .cpus import default_threads
+from .executor import Executor
+from .generation import Output, TextStream
+from .hyperparameters import Config
+from .model import Model
+from .models import resolve
+from .plan import Plan
+from .prompt import Prompt, prompt_ids
+from .sampling import SamplingParams
+
+ExecutorName = Literal["numba", "reference"]
+
+_DEFAULT_N_CTX = 4096
+_MAX_N_CTX = 2**31 - 1
+_MAX_THREADS = 256
+
+
+class LLM:
+    """A model, ready to run.  Threads may share it: they take turns.
+
+    `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file.
+    `n_ctx` is how many tokens prompt and text may have together; default: what the model was trained for, but
+    at most 4096, since memory is taken for it.
+    `n_threads`: default one per physical core that this process may use.
+    `executor`: "numba" is the fast one; "reference" is NumPy in float32, slow and simple.
+    `n_batch`: so many tokens of a prompt are run at a time; the result does not depend on it.
+
+    Raises `RequestError` (a ValueError) for what is out of range, `GGUFFormatError`, `GGUFUnsupportedError` or
+    `ModelError` for what is wrong with the file, `PullError` if a named model cannot be fetched.  OSError and
+    MemoryError are passed on.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        n_ctx: int | None = None,
+        n_threads: int | None = None,
+        executor: ExecutorName = "numba",
+        n_batch: int = 512,
+    ) -> None:
+        _check_range("n_ctx", n_ctx, 1, _MAX_N_CTX)
+        _check_range("n_threads", n_threads, 1, _MAX_THREADS)
+        _check_range("n_batch", n_batch, 1, _MAX_N_CTX)
+        if executor not in ("numba", "reference"):
+            raise RequestError(f'executor must be "numba" or "reference", not {executor!r}')
+        path = resolve(model)
+        started = time.perf_counter()
+        self._model = Model.load(path)
+        try:
+            self.path = path
+            self.config: Config = self._model.config
+            self.tokenizer: Tokenizer = self._model.tokenizer
+            self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX)
+            self.n_threads = n_threads or default_threads()
+            self.executor = executor
+            made = _make_executor(executor, self._model.plan, self.config, self.n_ctx, self.n_threads)
+        except BaseException:
+            self._model.close()
+            raise
+        self.weight_bytes_per_token = made.weight_bytes_per_token
+        self.compile_seconds = made.compile_seconds
+        self.load_seconds = time.perf_counter() - started - self.compile_seconds
+        self._context = Context(made, self.config.n_vocab, self.n_ctx, n_batch)
+
+    def logits(self, ids: Prompt) -> NDArray[np.float32]:
+        """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1."""
+        checked = self._prompt_ids(ids)
+        return self._context.all_logits(checked)
+
+    def generate(self, prompt: Prompt, params: SamplingParams | None = None) -> Output:
+        """Continues `prompt`, a text or a list of token ids; by default greedily, up to 256 tokens.
+
+        In a text control tokens (`<|im_start|>`) count as such, and BOS is added where the file asks for it.
+        """
+        stream = self.stream(prompt, params)
+        with self._context.exclusive():
+            text = "".join(stream)
+        return stream.output(text)
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> TextStream:
+        """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
+
+        Whatever else uses this LLM in the meantime makes the stream run its tokens again when it goes on.
+        """
+        checked = self._prompt_ids(prompt)
+        return TextStream(
+            self._context,
+            self.tokenizer,
+            checked,
+            params or SamplingParams(),
+            self.load_seconds,
+            self.compile_seconds,
+        )
+
+    def close(self) -> None:
+        """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine."""
+        self._context.close()
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"LLM({os.fspath(self.path)!r}, n_ctx={self.n_ctx}, n_threads={self.n_threads},"
+            f" executor={self.executor!r})"
+        )
+
+    def _prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
+        self._context.check_usable()
+        self._model.file.check_unchanged()
+        return prompt_ids(prompt, self.tokenizer, self.config.n_vocab, self.n_ctx)
+
+
+def _check_range(name: str, value: Any, low: int, high: int) -> None:
+    if value is None and name != "n_batch":
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RequestError(f"{name} must be an integer from {low} to {high}, not {value!r:.100}")
+
+
+def _make_executor(name: ExecutorName, plan: Plan, config: Config, n_ctx: int, n_threads: int) -> Executor:
+    """The executor is imported only here, so that the reference one never waits for Numba."""
+    if name == "reference":
+        from .reference import ReferenceExecutor
+
+        return ReferenceExecutor(plan, config, n_ctx, n_threads)
+    from .numba_executor import NumbaExecutor
+
+    return NumbaExecutor(plan, config, n_ctx, n_threads)

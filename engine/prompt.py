@@ -1,0 +1,57 @@
+"""From what the caller passes as a prompt to token ids that are safe to run."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+
+if TYPE_CHECKING:
+    from ..tokenizer import Tokenizer
+
+Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
+
+
+def prompt_ids(prompt: Prompt, tokenizer: "Tokenizer", n_vocab: int, n_ctx: int) -> NDArray[np.int32]:
+    """The ids of `prompt`, (n,) int32 with 1 <= n <= n_ctx and every id below n_vocab; else `RequestError`.
+
+    A text is the prompt of a person who knows the model: what looks like a control token (`<|im_start|>`) is
+    one, and BOS is added where the file asks for it.  Text from elsewhere is better encoded by the caller,
+    without `parse_special`, and passed as ids.
+    """
+    ids = _text_ids(prompt, tokenizer) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
+    if len(ids) == 0:
+        raise RequestError("the prompt is empty")
+    if len(ids) > n_ctx:
+        raise RequestError(f"the prompt has {len(ids)} tokens, but the context holds only n_ctx={n_ctx}")
+    return ids
+
+
+def _text_ids(text: str, tokenizer: "Tokenizer") -> NDArray[np.int32]:
+    if not text:
+        raise RequestError("the prompt is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"the prompt is not valid text: a lone surrogate, {text[error.start]!r}, at index {error.start}"
+        ) from error
+    return np.asarray(tokenizer.encode(text, parse_special=True), np.int32)
+
+
+def _checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:
+    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes):
+        raise RequestError(f"a prompt is a text or a list of token ids, not {prompt!r:.100}")
+    ids = prompt.tolist() if isinstance(prompt, np.ndarray) and prompt.ndim else prompt
+    for index, token_id in enumerate(ids):
+        if not isinstance(token_id, int | np.integer) or isinstance(token_id, bool):
+            raise RequestError(
+                f"token ids are integers in one flat list, not {token_id!r:.100} at index {index}"
+            )
+        if not 0 <= token_id < n_vocab:
+            raise RequestError(
+                f"token id {token_id} at index {index} is outside the vocabulary, 0 to {n_vocab - 1}"
+            )
+    return np.asarray(ids, np.int32)
