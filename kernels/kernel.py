@@ -22,6 +22,8 @@ from .record import PointerTo, Record
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
+SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
 INLINED: list[Callable[..., Any]] = []
 
 
@@ -46,6 +48,11 @@ class Kernel:
         from .object_cache import machine_code
 
         return machine_code(self)
+
+    @cached_property
+    def entry(self) -> Callable[[int, int, int], None]:
+        """The machine code as a Python function; ctypes releases the GIL while it runs."""
+        return SIGNATURE(self.address)
 
     def bind(self, **arguments: Any) -> Call:
         """Fix the arguments of a call: arrays for pointer fields, numbers for the others.
@@ -80,6 +87,7 @@ class Call:
             raise TypeError(f"{kernel.name}: missing arguments {sorted(missing)}, unknown {sorted(unknown)}")
         self.kernel = kernel
         self.values = np.zeros((), kernel.record.dtype)
+        self.args_address = self.values.ctypes.data
         self.owners: dict[str, np.ndarray] = {}
         for name, value in arguments.items():
             self.set(name, value)
@@ -92,18 +100,10 @@ class Call:
             value = address_of(value, field.element.dtype, f"{self.kernel.name}: {name}")
         self.values[name] = value
 
-    @property
-    def args_address(self) -> int:
-        """The address of the argument record."""
-        return self.values.ctypes.data
-
     def run(self, thread_id: int = 0, n_threads: int = 1) -> None:
         """Run this thread's share."""
         if JIT_DISABLED:
             with np.errstate(all="ignore"):
                 self.kernel.function(self.kernel.record.read(self.values), thread_id, n_threads)
         else:
-            SIGNATURE(self.kernel.address)(self.args_address, thread_id, n_threads)
-
-
-SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+            self.kernel.entry(self.args_address, thread_id, n_threads)

@@ -1,0 +1,73 @@
+"""What threads of a team say to each other: atomic loads and stores, a spin barrier, calls through addresses.
+
+As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync_lowering.py` holds the machine form.
+"""
+
+from __future__ import annotations
+
+from .kernel import inlined
+from .pointer import Pointer
+
+LINE = 8  # int64 elements in a cache line of 64 bytes: what different threads write lies that far apart
+
+
+def atomic_load(p: Pointer) -> int:
+    """The int64 at `p`; later reads see what was written before the matching store."""
+    return int(p[0])
+
+
+def atomic_store(p: Pointer, value: int) -> None:
+    """Write the int64 at `p`; earlier writes are seen before it."""
+    p[0] = value
+
+
+def atomic_add(p: Pointer, value: int) -> int:
+    """Add to the int64 at `p` in one step; the value before."""
+    before = int(p[0])
+    p[0] = before + value
+    return before
+
+
+def atomic_exchange(p: Pointer, value: int) -> int:
+    """Replace the int64 at `p` in one step; the value before."""
+    before = int(p[0])
+    p[0] = value
+    return before
+
+
+def pause() -> None:
+    """Tell the core that this is a spin loop."""
+
+
+def yield_core() -> None:
+    """Let the operating system run another thread on this core."""
+
+
+def call_kernel(function: int, args: int, thread_id: int, n_threads: int) -> None:
+    """Call the machine code of a kernel at an address."""
+    raise RuntimeError("addresses of kernels can be called only from compiled code")
+
+
+SPINS_BEFORE_YIELD = 4096
+
+
+@inlined
+def spin(n):  # type: ignore[no-untyped-def]
+    """One turn of a spin loop, number `n`: give the core away now and then, in case another thread waits for it."""
+    pause()
+    if n % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1:
+        yield_core()
+
+
+@inlined
+def barrier(p, n_threads):  # type: ignore[no-untyped-def]
+    """Wait until `n_threads` threads are here. p[0] counts arrivals, p[LINE] the phases."""
+    phase = atomic_load(p + LINE)
+    if atomic_add(p, 1) == n_threads - 1:
+        atomic_store(p, 0)
+        atomic_store(p + LINE, phase + 1)
+    else:
+        n = 0
+        while atomic_load(p + LINE) == phase:
+            spin(n)
+            n += 1
