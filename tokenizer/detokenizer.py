@@ -1,0 +1,52 @@
+"""Ids -> text, all at once or as they come."""
+
+import codecs
+from collections.abc import Callable, Collection
+
+
+class StreamDecoder:
+    """Turns ids into text one at a time; never emits half a character.
+
+    What `push` and the final `flush` return, joined, is what `Tokenizer.decode` returns for all the ids.
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+
+    def __init__(
+        self,
+        token_bytes: Callable[[int], bytes],
+        prefixed_after: Collection[int] | None,
+        at_prefix: bool,
+    ) -> None:
+        """`token_bytes`: what a token says. Made by `Tokenizer.stream_decoder`.
+
+        `prefixed_after`: the special tokens after which encoding adds a space, which decoding leaves out
+        again; None if it never does. `at_prefix`: is the first token such a place, too?
+        """
+        self._token_bytes = token_bytes
+        self._prefixed_after = prefixed_after
+        self._at_prefix = at_prefix and prefixed_after is not None
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, id_: int) -> str:
+        """The text that this token completes: empty as long as a character is unfinished.
+
+        RequestError if there is no such id.
+        """
+        return self._utf8.decode(self.push_bytes(id_))
+
+    def push_bytes(self, id_: int) -> bytes:
+        """The bytes that this token adds. RequestError if there is no such id."""
+        added = self._token_bytes(id_)
+        if self._prefixed_after is None:
+            return added
+        if id_ in self._prefixed_after:
+            self._at_prefix = True
+        elif added:
+            if self._at_prefix:
+                added = added.removeprefix(b" ")
+            self._at_prefix = False
+        return added
+
+    def flush(self) -> str:
+        """What is left of an unfinished character, as U+FFFD. Ends the text."""
+        return self._utf8.decode(b"", final=True)

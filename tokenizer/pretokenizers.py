@@ -1,0 +1,200 @@
+"""How byte-level BPE cuts text into words before merging, by `tokenizer.ggml.pre`.
+
+Each name stands for regular expressions that are applied one after another, each to every piece that the ones
+before it have left: what it matches and what lies between the matches both become pieces. They are those of the
+models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which gave the names,
+spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a difference to the ids
+(Cyrillic case, combining marks in the GPT-4o and Tekken rules), nybble does what the model was trained with.
+"""
+
+from dataclasses import dataclass, replace
+
+from ..gguf_io.errors import GGUFUnsupportedError
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class PreTokenizer:
+    """`ignore_merges`: a word that is a token becomes that token, whatever the merges say. `add_bos`: a text
+    begins with BOS, unless the file says otherwise."""
+
+    patterns: tuple[str, ...]
+    ignore_merges: bool = False
+    add_bos: bool = False
+
+
+# Parts that several expressions share.
+_CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+_CJK = r"[一-龥぀-ゟ゠-ヿ]+"
+_ASCII_WORD = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+
+
+def _cl100k(number: str, letter: str = r"\p{L}", symbol: str = r"[^\s\p{L}\p{N}]+[\r\n]*") -> str:
+    """GPT-4's expression and its many relatives."""
+    return rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?{letter}+|{number}| ?{symbol}|{_SPACES}"
+
+
+def _cased(contraction: str, number: str) -> str:
+    """GPT-4o's expression: a word also ends where an upper-case letter follows a lower-case one."""
+    lead = r"[^\r\n\p{L}\p{N}]?"
+    return (
+        rf"{lead}{_UPPER}*{_LOWER}+{contraction}|{lead}{_UPPER}+{_LOWER}*{contraction}|{number}"
+        rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
+    )
+
+
+def _deepseek(symbol: str, spaces: str = _SPACES) -> str:
+    return rf"{_ASCII_WORD}|[^\r\n\p{{L}}\p{{P}}\p{{S}}]?[\p{{L}}\p{{M}}]+| ?{symbol}|{spaces}"
+
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+_BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+_GPT4O = _cased(f"{_CONTRACTION}?", r"\p{N}{1,3}")
+
+_LLAMA3 = PreTokenizer((_cl100k(r"\p{N}{1,3}"),))
+_LLAMA3_WHOLE = replace(_LLAMA3, ignore_merges=True)
+_LLAMA3_BOS = replace(_LLAMA3_WHOLE, add_bos=True)
+_QWEN2 = PreTokenizer((_cl100k(r"\p{N}"),))
+_DEEPSEEK3 = PreTokenizer((r"\p{N}{1,3}", _CJK, _deepseek(r"[\p{P}\p{S}]+[\r\n]*")))
+_DIGITS = PreTokenizer((r"\p{N}", _GPT2))
+_CASED = PreTokenizer((_GPT4O,))
+
+_GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
+    ("llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano", _LLAMA3_BOS),
+    ("dbrx smaug-bpe chatglm-bpe", _LLAMA3),
+    ("glm4 glm5", _LLAMA3_WHOLE),
+    ("stablelm2 qwen2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan solar-open grok-2", _QWEN2),
+    (
+        "qwen35",
+        PreTokenizer((_cl100k(r"\p{N}", r"[\p{L}\p{M}]", r"[^\s\p{L}\p{M}\p{N}]+[\r\n]*"),)),
+    ),
+    ("gpt-4o llama4 kanana2 talkie minimax-m2", _CASED),
+    ("granite-embed-multi-97m", replace(_CASED, ignore_merges=True)),
+    ("tekken", PreTokenizer((_cased("", r"\p{N}"),), ignore_merges=True, add_bos=True)),
+    ("deepseek-v3 hunyuan-dense joyai-llm hy_v4", _DEEPSEEK3),
+    (
+        "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en "
+        "jina-v2-code roberta-bpe exaone4 mpt olmo jais trillion granite-docling",
+        PreTokenizer((_GPT2,)),
+    ),
+    ("starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", _DIGITS),
+    (DEFAULT, PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"))),
+    ("falcon", PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, r"[0-9][0-9][0-9]"))),
+    (
+        "deepseek-llm",
+        PreTokenizer(
+            (
+                r"[\r\n]",
+                r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝ"
+                r"Ὗ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏"
+                r"𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
+                r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+                r"\s+$",
+                r"[一-龥ࠀ-一가-퟿]+",
+                r"\p{N}+",
+            )
+        ),
+    ),
+    (
+        "deepseek-coder",
+        PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
+    ),
+    (
+        "bailingmoe bailingmoe2 llada-moe",
+        PreTokenizer(
+            (
+                r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+                r"|\s*[\r\n]|\s+(?!\S)|\s+",
+            )
+        ),
+    ),
+    (
+        "jais-2",
+        PreTokenizer(
+            (
+                rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
+                r"|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)"
+                r"|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}",
+            )
+        ),
+    ),
+    (
+        "spark2_5",
+        PreTokenizer(
+            (
+                r"\p{N}{1,3}",
+                _CJK,
+                _deepseek(r"[\p{P}\p{S}]+", r"[\r\n]|\s+(?!\S)|\s+"),
+                r"\p{N}",
+            )
+        ),
+    ),
+    (
+        "youtu",
+        PreTokenizer(
+            (
+                rf"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|{_CJK}",
+                _cased(f"{_CONTRACTION}?", r"\p{N}"),
+            ),
+            ignore_merges=True,
+        ),
+    ),
+    ("poro-chat bloom gpt3-finnish", PreTokenizer((_BLOOM,))),
+    ("viking", PreTokenizer((_BLOOM, r"\p{N}"))),
+    (
+        "chameleon",
+        PreTokenizer(
+            (
+                r"<sentinel:[0-9]+>",
+                r"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                r"([\t\n]|    |  )",
+                r"\p{N}",
+                r"[\p{P}!-/:-@\[-`{-~]",
+                _GPT2,
+            ),
+            add_bos=True,
+        ),
+    ),
+    ("tiny_aya cohere2moe", PreTokenizer((r"\d{1,3}(?=(?:\d{3})*\b)", _GPT4O))),
+    ("superbpe", PreTokenizer((r"\p{N}+", r"(?=(\d{3})+(?!\d))"))),
+    ("seed-coder", PreTokenizer((_cl100k(r"\p{N}{1}", symbol=r"[^\s\p{L}\p{N}\r\n]+"),))),
+    (
+        "ufakzeka",
+        PreTokenizer((rf"[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",)),
+    ),
+    ("laguna", PreTokenizer((r"[^\n]+|[\n]+", _cl100k(r"\p{N}")))),
+    (
+        "exaone-moe",
+        PreTokenizer(
+            (
+                rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
+                r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
+            )
+        ),
+    ),
+    ("minicpm5", PreTokenizer((r"\p{N}{1,3}", _cl100k(r"\p{N}+")), ignore_merges=True)),
+)
+
+PRETOKENIZERS: dict[str, PreTokenizer] = {name: rules for names, rules in _GROUPS for name in names.split()}
+
+UNSUPPORTED: dict[str, str] = {
+    "kimi-k2": "it comes without merges, and its rules for Han characters are no regular expression",
+    "afmoe": "its rule for digits is no regular expression",
+    "gemma4": "its letters are characters, not bytes",
+    "granite-embed-multi-311m": "its letters are characters, not bytes",
+    "sarvam-moe": "its letters are characters, not bytes",
+    "whitespace": "its letters are characters, not bytes",
+}
+
+
+def find_pretokenizer(name: str, source: str) -> PreTokenizer:
+    """The rules of `name`; GGUFUnsupportedError if there are none, as other rules would give wrong ids."""
+    rules = PRETOKENIZERS.get(name)
+    if rules is None:
+        reason = UNSUPPORTED.get(name, "nybble does not know it")
+        raise GGUFUnsupportedError(f"{source}: tokenizer.ggml.pre is {name[:40]!r}: {reason}")
+    return rules

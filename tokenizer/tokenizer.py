@@ -1,0 +1,209 @@
+"""Text <-> ids, as the model of a GGUF file was trained on them."""
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any, Protocol, Self
+
+from ..gguf_io import GGUFFile, load_gguf
+from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
+from .bpe import ByteLevelBPE
+from .detokenizer import StreamDecoder
+from .special_tokens import SpecialTokenSplitter
+from .spm import SentencePieceBPE
+from .vocabulary import TokenType, Vocabulary, read_text
+
+
+class TokenizerModel(Protocol):
+    """What one kind of tokenizer does. Special tokens are the same for all kinds, and treated below."""
+
+    vocabulary: Vocabulary
+    add_space_prefix: bool
+    """Does a text get a space in front at its start, and after each special token?"""
+    add_bos: bool
+    """What `Tokenizer.add_bos` is where the file does not say; so with `add_eos`."""
+    add_eos: bool
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text without special tokens."""
+
+    def token_bytes(self, id_: int) -> bytes:
+        """What a NORMAL or BYTE token stands for."""
+
+
+_MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
+    "llama": SentencePieceBPE,
+    "gpt2": ByteLevelBPE,
+}
+_NO_MODEL = ("none", "no_vocab")
+
+_SILENT = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.UNUSED)
+_ON_REQUEST = (TokenType.CONTROL, TokenType.UNKNOWN)
+
+# GGUF has no field for special tokens that swallow the white space after them; llama.cpp knows them so, too.
+_STRIPPING_MODELS = ("phi-3", "phi3")
+_NEVER_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
+
+
+def has_tokenizer(file: GGUFFile) -> bool:
+    """False if the file says that it has no vocabulary: its model is then used with ids alone."""
+    return file.metadata.get("tokenizer.ggml.model") not in _NO_MODEL
+
+
+class Tokenizer:
+    """Text <-> ids. Made by `from_gguf`; several threads may use it at once.
+
+    n_vocab                         number of ids
+    bos_id, eos_id, unk_id, pad_id  the ids with these roles, or None
+    add_bos, add_eos                what `encode` adds when asked to add special tokens
+    eog_ids                         all ids after which generation ends, `eos_id` among them
+    """
+
+    def __init__(self, model: TokenizerModel, *, strips_after_special: bool = False) -> None:
+        """`strips_after_special`: do special tokens swallow the white space after them?"""
+        vocabulary = model.vocabulary
+        self.n_vocab = len(vocabulary)
+        self.bos_id, self.eos_id = vocabulary.bos_id, vocabulary.eos_id
+        self.unk_id, self.pad_id = vocabulary.unk_id, vocabulary.pad_id
+        self.eog_ids = vocabulary.eog_ids
+        self.add_bos = _added("bos", vocabulary.add_bos, model.add_bos, self.bos_id, vocabulary.source)
+        self.add_eos = _added("eos", vocabulary.add_eos, model.add_eos, self.eos_id, vocabulary.source)
+        self._model = model
+        self._vocabulary = vocabulary
+        self._strips_after_special = strips_after_special
+        self._silent = frozenset(vocabulary.ids_of_type(*_SILENT))
+        self._special = frozenset(vocabulary.ids_of_type(*_ON_REQUEST, TokenType.USER_DEFINED))
+        self._bytes: dict[int, bytes] = {}
+
+    @classmethod
+    def from_gguf(cls, file: str | os.PathLike[str] | GGUFFile) -> Self:
+        """The tokenizer of a GGUF file, given by its path or open.
+
+        Raises GGUFUnsupportedError for a kind of tokenizer or a pre-tokenizer that nybble does not know (ask
+        `has_tokenizer` first where a file may have none), ModelError if its tables are missing or contradict
+        each other or the embedding, and what `load_gguf` raises.
+        """
+        if not isinstance(file, GGUFFile):
+            with load_gguf(file) as opened:
+                return cls.from_gguf(opened)
+        tokenizer = cls.from_metadata(file.metadata, file.path)
+        embedding = file.tensors.get("token_embd.weight")
+        if embedding is not None and embedding.shape[0] != tokenizer.n_vocab:
+            raise ModelError(
+                f"{file.path}: the vocabulary has {tokenizer.n_vocab} tokens, but token_embd.weight has "
+                f"{embedding.shape[0]} rows"
+            )
+        return tokenizer
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any], source: str) -> Self:
+        """The tokenizer that a file's metadata describes; `source` names the file in messages."""
+        kind = read_text(metadata, source, "model")
+        if kind is None:
+            raise ModelError(f"{source}: tokenizer.ggml.model is missing, so the file has no tokenizer")
+        if kind not in _MODELS:
+            raise GGUFUnsupportedError(
+                f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(_MODELS)}"
+            )
+        name = metadata.get("general.name")
+        strips = isinstance(name, str) and any(model in name.lower() for model in _STRIPPING_MODELS)
+        return cls(_MODELS[kind](metadata, source), strips_after_special=strips)
+
+    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """The ids of `text`.
+
+        `add_special` puts BOS before and EOS after it, where the file asks for that. `parse_special` reads the
+        text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else wrote.
+        The tokens that the file calls USER_DEFINED are read in either case.
+
+        Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no characters.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {type(text).__name__}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise RequestError(
+                f"text must be Unicode, but character {error.start} is the lone surrogate "
+                f"U+{ord(text[error.start]):04X}"
+            ) from error
+        model = self._model
+        ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
+        at_prefix = model.add_space_prefix
+        for part in (self._all_splitter if parse_special else self._splitter).split(text):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                ids += model.encode(" " + part if at_prefix else part)
+            at_prefix = model.add_space_prefix and isinstance(part, int)
+        if add_special and self.add_eos and self.eos_id is not None:
+            ids.append(self.eos_id)
+        return ids
+
+    def decode(self, ids: Iterable[int], special: bool = False, continuation: bool = False) -> str:
+        """The text of `ids`: what `encode` was given.
+
+        `special` shows control tokens by their names instead of leaving them out. `continuation` says that the
+        ids go on from others, as an answer from its prompt: a space at its start then belongs to the text, even
+        if encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
+
+        Raises RequestError if there is no such id, TypeError if one is no integer.
+        """
+        decoder = self.stream_decoder(special, continuation)
+        return b"".join(map(decoder.push_bytes, ids)).decode(errors="replace")
+
+    def stream_decoder(self, special: bool = False, continuation: bool = False) -> StreamDecoder:
+        """Decodes ids as they come; options as for `decode`."""
+        prefixed_after = self._special if self._model.add_space_prefix else None
+        return StreamDecoder(partial(self.token_bytes, special=special), prefixed_after, not continuation)
+
+    def token_bytes(self, id_: int, special: bool = False) -> bytes:
+        """What the token stands for; may be part of a character.
+
+        Control tokens stand for nothing, or with `special` for their names. Raises RequestError if there is no
+        such id, TypeError if it is no integer.
+        """
+        id_ = operator.index(id_)
+        if not 0 <= id_ < self.n_vocab:
+            raise RequestError(
+                f"token id {id_} is out of range: the vocabulary has the ids 0 to {self.n_vocab - 1}"
+            )
+        if id_ in self._silent and not special:
+            return b""
+        if id_ not in self._bytes:
+            is_literal = id_ in self._silent or id_ in self._special
+            self._bytes[id_] = (
+                self._vocabulary.tokens[id_].encode() if is_literal else self._model.token_bytes(id_)
+            )
+        return self._bytes[id_]
+
+    def __repr__(self) -> str:
+        return f"<Tokenizer of {self.n_vocab} tokens>"
+
+    @cached_property
+    def _splitter(self) -> SpecialTokenSplitter:
+        """Finds what is no text whoever wrote it."""
+        return self._make_splitter(TokenType.USER_DEFINED)
+
+    @cached_property
+    def _all_splitter(self) -> SpecialTokenSplitter:
+        """Finds control tokens, too."""
+        return self._make_splitter(TokenType.USER_DEFINED, *_ON_REQUEST)
+
+    def _make_splitter(self, *types: TokenType) -> SpecialTokenSplitter:
+        tokens, ids = self._vocabulary.tokens, self._vocabulary.ids_of_type(*types)
+        keeping = {self._vocabulary.ids.get(text) for text in _NEVER_STRIPPING}
+        stripping = frozenset(ids) - keeping if self._strips_after_special else frozenset()
+        return SpecialTokenSplitter({tokens[id_]: id_ for id_ in ids}, stripping)
+
+
+def _added(name: str, asked: bool | None, default: bool, id_: int | None, source: str) -> bool:
+    """Does `encode` add this token: as the file asks, else as is usual if there is such a token."""
+    if asked is None:
+        return default and id_ is not None
+    if asked and id_ is None:
+        raise ModelError(
+            f"{source}: tokenizer.ggml.add_{name}_token is true, but there is no {name}_token_id"
+        )
+    return asked

@@ -1,0 +1,194 @@
+"""The vocabulary as the metadata tells it: checked once, so that whoever uses it need not check again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import ModelError
+from .special_tokens import control_texts, end_of_generation_ids
+
+_PREFIX = "tokenizer.ggml."
+
+
+class TokenType(IntEnum):
+    """`tokenizer.ggml.token_type`, as GGUF and SentencePiece number it."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Tokens, their types, and the ids with a meaning of their own.
+
+    `add_bos` and `add_eos` are None where the file leaves the choice to the tokenizer's kind.
+    """
+
+    source: str
+    """The file's name, for messages."""
+    tokens: list[str]
+    types: NDArray[np.uint8]
+    ids: Mapping[str, int]
+    bos_id: int | None
+    eos_id: int | None
+    unk_id: int | None
+    pad_id: int | None
+    add_bos: bool | None
+    add_eos: bool | None
+    eog_ids: frozenset[int] = field(default=frozenset())
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def ids_of_type(self, *types: TokenType) -> list[int]:
+        """The ids of all tokens of these types, ascending."""
+        ids: list[int] = np.flatnonzero(np.isin(self.types, types)).tolist()
+        return ids
+
+
+def read_vocabulary(
+    metadata: Mapping[str, Any],
+    source: str,
+    default_bos_id: int | None = None,
+    default_eos_id: int | None = None,
+    default_unk_id: int | None = None,
+) -> Vocabulary:
+    """Reads what all kinds of tokenizers have in common.
+
+    Empty tokens, which some converters leave behind, get the name that llama.cpp gives them and become
+    UNUSED. Tokens whose text says that they control something become CONTROL, whatever the file says
+    (special_tokens.py). Raises ModelError where the tables are missing, of another type or length, or contradict each other.
+    """
+    tokens = _read_tokens(metadata, source)
+    types = _read_types(metadata, source, len(tokens))
+    for id_ in [i for i, token in enumerate(tokens) if not token]:
+        tokens[id_] = f"[EMPTY_{id_}]"
+        types[id_] = TokenType.UNUSED
+    ids = dict(zip(tokens, range(len(tokens)), strict=True))
+    if len(ids) != len(tokens):
+        second = next(i for i, token in enumerate(tokens) if ids[token] != i)
+        raise ModelError(
+            f"{source}: {_PREFIX}tokens: {tokens[second][:40]!r} is there twice, with the ids {second} and "
+            f"{ids[tokens[second]]}; a text must have one id"
+        )
+    if not (types != TokenType.UNUSED).any():
+        raise ModelError(f"{source}: {_PREFIX}tokens: none of the {len(tokens)} tokens is of any use")
+    types[[ids[text] for text in control_texts(ids)]] = TokenType.CONTROL
+
+    def special_id(name: str, default: int | None = None) -> int | None:
+        return _read_special_id(metadata, source, name, len(tokens), default)
+
+    eos_id = special_id("eos", default_eos_id)
+    marked = (eos_id, special_id("eot"), special_id("eom"))
+    return Vocabulary(
+        source=source,
+        tokens=tokens,
+        types=types,
+        ids=ids,
+        bos_id=special_id("bos", default_bos_id),
+        eos_id=eos_id,
+        unk_id=special_id("unknown", default_unk_id),
+        pad_id=special_id("padding"),
+        add_bos=read_flag(metadata, source, "add_bos_token"),
+        add_eos=read_flag(metadata, source, "add_eos_token"),
+        eog_ids=end_of_generation_ids(ids, marked),
+    )
+
+
+def read_text(metadata: Mapping[str, Any], source: str, name: str) -> str | None:
+    """The text of `tokenizer.ggml.<name>`, None if the key is missing, ModelError if it is no text."""
+    value = metadata.get(_PREFIX + name)
+    if value is not None and not isinstance(value, str):
+        raise _wrong_type(source, name, "UTF-8 text", value)
+    return value
+
+
+def read_flag(metadata: Mapping[str, Any], source: str, name: str) -> bool | None:
+    """The truth value of `tokenizer.ggml.<name>`, None if the key is missing, ModelError if it is none."""
+    value = metadata.get(_PREFIX + name)
+    if value is not None and not isinstance(value, bool):
+        raise _wrong_type(source, name, "a bool", value)
+    return value
+
+
+def read_strings(metadata: Mapping[str, Any], source: str, name: str) -> list[str]:
+    """The array of texts `tokenizer.ggml.<name>`; ModelError if it is missing, empty, or anything else."""
+    values = metadata.get(_PREFIX + name)
+    if values is None:
+        raise ModelError(
+            f"{source}: {_PREFIX}{name} is missing; the file was converted without its vocabulary"
+        )
+    if not isinstance(values, list):
+        raise _wrong_type(source, name, "an array of strings", values)
+    if not values:
+        raise ModelError(f"{source}: {_PREFIX}{name} is empty")
+    if set(map(type, values)) != {str}:
+        index = next(i for i, value in enumerate(values) if not isinstance(value, str))
+        raise ModelError(
+            f"{source}: {_PREFIX}{name}[{index}] must be UTF-8 text, found {values[index][:40]!r}"
+        )
+    return values
+
+
+def read_numbers(
+    metadata: Mapping[str, Any], source: str, name: str, dtypes: tuple[str, ...], length: int
+) -> NDArray[Any] | None:
+    """The array `tokenizer.ggml.<name>` of one of `dtypes`, None if the key is missing, else ModelError."""
+    values = metadata.get(_PREFIX + name)
+    if values is None:
+        return None
+    if not isinstance(values, np.ndarray):
+        raise _wrong_type(source, name, f"an array of {' or '.join(dtypes)}", values)
+    if values.dtype.name not in dtypes:
+        raise ModelError(
+            f"{source}: {_PREFIX}{name} must be an array of {' or '.join(dtypes)}, found {values.dtype.name}"
+        )
+    if len(values) != length:
+        raise ModelError(
+            f"{source}: {_PREFIX}{name} has {len(values)} elements, but there are {length} tokens"
+        )
+    return values
+
+
+def _read_tokens(metadata: Mapping[str, Any], source: str) -> list[str]:
+    return list(read_strings(metadata, source, "tokens"))
+
+
+def _read_types(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDArray[np.uint8]:
+    values = read_numbers(metadata, source, "token_type", ("int32", "uint32"), n_tokens)
+    if values is None:
+        return np.full(n_tokens, TokenType.NORMAL, np.uint8)
+    wrong = np.flatnonzero((values < 0) | (values > max(TokenType)))
+    if len(wrong):
+        index = int(wrong[0])
+        raise ModelError(
+            f"{source}: {_PREFIX}token_type[{index}] is {values[index]}, expected 0 to {max(TokenType)}"
+        )
+    return np.where(values == 0, TokenType.NORMAL, values).astype(np.uint8)  # 0: the file does not say
+
+
+def _read_special_id(
+    metadata: Mapping[str, Any], source: str, name: str, n_tokens: int, default: int | None
+) -> int | None:
+    key = f"{name}_token_id"
+    value = metadata.get(_PREFIX + key)
+    if value is None:
+        return default if default is not None and default < n_tokens else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(source, key, "an integer", value)
+    if not 0 <= value < n_tokens:
+        raise ModelError(f"{source}: {_PREFIX}{key} is {value}, but the ids end at {n_tokens - 1}")
+    return value
+
+
+def _wrong_type(source: str, name: str, expected: str, found: object) -> ModelError:
+    kind = f"an array of {found.dtype.name}" if isinstance(found, np.ndarray) else type(found).__name__
+    return ModelError(f"{source}: {_PREFIX}{name} must be {expected}, found {kind}")
