@@ -74,12 +74,14 @@ class LLM:
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        self._context = Context(made, self.config.n_vocab, self.n_ctx, n_batch)
+        self.context = Context(
+            made, self.config.n_vocab, self.n_ctx, n_batch
+        )  # for those who run steps themselves
 
     def logits(self, ids: Prompt) -> NDArray[np.float32]:
         """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1."""
         checked = self._prompt_ids(ids)
-        return self._context.all_logits(checked)
+        return self.context.all_logits(checked)
 
     def generate(self, prompt: Prompt, params: SamplingParams | None = None) -> Output:
         """Continues `prompt`, a text or a list of token ids; by default greedily, up to 256 tokens.
@@ -87,7 +89,7 @@ class LLM:
         In a text control tokens (`<|im_start|>`) count as such, and BOS is added where the file asks for it.
         """
         stream = self.stream(prompt, params)
-        with self._context.exclusive():
+        with self.context.exclusive():
             text = "".join(stream)
         return stream.output(text)
 
@@ -98,7 +100,7 @@ class LLM:
         """
         checked = self._prompt_ids(prompt)
         return TextStream(
-            self._context,
+            self.context,
             self.tokenizer,
             checked,
             params or SamplingParams(),
@@ -108,7 +110,7 @@ class LLM:
 
     def close(self) -> None:
         """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine."""
-        self._context.close()
+        self.context.close()
         self._model.close()
 
     def __enter__(self) -> Self:
@@ -126,7 +128,7 @@ class LLM:
         )
 
     def _prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
-        self._context.check_usable()
+        self.context.check_usable()
         self._model.file.check_unchanged()
         return prompt_ids(prompt, self.tokenizer, self.config.n_vocab, self.n_ctx)
 

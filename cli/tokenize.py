@@ -1,0 +1,42 @@
+"""Shows the tokens of a text: the id and the text of each.  MODEL is a name or the path of a GGUF file."""
+
+import argparse
+
+from ..engine.models import resolve
+from ..gguf_io.errors import RequestError
+from ..tokenizer import Tokenizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a name or the path of a GGUF file")
+    parser.add_argument("text", metavar="TEXT")
+    parser.add_argument("--ids", action="store_true", help="only the ids, on one line")
+    parser.add_argument(
+        "--no-special", action="store_true", help="add no BOS or EOS, even if the file asks for it"
+    )
+    parser.add_argument(
+        "--parse-special", action="store_true", help="take <|im_start|> and its like as one token"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    try:
+        args.text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError("the text is not valid in this terminal's encoding") from error
+    tokenizer = Tokenizer.from_gguf(resolve(args.model))
+    ids = tokenizer.encode(args.text, add_special=not args.no_special, parse_special=args.parse_special)
+    if args.ids:
+        print(*ids)
+        return
+    width = len(str(tokenizer.n_vocab))
+    for token_id in ids:
+        print(f"{token_id:>{width}}  {_shown(tokenizer.token_bytes(token_id, special=True))}")
+
+
+def _shown(raw: bytes) -> str:
+    """The text in quotes, with escapes; the bytes where a token is only a part of a letter."""
+    try:
+        return repr(raw.decode())
+    except UnicodeDecodeError:
+        return repr(raw)

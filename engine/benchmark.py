@@ -1,0 +1,103 @@
+"""Measuring a model on this machine: prefill, decode, and what its memory could feed it."""
+
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..gguf_io.errors import RequestError
+from .llm import LLM
+
+_STREAM_BYTES = 256 << 20  # beyond any cache
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `measure` found; speeds are medians of the repetitions."""
+
+    model: str
+    executor: str
+    n_threads: int
+    n_prompt: int
+    n_decode: int
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+    load_seconds: float
+    compile_seconds: float
+    weight_bytes_per_token: int
+    decode_bandwidth_gb_per_second: float
+    """Bytes of weights read in a second of decoding, in 1e9 bytes."""
+    stream_bandwidth_gb_per_second: float
+    """What as many threads read of a large array, measured in the same run."""
+    peak_memory_bytes: int | None
+    """Of the process; None where the system does not tell."""
+
+
+def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Benchmark:
+    """Runs `n_prompt` random tokens at once, then `n_decode` more one by one; after a warm-up, several times.
+
+    No sampling and no text: this is the engine alone, as in llama.cpp's llama-bench.
+    """
+    for name, value in (("-p", n_prompt), ("-n", n_decode), ("repetitions", repetitions)):
+        if value < 1:
+            raise RequestError(f"{name} must be at least 1, not {value}")
+    if n_prompt + n_decode > llm.n_ctx:
+        raise RequestError(f"{n_prompt} + {n_decode} tokens do not fit in n_ctx={llm.n_ctx}")
+    ids = random_ids(llm.config.n_vocab, n_prompt + n_decode)
+    llm.time_steps(ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
+    runs = [llm.time_steps(ids, n_prompt) for _ in range(repetitions)]
+    decode_speed = n_decode / statistics.median(decode for _, decode in runs)
+    return Benchmark(
+        model=str(llm.path),
+        executor=llm.executor,
+        n_threads=llm.n_threads,
+        n_prompt=n_prompt,
+        n_decode=n_decode,
+        prefill_tokens_per_second=n_prompt / statistics.median(prefill for prefill, _ in runs),
+        decode_tokens_per_second=decode_speed,
+        load_seconds=llm.load_seconds,
+        compile_seconds=llm.compile_seconds,
+        weight_bytes_per_token=llm.weight_bytes_per_token,
+        decode_bandwidth_gb_per_second=llm.weight_bytes_per_token * decode_speed / 1e9,
+        stream_bandwidth_gb_per_second=stream_bandwidth(llm.n_threads) / 1e9,
+        peak_memory_bytes=peak_memory(),
+    )
+
+
+def random_ids(n_vocab: int, n: int) -> list[int]:
+    """The same `n` ids for everyone who measures."""
+    ids: list[int] = np.random.default_rng(0).integers(0, n_vocab, n).tolist()
+    return ids
+
+
+def stream_bandwidth(n_threads: int, repetitions: int = 5) -> float:
+    """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few runs."""
+    parts = np.array_split(np.ones(_STREAM_BYTES // 8, np.int64), n_threads)
+
+    def read_once() -> float:
+        threads = [threading.Thread(target=part.sum) for part in parts]
+        return _seconds(
+            lambda: [thread.start() for thread in threads] + [thread.join() for thread in threads]
+        )
+
+    return _STREAM_BYTES / min(read_once() for _ in range(repetitions))
+
+
+def peak_memory() -> int | None:
+    """The largest resident size that this process has had, in bytes."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
