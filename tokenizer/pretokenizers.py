@@ -1,10 +1,11 @@
 """How byte-level BPE cuts text into words before merging, by `tokenizer.ggml.pre`.
 
-Each name stands for regular expressions that are applied one after another, each to every piece that the ones
-before it have left: what it matches and what lies between the matches both become pieces. They are those of the
-models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which gave the names,
-spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a difference to the ids
-(Cyrillic case, combining marks in the GPT-4o and Tekken rules), nybble does what the model was trained with.
+Each name stands for regular expressions that are applied one after another, each to every piece that the
+ones before it have left: what it matches and what lies between the matches both become pieces. They are
+those of the models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which
+gave the names, spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a
+difference to the ids (Cyrillic case, combining marks in the GPT-4o and Tekken rules), nybble does what the
+model was trained with.
 """
 
 from dataclasses import dataclass, replace

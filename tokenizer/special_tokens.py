@@ -78,7 +78,7 @@ class SpecialTokenSplitter:
     """
 
     def __init__(self, ids: Mapping[str, int], stripping: Container[int] = ()) -> None:
-        """`ids`: text of each special token -> id. Those in `stripping` swallow the white space after them."""
+        """`ids`: text of each special token -> id. Those in `stripping` swallow white space after them."""
         self._ids = ids
         self._stripping = stripping
         lengths: dict[str, set[int]] = {}

@@ -1,7 +1,8 @@
 """SentencePiece BPE (`tokenizer.ggml.model = llama`), run by the `sentencepiece` package.
 
-GGUF holds the pieces, scores and types of the original model, but not the model file that the package loads, a
-`ModelProto`. It is written here in protobuf's wire format, which takes a few lines and no protobuf package:
+GGUF holds the pieces, scores and types of the original model, but not the model file that the package
+loads, a `ModelProto`. It is written here in protobuf's wire format, which takes a few lines and no protobuf
+package:
 
     ModelProto     1: pieces (SentencePiece, repeated)   2: trainer_spec   3: normalizer_spec
     SentencePiece  1: piece (string)   2: score (float)   3: type
@@ -91,10 +92,10 @@ def _byte_values(vocabulary: Vocabulary) -> dict[int, bytes]:
 def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallback: bool) -> bytes:
     """The ModelProto, with one more piece than there are tokens, as its one UNKNOWN piece.
 
-    The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one. UNKNOWN,
-    CONTROL and USER_DEFINED tokens are never made of letters: the text is cut at them before SentencePiece sees
-    it, by llama.cpp's rules. So all of them are CONTROL pieces here. That also keeps pieces with plain spaces
-    (Gemma's runs of them) out of its way, as its own spaces are U+2581.
+    The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one.
+    UNKNOWN, CONTROL and USER_DEFINED tokens are never made of letters: the text is cut at them before
+    SentencePiece sees it, by llama.cpp's rules. So all of them are CONTROL pieces here. That also keeps
+    pieces with plain spaces (Gemma's runs of them) out of its way, as its own spaces are U+2581.
     """
     types = vocabulary.types
     merged = (types == TokenType.NORMAL) | (types == TokenType.BYTE) | (types == TokenType.UNUSED)

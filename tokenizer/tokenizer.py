@@ -113,11 +113,12 @@ class Tokenizer:
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """The ids of `text`.
 
-        `add_special` puts BOS before and EOS after it, where the file asks for that. `parse_special` reads the
-        text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else wrote.
-        The tokens that the file calls USER_DEFINED are read in either case.
+        `add_special` puts BOS before and EOS after it, where the file asks for that. `parse_special` reads
+        the text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else
+        wrote. The tokens that the file calls USER_DEFINED are read in either case.
 
-        Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no characters.
+        Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no
+        characters.
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, not {type(text).__name__}")
@@ -144,9 +145,9 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], special: bool = False, continuation: bool = False) -> str:
         """The text of `ids`: what `encode` was given.
 
-        `special` shows control tokens by their names instead of leaving them out. `continuation` says that the
-        ids go on from others, as an answer from its prompt: a space at its start then belongs to the text, even
-        if encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
+        `special` shows control tokens by their names instead of leaving them out. `continuation` says that
+        the ids go on from others, as an answer from its prompt: a space at its start then belongs to the
+        text, even if encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
 
         Raises RequestError if there is no such id, TypeError if one is no integer.
         """
@@ -161,8 +162,8 @@ class Tokenizer:
     def token_bytes(self, id_: int, special: bool = False) -> bytes:
         """What the token stands for; may be part of a character.
 
-        Control tokens stand for nothing, or with `special` for their names. Raises RequestError if there is no
-        such id, TypeError if it is no integer.
+        Control tokens stand for nothing, or with `special` for their names. Raises RequestError if there is
+        no such id, TypeError if it is no integer.
         """
         id_ = operator.index(id_)
         if not 0 <= id_ < self.n_vocab:

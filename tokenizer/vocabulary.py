@@ -65,7 +65,8 @@ def read_vocabulary(
 
     Empty tokens, which some converters leave behind, get the name that llama.cpp gives them and become
     UNUSED. Tokens whose text says that they control something become CONTROL, whatever the file says
-    (special_tokens.py). Raises ModelError where the tables are missing, of another type or length, or contradict each other.
+    (special_tokens.py). Raises ModelError where the tables are missing, of another type or length, or
+    contradict each other.
     """
     tokens = _read_tokens(metadata, source)
     types = _read_types(metadata, source, len(tokens))
