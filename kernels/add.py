@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import load, store
 
 
 def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -16,3 +21,21 @@ def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
     check_array("a", a, np.shape(a))
     check_array("b", b, a.shape)
     return a + b
+
+
+def bind_add(
+    a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+) -> Call:
+    """out = a + b on buffers (`rows.py`), of which some may be the same.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, a.shape[-1], a=a, b=b, out=out)
+    return _add.bind(a=a, b=b, out=out, step=step, ld=ld)
+
+
+@kernel(Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64))
+def _add(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+        store(args.out + j, load(args.a + j, ROW_MULTIPLE) + load(args.b + j, ROW_MULTIPLE))

@@ -15,7 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler
 from numba.extending import overload
 
-from . import dot_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
+from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
 from .kernel import INLINED, Kernel
 from .lowering import RecordType
 

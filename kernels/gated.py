@@ -13,6 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import load, store
 
 _SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 _CUBIC = np.float32(0.044715)
@@ -33,3 +39,43 @@ def gelu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> ND
     with np.errstate(over="ignore"):  # tanh(+-inf) = +-1 is right
         inner = _SQRT_2_OVER_PI * gate * (1 + _CUBIC * gate * gate)
     return np.float32(0.5) * gate * (1 + np.tanh(inner)) * up
+
+
+_GATED = Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64)
+
+
+def bind_silu_mul(
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+) -> Call:
+    """out = silu(gate) * up on buffers (`rows.py`), of which some may be the same.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
+    return _silu_mul.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+
+
+def bind_gelu_mul(
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+) -> Call:
+    """out = gelu(gate) * up; otherwise as `bind_silu_mul`."""
+    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
+    return _gelu_mul.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+
+
+@kernel(_GATED)
+def _silu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+        gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
+        store(args.out + j, gate / (exp(gate * -1.0) + 1.0) * up)
+
+
+@kernel(_GATED)
+def _gelu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    # x / 2 * (1 + tanh(u)) = x / (1 + exp(-2 u)), which stays precise where tanh(u) is close to -1.
+    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+        gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
+        inner = gate * _SQRT_2_OVER_PI * (gate * gate * _CUBIC + 1.0)
+        store(args.out + j, gate / (exp(inner * -2.0) + 1.0) * up)

@@ -184,16 +184,22 @@ def intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.V
 
 
 def each(*positions: int) -> Callable[[Callable[..., ir.Value]], Emit]:
-    """Make an emitter for bundles from one for single vectors; bundles of one vector are shared by all."""
+    """Make an emitter for bundles from one for single vectors; all share single vectors and numbers."""
 
     def decorate(one: Callable[..., ir.Value]) -> Emit:
         def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: tuple[ir.Value, ...]) -> ir.Value:
-            lists = [vectors(builder, args[i]) for i in positions]
+            t = next(sig.args[i] for i in positions if isinstance(sig.args[i], VectorType))
+
+            def operand(i: int) -> list[ir.Value]:
+                if isinstance(sig.args[i], VectorType):
+                    return vectors(builder, args[i])
+                scalar = context.cast(builder, args[i], sig.args[i], SCALARS[t.element.name])
+                return [splat(builder, scalar, t.lanes)]
+
+            lists = [operand(i) for i in positions]
             count = max(map(len, lists))
             rows = [items * count if len(items) == 1 else items for items in lists]
-            return bundle(
-                builder, [one(builder, sig.args[positions[0]], *row) for row in zip(*rows, strict=True)]
-            )
+            return bundle(builder, [one(builder, t, *row) for row in zip(*rows, strict=True)])
 
         return emit
 
@@ -201,7 +207,12 @@ def each(*positions: int) -> Callable[[Callable[..., ir.Value]], Emit]:
 
 
 def broadcast(a: Any, b: Any) -> VectorType | None:
-    """The type of an operation on two bundles of equal lanes, of which one may be a single vector."""
+    """The type of an operation on two bundles of equal lanes; one may be a single vector or a number."""
+    for v, scalar in ((a, b), (b, a)):
+        if isinstance(v, VectorType) and isinstance(
+            scalar, types.Float if v.element == F32 else types.Integer
+        ):
+            return v
     if not (isinstance(a, VectorType) and isinstance(b, VectorType)):
         return None
     if (a.element, a.lanes) != (b.element, b.lanes) or (a.count != b.count and 1 not in (a.count, b.count)):
@@ -385,26 +396,13 @@ def _binary(name: str) -> None:
             return "lshr" if element.name.startswith("u") else "ashr"
         return INTEGER_OPS[name]
 
-    def typer(a: Any, b: Any) -> Any:
-        if isinstance(a, VectorType) and isinstance(b, types.Integer):
-            return None if a.element.name.startswith("f") else a
-        return broadcast(a, b)
-
     @each(0, 1)
     def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
         return getattr(builder, method(t.element))(a, b)
 
-    def emit_scalar(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        t = sig.args[0]
-        scalar = context.cast(builder, args[1], sig.args[1], SCALARS[t.element.name])
-        same = splat(builder, scalar, t.lanes)
-        return bundle(
-            builder, [getattr(builder, method(t.element))(v, same) for v in vectors(builder, args[0])]
-        )
-
-    type_callable(op)(lambda context: typer)
-    lower_builtin(op, VectorType, VectorType)(emit)
-    lower_builtin(op, VectorType, types.Integer)(emit_scalar)
+    type_callable(op)(lambda context: broadcast)
+    for operands in ((VectorType, VectorType), (VectorType, types.Number), (types.Number, VectorType)):
+        lower_builtin(op, *operands)(emit)
 
 
 for _name in ("add", "sub", "mul", "truediv", "and_", "or_", "xor", "lshift", "rshift"):
@@ -447,8 +445,10 @@ def _fma(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value, c: ir.V
 
 
 def _fma_typer(a: Any, b: Any, c: Any) -> Any:
-    product = broadcast(a, b)
-    return broadcast(product, c) if product else None
+    first, *others = sorted((a, b, c), key=lambda t: not isinstance(t, VectorType))
+    for other in others:
+        first = broadcast(first, other)
+    return first
 
 
 def _larger(sign: str) -> Emit:
@@ -468,9 +468,19 @@ define(
     simd.bits_to_f32, _unary_typer((I32,), F32), each(0)(lambda b, t, v: b.bitcast(v, t.like(F32).ir_vector))
 )
 define(
+    simd.f32_to_bits, _unary_typer((F32,), I32), each(0)(lambda b, t, v: b.bitcast(v, t.like(I32).ir_vector))
+)
+define(
     simd.absolute,
     _unary_typer((F32,), None),
     each(0)(lambda builder, t, v: intrinsic(builder, f"llvm.fabs.v{t.lanes}f32", t.ir_vector, [v])),
+)
+define(
+    simd.sqrt,
+    lambda x: x if isinstance(x, types.Float) else None,
+    lambda context, builder, sig, args: intrinsic(
+        builder, f"llvm.sqrt.f{sig.return_type.bitwidth}", args[0].type, list(args)
+    ),
 )
 define(simd.fma, _fma_typer, _fma)
 define(simd.maximum, broadcast, _larger(">"))

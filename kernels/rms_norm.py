@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .kernel import Call, inlined, kernel
+from .pointer import F32, I64, Pointer
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, part, reduce_add, splat, sqrt, store
 
 
 def rms_norm_reference(
@@ -26,3 +31,71 @@ def rms_norm_reference(
         raise ValueError(f"eps must be finite and above 0, not {eps}")
     mean_square = np.mean(np.square(x, dtype=np.float64), axis=-1, keepdims=True)
     return x * (1 / np.sqrt(mean_square + eps)).astype(np.float32) * weight
+
+
+def bind_rms_norm(
+    x: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    width: int,
+    eps: float,
+    n_groups: int = 1,
+) -> Call:
+    """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
+
+    x and out are buffers (`rows.py`) and may be the same one; weight is (width / n_groups,).
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, width, x=x, out=out)
+    if n_groups < 1 or width % n_groups:
+        raise ValueError(f"{width} columns do not divide into {n_groups} groups")
+    check_array("weight", weight, (width // n_groups,))
+    if not (np.isfinite(eps) and eps > 0):
+        raise ValueError(f"eps must be finite and above 0, not {eps}")
+    return _rms_norm.bind(
+        x=x, weight=weight, out=out, step=step, ld=ld, n_groups=n_groups, group_width=len(weight), eps=eps
+    )
+
+
+@inlined
+def _sum_of_squares(x: Pointer, width: int) -> np.float32:
+    wide, whole = width - width % 32, width - width % 8
+    squares = splat(0.0, F32, 8, 4)
+    for j in range(0, wide, 32):
+        v = load(x + j, 8, 4, 8)
+        squares = fma(v, v, squares)
+    total = (part(squares, 0, 1) + part(squares, 1, 1)) + (part(squares, 2, 1) + part(squares, 3, 1))
+    for j in range(wide, whole, 8):
+        v1 = load(x + j, 8)
+        total = fma(v1, v1, total)
+    result = reduce_add(total)
+    for j in range(whole, width):
+        result += x[j] * x[j]
+    return result
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        weight=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+        n_groups=I64,
+        group_width=I64,
+        eps=F32,
+    )
+)
+def _rms_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    width = args.group_width
+    whole = width - width % 8
+    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    for i in range(first, last):
+        offset = i // args.n_groups * args.ld + i % args.n_groups * width
+        x, out = args.x + offset, args.out + offset
+        scale = np.float32(1.0 / sqrt(_sum_of_squares(x, width) / width + args.eps))
+        for j in range(0, whole, 8):
+            store(out + j, load(x + j, 8) * scale * load(args.weight + j, 8))
+        for j in range(whole, width):
+            out[j] = x[j] * scale * args.weight[j]

@@ -21,8 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_indices
+from .kernel import Call, inlined, kernel
+from .pointer import F32, I64, Pointer
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import evens, interleave, load, odds, store
 
 Pairing = Literal["norm", "neox"]
+
+
+def rope_frequencies(n_rot: int, base: float, stretch: float = 1.0) -> NDArray[np.float64]:
+    """-> base^(-2 i / n_rot) / stretch, (n_rot / 2,); `stretch` is the factor of linear position scaling."""
+    if n_rot <= 0 or n_rot % 2:
+        raise ValueError(f"n_rot must be even and above 0, not {n_rot}")
+    return base ** (-np.arange(0, n_rot, 2, dtype=np.float64) / n_rot) / stretch
 
 
 def rope_angles(
@@ -56,3 +68,99 @@ def rope_reference(
     out[..., a] = x[..., a] * cos - x[..., b] * sin
     out[..., b] = x[..., a] * sin + x[..., b] * cos
     return out
+
+
+def bind_rope(
+    x: NDArray[np.float32],
+    cos: NDArray[np.float32],
+    sin: NDArray[np.float32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    n_heads: int,
+    head_dim: int,
+    pairing: Pairing,
+) -> Call:
+    """x and out: buffers (`rows.py`) of width n_heads * head_dim, which may be the same one.
+
+    cos, sin: (n_max_tokens, n_rot / 2), of which each step fills the rows of its tokens.
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_max_tokens, ld = check_rows(step, n_heads * head_dim, x=x, out=out)
+    check_array("cos", cos, (n_max_tokens, None))
+    check_array("sin", sin, cos.shape)
+    half = cos.shape[1]
+    if 2 * half > head_dim:
+        raise ValueError(f"cos rotates {2 * half} values, but a head has {head_dim}")
+    if pairing not in ("norm", "neox"):
+        raise ValueError(f"pairing must be 'norm' or 'neox', not {pairing!r}")
+    rope = _rope_norm if pairing == "norm" else _rope_neox
+    return rope.bind(
+        x=x, cos=cos, sin=sin, out=out, step=step, ld=ld, n_heads=n_heads, head_dim=head_dim, half=half
+    )
+
+
+_ROPE = Record(
+    x=PointerTo(F32),
+    cos=PointerTo(F32),
+    sin=PointerTo(F32),
+    out=PointerTo(F32),
+    step=PointerTo(I64),
+    ld=I64,
+    n_heads=I64,
+    head_dim=I64,
+    half=I64,
+)
+
+
+@inlined
+def _rotate_one(x: Pointer, out: Pointer, a: int, b: int, c: np.float32, s: np.float32) -> None:
+    x_a, x_b = x[a], x[b]
+    out[a] = x_a * c - x_b * s
+    out[b] = x_a * s + x_b * c
+
+
+@inlined
+def _pass_through(x: Pointer, out: Pointer, first: int, last: int) -> None:
+    whole = last - (last - first) % 8
+    for j in range(first, whole, 8):
+        store(out + j, load(x + j, 8))
+    for j in range(whole, last):
+        out[j] = x[j]
+
+
+@kernel(_ROPE)
+def _rope_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    half = args.half
+    whole = half - half % 8
+    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    for i in range(first, last):
+        token = i // args.n_heads
+        offset = token * args.ld + i % args.n_heads * args.head_dim
+        x, out = args.x + offset, args.out + offset
+        cos, sin = args.cos + token * half, args.sin + token * half
+        for j in range(0, whole, 8):
+            pairs, c, s = load(x + 2 * j, 16), load(cos + j, 8), load(sin + j, 8)
+            a, b = evens(pairs), odds(pairs)
+            store(out + 2 * j, interleave(a * c - b * s, a * s + b * c))
+        for j in range(whole, half):
+            _rotate_one(x, out, 2 * j, 2 * j + 1, cos[j], sin[j])
+        _pass_through(x, out, 2 * half, args.head_dim)
+
+
+@kernel(_ROPE)
+def _rope_neox(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    half = args.half
+    whole = half - half % 8
+    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    for i in range(first, last):
+        token = i // args.n_heads
+        offset = token * args.ld + i % args.n_heads * args.head_dim
+        x, out = args.x + offset, args.out + offset
+        cos, sin = args.cos + token * half, args.sin + token * half
+        for j in range(0, whole, 8):
+            a, b, c, s = load(x + j, 8), load(x + half + j, 8), load(cos + j, 8), load(sin + j, 8)
+            store(out + j, a * c - b * s)
+            store(out + half + j, a * s + b * c)
+        for j in range(whole, half):
+            _rotate_one(x, out, j, half + j, cos[j], sin[j])
+        _pass_through(x, out, 2 * half, args.head_dim)

@@ -2,7 +2,8 @@
 
 A vector is `lanes` numbers of one `Element`; a *bundle* is `count` vectors that are worked on side by side (rows of weights,
 tokens), so that one line of a kernel serves one token or four. Arithmetic is written with Python's operators
-(`+ - * & | >> <<`), lane by lane and vector by vector.
+(`+ - * / & | >> <<`), lane by lane and vector by vector; a number beside a vector stands for
+a vector of it.
 
 The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a `Pointer`. Compiled
 kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With `NUMBA_DISABLE_JIT=1` the kernels
@@ -13,6 +14,8 @@ fast-math flag: masks are -inf, and the same operations in the same order give t
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -77,6 +80,21 @@ def bits_to_f32(v: np.ndarray) -> np.ndarray:
     return v.view(np.float32)
 
 
+def f32_to_bits(v: np.ndarray) -> np.ndarray:
+    """float32 lanes reinterpreted as int32."""
+    return v.view(np.int32)
+
+
+def lane_numbers(lanes: int) -> np.ndarray:
+    """One int32 vector 0, 1, 2, …"""
+    return np.arange(lanes, dtype=np.int32)[None]
+
+
+def where_less(a: np.ndarray, b: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    """Lanes of `yes` where int32 a < b, else of `no`."""
+    return np.where(a < b, yes, no)
+
+
 def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """a * b + c, rounded once. Through float64, whose product of two float32 is exact: double rounding can differ from
     the machine in the last bit in rare cases."""
@@ -94,12 +112,17 @@ def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(a < b, a, b)
 
 
+def sqrt(x: np.floating) -> np.floating:
+    """The square root of one number, not a vector; of a negative one NaN."""
+    return np.sqrt(x)
+
+
 def absolute(v: np.ndarray) -> np.ndarray:
     """|v| of float32 lanes."""
     return np.abs(v)
 
 
-def _halves(v: np.ndarray, combine: np.ufunc) -> np.ndarray:
+def _halves(v: np.ndarray, combine: Callable[..., np.ndarray]) -> np.ndarray:
     while v.shape[1] > 1:
         half = v.shape[1] // 2
         v = combine(v[:, :half], v[:, half:])
@@ -114,6 +137,26 @@ def reduce_add(v: np.ndarray) -> np.generic:
 def reduce_max(v: np.ndarray) -> np.generic:
     """The largest lane of one vector."""
     return v[0].max()
+
+
+def spread_max(v: np.ndarray) -> np.ndarray:
+    """Each vector filled with its largest lane, halves folded onto each other as `maximum` does."""
+    return np.repeat(_halves(v, maximum)[:, None], v.shape[1], axis=1)
+
+
+def evens(v: np.ndarray) -> np.ndarray:
+    """Lanes 0, 2, 4, … of each vector."""
+    return np.ascontiguousarray(v[:, 0::2])
+
+
+def odds(v: np.ndarray) -> np.ndarray:
+    """Lanes 1, 3, 5, … of each vector."""
+    return np.ascontiguousarray(v[:, 1::2])
+
+
+def interleave(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a0 b0 a1 b1 …: what `evens` and `odds` took apart."""
+    return np.stack([a, b], axis=2).reshape(len(a), -1)
 
 
 def part(v: np.ndarray, first: int, count: int) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""e^x of float32 lanes, for kernels.
+
+    n = round(x / ln 2)      r = x - n ln 2, |r| <= ln 2 / 2      e^x = 2^n e^r
+
+ln 2 is subtracted in two parts (Cody & Waite 1980), of which the first has so few bits that its product with n
+is exact; e^r is the polynomial of Cephes' `expf` (Moshier). Beyond the range of float32 the result is inf or 0,
+below the smallest normal number it is denormal, and NaN stays NaN; elsewhere it is within 1 unit in the
+last place.
+"""
+
+import numpy as np
+
+from .kernel import inlined
+from .simd import bits_to_f32, f32_to_bits, fma, maximum, minimum
+
+HIGHEST, LOWEST = 89.0, -104.0  # beyond them e^x overflows or vanishes
+LOG2_E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
+ROUNDER = (
+    12582912.0  # 1.5 * 2^23: a float32 of this size has its last bit at 1, so adding it rounds to an integer
+)
+ROUNDER_BITS = 0x4B400000
+
+
+@inlined
+def exp(x: np.ndarray) -> np.ndarray:
+    """e^x, lane by lane, of a float32 bundle."""
+    x = maximum(LOWEST, minimum(HIGHEST, x))  # in this order of operands NaN passes through
+    shifted = fma(x, LOG2_E, ROUNDER)
+    n = shifted - ROUNDER
+    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
+    tail = fma(r, 1.9875691500e-4, 1.3981999507e-3)
+    tail = fma(tail, r, 8.3334519073e-3)
+    tail = fma(tail, r, 4.1665795894e-2)
+    tail = fma(tail, r, 1.6666665459e-1)
+    tail = fma(tail, r, 5.0000001201e-1)
+    e_r = fma(tail, r * r, r) + 1.0
+    # 2^n in two factors, each within the exponents of normal numbers, though their product may not be.
+    exponent = f32_to_bits(shifted) - ROUNDER_BITS
+    half = exponent >> 1
+    return e_r * bits_to_f32((half + 127) << 23) * bits_to_f32((exponent - half + 127) << 23)

@@ -1,0 +1,48 @@
+"""Rows of activations: how buffers are laid out, and how a team of threads shares them.
+
+A buffer of the engine is (n_max_tokens, ld) float32, one row a token; ld is the width rounded up to `ROW_MULTIPLE`,
+so that rows divide into whole vectors. The columns beyond the width are zero. How many rows a step uses stands in
+`step[0]`, an int64 array that all kernels of a plan share; whoever writes it keeps it within 0 .. n_max_tokens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import inlined
+
+ROW_MULTIPLE = 16
+
+
+def padded_width(width: int) -> int:
+    """The row length of a buffer of `width` columns."""
+    return -(-width // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
+@inlined
+def share(n: int, thread_id: int, n_threads: int) -> tuple[int, int]:
+    """The part first .. last - 1 of n equal pieces of work that falls to a thread."""
+    return n * thread_id // n_threads, n * (thread_id + 1) // n_threads
+
+
+def check_rows(step: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
+    """(n_max_tokens, ld) that the buffers have in common.
+
+    Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or below
+    `width`.
+    """
+    check_array("step", step, (None,), np.int64)
+    if step.size == 0:
+        raise ValueError("step must hold the number of tokens")
+    first = next(iter(buffers))
+    check_array(first, buffers[first], (None, None))
+    n_max_tokens, ld = buffers[first].shape
+    for name, buffer in buffers.items():
+        check_array(name, buffer, (n_max_tokens, ld))
+    if ld % ROW_MULTIPLE or not 0 < width <= ld:
+        raise ValueError(
+            f"{first} has rows of {ld}; {width} columns need a multiple of {ROW_MULTIPLE} from {width} on"
+        )
+    return n_max_tokens, ld
