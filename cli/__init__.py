@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; -> its exit code: 0, 1 for an error, 130 for Ctrl-C, 141 if nobody reads the output."""
+    """Runs one command; -> its exit code: 0, 1 for an error, 130 for Ctrl-C, 141 if nobody reads on."""
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in a kernel shows where Python was
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -56,7 +56,7 @@ def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
         bits = 8 * n_bytes / n_values if n_values else 0.0
         return (
             name,
-            f"{len(chosen)} tensors",
+            f"{len(chosen)} tensor{'s' if len(chosen) != 1 else ''}",
             f"{n_values:,} values",
             _size(n_bytes),
             f"{bits:.2f} bits a value",

@@ -4,7 +4,6 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +47,8 @@ def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Ben
     if n_prompt + n_decode > llm.n_ctx:
         raise RequestError(f"{n_prompt} + {n_decode} tokens do not fit in n_ctx={llm.n_ctx}")
     ids = random_ids(llm.config.n_vocab, n_prompt + n_decode)
-    llm.time_steps(ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
-    runs = [llm.time_steps(ids, n_prompt) for _ in range(repetitions)]
+    _time(llm, ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
+    runs = [_time(llm, ids, n_prompt) for _ in range(repetitions)]
     decode_speed = n_decode / statistics.median(decode for _, decode in runs)
     return Benchmark(
         model=str(llm.path),
@@ -68,6 +67,18 @@ def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Ben
     )
 
 
+def _time(llm: LLM, ids: list[int], n_prompt: int) -> tuple[float, float]:
+    """The seconds for the first `n_prompt` of `ids`, and for the others one by one."""
+    sequence = object()
+    with llm.context.exclusive():
+        started = time.perf_counter()
+        llm.context.last_logits(sequence, ids[:n_prompt])
+        prefilled = time.perf_counter()
+        for n in range(n_prompt + 1, len(ids) + 1):
+            llm.context.last_logits(sequence, ids[:n])
+        return prefilled - started, time.perf_counter() - prefilled
+
+
 def random_ids(n_vocab: int, n: int) -> list[int]:
     """The same `n` ids for everyone who measures."""
     ids: list[int] = np.random.default_rng(0).integers(0, n_vocab, n).tolist()
@@ -75,14 +86,17 @@ def random_ids(n_vocab: int, n: int) -> list[int]:
 
 
 def stream_bandwidth(n_threads: int, repetitions: int = 5) -> float:
-    """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few runs."""
+    """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few."""
     parts = np.array_split(np.ones(_STREAM_BYTES // 8, np.int64), n_threads)
 
     def read_once() -> float:
         threads = [threading.Thread(target=part.sum) for part in parts]
-        return _seconds(
-            lambda: [thread.start() for thread in threads] + [thread.join() for thread in threads]
-        )
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - started
 
     return _STREAM_BYTES / min(read_once() for _ in range(repetitions))
 
@@ -95,9 +109,3 @@ def peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started

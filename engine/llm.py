@@ -38,9 +38,9 @@ class LLM:
     `executor`: "numba" is the fast one; "reference" is NumPy in float32, slow and simple.
     `n_batch`: so many tokens of a prompt are run at a time; the result does not depend on it.
 
-    Raises `RequestError` (a ValueError) for what is out of range, `GGUFFormatError`, `GGUFUnsupportedError` or
-    `ModelError` for what is wrong with the file, `PullError` if a named model cannot be fetched.  OSError and
-    MemoryError are passed on.
+    Raises `RequestError` (a ValueError) for what is out of range, `GGUFFormatError`, `GGUFUnsupportedError`
+    or `ModelError` for what is wrong with the file, `PullError` if a named model cannot be fetched.  OSError
+    and MemoryError are passed on.
     """
 
     def __init__(
