@@ -191,9 +191,8 @@ def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
 def _read_version(cursor: Cursor) -> int:
     magic = bytes(cursor.data[:4])
     if len(magic) == 4 and magic != b"GGUF":
-        hint = _OTHER_MAGICS.get(magic)
-        found = f"{magic.decode('ascii', 'backslashreplace')!r}" + (f" ({hint})" if hint else "")
-        raise cursor.error(0, "magic", f"expected 'GGUF', found {found}")
+        hint = f" ({_OTHER_MAGICS[magic]})" if magic in _OTHER_MAGICS else ""
+        raise cursor.error(0, "magic", f"expected b'GGUF', found {magic!r}{hint}")
     if len(cursor.data) < HEADER_BYTES:
         size = len(cursor.data)
         raise cursor.error(size, "header", f"truncated header at {size}: it has {HEADER_BYTES} bytes")
