@@ -78,9 +78,10 @@ class Metadata(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         entry = self._entries[key]
-        if isinstance(entry.value, NumericArray | StringArray):
-            entry.value = entry.value.decode()
-        return entry.value
+        value = entry.value  # held, since another thread may put the decoded array in its place meanwhile
+        if isinstance(value, NumericArray | StringArray):
+            value = entry.value = value.decode()
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

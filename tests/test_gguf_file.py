@@ -203,7 +203,7 @@ def test_string_arrays_of_every_kind_end_where_they_should(strings: list[str], t
 
 @pytest.mark.parametrize(("n_tokens", "seconds"), [(100_000, 0.05), (262_144, 0.1)])
 def test_opening_a_large_vocabulary_is_fast(n_tokens: int, seconds: float, tmp_path: Path) -> None:
-    """As many strings as SmolLM2 (tokens and merges) and Gemma 3; the best of five, since machines stutter."""
+    """As many strings as SmolLM2 (tokens and merges) and Gemma 3; best of five, since machines stutter."""
     forged = (
         GGUFForge().set("tokens", [f"▁token{i}" for i in range(n_tokens)]).set("scores", [0.5] * n_tokens)
     )
