@@ -5,13 +5,20 @@
     x    (n, n_in) float32          weight  (n_out, n_in) float32, row r makes output r
     out  (n, n_out) float32         bias    (n_out,) float32 or None
 
-The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n.
+The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The Numba twins
+work on packed weights: `quantized_linear.py` for block formats, `float_linear.py` for F32, F16 and BF16; both write
+`out` without the bias, which `bind_add_bias` adds.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import load, store
 
 
 def linear_reference(
@@ -25,3 +32,19 @@ def linear_reference(
         check_array("bias", bias, (weight.shape[0],))
         out += bias
     return out
+
+
+def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], step: NDArray[np.int64]) -> Call:
+    """out[t] += bias, on a buffer (`rows.py`); bias (ld,), zero beyond the width."""
+    _, ld = check_rows(step, out.shape[-1], out=out)
+    check_array("bias", bias, (ld,))
+    return _add_bias.bind(out=out, bias=bias, step=step, ld=ld)
+
+
+@kernel(Record(out=PointerTo(F32), bias=PointerTo(F32), step=PointerTo(I64), ld=I64))
+def _add_bias(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    for t in range(args.step[0]):
+        row = args.out + t * args.ld
+        for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+            store(row + j, load(row + j, ROW_MULTIPLE) + load(args.bias + j, ROW_MULTIPLE))

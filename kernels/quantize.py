@@ -19,6 +19,7 @@ from .checks import check_array
 from .kernel import Call, kernel
 from .pointer import F32, I8, I32, I64
 from .record import PointerTo, Record
+from .rows import share
 from .simd import (
     absolute,
     load,
@@ -65,8 +66,8 @@ QUANTIZE = Record(
 def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b."""
     n_blocks = args.n_in // 32
-    total = args.step[0] * n_blocks
-    for i in range(total * thread_id // n_threads, total * (thread_id + 1) // n_threads):
+    first_block, last_block = share(args.step[0] * n_blocks, thread_id, n_threads)
+    for i in range(first_block, last_block):
         t = i // n_blocks
         b = i - t * n_blocks
         x = load(args.x + (t * args.ld + b * 32), 8, 4, 8)
@@ -89,7 +90,7 @@ def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         args.half[i] = first
 
 
-def quantize_call(
+def bind_quantize(
     x: NDArray[np.float32],
     q: NDArray[np.int8],
     scale: NDArray[np.float32],

@@ -22,6 +22,7 @@ from .kernel import Call, Kernel, inlined, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .pointer import F16, F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
+from .rows import share
 from .simd import (
     dot_signed,
     dot_spill,
@@ -164,11 +165,10 @@ def linear_kernel(layout: Layout) -> Kernel:
         n_in, n_tokens = args.n_in, args.step[0]
         n_blocks = n_in // BLOCK
         tile_bytes = n_blocks // blocks_per_span * span_bytes
+        first, last = share(args.n_tiles, thread_id, n_threads)
         for pass_start in range(0, n_tokens, TOKENS_PER_PASS):
             pass_stop = min(pass_start + TOKENS_PER_PASS, n_tokens)
-            for i in range(
-                args.n_tiles * thread_id // n_threads, args.n_tiles * (thread_id + 1) // n_threads
-            ):
+            for i in range(first, last):
                 w = args.w + i * tile_bytes
                 t = pass_start
                 while t < pass_stop:
@@ -205,7 +205,7 @@ def linear_kernel(layout: Layout) -> Kernel:
     return linear
 
 
-def quantized_linear_call(
+def bind_quantized_linear(
     layout: Layout,
     packed: NDArray[np.uint8],
     q: NDArray[np.int8],

@@ -1,0 +1,43 @@
+"""Memory of a plan's buffers: a buffer lives from the operation that writes it to the last that reads it, then its memory is
+given to another of the same width. Rows are padded as `kernels/rows.py` says; padding starts at zero and stays zero, which is
+why memory is not shared between widths."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.rows import padded_width
+
+ALIGNMENT = 64
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> NDArray:
+    """Zeroed memory that starts at a cache line. Untouched pages cost nothing."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(n_bytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+class Memory:
+    """Hands out (n_rows, padded width) float32 arrays, and takes them back."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[int, int], deque[NDArray[np.float32]]] = defaultdict(deque)
+        self.n_bytes = 0
+
+    def take(self, n_rows: int, width: int) -> NDArray[np.float32]:
+        """An array for a buffer; the one that was given back longest ago, so that threads seldom have to wait for it."""
+        free = self._free[n_rows, width]
+        if free:
+            return free.popleft()
+        array = aligned_zeros((n_rows, padded_width(width)), np.float32)
+        self.n_bytes += array.nbytes
+        return array
+
+    def give_back(self, array: NDArray[np.float32], width: int) -> None:
+        """The buffer is not read any more."""
+        self._free[len(array), width].append(array)

@@ -1,0 +1,49 @@
+"""Weights as the fast executor keeps them: packed for a compute layout, or in tiles of floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import GGUFUnsupportedError
+from ..gguf_io.tensor import Tensor
+from ..kernels.float_linear import ELEMENT_OF, pack_floats
+from ..kernels.layout import Layout
+from ..kernels.pack import PACKERS, pack
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMatrix:
+    """A (n_out, n_in) matrix; `layout` is None where `data` holds floats (n_tiles, n_in, 16)."""
+
+    tensor: Tensor
+    layout: Layout | None
+    data: NDArray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that one token's product reads."""
+        return self.data.nbytes
+
+
+def pack_tensor(tensor: Tensor) -> PackedMatrix:
+    """Pack a tensor of the file. Raises GGUFUnsupportedError for a format without a kernel."""
+    n_out, n_in = tensor.shape
+    if tensor.format in PACKERS:
+        layout, data = pack(tensor.format, tensor.data, (n_out, n_in))
+        return PackedMatrix(tensor, layout, data)
+    if tensor.format in ELEMENT_OF:
+        return PackedMatrix(tensor, None, pack_floats(tensor.format, tensor.data, (n_out, n_in)))
+    raise GGUFUnsupportedError(
+        f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no kernel;"
+        ' use executor="reference", or another quantization of the model'
+    )
+
+
+def row_vector(tensor: Tensor, ld: int) -> NDArray[np.float32]:
+    """A bias or norm weight as float32, zero up to `ld`."""
+    vector = np.zeros(ld, np.float32)
+    vector[: tensor.shape[0]] = tensor.dequantize()
+    return vector

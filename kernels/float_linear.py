@@ -1,0 +1,127 @@
+"""Linear layer on float weights (F32, F16, BF16): float32 sums of float32 products, nothing rounded to 8 bits.
+
+    out[t, r] = Σ k  weight[r, k] * x[t, k]        in the order of k, one fused multiply-add each
+
+Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. As in `quantized_linear.py` a lane is a
+row and four tokens (or one) meet a tile at a time, so the bits of a result depend on nothing but its row and token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io import formats
+from ..gguf_io.formats import BlockFormat
+from .checks import check_array
+from .kernel import Call, Kernel, inlined, kernel
+from .layout import TILE_ROWS
+from .pointer import ELEMENTS, F32, I64, Element
+from .record import PointerTo, Record
+from .rows import share
+from .simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
+
+TOKENS_PER_PASS = 32
+ELEMENT_OF: dict[BlockFormat, Element] = {
+    format: ELEMENTS[np.dtype(dtype)]
+    for format, dtype in ((formats.F32, np.float32), (formats.F16, np.float16), (formats.BF16, np.uint16))
+}
+
+
+def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray:
+    """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero behind the last row."""
+    n_out, n_in = shape
+    matrix = data.view(ELEMENT_OF[format].dtype).reshape(n_out, n_in)
+    n_tiles = -(-n_out // TILE_ROWS)
+    packed = np.zeros((n_tiles, n_in, TILE_ROWS), matrix.dtype)
+    whole = n_out // TILE_ROWS
+    packed[:whole] = matrix[: whole * TILE_ROWS].reshape(whole, TILE_ROWS, n_in).swapaxes(1, 2)
+    if n_out % TILE_ROWS:
+        packed[whole, :, : n_out % TILE_ROWS] = matrix[whole * TILE_ROWS :].T
+    return packed
+
+
+def _tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
+    """Make the function that multiplies one tile with `n_tokens` tokens and stores 16 x n_tokens results."""
+    is_f32, is_f16 = format is formats.F32, format is formats.F16
+    n_pairs = 2 * n_tokens
+
+    @inlined
+    def tile_product(w, x, out, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
+        sums = splat(0.0, F32, 8, n_pairs)
+        for k in range(n_in):
+            rows = load(w + k * TILE_ROWS, 8, 2, 8)
+            if is_f32:
+                weights = rows
+            elif is_f16:
+                weights = to_f32(rows)
+            else:
+                weights = bf16_to_f32(rows)
+            sums = fma(repeat(weights, n_tokens), tile(load_splat(x + k, 8, n_tokens, ld_x), 2), sums)
+        store(out, part(sums, 0, n_tokens), ld_out)
+        store(out + 8, part(sums, n_tokens, n_tokens), ld_out)
+
+    return tile_product
+
+
+@cache
+def float_linear_kernel(format: BlockFormat) -> Kernel:
+    """The kernel for weights in `format` (F32, F16 or BF16)."""
+    four_tokens, one_token = _tile_product(format, 4), _tile_product(format, 1)
+    record = Record(
+        w=PointerTo(ELEMENT_OF[format]),
+        x=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_in=I64,
+        n_tiles=I64,
+        ld_x=I64,
+        ld_out=I64,
+    )
+
+    @kernel(record, f"linear_{format.name.lower()}")
+    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        n_tokens = args.step[0]
+        first, last = share(args.n_tiles, thread_id, n_threads)
+        for pass_start in range(0, n_tokens, TOKENS_PER_PASS):
+            pass_stop = min(pass_start + TOKENS_PER_PASS, n_tokens)
+            for i in range(first, last):
+                w = args.w + i * TILE_ROWS * args.n_in
+                t = pass_start
+                while t < pass_stop:
+                    x = args.x + t * args.ld_x
+                    out = args.out + (t * args.ld_out + i * TILE_ROWS)
+                    if t + 4 <= pass_stop:
+                        four_tokens(w, x, out, args.n_in, args.ld_x, args.ld_out)
+                        t += 4
+                    else:
+                        one_token(w, x, out, args.n_in, args.ld_x, args.ld_out)
+                        t += 1
+
+    return linear
+
+
+def bind_float_linear(
+    format: BlockFormat,
+    packed: NDArray,
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+) -> Call:
+    """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles); step[0] = tokens now.
+
+    Raises ValueError where the sizes do not belong together.
+    """
+    n_tiles, n_in, _ = packed.shape
+    n_max, ld_x = x.shape
+    check_array("packed", packed, (None, None, TILE_ROWS), ELEMENT_OF[format].dtype)
+    check_array("out", out, (n_max, TILE_ROWS * n_tiles))
+    if ld_x < n_in:
+        raise ValueError(f"x has {ld_x} columns, the weights need {n_in}")
+    return float_linear_kernel(format).bind(
+        w=packed, x=x, out=out, step=step, n_in=n_in, n_tiles=n_tiles, ld_x=ld_x, ld_out=out.shape[1]
+    )
