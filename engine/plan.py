@@ -2,8 +2,8 @@
 
 Buffer names are stable and public: "token_embd"; per block "blk.N." and attn_norm, q, k, v, q_norm, k_norm,
 q_rope, k_rope, attn_heads (heads side by side, before the output matrix), attn_out, post_attn_norm,
-resid_mid, ffn_norm, ffn_gate, ffn_up, ffn_act, ffn_out, post_ffw_norm, resid_post; then "out_rows", "output_norm" and
-"logits".
+resid_mid, ffn_norm, ffn_gate, ffn_up, ffn_act, ffn_out, post_ffw_norm, resid_post; then "out_rows",
+"output_norm" and "logits".
 """
 
 import copy
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.errors import ModelError
 from ..gguf_io.tensor import Tensor
 from ..kernels.rope import Pairing
 from . import ops
@@ -63,13 +64,19 @@ class Graph:
         """The plan of all that was added so far."""
         return Plan(tuple(self._ops), dict(self._widths), dict(self._rope_tables), tuple(self._states))
 
-    def tensor(self, name: str) -> Tensor | None:
-        """The tensor of that name, with its suffix; None if the file has none."""
-        return self._tensors.get(self._prefix + name)
+    def has(self, weight: str) -> bool:
+        """Does the file have this optional weight?"""
+        return f"{self._prefix}{weight}.weight" in self._tensors
 
-    def rope_table(self, name: str, inv_freq: NDArray[np.float64], scale: float = 1.0) -> str:
-        """Adds the angles that `rope` refers to by `name`."""
-        self._rope_tables[name] = RopeTable(inv_freq, scale)
+    def rope_table(self, name: str, inv_freq: NDArray[np.float64], divisors: str | None = None) -> str:
+        """Adds the angles that `rope` refers to by `name`; inv_freq is divided by `divisors`, if there."""
+        if divisors is not None and self.has(divisors):
+            tensor = self._weight(divisors)
+            values = tensor.dequantize().astype(np.float64)
+            if not (np.isfinite(values).all() and (values > 0).all()):
+                raise ModelError(f"{tensor.path}: tensor {tensor.name} must be finite and above 0 throughout")
+            inv_freq = inv_freq / values
+        self._rope_tables[name] = RopeTable(inv_freq)
         return name
 
     def embed(self, out: str, weight: str, scale: float = 1.0) -> str:
@@ -84,7 +91,7 @@ class Graph:
 
     def linear(self, out: str, x: str, weight: str) -> str:
         matrix = self._weight(weight)
-        bias = self.tensor(weight + ".bias")
+        bias = self._tensors.get(f"{self._prefix}{weight}.bias")
         return self._add(ops.Linear(self._prefix + out, x, matrix, bias), matrix.shape[0])
 
     def rope(self, out: str, x: str, head_dim: int, pairing: Pairing, table: str) -> str:

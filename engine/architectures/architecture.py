@@ -1,0 +1,23 @@
+"""What an architecture is: one record, filled in by one file, the same for all.
+
+To write one: the metadata keys it adds (`keys`), those it leaves aside (`inert`, with reasons), the tensors
+it has (`tensors`) and the graph (`build`).  Nothing else in nybble knows an architecture by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..hyperparameters import Config, Key
+from ..plan import Graph
+from ..tensor_shapes import Shape
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """`build(graph, config)` may count on the required tensors of the table being there, in their shapes."""
+
+    name: str
+    tensors: Mapping[str, Shape]
+    build: Callable[[Graph, Config], None]
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    inert: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,64 @@
+"""A model file, opened and checked, with the plan to run it."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from ..gguf_io.errors import GGUFUnsupportedError, ModelError
+from ..gguf_io.file import GGUFFile, load_gguf
+from ..tokenizer import Tokenizer, has_tokenizer
+from .architectures import ARCHITECTURES
+from .architectures.architecture import Architecture
+from .hyperparameters import Config, read_config
+from .plan import Graph, Plan
+from .tensor_shapes import check_tensors
+
+
+@dataclass(frozen=True)
+class Model:
+    """The open file, its hyperparameters and its plan.  The plan's tensors are views of the mapped file."""
+
+    file: GGUFFile
+    config: Config
+    plan: Plan
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Opens `path` and checks it: container, architecture, hyperparameters, tensors, in that order.
+
+        Raises GGUFFormatError, GGUFUnsupportedError or ModelError, and OSError as it comes.
+        """
+        file = load_gguf(path)
+        try:
+            architecture = find_architecture(file)
+            config = read_config(file, architecture.name, architecture.keys, architecture.inert)
+            check_tensors(file, config, architecture.tensors)
+            graph = Graph(file.tensors)
+            architecture.build(graph, config)
+            return cls(file, config, graph.plan())
+        except BaseException:
+            file.close()
+            raise
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the file; None if it says that it has none, and its model speaks ids alone."""
+        return Tokenizer.from_gguf(self.file) if has_tokenizer(self.file) else None
+
+    def close(self) -> None:
+        """Closes the file; whoever still holds a tensor may go on using it."""
+        self.file.close()
+
+
+def find_architecture(file: GGUFFile) -> Architecture:
+    """The architecture that `file` names; GGUFUnsupportedError if it names none that nybble knows."""
+    key = "general.architecture"
+    name = file.metadata.get(key, "")
+    if not isinstance(name, str):
+        found = file.metadata.type_of(key)
+        raise ModelError(f"{file.path}: {key} has the wrong type: must be text, found {found}")
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise GGUFUnsupportedError(f"{file.path}: {key} is {name!r}; nybble runs {known}")
+    return ARCHITECTURES[name]
