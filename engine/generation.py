@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,12 @@ class TextStream(Iterator[str]):
             if piece := self._step():
                 return piece
         raise StopIteration
+
+    def finish(self) -> Output:
+        """Runs to the end; the output has the text from here on."""
+        text = "".join(self)
+        reason = cast(FinishReason, self.finish_reason)  # the loop above only ends with one
+        return Output(text, self.token_ids, reason, self.timings)
 
     @property
     def timings(self) -> Timings:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
-from ..tokenizer import Tokenizer
+from ..tokenizer import Tokenizer, has_tokenizer
 from .context import Context
 from .cpus import default_threads
 from .executor import Executor
@@ -17,7 +17,6 @@ from .generation import Output, TextStream
 from .hyperparameters import Config
 from .model import Model
 from .models import resolve
-from .plan import Plan
 from .prompt import Prompt, prompt_ids
 from .sampling import SamplingParams
 
@@ -63,11 +62,11 @@ class LLM:
         try:
             self.path = path
             self.config: Config = self._model.config
-            self.tokenizer: Tokenizer = self._model.tokenizer
+            self._tokenizer = self._model.tokenizer if has_tokenizer(self._model.file) else None
             self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX)
             self.n_threads = n_threads or default_threads()
             self.executor = executor
-            made = _make_executor(executor, self._model.plan, self.config, self.n_ctx, self.n_threads)
+            made = self._make_executor(n_batch)
         except BaseException:
             self._model.close()
             raise
@@ -77,6 +76,13 @@ class LLM:
         self.context = Context(
             made, self.config.n_vocab, self.n_ctx, n_batch
         )  # for those who run steps themselves
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; `RequestError` if its file has none: then only `logits` of ids can be had."""
+        if self._tokenizer is None:
+            raise RequestError(f"{self.path} has no tokenizer: it has logits, but knows no text")
+        return self._tokenizer
 
     def logits(self, ids: Prompt) -> NDArray[np.float32]:
         """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1."""
@@ -90,8 +96,7 @@ class LLM:
         """
         stream = self.stream(prompt, params)
         with self.context.exclusive():
-            text = "".join(stream)
-        return stream.output(text)
+            return stream.finish()
 
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> TextStream:
         """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
@@ -127,10 +132,28 @@ class LLM:
             f" executor={self.executor!r})"
         )
 
+    def _encode(self, text: str) -> list[int]:
+        """A prompt is by someone who knows the model: what looks like a control token is one.
+
+        Text from elsewhere is better encoded by the caller, without `parse_special`, and passed as ids.
+        """
+        return self.tokenizer.encode(text, parse_special=True)
+
     def _prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         self.context.check_usable()
         self._model.file.check_unchanged()
-        return prompt_ids(prompt, self.tokenizer, self.config.n_vocab, self.n_ctx)
+        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
+
+    def _make_executor(self, n_batch: int) -> Executor:
+        """Each is imported only when it is wanted, so that the reference never waits for Numba."""
+        plan = self._model.plan
+        if self.executor == "reference":
+            from .reference import ReferenceExecutor
+
+            return ReferenceExecutor(plan, self.config, self.n_ctx, self.n_threads)
+        from .numba_executor import NumbaExecutor
+
+        return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch)
 
 
 def _check_range(name: str, value: Any, low: int, high: int) -> None:
@@ -138,14 +161,3 @@ def _check_range(name: str, value: Any, low: int, high: int) -> None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise RequestError(f"{name} must be an integer from {low} to {high}, not {value!r:.100}")
-
-
-def _make_executor(name: ExecutorName, plan: Plan, config: Config, n_ctx: int, n_threads: int) -> Executor:
-    """The executor is imported only here, so that the reference one never waits for Numba."""
-    if name == "reference":
-        from .reference import ReferenceExecutor
-
-        return ReferenceExecutor(plan, config, n_ctx, n_threads)
-    from .numba_executor import NumbaExecutor
-
-    return NumbaExecutor(plan, config, n_ctx, n_threads)

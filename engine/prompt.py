@@ -1,27 +1,21 @@
 """From what the caller passes as a prompt to token ids that are safe to run."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 
-if TYPE_CHECKING:
-    from ..tokenizer import Tokenizer
-
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 
 
-def prompt_ids(prompt: Prompt, tokenizer: "Tokenizer", n_vocab: int, n_ctx: int) -> NDArray[np.int32]:
-    """The ids of `prompt`, (n,) int32 with 1 <= n <= n_ctx and every id below n_vocab; else `RequestError`.
-
-    A text is the prompt of a person who knows the model: what looks like a control token (`<|im_start|>`) is
-    one, and BOS is added where the file asks for it.  Text from elsewhere is better encoded by the caller,
-    without `parse_special`, and passed as ids.
-    """
-    ids = _text_ids(prompt, tokenizer) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
+def prompt_ids(
+    prompt: Prompt, encode: Callable[[str], list[int]], n_vocab: int, n_ctx: int
+) -> NDArray[np.int32]:
+    """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`."""
+    ids = _text_ids(prompt, encode) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
     if len(ids) == 0:
         raise RequestError("the prompt is empty")
     if len(ids) > n_ctx:
@@ -29,7 +23,7 @@ def prompt_ids(prompt: Prompt, tokenizer: "Tokenizer", n_vocab: int, n_ctx: int)
     return ids
 
 
-def _text_ids(text: str, tokenizer: "Tokenizer") -> NDArray[np.int32]:
+def _text_ids(text: str, encode: Callable[[str], list[int]]) -> NDArray[np.int32]:
     if not text:
         raise RequestError("the prompt is empty")
     try:
@@ -38,7 +32,7 @@ def _text_ids(text: str, tokenizer: "Tokenizer") -> NDArray[np.int32]:
         raise RequestError(
             f"the prompt is not valid text: a lone surrogate, {text[error.start]!r}, at index {error.start}"
         ) from error
-    return np.asarray(tokenizer.encode(text, parse_special=True), np.int32)
+    return np.asarray(encode(text), np.int32)
 
 
 def _checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:

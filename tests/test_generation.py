@@ -263,7 +263,7 @@ def test_a_forked_child_gets_an_error_even_if_the_parent_was_busy():
 
 
 def check(prompt, n_ctx=10):
-    return prompt_ids(prompt, LetterTokenizer(), N_VOCAB, n_ctx)
+    return prompt_ids(prompt, ids_of, N_VOCAB, n_ctx)
 
 
 @pytest.mark.parametrize(
