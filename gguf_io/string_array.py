@@ -61,7 +61,8 @@ def read_string_array(cursor: Cursor, n_strings: int, field: str) -> StringArray
     start = cursor.offset
     done = 0
     while done < n_strings:
-        n_short = _skip_short_strings(cursor, n_strings - done)
+        missing = n_strings - done
+        n_short = _skip_short_strings(cursor, missing) if missing > _RUN else 0
         done += n_short
         if n_short < _RUN:
             run = min(_RUN, n_strings - done)
@@ -106,7 +107,7 @@ def _skip_strings(cursor: Cursor, n_strings: int, first: int, field: str) -> Non
             end += length_at(data, position)[0]
         if end > limit or end - position > MAX_STRING_BYTES:
             cursor.offset = position
-            cursor.string(f"{field}[{index}]")  # refuses it, and says why
+            cursor.string(f"{field}[{index}]")  # goes by the book: refuses what is wrong, and says why
             end = cursor.offset
         position = end
     cursor.offset = position

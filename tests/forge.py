@@ -81,7 +81,7 @@ class GGUFForge:
     def set(
         self, key: str | bytes, value: Any, type: int | None = None, array_of: int | None = None
     ) -> "GGUFForge":
-        """Replaces the value of `key`, in its place, or appends it. Without a type, one that is usual is taken."""
+        """Replaces the value of `key`, in its place, or appends it; without a type, one that is usual."""
         key = key.encode() if isinstance(key, str) else key
         if isinstance(value, list | tuple):
             element_type = array_of if array_of is not None else _usual_type(value[0] if value else "", I32)

@@ -19,6 +19,7 @@ from nybble.gguf_io import GGUFFormatError, GGUFUnsupportedError, ModelError, lo
 
 FMT, UNS, OK = GGUFFormatError, GGUFUnsupportedError, None
 MAX_SECONDS = 1.0
+"""Of processor time, so that a busy machine changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def check(case: Case, directory: Path) -> None:
     """Loads the file; raises AssertionError (also under -O) unless the outcome is the one it must have."""
     path = directory / "case.gguf"
     path.write_bytes(case.build())
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         load_gguf(path).close()
     except (GGUFFormatError, GGUFUnsupportedError, ModelError) as error:
@@ -49,7 +50,7 @@ def check(case: Case, directory: Path) -> None:
     else:
         if case.error is not None:
             raise AssertionError(f"{case.id}: loaded, but {case.error.__name__} was expected")
-    elapsed = time.perf_counter() - start
+    elapsed = time.process_time() - start
     if elapsed > MAX_SECONDS:
         raise AssertionError(f"{case.id}: took {elapsed:.2f} s")
 
@@ -104,8 +105,8 @@ def big_endian() -> bytes:
     return b"GGUF" + struct.pack(">IQQ", 3, 0, 1) + struct.pack(">Q", 1) + b"k" + struct.pack(">II", 4, 7)
 
 
-def many_keys(n: int) -> bytes:
-    return GGUFForge(kv=[KeyValue(b"%x" % i, forge.U8, b"\1") for i in range(n)]).build()
+def many_keys(n: int, type: int = forge.U8, payload: bytes = b"\1") -> bytes:
+    return GGUFForge(kv=[KeyValue(b"%x" % i, type, payload) for i in range(n)]).build()
 
 
 def many_aliases(n: int) -> bytes:
@@ -193,6 +194,7 @@ def cases() -> list[Case]:
         type=forge.ARRAY, payload=forge.array(forge.STRING, ["ab", "cdefgh", "i"])
     )[:-5])  # fmt: skip
     add("G32", OK, "", lambda: many_keys(100_000))
+    add("G32-arrays", OK, "", lambda: many_keys(50_000, forge.ARRAY, forge.array(forge.STRING, ["a"])))
     add("G32-limit", FMT, "n_kv at .*131072 allowed", lambda: many_keys(131_073))
     for value in (0, 3, 13, 31, 33):
         add(f"G33-{value}", FMT, f"general.alignment at .*found {value}", lambda v=value: with_alignment(v))

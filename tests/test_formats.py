@@ -43,6 +43,10 @@ def test_a_dtype_of_another_size_is_refused() -> None:
         BlockFormat("X", 99, 1, 5, np.dtype("<f4"))
 
 
+def test_formats_show_their_sizes() -> None:
+    assert repr(formats.Q4_0) == "<Q4_0: 32 values in 18 bytes>"
+
+
 def test_nbytes() -> None:
     assert formats.Q4_K.nbytes(512) == 288
     assert formats.Q4_K.nbytes(0) == 0

@@ -168,6 +168,32 @@ def test_g124_no_address_space_for_the_file_is_a_memory_error_with_the_number(tm
     assert result.stdout == f"{path}: no address space to map its {1 << 33} bytes\n", result.stderr
 
 
+@on_linux
+@pytest.mark.parametrize(
+    ("problem", "outcome"),
+    [
+        (ValueError("mmap length is greater than file size"), ModelError),
+        (OSError(errno.ENODEV, "no"), OSError),
+    ],
+    ids=["cut while opened", "cannot be mapped"],
+)
+def test_a_mapping_that_fails(
+    problem: Exception, outcome: type[Exception], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise problem
+
+    n_descriptors = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(outcome) as caught:
+        load_gguf(model)
+    assert (
+        outcome is OSError
+        or str(caught.value) == f"{model}: model file changed while it was opened; load it again"
+    )
+    assert len(os.listdir("/proc/self/fd")) == n_descriptors
+
+
 def maps_and_descriptors(path: Path) -> tuple[int, int, int]:
     """How often `path` is mapped, and how many descriptors and threads there are."""
     mapped = Path("/proc/self/maps").read_text().count(str(path))

@@ -103,6 +103,46 @@ def test_a_header_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
         load_gguf(path)
 
 
+def test_a_header_that_reaches_the_limit_is_refused(tmp_path: Path) -> None:
+    """The array ends just below the limit; the next key would cross it, though the file goes on."""
+    path = tmp_path / "large.gguf"
+    n = (100 << 20) - 24 - 25 - 4
+    payload = hostile_cases.forge.array(hostile_cases.forge.U8, [], count=n)
+    with path.open("wb") as out:
+        out.write(hostile_cases.GGUFForge().build(n_kv=2))
+        out.write(hostile_cases.KeyValue(b"k", hostile_cases.forge.ARRAY, payload).build())
+        out.truncate(200 << 20)
+    with pytest.raises(GGUFFormatError, match=r"metadata key at byte \d+: .*larger than the 104857600 bytes"):
+        load_gguf(path)
+
+
+@pytest.mark.parametrize(
+    "n_bytes", [1 << 20, (16 << 20), (16 << 20) + 1], ids=["G103", "largest", "too-large"]
+)
+def test_very_long_strings(n_bytes: int, tmp_path: Path) -> None:
+    path = tmp_path / "long.gguf"
+    words = ["word"] * 10_000
+    path.write_bytes(hostile_cases.sound().set("k", [*words, "x" * n_bytes, *words]).build())
+    if n_bytes <= 16 << 20:
+        with load_gguf(path) as file:
+            assert file.metadata["k"] == [*words, "x" * n_bytes, *words]
+    else:
+        with pytest.raises(
+            GGUFFormatError, match=rf"'k'\[10000\] at byte \d+: length {n_bytes} is more than"
+        ):
+            load_gguf(path)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 11, 12, 13, 100])
+def test_a_large_vocabulary_that_was_cut(cut: int, tmp_path: Path) -> None:
+    """Each of the 12 bytes of a string missing in turn, with most strings taken many at a time."""
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(hostile_cases.GGUFForge().set("k", ["word"] * 50_000).build()[:-cut])
+    index = 50_000 - -(-cut // 12)
+    with pytest.raises(GGUFFormatError, match=rf"'k'\[{index}\] at byte \d+: truncated"):
+        load_gguf(path)
+
+
 def test_more_strings_than_the_limit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "strings.gguf"
     n = 1 << 20
