@@ -173,9 +173,10 @@ def test_g124_no_address_space_for_the_file_is_a_memory_error_with_the_number(tm
     ("problem", "outcome"),
     [
         (ValueError("mmap length is greater than file size"), ModelError),
-        (OSError(errno.ENODEV, "no"), OSError),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError),
+        (OSError(errno.ENODEV, "No such device"), OSError),
     ],
-    ids=["cut while opened", "cannot be mapped"],
+    ids=["cut while opened", "no memory", "cannot be mapped"],
 )
 def test_a_mapping_that_fails(
     problem: Exception, outcome: type[Exception], model: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,10 +188,7 @@ def test_a_mapping_that_fails(
     monkeypatch.setattr("mmap.mmap", refuse)
     with pytest.raises(outcome) as caught:
         load_gguf(model)
-    assert (
-        outcome is OSError
-        or str(caught.value) == f"{model}: model file changed while it was opened; load it again"
-    )
+    assert outcome is OSError or str(model) in str(caught.value)
     assert len(os.listdir("/proc/self/fd")) == n_descriptors
 
 
