@@ -14,10 +14,19 @@ Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al.
 sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_indices
+from .kernel import Call, inlined, kernel
+from .kv_cache import BLOCK, check_kv_cache, padded_head
+from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
+from .pointer import F16, F32, I32, I64, Pointer, cast
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import load, splat, store
 
 
 def visible(
@@ -61,3 +70,271 @@ def attention_reference(
     weights /= weights.sum(axis=-1, keepdims=True)
     out = weights @ v.transpose(1, 0, 2)[:, None]  # (n_kv_heads, group, n, dv)
     return out.transpose(2, 0, 1, 3).reshape(n, n_heads, -1)
+
+
+# The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever the
+# step. Positions come in segments of SEGMENT, aligned to absolute positions; each has a softmax state of its own
+# (`online_softmax.py`), and the states are merged in order. So the bits of a query depend neither on the queries
+# beside it nor on the threads. A step of few queries is split over segments too: the threads leave their states in
+# `partials`, and `_attend_merge` puts them together; otherwise `_attend` does all.
+
+SEGMENT = 256
+TILE_QUERIES = 64  # go through the keys together
+SPLIT_QUERIES = 16  # or fewer of one key head: the step is split over segments
+
+_ATTEND = Record(
+    q=PointerTo(F32),
+    keys=PointerTo(F16),
+    values=PointerTo(F16),
+    positions=PointerTo(I64),
+    out=PointerTo(F32),
+    step=PointerTo(I64),
+    scratch=PointerTo(F32),
+    partials=PointerTo(F32),
+    ld_q=I64,
+    ld_out=I64,
+    ld_scratch=I64,
+    n_kv_heads=I64,
+    group=I64,
+    head_dim=I64,
+    state_size=I64,
+    n_slots=I64,
+    n_segments=I64,
+    window=I64,
+    scale=F32,
+)
+
+
+@dataclass(frozen=True)
+class AttentionScratch:
+    """Working memory for `bind_attend`; calls that never run at the same time can share it."""
+
+    per_thread: NDArray[np.float32]
+    partials: NDArray[np.float32]
+
+
+def attention_scratch(
+    n_heads: int, n_kv_heads: int, head_dim: int, n_slots: int, n_threads: int
+) -> AttentionScratch:
+    """Enough for caches of up to `n_slots` slots and teams of up to `n_threads` threads."""
+    state_size = HEAD + padded_head(head_dim)
+    n_partials = n_kv_heads * _n_segments(n_slots) * SPLIT_QUERIES
+    return AttentionScratch(
+        np.zeros((n_threads, _thread_floats(n_heads // n_kv_heads, head_dim)), np.float32),
+        np.zeros((n_partials, state_size), np.float32),
+    )
+
+
+def _n_rows(group: int) -> int:
+    """Queries of the largest tile: whole tokens, rounded up to whole bundles."""
+    return -(-max(TILE_QUERIES, group) // QUERIES) * QUERIES
+
+
+def _thread_floats(group: int, head_dim: int) -> int:
+    """weights, bounds, positions, then q, states and totals of a tile."""
+    n_rows = _n_rows(group)
+    return QUERIES * (BLOCK + 4) + n_rows * (2 + head_dim + 2 * (HEAD + padded_head(head_dim)))
+
+
+def _n_segments(n_slots: int) -> int:
+    """The segments that `n_slots` positions in a row may touch."""
+    return -(-n_slots // SEGMENT) + 1
+
+
+def bind_attend(
+    q: NDArray[np.float32],
+    keys: NDArray[np.float16],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    scratch: AttentionScratch,
+    n_heads: int,
+    scale: float,
+    window: int = 0,
+) -> tuple[Call, Call]:
+    """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
+
+    q and out are buffers (`rows.py`) of width n_heads * head_dim; positions (n_max_tokens,) as in `bind_cache_write`,
+    whose call for this step comes before. A query sees at most the last n_slots positions.
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
+    if n_heads < 1 or n_heads % n_kv_heads:
+        raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
+    if not 0 <= window <= n_slots:
+        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    if not np.isfinite(scale):
+        raise ValueError(f"scale must be finite, not {scale}")
+    n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
+    check_array("out", out, (n_max_tokens, None))
+    _, ld_out = check_rows(step, n_heads * head_dim, out=out)
+    check_array("positions", positions, (n_max_tokens,), np.int64)
+    check_array("scratch.per_thread", scratch.per_thread, (None, None))
+    check_array("scratch.partials", scratch.partials, (None, None))
+    group, state_size = n_heads // n_kv_heads, HEAD + padded_head(head_dim)
+    n_partials = n_kv_heads * _n_segments(n_slots) * SPLIT_QUERIES * state_size
+    if scratch.per_thread.shape[1] < _thread_floats(group, head_dim) or scratch.partials.size < n_partials:
+        raise ValueError("scratch is too small for these heads and slots; make it with attention_scratch")
+    arguments = {
+        "q": q,
+        "keys": keys,
+        "values": values,
+        "positions": positions,
+        "out": out,
+        "step": step,
+        "scratch": scratch.per_thread,
+        "partials": scratch.partials,
+        "ld_q": ld_q,
+        "ld_out": ld_out,
+        "ld_scratch": scratch.per_thread.shape[1],
+        "n_kv_heads": n_kv_heads,
+        "group": group,
+        "head_dim": head_dim,
+        "state_size": state_size,
+        "n_slots": n_slots,
+        "n_segments": _n_segments(n_slots),
+        "window": window or n_slots,
+        "scale": scale,
+    }
+    return _attend.bind(**arguments), _attend_merge.bind(**arguments)
+
+
+@inlined
+def _segments(args, first, last):  # type: ignore[no-untyped-def]
+    """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
+    lowest, highest = args.positions[first], args.positions[first]
+    for token in range(first, last):
+        lowest, highest = min(lowest, args.positions[token]), max(highest, args.positions[token])
+    return max(lowest - args.window + 1, 0) // SEGMENT, highest // SEGMENT + 1
+
+
+@inlined
+def _is_split(args):  # type: ignore[no-untyped-def]
+    """Whether this step is split over segments."""
+    n_tokens = args.step[0]
+    if n_tokens == 0 or n_tokens * args.group > SPLIT_QUERIES:
+        return False
+    first, last = _segments(args, 0, n_tokens)
+    return last - first <= args.n_segments
+
+
+@inlined
+def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untyped-def]
+    """Queries of the tokens first .. last - 1 that share a key head, scaled, and their positions; returns how many.
+
+    The last bundle is filled up with zeros at the last position, whose results nobody reads.
+    """
+    n, d = 0, args.head_dim
+    for token in range(first, last):
+        row = args.q + token * args.ld_q + kv_head * args.group * d
+        for i in range(0, args.group * d, 8):
+            store(q + n * d + i, load(row + i, 8) * args.scale)
+        for _ in range(args.group):
+            positions[n] = args.positions[token]
+            n += 1
+    filled = (n + QUERIES - 1) // QUERIES * QUERIES
+    for i in range(n * d, filled * d, 8):
+        store(q + i, splat(0.0, F32, 8))
+    for i in range(n, filled):
+        positions[i] = args.positions[last - 1]
+    return n
+
+
+@inlined
+def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds):  # type: ignore[no-untyped-def]
+    """The states of n queries that have seen a segment and nothing else."""
+    size, d = args.state_size, args.head_dim
+    filled = (n + QUERIES - 1) // QUERIES * QUERIES
+    for i in range(filled):
+        start_state(states + i * size, size)
+    for start in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
+        slot = kv_head * args.n_slots + start % args.n_slots
+        keys, values = args.keys + slot * d, args.values + slot * (size - HEAD)
+        for i in range(0, filled, QUERIES):
+            attend_block(
+                q + i * d,
+                states + i * size,
+                size,
+                keys,
+                values,
+                positions + i,
+                start,
+                args.window,
+                d,
+                weights,
+                bounds,
+            )
+
+
+@inlined
+def _sees(args, position, segment):  # type: ignore[no-untyped-def]
+    """Whether the query at a position sees something of a segment."""
+    start = segment * SEGMENT
+    return start <= position and start + SEGMENT > position - args.window + 1
+
+
+@kernel(_ATTEND)
+def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    size, d, group = args.state_size, args.head_dim, args.group
+    weights = args.scratch + thread_id * args.ld_scratch
+    bounds = cast(weights + QUERIES * BLOCK, I32)
+    positions = cast(weights + QUERIES * (BLOCK + 2), I64)
+    n_rows = (max(TILE_QUERIES, group) + QUERIES - 1) // QUERIES * QUERIES
+    q = weights + QUERIES * (BLOCK + 4) + 2 * n_rows
+    states = q + n_rows * d
+    totals = states + n_rows * size
+    n_tokens = args.step[0]
+
+    if _is_split(args):
+        first, last = _segments(args, 0, n_tokens)
+        for item in range(thread_id, (last - first) * args.n_kv_heads, n_threads):
+            kv_head, s = item // (last - first), item % (last - first)
+            n = _gather(args, kv_head, 0, n_tokens, q, positions)
+            row = (kv_head * args.n_segments + s) * SPLIT_QUERIES
+            _attend_segment(
+                args, kv_head, first + s, n, q, positions, args.partials + row * size, weights, bounds
+            )
+        return
+
+    tile = max(TILE_QUERIES // group, 1)
+    n_items = (n_tokens + tile - 1) // tile * args.n_kv_heads
+    for item in range(n_items):
+        # Later tiles see more: the threads take turns forwards, then backwards.
+        turn = item % (2 * n_threads)
+        if min(turn, 2 * n_threads - 1 - turn) != thread_id:
+            continue
+        kv_head, first_token = item % args.n_kv_heads, item // args.n_kv_heads * tile
+        last_token = min(first_token + tile, n_tokens)
+        n = _gather(args, kv_head, first_token, last_token, q, positions)
+        for i in range(n):
+            start_state(totals + i * size, size)
+        first, last = _segments(args, first_token, last_token)
+        for segment in range(first, last):
+            _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds)
+            for i in range(n):
+                if _sees(args, positions[i], segment):
+                    merge_state(totals + i * size, states + i * size, size)
+        for i in range(n):
+            token, head = first_token + i // group, kv_head * group + i % group
+            finish_state(args.out + token * args.ld_out + head * d, totals + i * size, d)
+
+
+@kernel(_ATTEND)
+def _attend_merge(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    if not _is_split(args):
+        return
+    size, d, group = args.state_size, args.head_dim, args.group
+    total = args.scratch + thread_id * args.ld_scratch
+    first, last = _segments(args, 0, args.step[0])
+    n_heads = args.n_kv_heads * group
+    first_query, last_query = share(args.step[0] * n_heads, thread_id, n_threads)
+    for i in range(first_query, last_query):
+        token, head = i // n_heads, i % n_heads
+        row = head // group * args.n_segments * SPLIT_QUERIES + token * group + head % group
+        start_state(total, size)
+        for segment in range(first, last):
+            if _sees(args, args.positions[token], segment):
+                state = args.partials + (row + (segment - first) * SPLIT_QUERIES) * size
+                merge_state(total, state, size)
+        finish_state(args.out + token * args.ld_out + head * d, total, d)

@@ -1,0 +1,123 @@
+"""The keys and values that a layer keeps for attention: their layout, and the kernel that writes them.
+
+A cache has `n_slots` slots, a multiple of `BLOCK`; position p lies in slot p % n_slots, so that a cache of a sliding
+window is a ring: it must have as many slots as the window and the longest step have positions together.
+
+    keys    (n_kv_heads, n_slots / LANES, head_dim, LANES) float16    keys[h, s // LANES, i, s % LANES]
+    values  (n_kv_heads, n_slots, padded) float16                     values[h, s, i], padded: a multiple of LANES
+
+A vector load from `keys` gives one value of LANES neighbouring positions, so that scores come out side by side in the
+lanes, without horizontal sums; one from `values` gives LANES values of one position. A block of `BLOCK` positions is
+contiguous in both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F16, F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import load, store, to_f16
+
+LANES = 16
+BLOCK = 64
+
+
+def n_slots_for(n_positions: int) -> int:
+    """The slots of a cache that must hold `n_positions` positions at once."""
+    return -(-n_positions // BLOCK) * BLOCK
+
+
+def padded_head(head_dim: int) -> int:
+    """The row length of `values`."""
+    return -(-head_dim // LANES) * LANES
+
+
+def allocate_kv_cache(
+    n_kv_heads: int, head_dim: int, n_slots: int
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """keys and values, zeroed (the system gives their pages when they are first written)."""
+    if n_kv_heads < 1 or head_dim < 8 or head_dim % 8 or n_slots < BLOCK or n_slots % BLOCK:
+        raise ValueError(
+            f"a cache needs at least one head, a head_dim that is a multiple of 8 and slots that are a multiple of "
+            f"{BLOCK}, not {n_kv_heads}, {head_dim}, {n_slots}"
+        )
+    keys = np.zeros((n_kv_heads, n_slots // LANES, head_dim, LANES), np.float16)
+    return keys, np.zeros((n_kv_heads, n_slots, padded_head(head_dim)), np.float16)
+
+
+def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tuple[int, int, int]:
+    """(n_kv_heads, head_dim, n_slots) of a cache; TypeError or ValueError if its arrays do not fit each other."""
+    check_array("keys", keys, (None, None, None, LANES), np.float16)
+    n_kv_heads, n_groups, head_dim, _ = keys.shape
+    n_slots = n_groups * LANES
+    check_array("values", values, (n_kv_heads, n_slots, padded_head(head_dim)), np.float16)
+    if n_kv_heads == 0 or n_slots == 0 or n_slots % BLOCK or head_dim == 0 or head_dim % 8:
+        raise ValueError(f"{keys.shape} is not a shape of keys that allocate_kv_cache gives")
+    return n_kv_heads, head_dim, n_slots
+
+
+def bind_cache_write(
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    keys: NDArray[np.float16],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    step: NDArray[np.int64],
+) -> Call:
+    """Write the rows of k and v, rounded to float16, at their positions.
+
+    k and v are buffers (`rows.py`) of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which each step
+    fills as many as it has tokens, all different and at most n_slots - 1 apart.
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
+    n_max_tokens, ld = check_rows(step, n_kv_heads * head_dim, k=k, v=v)
+    check_array("positions", positions, (n_max_tokens,), np.int64)
+    return _cache_write.bind(
+        k=k,
+        v=v,
+        keys=keys,
+        values=values,
+        positions=positions,
+        step=step,
+        ld=ld,
+        n_kv_heads=n_kv_heads,
+        head_dim=head_dim,
+        padded=padded_head(head_dim),
+        n_slots=n_slots,
+    )
+
+
+@kernel(
+    Record(
+        k=PointerTo(F32),
+        v=PointerTo(F32),
+        keys=PointerTo(F16),
+        values=PointerTo(F16),
+        positions=PointerTo(I64),
+        step=PointerTo(I64),
+        ld=I64,
+        n_kv_heads=I64,
+        head_dim=I64,
+        padded=I64,
+        n_slots=I64,
+    )
+)
+def _cache_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d = args.head_dim
+    first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
+    for i in range(first, last):
+        token, head = i // args.n_kv_heads, i % args.n_kv_heads
+        slot = args.positions[token] % args.n_slots + head * args.n_slots
+        offset = token * args.ld + head * d
+        key = args.keys + slot // LANES * LANES * d + slot % LANES
+        for j in range(d):
+            store(key + j * LANES, to_f16(load(args.k + offset + j, 1)))
+        value = args.values + slot * args.padded
+        for j in range(0, d, 8):
+            store(value + j, to_f16(load(args.v + offset + j, 8)))

@@ -1,0 +1,177 @@
+"""Attention of a few queries to one block of keys and values, and the states in which it gathers.
+
+A query's *state* is a row of float32: LANES times the largest score so far, m; LANES partial sums of weights, whose
+sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
+
+    m = max_j s_j      l = sum_j exp(s_j - m)      o = sum_j exp(s_j - m) v_j      attention = o / l
+
+A block of positions raises m to m', scales l and o by exp(m - m') and adds its own terms; two states over different
+positions are merged in the same way. A state that has seen nothing has m = LOWEST, which is finite, so that a block or
+a lane that a query does not see (score -inf, weight 0) leaves its state as it is, bit by bit.
+
+Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax" (arXiv:1805.02867); Dao et al. 2022,
+"FlashAttention" (arXiv:2205.14135).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .exponential import exp
+from .kernel import inlined
+from .kv_cache import BLOCK, LANES
+from .pointer import F32, I32, Pointer
+from .simd import (
+    fma,
+    lane_numbers,
+    load,
+    load_splat,
+    maximum,
+    reduce_add,
+    splat,
+    spread_max,
+    store,
+    to_f32,
+    where_less,
+)
+
+QUERIES = 4  # worked on side by side
+HEAD = 2 * LANES  # a state's m and l; o follows
+LOWEST = -3.0e38
+MASKED = -np.inf
+
+
+@inlined
+def start_state(state: Pointer, size: int) -> None:
+    """The state of a query that has seen nothing."""
+    store(state, splat(LOWEST, F32, LANES))
+    for i in range(LANES, size, LANES):
+        store(state + i, splat(0.0, F32, LANES))
+
+
+@inlined
+def merge_state(total: Pointer, state: Pointer, size: int) -> None:
+    """Add to `total` what `state` has seen."""
+    m_total, m_state = load(total, LANES), load(state, LANES)
+    m = maximum(m_total, m_state)
+    scale_total, scale_state = exp(m_total - m), exp(m_state - m)
+    store(total, m)
+    for i in range(LANES, size, LANES):
+        store(total + i, fma(load(state + i, LANES), scale_state, load(total + i, LANES) * scale_total))
+
+
+@inlined
+def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
+    """out = o / l."""
+    weights = reduce_add(load(state + LANES, LANES))
+    for i in range(0, head_dim, 8):
+        store(out + i, load(state + HEAD + i, 8) / weights)
+
+
+@inlined
+def _scores(q: Pointer, keys: Pointer, head_dim: int) -> np.ndarray:
+    """The products of QUERIES queries with LANES neighbouring keys."""
+    products = splat(0.0, F32, LANES, QUERIES)
+    for i in range(head_dim):
+        products = fma(
+            load_splat(q + i, LANES, QUERIES, head_dim), to_f32(load(keys + i * LANES, LANES)), products
+        )
+    return products
+
+
+@inlined
+def _add_values(
+    states: Pointer, size: int, scale: np.ndarray, weights: Pointer, values: Pointer, first: int, last: int
+) -> None:
+    """o = o * scale + the weighted values of positions first .. last - 1, for QUERIES queries."""
+    padded = size - HEAD
+    for i in range(0, padded, LANES):
+        o = load(states + HEAD + i, LANES, QUERIES, size) * scale
+        for p in range(first, last):
+            v = to_f32(load(values + p * padded + i, LANES))
+            o = fma(load_splat(weights + p, LANES, QUERIES, BLOCK), v, o)
+        store(states + HEAD + i, o, size)
+
+
+@inlined
+def _add_own_values(
+    state: Pointer, size: int, weights: Pointer, values: Pointer, first: int, last: int
+) -> None:
+    """The same for one query, without scale."""
+    padded = size - HEAD
+    for i in range(0, padded, LANES):
+        o = load(state + HEAD + i, LANES)
+        for p in range(first, last):
+            o = fma(to_f32(load(values + p * padded + i, LANES)), weights[p], o)
+        store(state + HEAD + i, o)
+
+
+@inlined
+def attend_block(
+    q: Pointer,
+    states: Pointer,
+    size: int,
+    keys: Pointer,
+    values: Pointer,
+    positions: Pointer,
+    start: int,
+    window: int,
+    head_dim: int,
+    weights: Pointer,
+    bounds: Pointer,
+) -> None:
+    """Take a block of BLOCK positions into the states of QUERIES queries.
+
+    q (QUERIES, head_dim), already scaled; states (QUERIES, size); keys and values of the block, as in `kv_cache.py`;
+    positions (QUERIES,) int64 of the queries, start: of the block; weights (QUERIES, BLOCK) and bounds (2, QUERIES)
+    int32: working memory.
+    """
+    # Query i sees the positions bounds[0, i] .. bounds[1, i] - 1 of the block: at least one of the queries sees
+    # seen_first .. seen_last - 1, all of them see all_first .. all_last - 1.
+    seen_first, seen_last, all_first, all_last = BLOCK, 0, 0, BLOCK
+    for i in range(QUERIES):
+        distance = positions[i] - start
+        first = min(max(distance - window + 1, 0), BLOCK)
+        last = min(max(distance + 1, first), BLOCK)
+        bounds[i], bounds[QUERIES + i] = first, last
+        if first < last:
+            seen_first, seen_last = min(seen_first, first), max(seen_last, last)
+        all_first, all_last = max(all_first, first), min(all_last, last)
+    if seen_first >= seen_last:
+        return
+
+    m_before = load(states, LANES, QUERIES, size)
+    m = m_before
+    for p in range(seen_first // LANES * LANES, seen_last, LANES):
+        scores = _scores(q, keys + p * head_dim, head_dim)
+        if p < all_first or p + LANES > all_last:
+            lanes = lane_numbers(LANES) + p
+            masked = splat(MASKED, F32, LANES)
+            scores = where_less(lanes, load_splat(bounds, LANES, QUERIES, 1), masked, scores)
+            scores = where_less(lanes, load_splat(bounds + QUERIES, LANES, QUERIES, 1), scores, masked)
+        store(weights + p, scores, BLOCK)
+        m = maximum(m, scores)
+    m = spread_max(m)
+    scale = exp(m_before - m)
+    total = load(states + LANES, LANES, QUERIES, size) * scale
+    for p in range(seen_first // LANES * LANES, seen_last, LANES):
+        weight = exp(load(weights + p, LANES, QUERIES, BLOCK) - m)
+        total = total + weight
+        store(weights + p, weight, BLOCK)
+    store(states, m, size)
+    store(states + LANES, total, size)
+
+    # The value of a position that a query does not see may be anything, even NaN: its weight 0 does not remove it.
+    if all_first >= all_last:
+        all_first, all_last = seen_last, seen_last
+    if seen_first < all_first:
+        _add_values(states, size, scale, weights, values, 0, 0)
+        scale = splat(1.0, F32, LANES, QUERIES)
+        for i in range(QUERIES):
+            first, last = bounds[i], min(bounds[QUERIES + i], all_first)
+            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, last)
+    _add_values(states, size, scale, weights, values, all_first, all_last)
+    if all_last < seen_last:
+        for i in range(QUERIES):
+            first, last = max(bounds[i], all_last), bounds[QUERIES + i]
+            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, last)
