@@ -1,4 +1,4 @@
-"""The errors that nybble raises; each message names the file, the field or tensor, what was expected and found."""
+"""The errors that nybble raises; each names the file, the field or tensor, what was expected and found."""
 
 
 class NybbleError(Exception):
@@ -18,7 +18,7 @@ class ModelError(NybbleError):
 
 
 class RequestError(NybbleError, ValueError):
-    """What the caller asked for is out of range or of the wrong type (a prompt, a sampling parameter, a name)."""
+    """What the caller asked for is out of range or of the wrong type: a prompt, a parameter, a name."""
 
 
 class PullError(NybbleError):
