@@ -73,13 +73,12 @@ class LLM:
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        self.context = Context(
-            made, self.config.n_vocab, self.n_ctx, n_batch
-        )  # for those who run steps themselves
+        self.context = Context(made, self.config.n_vocab, self.n_ctx, n_batch)
+        """Runs single steps, for those who choose the tokens themselves."""
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; `RequestError` if its file has none: then only `logits` of ids can be had."""
+        """The model's tokenizer; `RequestError` if its file has none: then there are only `logits` of ids."""
         if self._tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: it has logits, but knows no text")
         return self._tokenizer

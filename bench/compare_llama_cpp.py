@@ -1,0 +1,243 @@
+"""nybble against llama.cpp: the same file, the same threads, one after the other, several times.
+
+    python bench/compare_llama_cpp.py smollm2 gemma3 -t 1 2 --pairs 5 --markdown
+
+Both run the same random tokens: a prompt in one go, then one token after another.  Absolute speeds drift with the
+machine's mood, so the engines take turns and the ratio is that of the medians.  Each turn is a process of its own
+(`--worker`), which loads, warms up and measures; so peak memory and load time are each engine's own, and neither's
+threads disturb the other.
+
+llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees fit, a
+float16 cache, weights mapped.  If it lives in another environment, name its interpreter with --llama-python.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 32  # tokens, then two single ones
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one process measured."""
+
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+    load_seconds: float
+    peak_memory_mb: float
+    weight_bytes_per_token: int = 0
+    stream_bandwidth_gb_per_second: float = 0.0
+
+
+def run_nybble(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
+    """One turn of nybble, measured by what `nybble bench` runs."""
+    import nybble
+    from nybble.engine.benchmark import measure
+
+    with nybble.LLM(model, n_ctx=n_prompt + n_decode, n_threads=n_threads) as llm:
+        found = measure(llm, n_prompt, n_decode, repetitions=1)
+    return Turn(
+        found.prefill_tokens_per_second,
+        found.decode_tokens_per_second,
+        found.load_seconds + found.compile_seconds,
+        (found.peak_memory_bytes or 0) / 1e6,
+        found.weight_bytes_per_token,
+        found.stream_bandwidth_gb_per_second,
+    )
+
+
+def run_llama_cpp(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
+    """One turn of llama.cpp, through its C interface: no Python of llama-cpp-python's is in the way."""
+    import llama_cpp
+    import numpy as np
+
+    quiet = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    started = time.perf_counter()
+    model_params = llama_cpp.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    loaded = llama_cpp.llama_model_load_from_file(model.encode(), model_params)
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = n_prompt + n_decode
+    params.n_ubatch = min(512, params.n_ubatch)
+    params.n_threads = params.n_threads_batch = n_threads
+    context = llama_cpp.llama_init_from_model(loaded, params)
+    load_seconds = time.perf_counter() - started
+
+    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(loaded))
+    ids = np.random.default_rng(0).integers(0, n_vocab, n_prompt + n_decode)
+
+    def decode(some: Any) -> None:
+        tokens = (llama_cpp.llama_token * len(some))(*some)
+        if llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, len(some))):
+            raise RuntimeError("llama_decode failed")
+        llama_cpp.llama_get_logits_ith(context, -1)  # waits until they are there
+
+    def time_steps(prompt: int, singles: int) -> tuple[float, float]:
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+        started = time.perf_counter()
+        decode(ids[:prompt])
+        prefilled = time.perf_counter()
+        for i in range(prompt, prompt + singles):
+            decode(ids[i : i + 1])
+        return prefilled - started, time.perf_counter() - prefilled
+
+    time_steps(min(WARM_UP, n_prompt), min(2, n_decode))
+    prefill, decoding = time_steps(n_prompt, n_decode)
+    return Turn(n_prompt / prefill, n_decode / decoding, load_seconds, peak_memory_mb())
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size of this process, in 1e6 bytes."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+ENGINES: dict[str, Callable[[str, int, int, int], Turn]] = {
+    "nybble": run_nybble,
+    "llama.cpp": run_llama_cpp,
+}
+
+
+def take_turn(engine: str, python: str, model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
+    """Runs one turn in a process of its own; ends the program with its words if it fails."""
+    command = [python, os.path.abspath(__file__), model, "--worker", engine]
+    command += ["-p", str(n_prompt), "-n", str(n_decode), "-t", str(n_threads)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{engine} failed:\n{done.stderr.strip()}")
+    return Turn(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def median_turn(turns: list[Turn]) -> Turn:
+    """The median of each figure by itself."""
+    figures = [asdict(turn) for turn in turns]
+    return Turn(**{name: statistics.median(figure[name] for figure in figures) for name in figures[0]})
+
+
+def compare(model: str, n_threads: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One row: the medians of both engines over `args.pairs` turns each, and their ratios."""
+    pythons = {"nybble": sys.executable, "llama.cpp": args.llama_python}
+    turns: dict[str, list[Turn]] = {engine: [] for engine in args.engines}
+    for pair in range(args.pairs):
+        order = args.engines if pair % 2 == 0 else args.engines[::-1]
+        for engine in order:
+            turn = take_turn(engine, pythons[engine], model, args.prompt, args.decode, n_threads)
+            turns[engine].append(turn)
+            print(
+                f"{Path(model).name} -t {n_threads}, {pair + 1}/{args.pairs}, {engine}:"
+                f" prefill {turn.prefill_tokens_per_second:.1f}, decode {turn.decode_tokens_per_second:.1f}",
+                file=sys.stderr,
+            )
+    medians = {engine: median_turn(found) for engine, found in turns.items()}
+    row: dict[str, Any] = {"model": Path(model).name, "n_threads": n_threads}
+    row["engines"] = {engine: asdict(turn) for engine, turn in medians.items()}
+    if len(medians) == 2:
+        ours, theirs = medians["nybble"], medians["llama.cpp"]
+        row["prefill_ratio"] = ours.prefill_tokens_per_second / theirs.prefill_tokens_per_second
+        row["decode_ratio"] = ours.decode_tokens_per_second / theirs.decode_tokens_per_second
+    return row
+
+
+COLUMNS = (
+    "model",
+    "threads",
+    "engine",
+    "prefill tok/s",
+    "decode tok/s",
+    "GB/s",
+    "of stream",
+    "load s",
+    "peak MB",
+)
+
+
+def table(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The rows as text, one line per engine; the ratios stand in nybble's line."""
+    lines = []
+    for row in rows:
+        for engine, turn in row["engines"].items():
+            is_ours = engine == "nybble"
+            bandwidth = turn["weight_bytes_per_token"] * turn["decode_tokens_per_second"] / 1e9
+            share = bandwidth / turn["stream_bandwidth_gb_per_second"] if is_ours else 0.0
+            ratios = [f" ({row[name]:.2f}x)" if is_ours and name in row else "" for name in RATIOS]
+            lines.append(
+                (
+                    row["model"],
+                    str(row["n_threads"]),
+                    engine,
+                    f"{turn['prefill_tokens_per_second']:.1f}{ratios[0]}",
+                    f"{turn['decode_tokens_per_second']:.1f}{ratios[1]}",
+                    f"{bandwidth:.1f}" if is_ours else "",
+                    f"{share:.0%}" if is_ours else "",
+                    f"{turn['load_seconds']:.2f}",
+                    f"{turn['peak_memory_mb']:.0f}",
+                )
+            )
+    return lines
+
+
+RATIOS = ("prefill_ratio", "decode_ratio")
+
+
+def print_table(lines: list[tuple[str, ...]], markdown: bool) -> None:
+    everything = [COLUMNS, *lines]
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    for number, line in enumerate(everything):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("| " + " | ".join(cells) + " |" if markdown else "  ".join(cells).rstrip())
+        if markdown and number == 0:
+            print("| " + " | ".join("-" * width for width in widths) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a name or the path of a GGUF file")
+    parser.add_argument(
+        "-p", "--prompt", type=int, default=512, metavar="N", help="tokens at once (%(default)s)"
+    )
+    parser.add_argument(
+        "-n", "--decode", type=int, default=64, metavar="N", help="then one by one (%(default)s)"
+    )
+    parser.add_argument("-t", "--threads", type=int, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument(
+        "--pairs", type=int, default=5, metavar="N", help="turns of each engine (%(default)s)"
+    )
+    parser.add_argument("--llama-python", default=sys.executable, metavar="PATH", help="has llama_cpp")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), metavar="ENGINE",
+                        help="only these: nybble, llama.cpp")  # fmt: skip
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        turn = ENGINES[args.worker](args.models[0], args.prompt, args.decode, args.threads[0])
+        print(json.dumps(asdict(turn)))
+        return
+    from nybble.engine.models import resolve
+
+    paths = [str(resolve(model)) for model in args.models]
+    rows = [compare(path, n_threads, args) for path in paths for n_threads in args.threads]
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(table(rows), args.markdown)
+
+
+if __name__ == "__main__":
+    main()
