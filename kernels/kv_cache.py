@@ -4,11 +4,12 @@ A cache has `n_slots` slots, a multiple of `BLOCK`; position p lies in slot p % 
 window is a ring: it must have as many slots as the window and the longest step have positions together.
 
     keys    (n_kv_heads, n_slots / LANES, head_dim, LANES) float16    keys[h, s // LANES, i, s % LANES]
-    values  (n_kv_heads, n_slots, padded) float16                     values[h, s, i], padded: a multiple of LANES
+    values  (n_kv_heads, n_slots / BLOCK, ceil(head_dim / LANES), BLOCK, LANES) float16
+                                                   values[h, s // BLOCK, i // LANES, s % BLOCK, i % LANES]
 
-A vector load from `keys` gives one value of LANES neighbouring positions, so that scores come out side by side in the
-lanes, without horizontal sums; one from `values` gives LANES values of one position. A block of `BLOCK` positions is
-contiguous in both.
+A vector load from `keys` gives one value of LANES neighbouring positions, so that scores come out side by side in
+the lanes, without horizontal sums; one from `values` gives LANES values of one position. A block of `BLOCK` positions
+is contiguous in both, and attention reads each from its first to its last byte.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def n_slots_for(n_positions: int) -> int:
 
 
 def padded_head(head_dim: int) -> int:
-    """The row length of `values`."""
+    """head_dim rounded up to whole vectors."""
     return -(-head_dim // LANES) * LANES
 
 
@@ -47,7 +48,11 @@ def allocate_kv_cache(
             f"{BLOCK}, not {n_kv_heads}, {head_dim}, {n_slots}"
         )
     keys = np.zeros((n_kv_heads, n_slots // LANES, head_dim, LANES), np.float16)
-    return keys, np.zeros((n_kv_heads, n_slots, padded_head(head_dim)), np.float16)
+    return keys, np.zeros(_values_shape(n_kv_heads, head_dim, n_slots), np.float16)
+
+
+def _values_shape(n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, ...]:
+    return n_kv_heads, n_slots // BLOCK, padded_head(head_dim) // LANES, BLOCK, LANES
 
 
 def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tuple[int, int, int]:
@@ -55,7 +60,7 @@ def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tu
     check_array("keys", keys, (None, None, None, LANES), np.float16)
     n_kv_heads, n_groups, head_dim, _ = keys.shape
     n_slots = n_groups * LANES
-    check_array("values", values, (n_kv_heads, n_slots, padded_head(head_dim)), np.float16)
+    check_array("values", values, _values_shape(n_kv_heads, head_dim, n_slots), np.float16)
     if n_kv_heads == 0 or n_slots == 0 or n_slots % BLOCK or head_dim == 0 or head_dim % 8:
         raise ValueError(f"{keys.shape} is not a shape of keys that allocate_kv_cache gives")
     return n_kv_heads, head_dim, n_slots
@@ -118,6 +123,7 @@ def _cache_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         key = args.keys + slot // LANES * LANES * d + slot % LANES
         for j in range(d):
             store(key + j * LANES, to_f16(load(args.k + offset + j, 1)))
-        value = args.values + slot * args.padded
+        value = args.values + slot // BLOCK * BLOCK * args.padded + slot % BLOCK * LANES
         for j in range(0, d, 8):
-            store(value + j, to_f16(load(args.v + offset + j, 8)))
+            vector = value + j // LANES * BLOCK * LANES + j % LANES
+            store(vector, to_f16(load(args.v + offset + j, 8)))

@@ -88,7 +88,7 @@ def _add_values(
     for i in range(0, padded, LANES):
         o = load(states + HEAD + i, LANES, QUERIES, size) * scale
         for p in range(first, last):
-            v = to_f32(load(values + p * padded + i, LANES))
+            v = to_f32(load(values + i * BLOCK + p * LANES, LANES))
             o = fma(load_splat(weights + p, LANES, QUERIES, BLOCK), v, o)
         store(states + HEAD + i, o, size)
 
@@ -102,7 +102,7 @@ def _add_own_values(
     for i in range(0, padded, LANES):
         o = load(state + HEAD + i, LANES)
         for p in range(first, last):
-            o = fma(to_f32(load(values + p * padded + i, LANES)), weights[p], o)
+            o = fma(to_f32(load(values + i * BLOCK + p * LANES, LANES)), weights[p], o)
         store(state + HEAD + i, o)
 
 
