@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.dequantize import dequantize
-from ..kernels.attention import bind_attend, bind_cache_write
-from ..kernels.kv_cache import KVCache
+from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
+from ..kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from ..kernels.object_cache import compile_log
 from ..kernels.rope import rope_angles
 from . import ops
@@ -20,11 +20,28 @@ from .hyperparameters import Config
 from .memory import aligned_zeros
 from .plan import Plan
 from .program import ProgramBuilder, Rows, Step, meeting_points
+from .states import KVSpec
 from .team import Program, Team
 
 ROWS_AT_ONCE = 32
 MACS_PER_SLICE = 4e9
 """Some 20 ms of work: between slices Python sees a Ctrl-C."""
+
+
+class KVCache:
+    """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole step."""
+
+    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int) -> None:
+        needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
+        self.spec = spec
+        self.n_slots = n_slots_for(needed)
+        self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+
+    def can_truncate(self, n_before: int, n_after: int) -> bool:
+        """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
+        oldest = max(0, n_before - self.n_slots)
+        oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
+        return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
 
 
 class NumbaExecutor:
@@ -38,7 +55,9 @@ class NumbaExecutor:
         self._n_batch = min(n_batch, n_ctx)
         self._n_positions = 0
         self._positions = aligned_zeros((self._n_batch,), np.int64)
-        self._states = [KVCache(spec.n_kv_heads, spec.head_dim, n_ctx, spec.window, self._n_batch) for spec in plan.states]
+        self._states = [KVCache(spec, n_ctx, self._n_batch) for spec in plan.states]
+        self._scratch: dict[tuple[int, ...], AttentionScratch] = {}
+        self._n_threads = n_threads
         self._program = ProgramBuilder(plan, self._n_batch, ROWS_AT_ONCE, self._attention)
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
@@ -53,7 +72,9 @@ class NumbaExecutor:
     def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """ids (n,) at the positions from `start` on, rows (m,) of them -> logits (m, n_vocab)."""
         if start != self._n_positions:
-            raise ValueError(f"the state holds {self._n_positions} positions, so position {start} cannot be next")
+            raise ValueError(
+                f"the state holds {self._n_positions} positions, so position {start} cannot be next"
+            )
         if start + len(ids) > self._n_ctx:
             raise ValueError(f"{start} + {len(ids)} positions are more than the {self._n_ctx} of the context")
         logits = np.empty((len(rows), self._n_vocab), np.float32)
@@ -125,6 +146,25 @@ class NumbaExecutor:
     ) -> list[Step]:
         """The steps of an attention operation: new keys and values into the layer's cache, then the sums over it."""
         cache = self._states[op.layer]
-        write = bind_cache_write(k, v, cache, self._positions, rows.count)
-        attend = bind_attend(q, out, cache, self._positions, rows.count, op.n_heads, op.scale, op.window)
-        return [Step(write, (k, v), (cache,)), Step(attend, (q, cache), (out,))]
+        sizes = (op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, self._n_threads)
+        if sizes not in self._scratch:
+            self._scratch[sizes] = attention_scratch(*sizes)
+        scratch = self._scratch[sizes]
+        write = bind_cache_write(k, v, cache.keys, cache.values, self._positions, rows.count)
+        attend, merge = bind_attend(
+            q,
+            cache.keys,
+            cache.values,
+            self._positions,
+            out,
+            rows.count,
+            scratch,
+            op.n_heads,
+            op.scale,
+            op.window,
+        )
+        return [
+            Step(write, (k, v), (cache,)),
+            Step(attend, (q, cache), (out, scratch)),
+            Step(merge, (scratch,), (out,)),
+        ]

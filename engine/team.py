@@ -23,7 +23,11 @@ class Program:
 
     def __init__(self, calls: list[Call], meet: list[bool]) -> None:
         self.calls = calls
-        rows = [] if JIT_DISABLED else [(c.kernel.address, c.args_address, m) for c, m in zip(calls, meet, strict=True)]
+        rows = (
+            []
+            if JIT_DISABLED
+            else [(c.kernel.address, c.args_address, m) for c, m in zip(calls, meet, strict=True)]
+        )
         self.words = np.array(rows, np.int64).reshape(-1)
 
 

@@ -26,7 +26,9 @@ from .sync import LINE, atomic_exchange, atomic_load, atomic_store, barrier, cal
 GENERATION, ARRIVED, PHASE, FIRST, LAST, STOP, WORKERS = (i * LINE for i in range(7))
 SEEN, ASLEEP, BELL = (i * LINE for i in range(3))
 WORKER_WORDS = 3 * LINE
-SPINS_BEFORE_SLEEP = 60_000  # about 1 to 3 ms: longer than the Python between two tokens, shorter than anyone notices
+SPINS_BEFORE_SLEEP = (
+    60_000  # about 1 to 3 ms: longer than the Python between two tokens, shorter than anyone notices
+)
 CALL_WORDS = 3
 
 START = Record(control=PointerTo(I64), first=I64, last=I64)

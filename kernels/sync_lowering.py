@@ -17,7 +17,9 @@ INT64 = ir.IntType(64)
 
 
 def _word(p: Any, *values: Any) -> Any:
-    fits = isinstance(p, PointerType) and p.element == I64 and all(isinstance(v, types.Integer) for v in values)
+    fits = (
+        isinstance(p, PointerType) and p.element == I64 and all(isinstance(v, types.Integer) for v in values)
+    )
     return types.int64 if fits else None
 
 
