@@ -21,6 +21,7 @@ from .vocabulary import TokenType, Vocabulary, read_flag, read_numbers, read_voc
 
 _SPACE = "▁"
 _BPE = 2
+_LONGEST_PIECE = 4096  # bytes; the package refuses models with pieces of more than some 5000
 
 
 class SentencePieceBPE:
@@ -98,16 +99,20 @@ def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallb
     pieces with plain spaces (Gemma's runs of them) out of its way, as its own spaces are U+2581.
     """
     types = vocabulary.types
+    texts = [token.encode() for token in vocabulary.tokens]
+    too_long = np.fromiter(map(len, texts), np.int64, len(texts)) > _LONGEST_PIECE
+    for id_ in np.flatnonzero(too_long).tolist():
+        texts[id_] = b"too long: %d" % id_
+
     merged = (types == TokenType.NORMAL) | (types == TokenType.BYTE) | (types == TokenType.UNUSED)
     tail = np.empty(len(types), [("f2", "u1"), ("score", "<f4"), ("f3", "u1"), ("type", "u1")])
     tail["f2"], tail["score"] = 2 << 3 | 5, scores
-    tail["f3"], tail["type"] = 3 << 3, np.where(merged, types, TokenType.CONTROL)
+    tail["f3"], tail["type"] = 3 << 3, np.where(merged & ~too_long, types, TokenType.CONTROL)
     tail_size = tail.dtype.itemsize
 
     unknown = "<unk>"
     while unknown in vocabulary.ids:
         unknown += ">"
-    texts = [token.encode() for token in vocabulary.tokens]
     heads = {length: _piece_head(length, tail_size) for length in set(map(len, texts))}
     parts = [b""] * (3 * len(texts))
     parts[0::3] = [heads[length] for length in map(len, texts)]

@@ -167,9 +167,7 @@ class Tokenizer:
         """
         id_ = operator.index(id_)
         if not 0 <= id_ < self.n_vocab:
-            raise RequestError(
-                f"token id {id_} is out of range: the vocabulary has the ids 0 to {self.n_vocab - 1}"
-            )
+            raise RequestError(f"token id {id_} is out of range: n_vocab is {self.n_vocab}")
         if id_ in self._silent and not special:
             return b""
         if id_ not in self._bytes:
