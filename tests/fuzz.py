@@ -52,6 +52,7 @@ def survey(
     """
     outcomes: Counter[str] = Counter()
     for index, mutant in enumerate(mutants(data, seed, n)):
+        path.unlink(missing_ok=True)  # ext4 hurries a file to disk that is cut to nothing and written again
         path.write_bytes(mutant)
         start = time.process_time()
         try:
