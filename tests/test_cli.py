@@ -1,0 +1,211 @@
+"""The command line, as a process on a tiny model: output, figures, errors, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_model
+
+import nybble
+from nybble.cli import COMMANDS, main
+
+PROMPT = "the other hand"
+
+
+@pytest.fixture(scope="module")
+def tiny_path(tmp_path_factory):
+    return tiny_model.write(tmp_path_factory.mktemp("cli") / "tiny.gguf")
+
+
+def nybble_command(*arguments, **options):
+    command = [sys.executable, "-m", "nybble", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def fails(arguments, capsys, code=1):
+    """Runs a command in this process that fails; -> the one line that it says."""
+    assert main([str(argument) for argument in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("nybble: error: "), err
+    return err
+
+
+def test_run_streams_the_text_and_says_what_it_took(tiny_path):
+    # options may stand between the words
+    done = nybble_command("run", tiny_path, "-n", 12, PROMPT, "--executor", "reference", "-t", 1)
+    with nybble.LLM(tiny_path, executor="reference") as llm:
+        out = llm.generate(PROMPT, nybble.SamplingParams(max_tokens=12))
+    assert done.returncode == 0 and done.stdout == out.text + "\n"
+    n_prompt = out.timings.n_prompt_tokens
+    assert (
+        f"{n_prompt} prompt tokens at" in done.stderr and f"{len(out.token_ids)} generated at" in done.stderr
+    )
+    assert "loading took" in done.stderr and "compiling" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_takes_the_sampling_options(tiny_path, capsys):
+    options = [
+        "--temp",
+        "1.5",
+        "--top-k",
+        "30",
+        "--top-p",
+        "0.9",
+        "--min-p",
+        "0.01",
+        "--seed",
+        "7",
+        "-n",
+        "10",
+    ]
+    assert main(["run", *options, "--executor", "reference", str(tiny_path), PROMPT]) == 0
+    params = nybble.SamplingParams(max_tokens=10, temperature=1.5, top_k=30, top_p=0.9, min_p=0.01, seed=7)
+    with nybble.LLM(tiny_path, executor="reference") as llm:
+        assert capsys.readouterr().out == llm.generate(PROMPT, params).text + "\n"
+
+
+def test_run_reads_standard_input(tiny_path):
+    options = ("-n", 5, "--executor", "reference")
+    piped = nybble_command("run", tiny_path, "-", *options, input=PROMPT)
+    assert (piped.returncode, piped.stdout) == (0, nybble_command("run", tiny_path, PROMPT, *options).stdout)
+
+
+def test_run_does_not_wait_for_numba_on_the_reference_executor(tiny_path):
+    code = (
+        "import sys; from nybble.cli import main;"
+        "main(['run', sys.argv[1], 'the', '-n', '2', '--executor', 'reference']);"
+        "sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tiny_path)], capture_output=True).returncode == 0
+
+
+def test_inspect_shows_metadata_tensors_and_totals(tiny_path, capsys):
+    assert main(["inspect", str(tiny_path)]) == 0
+    text = capsys.readouterr().out
+    with nybble.load_gguf(tiny_path) as file:
+        for name, tensor in file.tensors.items():
+            line = next(line for line in text.splitlines() if line.split()[:1] == [name])
+            assert tensor.format.name in line and " x ".join(map(str, tensor.shape)) in line
+        n_tokens = file.metadata.length_of("tokenizer.ggml.tokens")
+        assert f"string[{n_tokens}]" in text and "'<|endoftext|>'" in text and "…]" in text
+        n_values = sum(tensor.n_values for tensor in file.tensors.values())
+    assert f"{n_values:,} values" in text and "32.00 bits a value" in text
+    assert max(map(len, text.splitlines())) < 140
+
+
+def test_inspect_lets_no_control_character_through(tmp_path, capsys):
+    import gguf
+
+    writer = gguf.GGUFWriter(str(tmp_path / "evil.gguf"), "llama")
+    writer.add_string("general.name", "\x1b[2J\u202eevil" + "x" * 5000)
+    writer.add_tensor("\x1b[31mred", np.zeros(4, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert main(["inspect", str(tmp_path / "evil.gguf")]) == 0
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "\u202e" not in text and "x" * 100 not in text
+
+
+def test_tokenize(tiny_path, capsys):
+    tokenizer = nybble.Tokenizer.from_gguf(tiny_path)
+    assert main(["tokenize", str(tiny_path), "the hand<|im_end|>", "--ids", "--parse-special"]) == 0
+    ids = [int(word) for word in capsys.readouterr().out.split()]
+    assert ids == tokenizer.encode("the hand<|im_end|>", parse_special=True)
+    assert main(["tokenize", str(tiny_path), "the hand<|im_end|>", "--parse-special"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == ids
+    assert lines[-1].endswith("'<|im_end|>'")
+
+
+def test_bench_json(tiny_path, capsys):
+    sizes = ["-p", "16", "-n", "4", "-t", "1", "-r", "1"]
+    assert main(["bench", str(tiny_path), *sizes, "--executor", "reference", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_prompt"], found["n_decode"], found["n_threads"]) == (16, 4, 1)
+    for key in (
+        "prefill_tokens_per_second",
+        "decode_tokens_per_second",
+        "load_seconds",
+        "weight_bytes_per_token",
+        "decode_bandwidth_gb_per_second",
+        "stream_bandwidth_gb_per_second",
+    ):
+        assert found[key] > 0
+    assert found["compile_seconds"] == 0
+    assert main(["bench", str(tiny_path), *sizes, "--executor", "reference"]) == 0
+    assert "tokens/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"usage: nybble {command}" in capsys.readouterr().out
+
+
+def test_the_front_of_the_command(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nybble {nybble.__version__}\n"
+    for wrong in ([], ["fly"], ["run"], ["pull", "smollm2", "--no-such-option"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+
+
+def test_errors_are_one_line_and_exit_code_1(tiny_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
+    assert "missing.gguf" in fails(["inspect", tmp_path / "missing.gguf"], capsys)
+    assert "broken.gguf" in fails(["inspect", "broken.gguf"], capsys)
+    assert "neither a known model" in fails(["run", "smolm", "text"], capsys)
+    assert "known names are gemma3, smollm2" in fails(["pull", "gpt5"], capsys)
+    assert "quotes" in fails(["run", tiny_path, "two", "words"], capsys)
+    assert "temperature must be a number from 0 to 100" in fails(
+        ["run", tiny_path, "text", "--temp", "-1", "--executor", "reference"], capsys
+    )
+    assert "prompt is empty" in fails(["run", tiny_path, "", "--executor", "reference"], capsys)
+    assert "n_threads must be" in fails(["run", tiny_path, "text", "-t", "0"], capsys)
+    assert "do not fit" in fails(
+        ["bench", tiny_path, "-p", "10", "-n", "10", "-c", "5", "--executor", "reference"], capsys
+    )
+
+
+def test_an_error_in_a_process_shows_no_traceback(tmp_path):
+    done = nybble_command("run", tmp_path / "missing.gguf", "text")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("nybble: error: ") and "Traceback" not in done.stderr
+
+
+def test_a_prompt_that_is_not_utf8(tiny_path):
+    command = [sys.executable, "-m", "nybble", "run", str(tiny_path), "-", "--executor", "reference"]
+    done = subprocess.run(command, input=b"ab\xff", capture_output=True, timeout=60)
+    assert done.returncode == 1 and b"lone surrogate" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes of POSIX")
+class TestInterruptions:
+    def test_ctrl_c(self, tmp_path):
+        path = tiny_model.write(tmp_path / "endless.gguf", n_ctx=100_000)
+        options = ["-n", "99999", "-c", "99999", "--executor", "reference"]
+        command = [sys.executable, "-m", "nybble", "run", str(path), PROMPT, *options]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child.stdout.read(1)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+        assert child.returncode == 130 and b"Traceback" not in err
+        assert b"ended by interruption" in err
+
+    def test_nobody_reads_the_output(self, tiny_path):
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "nybble", "inspect", str(tiny_path)]
+        child = subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        _, err = child.communicate(timeout=30)
+        assert child.returncode == 141 and err == b""
