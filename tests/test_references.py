@@ -1,0 +1,209 @@
+"""The NumPy references against their formulas, written out in float64 one element at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nybble.kernels.add import add_reference
+from nybble.kernels.attention import attention_reference
+from nybble.kernels.embedding import embedding_reference
+from nybble.kernels.gated import gelu_mul_reference, silu_mul_reference
+from nybble.kernels.linear import linear_reference
+from nybble.kernels.rms_norm import rms_norm_reference
+from nybble.kernels.rope import rope_angles, rope_frequencies, rope_reference
+
+seeds = st.integers(0, 2**32 - 1)
+small = st.integers(1, 7)
+TOLERANCE = {"rtol": 2e-5, "atol": 2e-6}  # float32 rounding of sums of at most some dozen terms of size 1
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def close(found, expected):
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.asarray(expected, np.float64), **TOLERANCE)
+
+
+@given(seeds, small, small, small, st.sampled_from([1.0, 8.0]))
+def test_embedding(seed, n, n_vocab, width, scale):
+    rng = np.random.default_rng(seed)
+    table, ids = normal(rng, n_vocab, width), rng.integers(0, n_vocab, n)
+    close(embedding_reference(table, ids, scale), [[table[i, c] * scale for c in range(width)] for i in ids])
+
+
+@given(seeds, small, small, st.integers(1, 40), st.sampled_from([1e-6, 1e-2]))
+def test_rms_norm(seed, n, heads, width, eps):
+    rng = np.random.default_rng(seed)
+    x, weight = normal(rng, n, heads, width), normal(rng, width)
+    expected = np.empty(x.shape)
+    for t, h in np.ndindex(n, heads):
+        root = math.sqrt(sum(float(v) ** 2 for v in x[t, h]) / width + eps)
+        expected[t, h] = [float(v) / root * float(w) for v, w in zip(x[t, h], weight, strict=True)]
+    close(rms_norm_reference(x, weight, eps), expected)
+
+
+def test_rms_norm_of_huge_values_does_not_overflow():
+    assert np.allclose(rms_norm_reference(np.full((1, 4), 1e30, np.float32), np.ones(4, np.float32), 1e-5), 1)
+
+
+@given(seeds, small, small, st.integers(1, 40), st.booleans())
+def test_linear(seed, n, n_out, n_in, has_bias):
+    rng = np.random.default_rng(seed)
+    x, weight, bias = normal(rng, n, n_in), normal(rng, n_out, n_in), normal(rng, n_out)
+    expected = [
+        [sum(float(a) * float(b) for a, b in zip(row, w, strict=True)) for w in weight] + bias * has_bias
+        for row in x
+    ]
+    close(linear_reference(x, weight, bias if has_bias else None), expected)
+
+
+@given(seeds, small, small, st.integers(1, 4), st.integers(0, 3), st.sampled_from(["norm", "neox"]))
+def test_rope_turns_pairs_as_complex_numbers(seed, n, heads, half, passed_through, pairing):
+    rng = np.random.default_rng(seed)
+    x = normal(rng, n, heads, 2 * half + passed_through)
+    positions = rng.integers(0, 100_000, n)
+    inv_freq = rope_frequencies(2 * half, 10000.0, stretch=2.0)
+    expected = x.astype(np.float64)
+    for t, h, i in np.ndindex(n, heads, half):
+        a, b = (2 * i, 2 * i + 1) if pairing == "norm" else (i, i + half)
+        angle = int(positions[t]) / 2.0 * 10000.0 ** (-2 * i / (2 * half))
+        turned = complex(x[t, h, a], x[t, h, b]) * complex(math.cos(angle), math.sin(angle))
+        expected[t, h, a], expected[t, h, b] = turned.real, turned.imag
+    close(rope_reference(x, *rope_angles(positions, inv_freq), pairing), expected)
+
+
+def test_rope_depends_on_relative_position_only():
+    rng = np.random.default_rng(0)
+    q, k = normal(rng, 1, 1, 16), normal(rng, 1, 1, 16)
+    inv_freq = rope_frequencies(16, 10000.0)
+
+    def score(at_q, at_k):
+        turned = [
+            rope_reference(x, *rope_angles(np.array([at]), inv_freq), "neox")
+            for x, at in ((q, at_q), (k, at_k))
+        ]
+        return float((turned[0] * turned[1]).sum())
+
+    assert score(7, 3) == pytest.approx(score(90_007, 90_003), abs=1e-5)
+
+
+@settings(max_examples=60)
+@given(seeds, small, st.integers(0, 6), st.integers(1, 3), st.integers(1, 3), small, small, st.integers(0, 5))
+def test_attention(seed, n, n_before, n_kv_heads, group, d, dv, window):
+    rng = np.random.default_rng(seed)
+    m, heads, scale = n_before + n, n_kv_heads * group, 0.7
+    q, k, v = normal(rng, n, heads, d), normal(rng, m, n_kv_heads, d), normal(rng, m, n_kv_heads, dv)
+    q_positions, order = np.arange(n_before, m), rng.permutation(m)  # keys may come in any order
+    expected = np.zeros((n, heads, dv))
+    for t, h in np.ndindex(n, heads):
+        p = n_before + t
+        seen = [s for s in range(m) if s <= p and (window == 0 or p - s < window)]
+        weights = {s: math.exp(scale * float(q[t, h].astype(float) @ k[s, h // group])) for s in seen}
+        for s, weight in weights.items():
+            expected[t, h] += weight / sum(weights.values()) * v[s, h // group]
+    close(
+        attention_reference(q, k[order], v[order], q_positions, np.arange(m)[order], scale, window), expected
+    )
+
+
+@given(seeds, small, small)
+def test_gated_activations(seed, n, width):
+    rng = np.random.default_rng(seed)
+    gate, up = 3 * normal(rng, n, width), normal(rng, n, width)
+    silu = np.vectorize(lambda g: float(g) / (1 + math.exp(-float(g))))(gate)
+    gelu = np.vectorize(
+        lambda g: (
+            float(g) / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (float(g) + 0.044715 * float(g) ** 3)))
+        )
+    )(gate)
+    close(silu_mul_reference(gate, up), silu * up)
+    close(gelu_mul_reference(gate, up), gelu * up)
+
+
+def test_gated_activations_far_out():
+    x = np.array([-1e30, -1000, 0, 1000, 1e30], np.float32)
+    one = np.ones(5, np.float32)
+    expected = np.array([0, 0, 0, 1000, 1e30], np.float32)
+    assert np.array_equal(silu_mul_reference(x, one), expected)
+    assert np.array_equal(gelu_mul_reference(x, one), expected)
+
+
+def test_add():
+    a, b = np.array([[1, 2]], np.float32), np.array([[3, -2]], np.float32)
+    assert add_reference(a, b).tolist() == [[4, 0]]
+
+
+F = np.float32
+BAD_CALLS = {
+    "float64": (
+        TypeError,
+        "must be a float32 array, not float64",
+        lambda: add_reference(np.ones(2), np.ones(2)),
+    ),
+    "no array": (TypeError, "a must be a float32 array, not list", lambda: add_reference([1.0], [1.0])),
+    "shape": (
+        ValueError,
+        r"b must have shape \(2\), not \(3,\)",
+        lambda: add_reference(np.ones(2, F), np.ones(3, F)),
+    ),
+    "id": (
+        ValueError,
+        "ids must lie in 0 .. 1; found 2",
+        lambda: embedding_reference(np.ones((2, 2), F), np.array([2])),
+    ),
+    "negative id": (ValueError, "found -1", lambda: embedding_reference(np.ones((2, 2), F), np.array([-1]))),
+    "float ids": (TypeError, "integer array", lambda: embedding_reference(np.ones((2, 2), F), np.ones(2))),
+    "eps": (
+        ValueError,
+        "eps must be",
+        lambda: rms_norm_reference(np.ones(2, F), np.ones(2, F), float("nan")),
+    ),
+    "scalar": (
+        ValueError,
+        "x must have shape",
+        lambda: rms_norm_reference(np.array(1, F), np.ones(1, F), 1e-5),
+    ),
+    "inner": (ValueError, "x must have", lambda: linear_reference(np.ones((1, 3), F), np.ones((2, 2), F))),
+    "bias": (
+        ValueError,
+        "bias",
+        lambda: linear_reference(np.ones((1, 2), F), np.ones((3, 2), F), np.ones(2, F)),
+    ),
+    "odd n_rot": (ValueError, "n_rot must be even", lambda: rope_frequencies(3, 10000.0)),
+    "wide cos": (
+        ValueError,
+        "cos rotates 4 values, but a head has 2",
+        lambda: rope_reference(np.ones((1, 1, 2), F), np.ones((1, 2), F), np.ones((1, 2), F), "norm"),
+    ),
+    "pairing": (
+        ValueError,
+        "pairing",
+        lambda: rope_reference(np.ones((1, 1, 2), F), np.ones((1, 1), F), np.ones((1, 1), F), "gptj"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_arguments_are_refused(name):
+    error, message, call = BAD_CALLS[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("n_heads", "k_position", "window", "message"),
+    [
+        (3, 0, 0, "3 query heads cannot share 2"),
+        (2, 1, 0, "at least one key"),
+        (2, 0, -1, "window must be 0"),
+    ],
+)
+def test_attention_refuses(n_heads, k_position, window, message):
+    q, kv = np.ones((1, n_heads, 4), F), np.ones((1, 2, 4), F)
+    with pytest.raises(ValueError, match=message):
+        attention_reference(q, kv, kv, np.array([0]), np.array([k_position]), 1.0, window)
