@@ -23,7 +23,7 @@ from .checks import check_array, check_indices
 from .kernel import Call, inlined, kernel
 from .kv_cache import BLOCK, check_kv_cache, padded_head
 from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
-from .pointer import F16, F32, I32, I64, Pointer, cast
+from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import load, splat, store
@@ -286,38 +286,37 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     totals = states + n_rows * size
     n_tokens = args.step[0]
 
-    if _is_split(args):
-        first, last = _segments(args, 0, n_tokens)
-        for item in range(thread_id, (last - first) * args.n_kv_heads, n_threads):
-            kv_head, s = item // (last - first), item % (last - first)
-            n = _gather(args, kv_head, 0, n_tokens, q, positions)
-            row = (kv_head * args.n_segments + s) * SPLIT_QUERIES
-            _attend_segment(
-                args, kv_head, first + s, n, q, positions, args.partials + row * size, weights, bounds
-            )
-        return
-
+    # An item of work: the queries of a tile of tokens for one key head, and with a split one segment, else all.
+    split = _is_split(args)
     tile = max(TILE_QUERIES // group, 1)
-    n_items = (n_tokens + tile - 1) // tile * args.n_kv_heads
-    for item in range(n_items):
+    n_tiles = (n_tokens + tile - 1) // tile
+    split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
+    for item in range((split_last - split_first) * args.n_kv_heads):
         # Later tiles see more: the threads take turns forwards, then backwards.
         turn = item % (2 * n_threads)
         if min(turn, 2 * n_threads - 1 - turn) != thread_id:
             continue
-        kv_head, first_token = item % args.n_kv_heads, item // args.n_kv_heads * tile
+        kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
+        first_token = 0 if split else part * tile
         last_token = min(first_token + tile, n_tokens)
         n = _gather(args, kv_head, first_token, last_token, q, positions)
-        for i in range(n):
-            start_state(totals + i * size, size)
-        first, last = _segments(args, first_token, last_token)
+        if split:
+            first, last = split_first + part, split_first + part + 1
+            states = args.partials + (kv_head * args.n_segments + part) * SPLIT_QUERIES * size
+        else:
+            first, last = _segments(args, first_token, last_token)
+            for i in range(n):
+                start_state(totals + i * size, size)
         for segment in range(first, last):
             _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds)
+            if not split:
+                for i in range(n):
+                    if _sees(args, positions[i], segment):
+                        merge_state(totals + i * size, states + i * size, size)
+        if not split:
             for i in range(n):
-                if _sees(args, positions[i], segment):
-                    merge_state(totals + i * size, states + i * size, size)
-        for i in range(n):
-            token, head = first_token + i // group, kv_head * group + i % group
-            finish_state(args.out + token * args.ld_out + head * d, totals + i * size, d)
+                token, head = first_token + i // group, kv_head * group + i % group
+                finish_state(args.out + token * args.ld_out + head * d, totals + i * size, d)
 
 
 @kernel(_ATTEND)

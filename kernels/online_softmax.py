@@ -107,6 +107,13 @@ def _add_own_values(
 
 
 @inlined
+def _seen(position: int, start: int, window: int) -> tuple[int, int]:
+    """The query at a position sees the positions first .. last - 1 of the block that begins at `start`."""
+    first = min(max(position - window + 1 - start, 0), BLOCK)
+    return first, min(max(position + 1 - start, first), BLOCK)
+
+
+@inlined
 def attend_block(
     q: Pointer,
     states: Pointer,
@@ -126,13 +133,10 @@ def attend_block(
     positions (QUERIES,) int64 of the queries, start: of the block; weights (QUERIES, BLOCK) and bounds (2, QUERIES)
     int32: working memory.
     """
-    # Query i sees the positions bounds[0, i] .. bounds[1, i] - 1 of the block: at least one of the queries sees
-    # seen_first .. seen_last - 1, all of them see all_first .. all_last - 1.
+    # The positions first .. last - 1 that the queries see: at least one of them, and all of them.
     seen_first, seen_last, all_first, all_last = BLOCK, 0, 0, BLOCK
     for i in range(QUERIES):
-        distance = positions[i] - start
-        first = min(max(distance - window + 1, 0), BLOCK)
-        last = min(max(distance + 1, first), BLOCK)
+        first, last = _seen(positions[i], start, window)
         bounds[i], bounds[QUERIES + i] = first, last
         if first < last:
             seen_first, seen_last = min(seen_first, first), max(seen_last, last)
@@ -168,10 +172,10 @@ def attend_block(
         _add_values(states, size, scale, weights, values, 0, 0)
         scale = splat(1.0, F32, LANES, QUERIES)
         for i in range(QUERIES):
-            first, last = bounds[i], min(bounds[QUERIES + i], all_first)
-            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, last)
+            first, last = _seen(positions[i], start, window)
+            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, min(last, all_first))
     _add_values(states, size, scale, weights, values, all_first, all_last)
     if all_last < seen_last:
         for i in range(QUERIES):
-            first, last = max(bounds[i], all_last), bounds[QUERIES + i]
-            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, last)
+            first, last = _seen(positions[i], start, window)
+            _add_own_values(states + i * size, size, weights + i * BLOCK, values, max(first, all_last), last)
