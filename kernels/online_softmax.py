@@ -157,13 +157,16 @@ def attend_block(
         m = maximum(m, scores)
     m = spread_max(m)
     scale = exp(m_before - m)
-    total = load(states + LANES, LANES, QUERIES, size) * scale
-    for p in range(seen_first // LANES * LANES, seen_last, LANES):
-        weight = exp(load(weights + p, LANES, QUERIES, BLOCK) - m)
-        total = total + weight
-        store(weights + p, weight, BLOCK)
     store(states, m, size)
-    store(states + LANES, total, size)
+    store(states + LANES, load(states + LANES, LANES, QUERIES, size) * scale, size)
+    for i in range(QUERIES):
+        state, row = states + i * size, weights + i * BLOCK
+        largest, total = load(state, LANES), load(state + LANES, LANES)
+        for p in range(seen_first // LANES * LANES, seen_last, LANES):
+            weight = exp(load(row + p, LANES) - largest)
+            total = total + weight
+            store(row + p, weight)
+        store(state + LANES, total)
 
     # The value of a position that a query does not see may be anything, even NaN: its weight 0 does not remove it.
     if all_first >= all_last:
