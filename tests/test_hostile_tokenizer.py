@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import forge
+import fuzz
 import pytest
 import tiny_model
 import tiny_vocabulary as tiny
 from forge import GGUFForge
 
+from nybble.gguf_io import load_gguf
 from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError
-from nybble.tokenizer import Tokenizer
+from nybble.tokenizer import Tokenizer, has_tokenizer
 
 UNS, MOD = GGUFUnsupportedError, ModelError
 TG = "tokenizer.ggml."
@@ -34,19 +36,14 @@ def remove(key: str) -> Callable[[GGUFForge], object]:
     return lambda file: file.remove(TG + key)
 
 
-def tokens_of(file: GGUFForge) -> list[str]:
-    return read(file, "tokens")
-
-
-def read(file: GGUFForge, key: str) -> Any:
-    """The value of a key, as `gguf` would give it."""
-    entry = next(entry for entry in file.kv if entry.key == (TG + key).encode())
-    payload, position = entry.payload, 12
-    values: list[str] = []
-    for _ in range(int.from_bytes(payload[4:12], "little")):
-        end = position + 8 + int.from_bytes(payload[position : position + 8], "little")
-        values.append(payload[position + 8 : end].decode())
-        position = end
+def read(file: GGUFForge, key: str) -> list[str]:
+    """The strings of an array."""
+    payload = next(entry.payload for entry in file.kv if entry.key == (TG + key).encode())
+    values, position = [], 12  # after the element type and the number of elements
+    while position < len(payload):
+        start = position + 8
+        position = start + int.from_bytes(payload[position:start], "little")
+        values.append(payload[start:position].decode())
     return values
 
 
@@ -58,7 +55,7 @@ def with_value(
     key: str, values: Callable[[int], list[Any]], element_type: int
 ) -> Callable[[GGUFForge], object]:
     """Replaces a table by `values(number of tokens)`."""
-    return lambda file: file.set(TG + key, values(len(tokens_of(file))), array_of=element_type)
+    return lambda file: file.set(TG + key, values(len(read(file, "tokens"))), array_of=element_type)
 
 
 CASES: list[tuple[str, str, Callable[[GGUFForge], object], type[Exception], str]] = [
@@ -323,3 +320,21 @@ def test_many_special_tokens_with_different_beginnings() -> None:
     start = time.perf_counter()
     assert tokenizer.decode(tokenizer.encode(text, parse_special=True)) == text
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("kind", ["bpe", "spm"])
+def test_g131_mutants_are_refused_or_work(kind: str, sound: dict[str, bytes], tmp_path: Path) -> None:
+    """Mutants of the metadata alone, so that most hit the vocabulary."""
+    file = GGUFForge.parse(sound[kind])
+    file.tensors.clear()
+
+    def use(path: Path) -> None:
+        with load_gguf(path) as mutant:
+            if has_tokenizer(mutant):
+                tokenizer = Tokenizer.from_gguf(mutant)
+                tokenizer.decode(tokenizer.encode("then and  the\n<|im_start|> é🦙</s>", parse_special=True))
+                tokenizer.decode(range(tokenizer.n_vocab), special=True)
+
+    outcomes = fuzz.survey(file.build(), use, tmp_path / "mutant.gguf", seed=20261121, n=3000)
+    assert outcomes["OK"] > 100, outcomes
+    assert outcomes["ModelError"] > 50, outcomes

@@ -15,6 +15,7 @@ from .vocabulary import TokenType, Vocabulary, read_strings, read_text, read_voc
 _log = logging.getLogger(__name__)
 
 _LARGE_TEXT = 1 << 14  # characters
+_LONGEST_NAME = 1 << 10  # characters of a control token
 
 
 def _byte_letters() -> list[str]:
@@ -77,9 +78,14 @@ def _build(vocabulary: Vocabulary, merges: list[str], rules: PreTokenizer) -> An
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
     ids = dict(vocabulary.ids)
-    if rules.ignore_merges:  # a word that is a token's text becomes that token: never a control token
-        for id_ in vocabulary.ids_of_type(TokenType.CONTROL):
-            del ids[vocabulary.tokens[id_]]
+    if rules.ignore_merges:  # a word becomes the token that it spells: not if that token is no text
+        known = set(merges)
+        for id_ in vocabulary.ids_of_type(TokenType.CONTROL, TokenType.UNUSED):
+            text = vocabulary.tokens[id_]
+            if not any(
+                f"{text[:cut]} {text[cut:]}" in known for cut in range(1, min(len(text), _LONGEST_NAME))
+            ):
+                del ids[text]
     try:
         model = BPE(
             vocab=ids,
