@@ -150,8 +150,10 @@ class LLM:
             from .reference import ReferenceExecutor
 
             return ReferenceExecutor(plan, self.config, self.n_ctx, self.n_threads)
+        from .compile_notice import announce_compiling
         from .numba_executor import NumbaExecutor
 
+        announce_compiling()
         return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch)
 
 

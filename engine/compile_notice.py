@@ -1,0 +1,29 @@
+"""Tells the user, once, why the first start takes longer."""
+
+import sys
+
+from ..kernels.cache_folder import cache_folder
+from ..kernels.object_cache import compile_log
+
+
+def announce_compiling() -> None:
+    """From now on the first kernel that is compiled in this process is announced on stderr.
+
+    Somebody who listens to `compile_log` already keeps listening.
+    """
+    if compile_log.listener is None:
+        compile_log.listener = _announce
+
+
+def _announce(kernel_name: str) -> None:
+    compile_log.listener = _say_nothing
+    print(
+        "nybble: compiling kernels for this machine; this is done once, later starts find them in"
+        f" {cache_folder()}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _say_nothing(kernel_name: str) -> None:
+    """Listens for the rest of the process."""
