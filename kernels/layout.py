@@ -6,7 +6,7 @@ vector = 8 rows x 4 consecutive k, a block holds
 
     low nibbles    [g][4][32]    byte j of a row group: k = 4j … 4j+3 in the low, k = 16+4j … 16+4j+3 in the high nibbles
     fifth bits     [g][32]       bit s of a byte belongs to step s (k = 4s …)                          (5 bits only)
-    upper bits     [g][2][32]    bits 2j, 2j+1 of a byte belong to step j of the first / second half   (6 bits only)
+    upper bits     [g][2][32]    two bits of a byte for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
     bytes          [g][8][32]    int8, k = 4s … of step s                                               (8 bits: instead)
     scales         16 float16, one a row [and 16 float16 minima]                                       (plain)
                    1 or 2 x 16 int8 [and 1 x 16 uint8 minima] that multiply the super-block's            (super-blocks)

@@ -386,6 +386,17 @@ INTEGER_OPS = {
 }
 
 
+def shift_bytes(builder: ir.IRBuilder, t: VectorType, name: str, v: ir.Value, n: ir.Value) -> ir.Value:
+    """Shift bytes as 16-bit words and mask what came over from the neighbour: machines have no shift for bytes, and what
+    LLVM takes instead where there is GFNI (an affine transformation) waits for the units of the dot products."""
+    words = ir.VectorType(ir.IntType(16), t.lanes // 2)
+    scalar = builder.extract_element(n, ir.Constant(ir.IntType(32), 0))
+    amount = splat(builder, builder.zext(scalar, ir.IntType(16)), t.lanes // 2)
+    shift = builder.shl if name == "lshift" else builder.lshr
+    ones = ir.Constant(t.ir_vector, [255] * t.lanes)
+    return builder.and_(builder.bitcast(shift(builder.bitcast(v, words), amount), t.ir_vector), shift(ones, n))
+
+
 def _binary(name: str) -> None:
     op = getattr(operator, name)
 
@@ -398,6 +409,8 @@ def _binary(name: str) -> None:
 
     @each(0, 1)
     def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+        if t.element == U8 and name in ("lshift", "rshift"):
+            return shift_bytes(builder, t, name, a, b)
         return getattr(builder, method(t.element))(a, b)
 
     type_callable(op)(lambda context: broadcast)

@@ -118,7 +118,7 @@ def _q6_k(blocks: NDArray) -> Parts:
     qh = blocks["qh"].reshape(*blocks.shape, 2, 1, 32)
     nibbles = np.concatenate([ql & 15, ql >> 4], axis=-2).reshape(*blocks.shape, 8, 32)
     uppers = (qh >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3).reshape(*blocks.shape, 8, 2, 4, 4)
-    shifted = uppers << np.array([0, 2, 4, 6], np.uint8)[:, None]
+    shifted = uppers << np.array([4, 6, 0, 2], np.uint8)[:, None]
     upper = np.bitwise_or.reduce(shifted, axis=-2)  # (…, 8 blocks, 2 halves, 4 columns)
     low = _nibbles_of(nibbles[..., :16], nibbles[..., 16:])
     scales = blocks["scales"].reshape(*blocks.shape, 8, 2)

@@ -62,8 +62,6 @@ LINEAR = Record(
 def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
     """Make the function that adds 16 columns of nibbles (`half` 0: low, 1: high) and their upper bits to a dot state."""
     bits = layout.bits
-    width, mask = (1, 1) if bits == 5 else (2, 3)
-    first = 4 * half if bits == 5 else 0
 
     @inlined
     def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
@@ -73,8 +71,16 @@ def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
                 levels = levels >> 4
             else:
                 levels = levels & 15
-            if bits > 4:
-                levels = levels | (((upper >> (width * j + first)) & mask) << 4)
+            if bits == 5:
+                if half:
+                    levels = levels | (upper >> j & 16)
+                else:
+                    levels = levels | (upper << (4 - j) & 16)
+            if bits == 6:
+                if j < 2:
+                    levels = levels | (upper >> (2 * j) & 48)
+                else:
+                    levels = levels | (upper << (8 - 2 * j) & 48)
             state = dot_unsigned(state, levels, x + 4 * j, stride, n_tokens)
             if bits == 6:
                 state = dot_spill(state)
