@@ -86,7 +86,7 @@ class Graph:
     def rms_norm(self, out: str, x: str, weight: str, eps: float) -> str:
         """Normalizes as many groups of x as its width holds of the weight's."""
         gain = self._weight(weight)
-        width = self._widths[x]
+        width = self._width(x)
         return self._add(ops.RmsNorm(self._prefix + out, x, gain, eps, width // gain.shape[0]), width)
 
     def linear(self, out: str, x: str, weight: str) -> str:
@@ -95,7 +95,7 @@ class Graph:
         return self._add(ops.Linear(self._prefix + out, x, matrix, bias), matrix.shape[0])
 
     def rope(self, out: str, x: str, head_dim: int, pairing: Pairing, table: str) -> str:
-        width = self._widths[x]
+        width = self._width(x)
         n_rot = 2 * len(self._rope_tables[table].inv_freq)
         return self._add(
             ops.Rope(self._prefix + out, x, width // head_dim, head_dim, n_rot, pairing, table), width
@@ -105,8 +105,8 @@ class Graph:
         self, out: str, q: str, k: str, v: str, head_dim: int, scale: float, window: int = 0
     ) -> str:
         """Attends with the next layer's state, which this adds to the plan."""
-        width = self._widths[q]
-        n_heads, n_kv_heads = width // head_dim, self._widths[k] // head_dim
+        width = self._width(q)
+        n_heads, n_kv_heads = width // head_dim, self._width(k) // head_dim
         layer = len(self._states)
         self._states.append(KVSpec(n_kv_heads, head_dim, window))
         return self._add(
@@ -115,26 +115,30 @@ class Graph:
         )
 
     def silu_mul(self, out: str, gate: str, up: str) -> str:
-        return self._add(ops.SiluMul(self._prefix + out, gate, up), self._widths[gate])
+        return self._add(ops.SiluMul(self._prefix + out, gate, up), self._width(gate))
 
     def gelu_mul(self, out: str, gate: str, up: str) -> str:
-        return self._add(ops.GeluMul(self._prefix + out, gate, up), self._widths[gate])
+        return self._add(ops.GeluMul(self._prefix + out, gate, up), self._width(gate))
 
     def add(self, out: str, a: str, b: str) -> str:
-        return self._add(ops.Add(self._prefix + out, a, b), self._widths[a])
+        return self._add(ops.Add(self._prefix + out, a, b), self._width(a))
 
     def select_rows(self, out: str, x: str) -> str:
-        return self._add(ops.SelectRows(self._prefix + out, x), self._widths[x])
+        return self._add(ops.SelectRows(self._prefix + out, x), self._width(x))
 
     def _weight(self, name: str) -> Tensor:
         return self._tensors[f"{self._prefix}{name}.weight"]
 
+    def _width(self, name: str) -> int:
+        if name not in self._widths:
+            raise ValueError(f"nothing has written the buffer {name!r}")
+        return self._widths[name]
+
     def _add(self, op: ops.Op, width: int) -> str:
         if op.out in self._widths:
             raise ValueError(f"two operations write the buffer {op.out!r}")
-        missing = [name for name in op.inputs if name not in self._widths]
-        if missing:
-            raise ValueError(f"{op.out!r} reads {missing[0]!r}, which nothing has written")
+        for name in op.inputs:
+            self._width(name)
         self._ops.append(op)
         self._widths[op.out] = width
         return op.out

@@ -24,7 +24,7 @@ class KVSpec:
 
 
 class KVState:
-    """Keys and values (m, n_kv_heads, head_dim) float32 of `positions` (m,) int64, without gaps.
+    """Keys and values (m, n_kv_heads, head_dim) float32 of the last m of `n_positions` positions.
 
     A sliding window lets go of old positions when new ones come in: it keeps what the first of the new ones
     can see, so a chunk of any size finds all it needs, and truncating within the last chunk always works.
@@ -35,33 +35,37 @@ class KVState:
         self.reset()
 
     @property
-    def n_positions(self) -> int:
-        return int(self.positions[-1]) + 1 if len(self.positions) else 0
+    def positions(self) -> NDArray[np.int64]:
+        """(m,): the positions of the rows of `keys` and `values`."""
+        return np.arange(self.n_positions - len(self.keys), self.n_positions)
 
     def reset(self) -> None:
+        self.n_positions = 0
         self.keys = np.empty((0, self.spec.n_kv_heads, self.spec.head_dim), np.float32)
         self.values = self.keys
-        self.positions = np.empty(0, np.int64)
 
     def append(self, k: NDArray[np.float32], v: NDArray[np.float32], start: int) -> None:
         """Adds k, v (n, n_kv_heads, head_dim) at the positions from `start` on, which must come next."""
         if start != self.n_positions:
             raise ValueError(f"position {start} cannot follow {self.n_positions} positions")
-        first = 0
-        if self.spec.window:
-            first = int(np.searchsorted(self.positions, start - self.spec.window, side="right"))
+        kept = self._seen_from(start)
+        first = len(self.keys) - kept
         self.keys = np.concatenate([self.keys[first:], k])
         self.values = np.concatenate([self.values[first:], v])
-        self.positions = np.concatenate([self.positions[first:], np.arange(start, start + len(k))])
+        self.n_positions += len(k)
 
     def can_truncate(self, n_positions: int) -> bool:
-        if n_positions == 0 or n_positions >= self.n_positions:
-            return 0 <= n_positions <= self.n_positions
-        oldest_seen = max(0, n_positions - self.spec.window + 1) if self.spec.window else 0
-        return n_positions > 0 and int(self.positions[0]) <= oldest_seen
+        if not 0 < n_positions < self.n_positions:
+            return n_positions in (0, self.n_positions)
+        held = len(self.keys) - (self.n_positions - n_positions)  # of the positions that would be left
+        return held >= self._seen_from(n_positions)
 
     def truncate(self, n_positions: int) -> None:
         if not self.can_truncate(n_positions):
             raise ValueError(f"a state of {self.n_positions} positions cannot go back to {n_positions}")
-        kept = int(np.searchsorted(self.positions, n_positions))
-        self.keys, self.values, self.positions = self.keys[:kept], self.values[:kept], self.positions[:kept]
+        left = max(0, len(self.keys) - (self.n_positions - n_positions))
+        self.keys, self.values, self.n_positions = self.keys[:left], self.values[:left], n_positions
+
+    def _seen_from(self, position: int) -> int:
+        """How many of the positions before it a query at `position` can see."""
+        return min(position, self.spec.window - 1) if self.spec.window else position
