@@ -12,22 +12,13 @@ import tiny_vocabulary as tiny
 from forge import GGUFForge
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_vocabulary import make, pieces
 
 import nybble.gguf_io as gguf_io
 from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.tokenizer import Tokenizer, has_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"))
-
-
-def make(metadata: dict[str, Any]) -> Tokenizer:
-    return Tokenizer.from_metadata(metadata, "tiny")
-
-
-def pieces(tokenizer: Tokenizer, text: str, **options: bool) -> list[str]:
-    """The tokens of a text, with control tokens by their names."""
-    ids = tokenizer.encode(text, **options)
-    return [tokenizer.token_bytes(id_, special=True).decode(errors="backslashreplace") for id_ in ids]
 
 
 BPE = make(tiny.bpe())
@@ -97,111 +88,6 @@ def test_flush_shows_an_unfinished_character(tokenizer: Tokenizer) -> None:
 def test_no_text_has_no_ids(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode("", add_special=False) == []
     assert tokenizer.decode([]) == ""
-
-
-class TestSpecialTokens:
-    def test_control_tokens_are_text_unless_asked_for(self) -> None:
-        text = "<|im_start|>hello"
-        assert pieces(BPE, text, parse_special=True) == ["<|im_start|>", "hello"]
-        assert pieces(BPE, text)[:4] == ["<", "|", "i", "m"]
-        assert 1 not in BPE.encode(text)
-
-    def test_user_defined_tokens_are_always_tokens(self) -> None:
-        assert pieces(BPE, "a<tag>b") == pieces(BPE, "a<tag>b", parse_special=True) == ["a", "<tag>", "b"]
-        assert pieces(SPM, "<b>hello", add_special=False) == ["<b>", " hello"]
-
-    def test_spm_pieces_do_not_make_control_tokens(self) -> None:
-        assert pieces(SPM, "</s>", add_special=False) == [" ", "<", "/", "s", ">"]
-        assert pieces(SPM, "</s>", add_special=False, parse_special=True) == ["</s>"]
-
-    def test_the_longest_wins(self) -> None:
-        special = {
-            "<a>": tiny.CONTROL,
-            "<a><b>": tiny.CONTROL,
-            "‡": tiny.CONTROL,
-            "‡=": tiny.CONTROL,
-            "\n": tiny.USER_DEFINED,
-        }
-        tokenizer = make(tiny.bpe(special=special))
-        assert pieces(tokenizer, "<a><b><a>‡‡=\nx\n‡", parse_special=True) == [
-            "<a><b>", "<a>", "‡", "‡=", "\n", "x", "\n", "‡",
-        ]  # fmt: skip
-
-    def test_runs_of_one_character(self) -> None:
-        special = {" " * n: tiny.USER_DEFINED for n in range(2, 5)}
-        tokenizer = make(tiny.spm({**tiny.SPM_SPECIAL, **special}, add_space_prefix=False))
-        assert pieces(tokenizer, "l" + " " * 10 + "l", add_special=False) == [
-            "l",
-            " " * 4,
-            " " * 4,
-            "  ",
-            "l",
-        ]
-
-    @pytest.mark.parametrize("type_", [tiny.NORMAL, tiny.USER_DEFINED])
-    def test_what_ends_generation_is_control_whatever_the_file_says(self, type_: int) -> None:
-        tokenizer = make(tiny.bpe(special={"<|eot_id|>": type_, "x!": tiny.CONTROL}, eos_token_id=1))
-        assert tokenizer.eog_ids == {0, 1}
-        assert 0 not in tokenizer.encode("<|eot_id|>")
-        assert tokenizer.encode("<|eot_id|>", parse_special=True) == [0]
-        assert tokenizer.decode([0]) == ""
-
-    def test_end_of_generation_includes_what_the_file_marks(self) -> None:
-        tokenizer = make(tiny.bpe(special={"a!": 3, "b!": 3, "c!": 3}, eos_token_id=0, eot_token_id=1))
-        assert tokenizer.eog_ids == {0, 1}
-
-    def test_gpt_oss_goes_on_after_the_end_of_a_channel(self) -> None:
-        names = ["<|return|>", "<|call|>", "<|end|>"]
-        assert make(tiny.bpe(special=dict.fromkeys(names, tiny.CONTROL))).eog_ids == {0, 1}
-        assert make(tiny.bpe(special=dict.fromkeys(names[1:], tiny.CONTROL))).eog_ids == {0, 1}
-
-    def test_gemma_4_goes_on_after_an_html_tag(self) -> None:
-        names = ["</s>", "<|tool_response>", "<eos>"]
-        assert make(tiny.bpe(special=dict.fromkeys(names, tiny.CONTROL))).eog_ids == {1, 2}
-
-    def test_phi_3_special_tokens_swallow_white_space(self) -> None:
-        tokenizer = make(tiny.spm() | {"general.name": "Phi-3 mini"})
-        text = "<|user|>\n \thello<s> hello"
-        assert pieces(tokenizer, text, add_special=False, parse_special=True) == [
-            "<|user|>", " hello", "<s>", " ", " hello",
-        ]  # fmt: skip
-
-
-class TestAddSpecial:
-    def test_spm_adds_bos_unless_the_file_says_otherwise(self) -> None:
-        assert SPM.encode("hello")[0] == SPM.bos_id == 1
-        assert make(tiny.spm(add_bos_token=False)).encode("l")[0] != 1
-        assert make(tiny.spm(add_eos_token=True)).encode("l")[-1] == SPM.eos_id == 2
-
-    def test_bpe_adds_what_the_file_or_the_pretokenizer_says(self) -> None:
-        assert make(tiny.bpe(bos_token_id=1)).encode("l") == BPE.encode("l")
-        assert make(tiny.bpe("llama-bpe", bos_token_id=1)).encode("l")[0] == 1
-        assert make(tiny.bpe("llama-bpe", bos_token_id=1, add_bos_token=False)).encode("l")[0] != 1
-        assert make(tiny.bpe("llama-bpe")).encode("l") == BPE.encode("l")
-        both = make(tiny.bpe(bos_token_id=1, eos_token_id=2, add_bos_token=True, add_eos_token=True))
-        assert both.encode("l") == [1, *BPE.encode("l"), 2]
-        assert both.encode("") == [1, 2]
-        assert both.encode("l", add_special=False) == BPE.encode("l")
-
-    def test_ids_with_a_role(self) -> None:
-        tokenizer = make(tiny.bpe(bos_token_id=1, eos_token_id=2, unknown_token_id=0, padding_token_id=3))
-        assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id, tokenizer.pad_id) == (1, 2, 0, 3)
-        assert (BPE.bos_id, BPE.eos_id, BPE.unk_id, BPE.pad_id) == (None, None, None, None)
-        assert (SPM.bos_id, SPM.eos_id, SPM.unk_id, SPM.pad_id) == (1, 2, 0, None)
-
-
-class TestSpacePrefix:
-    def test_it_is_added_at_the_start_and_after_special_tokens(self) -> None:
-        text = "hello<s>hello"
-        assert pieces(SPM, text, parse_special=True) == ["<s>", " hello", "<s>", " hello"]
-        assert pieces(SPM_WITHOUT_PREFIX, text, parse_special=True) == ["<s>", "hello", "<s>", "hello"]
-
-    def test_decoding_leaves_it_out_but_not_in_a_continuation(self) -> None:
-        ids = SPM.encode("hello", add_special=False)
-        assert SPM.decode(ids) == "hello"
-        assert SPM.decode(ids, continuation=True) == " hello"
-        assert SPM.decode([*ids, 3, *ids], special=True) == "hello<|user|>hello"
-        assert SPM_WITHOUT_PREFIX.decode(ids) == " hello"
 
 
 class TestDecode:
@@ -283,12 +169,6 @@ def test_a_vocabulary_without_bytes_has_an_unknown_token() -> None:
         ),
     }
     assert make(metadata).encode("ab a", add_special=False) == [3, 2, 0, 3, 2]
-
-
-def test_several_unknown_tokens() -> None:
-    """Phi-3 has 53; SentencePiece takes one."""
-    special = {**tiny.SPM_SPECIAL, "<x>": tiny.UNKNOWN, "<y>": tiny.UNKNOWN}
-    assert pieces(make(tiny.spm(special)), "<y>", add_special=False, parse_special=True) == ["<y>"]
 
 
 def test_a_missing_pretokenizer_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,10 @@
-"""Metadata of tiny vocabularies, as a GGUF file would hold it: what `Tokenizer.from_metadata` takes."""
+"""Tiny vocabularies: their metadata, as a GGUF file would hold it, and tokenizers made of it."""
 
 from typing import Any
 
 import numpy as np
+
+from nybble.tokenizer import Tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
@@ -56,3 +58,13 @@ def spm(
 def _metadata(settings: dict[str, Any]) -> dict[str, Any]:
     """Drops settings that are None."""
     return {f"tokenizer.ggml.{name}": value for name, value in settings.items() if value is not None}
+
+
+def make(metadata: dict[str, Any]) -> Tokenizer:
+    return Tokenizer.from_metadata(metadata, "tiny")
+
+
+def pieces(tokenizer: Tokenizer, text: str, **options: bool) -> list[str]:
+    """The tokens of a text, with control tokens by their names."""
+    ids = tokenizer.encode(text, **options)
+    return [tokenizer.token_bytes(id_, special=True).decode(errors="backslashreplace") for id_ in ids]

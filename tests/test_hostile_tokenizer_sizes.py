@@ -1,0 +1,56 @@
+"""HOSTILE.md G103 and G108: long tokens, long words, many special tokens."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tiny_vocabulary as tiny
+
+from nybble.tokenizer import Tokenizer
+
+
+@pytest.mark.parametrize("type_", [tiny.NORMAL, tiny.CONTROL, tiny.USER_DEFINED])
+@pytest.mark.parametrize("forged", [tiny.bpe, tiny.spm], ids=["bpe", "spm"])
+def test_g103_a_token_of_1_mib(forged: Callable[..., dict[str, Any]], type_: int) -> None:
+    text = "ab" * (1 << 19)
+    special = tiny.BPE_SPECIAL if forged is tiny.bpe else tiny.SPM_SPECIAL
+    tokenizer = tiny.make(forged(special={**special, text: type_}))
+    id_ = len(special)
+    assert tokenizer.decode([id_, id_], special=True) == text * 2
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("forged", [tiny.bpe, tiny.spm], ids=["bpe", "spm"])
+@pytest.mark.parametrize("character", "a l\n€")
+def test_g108_a_megabyte_of_one_character(forged: Callable[..., dict[str, Any]], character: str) -> None:
+    text = character * (1_000_000 // len(character.encode()))
+    tokenizer = tiny.make(forged())
+    assert takes_less_than_a_second(tokenizer, text)
+
+
+def takes_less_than_a_second(tokenizer: Tokenizer, text: str) -> bool:
+    """Tried three times, as the machine may be busy."""
+    for _ in range(3):
+        start = time.perf_counter()
+        ids = tokenizer.encode(text)
+        if time.perf_counter() - start < 1:
+            return tokenizer.decode(ids) == text
+    return False
+
+
+def test_g108_a_ladder_of_merges() -> None:
+    """Each merge makes the next one possible, and the whole megabyte is one word."""
+    ladder = ["a" * 2**n for n in range(12)]
+    tokenizer = tiny.make(tiny.bpe(merges=[f"{part} {part}" for part in ladder]))
+    assert takes_less_than_a_second(tokenizer, "a" * 1_000_000)
+
+
+def test_many_special_tokens_with_different_beginnings() -> None:
+    """A control token for each of 20 000 characters: the text is still read in linear time."""
+    special = {chr(0x4E00 + n) + "!": tiny.CONTROL for n in range(20_000)}
+    tokenizer = tiny.make(tiny.bpe(special=special))
+    text = "".join(chr(0x4E00 + n) for n in range(20_000)) * 5
+    start = time.perf_counter()
+    assert tokenizer.decode(tokenizer.encode(text, parse_special=True)) == text
+    assert time.perf_counter() - start < 2
