@@ -1,4 +1,4 @@
-"""HOSTILE.md G71 to G96: sound containers with unsound hyperparameters or tensors, forged from a tiny llama."""
+"""HOSTILE.md G71 to G96: sound containers with unsound hyperparameters or tensors, from a tiny llama."""
 
 import dataclasses
 import re
