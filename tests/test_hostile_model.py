@@ -352,3 +352,42 @@ def test_a_config_cannot_be_changed(sound, tmp_path):
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.config.n_layers = 3
     model.close()
+
+
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_any_value_of_any_hyperparameter_is_refused_or_runs(tmp_path, arch):
+    """One or two keys at a time get a value at random, often of another type; what still loads must compute."""
+    whole = tiny_model.write(tmp_path / "sound.gguf", arch=arch, n_layers=2).read_bytes()
+    names = [entry.key.decode() for entry in GGUFForge.parse(whole).kv if entry.key.startswith(arch.encode())]
+    names += [f"{arch}.rope.scaling.factor", f"{arch}.attention.sliding_window_pattern"]
+    integers = [0, 1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 63, 64, 65, 128, 283, 1024, 2**16, 2**31, HUGE]
+    floats = [0.0, -0.0, 1e-45, 1e-5, 0.5, 1.0, 1e4, 1e15, 3e38, -1.0, float("inf"), float("nan")]
+    rng = np.random.default_rng(95)
+    path = tmp_path / "case.gguf"
+    n_ran = 0
+    for _ in range(400):
+        made = GGUFForge.parse(whole)
+        for name in rng.choice(names, rng.integers(1, 3), replace=False):
+            match rng.integers(6):
+                case 0:
+                    made.set(name, float(rng.choice(floats)), FLOAT32)
+                case 1:
+                    made.set(name, rng.choice(integers, rng.integers(0, 4)).tolist(), array_of=forge.U64)
+                case 2:
+                    made.set(name, str(rng.integers(9)), STRING)
+                case _:
+                    made.set(name, int(rng.choice(integers)), U32)
+        path.write_bytes(made.build())
+        try:
+            model = Model.load(path)
+        except (ModelError, GGUFUnsupportedError):
+            continue
+        executor = ReferenceExecutor(model.plan, model.config, n_ctx=16)
+        assert executor.forward(np.arange(3, dtype=np.int32), 0, np.arange(3)).shape == (
+            3,
+            model.config.n_vocab,
+        )
+        executor.close()
+        model.close()
+        n_ran += 1
+    assert 5 < n_ran < 395
