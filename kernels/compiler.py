@@ -30,7 +30,7 @@ def _register_inlined() -> None:
         if function not in _registered:
             _registered.add(function)
             factory = functools.wraps(function)(lambda *args, _function=function, **kwargs: _function)
-            overload(function, strict=False)(factory)
+            overload(function, strict=False, jit_options={"forceinline": True})(factory)
 
 
 class _KernelCompiler(_FunctionCompiler):

@@ -64,27 +64,30 @@ def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
     bits = layout.bits
 
     @inlined
+    def nibbles(w):  # type: ignore[no-untyped-def]
+        levels = load(w, 32, 2, 128)
+        if half:
+            return levels >> 4
+        return levels & 15
+
+    @inlined
     def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
-        for j in range(4):
-            levels = load(w + 32 * j, 32, 2, 128)
-            if half:
-                levels = levels >> 4
-            else:
-                levels = levels & 15
-            if bits == 5:
-                if half:
-                    levels = levels | (upper >> j & 16)
-                else:
-                    levels = levels | (upper << (4 - j) & 16)
-            if bits == 6:
-                if j < 2:
-                    levels = levels | (upper >> (2 * j) & 48)
-                else:
-                    levels = levels | (upper << (8 - 2 * j) & 48)
-            state = dot_unsigned(state, levels, x + 4 * j, stride, n_tokens)
-            if bits == 6:
-                state = dot_spill(state)
-        if bits == 5:
+        if bits == 4:
+            for j in range(4):
+                state = dot_unsigned(state, nibbles(w + 32 * j), x + 4 * j, stride, n_tokens)
+        elif bits == 5:
+            for j in range(4):
+                fifth = upper >> j & 16 if half else upper << (4 - j) & 16
+                state = dot_unsigned(state, nibbles(w + 32 * j) | fifth, x + 4 * j, stride, n_tokens)
+            state = dot_spill(state)
+        else:
+            for j in range(2):
+                two_bits = upper >> (2 * j) & 48
+                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
+            state = dot_spill(state)
+            for j in range(2, 4):
+                two_bits = upper << (8 - 2 * j) & 48
+                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
             state = dot_spill(state)
         return state
 
