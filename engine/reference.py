@@ -49,6 +49,8 @@ class ReferenceExecutor:
     def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> Array:
         """ids (n,) at the positions from `start` on, rows (m,) of them -> logits (m, n_vocab)."""
         n = len(ids)
+        if n == 0:
+            raise ValueError("there are no ids to run")
         if start != self._n_positions:
             raise ValueError(
                 f"the state holds {self._n_positions} positions, so position {start} cannot be next"

@@ -356,7 +356,7 @@ def test_a_config_cannot_be_changed(sound, tmp_path):
 
 @pytest.mark.parametrize("arch", ["llama", "gemma3"])
 def test_any_value_of_any_hyperparameter_is_refused_or_runs(tmp_path, arch):
-    """One or two keys at a time get a value at random, often of another type; what still loads must compute."""
+    """One or two keys at a time get a random value, often of another type; what still loads must compute."""
     whole = tiny_model.write(tmp_path / "sound.gguf", arch=arch, n_layers=2).read_bytes()
     names = [entry.key.decode() for entry in GGUFForge.parse(whole).kv if entry.key.startswith(arch.encode())]
     names += [f"{arch}.rope.scaling.factor", f"{arch}.attention.sliding_window_pattern"]

@@ -94,6 +94,8 @@ def test_truncate_refuses_what_a_window_has_forgotten(executor, truth, model):
 
 
 def test_positions_must_follow_and_fit(executor):
+    with pytest.raises(ValueError, match="no ids"):
+        executor.forward(IDS[:0], 0, np.empty(0, np.intp))
     with pytest.raises(ValueError, match="position 1 cannot be next"):
         executor.forward(IDS[:1], 1, np.array([0]))
     with pytest.raises(ValueError, match="0 \\+ 41 positions are more than the 40"):
