@@ -14,14 +14,23 @@ Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al.
 sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention_scratch import (
+    SEGMENT,
+    SPLIT_QUERIES,
+    TILE_QUERIES,
+    check_scratch,
+    segments_touched,
+    state_size,
+    tile_rows,
+)
+from .attention_scratch import AttentionScratch as AttentionScratch
+from .attention_scratch import attention_scratch as attention_scratch
 from .checks import check_array, check_indices
 from .kernel import Call, inlined, kernel
-from .kv_cache import BLOCK, check_kv_cache, padded_head
+from .kv_cache import BLOCK, check_kv_cache
 from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
 from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
@@ -72,15 +81,11 @@ def attention_reference(
     return out.transpose(2, 0, 1, 3).reshape(n, n_heads, -1)
 
 
-# The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever the
-# step. Positions come in segments of SEGMENT, aligned to absolute positions; each has a softmax state of its own
-# (`online_softmax.py`), and the states are merged in order. So the bits of a query depend neither on the queries
-# beside it nor on the threads. A step of few queries is split over segments too: the threads leave their states in
-# `partials`, and `_attend_merge` puts them together; otherwise `_attend` does all.
-
-SEGMENT = 256
-TILE_QUERIES = 64  # go through the keys together
-SPLIT_QUERIES = 16  # or fewer of one key head: the step is split over segments
+# The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever
+# the step. Positions come in segments of SEGMENT, aligned to absolute positions; each has a softmax state of
+# its own (`online_softmax.py`), and the states are merged in order. So the bits of a query depend neither on
+# the queries beside it nor on the threads. A step of few queries is split over segments too: the threads
+# leave their states in `partials`, and `_attend_merge` puts them together; otherwise `_attend` does all.
 
 _ATTEND = Record(
     q=PointerTo(F32),
@@ -96,6 +101,7 @@ _ATTEND = Record(
     ld_scratch=I64,
     n_kv_heads=I64,
     group=I64,
+    tile_rows=I64,
     head_dim=I64,
     state_size=I64,
     n_slots=I64,
@@ -103,42 +109,6 @@ _ATTEND = Record(
     window=I64,
     scale=F32,
 )
-
-
-@dataclass(frozen=True)
-class AttentionScratch:
-    """Working memory for `bind_attend`; calls that never run at the same time can share it."""
-
-    per_thread: NDArray[np.float32]
-    partials: NDArray[np.float32]
-
-
-def attention_scratch(
-    n_heads: int, n_kv_heads: int, head_dim: int, n_slots: int, n_threads: int
-) -> AttentionScratch:
-    """Enough for caches of up to `n_slots` slots and teams of up to `n_threads` threads."""
-    state_size = HEAD + padded_head(head_dim)
-    n_partials = n_kv_heads * _n_segments(n_slots) * SPLIT_QUERIES
-    return AttentionScratch(
-        np.zeros((n_threads, _thread_floats(n_heads // n_kv_heads, head_dim)), np.float32),
-        np.zeros((n_partials, state_size), np.float32),
-    )
-
-
-def _n_rows(group: int) -> int:
-    """Queries of the largest tile: whole tokens, rounded up to whole bundles."""
-    return -(-max(TILE_QUERIES, group) // QUERIES) * QUERIES
-
-
-def _thread_floats(group: int, head_dim: int) -> int:
-    """weights, bounds, positions, then q, states and totals of a tile."""
-    n_rows = _n_rows(group)
-    return QUERIES * (BLOCK + 4) + n_rows * (2 + head_dim + 2 * (HEAD + padded_head(head_dim)))
-
-
-def _n_segments(n_slots: int) -> int:
-    """The segments that `n_slots` positions in a row may touch."""
-    return -(-n_slots // SEGMENT) + 1
 
 
 def bind_attend(
@@ -155,9 +125,9 @@ def bind_attend(
 ) -> tuple[Call, Call]:
     """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
 
-    q and out are buffers (`rows.py`) of width n_heads * head_dim; positions (n_max_tokens,) as in `bind_cache_write`,
-    whose call for this step comes before. A query sees at most the last n_slots positions.
-    Raises TypeError or ValueError for arrays that do not fit.
+    q and out are buffers (`rows.py`) of width n_heads * head_dim; positions (n_max_tokens,) as in
+    `bind_cache_write`, whose call for this step comes before. A query sees at most the last n_slots
+    positions. Raises TypeError or ValueError for arrays that do not fit.
     """
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     if n_heads < 1 or n_heads % n_kv_heads:
@@ -170,12 +140,7 @@ def bind_attend(
     check_array("out", out, (n_max_tokens, None))
     _, ld_out = check_rows(step, n_heads * head_dim, out=out)
     check_array("positions", positions, (n_max_tokens,), np.int64)
-    check_array("scratch.per_thread", scratch.per_thread, (None, None))
-    check_array("scratch.partials", scratch.partials, (None, None))
-    group, state_size = n_heads // n_kv_heads, HEAD + padded_head(head_dim)
-    n_partials = n_kv_heads * _n_segments(n_slots) * SPLIT_QUERIES * state_size
-    if scratch.per_thread.shape[1] < _thread_floats(group, head_dim) or scratch.partials.size < n_partials:
-        raise ValueError("scratch is too small for these heads and slots; make it with attention_scratch")
+    check_scratch(scratch, n_heads, n_kv_heads, head_dim, n_slots)
     arguments = {
         "q": q,
         "keys": keys,
@@ -189,11 +154,12 @@ def bind_attend(
         "ld_out": ld_out,
         "ld_scratch": scratch.per_thread.shape[1],
         "n_kv_heads": n_kv_heads,
-        "group": group,
+        "group": n_heads // n_kv_heads,
+        "tile_rows": tile_rows(n_heads // n_kv_heads),
         "head_dim": head_dim,
-        "state_size": state_size,
+        "state_size": state_size(head_dim),
         "n_slots": n_slots,
-        "n_segments": _n_segments(n_slots),
+        "n_segments": segments_touched(n_slots),
         "window": window or n_slots,
         "scale": scale,
     }
@@ -221,7 +187,7 @@ def _is_split(args):  # type: ignore[no-untyped-def]
 
 @inlined
 def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untyped-def]
-    """Queries of the tokens first .. last - 1 that share a key head, scaled, and their positions; returns how many.
+    """Gather the queries of tokens first .. last - 1 for a key head, scaled, with positions; return how many.
 
     The last bundle is filled up with zeros at the last position, whose results nobody reads.
     """
@@ -280,13 +246,12 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     weights = args.scratch + thread_id * args.ld_scratch
     bounds = cast(weights + QUERIES * BLOCK, I32)
     positions = cast(weights + QUERIES * (BLOCK + 2), I64)
-    n_rows = (max(TILE_QUERIES, group) + QUERIES - 1) // QUERIES * QUERIES
-    q = weights + QUERIES * (BLOCK + 4) + 2 * n_rows
-    states = q + n_rows * d
-    totals = states + n_rows * size
+    q = weights + QUERIES * (BLOCK + 2) + 2 * args.tile_rows
+    states = q + args.tile_rows * d
+    totals = states + args.tile_rows * size
     n_tokens = args.step[0]
 
-    # An item of work: the queries of a tile of tokens for one key head, and with a split one segment, else all.
+    # An item of work: the queries of a tile of tokens for one key head; one segment with a split, else all.
     split = _is_split(args)
     tile = max(TILE_QUERIES // group, 1)
     n_tiles = (n_tokens + tile - 1) // tile

@@ -2,9 +2,9 @@
 
     n = round(x / ln 2)      r = x - n ln 2, |r| <= ln 2 / 2      e^x = 2^n e^r
 
-ln 2 is subtracted in two parts (Cody & Waite 1980), of which the first has so few bits that its product with n
-is exact; e^r is the polynomial of Cephes' `expf` (Moshier). Beyond the range of float32 the result is inf or 0,
-below the smallest normal number it is denormal, and NaN stays NaN; elsewhere it is within 1 unit in the
+ln 2 is subtracted in two parts (Cody & Waite 1980), of which the first has so few bits that its product with
+n is exact; e^r is the polynomial of Cephes' `expf` (Moshier). Beyond the range of float32 the result is inf
+or 0, below the smallest normal number it is denormal, and NaN stays NaN; elsewhere it is within 1 unit in the
 last place.
 """
 

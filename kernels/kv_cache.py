@@ -1,15 +1,15 @@
 """The keys and values that a layer keeps for attention: their layout, and the kernel that writes them.
 
-A cache has `n_slots` slots, a multiple of `BLOCK`; position p lies in slot p % n_slots, so that a cache of a sliding
-window is a ring: it must have as many slots as the window and the longest step have positions together.
+A cache has `n_slots` slots, a multiple of `BLOCK`; position p lies in slot p % n_slots, so that a cache of a
+sliding window is a ring: it needs as many slots as the window and the longest step have positions together.
 
     keys    (n_kv_heads, n_slots / LANES, head_dim, LANES) float16    keys[h, s // LANES, i, s % LANES]
     values  (n_kv_heads, n_slots / BLOCK, ceil(head_dim / LANES), BLOCK, LANES) float16
                                                    values[h, s // BLOCK, i // LANES, s % BLOCK, i % LANES]
 
-A vector load from `keys` gives one value of LANES neighbouring positions, so that scores come out side by side in
-the lanes, without horizontal sums; one from `values` gives LANES values of one position. A block of `BLOCK` positions
-is contiguous in both, and attention reads each from its first to its last byte.
+A vector load from `keys` gives one value of LANES neighbouring positions, so that scores come out side by
+side in the lanes, without horizontal sums; one from `values` gives LANES values of one position. A block of
+`BLOCK` positions is contiguous in both, and attention reads each from its first to its last byte.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def allocate_kv_cache(
     """keys and values, zeroed (the system gives their pages when they are first written)."""
     if n_kv_heads < 1 or head_dim < 8 or head_dim % 8 or n_slots < BLOCK or n_slots % BLOCK:
         raise ValueError(
-            f"a cache needs at least one head, a head_dim that is a multiple of 8 and slots that are a multiple of "
-            f"{BLOCK}, not {n_kv_heads}, {head_dim}, {n_slots}"
+            "a cache needs at least one head, a head_dim that is a multiple of 8 and a number of slots that "
+            f"is a multiple of {BLOCK}, not {n_kv_heads}, {head_dim}, {n_slots}"
         )
     keys = np.zeros((n_kv_heads, n_slots // LANES, head_dim, LANES), np.float16)
     return keys, np.zeros(_values_shape(n_kv_heads, head_dim, n_slots), np.float16)
@@ -56,7 +56,7 @@ def _values_shape(n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, ..
 
 
 def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tuple[int, int, int]:
-    """(n_kv_heads, head_dim, n_slots) of a cache; TypeError or ValueError if its arrays do not fit each other."""
+    """(n_kv_heads, head_dim, n_slots) of a cache; TypeError or ValueError if its arrays do not fit."""
     check_array("keys", keys, (None, None, None, LANES), np.float16)
     n_kv_heads, n_groups, head_dim, _ = keys.shape
     n_slots = n_groups * LANES
@@ -76,9 +76,9 @@ def bind_cache_write(
 ) -> Call:
     """Write the rows of k and v, rounded to float16, at their positions.
 
-    k and v are buffers (`rows.py`) of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which each step
-    fills as many as it has tokens, all different and at most n_slots - 1 apart.
-    Raises TypeError or ValueError for arrays that do not fit.
+    k and v are buffers (`rows.py`) of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which
+    each step fills as many as it has tokens, all different and at most n_slots - 1 apart. Raises TypeError or
+    ValueError for arrays that do not fit.
     """
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     n_max_tokens, ld = check_rows(step, n_kv_heads * head_dim, k=k, v=v)

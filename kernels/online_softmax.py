@@ -1,16 +1,17 @@
 """Attention of a few queries to one block of keys and values, and the states in which it gathers.
 
-A query's *state* is a row of float32: LANES times the largest score so far, m; LANES partial sums of weights, whose
-sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
+A query's *state* is a row of float32: LANES times the largest score so far, m; LANES partial sums of weights,
+whose sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
 
     m = max_j s_j      l = sum_j exp(s_j - m)      o = sum_j exp(s_j - m) v_j      attention = o / l
 
-A block of positions raises m to m', scales l and o by exp(m - m') and adds its own terms; two states over different
-positions are merged in the same way. A state that has seen nothing has m = LOWEST, which is finite, so that a block or
-a lane that a query does not see (score -inf, weight 0) leaves its state as it is, bit by bit.
+A block of positions raises m to m', scales l and o by exp(m - m') and adds its own terms; two states over
+different positions are merged in the same way. A state that has seen nothing has m = LOWEST, which is finite,
+so that a block or a lane that a query does not see (score -inf, weight 0) leaves its state as it is, bit by
+bit.
 
-Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax" (arXiv:1805.02867); Dao et al. 2022,
-"FlashAttention" (arXiv:2205.14135).
+Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax" (arXiv:1805.02867); Dao et al.
+2022, "FlashAttention" (arXiv:2205.14135).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from .exponential import exp
 from .kernel import inlined
 from .kv_cache import BLOCK, LANES
-from .pointer import F32, I32, Pointer
+from .pointer import F32, Pointer
 from .simd import (
     fma,
     lane_numbers,
@@ -129,9 +130,9 @@ def attend_block(
 ) -> None:
     """Take a block of BLOCK positions into the states of QUERIES queries.
 
-    q (QUERIES, head_dim), already scaled; states (QUERIES, size); keys and values of the block, as in `kv_cache.py`;
-    positions (QUERIES,) int64 of the queries, start: of the block; weights (QUERIES, BLOCK) and bounds (2, QUERIES)
-    int32: working memory.
+    q (QUERIES, head_dim), already scaled; states (QUERIES, size); keys and values of the block, as in
+    `kv_cache.py`; positions (QUERIES,) int64 of the queries, start: of the block; weights (QUERIES, BLOCK)
+    and bounds (2, QUERIES) int32: working memory.
     """
     # The positions first .. last - 1 that the queries see: at least one of them, and all of them.
     seen_first, seen_last, all_first, all_last = BLOCK, 0, 0, BLOCK
@@ -168,7 +169,8 @@ def attend_block(
             store(row + p, weight)
         store(state + LANES, total)
 
-    # The value of a position that a query does not see may be anything, even NaN: its weight 0 does not remove it.
+    # The value of a position that a query does not see may be anything, even NaN: its weight 0 does not
+    # remove it.
     if all_first >= all_last:
         all_first, all_last = seen_last, seen_last
     if seen_first < all_first:

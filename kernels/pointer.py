@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,9 +55,9 @@ class Pointer:
     def view(self, n_elements: int) -> np.ndarray:
         """The next `n_elements` as a NumPy array on the same memory."""
         buffer = (ctypes.c_char * (n_elements * self.element.size)).from_address(self.address)
-        return np.frombuffer(buffer, self.element.dtype)
+        return np.frombuffer(memoryview(buffer), self.element.dtype)
 
-    def __getitem__(self, i: int) -> np.generic:
+    def __getitem__(self, i: int) -> Any:
         return (self + i).view(1)[0]
 
     def __setitem__(self, i: int, value: float | np.generic) -> None:

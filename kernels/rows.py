@@ -1,8 +1,9 @@
 """Rows of activations: how buffers are laid out, and how a team of threads shares them.
 
-A buffer of the engine is (n_max_tokens, ld) float32, one row a token; ld is the width rounded up to `ROW_MULTIPLE`,
-so that rows divide into whole vectors. The columns beyond the width are zero. How many rows a step uses stands in
-`step[0]`, an int64 array that all kernels of a plan share; whoever writes it keeps it within 0 .. n_max_tokens.
+A buffer of the engine is (n_max_tokens, ld) float32, one row a token; ld is the width rounded up to
+`ROW_MULTIPLE`, so that rows divide into whole vectors. The columns beyond the width are zero. How many rows a
+step uses stands in `step[0]`, an int64 array that all kernels of a plan share; whoever writes it keeps it
+within 0 .. n_max_tokens.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def share(n: int, thread_id: int, n_threads: int) -> tuple[int, int]:
 def check_rows(step: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
     """(n_max_tokens, ld) that the buffers have in common.
 
-    Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or below
-    `width`.
+    Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or
+    below `width`.
     """
     check_array("step", step, (None,), np.int64)
     if step.size == 0:

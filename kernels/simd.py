@@ -16,10 +16,13 @@ fast-math flag: masks are -inf, and the same operations in the same order give t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .pointer import Element, Pointer
+
+Operand = np.ndarray | float
 
 
 def load(p: Pointer, lanes: int, count: int = 1, stride: int = 0) -> np.ndarray:
@@ -95,19 +98,20 @@ def where_less(a: np.ndarray, b: np.ndarray, yes: np.ndarray, no: np.ndarray) ->
     return np.where(a < b, yes, no)
 
 
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def fma(a: Operand, b: Operand, c: Operand) -> np.ndarray:
     """a * b + c, rounded once. Through float64, whose product of two float32 is exact: double rounding can differ from
     the machine in the last bit in rare cases."""
     with np.errstate(all="ignore"):
-        return (np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)
+        product = np.multiply(a, b, dtype=np.float64)
+        return np.add(product, c, dtype=np.float64).astype(np.float32)
 
 
-def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def maximum(a: Operand, b: Operand) -> np.ndarray:
     """The larger of each pair; if either is NaN, `b`."""
     return np.where(a > b, a, b)
 
 
-def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def minimum(a: Operand, b: Operand) -> np.ndarray:
     """The smaller of each pair; if either is NaN, `b`."""
     return np.where(a < b, a, b)
 
@@ -129,7 +133,7 @@ def _halves(v: np.ndarray, combine: Callable[..., np.ndarray]) -> np.ndarray:
     return v[:, 0]
 
 
-def reduce_add(v: np.ndarray) -> np.generic:
+def reduce_add(v: np.ndarray) -> Any:
     """The sum of one vector's lanes, always in the order: halves folded onto each other until one lane is left."""
     return _halves(v, np.add)[0]
 
