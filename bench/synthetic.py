@@ -1,0 +1,139 @@
+"""Write a model with random weights, of a given shape and directly in a block format: no quantizer, no download.
+
+    python bench/synthetic.py 1.1b Q4_0 /tmp/1.1b-q4_0.gguf
+    python bench/synthetic.py 1.1b Q4_K_M /tmp/1.1b-q4_k_m.gguf
+
+Such a file says nothing, but it is as large and as fast as a real model of that shape; the same arguments give the same file.
+Q4_K_M is the usual mixture: Q4_K, with Q6_K for the output matrix and for half of the attn_v and ffn_down matrices.
+There is no tokenizer inside (`tokenizer.ggml.model = none`), so it runs on token ids only.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from nybble.gguf_io import formats
+from nybble.gguf_io.formats import BlockFormat
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Llama-like model: what decides its size and speed."""
+
+    n_embd: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    n_ff: int
+    n_vocab: int
+
+
+SHAPES = {
+    "135m": Shape(576, 30, 9, 3, 1536, 49152),
+    "1.1b": Shape(2048, 22, 32, 4, 5632, 32000),
+    "3b": Shape(3072, 28, 24, 8, 8192, 128256),
+}
+FORMATS = {format.name: format for format in formats.SUPPORTED}
+N_CTX = 8192
+
+
+def matrices(shape: Shape) -> Iterator[tuple[str, int, int]]:
+    """Name, n_out and n_in of every matrix."""
+    head_dim = shape.n_embd // shape.n_heads
+    yield "token_embd", shape.n_vocab, shape.n_embd
+    for i in range(shape.n_layers):
+        yield f"blk.{i}.attn_q", shape.n_embd, shape.n_embd
+        yield f"blk.{i}.attn_k", head_dim * shape.n_kv_heads, shape.n_embd
+        yield f"blk.{i}.attn_v", head_dim * shape.n_kv_heads, shape.n_embd
+        yield f"blk.{i}.attn_output", shape.n_embd, shape.n_embd
+        yield f"blk.{i}.ffn_gate", shape.n_ff, shape.n_embd
+        yield f"blk.{i}.ffn_up", shape.n_ff, shape.n_embd
+        yield f"blk.{i}.ffn_down", shape.n_embd, shape.n_ff
+    yield "output", shape.n_vocab, shape.n_embd
+
+
+def format_of(name: str, mixture: str, shape: Shape) -> BlockFormat:
+    """The format of a matrix; one and the same, but for mixtures."""
+    if mixture != "Q4_K_M":
+        return FORMATS[mixture]
+    if name == "output":
+        return formats.Q6_K
+    if name.endswith(("attn_v", "ffn_down")):
+        layer = int(name.split(".")[1])
+        eighth = shape.n_layers // 8
+        if layer < eighth or layer >= 7 * eighth or (layer - eighth) % 3 == 2:
+            return formats.Q6_K
+    return formats.Q4_K
+
+
+def random_rows(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in: int) -> np.ndarray:
+    """Random blocks (n_out, bytes of a row) whose values spread by about 1 / sqrt(n_in)."""
+    spread = 1 / math.sqrt(n_in)
+    if format in (formats.F32, formats.F16, formats.BF16):
+        values = rng.standard_normal((n_out, n_in), np.float32) * np.float32(spread)
+        if format is formats.BF16:
+            return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+        return values.astype(format.dtype).view(np.uint8)
+    n_bytes = n_out * format.nbytes(n_in)
+    blocks = np.frombuffer(rng.bytes(n_bytes), format.dtype).copy()
+    fields = blocks.dtype.names or ()
+    bits = {"Q4": 4, "Q5": 5, "Q6": 6, "Q8": 8}[format.name[:2]]
+    level_spread = 2**bits / math.sqrt(12)
+    scale = spread / level_spread / (32 if "scales" in fields else 1)  # K-quants: times a sub-scale of 0 … 63
+    blocks["d"] = scale
+    for name in ("m", "dmin"):
+        if name in fields:
+            blocks[name] = (-1 if name == "m" else 1) * scale * 2 ** (bits - 1)
+    return blocks.view(np.uint8).reshape(n_out, -1)
+
+
+def write(shape: Shape, mixture: str, path: Path, seed: int = 0) -> None:
+    """Write the model; one matrix at a time is in memory."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(N_CTX)
+    writer.add_embedding_length(shape.n_embd)
+    writer.add_block_count(shape.n_layers)
+    writer.add_feed_forward_length(shape.n_ff)
+    writer.add_head_count(shape.n_heads)
+    writer.add_head_count_kv(shape.n_kv_heads)
+    writer.add_rope_dimension_count(shape.n_embd // shape.n_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(shape.n_vocab)
+    writer.add_tokenizer_model("none")
+    norms = [f"blk.{i}.{name}" for i in range(shape.n_layers) for name in ("attn_norm", "ffn_norm")]
+    for name in (*norms, "output_norm"):
+        writer.add_tensor_info(f"{name}.weight", (shape.n_embd,), np.dtype(np.float32), 4 * shape.n_embd)
+    for name, n_out, n_in in matrices(shape):
+        format = format_of(name, mixture, shape)
+        row_bytes = format.nbytes(n_in)
+        kind = gguf.GGMLQuantizationType(format.ggml_id)
+        writer.add_tensor_info(f"{name}.weight", (n_out, row_bytes), np.dtype(np.uint8), n_out * row_bytes, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for _ in (*norms, "output_norm"):
+        writer.write_tensor_data(np.ones(shape.n_embd, np.float32))
+    rng = np.random.default_rng(seed)
+    for name, n_out, n_in in matrices(shape):
+        writer.write_tensor_data(random_rows(rng, format_of(name, mixture, shape), n_out, n_in))
+    writer.close()
+
+
+def main() -> None:
+    """Parse the command line and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("format", choices=[*FORMATS, "Q4_K_M"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    write(SHAPES[arguments.shape], arguments.format, arguments.out, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
