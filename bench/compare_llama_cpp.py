@@ -2,13 +2,13 @@
 
     python bench/compare_llama_cpp.py smollm2 gemma3 -t 1 2 --pairs 5 --markdown
 
-Both run the same random tokens: a prompt in one go, then one token after another.  Absolute speeds drift with the
-machine's mood, so the engines take turns and the ratio is that of the medians.  Each turn is a process of its own
-(`--worker`), which loads, warms up and measures; so peak memory and load time are each engine's own, and neither's
-threads disturb the other.
+Both run the same random tokens: a prompt in one go, then one token after another.  Absolute speeds drift with
+the machine's mood, so the engines take turns and the ratio is that of the medians.  Each turn is a process of
+its own (`--worker`), which loads, warms up and measures; so peak memory and load time are each engine's own,
+and neither's threads disturb the other.
 
-llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees fit, a
-float16 cache, weights mapped.  If it lives in another environment, name its interpreter with --llama-python.
+llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees fit,
+a float16 cache, weights mapped.  If it lives in another environment, name its interpreter with --llama-python.
 """
 
 import argparse

@@ -2,14 +2,17 @@
 
 import statistics
 import sys
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..gguf_io.errors import RequestError
+from ..kernels.stream import WORDS, bind_stream
 from .llm import LLM
+from .memory import aligned_zeros
+from .team import Program, Team
 
 _STREAM_BYTES = 256 << 20  # beyond any cache
 
@@ -87,18 +90,14 @@ def random_ids(n_vocab: int, n: int) -> list[int]:
 
 def stream_bandwidth(n_threads: int, repetitions: int = 5) -> float:
     """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few."""
-    parts = np.array_split(np.ones(_STREAM_BYTES // 8, np.int64), n_threads)
-
-    def read_once() -> float:
-        threads = [threading.Thread(target=part.sum) for part in parts]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return time.perf_counter() - started
-
-    return _STREAM_BYTES / min(read_once() for _ in range(repetitions))
+    data = aligned_zeros((_STREAM_BYTES // 4,), np.int32)
+    data.fill(1)  # pages that were never written all share one page of zeros, which is read from the cache
+    totals = aligned_zeros((n_threads, WORDS), np.int32)
+    team = Team(Program([bind_stream(data, totals)], [True]), n_threads)
+    try:
+        return _STREAM_BYTES / min(_seconds(lambda: team.run(0, 1)) for _ in range(repetitions))
+    finally:
+        team.close()
 
 
 def peak_memory() -> int | None:
@@ -109,3 +108,9 @@ def peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
