@@ -29,7 +29,7 @@ from .attention_scratch import (
 from .attention_scratch import AttentionScratch as AttentionScratch
 from .attention_scratch import attention_scratch as attention_scratch
 from .checks import check_array, check_indices
-from .kernel import Call, inlined, kernel
+from .kernel import Call, called, kernel
 from .kv_cache import BLOCK, check_kv_cache
 from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
 from .pointer import F16, F32, I32, I64, cast
@@ -166,7 +166,7 @@ def bind_attend(
     return _attend.bind(**arguments), _attend_merge.bind(**arguments)
 
 
-@inlined
+@called
 def _segments(args, first, last):  # type: ignore[no-untyped-def]
     """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
     lowest, highest = args.positions[first], args.positions[first]
@@ -175,7 +175,7 @@ def _segments(args, first, last):  # type: ignore[no-untyped-def]
     return max(lowest - args.window + 1, 0) // SEGMENT, highest // SEGMENT + 1
 
 
-@inlined
+@called
 def _is_split(args):  # type: ignore[no-untyped-def]
     """Whether this step is split over segments."""
     n_tokens = args.step[0]
@@ -185,7 +185,7 @@ def _is_split(args):  # type: ignore[no-untyped-def]
     return last - first <= args.n_segments
 
 
-@inlined
+@called
 def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untyped-def]
     """Gather the queries of tokens first .. last - 1 for a key head, scaled, with positions; return how many.
 
@@ -207,7 +207,7 @@ def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untype
     return n
 
 
-@inlined
+@called
 def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds):  # type: ignore[no-untyped-def]
     """The states of n queries that have seen a segment and nothing else."""
     size, d = args.state_size, args.head_dim
@@ -233,7 +233,7 @@ def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bo
             )
 
 
-@inlined
+@called
 def _sees(args, position, segment):  # type: ignore[no-untyped-def]
     """Whether the query at a position sees something of a segment."""
     start = segment * SEGMENT

@@ -16,7 +16,7 @@ from numba.core.dispatcher import _FunctionCompiler
 from numba.extending import overload
 
 from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
-from .kernel import INLINED, Kernel
+from .kernel import CALLED, INLINED, Kernel
 from .lowering import RecordType
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
@@ -26,11 +26,12 @@ _registered: set[Callable[..., Any]] = set()
 
 
 def _register_inlined() -> None:
-    for function in INLINED:
-        if function not in _registered:
-            _registered.add(function)
-            factory = functools.wraps(function)(lambda *args, _function=function, **kwargs: _function)
-            overload(function, strict=False, jit_options={"forceinline": True})(factory)
+    for functions, options in ((INLINED, {"forceinline": True}), (CALLED, {})):
+        for function in functions:
+            if function not in _registered:
+                _registered.add(function)
+                factory = functools.wraps(function)(lambda *args, _function=function, **kwargs: _function)
+                overload(function, strict=False, jit_options=options)(factory)
 
 
 class _KernelCompiler(_FunctionCompiler):

@@ -25,11 +25,18 @@ JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 INLINED: list[Callable[..., Any]] = []
+CALLED: list[Callable[..., Any]] = []
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a Python function that kernels call; the compiler makes it part of each of them."""
     INLINED.append(function)
+    return function
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a longer one, whose inlining is left to LLVM: code that is inlined is compiled again in each caller."""
+    CALLED.append(function)
     return function
 
 

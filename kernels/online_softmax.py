@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from .exponential import exp
-from .kernel import inlined
+from .kernel import called
 from .kv_cache import BLOCK, LANES
 from .pointer import F32, Pointer
 from .simd import (
@@ -42,7 +42,7 @@ LOWEST = -3.0e38
 MASKED = -np.inf
 
 
-@inlined
+@called
 def start_state(state: Pointer, size: int) -> None:
     """The state of a query that has seen nothing."""
     store(state, splat(LOWEST, F32, LANES))
@@ -50,7 +50,7 @@ def start_state(state: Pointer, size: int) -> None:
         store(state + i, splat(0.0, F32, LANES))
 
 
-@inlined
+@called
 def merge_state(total: Pointer, state: Pointer, size: int) -> None:
     """Add to `total` what `state` has seen."""
     m_total, m_state = load(total, LANES), load(state, LANES)
@@ -61,7 +61,7 @@ def merge_state(total: Pointer, state: Pointer, size: int) -> None:
         store(total + i, fma(load(state + i, LANES), scale_state, load(total + i, LANES) * scale_total))
 
 
-@inlined
+@called
 def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
     """out = o / l."""
     weights = reduce_add(load(state + LANES, LANES))
@@ -69,7 +69,7 @@ def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
         store(out + i, load(state + HEAD + i, 8) / weights)
 
 
-@inlined
+@called
 def _scores(q: Pointer, keys: Pointer, head_dim: int) -> np.ndarray:
     """The products of QUERIES queries with LANES neighbouring keys."""
     products = splat(0.0, F32, LANES, QUERIES)
@@ -80,7 +80,7 @@ def _scores(q: Pointer, keys: Pointer, head_dim: int) -> np.ndarray:
     return products
 
 
-@inlined
+@called
 def _add_values(
     states: Pointer, size: int, scale: np.ndarray, weights: Pointer, values: Pointer, first: int, last: int
 ) -> None:
@@ -94,7 +94,7 @@ def _add_values(
         store(states + HEAD + i, o, size)
 
 
-@inlined
+@called
 def _add_own_values(
     state: Pointer, size: int, weights: Pointer, values: Pointer, first: int, last: int
 ) -> None:
@@ -107,14 +107,14 @@ def _add_own_values(
         store(state + HEAD + i, o)
 
 
-@inlined
+@called
 def _seen(position: int, start: int, window: int) -> tuple[int, int]:
     """The query at a position sees the positions first .. last - 1 of the block that begins at `start`."""
     first = min(max(position - window + 1 - start, 0), BLOCK)
     return first, min(max(position + 1 - start, first), BLOCK)
 
 
-@inlined
+@called
 def attend_block(
     q: Pointer,
     states: Pointer,
