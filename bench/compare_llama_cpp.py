@@ -7,8 +7,8 @@ the machine's mood, so the engines take turns and the ratio is that of the media
 its own (`--worker`), which loads, warms up and measures; so peak memory and load time are each engine's own,
 and neither's threads disturb the other.
 
-llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees fit,
-a float16 cache, weights mapped.  If it lives in another environment, name its interpreter with --llama-python.
+llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees
+fit, a float16 cache, weights mapped.  If it lives in another environment, name its Python with --llama-python.
 """
 
 import argparse

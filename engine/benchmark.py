@@ -36,7 +36,7 @@ class Benchmark:
     stream_bandwidth_gb_per_second: float
     """What as many threads read of a large array, measured in the same run."""
     peak_memory_bytes: int | None
-    """Of the process; None where the system does not tell."""
+    """Of the process, until the model was measured; None where the system does not tell."""
 
 
 def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Benchmark:
@@ -52,6 +52,7 @@ def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Ben
     ids = random_ids(llm.config.n_vocab, n_prompt + n_decode)
     _time(llm, ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
     runs = [_time(llm, ids, n_prompt) for _ in range(repetitions)]
+    peak = peak_memory()  # before the large array of the stream measurement
     decode_speed = n_decode / statistics.median(decode for _, decode in runs)
     return Benchmark(
         model=str(llm.path),
@@ -66,7 +67,7 @@ def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Ben
         weight_bytes_per_token=llm.weight_bytes_per_token,
         decode_bandwidth_gb_per_second=llm.weight_bytes_per_token * decode_speed / 1e9,
         stream_bandwidth_gb_per_second=stream_bandwidth(llm.n_threads) / 1e9,
-        peak_memory_bytes=peak_memory(),
+        peak_memory_bytes=peak,
     )
 
 
