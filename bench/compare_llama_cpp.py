@@ -8,7 +8,7 @@ its own (`--worker`), which loads, warms up and measures; so peak memory and loa
 and neither's threads disturb the other.
 
 llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees
-fit, a float16 cache, weights mapped.  If it lives in another environment, name its Python with --llama-python.
+fit, a float16 cache, weights mapped.  If it lives in another environment, give its Python by --llama-python.
 """
 
 import argparse
