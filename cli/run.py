@@ -63,9 +63,10 @@ def _read_stdin() -> str:
 
 def _summary(stream: TextStream) -> str:
     timings = stream.timings
+    speed = f" at {timings.decode_tokens_per_second:.1f}/s" if timings.n_decode_tokens else ""
     return (
         f"nybble: {timings.n_prompt_tokens} prompt tokens at {timings.prefill_tokens_per_second:.1f}/s,"
-        f" {len(stream.token_ids)} generated at {timings.decode_tokens_per_second:.1f}/s"
+        f" {len(stream.token_ids)} generated{speed}"
         f" (ended by {stream.finish_reason or 'interruption'});"
         f" loading took {timings.load_seconds:.2f} s, compiling {timings.compile_seconds:.2f} s"
     )

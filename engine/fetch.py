@@ -19,11 +19,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from ..gguf_io.errors import PullError
 from .file_lock import file_lock
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _CHUNK = 1 << 20
 
@@ -79,6 +81,8 @@ def pull(
 
 def _bar(title: str, n_bytes: int, verbose: bool) -> "tqdm[None]":
     """A bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm  # takes longer to import than all the rest here
+
     return tqdm(
         desc=title,
         total=n_bytes,
