@@ -6,11 +6,14 @@ Imported only when something has to be compiled: importing Numba costs more than
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import compiler, registry, types
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler
 from numba.extending import overload
@@ -18,6 +21,7 @@ from numba.extending import overload
 from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
 from .kernel import CALLED, INLINED, Kernel
 from .lowering import RecordType
+from .target import host_target
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
 ALLOWED_SYMBOLS = frozenset({"memcpy", "memset", "memmove", "sched_yield", "SwitchToThread", "expf", "tanhf"})
@@ -45,7 +49,47 @@ class _KernelCompiler(_FunctionCompiler):
         return flags
 
 
+class _Library(JITCodeLibrary):
+    """A function that stays LLVM IR. Numba's own library would make machine code of every inlined function by itself,
+    for a machine that need not be the target, and nobody would run it."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    def _finalize_specific(self) -> None:
+        pass
+
+
+class _Codegen(JITCPUCodegen):
+    """Makes libraries of that kind, and knows no engine that could run them."""
+
+    _library_class = _Library
+
+    def _add_module(self, module: Any) -> None:
+        pass
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        pass
+
+
+@functools.cache
+def _codegen() -> _Codegen:
+    return _Codegen("nybble")
+
+
+@contextmanager
+def _without_machine_code() -> Iterator[None]:
+    """Numba compiles to LLVM IR and no further; under the compiler lock."""
+    context = registry.cpu_target.target_context
+    usual, context._internal_codegen = context._internal_codegen, _codegen()
+    try:
+        yield
+    finally:
+        context._internal_codegen = usual
+
+
 @global_compiler_lock
+@_without_machine_code()
 def _library(kernel: Kernel) -> Any:
     """The compiled library, in which the kernel stands as `void name(args*, thread_id, n_threads)`."""
     _register_inlined()
@@ -68,23 +112,50 @@ def _library(kernel: Kernel) -> Any:
     return result.library
 
 
+def _machine() -> Any:
+    """LLVM's code generator for the target, with the settings that Numba's JIT takes."""
+    target = host_target()
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu,
+        features=target.features,
+        opt=3,
+        reloc="static" if target.is_x86 else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _module(kernel: Kernel) -> Any:
+    """The LLVM module of a kernel, which shows one name to the outside: the names that Numba gives count on from
+    where a process began, so that two object files from two processes may have them in common."""
+    module = _library(kernel)._final_module
+    for value in (*module.functions, *module.global_variables):
+        if not value.is_declaration and value.name != kernel.name:
+            value.linkage = "internal"
+    target = host_target()
+    if target.triple != module.triple:
+        module.triple = target.triple
+        module.data_layout = str(_machine().target_data)
+    return module
+
+
 def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
     """The symbol and the object file of a kernel.
 
     Raises RuntimeError if the code would need a symbol that a later process cannot resolve without Numba: a kernel that
     may raise, or that allocates.
     """
-    library = _library(kernel)
-    module = library._final_module
+    module = _module(kernel)
     declared = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     if foreign := set(declared) - ALLOWED_SYMBOLS:
         raise RuntimeError(
             f"kernel {kernel.name} refers to {sorted(foreign)}; kernels may not raise or allocate"
         )
-    return kernel.name, library.codegen._tm.emit_object(module)
+    return kernel.name, _machine().emit_object(module)
 
 
 def assembly(kernel: Kernel) -> str:
-    """The assembly of a kernel, to read what LLVM made of it."""
-    library = _library(kernel)
-    return library.codegen._tm.emit_assembly(library._final_module)
+    """The assembly of a kernel, to read what LLVM made of it; for another machine after `target.compile_for`."""
+    return _machine().emit_assembly(_module(kernel))

@@ -59,7 +59,7 @@ class DotModel(models.PrimitiveModel):
 
 def pin(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
     """An identity that LLVM cannot see through: it keeps integer sums in the written order, which avoids spills."""
-    constraint = "=w,0" if host_target().triple.startswith(("aarch64", "arm64")) else "=x,0"
+    constraint = "=w,0" if host_target().is_arm64 else "=x,0"
     return builder.asm(ir.FunctionType(v.type, [v.type]), "", constraint, [v], side_effect=True)
 
 
@@ -69,6 +69,8 @@ Step = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, ir.Value], tuple[ir
 
 
 def _vpdpbusd(builder: ir.IRBuilder, sum32: ir.Value, w: ir.Value, x: ir.Value) -> ir.Value:
+    # LLVM up to 20 declares it with int32 lanes, LLVM 22 with bytes, but still accepts the old form.
+    w, x = (builder.bitcast(v, I32X8) for v in (w, x))
     return intrinsic(builder, "llvm.x86.avx512.vpdpbusd.256", I32X8, [sum32, w, x])
 
 

@@ -45,10 +45,9 @@ def _update(operation: str) -> Any:
 
 
 def _pause(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
-    triple = host_target().triple
-    if triple.startswith(("x86_64", "i686")):
+    if host_target().is_x86:
         intrinsic(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
-    elif triple.startswith(("aarch64", "arm64")):
+    elif host_target().is_arm64:
         intrinsic(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.Constant(ir.IntType(32), 1)])
 
 

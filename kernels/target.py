@@ -1,7 +1,8 @@
 """The machine that kernels are compiled for: its name, its features, and which integer dot product it has.
 
-`NYBBLE_DOT` forces a path (`vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers, and tests run every
-one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another machine altogether, as in Numba.
+`NYBBLE_DOT` forces a path (`vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers, and tests
+run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of the same kind, as
+in Numba; `compile_for` any machine, to read its assembly.
 """
 
 from __future__ import annotations
@@ -24,9 +25,23 @@ class Target:
     features: str
     dot: str
 
-    def has(self, feature: str) -> bool:
-        """Whether the machine has an LLVM feature, such as `avx2`."""
-        return f"+{feature}" in self.features.split(",")
+    @property
+    def is_x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "i686"))
+
+    @property
+    def is_arm64(self) -> bool:
+        return self.triple.startswith(("aarch64", "arm64"))
+
+    @property
+    def has_half(self) -> bool:
+        """Whether the machine converts float16; else LLVM would call a function that no library here has."""
+        return self.is_arm64 or (self.is_x86 and "+f16c" in self.features.split(","))
+
+    @classmethod
+    def of(cls, triple: str, cpu: str, features: str) -> Target:
+        """A machine with the best dot product among its features."""
+        return cls(triple, cpu, features, dot_path(triple, features))
 
 
 def dot_path(triple: str, features: str) -> str:
@@ -42,14 +57,34 @@ def dot_path(triple: str, features: str) -> str:
     return "generic"
 
 
+_chosen: Target | None = None
+
+
+def compile_for(target: Target) -> None:
+    """Make kernels for another machine from now on: `compiler.assembly` shows its code, which cannot run here.
+
+    To be called before anything is compiled, in a process of its own.
+    """
+    global _chosen
+    _chosen = target
+    host_target.cache_clear()
+
+
 @cache
 def host_target() -> Target:
-    """The machine that this process runs on, after the environment's wishes."""
+    """The machine that kernels are compiled for: this one, after the environment's wishes.
+
+    Raises NybbleError if `NYBBLE_DOT` names no path, or one that the machine does not have.
+    """
+    if _chosen:
+        return _chosen
     import llvmlite.binding as llvm
 
     triple = llvm.get_process_triple()
     cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
     best = dot_path(triple, features)
     dot = os.environ.get("NYBBLE_DOT") or best
     if dot not in DOT_PATHS:
