@@ -25,8 +25,10 @@ from numba.extending import (
 )
 
 from . import pointer, simd
+from .half import float_to_half, half_to_float
 from .pointer import ELEMENTS, F16, F32, I8, I32, I64, U8, U16, Element
 from .record import Record
+from .target import host_target
 
 IR_TYPES = {e.name: ir.IntType(8 * e.size) for e in ELEMENTS.values()} | {
     "f16": ir.HalfType(),
@@ -433,8 +435,15 @@ def _unary_typer(accepted: tuple[Element, ...], result: Element | None) -> Calla
 def _to_f32(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     to = t.like(F32).ir_vector
     if t.element == F16:
-        return builder.fpext(v, to)
+        return builder.fpext(v, to) if host_target().has_half else half_to_float(builder, v)
     return builder.uitofp(v, to) if t.element == U8 else builder.sitofp(v, to)
+
+
+@each(0)
+def _to_f16(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    if host_target().has_half:
+        return builder.fptrunc(v, t.like(F16).ir_vector)
+    return float_to_half(builder, v)
 
 
 @each(0)
@@ -469,11 +478,7 @@ def _larger(sign: str) -> Emit:
 
 
 define(simd.to_f32, _unary_typer((I8, U8, I32, F16), F32), _to_f32)
-define(
-    simd.to_f16,
-    _unary_typer((F32,), F16),
-    each(0)(lambda builder, t, v: builder.fptrunc(v, t.like(F16).ir_vector)),
-)
+define(simd.to_f16, _unary_typer((F32,), F16), _to_f16)
 define(simd.bf16_to_f32, _unary_typer((U16,), F32), _bf16)
 define(simd.round_to_i32, _unary_typer((F32,), I32), _round)
 define(simd.to_i8, _unary_typer((I32,), I8), each(0)(lambda b, t, v: b.trunc(v, t.like(I8).ir_vector)))
