@@ -58,7 +58,7 @@ class NumbaExecutor:
         self._states = [KVCache(spec, n_ctx, self._n_batch) for spec in plan.states]
         self._scratch: dict[tuple[int, ...], AttentionScratch] = {}
         self._n_threads = n_threads
-        self._program = ProgramBuilder(plan, self._n_batch, ROWS_AT_ONCE, self._attention)
+        self._program = ProgramBuilder(plan, self._n_batch, ROWS_AT_ONCE, n_threads, self._attention)
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)

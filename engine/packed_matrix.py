@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.float_linear import ELEMENT_OF, pack_floats
 from ..kernels.layout import Layout
-from ..kernels.pack import PACKERS, pack
+from ..kernels.pack import PACKERS
+from ..kernels.pack_kernel import bind_pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,18 +30,25 @@ class PackedMatrix:
         return self.data.nbytes
 
 
-def pack_tensor(tensor: Tensor) -> PackedMatrix:
-    """Pack a tensor of the file. Raises GGUFUnsupportedError for a format without a kernel."""
+def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> PackedMatrix:
+    """Pack a tensor of the file, then let go of its pages: they are not needed again.
+
+    Raises GGUFUnsupportedError for a format without a kernel.
+    """
     n_out, n_in = tensor.shape
     if tensor.format in PACKERS:
-        layout, data = pack(tensor.format, tensor.data, (n_out, n_in))
-        return PackedMatrix(tensor, layout, data)
-    if tensor.format in ELEMENT_OF:
-        return PackedMatrix(tensor, None, pack_floats(tensor.format, tensor.data, (n_out, n_in)))
-    raise GGUFUnsupportedError(
-        f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no kernel;"
-        ' use executor="reference", or another quantization of the model'
-    )
+        layout, data, call = bind_pack(tensor.format, tensor.data, (n_out, n_in))
+        list(threads.map(call.run, range(n_threads), [n_threads] * n_threads))
+        matrix = PackedMatrix(tensor, layout, data)
+    elif tensor.format in ELEMENT_OF:
+        matrix = PackedMatrix(tensor, None, pack_floats(tensor.format, tensor.data, (n_out, n_in)))
+    else:
+        raise GGUFUnsupportedError(
+            f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no kernel;"
+            ' use executor="reference", or another quantization of the model'
+        )
+    tensor.release_pages()
+    return matrix
 
 
 def row_vector(tensor: Tensor, ld: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ reads or overwrites what has been written since they last met; so the q, k and v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,6 +90,7 @@ class ProgramBuilder:
         plan: Plan,
         n_batch: int,
         n_head_rows: int,
+        n_threads: int,
         attention: Callable[[ops.Attention, NDArray, NDArray, NDArray, NDArray, Rows], list[Step]],
     ) -> None:
         self.plan = plan
@@ -106,11 +108,13 @@ class ProgramBuilder:
         self.steps: list[Step] = []
         self.n_body = 0
         """How many steps come before `SelectRows`."""
-        for i, op in enumerate(plan.ops):
-            self.steps.extend(self._lower(op))
-            for name in set(op.inputs):
-                if self._last_read[name] == i:
-                    self._memory.give_back(self.buffers[name], plan.buffers[name])
+        self._n_threads = n_threads
+        with ThreadPoolExecutor(n_threads) as self._threads:
+            for i, op in enumerate(plan.ops):
+                self.steps.extend(self._lower(op))
+                for name in set(op.inputs):
+                    if self._last_read[name] == i:
+                        self._memory.give_back(self.buffers[name], plan.buffers[name])
 
     @property
     def n_buffer_bytes(self) -> int:
@@ -175,5 +179,5 @@ class ProgramBuilder:
     def pack(self, tensor: Tensor) -> PackedMatrix:
         """The packed form of a tensor, made once."""
         if tensor.name not in self.matrices:
-            self.matrices[tensor.name] = pack_tensor(tensor)
+            self.matrices[tensor.name] = pack_tensor(tensor, self._threads, self._n_threads)
         return self.matrices[tensor.name]

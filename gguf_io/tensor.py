@@ -1,6 +1,7 @@
 """Tensors: the list of them in the file, checked, and a view of the bytes of each."""
 
 import math
+import mmap
 import struct
 from dataclasses import dataclass
 
@@ -64,8 +65,27 @@ class Tensor:
         self.require_supported()
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
+    def release_pages(self) -> None:
+        """Tells the system that `data` will not be read soon: its pages leave this process's memory. They come back
+        from the file when they are read after all. Does nothing where the system cannot do that."""
+        mapping = getattr(_owner(self.data), "obj", None)
+        if not isinstance(mapping, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        start = self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        n_bytes = (start + self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if n_bytes > 0:
+            mapping.madvise(mmap.MADV_DONTNEED, first, n_bytes)
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"
+
+
+def _owner(view: object) -> object:
+    """What the memory of an array belongs to."""
+    while isinstance(view, np.ndarray):
+        view = view.base
+    return view
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ vector = 8 rows x 4 consecutive k, a block holds
                    1 or 2 x 16 int8 [and 1 x 16 uint8 minima] that multiply the super-block's            (super-blocks)
 
 A super-block of 256 columns starts with 16 float16 scales [and 16 float16 minimum scales], then come its 8 blocks.
-The value of a weight is `scale * (level - offset)`, or `scale * level - minimum` where there are minima.
+The value of a weight is `scale * (level - offset)`; where there are minima `scale * level + minimum` (plain) or
+`scale * level - minimum` (super-blocks).
 Rows beyond the matrix (the last tile) have scale zero. DESIGN §3 gives the reasons: lanes own rows, so there is no
 horizontal sum, and one load of weights serves several tokens.
 """

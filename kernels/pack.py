@@ -87,7 +87,7 @@ def _k_scales(scales: U8) -> tuple[U8, U8]:
 
 
 def _k_headers(blocks: NDArray) -> list[NDArray]:
-    return [_rows(blocks["d"]), -_rows(blocks["dmin"])]
+    return [_rows(blocks["d"]), _rows(blocks["dmin"])]
 
 
 def _k_nibbles(qs: U8) -> U8:

@@ -1,7 +1,7 @@
 """Linear layer on packed weights: int8 activations times 4-, 5-, 6- or 8-bit levels, in integer dot products.
 
     out[t, r] = Σ over blocks b of   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
-                                  [ - minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
+                                  [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
 One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a compile-time constant.
 A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector is one row, so that a sum is never
@@ -110,7 +110,7 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
             if is_super:
                 super_scale = to_f32(load(cast(w, F16), 8, 2, 8))
                 if has_min:
-                    super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8))
+                    minus_super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8)) * -1.0
                 w = w + header_bytes
             for b in range(first, first + blocks_per_span):
                 if n_tokens == 1:
@@ -152,7 +152,7 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
                     if has_min:
                         if is_super:
-                            minimum = super_min * to_f32(load(s + 16, 8, 2, 8))
+                            minimum = minus_super_min * to_f32(load(s + 16, 8, 2, 8))
                         else:
                             minimum = to_f32(load(cast(s + 32, F16), 8, 2, 8))
                         out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x) * scale_x, out_sum)
