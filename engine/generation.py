@@ -108,7 +108,8 @@ class TextStream(Iterator[str]):
         self._context = context
         self._sampler = Sampler(params)
         self._eog_ids = tokenizer.eog_ids
-        self._decoder = tokenizer.stream_decoder()
+        self._decoder = tokenizer.stream_decoder(continuation=True)
+        self._decoder.push_bytes(self._ids[-1])  # after a control token, encoding may have added a space
         self._scanner = StopScanner(params.stop)
         # The last token needs no place in the context: nothing is computed from it.
         self._max_tokens = min(params.max_tokens, context.n_ctx - len(prompt_ids) + 1)

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import tiny_vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,8 +64,13 @@ class LetterTokenizer:
     def encode(self, text, add_special=True, parse_special=False):
         return [ord(letter) - 32 for letter in text]
 
-    def stream_decoder(self):
+    def stream_decoder(self, continuation):
+        assert continuation
+
         class Decoder:
+            def push_bytes(self, token_id):
+                return bytes([32 + token_id])
+
             def push(self, token_id):
                 return chr(32 + token_id)
 
@@ -153,6 +159,19 @@ def test_the_scanner_never_shows_what_it_should_not(pieces, stop):
         return
     first = min(came.find(s) for s in stop if s in came)
     assert shown == came[:first]
+
+
+@pytest.mark.parametrize(("prompt", "text"), [("hello", " hello hello"), ("hello<|user|>", "hello hello")])
+def test_a_text_is_what_decoding_adds_to_its_prompt(prompt, text, monkeypatch):
+    """Llama 2's vocabulary adds a space to each text, but an answer's first space is its own."""
+    monkeypatch.setattr(sys.modules[__name__], "N_VOCAB", 300)
+    tokenizer = tiny_vocabulary.make(tiny_vocabulary.spm())
+    ids = tokenizer.encode(prompt, parse_special=True)
+    hello = tokenizer.encode("hello", add_special=False)
+    context = Context(ScriptedExecutor([0] * (len(ids) - 1) + 2 * hello), 300, 50, 8)
+    s = TextStream(context, tokenizer, np.asarray(ids, np.int32), SamplingParams(max_tokens=2 * len(hello)))
+    assert "".join(s) == text
+    assert tokenizer.decode(ids + s.token_ids) == tokenizer.decode(ids) + text
 
 
 def test_leaving_the_loop_ends_the_work():
