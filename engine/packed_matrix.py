@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.float_linear import ELEMENT_OF, pack_floats
-from ..kernels.layout import Layout
+from ..kernels.layout import TILE_ROWS, Layout
 from ..kernels.pack import PACKERS
 from ..kernels.pack_kernel import bind_pack
 
@@ -30,25 +30,33 @@ class PackedMatrix:
         return self.data.nbytes
 
 
+PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form
+
+
 def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> PackedMatrix:
-    """Pack a tensor of the file, then let go of its pages: they are not needed again.
+    """Pack a tensor of the file, a part at a time, and let go of the file's pages: they are not needed again.
 
     Raises GGUFUnsupportedError for a format without a kernel.
     """
     n_out, n_in = tensor.shape
-    if tensor.format in PACKERS:
-        layout, data, call = bind_pack(tensor.format, tensor.data, (n_out, n_in))
-        list(threads.map(call.run, range(n_threads), [n_threads] * n_threads))
-        matrix = PackedMatrix(tensor, layout, data)
-    elif tensor.format in ELEMENT_OF:
+    if tensor.format in ELEMENT_OF:
         matrix = PackedMatrix(tensor, None, pack_floats(tensor.format, tensor.data, (n_out, n_in)))
-    else:
+        tensor.release_pages()
+        return matrix
+    if tensor.format not in PACKERS:
         raise GGUFUnsupportedError(
-            f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no kernel;"
-            ' use executor="reference", or another quantization of the model'
+            f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no"
+            ' kernel; use executor="reference", or another quantization of the model'
         )
-    tensor.release_pages()
-    return matrix
+    layout, data, call = bind_pack(tensor.format, tensor.data, (n_out, n_in))
+    tile_file_bytes = TILE_ROWS * tensor.format.nbytes(n_in)
+    step = max(n_threads, PART_BYTES // tile_file_bytes)
+    for first in range(0, len(data), step):
+        call.set("first_tile", first)
+        call.set("last_tile", min(first + step, len(data)))
+        list(threads.map(call.run, range(n_threads), [n_threads] * n_threads))
+        tensor.release_pages(first * tile_file_bytes, (first + step) * tile_file_bytes)
+    return PackedMatrix(tensor, layout, data)
 
 
 def row_vector(tensor: Tensor, ld: int) -> NDArray[np.float32]:

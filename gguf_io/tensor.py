@@ -65,17 +65,21 @@ class Tensor:
         self.require_supported()
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
-    def release_pages(self) -> None:
-        """Tells the system that `data` will not be read soon: its pages leave this process's memory. They come back
-        from the file when they are read after all. Does nothing where the system cannot do that."""
+    def release_pages(self, first: int = 0, last: int | None = None) -> None:
+        """Tells the system that bytes `first` to `last` of `data` will not be read soon.
+
+        Their pages leave this process's memory, and come back from the file if they are read after all. Does
+        nothing where the system cannot do that, or where `data` is not part of a mapped file.
+        """
         mapping = getattr(_owner(self.data), "obj", None)
         if not isinstance(mapping, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
             return
         start = self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
-        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-        n_bytes = (start + self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        last = self.nbytes if last is None else min(last, self.nbytes)
+        first_page = -(-(start + first) // mmap.PAGESIZE)
+        n_bytes = (start + last) // mmap.PAGESIZE * mmap.PAGESIZE - first_page * mmap.PAGESIZE
         if n_bytes > 0:
-            mapping.madvise(mmap.MADV_DONTNEED, first, n_bytes)
+            mapping.madvise(mmap.MADV_DONTNEED, first_page * mmap.PAGESIZE, n_bytes)
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"

@@ -23,7 +23,9 @@ from .pointer import I32, I64, U8, U16, Pointer, cast
 from .record import PointerTo, Record
 from .rows import share
 
-PACK = Record(blocks=PointerTo(U8), packed=PointerTo(U8), n_rows=I64, row_spans=I64)
+PACK = Record(
+    blocks=PointerTo(U8), packed=PointerTo(U8), n_rows=I64, row_spans=I64, first_tile=I64, last_tile=I64
+)
 
 NIBBLES = 0x0F0F0F0F
 TWO_BITS = 0x03030303
@@ -161,8 +163,8 @@ def pack_kernel(format: BlockFormat) -> Kernel:
     @kernel(PACK, f"pack_{format.name.lower()}")
     def pack(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         n_spans = args.row_spans
-        first, last = share((args.n_rows + TILE_ROWS - 1) // TILE_ROWS, thread_id, n_threads)
-        for tile in range(first, last):
+        first, last = share(args.last_tile - args.first_tile, thread_id, n_threads)
+        for tile in range(args.first_tile + first, args.first_tile + last):
             for i in range(n_spans):
                 span = args.packed + (tile * n_spans + i) * span_bytes
                 for row in range(min(TILE_ROWS, args.n_rows - tile * TILE_ROWS)):
@@ -171,9 +173,12 @@ def pack_kernel(format: BlockFormat) -> Kernel:
     return pack
 
 
-def bind_pack(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int]) -> tuple[Layout, NDArray, Call]:
-    """The layout, the zeroed memory, and the call that packs a (n_out, n_in) matrix into it; as `pack.pack`.
+def bind_pack(
+    format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int]
+) -> tuple[Layout, NDArray[np.uint8], Call]:
+    """The layout, the memory, and the call that packs a (n_out, n_in) matrix into it; as `pack.pack`.
 
+    A large matrix can be packed a part at a time: set the call's `first_tile` and `last_tile`.
     Raises ValueError if `format` has no compute layout or the sizes do not belong together.
     """
     if format not in PACKERS:
@@ -182,8 +187,10 @@ def bind_pack(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, in
     n_out, n_in = shape
     if data.size != format.nbytes(n_out * n_in) or n_in % format.block_size:
         raise ValueError(f"{data.size} bytes are not a {n_out} x {n_in} matrix of {format.name}")
-    packed = np.zeros((-(-n_out // TILE_ROWS), layout.tile_bytes(n_in)), np.uint8)
+    n_tiles = -(-n_out // TILE_ROWS)
+    packed = np.zeros((n_tiles, layout.tile_bytes(n_in)), np.uint8)
+    row_spans = n_in // format.block_size
     call = pack_kernel(format).bind(
-        blocks=data, packed=packed, n_rows=n_out, row_spans=n_in // format.block_size
+        blocks=data, packed=packed, n_rows=n_out, row_spans=row_spans, first_tile=0, last_tile=n_tiles
     )
     return layout, packed, call
