@@ -1,6 +1,6 @@
-"""Memory of a plan's buffers: a buffer lives from the operation that writes it to the last that reads it, then its memory is
-given to another of the same width. Rows are padded as `kernels/rows.py` says; padding starts at zero and stays zero, which is
-why memory is not shared between widths."""
+"""Memory of a plan's buffers: a buffer lives from the operation that writes it to the last that reads it,
+then its memory is given to another of the same width. Rows are padded as `kernels/rows.py` says; padding
+starts at zero and stays zero, which is why memory is not shared between widths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Memory:
         self.n_bytes = 0
 
     def take(self, n_rows: int, width: int) -> NDArray[np.float32]:
-        """An array for a buffer; the one that was given back longest ago, so that threads seldom have to wait for it."""
+        """An array for a buffer; the one that was given back longest ago, so that threads seldom have to
+        wait for it."""
         free = self._free[n_rows, width]
         if free:
             return free.popleft()

@@ -1,13 +1,14 @@
 """Plan -> program: each operation becomes one or more kernel calls on memory that is fixed once.
 
-Two things are decided here. *Memory*: which array each buffer gets, and that a linear layer's input is rounded to 8 bits once,
-however many matrices read it. *Meeting points*: the threads of a team wait for each other after a call only if a later call
-reads or overwrites what has been written since they last met; so the q, k and v products run without a pause in between.
+Two things are decided here. *Memory*: which array each buffer gets, and that a linear layer's input is
+rounded to 8 bits once, however many matrices read it. *Meeting points*: the threads of a team wait for each
+other after a call only if a later call reads or overwrites what has been written since they last met; so the
+q, k and v products run without a pause in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -35,24 +36,27 @@ class Step:
     """One kernel call, the memory that it reads and writes, and its multiplications for one token."""
 
     call: Call
-    reads: tuple[object, ...]
-    writes: tuple[object, ...]
+    reads: tuple[NDArray, ...]
+    writes: tuple[NDArray, ...]
     macs_per_token: int = 0
 
 
 def meeting_points(steps: list[Step]) -> list[bool]:
     """For each step, whether all threads must have finished it before any goes on to the next."""
     meet = [False] * len(steps)
-    read: set[int] = set()
-    written: set[int] = set()
+    read: list[NDArray] = []
+    written: list[NDArray] = []
     for i, step in enumerate(steps):
-        reads, writes = set(map(id, step.reads)), set(map(id, step.writes))
-        if reads & written or writes & (read | written):
+        if _overlap(step.reads, written) or _overlap(step.writes, read + written):
             meet[i - 1] = True
-            read, written = set(), set()
-        read |= reads
-        written |= writes
+            read, written = [], []
+        read.extend(step.reads)
+        written.extend(step.writes)
     return meet
+
+
+def _overlap(some: Iterable[NDArray], others: Iterable[NDArray]) -> bool:
+    return any(np.may_share_memory(a, b) for a in some for b in others)
 
 
 @dataclass
@@ -75,7 +79,8 @@ class Quantized:
 
 @dataclass
 class Rows:
-    """A range of the plan whose buffers have the same number of rows: all tokens of a step, or those with logits."""
+    """A range of the plan whose buffers have the same number of rows: all tokens of a step, or those with
+    logits."""
 
     n_max: int
     count: NDArray[np.int64] = field(default_factory=lambda: aligned_zeros((8,), np.int64))
@@ -83,7 +88,8 @@ class Rows:
 
 
 class ProgramBuilder:
-    """Turns a plan into steps. `attention` makes the steps of an `Attention` operation from its q, k, v and out buffers."""
+    """Turns a plan into steps. `attention` makes the steps of an `Attention` operation from its q, k, v and
+    out buffers."""
 
     def __init__(
         self,
@@ -92,11 +98,12 @@ class ProgramBuilder:
         n_head_rows: int,
         n_threads: int,
         attention: Callable[[ops.Attention, NDArray, NDArray, NDArray, NDArray, Rows], list[Step]],
+        matrices: dict[str, PackedMatrix],
     ) -> None:
         self.plan = plan
         self.tokens, self.wanted = Rows(n_batch), Rows(n_head_rows)
         self.buffers: dict[str, NDArray[np.float32]] = {}
-        self.matrices: dict[str, PackedMatrix] = {}
+        self.matrices = matrices
         self.angles = {
             name: tuple(aligned_zeros((n_batch, len(table.inv_freq)), np.float32) for _ in range(2))
             for name, table in plan.rope_tables.items()
@@ -136,7 +143,7 @@ class ProgramBuilder:
                 yield from self._linear(op, out)
                 return
             case ops.Attention():
-                yield from self._attention(op, *inputs, out, self._rows)
+                yield from self._attention(op, inputs[0], inputs[1], inputs[2], out, self._rows)
                 return
             case ops.RmsNorm():
                 weight = op.weight.dequantize()
@@ -146,11 +153,11 @@ class ProgramBuilder:
                 cos, sin = self.angles[op.table]
                 call = bind_rope(inputs[0], cos, sin, out, count, op.n_heads, op.head_dim, op.pairing)
             case ops.SiluMul():
-                call = bind_silu_mul(*inputs, out, count)
+                call = bind_silu_mul(inputs[0], inputs[1], out, count)
             case ops.GeluMul():
-                call = bind_gelu_mul(*inputs, out, count)
+                call = bind_gelu_mul(inputs[0], inputs[1], out, count)
             case ops.Add():
-                call = bind_add(*inputs, out, count)
+                call = bind_add(inputs[0], inputs[1], out, count)
             case _:
                 raise TypeError(f"the numba executor does not know the operation {type(op).__name__}")
         yield Step(call, tuple(inputs), (out,))

@@ -1,7 +1,8 @@
 """A team of threads that runs programs of kernel calls together (`kernels/runner.py`).
 
-Thread 0 is whoever calls `run`; the others are workers that spin briefly for the next program and then sleep. ctypes releases
-the GIL around machine code, so other Python threads go on. Workers do not survive a fork: in the child, `run` raises.
+Thread 0 is whoever calls `run`; the others are workers that spin briefly for the next program and then
+sleep. ctypes releases the GIL around machine code, so other Python threads go on. Workers do not survive a
+fork: in the child, `run` raises.
 """
 
 from __future__ import annotations

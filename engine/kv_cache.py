@@ -1,0 +1,87 @@
+"""The caches of attention layers for the fast executor, and the steps that an `Attention` operation
+becomes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
+from ..kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
+from . import ops
+from .memory import aligned_zeros
+from .program import Rows, Step
+from .states import KVSpec
+
+
+class KVCache:
+    """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
+    step."""
+
+    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int) -> None:
+        needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
+        self.spec = spec
+        self.n_slots = n_slots_for(needed)
+        self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+
+    def can_truncate(self, n_before: int, n_after: int) -> bool:
+        """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
+        oldest = max(0, n_before - self.n_slots)
+        oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
+        return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
+
+
+class Attention:
+    """Lowers `Attention` operations for one sequence, or for several that have one token each in every step.
+
+    `sequences[i][layer]` is a cache; `positions` (n_max,) int64 are those of a step's tokens. The calls of
+    different sequences touch different memory, so the threads do not wait for each other between them.
+    """
+
+    def __init__(self, sequences: list[list[KVCache]], positions: NDArray[np.int64], n_threads: int) -> None:
+        self._sequences = sequences
+        self._positions = positions
+        self._n_threads = n_threads
+        self._one = aligned_zeros((8,), np.int64)
+        self._one[0] = 1
+        self._scratch: dict[tuple[int, ...], AttentionScratch] = {}
+
+    def steps(
+        self, op: ops.Attention, q: NDArray, k: NDArray, v: NDArray, out: NDArray, rows: Rows
+    ) -> list[Step]:
+        """All writes of new keys and values, then all that reads the caches, then all that merges."""
+        parts = []
+        for i in range(len(self._sequences)):
+            own = slice(None) if len(self._sequences) == 1 else slice(i, i + 1)
+            count = rows.count if len(self._sequences) == 1 else self._one
+            parts.append(
+                self._one_sequence(op, i, q[own], k[own], v[own], out[own], self._positions[own], count)
+            )
+        return [step for phase in zip(*parts, strict=True) for step in phase]
+
+    def _one_sequence(
+        self,
+        op: ops.Attention,
+        i: int,
+        q: NDArray,
+        k: NDArray,
+        v: NDArray,
+        out: NDArray,
+        positions: NDArray[np.int64],
+        count: NDArray[np.int64],
+    ) -> tuple[Step, Step, Step]:
+        cache = self._sequences[i][op.layer]
+        keys, values = cache.keys, cache.values
+        sizes = (op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, self._n_threads)
+        if (i, *sizes) not in self._scratch:
+            self._scratch[i, *sizes] = attention_scratch(*sizes)
+        scratch = self._scratch[i, *sizes]
+        write = bind_cache_write(k, v, keys, values, positions, count)
+        attend, merge = bind_attend(
+            q, keys, values, positions, out, count, scratch, op.n_heads, op.scale, op.window
+        )
+        return (
+            Step(write, (k, v), (keys, values)),
+            Step(attend, (q, keys, values), (out, scratch.partials)),
+            Step(merge, (scratch.partials,), (out,)),
+        )

@@ -1,0 +1,101 @@
+"""Runs a plan's program on the tokens of a step: what the executor of one sequence and the batch of many
+have in common.
+
+Built once: weights are packed, buffers are given memory, each operation becomes kernel calls (`program.py`).
+A step then writes the embeddings, positions and angles of its tokens and runs the program; no memory is
+allocated but for the logits. The part behind `SelectRows` (final norm and head) runs for a few of the wanted
+rows at a time, since logits are wide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.dequantize import dequantize
+from ..kernels.rope import rope_angles
+from . import ops
+from .kv_cache import Attention, KVCache
+from .memory import aligned_zeros
+from .packed_matrix import PackedMatrix
+from .plan import Plan
+from .program import ProgramBuilder, meeting_points
+from .team import Program, Team
+
+MACS_PER_SLICE = 4e9
+"""Some 20 ms of work: between slices Python sees a Ctrl-C."""
+
+
+class PlanRunner:
+    """`n_batch` and `n_head_rows`: how many tokens, and rows with logits, go through the program at once.
+
+    `sequences`: one that all tokens belong to, or as many as there are tokens in every step. `matrices` are
+    those that another runner has packed already; what is missing is added.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        n_batch: int,
+        n_head_rows: int,
+        n_threads: int,
+        sequences: list[list[KVCache]],
+        matrices: dict[str, PackedMatrix],
+    ) -> None:
+        self.plan = plan
+        self._n_head_rows = n_head_rows
+        self._positions = aligned_zeros((n_batch,), np.int64)
+        attention = Attention(sequences, self._positions, n_threads)
+        self._program = ProgramBuilder(plan, n_batch, n_head_rows, n_threads, attention.steps, matrices)
+        steps = self._program.steps
+        self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
+        self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
+        self._select = next(op for op in plan.ops if isinstance(op, ops.SelectRows))
+
+    def run(
+        self,
+        ids: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        rows: NDArray[np.intp],
+        logits: NDArray[np.float32],
+    ) -> None:
+        """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
+        n_vocab)."""
+        n = len(ids)
+        self._program.tokens.count[0] = n
+        self._positions[:n] = positions
+        for name, table in self.plan.rope_tables.items():
+            cos, sin = self._program.angles[name]
+            cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
+        self._embed(ids)
+        self._run(0, self._program.n_body, n)
+        buffers, n_vocab = self._program.buffers, logits.shape[1]
+        for first in range(0, len(rows), self._n_head_rows):
+            some = rows[first : first + self._n_head_rows]
+            buffers[self._select.out][: len(some)] = buffers[self._select.x][some]
+            self._program.wanted.count[0] = len(some)
+            self._run(self._program.n_body, len(self._program.steps), len(some))
+            logits[first : first + len(some)] = buffers[self.plan.output][: len(some), :n_vocab]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._team.close()
+
+    def _run(self, first: int, last: int, n_rows: int) -> None:
+        """Run steps of the program in slices, between which Python can be interrupted."""
+        while first < last:
+            budget = self._macs[first] + MACS_PER_SLICE / n_rows
+            stop = min(last, max(first + 1, int(np.searchsorted(self._macs, budget, side="right")) - 1))
+            self._team.run(first, stop)
+            first = stop
+
+    def _embed(self, ids: NDArray[np.int32]) -> None:
+        """Rows of the embedding table, straight from the mapped file."""
+        op = self.plan.ops[0]
+        if not isinstance(op, ops.Embed):
+            raise TypeError("a plan begins with Embed")
+        table = op.weight
+        n_vocab, width = table.shape
+        rows = table.data.reshape(n_vocab, -1)[ids]
+        values = dequantize(table.format, rows.reshape(-1), len(ids) * width).reshape(len(ids), width)
+        np.multiply(values, np.float32(op.scale), out=self._program.buffers[op.out][: len(ids), :width])
