@@ -1,8 +1,9 @@
-"""The compiled twin of `pack.py`: one kernel for each block format moves a tensor's blocks into its compute layout.
+"""The compiled twin of `pack.py`: one kernel for each block format moves a tensor's blocks into its compute
+layout.
 
-Each thread packs whole tiles. Within a tile the kernel goes through the 16 rows, and in a row through the blocks, and writes
-every 4 bytes (4 columns of one row) to the row's lane of the 32-byte vector they belong to. `pack.py` is the definition; the
-two agree to the bit.
+Each thread packs whole tiles. Within a tile the kernel goes through the 16 rows, and in a row through the
+blocks, and writes every 4 bytes (4 columns of one row) to the row's lane of the 32-byte vector they belong
+to. `pack.py` is the definition; the two agree to the bit.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def fifth_of_bytes(source: Pointer, shift: int) -> int:
 
 @inlined
 def join_nibbles(first: int, second: int, shift: int) -> int:
-    """Nibbles at `shift` of the bytes of two words: the first in the low, the second in the high half of each byte."""
+    """Nibbles at `shift` of the bytes of two words: the first in the low, the second in the high half of
+    each byte."""
     return (first >> shift & NIBBLES) | (second >> shift & NIBBLES) << 4
 
 
