@@ -1,11 +1,12 @@
-"""Write a model with random weights, of a given shape and directly in a block format: no quantizer, no download.
+"""Write a model with random weights, of a given shape and in a block format: no quantizer, no download.
 
     python bench/synthetic.py 1.1b Q4_0 /tmp/1.1b-q4_0.gguf
     python bench/synthetic.py 1.1b Q4_K_M /tmp/1.1b-q4_k_m.gguf
 
-Such a file says nothing, but it is as large and as fast as a real model of that shape; the same arguments give the same file.
-Q4_K_M is the usual mixture: Q4_K, with Q6_K for the output matrix and for half of the attn_v and ffn_down matrices.
-There is no tokenizer inside (`tokenizer.ggml.model = none`), so it runs on token ids only.
+Such a file says nothing, but it is as large and as fast as a real model of that shape; the same arguments
+give the same file. Q4_K_M is the usual mixture: Q4_K, with Q6_K for the output matrix and for half of the
+attn_v and ffn_down matrices. There is no tokenizer inside (`tokenizer.ggml.model = none`), so it runs on
+token ids only.
 """
 
 import argparse
@@ -112,7 +113,9 @@ def write(shape: Shape, mixture: str, path: Path, seed: int = 0) -> None:
         format = format_of(name, mixture, shape)
         row_bytes = format.nbytes(n_in)
         kind = gguf.GGMLQuantizationType(format.ggml_id)
-        writer.add_tensor_info(f"{name}.weight", (n_out, row_bytes), np.dtype(np.uint8), n_out * row_bytes, kind)
+        writer.add_tensor_info(
+            f"{name}.weight", (n_out, row_bytes), np.dtype(np.uint8), n_out * row_bytes, kind
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

@@ -3,9 +3,10 @@
     out[t, r] = Σ over blocks b of   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
                                   [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
-One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a compile-time constant.
-A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector is one row, so that a sum is never
-split and a row's result has the same bits whether 1 or 512 tokens are in flight. Threads share the tiles.
+One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
+compile-time constant. A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector
+is one row, so that a sum is never split and a row's result has the same bits whether 1 or 512 tokens are in
+flight. Threads share the tiles.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from .simd import (
 )
 
 TOKENS_PER_PASS = 64  # their activations stay in the cache while a thread's tiles go by
-PREFETCH_BYTES = 2048
+PREFETCH_BYTES = 4096
 
 LINEAR = Record(
     w=PointerTo(U8),
@@ -60,7 +61,8 @@ LINEAR = Record(
 
 
 def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
-    """Make the function that adds 16 columns of nibbles (`half` 0: low, 1: high) and their upper bits to a dot state."""
+    """Make the function that adds 16 columns of nibbles (`half` 0: low, 1: high) and their upper bits to a
+    dot state."""
     bits = layout.bits
 
     @inlined
@@ -95,7 +97,8 @@ def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
 
 
 def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
-    """Make the function that multiplies one tile of 16 rows with `n_tokens` tokens and stores 16 x n_tokens results."""
+    """Make the function that multiplies one tile of 16 rows with `n_tokens` tokens and stores 16 x n_tokens
+    results."""
     add_low, add_high = (_half_block(layout, half, n_tokens) for half in (0, 1))
     bits, minus_offset = layout.bits, -layout.offset
     is_super, has_min, by_16 = layout.is_super, layout.has_min, layout.sub_block == 16
@@ -224,8 +227,9 @@ def bind_quantized_linear(
     out: NDArray[np.float32],
     step: NDArray[np.int64],
 ) -> Call:
-    """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in / 32);
-    out (n_max, 16 * n_tiles); step[0] = tokens now. Raises ValueError where the sizes do not belong together."""
+    """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in /
+    32); out (n_max, 16 * n_tiles); step[0] = tokens now. Raises ValueError where the sizes do not belong
+    together."""
     n_max, n_in = q.shape
     if n_in % (BLOCK * layout.blocks_per_span):
         raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
