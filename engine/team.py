@@ -44,7 +44,7 @@ class Team:
         self._start = runner.start.bind(control=self._control, first=0, last=0)
         self._lead = runner.lead.bind(control=self._control, program=program.words)
         self._serve = runner.serve.bind(control=self._control, program=program.words)
-        self._stop = weakref.finalize(self, _stop, self._control, self._bells)
+        self._stop = weakref.finalize(self, _stop, self._control, self._bells, self._pid)
         self._workers: list[threading.Thread] = []
         if JIT_DISABLED:
             return
@@ -62,23 +62,39 @@ class Team:
             for call in self.program.calls[first:last]:
                 call.run()
             return
+        self._finish()
         self._start.set("first", first)
         self._start.set("last", last)
         self._start.run(0, self.n_threads)
-        for thread_id, bell in enumerate(self._bells, 1):
-            if self._control[runner.WORKERS + thread_id * runner.WORKER_WORDS + runner.BELL]:
-                bell.release()
-        self._lead.run(0, self.n_threads)
+        self._finish()
 
     def close(self) -> None:
         """End the workers; the team cannot run afterwards."""
+        if os.getpid() != self._pid:
+            return
+        if self._stop.alive:
+            self._finish()
         self._stop()
-        if os.getpid() == self._pid:
-            for worker in self._workers:
-                worker.join()
+        for worker in self._workers:
+            worker.join()
+
+    def _finish(self) -> None:
+        """Lead what has been started, if anything.
+
+        `run` finds something at its beginning only after a Ctrl-C in the moment between the two: then the
+        workers wait for their leader, and all that follows would hang if it did not come.
+        """
+        if self._control[runner.GENERATION] == self._control[runner.WORKERS + runner.SEEN]:
+            return
+        for thread_id, bell in enumerate(self._bells, 1):
+            if self._control[runner.WORKERS + thread_id * runner.WORKER_WORDS + runner.BELL]:
+                bell.release()  # once too often does no harm
+        self._lead.run(0, self.n_threads)
 
 
-def _stop(control: NDArray[np.int64], bells: list[threading.Semaphore]) -> None:
+def _stop(control: NDArray[np.int64], bells: list[threading.Semaphore], pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a bell may have been held when the process forked
     control[runner.STOP] = 1
     for bell in bells:
         bell.release()
