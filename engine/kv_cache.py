@@ -76,9 +76,10 @@ class Attention:
         if (i, *sizes) not in self._scratch:
             self._scratch[i, *sizes] = attention_scratch(*sizes)
         scratch = self._scratch[i, *sizes]
+        window = min(op.window, cache.n_slots)  # a context shorter than the window needs no mask
         write = bind_cache_write(k, v, keys, values, positions, count)
         attend, merge = bind_attend(
-            q, keys, values, positions, out, count, scratch, op.n_heads, op.scale, op.window
+            q, keys, values, positions, out, count, scratch, op.n_heads, op.scale, window
         )
         return (
             Step(write, (k, v), (keys, values)),
