@@ -1,6 +1,7 @@
 """Kernel -> relocatable machine code (an object file), through Numba and LLVM.
 
-Imported only when something has to be compiled: importing Numba costs more than loading all of a model's kernels.
+Imported only when something has to be compiled: importing Numba costs more than loading all of a model's
+kernels.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from llvmlite import ir
 from numba.core import compiler, registry, types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import _FunctionCompiler
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.extending import overload
 
 from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
@@ -35,7 +36,7 @@ def _register_inlined() -> None:
             if function not in _registered:
                 _registered.add(function)
                 factory = functools.wraps(function)(lambda *args, _function=function, **kwargs: _function)
-                overload(function, strict=False, jit_options=options)(factory)
+                overload(function, strict=False, jit_options=options)(factory)  # type: ignore[arg-type]
 
 
 class _KernelCompiler(_FunctionCompiler):
@@ -50,8 +51,8 @@ class _KernelCompiler(_FunctionCompiler):
 
 
 class _Library(JITCodeLibrary):
-    """A function that stays LLVM IR. Numba's own library would make machine code of every inlined function by itself,
-    for a machine that need not be the target, and nobody would run it."""
+    """A function that stays LLVM IR. Numba's own library would make machine code of every inlined function by
+    itself, for a machine that need not be the target, and nobody would run it."""
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
@@ -128,8 +129,8 @@ def _machine() -> Any:
 
 
 def _module(kernel: Kernel) -> Any:
-    """The LLVM module of a kernel, which shows one name to the outside: the names that Numba gives count on from
-    where a process began, so that two object files from two processes may have them in common."""
+    """The LLVM module of a kernel, which shows one name to the outside: the names that Numba gives count on
+    from where a process began, so that two object files from two processes may have them in common."""
     module = _library(kernel)._final_module
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != kernel.name:
@@ -144,8 +145,8 @@ def _module(kernel: Kernel) -> Any:
 def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
     """The symbol and the object file of a kernel.
 
-    Raises RuntimeError if the code would need a symbol that a later process cannot resolve without Numba: a kernel that
-    may raise, or that allocates.
+    Raises RuntimeError if the code would need a symbol that a later process cannot resolve without Numba: a
+    kernel that may raise, or that allocates.
     """
     module = _module(kernel)
     declared = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
@@ -157,5 +158,5 @@ def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
 
 
 def assembly(kernel: Kernel) -> str:
-    """The assembly of a kernel, to read what LLVM made of it; for another machine after `target.compile_for`."""
+    """The assembly of a kernel, to read what LLVM made of it; of another machine after `compile_for`."""
     return _machine().emit_assembly(_module(kernel))

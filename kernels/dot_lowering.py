@@ -1,10 +1,10 @@
 """The integer dot products of the SIMD vocabulary on each machine (`target.py` names the paths).
 
-path      instruction             products gathered in
-vnni      vpdpbusd                int32 (unsigned x signed: int8 weights are stored + 128, see `dot_start_signed`)
-avx2      vpmaddubsw, vpmaddwd    int16 until `dot_spill` (int8 weights: sign moved to the activations, int32 at once)
-dotprod   sdot (AArch64)          int32
-generic   plain IR                int32
+path      instruction            products gathered in
+vnni      vpdpbusd               int32 (unsigned x signed: int8 weights + 128, see `dot_start_signed`)
+avx2      vpmaddubsw, vpmaddwd   int16 until `dot_spill` (int8 weights: sign moved to the activations, int32)
+dotprod   sdot (AArch64)         int32
+generic   plain IR               int32
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ class DotModel(models.PrimitiveModel):
 
 
 def pin(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
-    """An identity that LLVM cannot see through: it keeps integer sums in the written order, which avoids spills."""
+    """An identity that LLVM cannot see through: it keeps integer sums in the written order, which avoids
+    spills."""
     constraint = "=w,0" if host_target().is_arm64 else "=x,0"
     return builder.asm(ir.FunctionType(v.type, [v.type]), "", constraint, [v], side_effect=True)
 
 
-# --- one step: 8 rows x 4 k of weights, 4 bytes of one token in every lane --------------------------------------------------
+# --- one step: 8 rows x 4 k of weights, 4 bytes of one token in every lane ----------------------------------
 
 Step = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, ir.Value], tuple[ir.Value, ir.Value]]
 
@@ -135,7 +136,7 @@ SIGNED: dict[str, Step] = {
 }
 
 
-# --- the operations ----------------------------------------------------------------------------------------------------------
+# --- the operations -----------------------------------------------------------------------------------------
 
 
 def _state(builder: ir.IRBuilder, sums: ir.Value) -> ir.Value:

@@ -1,9 +1,11 @@
-"""Linear layer on float weights (F32, F16, BF16): float32 sums of float32 products, nothing rounded to 8 bits.
+"""Linear layer on float weights (F32, F16, BF16): float32 sums of float32 products, nothing rounded to 8
+bits.
 
     out[t, r] = Σ k  weight[r, k] * x[t, k]        in the order of k, one fused multiply-add each
 
-Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. As in `quantized_linear.py` a lane is a
-row and four tokens (or one) meet a tile at a time, so the bits of a result depend on nothing but its row and token.
+Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. As in
+`quantized_linear.py` a lane is a row and four tokens (or one) meet a tile at a time, so the bits of a result
+depend on nothing but its row and token.
 """
 
 from __future__ import annotations
@@ -112,7 +114,8 @@ def bind_float_linear(
     out: NDArray[np.float32],
     step: NDArray[np.int64],
 ) -> Call:
-    """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles); step[0] = tokens now.
+    """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles); step[0]
+    = tokens now.
 
     Raises ValueError where the sizes do not belong together.
     """

@@ -1,7 +1,9 @@
-"""float16 <-> float32 in LLVM IR, for machines without an instruction for it (x86 before F16C, most virtual CPUs).
+"""float16 <-> float32 in LLVM IR, for machines without an instruction for it (x86 before F16C, most virtual
+CPUs).
 
-There LLVM would call functions of the compiler's runtime library, which a Python process does not have. Both are exact:
-denormals, infinities and ties included; NaN stays NaN. Source: Fabian Giesen, "Half to float done quick" (public domain).
+There LLVM would call functions of the compiler's runtime library, which a Python process does not have. Both
+are exact: denormals, infinities and ties included; NaN stays NaN. Source: Fabian Giesen, "Half to float done
+quick" (public domain).
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def half_to_float(builder: ir.IRBuilder, half: ir.Value) -> Any:
 
 
 def float_to_half(builder: ir.IRBuilder, value: ir.Value) -> Any:
-    """<n x float> -> <n x half>, ties to even. Adding 0.5 leaves a denormal's bits in the low end of the sum."""
+    """<n x float> -> <n x half>, ties to even. Adding 0.5 leaves a denormal's bits at the sum's low end."""
     lanes = value.type.count
     words, floats = ir.VectorType(I32, lanes), value.type
     bits = builder.bitcast(value, words)

@@ -1,9 +1,9 @@
 """Kernels: Python functions `f(args, thread_id, n_threads)` that become machine code with one C signature.
 
-`args` is a record of numbers and array addresses (`record.py`). All threads of a team call the same kernel with the same
-record and share its work by `thread_id`. `Kernel.bind` is the one place where arrays become addresses: it checks each
-array's dtype and contiguity and keeps the arrays alive as long as the call; how many elements a kernel reads is checked by
-the public function beside it, which knows the shapes.
+`args` is a record of numbers and array addresses (`record.py`). All threads of a team call the same kernel
+with the same record and share its work by `thread_id`. `Kernel.bind` is the one place where arrays become
+addresses: it checks each array's dtype and contiguity and keeps the arrays alive as long as the call; how
+many elements a kernel reads is checked by the public function beside it, which knows the shapes.
 
 With `NUMBA_DISABLE_JIT=1` a call runs the Python function itself, on the NumPy bodies of the SIMD vocabulary.
 """
@@ -35,7 +35,8 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def called(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a longer one, whose inlining is left to LLVM: code that is inlined is compiled again in each caller."""
+    """Mark a longer one, whose inlining is left to LLVM: code that is inlined is compiled again in each
+    caller."""
     CALLED.append(function)
     return function
 
@@ -64,7 +65,8 @@ class Kernel:
     def bind(self, **arguments: Any) -> Call:
         """Fix the arguments of a call: arrays for pointer fields, numbers for the others.
 
-        Raises TypeError for a missing, unknown or mistyped argument, ValueError for an array that is not contiguous.
+        Raises TypeError for a missing, unknown or mistyped argument, ValueError for an array that is not
+        contiguous.
         """
         return Call(self, arguments)
 

@@ -1,21 +1,21 @@
 """Compute layouts: the few ways in which packed weights lie in memory.
 
-Weights are packed in *tiles* of 16 rows. Inside a tile the columns (k) go in blocks of 32, and everything that one block
-needs lies together, so that a kernel reads one stream. With `g` = 0, 1 (rows 0-7, 8-15 of the tile) and one 32-byte
-vector = 8 rows x 4 consecutive k, a block holds
+Weights are packed in *tiles* of 16 rows. Inside a tile the columns (k) go in blocks of 32, and everything
+that one block needs lies together, so that a kernel reads one stream. With `g` = 0, 1 (rows 0-7, 8-15 of the
+tile) and one 32-byte vector = 8 rows x 4 consecutive k, a block holds
 
-    low nibbles    [g][4][32]    byte j of a row group: k = 4j … 4j+3 in the low, k = 16+4j … 16+4j+3 in the high nibbles
-    fifth bits     [g][32]       bit s of a byte belongs to step s (k = 4s …)                          (5 bits only)
-    upper bits     [g][2][32]    two bits of a byte for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
-    bytes          [g][8][32]    int8, k = 4s … of step s                                               (8 bits: instead)
-    scales         16 float16, one a row [and 16 float16 minima]                                       (plain)
-                   1 or 2 x 16 int8 [and 1 x 16 uint8 minima] that multiply the super-block's            (super-blocks)
+    low nibbles   [g][4][32]   byte j of a row group: low nibbles k = 4j … 4j+3, high ones k = 16+4j … 16+4j+3
+    fifth bits    [g][32]      bit s of a byte belongs to step s (k = 4s …)   (5 bits only)
+    upper bits    [g][2][32]   two bits for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
+    bytes         [g][8][32]   int8, k = 4s … of step s   (8 bits: instead)
+    scales        16 float16, one a row [and 16 float16 minima]                                       (plain)
+                  1 or 2 x 16 int8 [and 1 x 16 uint8 minima] that multiply the super-block's   (super-blocks)
 
-A super-block of 256 columns starts with 16 float16 scales [and 16 float16 minimum scales], then come its 8 blocks.
-The value of a weight is `scale * (level - offset)`; where there are minima `scale * level + minimum` (plain) or
-`scale * level - minimum` (super-blocks).
-Rows beyond the matrix (the last tile) have scale zero. DESIGN §3 gives the reasons: lanes own rows, so there is no
-horizontal sum, and one load of weights serves several tokens.
+A super-block of 256 columns starts with 16 float16 scales [and 16 float16 minimum scales], then come its 8
+blocks. The value of a weight is `scale * (level - offset)`; where there are minima `scale * level + minimum`
+(plain) or `scale * level - minimum` (super-blocks). Rows beyond the matrix (the last tile) have scale zero.
+DESIGN §3 gives the reasons: lanes own rows, so there is no horizontal sum, and one load of weights serves
+several tokens.
 """
 
 from __future__ import annotations

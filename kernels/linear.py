@@ -5,9 +5,9 @@
     x    (n, n_in) float32          weight  (n_out, n_in) float32, row r makes output r
     out  (n, n_out) float32         bias    (n_out,) float32 or None
 
-The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The Numba twins
-work on packed weights: `quantized_linear.py` for block formats, `float_linear.py` for F32, F16 and BF16; both write
-`out` without the bias, which `bind_add_bias` adds.
+The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The
+Numba twins work on packed weights: `quantized_linear.py` for block formats, `float_linear.py` for F32, F16
+and BF16; both write `out` without the bias, which `bind_add_bias` adds.
 """
 
 import numpy as np

@@ -1,8 +1,9 @@
-"""What the SIMD vocabulary is on the machine: Numba types for pointers, vectors and dot states, and LLVM IR for every operation.
+"""What the SIMD vocabulary is on the machine: Numba types for pointers, vectors and dot states, and LLVM IR
+for every operation.
 
-Imported only when a kernel has to be compiled. Each entry names an operation of `simd.py`, gives its result type from its
-argument types (`typer`) and its instructions (`emit`). Generic IR is preferred, since LLVM then picks the instruction;
-only the integer dot products (`dot_lowering.py`) name instructions of one machine.
+Imported only when a kernel has to be compiled. Each entry names an operation of `simd.py`, gives its result
+type from its argument types (`typer`) and its instructions (`emit`). Generic IR is preferred, since LLVM then
+picks the instruction; only the integer dot products (`dot_lowering.py`) name instructions of one machine.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numba.extending import (
 
 from . import pointer, simd
 from .half import float_to_half, half_to_float
-from .pointer import ELEMENTS, F16, F32, I8, I32, I64, U8, U16, Element
+from .pointer import ELEMENTS, F16, F32, I8, I32, U8, U16, Element
 from .record import Record
 from .target import host_target
 
@@ -41,7 +42,7 @@ SCALARS = {
 INDEX = ir.IntType(64)
 
 
-# --- types ---------------------------------------------------------------------------------------------------------------
+# --- types --------------------------------------------------------------------------------------------------
 
 
 class ElementType(types.Opaque):
@@ -106,7 +107,7 @@ def typeof_element(value: Element, context: Any) -> ElementType:
     return ElementType(value)
 
 
-# --- helpers -------------------------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------------
 
 Emit = Callable[..., Any]
 
@@ -222,7 +223,7 @@ def broadcast(a: Any, b: Any) -> VectorType | None:
     return a if a.count >= b.count else b
 
 
-# --- pointers and records ------------------------------------------------------------------------------------------------
+# --- pointers and records -----------------------------------------------------------------------------------
 
 
 def _moved(p: Any, n: Any) -> Any:
@@ -285,7 +286,7 @@ class RecordAttributes(AttributeTemplate):
 
     key = RecordType
 
-    def generic_resolve(self, typ: RecordType, attr: str) -> types.Type | None:
+    def generic_resolve(self, typ: RecordType, attr: str) -> Any:  # type: ignore[override]
         field = typ.record.fields.get(attr)
         if field is None:
             return None
@@ -298,14 +299,14 @@ def record_field(
 ) -> ir.Value:
     field = typ.record.fields[attr]
     ir_type = IR_TYPES[field.name] if isinstance(field, Element) else cgutils.voidptr_t
-    offset = ir.Constant(INDEX, typ.record.dtype.fields[attr][1])
+    offset = ir.Constant(INDEX, typ.record.offsets[attr])
     return builder.load(builder.bitcast(builder.gep(value, [offset]), ir_type.as_pointer()))
 
 
 lower_cast(ElementType, ElementType)(lambda context, builder, fromty, toty, value: value)
 
 
-# --- memory --------------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 def _load_typer(p: Any, lanes: Any, count: Any = None, stride: Any = None) -> Any:
@@ -374,7 +375,7 @@ define(simd.splat, _splat_typer, _splat)
 define(simd.prefetch, lambda p: types.void if isinstance(p, PointerType) else None, _prefetch)
 
 
-# --- arithmetic ----------------------------------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------------------
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
 INTEGER_OPS = {
@@ -389,14 +390,17 @@ INTEGER_OPS = {
 
 
 def shift_bytes(builder: ir.IRBuilder, t: VectorType, name: str, v: ir.Value, n: ir.Value) -> ir.Value:
-    """Shift bytes as 16-bit words and mask what came over from the neighbour: machines have no shift for bytes, and what
-    LLVM takes instead where there is GFNI (an affine transformation) waits for the units of the dot products."""
+    """Shift bytes as 16-bit words and mask what came over from the neighbour: machines have no shift for
+    bytes, and what LLVM takes instead where there is GFNI (an affine transformation) waits for the units of
+    the dot products."""
     words = ir.VectorType(ir.IntType(16), t.lanes // 2)
     scalar = builder.extract_element(n, ir.Constant(ir.IntType(32), 0))
     amount = splat(builder, builder.zext(scalar, ir.IntType(16)), t.lanes // 2)
     shift = builder.shl if name == "lshift" else builder.lshr
     ones = ir.Constant(t.ir_vector, [255] * t.lanes)
-    return builder.and_(builder.bitcast(shift(builder.bitcast(v, words), amount), t.ir_vector), shift(ones, n))
+    return builder.and_(
+        builder.bitcast(shift(builder.bitcast(v, words), amount), t.ir_vector), shift(ones, n)
+    )
 
 
 def _binary(name: str) -> None:
@@ -505,7 +509,7 @@ define(simd.maximum, broadcast, _larger(">"))
 define(simd.minimum, broadcast, _larger("<"))
 
 
-# --- bundles -------------------------------------------------------------------------------------------------------------
+# --- bundles ------------------------------------------------------------------------------------------------
 
 
 def _fold(combine: Callable[..., ir.Value]) -> Emit:

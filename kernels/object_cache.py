@@ -1,11 +1,12 @@
 """Machine code of kernels, kept on disk between runs.
 
-One object file per kernel, in a folder whose name carries a hash of the kernel sources and of the versions of Python, Numba
-and LLVM, and of the machine's name and features: a changed source never meets old code. The files hold plain machine code
-(no pickle), so the folder must be private: one that is not ours, or that others may write to, is refused, and without a
-usable folder kernels are compiled anew each time, with one warning.
+One object file per kernel, in a folder whose name carries a hash of the kernel sources and of the versions of
+Python, Numba and LLVM, and of the machine's name and features: a changed source never meets old code. The
+files hold plain machine code (no pickle) that will be run, so folder and files must be private: what is not
+ours, or what others may write to, is refused, and without a usable folder kernels are compiled anew each
+time, with one warning.
 
-`NYBBLE_CACHE` moves the folder (default: the user's cache folder, as `cache_folder` says).
+`cache_folder.py` says where the folder is; `NYBBLE_CACHE` moves it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib.metadata
 import os
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cache_folder import cache_folder
 from .target import host_target
 
 if TYPE_CHECKING:
@@ -42,19 +45,6 @@ class CompileLog:
 compile_log = CompileLog()
 
 
-def cache_folder() -> Path:
-    """The user's cache folder of nybble: $NYBBLE_CACHE, or the platform's place for caches."""
-    if explicit := os.environ.get("NYBBLE_CACHE"):
-        return Path(explicit)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nybble"
-
-
 @cache
 def code_version() -> str:
     """A hash of everything that the machine code depends on."""
@@ -68,14 +58,18 @@ def code_version() -> str:
     return digest.hexdigest()[:20]
 
 
+def _is_private(status: os.stat_result) -> bool:
+    """Ours, and nobody else may write to it."""
+    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+
+
 @cache
 def object_folder() -> Path | None:
-    """The private folder for this version's object files, or None (after one warning) if there can be none."""
+    """The private folder for this version's object files, or None (after one warning) if there is none."""
     try:
         folder = cache_folder() / "kernels" / code_version()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        if not _is_private(folder.stat()):
             raise PermissionError(f"{folder} is owned or writable by others")
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -88,9 +82,10 @@ def object_folder() -> Path | None:
 
 
 def _read(path: Path) -> tuple[str, bytes] | None:
-    """The symbol and machine code in a cache file; None if absent or damaged."""
+    """The symbol and machine code in a cache file; None if absent, damaged, or not private."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read() if _is_private(os.fstat(file.fileno())) else b""
     except OSError:
         return None
     checksum, body = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
@@ -104,9 +99,15 @@ def _write(path: Path, symbol: str, code: bytes) -> None:
     """Write a cache file so that other processes see all of it or nothing."""
     body = symbol.encode() + b"\n" + code
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(file.name, path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                file.write(MAGIC + hashlib.sha256(body).digest() + body)
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                file.close()
+                os.unlink(file.name)
+                raise
     except OSError as error:
         warnings.warn(f"could not keep a compiled kernel: {error}", stacklevel=2)
 
@@ -133,20 +134,29 @@ class Linker:
 linker = cache(Linker)
 
 
-def machine_code(kernel: Kernel) -> int:
-    """The address of a kernel's machine code, from the cache or compiled now."""
-    folder = object_folder()
-    path = folder / f"{kernel.name}.o" if folder else None
-    found = _read(path) if path else None
-    if found is None:
-        start = time.perf_counter()
-        if compile_log.listener:
-            compile_log.listener(kernel.name)
-        from .compiler import compile_kernel
+_lock = threading.Lock()
 
-        found = compile_kernel(kernel)
-        compile_log.seconds += time.perf_counter() - start
-        compile_log.n_compiled += 1
-        if path:
-            _write(path, *found)
-    return linker().link(*found)
+
+def machine_code(kernel: Kernel) -> int:
+    """The address of a kernel's machine code, from the cache or compiled now; one thread at a time."""
+    with _lock:
+        folder = object_folder()
+        path = folder / f"{kernel.name}.o" if folder else None
+        found = _read(path) if path else None
+        if found is None:
+            found = _compile(kernel)
+            if path:
+                _write(path, *found)
+        return linker().link(*found)
+
+
+def _compile(kernel: Kernel) -> tuple[str, bytes]:
+    start = time.perf_counter()
+    if compile_log.listener:
+        compile_log.listener(kernel.name)
+    from .compiler import compile_kernel
+
+    found = compile_kernel(kernel)
+    compile_log.seconds += time.perf_counter() - start
+    compile_log.n_compiled += 1
+    return found

@@ -1,8 +1,9 @@
 """File blocks -> compute layouts (`layout.py`), one function per block format, in NumPy.
 
-Every function takes the matrix's bytes as (n_rows, n_blocks) structured blocks, with n_rows already a multiple of 16
-(zero blocks behind the last row), and returns the parts of a block: its levels as bytes in the order of the layout, and its
-scales. `pack` puts the parts where the kernel expects them. No value changes: the same weights, in another order.
+Every function takes the matrix's bytes as (n_rows, n_blocks) structured blocks, with n_rows already a
+multiple of 16 (zero blocks behind the last row), and returns the parts of a block: its levels as bytes in the
+order of the layout, and its scales. `pack` puts the parts where the kernel expects them. No value changes:
+the same weights, in another order.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ U8 = NDArray[np.uint8]
 
 
 def _vectors(levels: U8) -> U8:
-    """(n_rows, …, 4 * n) bytes of rows -> (tiles, …, 2 groups, n vectors, 32): 8 rows side by side, 4 columns each."""
+    """(n_rows, …, 4 * n) bytes of rows -> (tiles, …, 2 groups, n vectors, 32): 8 rows side by side, 4 columns
+    each."""
     words = np.ascontiguousarray(levels).view(np.uint32)
     grouped = words.reshape(-1, 2, 8, *words.shape[1:])  # (tiles, g, r, …, n)
     middle = range(3, grouped.ndim - 1)
@@ -46,7 +48,8 @@ def _rows(scales: NDArray) -> NDArray:
 
 
 def _fifth_bits(qh: U8) -> U8:
-    """(…, 4) bytes, bit k of the 32 -> (…, 4) bytes, bit s of byte c = bit 4s + c: an 8 x 4 bit matrix turned over."""
+    """(…, 4) bytes, bit k of the 32 -> (…, 4) bytes, bit s of byte c = bit 4s + c: an 8 x 4 bit matrix turned
+    over."""
     bits = np.unpackbits(qh, axis=-1, bitorder="little")
     turned = bits.reshape(*qh.shape[:-1], 8, 4).swapaxes(-1, -2)
     return np.packbits(turned, axis=-1, bitorder="little")[..., 0]
@@ -54,7 +57,7 @@ def _fifth_bits(qh: U8) -> U8:
 
 def _nibbles_of(low: U8, high: U8) -> U8:
     """Levels of columns 0-15 and 16-31 -> nibble bytes."""
-    return low | (high << 4)
+    return low | (high << np.uint8(4))
 
 
 def _q4_0(blocks: NDArray) -> Parts:
@@ -79,7 +82,7 @@ def _q8_0(blocks: NDArray) -> Parts:
 
 
 def _k_scales(scales: U8) -> tuple[U8, U8]:
-    """The 12 bytes of Q4_K and Q5_K -> 8 scales and 8 minima of 6 bits (layout: see gguf_io/dequantize.py)."""
+    """The 12 bytes of Q4_K and Q5_K -> 8 scales and 8 minima of 6 bits (see gguf_io/dequantize.py)."""
     low_d, low_m, rest = scales[..., 0:4], scales[..., 4:8], scales[..., 8:12]
     d = np.concatenate([low_d & 63, (rest & 15) | ((low_d >> 6) << 4)], axis=-1)
     m = np.concatenate([low_m & 63, (rest >> 4) | ((low_m >> 6) << 4)], axis=-1)
@@ -94,7 +97,7 @@ def _k_nibbles(qs: U8) -> U8:
     """(…, 128): 64 columns in each 32 bytes, low nibbles first -> (…, 8 blocks, 16) nibble bytes."""
     chunks = qs.reshape(*qs.shape[:-1], 4, 2, 16)
     first, second = chunks[..., 0, :], chunks[..., 1, :]
-    low = _nibbles_of(first & 15, second & 15)
+    low = _nibbles_of(first & np.uint8(15), second & np.uint8(15))
     high = (first >> 4) | (second & 0xF0)
     return np.stack([low, high], axis=-2).reshape(*qs.shape[:-1], 8, 16)
 
@@ -148,11 +151,12 @@ ROWS_AT_ONCE = 1024  # bounds the temporary copies
 
 
 def pack(format: BlockFormat, data: U8, shape: tuple[int, int]) -> tuple[Layout, U8]:
-    """The bytes of a (n_out, n_in) matrix in a block format -> its layout and (n_tiles, tile_bytes) packed bytes.
+    """The bytes of a (n_out, n_in) matrix in a block format -> its layout and (n_tiles, tile_bytes) packed
+    bytes.
 
     Raises ValueError if `format` has no compute layout or the sizes do not belong together.
     """
-    if format not in PACKERS:
+    if format not in PACKERS or format.dtype is None:
         raise ValueError(f"{format.name} has no compute layout")
     layout, packer = PACKERS[format]
     n_out, n_in = shape

@@ -99,7 +99,8 @@ def _packer(format: BlockFormat, layout: Layout) -> Callable[..., Any]:
     """Make the function that packs one (super-)block of one row; `span` is where its tile's span lies."""
     block_bytes, header_bytes, scales_at = layout.block_bytes, layout.header_bytes, layout.quant_bytes
     has_fifth = layout.bits == 5
-    offsets = {name: field[1] for name, field in format.dtype.fields.items()} if format.dtype.fields else {}
+    fields = format.dtype.fields if format.dtype is not None else None
+    offsets = {name: at for name, (_, at, *_) in (fields or {}).items()}
     d, m, qs, qh = (offsets.get(name, 0) for name in ("d", "m", "qs", "qh"))
     dmin, scales, ql = (offsets.get(name, 0) for name in ("dmin", "scales", "ql"))
     has_min, n_words = layout.has_min, 8 if layout.bits == 8 else 4

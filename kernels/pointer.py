@@ -1,9 +1,10 @@
 """Typed addresses: how a kernel names memory.
 
-A `Pointer` is an address and the type of the elements behind it. `p[i]` reads or writes element i, `p + n` moves by n
-elements, `p.cast(U8)` changes the type. In compiled kernels it is a machine address (`lowering.py`); here, as plain
-Python, it goes through `ctypes`, so that a kernel can be stepped through in a debugger with `NUMBA_DISABLE_JIT=1`.
-Nothing checks bounds: the function that binds arrays to a kernel (`kernel.py`) has done so.
+A `Pointer` is an address and the type of the elements behind it. `p[i]` reads or writes element i, `p + n`
+moves by n elements, `p.cast(U8)` changes the type. In compiled kernels it is a machine address
+(`lowering.py`); here, as plain Python, it goes through `ctypes`, so that a kernel can be stepped through in a
+debugger with `NUMBA_DISABLE_JIT=1`. Nothing checks bounds: the function that binds arrays to a kernel
+(`kernel.py`) has done so.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Activations in 8 bits: one float32 scale for every 32 values, and the sums that weight offsets need.
 
-    scale = max |x| / 127        q = round(x / scale)        sum = Σ q over the 32,  half = Σ q over the first 16
+    scale = max |x| / 127     q = round(x / scale)     sum = Σ q over the 32,  half = Σ q over the first 16
 
     x      (n, ld) float32, the first n_in columns count       q     (n, n_in) int8
     scale  (n, n_in / 32) float32                               sum   (n, n_in / 32) int32,  half the same
 
-Weights are `scale_w * (level - offset)`, so Σ w x = scale_w * scale * (Σ level q - offset * sum): offsets and minima cost one
-product for every 32. A block that holds NaN or infinity gets the scale NaN, so that its products are NaN. This is the Q8_0 /
-Q8_1 rule of ggml, but with a float32 scale.
+Weights are `scale_w * (level - offset)`, so Σ w x = scale_w * scale * (Σ level q - offset * sum): offsets and
+minima cost one product for every 32. A block that holds NaN or infinity gets the scale NaN, so that its
+products are NaN. This is the Q8_0 / Q8_1 rule of ggml, but with a float32 scale.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def bind_quantize(
     step: NDArray[np.int64],
     n_in: int,
 ) -> Call:
-    """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32), step[0] = tokens now."""
+    """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32), step[0] = tokens
+    now."""
     n_max, ld = x.shape
     if n_in % 32 or n_in > ld:
         raise ValueError(f"n_in = {n_in} must be a multiple of 32 and at most x's {ld} columns")

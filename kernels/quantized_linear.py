@@ -1,7 +1,7 @@
 """Linear layer on packed weights: int8 activations times 4-, 5-, 6- or 8-bit levels, in integer dot products.
 
-    out[t, r] = Σ over blocks b of   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
-                                  [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
+    out[t, r] = Σ over blocks b   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
+                               [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
 One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
 compile-time constant. A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector

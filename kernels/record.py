@@ -21,7 +21,8 @@ Field = Element | PointerTo
 
 
 class Record:
-    """The layout of a kernel's arguments. `fields`: name -> Element (a number) or PointerTo (an array's address)."""
+    """The layout of a kernel's arguments. `fields`: name -> Element (a number) or PointerTo (an array's
+    address)."""
 
     def __init__(self, **fields: Field) -> None:
         self.fields = fields
@@ -29,12 +30,13 @@ class Record:
             [(name, np.intp if isinstance(f, PointerTo) else f.dtype) for name, f in fields.items()],
             align=True,
         )
+        self.offsets = {name: int(at) for name, (_, at, *_) in (self.dtype.fields or {}).items()}
 
     def read(self, values: np.ndarray) -> SimpleNamespace:
         """The arguments as plain Python objects, for kernels that run without the JIT."""
         return SimpleNamespace(
             **{
-                name: Pointer(values[name], f.element) if isinstance(f, PointerTo) else values[name]
+                name: Pointer(int(values[name]), f.element) if isinstance(f, PointerTo) else values[name]
                 for name, f in self.fields.items()
             }
         )

@@ -1,8 +1,8 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
-A program is an int64 array (n_calls, 3): the kernel's address, its arguments' address, and whether all threads must meet
-after it (calls that do not depend on each other need not). One C call runs many kernels: a small model has some 400 calls a
-token, and a call through Python would cost more than most of them.
+A program is an int64 array (n_calls, 3): the kernel's address, its arguments' address, and whether all
+threads must meet after it (calls that do not depend on each other need not). One C call runs many kernels: a
+small model has some 400 calls a token, and a call through Python would cost more than most of them.
 
 The control block (int64; what different threads write lies `sync.LINE` apart):
 
@@ -10,8 +10,8 @@ The control block (int64; what different threads write lies `sync.LINE` apart):
     ARRIVED, PHASE  the barrier
     FIRST, LAST     the range of calls to run
     STOP            workers leave for good
-    WORKERS + i     for thread i: SEEN, the generation it has run; for workers also ASLEEP, 1 while it is, or is about to
-                    be, asleep outside of the machine code; BELL, 1 if it must be woken
+    WORKERS + i     for thread i: SEEN, the generation it has run; for workers also ASLEEP, 1 while it is, or is
+                    about to be, asleep outside of the machine code; BELL, 1 if it must be woken
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def lead(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 def serve(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     """A worker's part: run program after program; return at STOP, or to sleep when none has come for a while.
 
-    The leader raises GENERATION before it looks at ASLEEP, the worker sets ASLEEP before it looks at GENERATION: one of
-    the two always sees the other, so that no program is missed.
+    The leader raises GENERATION before it looks at ASLEEP, the worker sets ASLEEP before it looks at
+    GENERATION: one of the two always sees the other, so that no program is missed.
     """
     control = args.control
     worker = control + (WORKERS + thread_id * WORKER_WORDS)

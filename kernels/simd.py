@@ -1,16 +1,17 @@
 """The SIMD vocabulary: what kernels are written in.
 
-A vector is `lanes` numbers of one `Element`; a *bundle* is `count` vectors that are worked on side by side (rows of weights,
-tokens), so that one line of a kernel serves one token or four. Arithmetic is written with Python's operators
-(`+ - * / & | >> <<`), lane by lane and vector by vector; a number beside a vector stands for
-a vector of it.
+A vector is `lanes` numbers of one `Element`; a *bundle* is `count` vectors that are worked on side by side
+(rows of weights, tokens), so that one line of a kernel serves one token or four. Arithmetic is written with
+Python's operators (`+ - * / & | >> <<`), lane by lane and vector by vector; a number beside a vector stands
+for a vector of it.
 
-The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a `Pointer`. Compiled
-kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With `NUMBA_DISABLE_JIT=1` the kernels
-run on these bodies, which makes them a second oracle for every SIMD path.
+The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a
+`Pointer`. Compiled kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With
+`NUMBA_DISABLE_JIT=1` the kernels run on these bodies, which makes them a second oracle for every SIMD path.
 
-`lanes`, `count` and elements are compile-time constants. Integers wrap. Floating point is IEEE single precision without any
-fast-math flag: masks are -inf, and the same operations in the same order give the same bits on every path.
+`lanes`, `count` and elements are compile-time constants. Integers wrap. Floating point is IEEE single
+precision without any fast-math flag: masks are -inf, and the same operations in the same order give the same
+bits on every path.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def where_less(a: np.ndarray, b: np.ndarray, yes: np.ndarray, no: np.ndarray) ->
 
 
 def fma(a: Operand, b: Operand, c: Operand) -> np.ndarray:
-    """a * b + c, rounded once. Through float64, whose product of two float32 is exact: double rounding can differ from
-    the machine in the last bit in rare cases."""
+    """a * b + c, rounded once. Through float64, whose product of two float32 is exact: double rounding can
+    differ from the machine in the last bit in rare cases."""
     with np.errstate(all="ignore"):
         product = np.multiply(a, b, dtype=np.float64)
         return np.add(product, c, dtype=np.float64).astype(np.float32)
@@ -134,7 +135,8 @@ def _halves(v: np.ndarray, combine: Callable[..., np.ndarray]) -> np.ndarray:
 
 
 def reduce_add(v: np.ndarray) -> Any:
-    """The sum of one vector's lanes, always in the order: halves folded onto each other until one lane is left."""
+    """The sum of one vector's lanes, always in the order: halves folded onto each other until one lane is
+    left."""
     return _halves(v, np.add)[0]
 
 
@@ -178,9 +180,10 @@ def repeat(v: np.ndarray, times: int) -> np.ndarray:
     return np.repeat(v, times, axis=0)
 
 
-# --- integer dot products ------------------------------------------------------------------------------------------------
-# A *dot state* holds one int32 sum for each of 8 rows (lanes), for each (row group, token) pair of the bundle, row groups
-# outermost. Some machines gather in int16 first; `dot_spill` marks where those sums must be moved on before they overflow.
+# --- integer dot products -----------------------------------------------------------------------------------
+# A *dot state* holds one int32 sum for each of 8 rows (lanes), for each (row group, token) pair of the
+# bundle, row groups outermost. Some machines gather in int16 first; `dot_spill` marks where those sums must
+# be moved on before they overflow.
 
 
 def dot_start(first: np.ndarray) -> np.ndarray:
@@ -189,10 +192,11 @@ def dot_start(first: np.ndarray) -> np.ndarray:
 
 
 def dot_unsigned(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
-    """Add w · x over 4 consecutive k. `w` (n_groups, 32) uint8 holds 8 rows x 4 k; token t's 4 int8 lie at `x + t * stride`.
+    """Add w · x over 4 consecutive k. `w` (n_groups, 32) uint8 holds 8 rows x 4 k; token t's 4 int8 lie at `x
+    + t * stride`.
 
-    The products of one pair must stay within int16 until the next `dot_spill`: 8 calls for weights up to 15, 4 up to 31,
-    2 up to 63.
+    The products of one pair must stay within int16 until the next `dot_spill`: 8 calls for weights up to 15,
+    4 up to 31, 2 up to 63.
     """
     rows = w.reshape(len(w), 8, 4).astype(np.int32)
     tokens = np.stack([(x + t * stride).view(4) for t in range(n_tokens)]).astype(np.int32)

@@ -1,8 +1,8 @@
 """Reading memory as fast as it goes: the yardstick for decoding, which reads every weight once a token.
 
-    totals[thread] = sum of the thread's share of data, as int32 vectors
+totals[thread] = sum of the thread's share of data, as int32 vectors
 
-    data  (n,) int32, n a multiple of 64      totals  (n_threads, 16) int32
+data  (n,) int32, n a multiple of 64      totals  (n_threads, 16) int32
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ PREFETCH_WORDS = 1024
 
 
 def bind_stream(data: NDArray[np.int32], totals: NDArray[np.int32]) -> Call:
-    """Read `data` once, split over as many threads as `totals` has rows. Raises ValueError for sizes that do not fit."""
+    """Read `data` once, split over as many threads as `totals` has rows. Raises ValueError for sizes that do
+    not fit."""
     check_array("data", data, (None,), np.int32)
     check_array("totals", totals, (None, WORDS), np.int32)
     if data.size % (LINES * WORDS):

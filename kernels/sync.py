@@ -1,6 +1,7 @@
 """What threads of a team say to each other: atomic loads and stores, a spin barrier, calls through addresses.
 
-As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync_lowering.py` holds the machine form.
+As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync_lowering.py` holds the
+machine form.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ SPINS_BEFORE_YIELD = 4096
 
 @inlined
 def spin(n):  # type: ignore[no-untyped-def]
-    """One turn of a spin loop, number `n`: give the core away now and then, in case another thread waits for it."""
+    """One turn of a spin loop, number `n`: give the core away now and then, in case another thread waits for
+    it."""
     pause()
     if n % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1:
         yield_core()

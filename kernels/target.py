@@ -1,8 +1,8 @@
 """The machine that kernels are compiled for: its name, its features, and which integer dot product it has.
 
-`NYBBLE_DOT` forces a path (`vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers, and tests
-run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of the same kind, as
-in Numba; `compile_for` any machine, to read its assembly.
+`NYBBLE_DOT` forces a path (`vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers, and
+tests run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of the
+same kind, as in Numba; `compile_for` any machine, to read its assembly.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ _chosen: Target | None = None
 
 
 def compile_for(target: Target) -> None:
-    """Make kernels for another machine from now on: `compiler.assembly` shows its code, which cannot run here.
+    """Make kernels for another machine from now on: `compiler.assembly` shows its code, which cannot run
+    here.
 
     To be called before anything is compiled, in a process of its own.
     """
