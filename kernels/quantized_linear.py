@@ -4,7 +4,7 @@
                                [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
 One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
-compile-time constant. A tile of 16 rows meets four tokens (or one) at a time; each of the 8 lanes of a vector
+compile-time constant. A tile of 16 rows meets some tokens (or one) at a time; each of the 8 lanes of a vector
 is one row, so that a sum is never split and a row's result has the same bits whether 1 or 512 tokens are in
 flight. Threads share the tiles.
 """
@@ -42,8 +42,9 @@ from .simd import (
     tile,
     to_f32,
 )
+from .target import host_target
 
-TOKENS_PER_PASS = 64  # their activations stay in the cache while a thread's tiles go by
+TOKENS_PER_PASS = 48  # their activations stay in the cache while a thread's tiles go by
 PREFETCH_BYTES = 4096
 
 LINEAR = Record(
@@ -166,10 +167,16 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
     return tile_product
 
 
+def tokens_together() -> int:
+    """How many tokens a tile meets at a time: as many as there are registers for 16 rows of sums each."""
+    return 6 if host_target().n_vector_registers >= 32 else 4
+
+
 @cache
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
-    four_tokens, one_token = _tile_product(layout, 4), _tile_product(layout, 1)
+    n_together = tokens_together()
+    some_tokens, one_token = _tile_product(layout, n_together), _tile_product(layout, 1)
     span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
 
     @kernel(LINEAR, f"linear_{layout.name}")
@@ -187,8 +194,8 @@ def linear_kernel(layout: Layout) -> Kernel:
                     x = args.x + t * n_in
                     b = t * n_blocks
                     out = args.out + (t * args.ld_out + i * TILE_ROWS)
-                    if t + 4 <= pass_stop:
-                        four_tokens(
+                    if t + n_together <= pass_stop:
+                        some_tokens(
                             w,
                             x,
                             args.x_scale + b,
@@ -199,7 +206,7 @@ def linear_kernel(layout: Layout) -> Kernel:
                             n_in,
                             args.ld_out,
                         )
-                        t += 4
+                        t += n_together
                     else:
                         one_token(
                             w,

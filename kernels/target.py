@@ -38,6 +38,10 @@ class Target:
         """Whether the machine converts float16; else LLVM would call a function that no library here has."""
         return self.is_arm64 or (self.is_x86 and "+f16c" in self.features.split(","))
 
+    @property
+    def n_vector_registers(self) -> int:
+        return 32 if self.is_arm64 or "+avx512vl" in self.features.split(",") else 16
+
     @classmethod
     def of(cls, triple: str, cpu: str, features: str) -> Target:
         """A machine with the best dot product among its features."""
