@@ -403,6 +403,12 @@ def shift_bytes(builder: ir.IRBuilder, t: VectorType, name: str, v: ir.Value, n:
     )
 
 
+def _shifted(v: Any, amount: Any) -> VectorType | None:
+    """Bytes are shifted by the same amount in all lanes."""
+    is_bytes = isinstance(v, VectorType) and v.element == U8
+    return None if is_bytes and isinstance(amount, VectorType) else broadcast(v, amount)
+
+
 def _binary(name: str) -> None:
     op = getattr(operator, name)
 
@@ -419,7 +425,7 @@ def _binary(name: str) -> None:
             return shift_bytes(builder, t, name, a, b)
         return getattr(builder, method(t.element))(a, b)
 
-    type_callable(op)(lambda context: broadcast)
+    type_callable(op)(lambda context: _shifted if name.endswith("shift") else broadcast)
     for operands in ((VectorType, VectorType), (VectorType, types.Number), (types.Number, VectorType)):
         lower_builtin(op, *operands)(emit)
 
@@ -459,6 +465,8 @@ def _bf16(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
 
 @each(0)
 def _round(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    if host_target().has_avx and t.lanes == 8:  # one instruction, which gives -2**31 for what does not fit
+        return intrinsic(builder, "llvm.x86.avx.cvt.ps2dq.256", t.like(I32).ir_vector, [v])
     rounded = intrinsic(builder, f"llvm.rint.v{t.lanes}f32", t.ir_vector, [v])
     low, high = (ir.Constant(t.ir_vector, [limit] * t.lanes) for limit in (-(2.0**31), 2.0**31))
     fits = builder.and_(builder.fcmp_ordered(">=", rounded, low), builder.fcmp_ordered("<", rounded, high))

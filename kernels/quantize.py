@@ -67,10 +67,12 @@ def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b."""
     n_blocks = args.n_in // 32
     first_block, last_block = share(args.step[0] * n_blocks, thread_id, n_threads)
+    t, b = first_block // n_blocks, first_block % n_blocks
     for i in range(first_block, last_block):
-        t = i // n_blocks
-        b = i - t * n_blocks
         x = load(args.x + (t * args.ld + b * 32), 8, 4, 8)
+        b += 1
+        if b == n_blocks:
+            t, b = t + 1, 0
         magnitude = absolute(x)
         two = maximum(part(magnitude, 0, 2), part(magnitude, 2, 2))
         largest = reduce_max(maximum(part(two, 0, 1), part(two, 1, 1)))

@@ -39,6 +39,10 @@ class Target:
         return self.is_arm64 or (self.is_x86 and "+f16c" in self.features.split(","))
 
     @property
+    def has_avx(self) -> bool:
+        return self.is_x86 and "+avx" in self.features.split(",")
+
+    @property
     def n_vector_registers(self) -> int:
         return 32 if self.is_arm64 or "+avx512vl" in self.features.split(",") else 16
 
