@@ -1,18 +1,15 @@
-"""HOSTILE.md G71 to G96: sound containers with unsound hyperparameters or tensors, from a tiny llama."""
+"""HOSTILE.md G71 to G94: sound containers with unsound hyperparameters or tensors, from a tiny llama."""
 
 import dataclasses
 import re
-import struct
 import time
 
 import forge
-import gguf
 import numpy as np
 import pytest
 import tiny_model
 from forge import FLOAT32, I32, STRING, U32, GGUFForge
 
-from nybble.engine.context import Context
 from nybble.engine.model import Model
 from nybble.engine.reference import ReferenceExecutor
 from nybble.gguf_io import GGUFUnsupportedError, ModelError
@@ -285,64 +282,6 @@ def test_g88_the_tokens_count(sound, tmp_path, caplog, declared):
     assert model.config.n_vocab == 283
     assert f"vocab_size is {declared}, but there are 283 tokens" in caplog.text
     model.close()
-
-
-def damaged_by(value):
-    """G95: every value of the embedding."""
-
-    def change(made):
-        tensor = made.tensor("token_embd.weight")
-        tensor.data = struct.pack("<f", value) * (len(tensor.data) // 4)
-
-    return change
-
-
-def damaged_scale(name, scale):
-    """G96: the float16 scale of one block, which Q4_0, Q8_0 and Q4_K have first and Q6_K last."""
-
-    def change(made):
-        tensor = made.tensor(name)
-        _, n_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(tensor.type)]
-        at = n_bytes - 2 if tensor.type == gguf.GGMLQuantizationType.Q6_K else 0
-        tensor.data = tensor.data[:at] + np.float16(scale).tobytes() + tensor.data[at + 2 :]
-
-    return change
-
-
-def run_damaged(tmp_path, weight_format, change):
-    made = GGUFForge.parse(
-        tiny_model.write(tmp_path / "sound.gguf", weight_format=weight_format).read_bytes()
-    )
-    change(made)
-    path = tmp_path / "case.gguf"
-    path.write_bytes(made.build())
-    model = Model.load(path)
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=16)
-    context = Context(executor, model.config.n_vocab, n_ctx=16, n_batch=16)
-    try:
-        return context.all_logits(np.arange(4, dtype=np.int32))
-    finally:
-        context.close()
-        model.close()
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_g95_damaged_embeddings_show_in_the_first_logits(tmp_path, value):
-    with pytest.raises(ModelError, match="the model produced NaN or infinite logits at position 0"):
-        run_damaged(tmp_path, "F32", damaged_by(value))
-
-
-@pytest.mark.parametrize("weight_format", ["Q4_0", "Q8_0", "Q4_K", "Q6_K"])
-@pytest.mark.parametrize("scale", [np.nan, np.inf])
-def test_g96_a_damaged_block_scale_is_an_error_not_a_crash(tmp_path, weight_format, scale):
-    with pytest.raises(ModelError, match="the model produced NaN or infinite logits"):
-        run_damaged(tmp_path, weight_format, damaged_scale("blk.0.ffn_down.weight", scale))
-
-
-@pytest.mark.parametrize("weight_format", ["Q4_0", "Q8_0", "Q4_K", "Q6_K"])
-def test_g96_a_denormal_block_scale_is_a_number_like_others(tmp_path, weight_format):
-    logits = run_damaged(tmp_path, weight_format, damaged_scale("blk.0.ffn_down.weight", 6e-8))
-    assert np.isfinite(logits).all()
 
 
 def test_a_config_cannot_be_changed(sound, tmp_path):
