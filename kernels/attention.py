@@ -29,12 +29,13 @@ from .attention_scratch import (
 from .attention_scratch import AttentionScratch as AttentionScratch
 from .attention_scratch import attention_scratch as attention_scratch
 from .checks import check_array, check_indices
-from .kernel import Call, called, kernel
+from .kernel import Call, kernel
 from .kv_cache import BLOCK, check_kv_cache
 from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
 from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
 from .rows import check_rows, share
+from .source import called
 from .simd import load, splat, store
 
 

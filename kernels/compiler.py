@@ -20,8 +20,8 @@ from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined
 from numba.extending import overload
 
 from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
-from .kernel import CALLED, INLINED, Kernel
 from .lowering import RecordType
+from .source import CALLED, INLINED, Source
 from .target import host_target
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
@@ -91,7 +91,7 @@ def _without_machine_code() -> Iterator[None]:
 
 @global_compiler_lock
 @_without_machine_code()
-def _library(kernel: Kernel) -> Any:
+def _library(kernel: Source) -> Any:
     """The compiled library, in which the kernel stands as `void name(args*, thread_id, n_threads)`."""
     _register_inlined()
     options = {"nopython": True, "error_model": "numpy", "boundscheck": False}
@@ -128,7 +128,7 @@ def _machine() -> Any:
     )
 
 
-def _module(kernel: Kernel) -> Any:
+def _module(kernel: Source) -> Any:
     """The LLVM module of a kernel, which shows one name to the outside: the names that Numba gives count on
     from where a process began, so that two object files from two processes may have them in common."""
     module = _library(kernel)._final_module
@@ -142,7 +142,7 @@ def _module(kernel: Kernel) -> Any:
     return module
 
 
-def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
+def compile_kernel(kernel: Source) -> tuple[str, bytes]:
     """The symbol and the object file of a kernel.
 
     Raises RuntimeError if the code would need a symbol that a later process cannot resolve without Numba: a
@@ -157,6 +157,6 @@ def compile_kernel(kernel: Kernel) -> tuple[str, bytes]:
     return kernel.name, _machine().emit_object(module)
 
 
-def assembly(kernel: Kernel) -> str:
+def assembly(kernel: Source) -> str:
     """The assembly of a kernel, to read what LLVM made of it; of another machine after `compile_for`."""
     return _machine().emit_assembly(_module(kernel))

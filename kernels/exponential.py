@@ -10,8 +10,8 @@ last place.
 
 import numpy as np
 
-from .kernel import inlined
 from .simd import bits_to_f32, f32_to_bits, fma, maximum, minimum
+from .source import inlined
 
 HIGHEST, LOWEST = 89.0, -104.0  # beyond them e^x overflows or vanishes
 LOG2_E = 1.4426950408889634

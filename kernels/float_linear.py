@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
 from .checks import check_array
-from .kernel import Call, Kernel, inlined, kernel
+from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS
 from .pointer import ELEMENTS, F32, I64, Element
 from .record import PointerTo, Record
 from .rows import share
 from .simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
+from .source import inlined
 
 TOKENS_PER_PASS = 32
 ELEMENT_OF: dict[BlockFormat, Element] = {

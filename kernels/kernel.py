@@ -18,43 +18,21 @@ from typing import Any
 
 import numpy as np
 
+from .object_cache import machine_code
 from .record import PointerTo, Record
+from .source import Source
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
-INLINED: list[Callable[..., Any]] = []
-CALLED: list[Callable[..., Any]] = []
 
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a Python function that kernels call; the compiler makes it part of each of them."""
-    INLINED.append(function)
-    return function
-
-
-def called(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a longer one, whose inlining is left to LLVM: code that is inlined is compiled again in each
-    caller."""
-    CALLED.append(function)
-    return function
-
-
-class Kernel:
+class Kernel(Source):
     """A function over an argument record, compiled when its address is first asked for."""
-
-    def __init__(self, function: Callable[..., None], record: Record, name: str) -> None:
-        self.function = function
-        self.record = record
-        self.name = name
-        self.__doc__ = function.__doc__
 
     @cached_property
     def address(self) -> int:
         """The address of the machine code, compiled now unless the object cache has it."""
-        from .object_cache import machine_code
-
         return machine_code(self)
 
     @cached_property

@@ -28,7 +28,7 @@ from .cache_folder import cache_folder
 from .target import host_target
 
 if TYPE_CHECKING:
-    from .kernel import Kernel
+    from .source import Source
 
 MAGIC = b"nybble object 1\n"
 
@@ -137,7 +137,7 @@ linker = cache(Linker)
 _lock = threading.Lock()
 
 
-def machine_code(kernel: Kernel) -> int:
+def machine_code(kernel: Source) -> int:
     """The address of a kernel's machine code, from the cache or compiled now; one thread at a time."""
     with _lock:
         folder = object_folder()
@@ -150,7 +150,7 @@ def machine_code(kernel: Kernel) -> int:
         return linker().link(*found)
 
 
-def _compile(kernel: Kernel) -> tuple[str, bytes]:
+def _compile(kernel: Source) -> tuple[str, bytes]:
     start = time.perf_counter()
     if compile_log.listener:
         compile_log.listener(kernel.name)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import numpy as np
 
 from .exponential import exp
-from .kernel import called
 from .kv_cache import BLOCK, LANES
 from .pointer import F32, Pointer
 from .simd import (
@@ -35,6 +34,7 @@ from .simd import (
     to_f32,
     where_less,
 )
+from .source import called
 
 QUERIES = 4  # worked on side by side
 HEAD = 2 * LANES  # a state's m and l; o follows

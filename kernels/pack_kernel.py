@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
-from .kernel import Call, Kernel, called, inlined, kernel
+from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS
 from .pointer import I32, I64, U8, U16, Pointer, cast
 from .record import PointerTo, Record
 from .rows import share
+from .source import called, inlined
 
 PACK = Record(
     blocks=PointerTo(U8), packed=PointerTo(U8), n_rows=I64, row_spans=I64, first_tile=I64, last_tile=I64

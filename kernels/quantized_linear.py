@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
-from .kernel import Call, Kernel, inlined, kernel
+from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .pointer import F16, F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
@@ -42,6 +42,7 @@ from .simd import (
     tile,
     to_f32,
 )
+from .source import inlined
 from .target import host_target
 
 TOKENS_PER_PASS = 48  # their activations stay in the cache while a thread's tiles go by

@@ -2,7 +2,7 @@
 
     out[..., i] = x[..., i] / sqrt(mean_j(x[..., j]^2) + eps) * weight[i]
 
-    x, out  (..., n) float32      weight  (n,) float32      eps  > 0
+    x, out  (..., n) float32      weight  (n,) float32, or a row for each head      eps  > 0
 
 The mean of squares is taken in float64 here, where squares of float32 values never overflow.
 Gemma's converters have already added the 1 of its "(1 + weight)" to the weight.
@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
-from .kernel import Call, inlined, kernel
+from .kernel import Call, kernel
 from .pointer import F32, I64, Pointer
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import fma, load, part, reduce_add, splat, sqrt, store
+from .source import inlined
 
 
 def rms_norm_reference(
     x: NDArray[np.float32], weight: NDArray[np.float32], eps: float
 ) -> NDArray[np.float32]:
-    """x (..., n), weight (n,) -> (..., n)."""
-    check_array("weight", weight, (None,))
-    check_array("x", x, (*np.shape(x)[:-1], len(weight)))
+    """x (..., n), weight (n,), or (groups, n) for x (..., groups, n) -> (..., n)."""
+    check_array("weight", weight, (None,) if weight.ndim != 2 else (None, None))
+    check_array("x", x, (*np.shape(x)[: -weight.ndim], *weight.shape))
     if not (np.isfinite(eps) and eps > 0):
         raise ValueError(f"eps must be finite and above 0, not {eps}")
     mean_square = np.mean(np.square(x, dtype=np.float64), axis=-1, keepdims=True)

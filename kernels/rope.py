@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_indices
-from .kernel import Call, inlined, kernel
+from .kernel import Call, kernel
 from .pointer import F32, I64, Pointer
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import evens, interleave, load, odds, store
+from .source import inlined
 
 Pairing = Literal["norm", "neox"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
-from .kernel import inlined
+from .source import inlined
 
 ROW_MULTIPLE = 16
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernel import inlined, kernel
+from .kernel import kernel
 from .pointer import I64
 from .record import PointerTo, Record
+from .source import inlined
 from .sync import LINE, atomic_exchange, atomic_load, atomic_store, barrier, call_kernel, spin
 
 GENERATION, ARRIVED, PHASE, FIRST, LAST, STOP, WORKERS = (i * LINE for i in range(7))

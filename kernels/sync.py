@@ -6,8 +6,8 @@ machine form.
 
 from __future__ import annotations
 
-from .kernel import inlined
 from .pointer import Pointer
+from .source import inlined
 
 LINE = 8  # int64 elements in a cache line of 64 bytes: what different threads write lies that far apart
 

@@ -1,0 +1,33 @@
+"""What the compiler (`compiler.py`) is given: a kernel's Python function, and marks for those that it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .record import Record
+
+INLINED: list[Callable[..., Any]] = []
+CALLED: list[Callable[..., Any]] = []
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that becomes part of each kernel that calls it."""
+    INLINED.append(function)
+    return function
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a longer one, whose inlining is left to LLVM: what is inlined is compiled again in each caller."""
+    CALLED.append(function)
+    return function
+
+
+class Source:
+    """A function `f(args, thread_id, n_threads)` over an argument record; `name` is its symbol in machine code."""
+
+    def __init__(self, function: Callable[..., None], record: Record, name: str) -> None:
+        self.function = function
+        self.record = record
+        self.name = name
+        self.__doc__ = function.__doc__
