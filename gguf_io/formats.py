@@ -58,55 +58,81 @@ _F16 = "<f2"
 F32 = BlockFormat("F32", 0, 1, 4, np.dtype("<f4"))
 F16 = BlockFormat("F16", 1, 1, 2, np.dtype(_F16))
 BF16 = BlockFormat("BF16", 30, 1, 2, np.dtype("<u2"))  # the upper half of a float32
+F64 = BlockFormat("F64", 28, 1, 8, np.dtype("<f8"))
+I8 = BlockFormat("I8", 24, 1, 1, np.dtype("i1"))
+I16 = BlockFormat("I16", 25, 1, 2, np.dtype("<i2"))
+I32 = BlockFormat("I32", 26, 1, 4, np.dtype("<i4"))
+I64 = BlockFormat("I64", 27, 1, 8, np.dtype("<i8"))
 
-Q4_0 = BlockFormat("Q4_0", 2, 32, 18, _fields(("d", _F16), ("qs", "u1", 16)))
-Q4_1 = BlockFormat("Q4_1", 3, 32, 20, _fields(("d", _F16), ("m", _F16), ("qs", "u1", 16)))
-Q5_0 = BlockFormat("Q5_0", 6, 32, 22, _fields(("d", _F16), ("qh", "u1", 4), ("qs", "u1", 16)))
-Q5_1 = BlockFormat("Q5_1", 7, 32, 24, _fields(("d", _F16), ("m", _F16), ("qh", "u1", 4), ("qs", "u1", 16)))
-Q8_0 = BlockFormat("Q8_0", 8, 32, 34, _fields(("d", _F16), ("qs", "i1", 32)))
+_D = ("d", _F16)
 
-Q4_K = BlockFormat(
-    "Q4_K", 12, 256, 144, _fields(("d", _F16), ("dmin", _F16), ("scales", "u1", 12), ("qs", "u1", 128))
+Q1_0 = BlockFormat("Q1_0", 41, 128, 18, _fields(_D, ("qs", "u1", 16)))
+Q2_0 = BlockFormat("Q2_0", 42, 64, 18, _fields(_D, ("qs", "u1", 16)))
+Q4_0 = BlockFormat("Q4_0", 2, 32, 18, _fields(_D, ("qs", "u1", 16)))
+Q4_1 = BlockFormat("Q4_1", 3, 32, 20, _fields(_D, ("m", _F16), ("qs", "u1", 16)))
+Q5_0 = BlockFormat("Q5_0", 6, 32, 22, _fields(_D, ("qh", "u1", 4), ("qs", "u1", 16)))
+Q5_1 = BlockFormat("Q5_1", 7, 32, 24, _fields(_D, ("m", _F16), ("qh", "u1", 4), ("qs", "u1", 16)))
+Q8_0 = BlockFormat("Q8_0", 8, 32, 34, _fields(_D, ("qs", "i1", 32)))
+
+Q2_K = BlockFormat("Q2_K", 10, 256, 84, _fields(("scales", "u1", 16), ("qs", "u1", 64), _D, ("dmin", _F16)))
+Q3_K = BlockFormat(
+    "Q3_K", 11, 256, 110, _fields(("hmask", "u1", 32), ("qs", "u1", 64), ("scales", "u1", 12), _D)
 )
+Q4_K = BlockFormat("Q4_K", 12, 256, 144, _fields(_D, ("dmin", _F16), ("scales", "u1", 12), ("qs", "u1", 128)))
 Q5_K = BlockFormat(
     "Q5_K",
     13,
     256,
     176,
-    _fields(("d", _F16), ("dmin", _F16), ("scales", "u1", 12), ("qh", "u1", 32), ("qs", "u1", 128)),
+    _fields(_D, ("dmin", _F16), ("scales", "u1", 12), ("qh", "u1", 32), ("qs", "u1", 128)),
 )
 Q6_K = BlockFormat(
-    "Q6_K", 14, 256, 210, _fields(("ql", "u1", 128), ("qh", "u1", 64), ("scales", "i1", 16), ("d", _F16))
+    "Q6_K", 14, 256, 210, _fields(("ql", "u1", 128), ("qh", "u1", 64), ("scales", "i1", 16), _D)
 )
 
-_SIZE_ONLY = (
-    BlockFormat("Q8_1", 9, 32, 36),
-    BlockFormat("Q2_K", 10, 256, 84),
-    BlockFormat("Q3_K", 11, 256, 110),
-    BlockFormat("Q8_K", 15, 256, 292),
-    BlockFormat("IQ2_XXS", 16, 256, 66),
-    BlockFormat("IQ2_XS", 17, 256, 74),
-    BlockFormat("IQ3_XXS", 18, 256, 98),
-    BlockFormat("IQ1_S", 19, 256, 50),
-    BlockFormat("IQ4_NL", 20, 32, 18),
-    BlockFormat("IQ3_S", 21, 256, 110),
-    BlockFormat("IQ2_S", 22, 256, 82),
-    BlockFormat("IQ4_XS", 23, 256, 136),
-    BlockFormat("I8", 24, 1, 1),
-    BlockFormat("I16", 25, 1, 2),
-    BlockFormat("I32", 26, 1, 4),
-    BlockFormat("I64", 27, 1, 8),
-    BlockFormat("F64", 28, 1, 8),
-    BlockFormat("IQ1_M", 29, 256, 56),
-    BlockFormat("TQ1_0", 34, 256, 54),
-    BlockFormat("TQ2_0", 35, 256, 66),
-    BlockFormat("MXFP4", 39, 32, 17),
-    BlockFormat("NVFP4", 40, 64, 36),
-    BlockFormat("Q1_0", 41, 128, 18),
-    BlockFormat("Q2_0", 42, 64, 18),
+IQ1_S = BlockFormat("IQ1_S", 19, 256, 50, _fields(_D, ("qs", "u1", 32), ("qh", "<u2", 8)))
+IQ1_M = BlockFormat("IQ1_M", 29, 256, 56, _fields(("qs", "u1", 32), ("qh", "u1", 16), ("scales", "<u2", 4)))
+IQ2_XXS = BlockFormat("IQ2_XXS", 16, 256, 66, _fields(_D, ("qs", "<u4", 16)))
+IQ2_XS = BlockFormat("IQ2_XS", 17, 256, 74, _fields(_D, ("qs", "<u2", 32), ("scales", "u1", 8)))
+IQ2_S = BlockFormat(
+    "IQ2_S",
+    22,
+    256,
+    82,
+    _fields(_D, ("qs", "u1", 32), ("signs", "u1", 32), ("qh", "u1", 8), ("scales", "u1", 8)),
+)
+IQ3_XXS = BlockFormat("IQ3_XXS", 18, 256, 98, _fields(_D, ("qs", "u1", 64), ("signs", "<u4", 8)))
+IQ3_S = BlockFormat(
+    "IQ3_S",
+    21,
+    256,
+    110,
+    _fields(_D, ("qs", "u1", 64), ("qh", "u1", 8), ("signs", "u1", 32), ("scales", "u1", 4)),
+)
+IQ4_NL = BlockFormat("IQ4_NL", 20, 32, 18, _fields(_D, ("qs", "u1", 16)))
+IQ4_XS = BlockFormat(
+    "IQ4_XS", 23, 256, 136, _fields(_D, ("scales_h", "<u2"), ("scales_l", "u1", 4), ("qs", "u1", 128))
 )
 
-SUPPORTED = (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K)
+TQ1_0 = BlockFormat("TQ1_0", 34, 256, 54, _fields(("qs", "u1", 48), ("qh", "u1", 4), _D))
+TQ2_0 = BlockFormat("TQ2_0", 35, 256, 66, _fields(("qs", "u1", 64), _D))
+
+MXFP4 = BlockFormat("MXFP4", 39, 32, 17, _fields(("e", "u1"), ("qs", "u1", 16)))
+NVFP4 = BlockFormat("NVFP4", 40, 64, 36, _fields(("d", "u1", 4), ("qs", "u1", 32)))
+
+PLAIN = (F32, F16, BF16, F64, I8, I16, I32, I64)
+"""Formats whose blocks are single numbers."""
+
+SUPPORTED = (
+    *PLAIN,
+    *(Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0),
+    *(Q2_K, Q3_K, Q4_K, Q5_K, Q6_K),
+    *(IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS),
+    *(TQ1_0, TQ2_0, MXFP4, NVFP4),
+)
+
+_SIZE_ONLY = (BlockFormat("Q8_1", 9, 32, 36), BlockFormat("Q8_K", 15, 256, 292))
+"""Of activations, inside ggml; no model file has weights in them."""
 
 FORMATS: dict[int, BlockFormat] = {format.ggml_id: format for format in (*SUPPORTED, *_SIZE_ONLY)}
 """Every format in use, by its GGML id."""

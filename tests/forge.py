@@ -19,7 +19,10 @@ import gguf
 U8, I8, U16, I16, U32, I32, FLOAT32, BOOL, STRING, ARRAY, U64, I64, FLOAT64 = range(13)
 _LAYOUTS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
-F32, F16, Q4_0, Q8_0, Q4_K, I64_TENSOR, I8_TENSOR, MXFP4 = 0, 1, 2, 8, 12, 27, 24, 39
+F32, F16, Q4_0, Q8_0, Q4_K, I64_TENSOR, I8_TENSOR, Q8_1 = 0, 1, 2, 8, 12, 27, 24, 9
+
+_SIZES = {int(type): sizes for type, sizes in gguf.GGML_QUANT_SIZES.items()}
+_SIZES |= {Q8_1: (32, 36)}  # `gguf` 0.19 has 40 bytes
 
 
 def string(text: str | bytes, length: int | None = None) -> bytes:
@@ -169,7 +172,7 @@ class GGUFForge:
 
 def n_bytes(dims: list[int], type: int) -> int:
     """The bytes of a tensor of these dimensions."""
-    block_size, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(type)]
+    block_size, block_bytes = _SIZES[type]
     n_values = 1
     for dim in dims:
         n_values *= dim

@@ -264,7 +264,7 @@ def tensor_cases() -> list[Case]:
         )
     for code in (4, 5, 31, 36):
         add(f"G55-{code}", UNS, f"tensor 't' at .*type {code} .*removed", lambda c=code: with_tensor([16], c))
-    add("G56", OK, "", lambda: with_tensor([32], forge.MXFP4, data=bytes(17)))
+    add("G56", OK, "", lambda: with_tensor([32], forge.Q8_1, data=bytes(36)))
     add("G57-Q8_0", FMT, "tensor 't' at .*row of 33", lambda: with_tensor([33], forge.Q8_0))
     add("G57-Q4_K", FMT, "tensor 't' at .*row of 32", lambda: with_tensor([32, 8], forge.Q4_K))
     for offset in (-1, 2**64 - 4096, 2**64 - 64):

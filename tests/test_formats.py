@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nybble.gguf_io import formats
-from nybble.gguf_io.dequantize import _DECODERS
+from nybble.gguf_io.dequantize import DECODERS
 from nybble.gguf_io.formats import FORMATS, REMOVED, SUPPORTED, BlockFormat
 
 OUR_OWN = {"Q8_1": 36, "Q2_0": 18}
@@ -35,7 +35,7 @@ def test_supported_formats_have_a_dtype_of_their_size_and_a_decoder() -> None:
         assert format.dtype.itemsize == format.block_bytes
         assert getattr(formats, format.name) is FORMATS[format.ggml_id] is format
     supported = {format for format in FORMATS.values() if format.supported}
-    assert supported == set(SUPPORTED) == set(_DECODERS)
+    assert supported == set(SUPPORTED) == set(DECODERS)
 
 
 def test_a_dtype_of_another_size_is_refused() -> None:
