@@ -36,7 +36,7 @@ def nibble_pairs(scales: U8) -> U8:
 
 def two_bits(qs: U8) -> U8:
     """(…, n) bytes -> (…, 4, n): bits 1,0 of all bytes, then bits 3,2, bits 5,4 and bits 7,6."""
-    pieces: U8 = (qs[..., np.newaxis, :] >> np.array([[0], [2], [4], [6]], np.uint8)) & 3
+    pieces: U8 = (qs[..., np.newaxis, :] >> np.array([[0], [2], [4], [6]], np.uint8)) & np.uint8(3)
     return pieces
 
 

@@ -17,7 +17,7 @@ from .blocks import I8, Blocks, Floats, column
 
 
 class Levels(NamedTuple):
-    """n blocks in parts: d (n,), sub_scales (n, n_groups), levels (n, block_size); groups have equal length."""
+    """n blocks in parts: d (n,), sub_scales (n, n_groups), levels (n, block_size); groups are alike."""
 
     d: NDArray[np.float16]
     sub_scales: I8

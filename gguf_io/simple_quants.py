@@ -95,5 +95,5 @@ def unsigned_float8(d: U8) -> Floats:
 
 def _five_bits(blocks: Blocks) -> U8:
     """The nibbles of `qs` with bit i of `qh` above the i-th."""
-    five: U8 = nibbles(blocks["qs"]) | (bits(blocks["qh"]) << 4)
+    five: U8 = nibbles(blocks["qs"]) | (bits(blocks["qh"]) << np.uint8(4))
     return five
