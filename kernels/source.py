@@ -1,4 +1,4 @@
-"""What the compiler (`compiler.py`) is given: a kernel's Python function, and marks for those that it calls."""
+"""What the compiler is given: a kernel's Python function, and marks for those that it calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Source:
-    """A function `f(args, thread_id, n_threads)` over an argument record; `name` is its symbol in machine code."""
+    """A function `f(args, thread_id, n_threads)` over an argument record; `name`: its symbol in machine code."""
 
     def __init__(self, function: Callable[..., None], record: Record, name: str) -> None:
         self.function = function
