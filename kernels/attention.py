@@ -35,8 +35,8 @@ from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_sta
 from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
 from .rows import check_rows, share
-from .source import called
 from .simd import load, splat, store
+from .source import called
 
 
 def visible(
