@@ -10,8 +10,8 @@ The control block (int64; what different threads write lies `sync.LINE` apart):
     ARRIVED, PHASE  the barrier
     FIRST, LAST     the range of calls to run
     STOP            workers leave for good
-    WORKERS + i     for thread i: SEEN, the generation it has run; for workers also ASLEEP, 1 while it is, or
-                    is about to be, asleep outside of the machine code; BELL, 1 if it must be woken
+    WORKERS + i     for thread i: SEEN, the generation it has run; for workers also ASLEEP, 1 while it is,
+                    or is about to be, asleep outside of the machine code; BELL, 1 if it must be woken
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A vector is `lanes` numbers of one `Element`; a *bundle* is `count` vectors that are worked on side by side
 (rows of weights, tokens), so that one line of a kernel serves one token or four. Arithmetic is written with
 Python's operators (`+ - * / & | >> <<`), lane by lane and vector by vector; a number beside a vector stands
-for a vector of it.
+for a vector of it. Bytes are shifted by numbers only.
 
 The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a
 `Pointer`. Compiled kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With
@@ -141,8 +141,8 @@ def reduce_add(v: np.ndarray) -> Any:
 
 
 def reduce_max(v: np.ndarray) -> np.generic:
-    """The largest lane of one vector."""
-    return v[0].max()
+    """The largest lane of one vector, halves folded onto each other as `maximum` does."""
+    return _halves(v, maximum)[0]
 
 
 def spread_max(v: np.ndarray) -> np.ndarray:

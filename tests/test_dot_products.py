@@ -1,0 +1,165 @@
+"""The integer dot products on every path that this machine has, and the machine code for other machines.
+
+Some tests run others again in a process of its own, since a process compiles for one machine.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from machine import assert_same
+from numpy.typing import NDArray
+
+from nybble.kernels.simd import (
+    dot_signed,
+    dot_spill,
+    dot_start,
+    dot_start_signed,
+    dot_sum,
+    dot_unsigned,
+    load,
+    store,
+)
+from nybble.kernels.target import dot_path
+
+rng = np.random.default_rng(21)
+
+
+def unsigned_kernel(n_tokens: int, spill_every: int):  # type: ignore[no-untyped-def]
+    n_pairs = 2 * n_tokens
+
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        state = dot_start(load(args.first, 8, n_pairs, 8))
+        for i in range(0, args.steps, spill_every):
+            for j in range(spill_every):
+                w = load(args.w + 64 * (i + j), 32, 2, 32)
+                state = dot_unsigned(state, w, args.x + 4 * (i + j), args.stride, n_tokens)
+            state = dot_spill(state)
+        store(args.out, dot_sum(state), 8)
+
+    return kernel
+
+
+def signed_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
+    n_pairs = 2 * n_tokens
+
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        state = dot_start_signed(load(args.first, 8, n_pairs, 8))
+        for i in range(args.steps):
+            w = load(args.w + 64 * i, 32, 2, 32)
+            state = dot_signed(state, w, args.x + 4 * i, args.stride, n_tokens)
+        store(args.out, dot_sum(state), 8)
+
+    return kernel
+
+
+def dot_oracle(w: NDArray, x: NDArray[np.int8]) -> NDArray[np.int64]:
+    """w (steps, 2, 8, 4), x (n_tokens, steps * 4) -> (2, n_tokens, 8)."""
+    steps = x.astype(np.int64).reshape(len(x), -1, 4)
+    return np.einsum("sgrk,tsk->gtr", w.astype(np.int64), steps)
+
+
+def activations(n_tokens: int, steps: int) -> NDArray[np.int8]:
+    """Tokens of the largest, the smallest, alternating and random activations."""
+    x = rng.integers(-127, 128, (4, 4 * steps)).astype(np.int8)
+    x[0], x[1], x[2] = 127, -127, np.tile([127, -127], 2 * steps)
+    return x[:n_tokens]
+
+
+@pytest.mark.parametrize(
+    ("largest", "spill_every", "n_tokens"), [(15, 8, 4), (15, 8, 1), (31, 4, 4), (63, 2, 4)]
+)
+def test_dot_products_of_unsigned_weights(largest: int, spill_every: int, n_tokens: int) -> None:
+    """The first group of rows holds the largest weights, the second random ones."""
+    steps = 16
+    x = activations(n_tokens, steps)
+    w = rng.integers(0, largest + 1, (steps, 2, 8, 4)).astype(np.uint8)
+    w[:, 0] = largest
+    first = rng.integers(-(2**20), 2**20, (2, n_tokens, 8)).astype(np.int32)
+    sizes = {"stride": x.shape[1], "steps": steps}
+    out = assert_same(
+        unsigned_kernel(n_tokens, spill_every), w=w, x=x, first=first, out=np.zeros_like(first), **sizes
+    )
+    assert (out == first + dot_oracle(w, x)).all()
+
+
+@pytest.mark.parametrize("n_tokens", [1, 4])
+def test_dot_products_of_signed_weights(n_tokens: int) -> None:
+    """Rows of the smallest, of the largest, and of random weights."""
+    steps = 16
+    x = activations(n_tokens, steps)
+    w = rng.integers(-128, 128, (steps, 2, 8, 4)).astype(np.int8)
+    w[:, 0, :4], w[:, 0, 4:] = -128, 127
+    sums = np.broadcast_to(x.sum(axis=1, dtype=np.int32)[None, :, None], (2, n_tokens, 8)).copy()
+    sizes = {"stride": x.shape[1], "steps": steps}
+    out = assert_same(signed_kernel(n_tokens), w=w, x=x, first=sums, out=np.zeros_like(sums), **sizes)
+    assert (out == dot_oracle(w, x)).all()
+
+
+# --- other paths and other machines -------------------------------------------------------------------------
+
+
+def again(file: str, selected: str, **environment: str) -> None:
+    """Run tests in a new process."""
+    path = str(Path(__file__).with_name(file))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, "-k", selected]
+    result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def paths_of_this_machine() -> list[str]:
+    import llvmlite.binding as llvm
+
+    best = dot_path(llvm.get_process_triple(), llvm.get_host_cpu_features().flatten())
+    return [*{"vnni": ["vnni", "avx2"], "generic": []}.get(best, [best]), "generic"]
+
+
+@pytest.mark.parametrize("path", ["vnni", "avx2", "dotprod", "generic"])
+def test_every_path_gives_the_same_integers(path: str) -> None:
+    if path not in paths_of_this_machine():
+        pytest.skip("this machine does not have it")
+    again("test_dot_products.py", "signed_weights", NYBBLE_DOT=path)
+
+
+def test_a_cpu_without_any_extension() -> None:
+    """Nothing beyond the architecture's base: no FMA, no float16 conversion, no AVX."""
+    again("test_simd.py", "test", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+    again("test_dot_products.py", "signed_weights", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+
+
+X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+AVX2 = "+avx,+avx2,+fma,+f16c"
+MACHINES = {
+    "avx2": (X86, "haswell", AVX2, r"\bvpmaddubsw\b.*ymm", r"\bvpmaddwd\b.*ymm", r"\bvfmadd\w+ps\b"),
+    "avxvnni": (X86, "alderlake", f"{AVX2},+avxvnni", r"\bvpdpbusd\b.*ymm", r"\bvcvtph2ps\b"),
+    "avx512vnni": (X86, "icelake-server", f"{AVX2},+avx512f,+avx512vl,+avx512vnni", r"\bvpdpbusd\b.*ymm"),
+    "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
+    "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfmla\b"),
+    "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b"),
+    "apple": ("arm64-apple-macosx11.0", "apple-m1", "+neon,+dotprod", r"\bsdot\.4s\b"),
+}
+CROSS = """
+import sys
+from nybble.kernels.target import Target, compile_for
+compile_for(Target.of(*sys.argv[1:]))
+from nybble.kernels import layout, runner
+from nybble.kernels.compiler import assembly
+from nybble.kernels.quantized_linear import linear_kernel
+print(assembly(linear_kernel(layout.BYTE)), assembly(runner.serve))
+"""
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_code_for_another_machine(machine: str) -> None:
+    triple, cpu, features, *instructions = MACHINES[machine]
+    command = [sys.executable, "-c", CROSS, triple, cpu, features]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    for instruction in instructions:
+        assert re.search(instruction, result.stdout), instruction
+    assert re.search(r"^\s+(pause|yield)$", result.stdout, re.MULTILINE)
+    assert not re.search(r"__(extendhfsf2|truncsfhf2|gnu_\w+)", result.stdout), "no library here has that"
