@@ -55,9 +55,14 @@ class Team:
             worker.start()
 
     def run(self, first: int, last: int) -> None:
-        """Run calls `first` … `last - 1` of the program with all threads; returns when all are done."""
+        """Run calls `first` … `last - 1` of the program with all threads; returns when all are done.
+
+        Raises NybbleError after `close`, and in a child process of the one that made the team.
+        """
         if os.getpid() != self._pid:
             raise NybbleError("this model was loaded before a fork; load it again in the child process")
+        if not self._stop.alive:
+            raise NybbleError("this model has been closed")
         if JIT_DISABLED:
             for call in self.program.calls[first:last]:
                 call.run()
