@@ -98,4 +98,6 @@ class PlanRunner:
         n_vocab, width = table.shape
         rows = table.data.reshape(n_vocab, -1)[ids]
         values = dequantize(table.format, rows.reshape(-1), len(ids) * width).reshape(len(ids), width)
-        np.multiply(values, np.float32(op.scale), out=self._program.buffers[op.out][: len(ids), :width])
+        out = self._program.buffers[op.out][: len(ids), :width]
+        with np.errstate(over="ignore", invalid="ignore"):  # damaged weights show in the logits
+            np.multiply(values, np.float32(op.scale), out=out)

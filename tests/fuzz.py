@@ -8,7 +8,7 @@ Any other consumer of a path may be given, such as the loading of a whole model.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from forge import number_fields
@@ -46,12 +46,25 @@ def survey(
     n: int,
     max_seconds: float = 1.0,
 ) -> Counter[str]:
+    """`survey_all` of `n` mutants of `data`."""
+    return survey_all(mutants(data, seed, n), consume, path, name=f"seed {seed}", max_seconds=max_seconds)
+
+
+def survey_all(
+    files: Iterable[bytes],
+    consume: Callable[[Path], object],
+    path: Path,
+    *,
+    name: str,
+    max_seconds: float = 1.0,
+) -> Counter[str]:
     """Gives every mutant, as the file `path`, to `consume`; returns how often each outcome occurred.
 
-    An outcome that is not allowed, or a slow one, raises AssertionError and leaves the mutant in the file.
+    An outcome that is not allowed, or a slow one, raises AssertionError and leaves the mutant in the file;
+    `name` tells where it came from.
     """
     outcomes: Counter[str] = Counter()
-    for index, mutant in enumerate(mutants(data, seed, n)):
+    for index, mutant in enumerate(files):
         path.unlink(missing_ok=True)  # ext4 hurries a file to disk that is cut to nothing and written again
         path.write_bytes(mutant)
         start = time.process_time()
@@ -61,12 +74,12 @@ def survey(
         except ALLOWED as error:
             outcome = type(error).__name__
             if str(path) not in str(error):
-                raise AssertionError(f"mutant {index} of seed {seed}: no path in {error!r}") from error
+                raise AssertionError(f"mutant {index} of {name}: no path in {error!r}") from error
         except BaseException as error:
-            raise AssertionError(f"mutant {index} of seed {seed} in {path}: {error!r}") from error
+            raise AssertionError(f"mutant {index} of {name} in {path}: {error!r}") from error
         elapsed = time.process_time() - start
         if elapsed > max_seconds:
-            raise AssertionError(f"mutant {index} of seed {seed} in {path} took {elapsed:.2f} s")
+            raise AssertionError(f"mutant {index} of {name} in {path} took {elapsed:.2f} s")
         outcomes[outcome] += 1
     return outcomes
 
