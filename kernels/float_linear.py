@@ -24,7 +24,7 @@ from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS
 from .pointer import ELEMENTS, F32, I64, Element
 from .record import PointerTo, Record
-from .rows import share
+from .rows import check_step, share
 from .simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
 from .source import inlined
 
@@ -36,8 +36,13 @@ ELEMENT_OF: dict[BlockFormat, Element] = {
 
 
 def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray:
-    """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero behind the last row."""
+    """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero behind the last row.
+
+    Raises ValueError if `format` is no float format or the sizes do not belong together.
+    """
     n_out, n_in = shape
+    if format not in ELEMENT_OF or data.size != format.nbytes(n_out * n_in):
+        raise ValueError(f"{data.size} bytes of {format.name} are not a {n_out} x {n_in} matrix of floats")
     matrix = data.view(ELEMENT_OF[format].dtype).reshape(n_out, n_in)
     n_tiles = -(-n_out // TILE_ROWS)
     packed = np.zeros((n_tiles, n_in, TILE_ROWS), matrix.dtype)
@@ -124,6 +129,7 @@ def bind_float_linear(
     n_max, ld_x = x.shape
     check_array("packed", packed, (None, None, TILE_ROWS), ELEMENT_OF[format].dtype)
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
+    check_step(step)
     if ld_x < n_in:
         raise ValueError(f"x has {ld_x} columns, the weights need {n_in}")
     return float_linear_kernel(format).bind(

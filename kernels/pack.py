@@ -160,7 +160,7 @@ def pack(format: BlockFormat, data: U8, shape: tuple[int, int]) -> tuple[Layout,
         raise ValueError(f"{format.name} has no compute layout")
     layout, packer = PACKERS[format]
     n_out, n_in = shape
-    if data.size != format.nbytes(n_out * n_in):
+    if data.size != format.nbytes(n_out * n_in) or n_in % format.block_size:
         raise ValueError(f"{data.size} bytes are not a {n_out} x {n_in} matrix of {format.name}")
     blocks = data.view(format.dtype).reshape(n_out, -1)
     n_tiles = -(-n_out // TILE_ROWS)

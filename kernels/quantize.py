@@ -19,7 +19,7 @@ from .checks import check_array
 from .kernel import Call, kernel
 from .pointer import F32, I8, I32, I64
 from .record import PointerTo, Record
-from .rows import share
+from .rows import check_step, share
 from .simd import (
     absolute,
     load,
@@ -34,6 +34,10 @@ from .simd import (
 )
 
 
+SMALLEST = np.float32(3.8e-37)
+"""Blocks up to here become zero: 127 / largest would be infinite below 3.73e-37."""
+
+
 def quantize_reference(x: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """x (n, n_in) -> q (n, n_in) int8, scale, sum, half (n, n_in / 32)."""
     check_array("x", x, (None, None))
@@ -42,7 +46,7 @@ def quantize_reference(x: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArra
     blocks = x.reshape(len(x), -1, 32)
     largest = np.abs(blocks).max(axis=2)
     with np.errstate(all="ignore"):
-        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+        inverse = np.where(largest > SMALLEST, np.float32(127) / largest, np.float32(0))
         levels = np.rint(blocks * inverse[..., None])
         scale = np.where(np.isfinite(largest), largest * np.float32(1 / 127), np.float32("nan"))
     q = np.where(np.isfinite(levels), levels, 0).astype(np.int8)
@@ -81,7 +85,7 @@ def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         spoiled = part(spoiled, 0, 2) + part(spoiled, 2, 2)
         spoiled = part(spoiled, 0, 1) + part(spoiled, 1, 1)
         inverse = np.float32(0.0)
-        if largest > np.float32(0.0):
+        if largest > SMALLEST:
             inverse = np.float32(127.0) / largest
         levels = round_to_i32(x * splat(inverse, F32, 8))
         store(args.q + i * 32, to_i8(levels), 8)
@@ -104,8 +108,9 @@ def bind_quantize(
     """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32), step[0] = tokens
     now."""
     n_max, ld = x.shape
-    if n_in % 32 or n_in > ld:
-        raise ValueError(f"n_in = {n_in} must be a multiple of 32 and at most x's {ld} columns")
+    if not 0 < n_in <= ld or n_in % 32:
+        raise ValueError(f"n_in = {n_in} must be a multiple of 32, above 0 and at most x's {ld} columns")
+    check_step(step)
     check_array("q", q, (n_max, n_in), np.int8)
     check_array("scale", scale, (n_max, n_in // 32))
     for name, array in (("sum", sums), ("half", half)):

@@ -23,7 +23,7 @@ from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .pointer import F16, F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
-from .rows import share
+from .rows import check_step, share
 from .simd import (
     dot_signed,
     dot_spill,
@@ -239,7 +239,7 @@ def bind_quantized_linear(
     32); out (n_max, 16 * n_tiles); step[0] = tokens now. Raises ValueError where the sizes do not belong
     together."""
     n_max, n_in = q.shape
-    if n_in % (BLOCK * layout.blocks_per_span):
+    if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
         raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
     n_tiles, rest = divmod(packed.size, layout.tile_bytes(n_in))
     if rest:
@@ -250,6 +250,7 @@ def bind_quantized_linear(
     for name, array in (("sum", sums), ("half", half)):
         check_array(name, array, (n_max, n_in // BLOCK), np.int32)
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
+    check_step(step)
     return linear_kernel(layout).bind(
         w=packed, x=q, x_scale=scale, x_sum=sums, x_half=half, out=out, step=step,
         n_in=n_in, n_tiles=n_tiles, ld_out=out.shape[1],

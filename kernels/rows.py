@@ -28,15 +28,20 @@ def share(n: int, thread_id: int, n_threads: int) -> tuple[int, int]:
     return n * thread_id // n_threads, n * (thread_id + 1) // n_threads
 
 
+def check_step(step: NDArray[np.int64]) -> None:
+    """TypeError or ValueError unless `step` is an int64 array with room for the number of tokens."""
+    check_array("step", step, (None,), np.int64)
+    if step.size == 0:
+        raise ValueError("step must hold the number of tokens")
+
+
 def check_rows(step: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
     """(n_max_tokens, ld) that the buffers have in common.
 
     Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or
     below `width`.
     """
-    check_array("step", step, (None,), np.int64)
-    if step.size == 0:
-        raise ValueError("step must hold the number of tokens")
+    check_step(step)
     first = next(iter(buffers))
     check_array(first, buffers[first], (None, None))
     n_max_tokens, ld = buffers[first].shape

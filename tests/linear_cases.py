@@ -1,0 +1,144 @@
+"""Linear layers on random blocks of every format, to be run in many ways; also as a script:
+
+python linear_cases.py guard        every operand ends at an unreadable page
+python linear_cases.py save FILE    the outputs of small cases, as an .npz (also with NUMBA_DISABLE_JIT=1)
+python linear_cases.py table        NMSE of a linear layer against the same weights in float64, per format
+"""
+
+import sys
+from collections.abc import Callable
+
+import gguf
+import numpy as np
+from guard import guarded
+from numpy.typing import NDArray
+
+from nybble.gguf_io import formats
+from nybble.gguf_io.formats import BlockFormat
+from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
+from nybble.kernels.kernel import Call
+from nybble.kernels.pack import PACKERS, pack
+from nybble.kernels.pack_kernel import bind_pack
+from nybble.kernels.quantize import bind_quantize
+from nybble.kernels.quantized_linear import bind_quantized_linear
+
+Place = Callable[[NDArray], NDArray]
+
+QUANTIZED = (*PACKERS,)
+FORMATS: tuple[BlockFormat, ...] = (*QUANTIZED, *ELEMENT_OF)
+
+
+def random_weights(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in: int) -> NDArray[np.uint8]:
+    """The bytes of a matrix: any levels and sub-scales, block scales of either sign within a factor of 10."""
+    n_blocks = n_out * n_in // format.block_size
+    if format in ELEMENT_OF:
+        values = rng.standard_normal(n_blocks).astype(np.float32)
+        if format is formats.BF16:
+            return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+        return values.astype(np.float16 if format is formats.F16 else np.float32).view(np.uint8)
+    data = rng.integers(0, 256, (n_blocks, format.block_bytes)).astype(np.uint8)
+    blocks = data.reshape(-1).view(format.dtype)
+    for name in sorted({"d", "m", "dmin"} & set(blocks.dtype.names)):
+        size = 10.0 ** rng.uniform(-3, -2, n_blocks) * rng.choice([-1, 1], n_blocks)
+        blocks[name] = size.astype(np.float16)
+    return data.reshape(-1)
+
+
+def true_weights(format: BlockFormat, data: NDArray[np.uint8], n_out: int, n_in: int) -> NDArray[np.float64]:
+    """What the bytes mean, says `gguf`: (n_out, n_in)."""
+    kind = gguf.GGMLQuantizationType(format.ggml_id)
+    rows = data.reshape(n_out, -1)
+    if format is formats.F32:
+        return rows.view(np.float32).astype(np.float64)
+    if format is formats.F16:
+        return rows.view(np.float16).astype(np.float64)
+    return gguf.quants.dequantize(rows, kind).astype(np.float64).reshape(n_out, n_in)
+
+
+class Layer:
+    """A linear layer: `run` takes x (n, n_in) through the kernels -> (n, n_out padded to a multiple of 16)."""
+
+    def __init__(self, format: BlockFormat, n_out: int, n_in: int, data: NDArray[np.uint8]) -> None:
+        self.format, self.n_out, self.n_in, self.data = format, n_out, n_in, data
+        self.n_padded = -(-n_out // 16) * 16
+
+    def run(self, x: NDArray[np.float32], n_threads: int = 1, place: Place = np.copy) -> NDArray[np.float32]:
+        n = len(x)
+        step, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
+        shape, data = (self.n_out, self.n_in), place(self.data)
+        x = place(x)
+        if self.format in ELEMENT_OF:
+            packed = place(pack_floats(self.format, data, shape))
+            calls = [bind_float_linear(self.format, packed, x, out, step)]
+        else:
+            layout, packed = pack(self.format, data, shape)
+            self.q = place(np.full((n, self.n_in), 99, np.int8))
+            self.scale = place(np.full((n, self.n_in // 32), 99, np.float32))
+            sums, half = (place(np.full((n, self.n_in // 32), 99, np.int32)) for _ in range(2))
+            xs = (self.q, self.scale, sums, half)
+            weights = place(packed.reshape(-1))
+            calls = [
+                bind_quantize(x, *xs, step, self.n_in),
+                bind_quantized_linear(layout, weights, *xs, out, step),
+            ]
+        run_all(calls, n_threads)
+        return out
+
+
+def run_all(calls: list[Call], n_threads: int) -> None:
+    """Each call by all threads in turn."""
+    for call in calls:
+        for thread_id in range(n_threads):
+            call.run(thread_id, n_threads)
+
+
+def random_layer(seed: int, format: BlockFormat, n_out: int, n_blocks: int, n: int) -> tuple[Layer, NDArray]:
+    """A layer of n_blocks (super-)blocks of columns, and x for n tokens, some blocks of it zero."""
+    rng = np.random.default_rng(seed)
+    n_in = n_blocks * max(format.block_size, 1 if format in ELEMENT_OF else 32)
+    x = rng.standard_normal((n, n_in)).astype(np.float32) * np.float32(10.0 ** rng.uniform(-3, 3))
+    x[rng.random((n, n_in)) < 0.1] = 0
+    return Layer(format, n_out, n_in, random_weights(rng, format, n_out, n_in)), x
+
+
+def pack_in_place(layer: Layer, place: Place, n_threads: int = 1) -> NDArray[np.uint8]:
+    """The packed bytes as the compiled packer writes them."""
+    _, packed, call = bind_pack(layer.format, place(layer.data), (layer.n_out, layer.n_in))
+    call.set("packed", place(packed))
+    run_all([call], n_threads)
+    return call.owners["packed"]
+
+
+def nmse(format: BlockFormat, outlier: float = 1) -> float:
+    """The mean squared error of 32 tokens x 512 outputs of 2048 inputs over the mean square; one activation
+    in 256 is `outlier` times as large as the others."""
+    layer, _ = random_layer(1, format, 512, 2048 // max(format.block_size, 1), 1)
+    x = np.random.default_rng(2).standard_normal((32, layer.n_in)).astype(np.float32)
+    x[:, ::256] *= outlier
+    true = x.astype(np.float64) @ true_weights(format, layer.data, layer.n_out, layer.n_in).T
+    return float(((layer.run(x) - true) ** 2).mean() / (true**2).mean())
+
+
+def main(mode: str, *paths: str) -> None:
+    if mode == "guard":
+        for i, format in enumerate(FORMATS):
+            for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 9), (40, 1, 5)):
+                layer, x = random_layer(i, format, n_out, n_blocks, n)
+                layer.run(x, 2, guarded)
+                if format in QUANTIZED:
+                    pack_in_place(layer, guarded, 2)
+    elif mode == "save":
+        outputs = {}
+        for i, format in enumerate(FORMATS):
+            layer, x = random_layer(i, format, 17, 2, 5)
+            outputs[format.name] = layer.run(x, 2)
+            if format in QUANTIZED:
+                outputs[f"{format.name} packed"] = pack_in_place(layer, np.copy)
+        np.savez(paths[0], **outputs)
+    else:
+        for format in FORMATS:
+            print(f"| {format.name} | {nmse(format):.1e} | {nmse(format, 30):.1e} |")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,321 @@
+"""Linear layers on packed weights: every format, against `gguf`'s weights in float64, and against themselves.
+
+Tolerance: the integer dot products are exact, so what differs from the float64 sum is the rounding of
+float32: of each block's product of scales (twice in super-blocks) and of each addition, all of them at most
+2**-24 of something below `bound`, the sum over blocks of their largest weight times Σ|q| * scale, times 4,
+since the parts `scale * level` and `minimum` of a weight may be larger than the weight.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from linear_cases import (
+    FORMATS,
+    QUANTIZED,
+    Layer,
+    nmse,
+    pack_in_place,
+    random_layer,
+    run_all,
+    true_weights,
+)
+from numpy.typing import NDArray
+
+from nybble.gguf_io import formats
+from nybble.gguf_io.formats import BlockFormat
+from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
+from nybble.kernels.layout import BYTE, SUPER_NIBBLE
+from nybble.kernels.pack import PACKERS, pack
+from nybble.kernels.pack_kernel import bind_pack
+from nybble.kernels.quantize import bind_quantize, quantize_reference
+from nybble.kernels.quantized_linear import bind_quantized_linear
+
+SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
+each_format = pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+each_quantized = pytest.mark.parametrize("format", QUANTIZED, ids=lambda format: format.name)
+bits = np.uint32
+
+
+def activations(layer: Layer, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the layer multiplied with, after `run`: x itself, or its 8-bit form."""
+    if layer.format in ELEMENT_OF:
+        return x.astype(np.float64)
+    return layer.q.astype(np.float64) * np.repeat(layer.scale.astype(np.float64), 32, axis=1)
+
+
+def check_against_float64(layer: Layer, x: NDArray[np.float32]) -> None:
+    out = layer.run(x)
+    weights = true_weights(layer.format, layer.data, layer.n_out, layer.n_in)
+    levels = activations(layer, x)
+    block = min(32, layer.n_in) if layer.format in QUANTIZED else 1
+    largest = np.abs(weights).reshape(layer.n_out, -1, block).max(axis=2)
+    bound = np.abs(levels).reshape(len(x), -1, block).sum(axis=2) @ largest.T * 4
+    n_roundings = 3 * layer.n_in // block + 8
+    error = np.abs(out[:, : layer.n_out] - levels @ weights.T)
+    assert (error <= n_roundings * 2.0**-24 * bound).all(), (error / bound).max()
+    assert (out[:, layer.n_out :] == 0).all()
+
+
+@each_format
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), n_out=st.integers(1, 50), n_blocks=st.integers(1, 9), n=st.integers(1, 9))
+def test_agrees_with_float64(format: BlockFormat, seed: int, n_out: int, n_blocks: int, n: int) -> None:
+    check_against_float64(*random_layer(seed, format, n_out, n_blocks, n))
+
+
+@each_format
+def test_many_tokens(format: BlockFormat) -> None:
+    """More than the kernel takes in one pass over the weights."""
+    check_against_float64(*random_layer(3, format, 33, 2, 150))
+
+
+@each_format
+def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
+    layer, x = random_layer(4, format, 75, 3, 13)
+    expected = layer.run(x)
+    for n_threads in (2, 3, 7):
+        assert layer.run(x, n_threads).tobytes() == expected.tobytes(), n_threads
+    for n in (1, 2, 3, 4, 5, 8):
+        parts = [layer.run(x[first : first + n], 2) for first in range(0, len(x), n)]
+        assert np.concatenate(parts).tobytes() == expected.tobytes(), n
+
+
+@each_quantized
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32),
+    n_out=st.integers(1, 50),
+    n_blocks=st.integers(1, 4),
+    n_threads=st.integers(1, 3),
+)
+def test_both_packers_agree(
+    format: BlockFormat, seed: int, n_out: int, n_blocks: int, n_threads: int
+) -> None:
+    layer, _ = random_layer(seed, format, n_out, n_blocks, 1)
+    _, packed = pack(format, layer.data, (layer.n_out, layer.n_in))
+    assert pack_in_place(layer, np.copy, n_threads).tobytes() == packed.tobytes()
+
+
+# --- activations --------------------------------------------------------------------------------------------
+
+
+def quantized(x: NDArray[np.float32], n_threads: int = 1) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    n, n_in = x.shape
+    scale, sums, half = (np.full((n, n_in // 32), 99, dtype) for dtype in (np.float32, np.int32, np.int32))
+    xs = (np.full((n, n_in), 99, np.int8), scale, sums, half)
+    run_all([bind_quantize(x, *xs, np.array([n]), n_in)], n_threads)
+    return xs
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32), n=st.integers(1, 9), n_blocks=st.integers(1, 9), exponent=st.integers(-44, 38)
+)
+def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int) -> None:
+    x = np.random.default_rng(seed).uniform(-1, 1, (n, 32 * n_blocks))
+    x = (x * np.float64(10.0) ** exponent).astype(np.float32)
+    found = quantized(x, n_threads=seed % 3 + 1)
+    for a, b in zip(found, quantize_reference(x), strict=True):
+        assert a.tobytes() == b.tobytes()
+    q, scale, sums, half = found
+    assert (sums == q.reshape(n, -1, 32).sum(axis=2)).all()
+    assert (half == q.reshape(n, -1, 32)[..., :16].sum(axis=2)).all()
+    if exponent > -36:
+        assert (np.abs(q.reshape(n, -1, 32)).max(axis=2) == 127).all()
+        error = np.abs(q * np.repeat(scale.astype(np.float64), 32, axis=1) - x)
+        assert (error <= 0.5001 * np.repeat(scale, 32, axis=1)).all()
+
+
+def test_blocks_too_small_for_a_scale_become_zero() -> None:
+    x = np.zeros((3, 32), np.float32)
+    x[0, 5], x[1, :] = 1e-45, 3e-37
+    q, scale, sums, half = quantized(x)
+    assert not q.any() and not sums.any() and not half.any() and (scale < 1e-38).all()
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_block_with_a_bad_activation_has_the_scale_nan(poison: float) -> None:
+    for column in range(32):
+        x = np.random.default_rng(column).standard_normal((2, 96)).astype(np.float32)
+        x[1, 32 + column] = poison
+        _, scale, _, _ = quantized(x)
+        assert np.isnan(scale).tolist() == [[False] * 3, [False, True, False]]
+
+
+@each_format
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_bad_activation_spoils_its_token_only(format: BlockFormat, poison: float) -> None:
+    layer, x = random_layer(5, format, 20, 2, 6)
+    clean = layer.run(x)
+    x[3, layer.n_in // 2] = poison
+    out = layer.run(x)
+    assert not np.isfinite(out[3, :20]).any()
+    others = [0, 1, 2, 4, 5]
+    assert out[others].tobytes() == clean[others].tobytes()
+
+
+@each_format
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_bad_weight_spoils_its_row_only(format: BlockFormat, poison: float) -> None:
+    """A block scale or minimum in a quantized format, a weight in the others."""
+    layer, x = random_layer(6, format, 20, 2, 5)
+    clean = layer.run(x)
+    for name in sorted({"d", "m", "dmin"} & set(format.dtype.names or ())) or [None]:  # type: ignore[union-attr]
+        data = layer.data.copy()
+        rows: Any = data.view(format.dtype).reshape(20, -1)
+        bad = (np.float32(poison).view(bits) >> 16).astype(np.uint16) if format is formats.BF16 else poison
+        (rows if name is None else rows[name])[11, 1] = bad
+        out = Layer(format, 20, layer.n_in, data).run(x)
+        assert not np.isfinite(out[:, 11]).any(), name
+        others = [row for row in range(32) if row != 11]
+        assert out[:, others].tobytes() == clean[:, others].tobytes(), name
+
+
+# --- processes of their own ---------------------------------------------------------------------------------
+
+
+def run_script(*arguments: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_no_kernel_touches_memory_beyond_its_operands() -> None:
+    run_script("guard")
+
+
+def test_plain_python_agrees_with_the_machine_code(tmp_path: Path) -> None:
+    """But for `fma`, which rounds twice in plain Python."""
+    run_script("save", str(tmp_path / "plain.npz"), NUMBA_DISABLE_JIT="1")
+    run_script("save", str(tmp_path / "machine.npz"), NUMBA_DISABLE_JIT="0")
+    plain, machine = np.load(tmp_path / "plain.npz"), np.load(tmp_path / "machine.npz")
+    assert plain.files == machine.files
+    for name in plain.files:
+        size = np.abs(machine[name].astype(np.float64)).max()
+        np.testing.assert_allclose(plain[name], machine[name], rtol=0, atol=1e-6 * size, err_msg=name)
+
+
+# --- how good, and what is refused --------------------------------------------------------------------------
+
+
+@each_format
+def test_error_of_a_layer(format: BlockFormat) -> None:
+    """8-bit activations of normal distribution cost some 2e-5 of the variance, whatever the weights."""
+    if format in QUANTIZED:
+        assert 1e-6 < nmse(format) < 6e-5
+    else:
+        assert nmse(format) < 1e-12
+
+
+def quantized_arguments(**changes: Any) -> dict[str, Any]:
+    """Good arguments of `bind_quantized_linear`: 17 rows of Q8_0 x 64 columns, 3 tokens."""
+    half = np.zeros((3, 2), np.int32)
+    good = {
+        "layout": BYTE,
+        "packed": np.zeros(2 * BYTE.tile_bytes(64), np.uint8),
+        "q": np.zeros((3, 64), np.int8),
+        "scale": np.zeros((3, 2), np.float32),
+        "sums": half,
+        "half": half,
+        "out": np.zeros((3, 32), np.float32),
+        "step": np.array([3]),
+    }
+    return {**good, **changes}
+
+
+def test_good_arguments_are_taken() -> None:
+    bind_quantized_linear(**quantized_arguments()).run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"packed": np.zeros(2 * BYTE.tile_bytes(64) - 1, np.uint8)}, ValueError, "whole tiles"),
+        ({"packed": np.zeros(3 * BYTE.tile_bytes(64), np.uint8)}, ValueError, "out must have shape"),
+        ({"packed": np.zeros(2 * BYTE.tile_bytes(64), np.int8)}, TypeError, "uint8"),
+        ({"packed": np.zeros(4 * BYTE.tile_bytes(64), np.uint8)[::2]}, ValueError, "contiguous"),
+        ({"layout": SUPER_NIBBLE}, ValueError, "whole number of the blocks"),
+        ({"q": np.zeros((3, 0), np.int8)}, ValueError, "whole number of the blocks"),
+        ({"q": np.zeros((3, 48), np.int8)}, ValueError, "whole number of the blocks"),
+        ({"q": np.zeros((3, 64), np.uint8)}, TypeError, "int8"),
+        ({"scale": np.zeros((3, 1), np.float32)}, ValueError, "scale must have shape"),
+        ({"sums": np.zeros((2, 2), np.int32)}, ValueError, "sum must have shape"),
+        ({"half": np.zeros((3, 2), np.float32)}, TypeError, "half must be"),
+        ({"out": np.zeros((2, 32), np.float32)}, ValueError, "out must have shape"),
+        ({"out": np.zeros((32, 3), np.float32).T}, ValueError, "contiguous"),
+        ({"step": np.zeros(0, np.int64)}, ValueError, "number of tokens"),
+        ({"step": np.array([3], np.int32)}, TypeError, "step"),
+    ],
+)
+def test_quantized_linear_refuses(changes: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        bind_quantized_linear(**quantized_arguments(**changes))
+
+
+@pytest.mark.parametrize("n_in", [0, 33, 96])
+def test_quantize_refuses(n_in: int) -> None:
+    x, q = np.zeros((2, 64), np.float32), np.zeros((2, n_in), np.int8)
+    scale, sums = np.zeros((2, n_in // 32), np.float32), np.zeros((2, n_in // 32), np.int32)
+    with pytest.raises(ValueError, match="multiple of 32"):
+        bind_quantize(x, q, scale, sums, sums, np.array([2]), n_in)
+
+
+def test_quantize_reference_refuses() -> None:
+    with pytest.raises(ValueError, match="blocks of 32"):
+        quantize_reference(np.zeros((2, 33), np.float32))
+
+
+def test_float_linear_refuses() -> None:
+    packed, x, out = (
+        np.zeros((2, 24, 16), np.float32),
+        np.zeros((3, 32), np.float32),
+        np.zeros((3, 32), np.float32),
+    )
+    step = np.array([3])
+    bind_float_linear(formats.F32, packed, x, out, step).run()
+    with pytest.raises(TypeError, match="packed"):
+        bind_float_linear(formats.F16, packed, x, out, step)
+    with pytest.raises(ValueError, match="the weights need 24"):
+        bind_float_linear(formats.F32, packed, x[:, :16].copy(), out, step)
+    with pytest.raises(ValueError, match="out must have shape"):
+        bind_float_linear(formats.F32, packed, x, out[:, :16].copy(), step)
+    with pytest.raises(ValueError, match="number of tokens"):
+        bind_float_linear(formats.F32, packed, x, out, step[:0])
+
+
+@pytest.mark.parametrize("packer", [pack, bind_pack])
+def test_packing_refuses(packer: Any) -> None:
+    one_row = np.zeros(formats.Q4_0.nbytes(64), np.uint8)
+    packer(formats.Q4_0, one_row, (1, 64))
+    with pytest.raises(ValueError, match="36 bytes are not a 2 x 64 matrix of Q4_0"):
+        packer(formats.Q4_0, one_row, (2, 64))
+    with pytest.raises(ValueError, match="not a 4 x 16 matrix"):
+        packer(formats.Q4_0, one_row, (4, 16))
+    with pytest.raises(ValueError, match="F32 has no compute layout"):
+        packer(formats.F32, one_row, (1, 9))
+
+
+def test_packing_floats_refuses() -> None:
+    with pytest.raises(ValueError, match="matrix of floats"):
+        pack_floats(formats.F16, np.zeros(10, np.uint8), (2, 3))
+    with pytest.raises(ValueError, match="matrix of floats"):
+        pack_floats(formats.Q8_0, np.zeros(34, np.uint8), (1, 32))
+
+
+def test_every_format_of_the_issue_is_here() -> None:
+    names = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"}
+    assert names <= {format.name for format in FORMATS}
+    assert not set(PACKERS) & set(ELEMENT_OF)
