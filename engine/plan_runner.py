@@ -61,6 +61,7 @@ class PlanRunner:
     ) -> None:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
         n_vocab)."""
+        self._team.finish()  # if an interrupted step left something
         n = len(ids)
         self._program.tokens.count[0] = n
         self._positions[:n] = positions

@@ -67,27 +67,27 @@ class Team:
             for call in self.program.calls[first:last]:
                 call.run()
             return
-        self._finish()
+        self.finish()
         self._start.set("first", first)
         self._start.set("last", last)
         self._start.run(0, self.n_threads)
-        self._finish()
+        self.finish()
 
     def close(self) -> None:
         """End the workers; the team cannot run afterwards."""
         if os.getpid() != self._pid:
             return
         if self._stop.alive:
-            self._finish()
+            self.finish()
         self._stop()
         for worker in self._workers:
             worker.join()
 
-    def _finish(self) -> None:
-        """Lead what has been started, if anything.
+    def finish(self) -> None:
+        """Lead what has been started, if anything; call it before changing memory that a program uses.
 
-        `run` finds something at its beginning only after a Ctrl-C in the moment between the two: then the
-        workers wait for their leader, and all that follows would hang if it did not come.
+        Something has been started but not led after a Ctrl-C in the moment between the two: then the workers
+        are at work on it or wait for their leader, and all that follows would hang if it did not come.
         """
         if self._control[runner.GENERATION] == self._control[runner.WORKERS + runner.SEEN]:
             return
