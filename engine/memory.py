@@ -4,6 +4,7 @@ starts at zero and stays zero, which is why memory is not shared between widths.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 
 import numpy as np
@@ -16,7 +17,7 @@ ALIGNMENT = 64
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> NDArray:
     """Zeroed memory that starts at a cache line. Untouched pages cost nothing."""
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(n_bytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + n_bytes].view(dtype).reshape(shape)

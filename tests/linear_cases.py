@@ -56,7 +56,7 @@ def true_weights(format: BlockFormat, data: NDArray[np.uint8], n_out: int, n_in:
 
 
 class Layer:
-    """A linear layer: `run` takes x (n, n_in) through the kernels -> (n, n_out padded to a multiple of 16)."""
+    """A linear layer: `run` takes x (n, n_in) through the kernels -> (n, n_out rounded up to 16s)."""
 
     def __init__(self, format: BlockFormat, n_out: int, n_in: int, data: NDArray[np.uint8]) -> None:
         self.format, self.n_out, self.n_in, self.data = format, n_out, n_in, data
