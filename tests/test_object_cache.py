@@ -1,0 +1,340 @@
+"""The cache of machine code on disk: used, repaired, private, and done without. Each case is a process of its
+own."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nybble.kernels.compiler import compile_kernel
+from nybble.kernels.object_cache import MAGIC, _read, code_version
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="about POSIX permissions")
+
+# Adds ones to ones; prints how many kernels were compiled, the sum, and each warning.
+ADD = """
+import sys, warnings
+import numpy as np
+from nybble.kernels.add import bind_add
+from nybble.kernels.object_cache import compile_log
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    a = np.ones((2, 16), np.float32)
+    out = np.zeros((2, 16), np.float32)
+    bind_add(a, a, out, np.array([2])).run()
+print(compile_log.n_compiled, int(out.sum()), "numba" in sys.modules, len(caught))
+for w in caught:
+    print(w.message)
+"""
+COMPILED, FROM_CACHE = "1 64 True", "0 64 False"
+
+
+def run(cache: Path | None, script: str = ADD, **options: Any) -> list[str]:
+    """The lines that the script prints; `cache` is $NYBBLE_CACHE."""
+    environment = {name: value for name, value in os.environ.items() if name != "NYBBLE_CACHE"}
+    environment |= options.pop("environment", {})
+    if cache is not None:
+        environment["NYBBLE_CACHE"] = str(cache)
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, **options
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.splitlines()
+
+
+def objects(cache: Path) -> list[Path]:
+    return sorted((cache / "kernels").glob("*/*"))
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that holds the machine code of `ADD`."""
+    folder = tmp_path_factory.mktemp("warm") / "cache"
+    assert run(folder) == [f"{COMPILED} 0"]
+    return folder
+
+
+@pytest.fixture
+def cache(warm: Path, tmp_path: Path) -> Path:
+    """A copy of it to break."""
+    return Path(shutil.copytree(warm, tmp_path / "cache"))
+
+
+def test_the_second_process_compiles_nothing(cache: Path) -> None:
+    """And does not even import Numba."""
+    assert run(cache) == [f"{FROM_CACHE} 0"]
+
+
+def test_the_files_are_private_machine_code(cache: Path) -> None:
+    (path,) = objects(cache)
+    assert path.name == "add.o" or path.suffix == ".o"
+    data = path.read_bytes()
+    assert data.startswith(MAGIC)
+    symbol, _, code = data[len(MAGIC) + 32 :].partition(b"\n")
+    assert symbol.decode() == path.stem
+    assert b"numba.core" not in data and b"numpy" not in data, "nothing pickled"
+    if sys.platform == "linux":
+        assert code.startswith(b"\x7fELF")
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_damaged_files_are_made_anew(cache: Path) -> None:
+    (path,) = objects(cache)
+    good = path.read_bytes()
+    assert _read(path) is not None
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    for bad in (
+        b"",
+        good[:10],
+        good[: len(MAGIC) + 32],
+        good[:-1],
+        good + b"\0",
+        b"x" + good,
+        bytes(flipped),
+    ):
+        path.write_bytes(bad)
+        assert _read(path) is None
+    assert run(cache) == [f"{COMPILED} 0"]
+    assert _read(path) is not None
+    assert objects(cache) == [path], "no temporary file is left"
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_may_write_to_is_refused(cache: Path, mode: int) -> None:
+    (path,) = objects(cache)
+    path.parent.chmod(mode)
+    result, warning = run(cache)
+    assert result == f"{COMPILED} 1"
+    assert "compiled kernels are not kept" in warning and str(path.parent) in warning
+    assert objects(cache) == [path]
+
+
+@posix_only
+def test_a_file_that_others_may_write_to_is_not_run(cache: Path) -> None:
+    (path,) = objects(cache)
+    path.chmod(0o666)
+    assert run(cache) == [f"{COMPILED} 0"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run(cache) == [f"{FROM_CACHE} 0"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_belongs_to_somebody_else_is_refused(cache: Path, what: str) -> None:
+    (path,) = objects(cache)
+    os.chown(path.parent if what == "folder" else path, 12345, 12345)
+    result, *warnings = run(cache)
+    assert result == f"{COMPILED} {len(warnings)}"
+    assert len(warnings) == (1 if what == "folder" else 0)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "home", ["/proc/self/nowhere", "/dev/null"], ids=["a folder that cannot be made", "no folder"]
+)
+def test_without_a_usable_home_it_runs_with_one_warning(home: str) -> None:
+    environment = {"HOME": home, "XDG_CACHE_HOME": ""}
+    result, warning = run(None, environment=environment)
+    assert result == f"{COMPILED} 1"
+    assert "compiled kernels are not kept" in warning
+
+
+@posix_only
+def test_without_any_home_variable_it_runs() -> None:
+    result, *_ = run(
+        None, f"import os; os.environ.pop('HOME', None)\n{ADD}", environment={"XDG_CACHE_HOME": ""}
+    )
+    assert result.split()[1] == "64"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs to become another user")
+def test_a_read_only_folder_of_a_plain_user(tmp_path: Path) -> None:
+    """As in a container that runs as nobody; what is imported is imported while it can be read."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    become = """
+import os
+from nybble.kernels.compiler import compile_kernel
+from nybble.kernels.object_cache import code_version
+from nybble.kernels.quantize import quantize
+code_version(), compile_kernel(quantize)
+os.setgid(65534), os.setuid(65534)
+"""
+    result, warning = run(None, become + ADD, environment={"HOME": str(folder), "XDG_CACHE_HOME": ""})
+    assert result == f"{COMPILED} 1"
+    assert "not kept" in warning and not list(folder.iterdir())
+
+
+def test_where_the_folder_is(tmp_path: Path) -> None:
+    show = "from nybble.kernels.object_cache import object_folder; print(object_folder())"
+    (chosen,) = run(tmp_path / "chosen", show)
+    assert Path(chosen).is_relative_to(tmp_path / "chosen")
+    if sys.platform == "linux":
+        (usual,) = run(None, show, environment={"XDG_CACHE_HOME": str(tmp_path / "xdg")})
+        assert Path(usual).is_relative_to(tmp_path / "xdg" / "nybble")
+
+
+def test_processes_may_compile_the_same_kernel_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "NYBBLE_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", ADD]
+    crowd = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in crowd:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert output.split()[1] == "64" and output.split()[3] == "0"
+    assert run(tmp_path) == [f"{FROM_CACHE} 0"]
+    assert len(objects(tmp_path)) == 1
+
+
+def test_threads_may_ask_for_the_same_kernel_at_once(tmp_path: Path) -> None:
+    threads = """
+from concurrent.futures import ThreadPoolExecutor
+from nybble.kernels.rms_norm import bind_rms_norm
+from nybble.kernels.add import bind_add
+from nybble.kernels.object_cache import compile_log
+import numpy as np
+def add(i):
+    out = np.zeros((2, 16), np.float32)
+    bind_add(out + i, out + 1, out, np.array([2])).run()
+    return int(out[0, 0])
+with ThreadPoolExecutor(8) as pool:
+    print(list(pool.map(add, range(16))) == list(range(1, 17)), compile_log.n_compiled <= 8)
+"""
+    assert run(tmp_path, threads) == ["True True"]
+
+
+VERSION = "from nybble.kernels.object_cache import code_version; print(code_version())"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package's kernels, beside it a folder to import it from."""
+    import nybble
+
+    root = Path(nybble.__file__).parent
+    target = tmp_path_factory.mktemp("copy") / "nybble"
+    for folder in ("kernels", "gguf_io"):
+        shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (target / "__init__.py").write_text("")
+    return target
+
+
+def version_of(copy: Path, **environment: str) -> str:
+    """Of the copied package: the real one is found otherwise, so its finder must not come first."""
+    script = f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n{VERSION}"
+    (version,) = run(
+        None, script, environment={"PYTHONPATH": str(copy.parent), **environment}, cwd=copy.parent
+    )
+    return version
+
+
+def test_a_changed_source_never_meets_old_code(copy: Path) -> None:
+    before = version_of(copy)
+    assert before == code_version(), "the copy is like the original"
+    source = copy / "kernels" / "rows.py"
+    kept = source.read_text()
+    source.write_text(kept + "\n# changed\n")
+    assert version_of(copy) != before
+    source.write_text(kept)
+    assert version_of(copy) == before
+
+
+def test_another_machine_has_code_of_its_own(copy: Path) -> None:
+    versions = {
+        version_of(copy),
+        version_of(copy, NYBBLE_DOT="generic"),
+        version_of(copy, NUMBA_CPU_NAME="generic"),
+        version_of(copy, NUMBA_CPU_NAME="x86-64-v3", NYBBLE_DOT="generic"),
+    }
+    assert len(versions) >= 3  # a machine without any extension has the path "generic" anyway
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"NYBBLE_DOT": "sse9"},
+            "'sse9' is not a dot product path; choose from vnni, dotprod, avx2, generic",
+        ),
+        (
+            {"NYBBLE_DOT": "dotprod", "NUMBA_CPU_NAME": "generic"},
+            "NYBBLE_DOT='dotprod' needs a CPU",
+        ),
+        ({"NYBBLE_DOT": "vnni", "NUMBA_CPU_NAME": "generic"}, "has 'generic'"),
+    ],
+)
+def test_a_bad_dot_path_is_named(environment: dict[str, str], message: str) -> None:
+    script = f"""
+from nybble.gguf_io.errors import NybbleError
+from nybble.kernels.object_cache import machine_code
+from nybble.kernels.add import bind_add
+try:
+    machine_code(None)
+except NybbleError as error:
+    print({message!r} in str(error))
+"""
+    assert run(None, script, environment=environment) == ["True"]
+
+
+def test_an_object_shows_one_name() -> None:
+    """Numba numbers its functions from the start of a process: two objects could have names in common."""
+    import llvmlite.binding as llvm
+
+    from nybble.gguf_io import formats
+    from nybble.kernels.compiler import assembly
+    from nybble.kernels.float_linear import float_linear_kernel
+
+    kernel = float_linear_kernel(formats.F32)
+    symbol, code = compile_kernel(kernel)
+    assert symbol == kernel.name and llvm.ObjectFileRef.from_data(code)
+    shown = [line.split()[1] for line in assembly(kernel).splitlines() if ".globl" in line or ".weak" in line]
+    assert [name.lstrip("_") for name in shown] == [symbol]
+
+
+def test_objects_from_different_processes_live_together(tmp_path: Path) -> None:
+    define = """
+import numpy as np
+from nybble.gguf_io import formats
+from nybble.kernels.float_linear import bind_float_linear, pack_floats
+from nybble.kernels.object_cache import compile_log
+def output(name):
+    format = getattr(formats, name)
+    x, out = np.ones((2, 16), np.float32), np.zeros((2, 16), np.float32)
+    packed = pack_floats(format, np.full(16 * format.nbytes(16), 0x3c, np.uint8), (16, 16))
+    bind_float_linear(format, packed, x, out, np.array([2])).run()
+    return out[0, 0]
+"""
+    (one,), (other,) = (run(tmp_path, f"{define}print(output({name!r}))") for name in ("F32", "F16"))
+    assert one != other
+    for order in (["F32", "F16"], ["F16", "F32"]):
+        script = f"{define}for name in {order}: print(output(name))\nprint(compile_log.n_compiled)"
+        assert run(tmp_path, script) == [*((one, other) if order[0] == "F32" else (other, one)), "0"]
+
+
+def test_numba_still_compiles_for_others(tmp_path: Path) -> None:
+    """Researchers use it beside nybble, which borrows its front end."""
+    script = """
+import numba, numpy as np
+@numba.njit
+def before(x): return min(x, 3)
+print(before(5))
+from nybble.kernels.quantize import quantize
+quantize.address
+@numba.njit
+def after(a):
+    total = 0
+    for x in a:
+        total += min(x, 3) + max(x, 1)
+    return total
+print(after(np.arange(6)), before(1))
+"""
+    assert run(tmp_path, script) == ["3", "28 1"]
