@@ -1,6 +1,9 @@
-"""The thread team: interrupted at the worst moment, closed, idle, and after a fork."""
+"""The thread team: interrupted at the worst moment, closed, idle, asleep and woken, and after a fork."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -122,3 +125,118 @@ def test_a_forked_child_gets_an_error(adder):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     adder.team.run(0, 2)
     adder.check(2)
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+def test_workers_that_fall_asleep_are_woken(n_threads):
+    """Pauses of every length around the time after which a worker goes to sleep."""
+    adder, rng = Adder(n_threads), np.random.default_rng(n_threads)
+    pauses = rng.choice([0, 0, 0, 1e-4, 5e-4, 1e-3, 2e-3, 4e-3], 400)
+    for pause in pauses:
+        adder.team.run(0, 2)
+        if pause:
+            time.sleep(pause * rng.random() * 2)
+    adder.check(2 * len(pauses))
+    adder.team.close()
+
+
+def test_teams_take_turns():
+    """Of two models, one sleeps while the other works."""
+    adders = [Adder(2) for _ in range(3)]
+    for i in range(300):
+        adders[i % 3].team.run(0, 1)
+    for adder in adders:
+        adder.check(100)
+        adder.team.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_ctrl_c_at_any_moment(adder):
+    """Interrupts at random moments: the team goes on, and each run that returned was complete."""
+
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    rng, complete, interrupted = np.random.default_rng(3), 0, 0
+    kept = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 5e-4))
+                while True:
+                    adder.team.run(0, 2)
+                    complete += 1
+            except KeyboardInterrupt:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
+    adder.team.run(0, 2)
+    assert interrupted > 50
+    # What was started and interrupted is finished later, so it counts as well.
+    assert complete + 1 <= adder.total[0, 0] / 2 <= complete + 1 + interrupted
+    assert (adder.total == adder.total[0, 0]).all()
+
+
+def test_a_closed_team_says_so(adder):
+    adder.team.close()
+    with pytest.raises(NybbleError, match="closed"):
+        adder.team.run(0, 2)
+
+
+def test_other_python_threads_go_on_while_a_program_runs():
+    """Machine code holds no lock of Python's: a heartbeat beside it does not stop."""
+    total, one = np.zeros((4096, 1024), np.float32), np.ones((4096, 1024), np.float32)
+    call = bind_add(total, one, total, np.full(8, 4096, np.int64))
+    team = Team(Program([call] * 200, [True] * 200), 2)
+    beats, running = [], True
+
+    def beat():
+        while running:
+            beats.append(time.perf_counter())
+            time.sleep(0.001)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    start = time.perf_counter()
+    team.run(0, 200)
+    stop = time.perf_counter()
+    running = False
+    heart.join()
+    team.close()
+    during = [t for t in beats if start < t < stop]
+    assert stop - start > 0.05, "too short to tell"
+    gaps = np.diff([start, *during, stop])
+    assert gaps.max() < 0.5 * (stop - start)
+
+
+EXIT = """
+import sys
+import numpy as np
+from nybble.engine.team import Program, Team
+from nybble.kernels.add import bind_add
+a = np.ones((2, 16), np.float32)
+call = bind_add(a, a, a, np.array([2]))
+team = Team(Program([call], [True]), 3)
+team.run(0, 1)
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "import time; time.sleep(0.1)",
+        "keep = [team]; keep.append(keep)",
+        "raise SystemExit(0)",
+        "del team",
+    ],
+    ids=["spinning", "asleep", "in a cycle", "exit", "deleted"],
+)
+def test_the_interpreter_ends_with_a_live_team(more):
+    result = subprocess.run(
+        [sys.executable, "-c", EXIT.format(more=more)], timeout=60, capture_output=True, text=True
+    )
+    assert result.returncode == 0 and not result.stderr
