@@ -1,4 +1,4 @@
-"""Hyperparameters: one declarative table of metadata keys, checked into a frozen `Config`.
+"""Metadata to `Config`: the declarative tables of keys (`keys.py`), read, checked and completed.
 
 A key under the architecture's prefix is honoured (it is in KEYS or in the architecture's own table), neutral
 (present, but with a value that changes nothing), inert (known to change nothing) or an error that names it.
@@ -6,127 +6,22 @@ A key under the architecture's prefix is honoured (it is in KEYS or in the archi
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
+from .config import Config
+from .keys import INERT, KEYS, NEUTRAL, REQUIRED, Key
 
 _log = logging.getLogger(__name__)
 
-REQUIRED = object()
-_PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str}
+_PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
 _TOKENS = "tokenizer.ggml.tokens"
-
-
-@dataclass(frozen=True)
-class Key:
-    """A metadata key: the field of `Config` that it fills, its type, range and default.
-
-    An integer lies in low .. high; a float is finite, above low and at most high.  Where `per_layer`
-    allows it, the file may give an array of one value per layer instead, all the same or any.  A default of
-    None is worked out from the other fields.
-    """
-
-    field: str
-    type: Literal["integer", "float", "text"]
-    low: float = 0
-    high: float = 0
-    default: Any = REQUIRED
-    per_layer: Literal["no", "same", "any"] = "no"
-
-
-@dataclass(frozen=True)
-class Config:
-    """What the metadata says about a model: the numbers that shapes and graph are made from."""
-
-    architecture: str
-    n_vocab: int
-    n_ctx_train: int
-    n_embd: int
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    n_ff: int
-    norm_eps: float
-    n_rot: int
-    rope_freq_base: float
-    rope_scale: float  # positions are divided by it
-    sliding_window: int = 0
-    sliding_layers: tuple[bool, ...] = ()  # one per layer: does it see `sliding_window` positions, or all?
-    rope_freq_base_swa: float = 0.0  # for the layers with a sliding window
-
-    @property
-    def q_width(self) -> int:
-        """Width of the queries: all heads side by side."""
-        return self.n_heads * self.head_dim
-
-    @property
-    def kv_width(self) -> int:
-        """Width of the keys, and of the values."""
-        return self.n_kv_heads * self.head_dim
-
-    @property
-    def rope_pairs(self) -> int:
-        """How many pairs of a head's values are rotated."""
-        return self.n_rot // 2
-
-
-KEYS = {
-    "context_length": Key("n_ctx_train", "integer", 1, 2**32 - 1),
-    "embedding_length": Key("n_embd", "integer", 1, 2**20),
-    "block_count": Key("n_layers", "integer", 1, 1024),
-    "feed_forward_length": Key("n_ff", "integer", 1, 2**24, per_layer="same"),
-    "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="same"),
-    "attention.head_count_kv": Key("n_kv_heads", "integer", 1, 2**16, default=None, per_layer="same"),
-    "attention.key_length": Key("head_dim", "integer", 1, 2**16, default=None),
-    "attention.value_length": Key("value_dim", "integer", 1, 2**16, default=None),
-    "attention.layer_norm_rms_epsilon": Key("norm_eps", "float", 0, 1),
-    "rope.dimension_count": Key("n_rot", "integer", 2, 2**16, default=None),
-    "rope.freq_base": Key("rope_freq_base", "float", 0, 1e15, default=10000.0),
-    "rope.scaling.type": Key("rope_scaling", "text", default="linear"),
-    "rope.scaling.factor": Key("rope_scale", "float", 0, 1e6, default=None),
-    "rope.scale_linear": Key("old_rope_scale", "float", 0, 1e6, default=1.0),
-    "vocab_size": Key("n_vocab", "integer", 1, 2**31 - 1, default=None),
-}
-
-# Keys that would change the computation, with the values at which they do not.
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "attention.causal": (True,),
-    "attention.clamp_kqv": (0.0,),
-    "attention.max_alibi_bias": (0.0,),
-    "attention.scale": (0.0,),
-    "attention.temperature_scale": (0.0,),
-    "embedding_scale": (0.0, 1.0),
-    "expert_count": (0,),
-    "expert_used_count": (0,),
-    "final_logit_softcapping": (0.0,),
-    "logit_scale": (0.0, 1.0),
-    "nextn_predict_layers": (0,),
-    "residual_scale": (0.0, 1.0),
-    "rope.scaling.attn_factor": (1.0,),
-    "use_parallel_residual": (False,),
-}
-
-_OTHERS = "a key of other architectures, which llama.cpp's test models carry"
-
-# Keys that change nothing, and why.
-INERT = {
-    "tensor_data_layout": "says how a converter found the rows; they are stored as the graph needs them",
-    "rope.scaling.finetuned": "says how the model was trained",
-    "rope.scaling.original_context_length": "only YaRN and LongRoPE use it, and those are refused",
-    "activation.situ_beta": _OTHERS,
-    "attention.rope_pattern": _OTHERS,
-    "deepstack_mapping": _OTHERS,
-    "hash_layer_count": _OTHERS,
-    "hrm.prefix_lm": _OTHERS,
-    "router_logit_softcapping": _OTHERS,
-    "swin_norm": _OTHERS,
-    "token_shift_count": _OTHERS,
-}
+_LAYERED = ("n_heads", "n_kv_heads", "n_ff", "n_ff_exp", "n_experts_used")
+_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def read_config(
@@ -138,14 +33,15 @@ def read_config(
     GGUFUnsupportedError for what is sound but not honoured.
     """
     prefix = architecture + "."
-    honoured = {**KEYS, **keys}
+    own_fields = {key.field for key in keys.values()}
+    honoured = {name: key for name, key in KEYS.items() if key.field not in own_fields} | dict(keys)
     for full_name in file.metadata:
         name = full_name.removeprefix(prefix)
         if name != full_name and name not in honoured and name not in INERT and name not in inert:
             _require_neutral(file, full_name, name)
     values = {key.field: _read(file, prefix + name, key) for name, key in honoured.items()}
     for name, key in honoured.items():
-        values[key.field] = _per_layer(file, prefix + name, values[key.field], key, values["n_layers"])
+        values[key.field] = _array(file, prefix + name, values[key.field], key, values["n_layers"])
     return _derive(file, architecture, values)
 
 
@@ -165,36 +61,43 @@ def _read(file: GGUFFile, name: str, key: Key) -> Any:
         if key.default is REQUIRED:
             raise ModelError(f"{file.path}: the metadata lacks {name!r}, which the model needs")
         return key.default
-    if key.per_layer != "no" and file.metadata.length_of(name) is not None:
+    if (key.per_layer != "no" or key.type == "integers") and file.metadata.length_of(name) is not None:
         return file.metadata[name]
     return _check(file, name, file.metadata[name], file.metadata.type_of(name), key)
 
 
 def _check(file: GGUFFile, name: str, value: Any, found: str, key: Key) -> Any:
     """`value` itself, if it is of the type and in the range of `key`; `found` is its type in the file."""
-    if type(value) is not _PYTHON_TYPES[key.type]:  # a bool is no integer here
+    if type(value) is not _PYTHON_TYPES.get(key.type):  # a bool is no integer here
         raise ModelError(f"{file.path}: {name} has the wrong type: must be {key.type}, found {found}")
     if key.type == "integer" and not key.low <= value <= key.high:
         raise ModelError(f"{file.path}: {name} is {value}, must be {key.low} to {key.high}")
-    if key.type == "float" and not key.low < value <= key.high:  # False for NaN
+    is_zero = key.or_zero and value == 0
+    if key.type == "float" and not is_zero and not key.low < value <= key.high:  # False for NaN
         raise ModelError(
             f"{file.path}: {name} is {value}, must be finite, above {key.low:g} and at most {key.high:g}"
         )
     return value
 
 
-def _per_layer(file: GGUFFile, name: str, value: Any, key: Key, n_layers: int) -> Any:
-    """An array as a tuple of one value per layer, or that value where they must be the same; else `value`."""
+def _array(file: GGUFFile, name: str, value: Any, key: Key, n_layers: int) -> Any:
+    """An array as a tuple, of one value per layer or of what the key asks for; what else `value` is, itself.
+
+    A single value comes out where all layers must have the same.
+    """
     if not isinstance(value, np.ndarray | list):
         return value
-    if len(value) != n_layers:
+    expected = len(value) if key.type == "integers" else n_layers
+    if len(value) != expected or (key.type == "integers" and len(value) > 4):
         raise ModelError(f"{file.path}: {name} has {len(value)} values for {n_layers} layers")
     scalars = value.tolist() if isinstance(value, np.ndarray) else value
-    if key.per_layer == "any" and file.metadata.type_of(name) == "bool[]":
+    found = file.metadata.type_of(name)
+    if key.per_layer == "any" and found == "bool[]":
         scalars = [int(scalar) for scalar in scalars]
+    each = replace(key, type="integer") if key.type == "integers" else key
     for scalar in scalars:
-        _check(file, name, scalar, file.metadata.type_of(name), key)
-    if key.per_layer == "any":
+        _check(file, name, scalar, found, each)
+    if key.per_layer == "any" or key.type == "integers":
         return tuple(scalars)
     if any(scalar != scalars[0] for scalar in scalars):
         raise GGUFUnsupportedError(
@@ -205,39 +108,104 @@ def _per_layer(file: GGUFFile, name: str, value: Any, key: Key, n_layers: int) -
 
 def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config:
     """Fills in what follows from other values, and checks what must fit together."""
-
-    def contradiction(problem: str) -> ModelError:
-        return ModelError(f"{file.path}: {problem}")
-
-    n_heads, n_embd = values["n_heads"], values["n_embd"]
-    values["n_kv_heads"] = values["n_kv_heads"] or n_heads
-    if n_heads % values["n_kv_heads"]:
-        raise contradiction(f"head_count {n_heads} is no multiple of head_count_kv {values['n_kv_heads']}")
-    if values["head_dim"] is None:
-        if n_embd % n_heads:
-            raise contradiction(f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
-        values["head_dim"] = n_embd // n_heads
-    head_dim = values["head_dim"]
-    value_dim = values.pop("value_dim")
-    if value_dim not in (None, head_dim):
-        raise GGUFUnsupportedError(
-            f"{file.path}: attention.value_length {value_dim} differs from key_length {head_dim}, "
-            "which nybble does not do yet"
-        )
-    values["n_rot"] = values["n_rot"] or head_dim
-    if values["n_rot"] % 2 or values["n_rot"] > head_dim:
-        raise contradiction(
-            f"rope.dimension_count is {values['n_rot']}, must be even and at most {head_dim}, the head's size"
-        )
-    scaling, old_scale = values.pop("rope_scaling"), values.pop("old_rope_scale")
-    if scaling not in ("none", "linear"):
-        raise GGUFUnsupportedError(f"{file.path}: rope.scaling.type {scaling!r} is not supported yet")
-    values["rope_scale"] = 1.0 if scaling == "none" else values["rope_scale"] or old_scale
-    values["sliding_layers"] = _sliding_layers(
-        values["n_layers"], values.get("sliding_window", 0), values.pop("sliding_pattern", 0)
-    )
+    if values["n_nextn"] >= values["n_layers"]:
+        raise _contradiction(file, f"nextn_predict_layers {values['n_nextn']} leaves no layer")
+    values["n_layers"] -= values["n_nextn"]
+    if values["n_kv_heads"] is None:
+        values["n_kv_heads"] = values["n_heads"]
+    values["per_layer"] = _layered(values)
+    _derive_heads(file, values)
+    _derive_rope(file, values)
+    _derive_layers(values)
+    _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
     return Config(architecture=architecture, **values)
+
+
+def _contradiction(file: GGUFFile, problem: str) -> ModelError:
+    return ModelError(f"{file.path}: {problem}")
+
+
+def _layered(values: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """What differs from layer to layer; in `values` the highest takes its place."""
+    n_layers, layered = values["n_layers"], {}
+    for name in _LAYERED:
+        if isinstance(values.get(name), tuple):
+            layered[name] = values[name][:n_layers]
+            values[name] = max(layered[name])
+    return layered
+
+
+def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
+    """Numbers and widths of heads."""
+    n_heads, n_kv_heads, n_embd = values["n_heads"], values["n_kv_heads"], values["n_embd"]
+    layered = values["per_layer"]
+    of_layer = layered.get("n_heads", (n_heads,) * values["n_layers"])
+    kv_of_layer = layered.get("n_kv_heads", (n_kv_heads,) * values["n_layers"])
+    for heads, kv_heads in zip(of_layer, kv_of_layer, strict=True):
+        if kv_heads and heads % kv_heads:
+            raise _contradiction(file, f"head_count {heads} is no multiple of head_count_kv {kv_heads}")
+    if values["head_dim"] is None:
+        if not n_heads or n_embd % n_heads:
+            raise _contradiction(file, f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
+        values["head_dim"] = n_embd // n_heads
+    head_dim = values["head_dim"]
+    values["value_dim"] = values["value_dim"] or head_dim
+    if values["value_dim"] != head_dim and not values.get("kv_lora_rank"):
+        raise GGUFUnsupportedError(
+            f"{file.path}: attention.value_length {values['value_dim']} differs from key_length {head_dim}, "
+            "which nybble does not do yet"
+        )
+
+
+def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
+    """What is rotated, and how far positions are stretched."""
+    head_dim = values["head_dim"]
+    values["n_rot"] = values["n_rot"] or head_dim
+    if values["n_rot"] % 2 or values["n_rot"] > head_dim:
+        raise _contradiction(
+            file,
+            f"rope.dimension_count is {values['n_rot']}, "
+            f"must be even and at most {head_dim}, the head's size",
+        )
+    scaling, old_scale = values["rope_scaling"], values.pop("old_rope_scale")
+    if scaling not in _ROPE_SCALINGS:
+        raise GGUFUnsupportedError(f"{file.path}: rope.scaling.type {scaling!r} is not supported yet")
+    values["rope_scale"] = 1.0 if scaling == "none" else values["rope_scale"] or old_scale
+    values["n_ctx_original"] = values["n_ctx_original"] or values["n_ctx_train"]
+
+
+def _derive_layers(values: dict[str, Any]) -> None:
+    """Which layers see a window only, and which are recurrent."""
+    n_layers = values["n_layers"]
+    values["sliding_layers"] = _sliding_layers(
+        n_layers, values.get("sliding_window", 0), values.pop("sliding_pattern", 0)
+    )
+    recurrent = values.get("recurrent_layers", ())
+    if isinstance(recurrent, int):  # one value for all
+        recurrent = (recurrent,) * n_layers
+    values["recurrent_layers"] = tuple(bool(value) for value in recurrent[:n_layers])
+
+
+def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
+    """Widths of the experts, where they follow from others."""
+    n_experts, n_used = values.get("n_experts", 0), values.get("n_experts_used", 0)
+    if n_experts == 0:
+        return
+    if not 0 < n_used <= n_experts:
+        raise _contradiction(file, f"expert_used_count is {n_used}, must be 1 to {n_experts}, expert_count")
+    groups, used = values.get("n_expert_groups", 1), values.get("n_expert_groups_used", 1)
+    if groups > 1 and (n_experts % groups or not 0 < used <= groups or n_used > n_experts // groups * used):
+        raise _contradiction(
+            file, f"{n_used} of {n_experts} experts cannot come from {used} of {groups} equal groups"
+        )
+    if "n_ff_exp" not in values:  # the architecture has no key of its own for it
+        values["n_ff_exp"] = values["n_ff"]
+    values["n_ff_exp"] = values["n_ff_exp"] or values["n_ff"] // n_used
+    if values.get("n_ff_shexp", 0) is None:
+        values["n_ff_shexp"] = values["n_ff"]
+    elif not values.get("n_ff_shexp", 0):
+        values["n_ff_shexp"] = values["n_ff_exp"] * values.get("n_experts_shared", 0)
 
 
 def _sliding_layers(n_layers: int, window: int, pattern: int | tuple[int, ...]) -> tuple[bool, ...]:
@@ -245,7 +213,7 @@ def _sliding_layers(n_layers: int, window: int, pattern: int | tuple[int, ...]) 
     if window == 0:
         return (False,) * n_layers
     if isinstance(pattern, tuple):
-        return tuple(value != 0 for value in pattern)
+        return tuple(value != 0 for value in pattern[:n_layers])
     return tuple(pattern == 0 or layer % pattern < pattern - 1 for layer in range(n_layers))
 
 

@@ -34,7 +34,7 @@ class KVCache:
 class Attention:
     """Lowers `Attention` operations for one sequence, or for several that have one token each in every step.
 
-    `sequences[i][layer]` is a cache; `positions` (n_max,) int64 are those of a step's tokens. The calls of
+    `sequences[i][state]` is a cache; `positions` (n_max,) int64 are those of a step's tokens. The calls of
     different sequences touch different memory, so the threads do not wait for each other between them.
     """
 
@@ -70,7 +70,7 @@ class Attention:
         positions: NDArray[np.int64],
         count: NDArray[np.int64],
     ) -> tuple[Step, Step, Step]:
-        cache = self._sequences[i][op.layer]
+        cache = self._sequences[i][op.state]
         keys, values = cache.keys, cache.values
         sizes = (op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, self._n_threads)
         if (i, *sizes) not in self._scratch:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 from ..tokenizer import Tokenizer, has_tokenizer
+from .config import Config
 from .context import Context
 from .cpus import default_threads
 from .executor import Executor
 from .generation import Output, TextStream
-from .hyperparameters import Config
 from .model import Model
 from .models import resolve
 from .prompt import Prompt, prompt_ids

@@ -10,9 +10,11 @@ from ..gguf_io.file import GGUFFile, load_gguf
 from ..tokenizer import Tokenizer, has_tokenizer
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
-from .hyperparameters import Config, read_config
-from .plan import Graph, Plan
-from .tensor_shapes import check_tensors
+from .config import Config
+from .graph import Graph
+from .hyperparameters import read_config
+from .plan import Plan
+from .tensor_shapes import check_all_used, check_tensors
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class Model:
         try:
             architecture = find_architecture(file)
             config = read_config(file, architecture.name, architecture.keys, architecture.inert)
-            check_tensors(file, config, architecture.tensors)
+            check_tensors(file, config, architecture.tensors, architecture.inert_tensors)
             graph = Graph(file.tensors)
             architecture.build(graph, config)
+            check_all_used(file, config, graph.used, architecture.inert_tensors)
             return cls(file, config, graph.plan())
         except BaseException:
             file.close()

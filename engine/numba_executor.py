@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.object_cache import compile_log
-from .hyperparameters import Config
+from .config import Config
 from .kv_cache import KVCache
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .plan_runner import PlanRunner
+from .program import require_lowered
+from .states import KVSpec
 
 HEAD_ROWS = 32
 
@@ -30,6 +32,8 @@ class NumbaExecutor:
         n_batch: int = 512,
         matrices: dict[str, PackedMatrix] | None = None,
     ) -> None:
+        require_lowered(plan)
+        plan = plan.for_context(n_ctx)
         compiled_before = compile_log.seconds
         self.n_ctx = n_ctx
         self.n_threads = n_threads
@@ -37,7 +41,9 @@ class NumbaExecutor:
         self.n_positions = 0
         self.matrices = {} if matrices is None else matrices
         self._n_batch = min(n_batch, n_ctx)
-        self.caches = [KVCache(spec, n_ctx, self._n_batch) for spec in plan.states]
+        self.caches = [
+            KVCache(spec, n_ctx, self._n_batch) for spec in plan.states if isinstance(spec, KVSpec)
+        ]
         self.runner = PlanRunner(plan, self._n_batch, HEAD_ROWS, n_threads, [self.caches], self.matrices)
         self.compile_seconds = compile_log.seconds - compiled_before
 

@@ -1,38 +1,24 @@
-"""The operations that a plan is made of.
+"""The operations that a plan is made of; see `op.py` for what they have in common.
 
-An operation reads named buffers and writes one.  Every buffer is (n_tokens, width) float32; weights are
-tensors of the file.  The mathematics of each is in the file of the same name in `kernels/`.
+Those of mixtures of experts and of recurrent layers have files of their own and can be found here too.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..gguf_io.tensor import Tensor
+from ..kernels.activation import Activation
 from ..kernels.rope import Pairing
-
-
-@dataclass(frozen=True, eq=False)  # compared by identity: tensors have no useful equality
-class Op:
-    """What all have: the buffer `out` that it writes, and which of its fields name buffers that it reads."""
-
-    out: str
-
-    reads: ClassVar[tuple[str, ...]] = ("x",)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the buffers that this operation reads."""
-        return tuple(getattr(self, field) for field in self.reads)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the buffers that this operation writes."""
-        return (self.out,)
-
-    @property
-    def weights(self) -> tuple[Tensor, ...]:
-        """The tensors that this operation reads."""
-        return tuple(value for value in vars(self).values() if isinstance(value, Tensor))
+from .expert_ops import ExpertLinear as ExpertLinear
+from .expert_ops import ExpertSum as ExpertSum
+from .expert_ops import HeadLinear as HeadLinear
+from .expert_ops import Route as Route
+from .op import Op as Op
+from .recurrent_ops import CausalConv as CausalConv
+from .recurrent_ops import Decay as Decay
+from .recurrent_ops import DeltaRule as DeltaRule
+from .recurrent_ops import L2Norm as L2Norm
+from .recurrent_ops import SelectiveScan as SelectiveScan
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +33,24 @@ class Embed(Op):
 
 @dataclass(frozen=True, eq=False)
 class RmsNorm(Op):
-    """Normalizes each of `n_groups` equal parts of x (its heads, or 1); weight is (width / n_groups,)."""
+    """Normalizes each of `n_groups` equal parts of x (its heads, or 1).
+
+    weight is (width / n_groups,), or (n_groups, width / n_groups): a row for each part.
+    """
 
     x: str
     weight: Tensor
+    eps: float
+    n_groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm(Op):
+    """The same with the mean taken off, and a bias where there is one."""
+
+    x: str
+    weight: Tensor
+    bias: Tensor | None
     eps: float
     n_groups: int = 1
 
@@ -77,23 +77,51 @@ class Rope(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class Attention(Op):
-    """Appends k and v to the state of `layer`, then attends causally over all that the state holds.
+class QueryScale(Op):
+    """out = x * (1 + strength * ln(1 + floor(position / step))): sharpens attention far along."""
 
-    q is (n_heads * head_dim) wide, k and v (n_kv_heads * head_dim), out as q.  window 0: no limit.
+    x: str
+    strength: float
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
+class PositionEmbed(Op):
+    """out = weight[position of x's row]; of x only the rows count."""
+
+    x: str
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Attention(Op):
+    """Appends k and v to the state number `state`, then attends causally over all that the state holds.
+
+    q is (n_heads * head_dim) wide, k (n_kv_heads * head_dim), v (n_kv_heads * value_dim) and out
+    (n_heads * value_dim).  window 0: no limit; soft_cap 0: no cap; alibi_bias 0: no ALiBi.
     """
 
     q: str
     k: str
     v: str
-    layer: int
+    state: int
     n_heads: int
     n_kv_heads: int
     head_dim: int
     scale: float
     window: int = 0
+    value_dim: int = 0
+    soft_cap: float = 0.0
+    alibi_bias: float = 0.0
+    sinks: Tensor | None = None
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
+
+    @property
+    def is_plain(self) -> bool:
+        """Is there nothing but a scale and a window?"""
+        same_width = self.value_dim in (0, self.head_dim)
+        return same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +145,92 @@ class GeluMul(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class SwigluOai(Op):
+    """The gated activation of gpt-oss, with limits."""
+
+    gate: str
+    up: str
+
+    reads: ClassVar[tuple[str, ...]] = ("gate", "up")
+
+
+@dataclass(frozen=True, eq=False)
+class Activate(Op):
+    """out = function(x), element by element."""
+
+    x: str
+    function: Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Op):
+    """out = x * factor."""
+
+    x: str
+    factor: float
+
+
+@dataclass(frozen=True, eq=False)
+class DivideColumns(Op):
+    """out[:, i] = x[:, i] / weight[i]."""
+
+    x: str
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(Op):
+    """out = x within -limit .. limit."""
+
+    x: str
+    limit: float
+
+
+@dataclass(frozen=True, eq=False)
+class SoftCap(Op):
+    """out = cap * tanh(x / cap)."""
+
+    x: str
+    cap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Mul(Op):
+    """out = a * b; b may be one column, for all of a row."""
+
+    a: str
+    b: str
+
+    reads: ClassVar[tuple[str, ...]] = ("a", "b")
+
+
+@dataclass(frozen=True, eq=False)
 class Add(Op):
     """out = a + b."""
 
     a: str
     b: str
+
+    reads: ClassVar[tuple[str, ...]] = ("a", "b")
+
+
+@dataclass(frozen=True, eq=False)
+class TakeColumns(Op):
+    """Of each of `n_groups` equal parts of x the columns start .. start + n - 1."""
+
+    x: str
+    n_groups: int
+    start: int
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class JoinColumns(Op):
+    """Each of `n_groups` equal parts of a, followed by that of b."""
+
+    a: str
+    b: str
+    n_groups: int
 
     reads: ClassVar[tuple[str, ...]] = ("a", "b")
 

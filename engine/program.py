@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.add import bind_add
 from ..kernels.float_linear import bind_float_linear
@@ -29,6 +30,33 @@ from . import ops
 from .memory import Memory, aligned_zeros
 from .packed_matrix import PackedMatrix, pack_tensor, row_vector
 from .plan import Plan
+
+_LOWERED = (
+    ops.Embed,
+    ops.SelectRows,
+    ops.Linear,
+    ops.Attention,
+    ops.RmsNorm,
+    ops.Rope,
+    ops.SiluMul,
+    ops.GeluMul,
+    ops.Add,
+)
+
+
+def require_lowered(plan: Plan) -> None:
+    """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
+    for op in plan.ops:
+        is_known = isinstance(op, _LOWERED)
+        if isinstance(op, ops.Attention):
+            is_known = op.is_plain
+        elif isinstance(op, ops.RmsNorm):
+            is_known = len(op.weight.shape) == 1
+        if not is_known:
+            raise GGUFUnsupportedError(
+                f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs yet;"
+                ' use executor="reference"'
+            )
 
 
 @dataclass(frozen=True)
@@ -159,7 +187,7 @@ class ProgramBuilder:
             case ops.Add():
                 call = bind_add(inputs[0], inputs[1], out, count)
             case _:
-                raise TypeError(f"the numba executor does not know the operation {type(op).__name__}")
+                raise TypeError(f"no kernel for the operation {type(op).__name__}")
         yield Step(call, tuple(inputs), (out,))
 
     def _linear(self, op: ops.Linear, out: NDArray[np.float32]) -> Iterator[Step]:

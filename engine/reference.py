@@ -8,19 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.add import add_reference
-from ..kernels.attention import attention_reference
-from ..kernels.embedding import embedding_reference
-from ..kernels.gated import gelu_mul_reference, silu_mul_reference
-from ..kernels.linear import linear_reference
-from ..kernels.rms_norm import rms_norm_reference
-from ..kernels.rope import rope_angles, rope_reference
+from ..kernels.rope import rope_angles
 from . import ops
-from .hyperparameters import Config
+from .config import Config
 from .plan import Plan
-from .states import KVState
-
-Array = NDArray[np.float32]
+from .reference_ops import Array, Step, run
+from .states import make_state
 
 
 class ReferenceExecutor:
@@ -33,11 +26,11 @@ class ReferenceExecutor:
     compile_seconds = 0.0
 
     def __init__(self, plan: Plan, config: Config, n_ctx: int, n_threads: int = 1) -> None:
-        self._plan = plan
+        self._plan = plan.for_context(n_ctx)
         self._n_vocab = config.n_vocab
         self._n_ctx = n_ctx
         self._weights: dict[Tensor, Array] = {}
-        self._states = [KVState(spec) for spec in plan.states]
+        self._states = [make_state(spec) for spec in plan.states]
         self._last_reader = {name: op for op in plan.ops for name in op.inputs}
         self._n_positions = 0
 
@@ -62,6 +55,7 @@ class ReferenceExecutor:
             name: rope_angles(positions, table.inv_freq, table.scale)
             for name, table in self._plan.rope_tables.items()
         }
+        step = Step(ids, positions, rows, angles, self._states, self._values)
         buffers: dict[str, Array] = {}
         # Damaged weights give NaN and infinities, which the caller looks for in the logits.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -69,7 +63,7 @@ class ReferenceExecutor:
                 if isinstance(op, ops.SelectRows) and len(rows) == 0:
                     break
                 x = [buffers[name] for name in op.inputs]
-                buffers[op.out] = self._run(op, x, ids, positions, rows, angles)
+                buffers.update(zip(op.outputs, run(op, x, step), strict=True))
                 for name in op.inputs:
                     if self._last_reader[name] is op:
                         buffers.pop(name, None)
@@ -97,48 +91,3 @@ class ReferenceExecutor:
         if weight not in self._weights:
             self._weights[weight] = weight.dequantize()
         return self._weights[weight]
-
-    def _run(
-        self,
-        op: ops.Op,
-        x: list[Array],
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        rows: NDArray[np.intp],
-        angles: dict[str, tuple[Array, Array]],
-    ) -> Array:
-        """What `op` computes from its inputs `x`."""
-        match op:
-            case ops.Embed(weight=weight, scale=scale):
-                return embedding_reference(self._values(weight), ids, scale)
-            case ops.RmsNorm(weight=weight, eps=eps, n_groups=n_groups):
-                groups = x[0].reshape(len(x[0]), n_groups, -1)
-                return rms_norm_reference(groups, self._values(weight), eps).reshape(x[0].shape)
-            case ops.Linear(weight=weight, bias=bias):
-                return linear_reference(
-                    x[0], self._values(weight), None if bias is None else self._values(bias)
-                )
-            case ops.Rope(head_dim=head_dim, pairing=pairing, table=table):
-                heads = x[0].reshape(len(x[0]), -1, head_dim)
-                return rope_reference(heads, *angles[table], pairing).reshape(x[0].shape)
-            case ops.Attention():
-                return self._attend(op, x, positions)
-            case ops.SiluMul():
-                return silu_mul_reference(*x)
-            case ops.GeluMul():
-                return gelu_mul_reference(*x)
-            case ops.Add():
-                return add_reference(*x)
-            case ops.SelectRows():
-                return x[0][rows]
-        raise NotImplementedError(f"the reference executor cannot run {type(op).__name__}")
-
-    def _attend(self, op: ops.Attention, qkv: list[Array], positions: NDArray[np.int64]) -> Array:
-        n = len(positions)
-        q, k, v = (x.reshape(n, -1, op.head_dim) for x in qkv)
-        state = self._states[op.layer]
-        state.append(k, v, int(positions[0]))
-        heads = attention_reference(
-            q, state.keys, state.values, positions, state.positions, op.scale, op.window
-        )
-        return heads.reshape(n, -1)

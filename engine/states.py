@@ -1,14 +1,11 @@
 """What a layer remembers between calls: a spec for the plan, and the state itself in NumPy float32.
 
-There is one state per layer, of whatever kind the layer needs; keys and values are the only kind so far.
-What resets or shortens a sequence speaks to this interface, never to "K and V":
-
-    n_positions          positions 0 .. n_positions - 1 have gone in
-    can_truncate(n)      can the state go back to n positions?  (n = 0: always)
-    truncate(n)          forgets the positions from n on; reset() forgets all
+A layer has the states that its operations need: keys and values, or what a recurrence carries from one token
+to the next, or none.  What resets or shortens a sequence speaks to the interface `State`, never to "K and V".
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +18,41 @@ class KVSpec:
     n_kv_heads: int
     head_dim: int
     window: int = 0
+    value_dim: int = 0  # 0: as head_dim
+
+
+@dataclass(frozen=True)
+class RecurrentSpec:
+    """What a recurrence carries from one token to the next: an array of this shape, zero at the start."""
+
+    shape: tuple[int, ...]
+
+
+StateSpec = KVSpec | RecurrentSpec
+
+
+class State(Protocol):
+    """What a layer remembers of the positions 0 .. n_positions - 1 that have gone in."""
+
+    n_positions: int
+
+    def reset(self) -> None:
+        """Forgets all positions."""
+
+    def can_truncate(self, n_positions: int) -> bool:
+        """Can the state go back to so many positions?  To 0: always."""
+
+    def truncate(self, n_positions: int) -> None:
+        """Forgets the positions from `n_positions` on; ValueError if it cannot."""
+
+
+def make_state(spec: StateSpec) -> State:
+    """An empty state of the kind that `spec` describes."""
+    return KVState(spec) if isinstance(spec, KVSpec) else RecurrentState(spec)
 
 
 class KVState:
-    """Keys and values (m, n_kv_heads, head_dim) float32 of the last m of `n_positions` positions.
+    """Keys and values (m, n_kv_heads, head_dim or value_dim) float32 of the last m positions.
 
     A sliding window lets go of old positions when new ones come in: it keeps what the first of the new ones
     can see, so a chunk of any size finds all it needs, and truncating within the last chunk always works.
@@ -42,7 +70,9 @@ class KVState:
     def reset(self) -> None:
         self.n_positions = 0
         self.keys = np.empty((0, self.spec.n_kv_heads, self.spec.head_dim), np.float32)
-        self.values = self.keys
+        self.values = np.empty(
+            (0, self.spec.n_kv_heads, self.spec.value_dim or self.spec.head_dim), np.float32
+        )
 
     def append(self, k: NDArray[np.float32], v: NDArray[np.float32], start: int) -> None:
         """Adds k, v (n, n_kv_heads, head_dim) at the positions from `start` on, which must come next."""
@@ -69,3 +99,30 @@ class KVState:
     def _seen_from(self, position: int) -> int:
         """How many of the positions before it a query at `position` can see."""
         return min(position, self.spec.window - 1) if self.spec.window else position
+
+
+class RecurrentState:
+    """`value`, float32 in the shape of the spec, after `n_positions` positions; the only way back is to 0."""
+
+    def __init__(self, spec: RecurrentSpec) -> None:
+        self.spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        self.n_positions = 0
+        self.value = np.zeros(self.spec.shape, np.float32)
+
+    def advance(self, value: NDArray[np.float32], n: int) -> None:
+        """Takes over `value`, the state after n more positions."""
+        if value.shape != self.spec.shape:
+            raise ValueError(f"a state of shape {self.spec.shape} cannot become {value.shape}")
+        self.value, self.n_positions = value, self.n_positions + n
+
+    def can_truncate(self, n_positions: int) -> bool:
+        return n_positions in (0, self.n_positions)
+
+    def truncate(self, n_positions: int) -> None:
+        if not self.can_truncate(n_positions):
+            raise ValueError(f"a state of {self.n_positions} positions cannot go back to {n_positions}")
+        if n_positions == 0:
+            self.reset()

@@ -2,20 +2,22 @@
 
     {"token_embd.weight": required("n_vocab", "n_embd"), "blk.N.attn_q.bias": optional("q_width"), ...}
 
-"blk.N." stands for every layer.  Sizes are fields of `Config`, so an error can say where a number came from.
+"blk.N." stands for every layer.  Sizes are numbers or fields of `Config`, so an error can say where a number
+came from.  A tensor may belong to some layers only (`when`), or be there instead of another (`unless`).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..gguf_io.errors import ModelError
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.formats import BF16, F16, F32
 from ..gguf_io.tensor import Tensor
-from .hyperparameters import Config
+from .config import Config
 
 _EVERY_LAYER = "blk.N."
+_LAYER_PREFIX = re.compile(r"^blk\.(\d+)\.")
 
 # Tensors that no model needs, and why.
 INERT = {
@@ -27,40 +29,47 @@ INERT = {
 class Shape:
     """What a tensor must look like: the `Config` fields that give its sizes, in NumPy order (rows first)."""
 
-    sizes: tuple[str, ...]
+    sizes: tuple[str | int, ...]
     is_required: bool
+    when: str = ""  # the truth value of `Config` that says which layers have it
+    unless: str = ""  # the tensor, of the same layer, that takes its place
 
     def of(self, config: Config) -> tuple[int, ...]:
-        return tuple(getattr(config, size) for size in self.sizes)
+        return tuple(size if isinstance(size, int) else getattr(config, size) for size in self.sizes)
 
 
-def required(*sizes: str) -> Shape:
+def required(*sizes: str | int, when: str = "", unless: str = "") -> Shape:
     """A tensor that the model cannot do without."""
-    return Shape(sizes, True)
+    return Shape(sizes, True, when, unless)
 
 
-def optional(*sizes: str) -> Shape:
+def optional(*sizes: str | int, when: str = "") -> Shape:
     """A tensor that is used where it exists."""
-    return Shape(sizes, False)
+    return Shape(sizes, False, when)
 
 
-def check_tensors(file: GGUFFile, config: Config, table: Mapping[str, Shape]) -> None:
+def check_tensors(
+    file: GGUFFile, config: Config, table: Mapping[str, Shape], inert: Mapping[str, str]
+) -> None:
     """Raises ModelError unless `file` has the tensors of the table, no more and no less, in their shapes.
 
     What has one dimension (norms, biases) must be in a float format; GGUFUnsupportedError if a matrix is in a
-    format that nybble does not compute with.
+    format that nybble does not compute with.  `inert`: tensors of the architecture that no layer needs.
     """
     names = set()
-    for name, shape in _expand(table, config.n_layers):
+    for name, shape, layer in _expand(table, config):
+        if shape.unless and _beside(name, shape.unless) in file.tensors:
+            continue
         names.add(name)
         tensor = file.tensors.get(name)
         if tensor is not None:
-            _check(file, config, tensor, shape)
+            _check(file, layer, tensor, shape)
         elif shape.is_required:
             raise ModelError(
-                f"{file.path}: tensor {name} is missing; the model needs it to be {shape.of(config)}"
+                f"{file.path}: tensor {name} is missing; the model needs it to be {shape.of(layer)}"
             )
-    extra = [name for name in file.tensors if name not in names and not _is_inert(name)]
+    passed_over = {**INERT, **inert}
+    extra = [name for name in file.tensors if name not in names and not _is_inert(name, config, passed_over)]
     if extra:
         others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
         raise ModelError(
@@ -69,15 +78,27 @@ def check_tensors(file: GGUFFile, config: Config, table: Mapping[str, Shape]) ->
         )
 
 
-def _expand(table: Mapping[str, Shape], n_layers: int) -> Iterator[tuple[str, Shape]]:
-    """The table with "blk.N." replaced by every layer's own prefix."""
+def check_all_used(file: GGUFFile, config: Config, used: Collection[str], inert: Mapping[str, str]) -> None:
+    """Raises ModelError if the graph of the architecture left out a tensor that is not known to be inert."""
+    passed_over = {**INERT, **inert}
+    for name in file.tensors:
+        if name not in used and not _is_inert(name, config, passed_over):
+            raise ModelError(
+                f"{file.path}: tensor {name} would not be used: {config.architecture!r} has no place for it "
+                "beside the other tensors of the file"
+            )
+
+
+def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, Shape, Config]]:
+    """The table with "blk.N." replaced by the prefix of every layer that has the tensor; and its Config."""
     for name, shape in table.items():
         if not name.startswith(_EVERY_LAYER):
-            yield name, shape
-    for layer in range(n_layers):
+            yield name, shape, config
+    for layer in range(config.n_layers):
+        own = config.at(layer)
         for name, shape in table.items():
-            if name.startswith(_EVERY_LAYER):
-                yield f"blk.{layer}." + name.removeprefix(_EVERY_LAYER), shape
+            if name.startswith(_EVERY_LAYER) and (not shape.when or getattr(own, shape.when)):
+                yield f"blk.{layer}." + name.removeprefix(_EVERY_LAYER), shape, own
 
 
 def _check(file: GGUFFile, config: Config, tensor: Tensor, shape: Shape) -> None:
@@ -95,5 +116,14 @@ def _check(file: GGUFFile, config: Config, tensor: Tensor, shape: Shape) -> None
         )
 
 
-def _is_inert(name: str) -> bool:
-    return re.sub(r"^blk\.\d+\.", _EVERY_LAYER, name) in INERT
+def _beside(name: str, other: str) -> str:
+    """The name of `other` in the layer of `name`."""
+    block = _LAYER_PREFIX.match(name)
+    return (block.group() if block else "") + other
+
+
+def _is_inert(name: str, config: Config, inert: Mapping[str, str]) -> bool:
+    block = _LAYER_PREFIX.match(name)
+    if block and config.n_layers <= int(block[1]) < config.n_layers + config.n_nextn:
+        return True  # predicts tokens beyond the next, which nybble does not ask for
+    return _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert

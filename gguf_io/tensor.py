@@ -65,6 +65,25 @@ class Tensor:
         self.require_supported()
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
+    def rows(self, first: int, last: int) -> "Tensor":
+        """Rows `first` to `last` - 1, of stacked matrices too, as a view of the same bytes.
+
+        The name says which. IndexError if there are no such rows.
+        """
+        n_rows = math.prod(self.shape[:-1]) if len(self.shape) > 1 else self.shape[0]
+        if not 0 <= first < last <= n_rows:
+            raise IndexError(f"tensor {self.name!r} has {n_rows} rows, not {first} to {last - 1}")
+        width = self.shape[-1] if len(self.shape) > 1 else 1
+        data = self.data[self.format.nbytes(first * width) : self.format.nbytes(last * width)]
+        shape = (last - first, width) if len(self.shape) > 1 else (last - first,)
+        return Tensor(f"{self.name}[{first}:{last}]", shape, self.format, data, self.path)
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Tensor":
+        """The same values in another shape, whose rows must be whole numbers of blocks, on the same bytes."""
+        if math.prod(shape) != self.n_values or shape[-1] % self.format.block_size:
+            raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
+        return Tensor(self.name, shape, self.format, self.data, self.path)
+
     def release_pages(self, first: int = 0, last: int | None = None) -> None:
         """Tells the system that bytes `first` to `last` of `data` will not be read soon.
 

@@ -230,7 +230,7 @@ CASES = [
         MOD,
         r"tensor blk\.1\.attn_norm\.weight and 8 more would not be used",
     ),
-    ("G94-experts", key("expert_count", 8), UNS, r"'llama\.expert_count' \(8\) may change"),
+    ("G94-experts", key("expert_shared_count", 8), UNS, r"'llama\.expert_shared_count' \(8\) may change"),
 ]
 
 

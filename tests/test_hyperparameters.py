@@ -6,7 +6,8 @@ import pytest
 from forge import BOOL, FLOAT32, I32, STRING, U32, U64, GGUFForge
 
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.hyperparameters import KEYS, read_config
+from nybble.engine.hyperparameters import read_config
+from nybble.engine.keys import KEYS
 from nybble.gguf_io import GGUFUnsupportedError, ModelError, load_gguf
 
 LLAMA = {
@@ -167,10 +168,9 @@ def test_required_keys(config_of, key):
 @pytest.mark.parametrize(
     ("keys", "named"),
     [
-        ({"expert_count": 8, "expert_used_count": 2}, r"'llama\.expert_count' \(8\)"),
-        ({"rope.scaling.type": "yarn"}, r"rope\.scaling\.type 'yarn'"),
-        ({"rope.scaling.type": "longrope"}, "longrope"),
-        ({"rope.scaling.attn_factor": 1.5}, r"'llama\.rope\.scaling\.attn_factor' \(1\.5\)"),
+        ({"expert_shared_count": 2}, r"'llama\.expert_shared_count' \(2\)"),
+        ({"rope.scaling.type": "spiral"}, r"rope\.scaling\.type 'spiral'"),
+        ({"rope.scaling.yarn_ext_factor": 0.5}, r"'llama\.rope\.scaling\.yarn_ext_factor' \(0\.5\)"),
         ({"logit_scale": 0.5}, r"'llama\.logit_scale'"),
         ({"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
         ({"attention.causal": False}, r"attention\.causal' \(False\)"),
@@ -185,6 +185,19 @@ def test_what_is_not_honoured_is_refused_by_name(config_of, keys, named):
         made.set("llama.some.list", keys["some.list"], array_of=U32)
     with pytest.raises(GGUFUnsupportedError, match=named):
         config_of(made)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"expert_count": 8}, "expert_used_count is 0, must be 1 to 8"),
+        ({"expert_count": 2, "expert_used_count": 3}, "expert_used_count is 3, must be 1 to 2"),
+        ({"nextn_predict_layers": 3}, "nextn_predict_layers 3 leaves no layer"),
+    ],
+)
+def test_contradictions(config_of, keys, message):
+    with pytest.raises(ModelError, match=message):
+        config_of(metadata("llama", LLAMA | keys))
 
 
 def test_neutral_and_inert_keys_pass(config_of):

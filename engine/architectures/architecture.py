@@ -1,14 +1,16 @@
 """What an architecture is: one record, filled in by one file, the same for all.
 
 To write one: the metadata keys it adds (`keys`), those it leaves aside (`inert`, with reasons), the tensors
-it has (`tensors`) and the graph (`build`).  Nothing else in nybble knows an architecture by name.
+it has (`tensors`), those it leaves aside (`inert_tensors`, with reasons) and the graph (`build`).  Nothing
+else in nybble knows an architecture by name.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..hyperparameters import Config, Key
-from ..plan import Graph
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key
 from ..tensor_shapes import Shape
 
 
@@ -21,3 +23,4 @@ class Architecture:
     build: Callable[[Graph, Config], None]
     keys: Mapping[str, Key] = field(default_factory=dict)
     inert: Mapping[str, str] = field(default_factory=dict)
+    inert_tensors: Mapping[str, str] = field(default_factory=dict)

@@ -1,38 +1,43 @@
-"""`llama`: Llama 1 to 3, Mistral, TinyLlama, SmolLM, Yi, Solar and many more that share their graph.
+"""`llama`: Llama 1 to 3, Mistral, Mixtral, TinyLlama, SmolLM, Yi, Solar and many more that share their graph;
+`mistral3`: Ministral 3 and Devstral 2, which stretch their context and sharpen attention far along.
 
-Pre-norm blocks of grouped-query attention with RoPE and a SwiGLU feed-forward layer; biases where the file
-has them; the head is the embedding where the file has no head.
+Pre-norm blocks of grouped-query attention with RoPE and a SwiGLU feed-forward layer, or a mixture of them;
+biases where the file has them; the head is the embedding where the file has no head.
 
-Sources: Touvron et al. 2023 (arXiv:2302.13971); llama.cpp `src/models/llama.cpp`.
+Sources: Touvron et al. 2023 (arXiv:2302.13971); Jiang et al. 2024 (arXiv:2401.04088); llama.cpp
+`src/models/llama.cpp` and `mistral3.cpp`.
 """
 
-from ...kernels.rope import rope_frequencies
-from ..hyperparameters import Config
-from ..plan import Graph
-from ..tensor_shapes import optional, required
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SCALES, Key, optional_float
 from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = {
+    "attention.scale": SCALES["attention.scale"],
+    "expert_count": EXPERTS["expert_count"],
+    "expert_used_count": EXPERTS["expert_used_count"],
+    "expert_weights_scale": EXPERTS["expert_weights_scale"],
+}
+
+MISTRAL3_KEYS = KEYS | {
+    "attention.temperature_scale": optional_float("temperature_scale", 0.0),
+    "rope.scaling.yarn_log_multiplier": Key("yarn_log_mul", "float", 0, 1e3, default=0.0, or_zero=True),
+}
 
 TENSORS = {
-    "token_embd.weight": required("n_vocab", "n_embd"),
-    "output_norm.weight": required("n_embd"),
-    "output.weight": optional("n_vocab", "n_embd"),
-    "rope_freqs.weight": optional("rope_pairs"),
-    "blk.N.attn_norm.weight": required("n_embd"),
-    "blk.N.attn_q.weight": required("q_width", "n_embd"),
-    "blk.N.attn_q.bias": optional("q_width"),
-    "blk.N.attn_k.weight": required("kv_width", "n_embd"),
-    "blk.N.attn_k.bias": optional("kv_width"),
-    "blk.N.attn_v.weight": required("kv_width", "n_embd"),
-    "blk.N.attn_v.bias": optional("kv_width"),
-    "blk.N.attn_output.weight": required("n_embd", "q_width"),
-    "blk.N.attn_output.bias": optional("n_embd"),
-    "blk.N.ffn_norm.weight": required("n_embd"),
-    "blk.N.ffn_gate.weight": required("n_ff", "n_embd"),
-    "blk.N.ffn_gate.bias": optional("n_ff"),
-    "blk.N.ffn_up.weight": required("n_ff", "n_embd"),
-    "blk.N.ffn_up.bias": optional("n_ff"),
-    "blk.N.ffn_down.weight": required("n_embd", "n_ff"),
-    "blk.N.ffn_down.bias": optional("n_embd"),
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
 }
 
 INERT = {
@@ -40,33 +45,18 @@ INERT = {
 }
 
 
-def build(g: Graph, c: Config) -> None:
-    inv_freq = rope_frequencies(c.n_rot, c.rope_freq_base, c.rope_scale)
-    rope = g.rope_table("rope", inv_freq, divisors="rope_freqs")  # Llama 3 stretches the slow ones
-    scale = c.head_dim**-0.5
-
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for layer in range(c.n_layers):
-        b = g.block(layer)
-
+    for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        q = b.linear("q", h, "attn_q")
-        k = b.linear("k", h, "attn_k")
-        v = b.linear("v", h, "attn_v")
-        q = b.rope("q_rope", q, c.head_dim, "norm", rope)
-        k = b.rope("k_rope", k, c.head_dim, "norm", rope)
-        h = b.attention("attn_heads", q, k, v, c.head_dim, scale)
-        h = b.linear("attn_out", h, "attn_output")
-        x = b.add("resid_mid", x, h)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = b.silu_mul("ffn_act", b.linear("ffn_gate", h, "ffn_gate"), b.linear("ffn_up", h, "ffn_up"))
-        h = b.linear("ffn_out", h, "ffn_down")
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-
-    x = g.select_rows("out_rows", x)
-    x = g.rms_norm("output_norm", x, "output_norm", c.norm_eps)
-    g.linear("logits", x, "output" if g.has("output") else "token_embd")
+    head(g, x, model, g.rms_norm)
 
 
-LLAMA = Architecture("llama", TENSORS, build, inert=INERT)
+LLAMA = Architecture("llama", TENSORS, build, KEYS, INERT)
+MISTRAL3 = Architecture("mistral3", TENSORS, build, MISTRAL3_KEYS, INERT)

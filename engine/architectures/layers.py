@@ -1,0 +1,143 @@
+"""Parts of a graph that many architectures have: attention, feed-forward layers, the head."""
+
+from collections.abc import Callable, Iterator
+
+from ...kernels.activation import Activation
+from ...kernels.rope import Pairing
+from ...kernels.route import Gating
+from ..config import Config
+from ..graph import Graph
+
+GATINGS: dict[int, Gating] = {1: "softmax", 2: "sigmoid", 3: "softmax of chosen", 4: "sqrt softplus"}
+
+
+def blocks(g: Graph, c: Config) -> Iterator[tuple[Graph, Config]]:
+    """Every block of the model, with its own numbers."""
+    for layer in range(c.n_layers):
+        yield g.block(layer), c.at(layer)
+
+
+def qkv(b: Graph, h: str, c: Config) -> tuple[str, str, str]:
+    """Queries, keys and values of h, from a matrix each or one for all, within limits if there are some."""
+    if b.has("attn_qkv"):
+        k_start, v_start = c.q_width, c.q_width + c.kv_width
+        q = b.linear("q", h, "attn_qkv", (0, k_start))
+        k = b.linear("k", h, "attn_qkv", (k_start, v_start))
+        v = b.linear("v", h, "attn_qkv", (v_start, c.qkv_width))
+    else:
+        q = b.linear("q", h, "attn_q")
+        k = b.linear("k", h, "attn_k")
+        v = b.linear("v", h, "attn_v")
+    limit = c.clamp_qkv
+    return b.clamp("q_clamp", q, limit), b.clamp("k_clamp", k, limit), b.clamp("v_clamp", v, limit)
+
+
+def attention(
+    b: Graph,
+    h: str,
+    c: Config,
+    rope: str = "",
+    pairing: Pairing = "neox",
+    *,
+    window: int = 0,
+    scale: float = 0.0,
+    layer_norms: bool = False,
+    sinks: str = "",
+) -> str:
+    """Self-attention of h: with norms of q and k where the file has them, with RoPE where there is a table.
+
+    `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim).
+    """
+    q, k, v = qkv(b, h, c)
+    if b.has("attn_q_norm"):
+        norm = b.layer_norm if layer_norms else b.rms_norm
+        q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
+        k = norm("k_norm", k, "attn_k_norm", c.norm_eps)
+    if rope:
+        q = b.rope("q_rope", q, c.head_dim, pairing, rope)
+        k = b.rope("k_rope", k, c.head_dim, pairing, rope)
+    if c.temperature_scale:
+        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step)
+    h = b.attention(
+        "attn_heads",
+        q,
+        k,
+        v,
+        c.head_dim,
+        scale or c.attention_scale or c.head_dim**-0.5,
+        window,
+        soft_cap=c.attn_soft_cap,
+        alibi_bias=c.alibi_bias,
+        sinks=sinks,
+    )
+    return b.linear("attn_out", h, "attn_output")
+
+
+def ffn(b: Graph, h: str, function: Activation) -> str:
+    """A feed-forward layer without a gate."""
+    h = b.linear("ffn_up", h, "ffn_up")
+    h = b.activate("ffn_act", h, function)
+    return b.linear("ffn_out", h, "ffn_down")
+
+
+def gated_ffn(b: Graph, h: str, c: Config, function: Activation = "silu") -> str:
+    """A feed-forward layer with a gate, which may stand above `up` in one matrix."""
+    if b.has("ffn_gate"):
+        gate, up = b.linear("ffn_gate", h, "ffn_gate"), b.linear("ffn_up", h, "ffn_up")
+    else:
+        gate = b.linear("ffn_gate", h, "ffn_up", (0, c.n_ff))
+        up = b.linear("ffn_up", h, "ffn_up", (c.n_ff, 2 * c.n_ff))
+    h = b.gelu_mul("ffn_act", gate, up) if function == "gelu" else b.silu_mul("ffn_act", gate, up)
+    return b.linear("ffn_out", h, "ffn_down")
+
+
+def experts(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> str:
+    """A mixture of experts, with the shared expert where there is one."""
+    ids, weights = route(b, h, c, gating, is_normalized=is_normalized)
+    if b.has("ffn_gate_up_exps"):
+        both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
+        gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
+        up = b.take_columns("exps_up", both, c.n_ff_exp, c.n_ff_exp, c.n_experts_used)
+    else:
+        gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
+        up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
+    routed = b.silu_mul("exps_act", gate, up)
+    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
+    if not b.has("ffn_up_shexp"):
+        return b.expert_sum("ffn_out", routed, weights)
+    routed = b.expert_sum("moe_out", routed, weights)
+    gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
+    shared = b.silu_mul("shexp_act", gate, up)
+    shared = b.linear("shexp_out", shared, "ffn_down_shexp")
+    if b.has("ffn_gate_inp_shexp"):
+        share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
+        shared = b.mul("shexp_gated", shared, share)
+    return b.add("ffn_out", routed, shared)
+
+
+def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:
+    """The experts that each row of h goes to, and their weights."""
+    return b.route(
+        "expert_ids",
+        "expert_weights",
+        b.linear("router", h, "ffn_gate_inp"),
+        c.n_experts_used,
+        gating,
+        is_normalized=is_normalized,
+        scale=c.expert_weights_scale or 1.0,
+        n_groups=c.n_expert_groups or 1,
+        n_groups_used=c.n_expert_groups_used or 1,
+    )
+
+
+def head(
+    g: Graph, x: str, c: Config, norm: Callable[[str, str, str, float], str], scale: float = 1.0
+) -> None:
+    """The last norm and the logits, which may be scaled or capped; the embedding stands in for the head."""
+    x = g.select_rows("out_rows", x)
+    x = norm("output_norm", x, "output_norm", c.norm_eps)
+    is_last = scale == 1 and c.final_soft_cap == 0
+    x = g.linear("logits" if is_last else "logits_raw", x, "output" if g.has("output") else "token_embd")
+    if scale != 1:
+        x = g.scale("logits_scaled" if c.final_soft_cap else "logits", x, scale)
+    g.soft_cap("logits", x, c.final_soft_cap)

@@ -1,0 +1,96 @@
+"""The angles of RoPE, from what the metadata says: base, stretched contexts, factors in the file, sections.
+
+    linear     positions are divided by `rope.scaling.factor`
+    yarn       only slow pairs are, fast ones keep their speed; cosine and sine grow a little
+    longrope   each pair has a divisor in the file, one for short contexts and one for long ones
+    Llama 3    each pair has a divisor in the file, `rope_freqs`
+    M-RoPE     pairs turn with time, height or width; in text all three are the position, and what is left
+               over does not turn
+
+Sources: Chen et al. 2023 (arXiv:2306.15595); Peng et al. 2023, "YaRN" (arXiv:2309.00071); Ding et al. 2024,
+"LongRoPE" (arXiv:2402.13753); Wang et al. 2024, "Qwen2-VL" (arXiv:2409.12191).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...gguf_io.errors import ModelError
+from ...gguf_io.tensor import Tensor
+from ...kernels.rope import rope_frequencies
+from ..config import Config
+from ..graph import Graph
+from ..plan import RopeTable
+
+Array = NDArray[np.float64]
+
+
+def rope_table(
+    g: Graph,
+    c: Config,
+    name: str = "rope",
+    *,
+    base: float = 0.0,
+    is_stretched: bool = True,
+    interleaved_sections: bool = False,
+) -> str:
+    """Adds the table `name` and returns that; `base` replaces that of the metadata."""
+    base = base or c.rope_freq_base
+    inv_freq = rope_frequencies(c.n_rot, base)
+    scale = 1.0
+    if c.rope_sections:
+        inv_freq = inv_freq * _turning(c, interleaved_sections)
+    if is_stretched:
+        inv_freq = _stretched(inv_freq, base, c)
+        scale = _attention_factor(c)
+    if (divisors := g.optional_tensor("rope_freqs.weight")) is not None:
+        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors), scale))
+    long, short = (g.optional_tensor(f"rope_factors_{length}.weight") for length in ("long", "short"))
+    if long is None or short is None:
+        return g.add_rope_table(name, RopeTable(inv_freq, scale))
+    tables = inv_freq / _checked(short), scale, inv_freq / _checked(long), c.n_ctx_original
+    return g.add_rope_table(name, RopeTable(*tables))
+
+
+def _checked(divisors: Tensor) -> Array:
+    values = divisors.dequantize().astype(np.float64)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise ModelError(f"{divisors.path}: tensor {divisors.name} must be finite and above 0 throughout")
+    return values
+
+
+def _turning(c: Config, interleaved: bool) -> Array:
+    """1 for each pair that turns with the position, 0 for those of the last section."""
+    time, height, width, rest = (*c.rope_sections, 0, 0, 0, 0)[:4]
+    total = time + height + width + rest
+    if total == 0:
+        return np.ones(c.rope_pairs)
+    pair = np.arange(c.rope_pairs) % total
+    if interleaved:
+        limit = np.choose(pair % 3, [time, height, width])
+        return (pair < 3 * limit).astype(np.float64)
+    return (pair < time + height + width).astype(np.float64)
+
+
+def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
+    """The frequencies for a context `rope_scale` times as long."""
+    slow = inv_freq / c.rope_scale
+    if c.rope_scaling != "yarn":
+        return slow
+    # The pair that turns `turns` times within the original context.
+    first, last = (
+        c.n_rot * math.log(c.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
+        for turns in (c.yarn_beta_fast, c.yarn_beta_slow)
+    )
+    first, last = max(0, math.floor(first)), min(c.n_rot - 1, math.ceil(last))
+    ramp = np.clip((np.arange(c.rope_pairs) - first) / max(0.001, last - first), 0, 1)
+    return inv_freq * (1 - ramp) + slow * ramp
+
+
+def _attention_factor(c: Config) -> float:
+    """What multiplies cosine and sine."""
+    if c.rope_scaling != "yarn" or c.rope_scale <= 1:
+        return c.rope_attn_factor
+    growth = 0.1 * math.log(c.rope_scale)
+    return c.rope_attn_factor * (1 + growth) / (1 + c.yarn_log_mul * growth)

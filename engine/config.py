@@ -1,0 +1,158 @@
+"""`Config`: what the metadata says about a model, checked; what shapes and graph are made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Config:
+    """The numbers of a model, or of one of its layers (`at`).
+
+    Where layers differ, a model's number is the highest and `per_layer` has them all.  What an architecture
+    has no key for keeps its default, which changes nothing.
+    """
+
+    architecture: str
+    n_vocab: int
+    n_ctx_train: int
+    n_embd: int
+    n_layers: int  # without the blocks that only predict several tokens at once
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    n_ff: int
+    norm_eps: float
+    value_dim: int = 0
+    n_nextn: int = 0  # blocks behind the last layer that only predict several tokens at once
+
+    n_rot: int = 0
+    rope_freq_base: float = 10000.0
+    rope_scaling: str = "linear"
+    rope_scale: float = 1.0  # positions are divided by it
+    rope_attn_factor: float = 1.0  # multiplies cosine and sine
+    n_ctx_original: int = 0  # the context before it was stretched by YaRN or LongRoPE
+    yarn_log_mul: float = 0.0
+    yarn_beta_fast: float = 32.0
+    yarn_beta_slow: float = 1.0
+    rope_sections: tuple[int, ...] = ()  # how many pairs turn with time, height, width and nothing
+    rope_is_on: bool = True
+
+    sliding_window: int = 0
+    sliding_layers: tuple[bool, ...] = ()  # one per layer: does it see `sliding_window` positions, or all?
+    rope_freq_base_swa: float = 0.0  # for the layers with a sliding window
+
+    attention_scale: float = 0.0  # 0: 1 / sqrt(head_dim)
+    attn_soft_cap: float = 0.0
+    final_soft_cap: float = 0.0
+    clamp_qkv: float = 0.0
+    alibi_bias: float = 0.0
+    temperature_scale: float = 0.0
+    temperature_step: int = 0
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    is_parallel: bool = False  # attention and feed-forward layer side by side
+
+    n_experts: int = 0
+    n_experts_used: int = 0
+    n_ff_exp: int = 0
+    n_ff_shexp: int = 0
+    n_experts_shared: int = 0
+    n_dense_layers: int = 0  # the first so many layers have no experts
+    moe_layer_step: int = 1  # of so many layers the last has experts
+    expert_gating: int = 0
+    expert_weights_norm: bool = False
+    expert_weights_scale: float = 1.0
+    n_expert_groups: int = 1
+    n_expert_groups_used: int = 1
+
+    q_lora_rank: int = 0
+    kv_lora_rank: int = 0
+    mla_key_dim: int = 0
+    mla_value_dim: int = 0
+
+    ssm_conv: int = 0  # how many positions the convolution sees
+    ssm_inner: int = 0
+    ssm_state: int = 0
+    ssm_heads: int = 0
+    ssm_groups: int = 0
+    recurrent_layers: tuple[bool, ...] = ()
+
+    per_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    layer: int = -1  # -1: the whole model
+
+    def at(self, layer: int) -> "Config":
+        """The same for one layer, with its own numbers where layers differ."""
+        own = {name: values[layer] for name, values in self.per_layer.items()}
+        return replace(self, layer=layer, **own)  # type: ignore[arg-type]
+
+    @property
+    def q_width(self) -> int:
+        """Width of the queries: all heads side by side."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of the keys."""
+        return self.n_kv_heads * self.head_dim
+
+    @property
+    def v_width(self) -> int:
+        """Width of the values."""
+        return self.n_kv_heads * self.value_dim
+
+    @property
+    def qkv_width(self) -> int:
+        """Width of queries, keys and values side by side."""
+        return self.q_width + self.kv_width + self.v_width
+
+    @property
+    def heads_width(self) -> int:
+        """Width of what the heads give: the input of the output matrix."""
+        return self.n_heads * self.value_dim
+
+    @property
+    def rope_pairs(self) -> int:
+        """How many pairs of a head's values are rotated."""
+        return self.n_rot // 2
+
+    @property
+    def n_ff_2(self) -> int:
+        """Gate and up rows of a feed-forward layer in one matrix."""
+        return 2 * self.n_ff
+
+    @property
+    def n_ff_exp_2(self) -> int:
+        """Gate and up rows of an expert in one matrix."""
+        return 2 * self.n_ff_exp
+
+    @property
+    def is_sliding(self) -> bool:
+        """Does this layer see only `sliding_window` positions?"""
+        return self.sliding_layers[self.layer]
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Does this layer keep a recurrent state instead of keys and values?"""
+        return bool(self.recurrent_layers) and self.recurrent_layers[self.layer]
+
+    @property
+    def has_attention(self) -> bool:
+        """Does this layer attend?"""
+        return not self.is_recurrent
+
+    @property
+    def has_experts(self) -> bool:
+        """Is this layer's feed-forward layer a mixture of experts?"""
+        is_late = self.layer >= self.n_dense_layers
+        return self.n_experts > 0 and is_late and (self.layer + 1) % self.moe_layer_step == 0
+
+    @property
+    def is_dense(self) -> bool:
+        """Is this layer's feed-forward layer an ordinary one?"""
+        return not self.has_experts
+
+    @property
+    def has_shared_expert(self) -> bool:
+        """Do all tokens of this layer go to one more expert?"""
+        return self.has_experts and self.n_ff_shexp > 0

@@ -1,0 +1,64 @@
+"""The operations of layers that have many matrices, of which each token or head meets its own."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..gguf_io.tensor import Tensor
+from ..kernels.route import Gating
+from .op import Op
+
+
+@dataclass(frozen=True, eq=False)
+class Route(Op):
+    """Chooses `n_used` experts for each token by its router's logits x.
+
+    `ids` gets their numbers (as float32, like every buffer), `out` what each counts; both are n_used wide.
+    """
+
+    ids: str
+    x: str
+    n_used: int
+    gating: Gating
+    bias: Tensor | None
+    is_normalized: bool
+    scale: float
+    n_groups: int
+    n_groups_used: int
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.ids, self.out)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertLinear(Op):
+    """x times the matrices of each token's chosen experts, side by side in the order of `ids`.
+
+    weight is (n_experts, n_out, n_in), bias (n_experts, n_out).  x is n_in wide, the same for all
+    experts of a token, or has n_in columns for each.
+    """
+
+    x: str
+    ids: str
+    weight: Tensor
+    bias: Tensor | None = None
+
+    reads: ClassVar[tuple[str, ...]] = ("x", "ids")
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertSum(Op):
+    """Sums what the experts of a token gave, side by side in x, each times its weight."""
+
+    x: str
+    weights_of: str
+
+    reads: ClassVar[tuple[str, ...]] = ("x", "weights_of")
+
+
+@dataclass(frozen=True, eq=False)
+class HeadLinear(Op):
+    """Each head of x times its own matrix; weight is (n_heads, n_out, n_in)."""
+
+    x: str
+    weight: Tensor

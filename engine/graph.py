@@ -1,0 +1,281 @@
+"""The graph that an architecture builds its plan with."""
+
+import copy
+from collections.abc import Mapping
+
+from ..gguf_io.errors import ModelError
+from ..gguf_io.tensor import Tensor
+from ..kernels.activation import Activation
+from ..kernels.rope import Pairing
+from ..kernels.route import Gating
+from . import ops
+from .plan import Plan, RopeTable
+from .states import KVSpec, RecurrentSpec, StateSpec
+
+
+class Graph:
+    """Builds a plan.  Each method adds an operation and returns the name of the buffer that it writes.
+
+    `out` and weights are named within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes
+    "blk.3.attn_out" with "blk.3.attn_output.weight", and "blk.3.attn_output.bias" if the file has it.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self._used: set[str] = set()
+        self._ops: list[ops.Op] = []
+        self._widths: dict[str, int] = {}
+        self._rope_tables: dict[str, RopeTable] = {}
+        self._states: list[StateSpec] = []
+        self._prefix = ""
+
+    def block(self, layer: int) -> "Graph":
+        """This same graph, with names that begin with "blk.<layer>."."""
+        block = copy.copy(self)  # shallow: the lists and dictionaries are shared
+        block._prefix = f"blk.{layer}."
+        return block
+
+    def plan(self) -> Plan:
+        """The plan of all that was added so far."""
+        return Plan(tuple(self._ops), dict(self._widths), dict(self._rope_tables), tuple(self._states))
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the tensors that the operations use."""
+        return frozenset(self._used)
+
+    def has(self, weight: str) -> bool:
+        """Does the file have this optional weight?"""
+        return f"{self._prefix}{weight}.weight" in self._tensors
+
+    def weight(self, name: str) -> Tensor:
+        """The tensor of this name and ".weight"; ModelError if the file lacks it."""
+        return self.tensor(f"{name}.weight")
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of this very name; ModelError if the file lacks it."""
+        found = self.optional_tensor(name)
+        if found is None:
+            path = next((tensor.path for tensor in self._tensors.values()), "")
+            raise ModelError(f"{path}: tensor {self._prefix}{name} is missing; the model needs it")
+        return found
+
+    def optional_tensor(self, name: str) -> Tensor | None:
+        """The tensor of this very name, or None."""
+        found = self._tensors.get(self._prefix + name)
+        if found is not None:
+            self._used.add(found.name)
+        return found
+
+    def add_rope_table(self, name: str, table: RopeTable) -> str:
+        """Adds the angles that `rope` refers to by `name`."""
+        self._rope_tables[name] = table
+        return name
+
+    def embed(self, out: str, weight: str, scale: float = 1.0) -> str:
+        table = self.weight(weight)
+        return self._add(ops.Embed(self._prefix + out, table, scale), table.shape[1])
+
+    def position_embed(self, out: str, x: str, weight: str) -> str:
+        """The learned vector of each row's position."""
+        return self._add(ops.PositionEmbed(self._prefix + out, x, self.weight(weight)), self.width(x))
+
+    def rms_norm(self, out: str, x: str, weight: str, eps: float) -> str:
+        """Normalizes as many groups of x as its width holds of the weight's rows."""
+        gain, width = self.weight(weight), self.width(x)
+        return self._add(ops.RmsNorm(self._prefix + out, x, gain, eps, width // gain.shape[-1]), width)
+
+    def layer_norm(self, out: str, x: str, weight: str, eps: float) -> str:
+        """The same with the mean taken off, and the bias if the file has it."""
+        gain, bias, width = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
+        op = ops.LayerNorm(self._prefix + out, x, gain, bias, eps, width // gain.shape[-1])
+        return self._add(op, width)
+
+    def l2_norm(self, out: str, x: str, eps: float, n_groups: int) -> str:
+        return self._add(ops.L2Norm(self._prefix + out, x, eps, n_groups), self.width(x))
+
+    def linear(self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None) -> str:
+        """With `rows` only these rows (first, behind the last) of a matrix that holds several."""
+        matrix, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
+        if len(matrix.shape) == 1:
+            matrix = matrix.reshaped((1, matrix.shape[0]))
+        if rows is not None:
+            matrix, bias = matrix.rows(*rows), bias and bias.rows(*rows)
+        return self._add(ops.Linear(self._prefix + out, x, matrix, bias), matrix.shape[0])
+
+    def rope(self, out: str, x: str, head_dim: int, pairing: Pairing, table: str) -> str:
+        width = self.width(x)
+        n_rot = 2 * len(self._rope_tables[table].inv_freq)
+        return self._add(
+            ops.Rope(self._prefix + out, x, width // head_dim, head_dim, n_rot, pairing, table), width
+        )
+
+    def query_scale(self, out: str, x: str, strength: float, step: int) -> str:
+        return self._add(ops.QueryScale(self._prefix + out, x, strength, step), self.width(x))
+
+    def attention(
+        self,
+        out: str,
+        q: str,
+        k: str,
+        v: str,
+        head_dim: int,
+        scale: float,
+        window: int = 0,
+        *,
+        value_dim: int = 0,
+        soft_cap: float = 0.0,
+        alibi_bias: float = 0.0,
+        sinks: str = "",
+    ) -> str:
+        """Attends with a state of its own, which this adds to the plan."""
+        n_heads, n_kv_heads = self.width(q) // head_dim, self.width(k) // head_dim
+        op = ops.Attention(
+            self._prefix + out,
+            q,
+            k,
+            v,
+            self._add_state(KVSpec(n_kv_heads, head_dim, window, value_dim)),
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            scale,
+            window,
+            value_dim,
+            soft_cap,
+            alibi_bias,
+            self.weight(sinks) if sinks else None,
+        )
+        return self._add(op, n_heads * (value_dim or head_dim))
+
+    def silu_mul(self, out: str, gate: str, up: str) -> str:
+        return self._add(ops.SiluMul(self._prefix + out, gate, up), self.width(gate))
+
+    def gelu_mul(self, out: str, gate: str, up: str) -> str:
+        return self._add(ops.GeluMul(self._prefix + out, gate, up), self.width(gate))
+
+    def swiglu_oai(self, out: str, gate: str, up: str) -> str:
+        return self._add(ops.SwigluOai(self._prefix + out, gate, up), self.width(gate))
+
+    def activate(self, out: str, x: str, function: Activation) -> str:
+        return self._add(ops.Activate(self._prefix + out, x, function), self.width(x))
+
+    def scale(self, out: str, x: str, factor: float) -> str:
+        """x itself where the factor is 1."""
+        return x if factor == 1 else self._add(ops.Scale(self._prefix + out, x, factor), self.width(x))
+
+    def divide_columns(self, out: str, x: str, tensor: str) -> str:
+        """Divides by a tensor of this very name."""
+        return self._add(ops.DivideColumns(self._prefix + out, x, self.tensor(tensor)), self.width(x))
+
+    def clamp(self, out: str, x: str, limit: float) -> str:
+        """x itself where the limit is 0."""
+        return x if limit == 0 else self._add(ops.Clamp(self._prefix + out, x, limit), self.width(x))
+
+    def soft_cap(self, out: str, x: str, cap: float) -> str:
+        """x itself where the cap is 0."""
+        return x if cap == 0 else self._add(ops.SoftCap(self._prefix + out, x, cap), self.width(x))
+
+    def add(self, out: str, a: str, b: str) -> str:
+        return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
+
+    def mul(self, out: str, a: str, b: str) -> str:
+        return self._add(ops.Mul(self._prefix + out, a, b), self.width(a))
+
+    def take_columns(self, out: str, x: str, start: int, n: int, n_groups: int = 1) -> str:
+        """Of each of n_groups equal parts of x the columns from `start` on, n of them."""
+        return self._add(ops.TakeColumns(self._prefix + out, x, n_groups, start, n), n_groups * n)
+
+    def join_columns(self, out: str, a: str, b: str, n_groups: int = 1) -> str:
+        """Each of n_groups equal parts of a, followed by that of b."""
+        width = self.width(a) + self.width(b)
+        return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups), width)
+
+    def head_linear(self, out: str, x: str, weight: str, n_heads: int) -> str:
+        """Each head times its own matrix; a matrix of two dimensions is that of a single head."""
+        stack = self.weight(weight)
+        if len(stack.shape) == 2:
+            stack = stack.reshaped((n_heads, stack.shape[0] // n_heads, stack.shape[1]))
+        return self._add(ops.HeadLinear(self._prefix + out, x, stack), n_heads * stack.shape[1])
+
+    def route(
+        self,
+        ids: str,
+        out: str,
+        x: str,
+        n_used: int,
+        gating: Gating,
+        *,
+        is_normalized: bool,
+        scale: float = 1.0,
+        n_groups: int = 1,
+        n_groups_used: int = 1,
+    ) -> tuple[str, str]:
+        """-> the buffers of the chosen experts' numbers and of their weights."""
+        bias = self.optional_tensor("exp_probs_b.bias")
+        ids, out = self._prefix + ids, self._prefix + out
+        op = ops.Route(out, ids, x, n_used, gating, bias, is_normalized, scale, n_groups, n_groups_used)
+        self._add(op, n_used)
+        return ids, out
+
+    def expert_linear(self, out: str, x: str, ids: str, weight: str) -> str:
+        stack, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
+        op = ops.ExpertLinear(self._prefix + out, x, ids, stack, bias)
+        return self._add(op, self.width(ids) * stack.shape[1])
+
+    def expert_sum(self, out: str, x: str, weights: str) -> str:
+        width = self.width(x) // self.width(weights)
+        return self._add(ops.ExpertSum(self._prefix + out, x, weights), width)
+
+    def causal_conv(self, out: str, x: str, weight: str) -> str:
+        """With a state of its own, which this adds to the plan."""
+        kernel, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
+        n_channels, size = kernel.shape
+        state = self._add_state(RecurrentSpec((size - 1, n_channels)))
+        return self._add(ops.CausalConv(self._prefix + out, x, state, kernel, bias), n_channels)
+
+    def selective_scan(self, out: str, x: str, dt: str, b: str, c: str, n_heads: int, n_groups: int) -> str:
+        """With a state of its own; weights are ssm_a, ssm_d and ssm_dt.bias."""
+        width = self.width(x)
+        state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(b) // n_groups)))
+        weights = [self.tensor(name) for name in ("ssm_a", "ssm_d", "ssm_dt.bias")]
+        op = ops.SelectiveScan(self._prefix + out, x, dt, b, c, state, n_heads, n_groups, *weights)
+        return self._add(op, width)
+
+    def decay(self, out: str, x: str) -> str:
+        """With the weights ssm_a and ssm_dt.bias."""
+        weights = [self.tensor(name) for name in ("ssm_a", "ssm_dt.bias")]
+        return self._add(ops.Decay(self._prefix + out, x, *weights), self.width(x))
+
+    def delta_rule(
+        self, out: str, q: str, k: str, v: str, decay: str, beta: str, n_heads: int, n_k_heads: int
+    ) -> str:
+        """With a state of its own, which this adds to the plan."""
+        width = self.width(v)
+        shape = (n_heads, width // n_heads, self.width(k) // n_k_heads)
+        state = self._add_state(RecurrentSpec(shape))
+        op = ops.DeltaRule(self._prefix + out, q, k, v, decay, beta, state, n_heads, n_k_heads)
+        return self._add(op, width)
+
+    def select_rows(self, out: str, x: str) -> str:
+        return self._add(ops.SelectRows(self._prefix + out, x), self.width(x))
+
+    def width(self, name: str) -> int:
+        """How wide the buffer `name` is."""
+        if name not in self._widths:
+            raise ValueError(f"nothing has written the buffer {name!r}")
+        return self._widths[name]
+
+    def _add_state(self, spec: StateSpec) -> int:
+        self._states.append(spec)
+        return len(self._states) - 1
+
+    def _add(self, op: ops.Op, width: int) -> str:
+        for name in op.inputs:
+            self.width(name)
+        for out in op.outputs:
+            if out in self._widths:
+                raise ValueError(f"two operations write the buffer {out!r}")
+            self._widths[out] = width
+        self._ops.append(op)
+        return op.out

@@ -1,0 +1,136 @@
+"""The metadata keys of models: which there are, what they may say, and which change nothing."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A metadata key: the field of `Config` that it fills, its type, range and default.
+
+    An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`.  Where
+    `per_layer` allows it, the file may give an array of one value per layer instead, all the same or any.
+    `integers` is an array of at most four.  A default of None is worked out from the other fields.
+    """
+
+    field: str
+    type: Literal["integer", "float", "text", "boolean", "integers"]
+    low: float = 0
+    high: float = 0
+    default: Any = REQUIRED
+    per_layer: Literal["no", "same", "any"] = "no"
+    or_zero: bool = False
+
+
+def optional_float(field: str, default: float) -> Key:
+    """A factor or limit, which is `default` where the file does not say; 0 has a meaning of its own."""
+    return Key(field, "float", 0, 1e9, default=default, or_zero=True)
+
+
+# The keys of every architecture; one that has its own key for a field replaces the one here.
+KEYS = {
+    "context_length": Key("n_ctx_train", "integer", 1, 2**32 - 1),
+    "embedding_length": Key("n_embd", "integer", 1, 2**20),
+    "block_count": Key("n_layers", "integer", 1, 1024),
+    "nextn_predict_layers": Key("n_nextn", "integer", 0, 64, default=0),
+    "feed_forward_length": Key("n_ff", "integer", 1, 2**24, per_layer="same"),
+    "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="same"),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 1, 2**16, default=None, per_layer="same"),
+    "attention.key_length": Key("head_dim", "integer", 1, 2**16, default=None),
+    "attention.value_length": Key("value_dim", "integer", 1, 2**16, default=None),
+    "attention.layer_norm_rms_epsilon": Key("norm_eps", "float", 0, 1),
+    "rope.dimension_count": Key("n_rot", "integer", 2, 2**16, default=None),
+    "rope.freq_base": Key("rope_freq_base", "float", 0, 1e15, default=10000.0),
+    "rope.scaling.type": Key("rope_scaling", "text", default="linear"),
+    "rope.scaling.factor": Key("rope_scale", "float", 0, 1e6, default=None),
+    "rope.scale_linear": Key("old_rope_scale", "float", 0, 1e6, default=1.0),
+    "rope.scaling.original_context_length": Key("n_ctx_original", "integer", 1, 2**32 - 1, default=None),
+    "rope.scaling.attn_factor": Key("rope_attn_factor", "float", 0, 1e6, default=1.0),
+    "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=32.0),
+    "rope.scaling.yarn_beta_slow": Key("yarn_beta_slow", "float", 0, 1e6, default=1.0),
+    "vocab_size": Key("n_vocab", "integer", 1, 2**31 - 1, default=None),
+}
+
+# Keys that would change the computation, with the values at which they do not.
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0.0,),
+    "attention.max_alibi_bias": (0.0,),
+    "attention.output_group_count": (0,),
+    "attention.scale": (0.0,),
+    "attention.temperature_scale": (0.0,),
+    "embedding_scale": (0.0, 1.0),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "final_logit_softcapping": (0.0,),
+    "kda.safe_gate": (False,),
+    "logit_scale": (0.0, 1.0),
+    "residual_scale": (0.0, 1.0),
+    "rope.scaling.yarn_ext_factor": (1.0,),
+    "rope.scaling.yarn_attn_factor": (1.0,),
+    "ssm.dt_b_c_rms": (False,),
+    "use_parallel_residual": (False,),
+}
+
+_OTHERS = "a key of other architectures, which llama.cpp's test models carry"
+
+# Keys that change nothing, and why.
+INERT = {
+    "tensor_data_layout": "says how a converter found the rows; they are stored as the graph needs them",
+    "rope.scaling.finetuned": "says how the model was trained",
+    "activation.situ_beta": _OTHERS,
+    "attention.indexer.kpool_select_tail": _OTHERS,
+    "attention.rope_pattern": _OTHERS,
+    "deepstack_mapping": _OTHERS,
+    "hash_layer_count": _OTHERS,
+    "hrm.prefix_lm": _OTHERS,
+    "router_logit_softcapping": _OTHERS,
+    "swin_norm": _OTHERS,
+    "token_shift_count": _OTHERS,
+}
+
+# Keys that several architectures have.
+LAYER_NORM = {"attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1)}
+
+SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
+
+
+def sliding_pattern(period: int) -> Key:
+    """A truth value per layer, or a period: the last of each so many layers sees all positions."""
+    return Key("sliding_pattern", "integer", 0, 1024, default=period, per_layer="any")
+
+
+ROPE_SECTIONS = {"rope.dimension_sections": Key("rope_sections", "integers", 0, 2**16, default=())}
+
+SCALES = {
+    "attention.scale": optional_float("attention_scale", 0.0),
+    "embedding_scale": optional_float("embedding_scale", 1.0),
+    "residual_scale": optional_float("residual_scale", 1.0),
+    "logit_scale": optional_float("logit_scale", 1.0),
+}
+
+EXPERTS = {
+    "expert_count": Key("n_experts", "integer", 0, 2**16, default=0),
+    "expert_used_count": Key("n_experts_used", "integer", 0, 2**16, default=0),
+    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=0, per_layer="same"),
+    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 0, 2**24, default=0),
+    "expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=0),
+    "expert_gating_func": Key("expert_gating", "integer", 0, 4, default=0),
+    "expert_weights_norm": Key("expert_weights_norm", "boolean", default=False),
+    "expert_weights_scale": optional_float("expert_weights_scale", 1.0),
+    "expert_group_count": Key("n_expert_groups", "integer", 0, 2**10, default=1),
+    "expert_group_used_count": Key("n_expert_groups_used", "integer", 0, 2**10, default=1),
+    "leading_dense_block_count": Key("n_dense_layers", "integer", 0, 1024, default=0),
+}
+
+RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
+
+SSM = {
+    "ssm.conv_kernel": Key("ssm_conv", "integer", 1, 256),
+    "ssm.inner_size": Key("ssm_inner", "integer", 1, 2**20),
+    "ssm.state_size": Key("ssm_state", "integer", 1, 2**16),
+    "ssm.time_step_rank": Key("ssm_heads", "integer", 1, 2**16),
+    "ssm.group_count": Key("ssm_groups", "integer", 1, 2**16, default=1),
+}

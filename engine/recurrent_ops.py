@@ -1,0 +1,78 @@
+"""The operations of layers that carry a state from one token to the next."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..gguf_io.tensor import Tensor
+from .op import Op
+
+
+@dataclass(frozen=True, eq=False)
+class L2Norm(Op):
+    """Scales each of `n_groups` equal parts of x to length 1."""
+
+    x: str
+    eps: float
+    n_groups: int
+
+
+@dataclass(frozen=True, eq=False)
+class CausalConv(Op):
+    """Mixes each channel's last values; those before the step are the state number `state`.
+
+    weight is (n_channels, size), bias (n_channels,).
+    """
+
+    x: str
+    state: int
+    weight: Tensor
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SelectiveScan(Op):
+    """The recurrence of Mamba-2 over the state number `state`: x and out n_heads * head_dim wide.
+
+    dt is n_heads wide, b and c n_groups * n_state; a, skip and dt_bias hold n_heads values.
+    """
+
+    x: str
+    dt: str
+    b: str
+    c: str
+    state: int
+    n_heads: int
+    n_groups: int
+    a: Tensor
+    skip: Tensor
+    dt_bias: Tensor
+
+    reads: ClassVar[tuple[str, ...]] = ("x", "dt", "b", "c")
+
+
+@dataclass(frozen=True, eq=False)
+class Decay(Op):
+    """out = a * softplus(x + bias): the logarithm of how much of a state remains; a is below 0."""
+
+    x: str
+    a: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DeltaRule(Op):
+    """The gated delta rule over the state number `state`: v and out n_heads * head_dim wide.
+
+    q and k are n_k_heads * head_dim wide, the logarithm of the decay and beta n_heads.
+    """
+
+    q: str
+    k: str
+    v: str
+    decay: str
+    beta: str
+    state: int
+    n_heads: int
+    n_k_heads: int
+
+    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay", "beta")

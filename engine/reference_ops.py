@@ -1,0 +1,232 @@
+"""What each operation of a plan computes, in NumPy: the table that the reference executor looks it up in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.tensor import Tensor
+from ..kernels.activation import activation_reference, softplus
+from ..kernels.add import add_reference
+from ..kernels.attention_reference import alibi_slopes, attention_reference
+from ..kernels.causal_conv import causal_conv_reference
+from ..kernels.columns import join_columns_reference, take_columns_reference
+from ..kernels.delta_rule import delta_rule_reference
+from ..kernels.embedding import embedding_reference
+from ..kernels.expert_linear import expert_linear_reference, expert_sum_reference, head_linear_reference
+from ..kernels.gated import gelu_mul_reference, silu_mul_reference
+from ..kernels.l2_norm import l2_norm_reference
+from ..kernels.layer_norm import layer_norm_reference
+from ..kernels.linear import linear_reference
+from ..kernels.position import position_embedding_reference, query_scale_reference
+from ..kernels.rms_norm import rms_norm_reference
+from ..kernels.rope import rope_reference
+from ..kernels.route import route_reference
+from ..kernels.scale import (
+    clamp_reference,
+    divide_columns_reference,
+    mul_reference,
+    scale_reference,
+    soft_cap_reference,
+)
+from ..kernels.selective_scan import selective_scan_reference
+from ..kernels.swiglu_oai import swiglu_oai_reference
+from . import ops
+from .states import KVState, RecurrentState, State
+
+Array = NDArray[np.float32]
+T = TypeVar("T", bound=ops.Op)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What operations need besides their inputs, while n tokens go through the plan."""
+
+    ids: NDArray[np.int32]  # (n,)
+    positions: NDArray[np.int64]  # (n,)
+    rows: NDArray[np.intp]  # those whose logits are wanted
+    angles: dict[str, tuple[Array, Array]]  # of each rope table: cosine and sine (n, n_rot / 2)
+    states: list[State]
+    values: Callable[[Tensor], Array]  # a weight in float32
+
+    def optional(self, weight: Tensor | None) -> Array | None:
+        return None if weight is None else self.values(weight)
+
+    def recurrent(self, number: int) -> RecurrentState:
+        state = self.states[number]
+        if not isinstance(state, RecurrentState):
+            raise TypeError(f"state {number} of the plan is not recurrent")
+        return state
+
+
+_RUN: dict[type[ops.Op], Callable[[Any, list[Array], Step], tuple[Array, ...]]] = {}
+
+
+def run(op: ops.Op, x: list[Array], step: Step) -> tuple[Array, ...]:
+    """What `op` computes from its inputs x, one array for each of its outputs."""
+    return _RUN[type(op)](op, x, step)
+
+
+def _runs(kind: type[T]) -> Callable[[Callable[[T, list[Array], Step], Array]], None]:
+    """Enters a function that computes the one output of an operation."""
+
+    def enter(function: Callable[[T, list[Array], Step], Array]) -> None:
+        _RUN[kind] = lambda op, x, step: (function(op, x, step),)
+
+    return enter
+
+
+def _groups(x: Array, n_groups: int) -> Array:
+    """(n, width) -> (n, n_groups, width / n_groups)."""
+    return x.reshape(len(x), n_groups, -1)
+
+
+# Operations that need nothing but their inputs and numbers of their own.
+_runs(ops.SiluMul)(lambda op, x, step: silu_mul_reference(*x))
+_runs(ops.GeluMul)(lambda op, x, step: gelu_mul_reference(*x))
+_runs(ops.SwigluOai)(lambda op, x, step: swiglu_oai_reference(*x))
+_runs(ops.Add)(lambda op, x, step: add_reference(*x))
+_runs(ops.Mul)(lambda op, x, step: mul_reference(*x))
+_runs(ops.ExpertSum)(lambda op, x, step: expert_sum_reference(*x))
+_runs(ops.Activate)(lambda op, x, step: activation_reference(x[0], op.function))
+_runs(ops.Scale)(lambda op, x, step: scale_reference(x[0], op.factor))
+_runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.limit))
+_runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
+_runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
+_runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
+_runs(ops.SelectRows)(lambda op, x, step: x[0][step.rows])
+
+
+@_runs(ops.Embed)
+def _embed(op: ops.Embed, x: list[Array], step: Step) -> Array:
+    return embedding_reference(step.values(op.weight), step.ids, op.scale)
+
+
+@_runs(ops.PositionEmbed)
+def _position_embed(op: ops.PositionEmbed, x: list[Array], step: Step) -> Array:
+    return position_embedding_reference(step.values(op.weight), step.positions)
+
+
+@_runs(ops.QueryScale)
+def _query_scale(op: ops.QueryScale, x: list[Array], step: Step) -> Array:
+    return query_scale_reference(x[0], step.positions, op.strength, op.step)
+
+
+@_runs(ops.RmsNorm)
+def _rms_norm(op: ops.RmsNorm, x: list[Array], step: Step) -> Array:
+    groups = _groups(x[0], op.n_groups)
+    return rms_norm_reference(groups, step.values(op.weight), op.eps).reshape(x[0].shape)
+
+
+@_runs(ops.LayerNorm)
+def _layer_norm(op: ops.LayerNorm, x: list[Array], step: Step) -> Array:
+    groups, weight, bias = _groups(x[0], op.n_groups), step.values(op.weight), step.optional(op.bias)
+    return layer_norm_reference(groups, weight, bias, op.eps).reshape(x[0].shape)
+
+
+@_runs(ops.L2Norm)
+def _l2_norm(op: ops.L2Norm, x: list[Array], step: Step) -> Array:
+    return l2_norm_reference(_groups(x[0], op.n_groups), op.eps).reshape(x[0].shape)
+
+
+@_runs(ops.Linear)
+def _linear(op: ops.Linear, x: list[Array], step: Step) -> Array:
+    return linear_reference(x[0], step.values(op.weight), step.optional(op.bias))
+
+
+@_runs(ops.DivideColumns)
+def _divide_columns(op: ops.DivideColumns, x: list[Array], step: Step) -> Array:
+    return divide_columns_reference(x[0], step.values(op.weight))
+
+
+@_runs(ops.Rope)
+def _rope(op: ops.Rope, x: list[Array], step: Step) -> Array:
+    heads = _groups(x[0], op.n_heads)
+    return rope_reference(heads, *step.angles[op.table], op.pairing).reshape(x[0].shape)
+
+
+@_runs(ops.Attention)
+def _attention(op: ops.Attention, qkv: list[Array], step: Step) -> Array:
+    state = step.states[op.state]
+    if not isinstance(state, KVState):
+        raise TypeError(f"state {op.state} of the plan does not hold keys and values")
+    q, k, v = _groups(qkv[0], op.n_heads), _groups(qkv[1], op.n_kv_heads), _groups(qkv[2], op.n_kv_heads)
+    state.append(k, v, int(step.positions[0]))
+    heads = attention_reference(
+        q,
+        state.keys,
+        state.values,
+        step.positions,
+        state.positions,
+        op.scale,
+        op.window,
+        soft_cap=op.soft_cap,
+        slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
+        sinks=step.optional(op.sinks),
+    )
+    return heads.reshape(len(q), -1)
+
+
+@_runs(ops.HeadLinear)
+def _head_linear(op: ops.HeadLinear, x: list[Array], step: Step) -> Array:
+    return head_linear_reference(x[0], step.values(op.weight))
+
+
+def _route(op: ops.Route, x: list[Array], step: Step) -> tuple[Array, Array]:
+    ids, weights = route_reference(
+        x[0],
+        op.n_used,
+        op.gating,
+        step.optional(op.bias),
+        op.is_normalized,
+        op.scale,
+        op.n_groups,
+        op.n_groups_used,
+    )
+    return ids.astype(np.float32), weights
+
+
+_RUN[ops.Route] = _route
+
+
+@_runs(ops.ExpertLinear)
+def _expert_linear(op: ops.ExpertLinear, x: list[Array], step: Step) -> Array:
+    stack = step.values(op.weight)
+    ids, n_out = x[1].astype(np.int64), stack.shape[1]
+    return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, step.optional(op.bias))
+
+
+@_runs(ops.CausalConv)
+def _causal_conv(op: ops.CausalConv, x: list[Array], step: Step) -> Array:
+    state = step.recurrent(op.state)
+    out, tail = causal_conv_reference(x[0], step.values(op.weight), step.optional(op.bias), state.value)
+    state.advance(tail, len(out))
+    return out
+
+
+@_runs(ops.SelectiveScan)
+def _selective_scan(op: ops.SelectiveScan, x: list[Array], step: Step) -> Array:
+    state = step.recurrent(op.state)
+    heads, dt = _groups(x[0], op.n_heads), x[1]
+    b, c = _groups(x[2], op.n_groups), _groups(x[3], op.n_groups)
+    a = step.values(op.a).reshape(op.n_heads, -1)
+    skip, dt_bias = (step.values(weight).reshape(-1) for weight in (op.skip, op.dt_bias))
+    y, value = selective_scan_reference(heads, dt, b, c, a, skip, dt_bias, state.value)
+    state.advance(value, len(y))
+    return y.reshape(x[0].shape)
+
+
+@_runs(ops.Decay)
+def _decay(op: ops.Decay, x: list[Array], step: Step) -> Array:
+    return step.values(op.a).reshape(-1) * softplus(x[0] + step.values(op.bias))
+
+
+@_runs(ops.DeltaRule)
+def _delta_rule(op: ops.DeltaRule, x: list[Array], step: Step) -> Array:
+    state = step.recurrent(op.state)
+    q, k = _groups(x[0], op.n_k_heads), _groups(x[1], op.n_k_heads)
+    out, value = delta_rule_reference(q, k, _groups(x[2], op.n_heads), x[3], x[4], state.value)
+    state.advance(value, len(out))
+    return out.reshape(x[2].shape)

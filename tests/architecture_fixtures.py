@@ -1,0 +1,63 @@
+"""Tiny models of every architecture, written from a description, with the logits that llama.cpp computes.
+
+`architectures/NAME.json` has the metadata, the shapes of the tensors and the names of each block's buffers;
+the weights are random, but each depends only on its name and shape, so that they need not be kept.
+`architectures/NAME.npz` has ids (n,), the rows (m,) of them that were recorded, and logits (m, n_vocab).
+`record_architecture.py` makes both.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+FOLDER = Path(__file__).parent / "architectures"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def description(name: str) -> dict[str, Any]:
+    """What `NAME.json` says."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def write(path: Path, made: dict[str, Any]) -> Path:
+    """Writes the described model."""
+    metadata = dict(made["metadata"])
+    writer = gguf.GGUFWriter(str(path), metadata.pop("general.architecture")[1])
+    for key, (kind, value) in metadata.items():
+        if kind.startswith("ARRAY "):
+            element = gguf.GGUFValueType[kind.removeprefix("ARRAY ")]
+            writer.add_key_value(key, value, gguf.GGUFValueType.ARRAY, element)
+        else:
+            writer.add_key_value(key, value, gguf.GGUFValueType[kind])
+    for tensor, shape in made["tensors"].items():
+        writer.add_tensor(tensor, weights(tensor, tuple(shape)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """float32 values of a size that such a tensor has in real models."""
+    rng = np.random.default_rng([7, zlib.crc32(name.encode())])
+    normal = rng.standard_normal(shape)
+    if "rope_f" in name:
+        values = rng.uniform(1, 8, shape)
+    elif "norm" in name and name.endswith(".weight"):
+        values = 1 + 0.1 * normal
+    elif name.endswith("ssm_a"):
+        values = -rng.uniform(0.1, 1.1, shape)
+    elif name.endswith((".scales", "ssm_d", "layer_output_scale.weight")):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif name.endswith(".bias"):
+        values = 0.1 * normal
+    elif name.startswith(("token_embd", "position_embd")):
+        values = normal
+    else:
+        values = normal * shape[-1] ** -0.5
+    return np.ascontiguousarray(values, np.float32)

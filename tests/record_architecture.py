@@ -1,0 +1,106 @@
+"""Records a fixture for `architecture_fixtures.py` with llama.cpp (needs llama-cpp-python and gguf).
+
+    python tests/record_architecture.py NAME MODEL.gguf [KEY=VALUE ...]
+
+Metadata and shapes are those of MODEL.gguf, a tiny model (its weights do not matter), with some keys changed;
+KEY= takes a key away. The names of buffers are recorded by `python tests/record_architecture.py NAME` alone.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import architecture_fixtures
+import gguf
+import numpy as np
+
+N_IDS, EVERY = 48, 3
+
+
+def described(path: str, changes: dict[str, str]) -> dict[str, Any]:
+    """Metadata and shapes of a model."""
+    reader = gguf.GGUFReader(path)
+    metadata: dict[str, list[Any]] = {}
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or changes.get(key) == "":
+            continue
+        kind, value = field.types[0].name, field.contents()
+        if kind == "ARRAY":
+            if len(value) > 64:  # an array of one value for each possible layer
+                continue
+            kind = f"ARRAY {field.types[-1].name}"
+        metadata[key] = [kind, value]
+    for key, text in changes.items():
+        if text:
+            value = json.loads(text)
+            kinds = {float: "FLOAT32", int: "UINT32", str: "STRING", bool: "BOOL"}
+            metadata[key] = [metadata[key][0] if key in metadata else kinds[type(value)], value]
+    tensors = {tensor.name: [int(size) for size in tensor.shape[::-1]] for tensor in reader.tensors}
+    return {"metadata": metadata, "tensors": tensors}
+
+
+def llama_cpp_logits(path: str, ids: np.ndarray) -> np.ndarray:
+    """The logits (n, n_vocab) after each of `ids`, with a float32 cache."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        raise SystemExit(f"llama.cpp cannot load {path}")
+    context_params = llama_cpp.llama_context_default_params()
+    context_params.n_ctx, context_params.n_threads, context_params.n_threads_batch = 64, 1, 1
+    context_params.flash_attn_type = context_params.type_k = context_params.type_v = 0
+    context_params.kv_unified = True
+    context = llama_cpp.llama_init_from_model(model, context_params)
+    batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+    batch.n_tokens = len(ids)
+    for i, token in enumerate(ids):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = int(token), i, 1, 1
+        batch.seq_id[i][0] = 0
+    if llama_cpp.llama_decode(context, batch) != 0:
+        raise SystemExit("llama.cpp could not run the model")
+    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    rows = [llama_cpp.llama_get_logits_ith(context, i) for i in range(len(ids))]
+    return np.stack([np.ctypeslib.as_array(row, (n_vocab,)).copy() for row in rows])
+
+
+def block_buffers(path: Path) -> list[str]:
+    """The names of the buffers of each block, as nybble has them."""
+    from nybble.engine.model import Model
+
+    model = Model.load(path)
+    blocks: list[list[str]] = [[] for _ in range(model.config.n_layers)]
+    for name in model.plan.buffers:
+        if match := re.match(r"blk\.(\d+)\.(.*)", name):
+            blocks[int(match[1])].append(match[2])
+    model.close()
+    return [" ".join(block) for block in blocks]
+
+
+def main(name: str, source: str = "", *changes: str) -> None:
+    target = architecture_fixtures.FOLDER / f"{name}.json"
+    if source:
+        made = described(source, dict(change.split("=", 1) for change in changes))
+    else:
+        made = architecture_fixtures.description(name)
+    with TemporaryDirectory() as folder:
+        path = architecture_fixtures.write(Path(folder) / "model.gguf", made)
+        if source:
+            n_vocab = made["tensors"]["token_embd.weight"][0]
+            ids = np.random.default_rng(5).integers(0, n_vocab, N_IDS).astype(np.int32)
+            rows = np.arange(EVERY - 1, N_IDS, EVERY)
+            logits = llama_cpp_logits(str(path), ids)[rows]
+            print(f"{name}: logits deviate by {logits.std():.3f}")
+            np.savez_compressed(target.with_suffix(".npz"), ids=ids, rows=rows, logits=logits)
+        else:
+            made["blocks"] = block_buffers(path)
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in made.items()]
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

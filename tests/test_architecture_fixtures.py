@@ -1,0 +1,103 @@
+"""Every architecture on a tiny model: its plan is sound, its buffers keep their names, llama.cpp agrees."""
+
+import architecture_fixtures
+import numpy as np
+import pytest
+import shared_files
+
+from nybble.engine.architectures import ARCHITECTURES
+from nybble.engine.model import Model
+from nybble.engine.numba_executor import NumbaExecutor
+from nybble.engine.program import require_lowered
+from nybble.engine.reference import ReferenceExecutor
+from nybble.gguf_io import GGUFUnsupportedError
+
+# With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
+# GELU, which is a table in float16.
+TOLERANCE = 1e-7
+# The numba executor keeps keys and values in float16.
+NUMBA_TOLERANCE = 1e-5
+
+FOUND = sorted(path.stem for path in (shared_files.ROOT / "archs").glob("*.gguf")) or ["llama-dense"]
+SHARED = [name for name in FOUND if name.rpartition("-")[0] in ARCHITECTURES]
+
+
+@pytest.fixture(params=architecture_fixtures.NAMES)
+def described(request):
+    return request.param, architecture_fixtures.description(request.param)
+
+
+@pytest.fixture
+def model(described, tmp_path):
+    made = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", described[1]))
+    yield made
+    made.close()
+
+
+def error(executor, ids, rows, logits, chunk):
+    """The mean square error in units of the logits' own mean square; `chunk` ids are run at a time."""
+    parts = []
+    for start in range(0, len(ids), chunk):
+        some = ids[start : start + chunk].astype(np.int32)
+        parts.append(executor.forward(some, start, np.arange(len(some))).copy())
+    executor.reset()
+    found, expected = np.concatenate(parts)[rows].astype(np.float64), logits.astype(np.float64)
+    return ((found - expected) ** 2).sum() / (expected**2).sum()
+
+
+def numba_executor(model):
+    try:
+        require_lowered(model.plan)
+    except GGUFUnsupportedError as reason:
+        pytest.skip(str(reason))
+    return NumbaExecutor(model.plan, model.config, n_ctx=48, n_threads=2)
+
+
+def test_every_architecture_has_a_fixture():
+    described = [architecture_fixtures.description(name)["metadata"] for name in architecture_fixtures.NAMES]
+    assert {metadata["general.architecture"][1] for metadata in described} == set(ARCHITECTURES)
+
+
+def test_names_of_buffers_are_stable(model, described):
+    names = [
+        f"blk.{layer}.{name}" for layer, block in enumerate(described[1]["blocks"]) for name in block.split()
+    ]
+    found = list(model.plan.buffers)
+    assert [name for name in found if name.startswith("blk.")] == names
+    assert found[0] == "token_embd" and found[-1] == "logits"
+    assert {"out_rows", "output_norm"} <= set(found)
+
+
+def test_every_buffer_is_written_once_before_it_is_read(model):
+    written = set()
+    for op in model.plan.ops:
+        assert set(op.inputs) <= written
+        assert not set(op.outputs) & written
+        written |= set(op.outputs)
+    assert written == set(model.plan.buffers)
+
+
+@pytest.mark.parametrize("chunk", [48, 7])
+def test_llama_cpp_computes_the_same(model, described, chunk):
+    expected = np.load(architecture_fixtures.FOLDER / f"{described[0]}.npz")
+    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
+    assert error(executor, **expected, chunk=chunk) < TOLERANCE
+    executor.close()
+
+
+def test_llama_cpp_computes_the_same_as_the_kernels(model, described):
+    expected = np.load(architecture_fixtures.FOLDER / f"{described[0]}.npz")
+    executor = numba_executor(model)
+    for chunk in (48, 7):
+        assert error(executor, **expected, chunk=chunk) < NUMBA_TOLERANCE
+    executor.close()
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_shared_fixtures(name):
+    model = Model.load(shared_files.shared(f"archs/{name}.gguf"))
+    expected = np.load(shared_files.shared(f"archs/{name}.npz"))
+    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
+    assert error(executor, **expected, rows=slice(None), chunk=20) < TOLERANCE
+    executor.close()
+    model.close()
