@@ -11,6 +11,7 @@ With `NUMBA_DISABLE_JIT=1` a call runs the Python function itself, on the NumPy 
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 from collections.abc import Callable
 from functools import cached_property
@@ -55,12 +56,14 @@ def kernel(record: Record, name: str | None = None) -> Callable[[Callable[..., N
 
 
 def address_of(array: np.ndarray, dtype: np.dtype, what: str) -> int:
-    """The address of a contiguous array of the given dtype."""
+    """The address of a contiguous, aligned array of the given dtype."""
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         found = getattr(array, "dtype", type(array).__name__)
         raise TypeError(f"{what} must be a NumPy array of {dtype}, not {found}")
     if not array.flags.c_contiguous:
         raise ValueError(f"{what} must be C-contiguous; pass np.ascontiguousarray(...)")
+    if not array.flags.aligned:
+        raise ValueError(f"{what} must start at a whole {dtype}; pass a copy")
     return array.ctypes.data
 
 
@@ -85,6 +88,8 @@ class Call:
         if isinstance(field, PointerTo):
             self.owners[name] = value
             value = address_of(value, field.element.dtype, f"{self.kernel.name}: {name}")
+        elif field.dtype.kind == "i":
+            value = operator.index(value)
         self.values[name] = value
 
     def run(self, thread_id: int = 0, n_threads: int = 1) -> None:
