@@ -47,7 +47,7 @@ class Config:
     clamp_qkv: float = 0.0
     alibi_bias: float = 0.0
     temperature_scale: float = 0.0
-    temperature_step: int = 0
+    temperature_step: int = 0  # 0: n_ctx_original
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
     logit_scale: float = 1.0

@@ -94,9 +94,12 @@ class Graph:
     def l2_norm(self, out: str, x: str, eps: float, n_groups: int) -> str:
         return self._add(ops.L2Norm(self._prefix + out, x, eps, n_groups), self.width(x))
 
-    def linear(self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None) -> str:
+    def linear(
+        self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None, has_bias: bool = True
+    ) -> str:
         """With `rows` only these rows (first, behind the last) of a matrix that holds several."""
-        matrix, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
+        matrix = self.weight(weight)
+        bias = self.optional_tensor(f"{weight}.bias") if has_bias else None
         if len(matrix.shape) == 1:
             matrix = matrix.reshaped((1, matrix.shape[0]))
         if rows is not None:

@@ -78,6 +78,7 @@ _OTHERS = "a key of other architectures, which llama.cpp's test models carry"
 
 # Keys that change nothing, and why.
 INERT = {
+    "pooling_type": "says how embeddings are pooled; logits do not depend on it",
     "tensor_data_layout": "says how a converter found the rows; they are stored as the graph needs them",
     "rope.scaling.finetuned": "says how the model was trained",
     "activation.situ_beta": _OTHERS,

@@ -43,6 +43,7 @@ def attention(
     scale: float = 0.0,
     layer_norms: bool = False,
     sinks: str = "",
+    output_bias: bool = True,
 ) -> str:
     """Self-attention of h: with norms of q and k where the file has them, with RoPE where there is a table.
 
@@ -57,7 +58,7 @@ def attention(
         q = b.rope("q_rope", q, c.head_dim, pairing, rope)
         k = b.rope("k_rope", k, c.head_dim, pairing, rope)
     if c.temperature_scale:
-        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step)
+        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     h = b.attention(
         "attn_heads",
         q,
@@ -70,7 +71,7 @@ def attention(
         alibi_bias=c.alibi_bias,
         sinks=sinks,
     )
-    return b.linear("attn_out", h, "attn_output")
+    return b.linear("attn_out", h, "attn_output", has_bias=output_bias)
 
 
 def ffn(b: Graph, h: str, function: Activation) -> str:

@@ -1,0 +1,54 @@
+"""`internlm2`: InternLM 2 and 2.5; `ernie4_5`, `ernie4_5-moe`: ERNIE 4.5.
+
+As llama.  ERNIE's mixture of experts chooses with a bias, and has a shared expert that always counts in full.
+
+Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Report"; llama.cpp
+`src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+MOE_KEYS = EXPERTS | {
+    "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024, default=1),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+}
+
+MOE_TENSORS = {**TENSORS, **expert_tensors(), **shared_expert()}
+
+ERNIE_INERT_TENSORS = {
+    "blk.N.attn_output.bias": "no ERNIE has it; llama.cpp's test model does, and leaves it aside",
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    has_output_bias = model.architecture == "internlm2"
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=has_output_bias))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+INTERNLM2 = Architecture("internlm2", TENSORS, build)
+ERNIE4_5 = Architecture("ernie4_5", TENSORS, build, inert_tensors=ERNIE_INERT_TENSORS)
+ERNIE4_5_MOE = Architecture("ernie4_5-moe", MOE_TENSORS, build, MOE_KEYS, inert_tensors=ERNIE_INERT_TENSORS)

@@ -1,0 +1,52 @@
+"""`olmo2`: OLMo 2 and 3.
+
+Norms behind each branch instead of before it, and over all heads of queries and keys at once.  OLMo 3 has a
+sliding window in three of four layers, and stretches the context of the others only.
+
+Sources: OLMo Team 2024 (arXiv:2501.00656); llama.cpp `src/models/olmo2.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SLIDING_WINDOW, sliding_pattern
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(4),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("post_attention_norm", "post_ffw_norm"),
+    **attention_tensors(),
+    "blk.N.attn_q_norm.weight": required("q_width"),
+    "blk.N.attn_k_norm.weight": required("kv_width"),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    global_rope = rope_table(g, model)
+    local_rope = rope_table(g, model, "rope_swa", is_stretched=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+
+        h = attention(b, x, c, rope, window=window)
+        h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        h = gated_ffn(b, x, c)
+        h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+OLMO2 = Architecture("olmo2", TENSORS, build, KEYS)

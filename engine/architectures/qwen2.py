@@ -1,0 +1,56 @@
+"""`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B.
+
+As llama, with biases on queries, keys and values, and the two halves of each head as RoPE's pairs.  The
+mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights do not add up
+to 1.
+
+Sources: Qwen Team 2024 (arXiv:2407.10671); llama.cpp `src/models/qwen2.cpp` and `qwen2moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    "output.bias": optional("n_vocab"),
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+}
+
+MOE_KEYS = EXPERTS | {
+    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+}
+
+MOE_TENSORS = {
+    **TENSORS,
+    **expert_tensors(),
+    **shared_expert(),
+    "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=False) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+QWEN2 = Architecture("qwen2", TENSORS, build)
+QWEN2MOE = Architecture("qwen2moe", MOE_TENSORS, build, MOE_KEYS)

@@ -1,0 +1,54 @@
+"""`qwen3`: dense Qwen 3; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`, `qwen3vlmoe`: their text side.
+
+As llama, without biases, with a norm on every head of queries and keys, and the two halves of each head as
+RoPE's pairs.  Of the mixture of experts the chosen weights add up to 1; there is no shared expert.
+
+Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `qwen3moe.cpp`, `qwen3vl.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, ROPE_SECTIONS
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, qk_norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **ffn_tensors(when="is_dense"),
+}
+
+MOE_TENSORS = {**TENSORS, **expert_tensors()}
+
+INERT_TENSORS = {
+    "cls.output.weight": "the head of a reranker; nybble computes the logits of the next token",
+    "cls.output.bias": "as cls.output.weight",
+}
+
+VL_INERT = {"n_deepstack_layers": "says which layers take in pictures, and there are none in text"}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model, interleaved_sections=True)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+QWEN3 = Architecture("qwen3", TENSORS, build, inert_tensors=INERT_TENSORS)
+QWEN3VL = Architecture("qwen3vl", TENSORS, build, ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
+QWEN3MOE = Architecture("qwen3moe", MOE_TENSORS, build, EXPERTS)
+QWEN3VLMOE = Architecture("qwen3vlmoe", MOE_TENSORS, build, EXPERTS | ROPE_SECTIONS, VL_INERT, INERT_TENSORS)

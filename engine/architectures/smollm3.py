@@ -1,0 +1,40 @@
+"""`smollm3`: SmolLM 3.
+
+As llama, but every fourth layer has no positions at all.
+
+Sources: Hugging Face 2025, "SmolLM3"; Yang et al. 2025, "RoPE to NoPE and back again" (arXiv:2501.18795);
+llama.cpp `src/models/smollm3.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SCALES
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+NO_ROPE_EVERY = 4
+
+KEYS = {"attention.scale": SCALES["attention.scale"]}
+
+TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors()}
+
+
+def build(g: Graph, model: Config) -> None:
+    table = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table if (c.layer + 1) % NO_ROPE_EVERY else ""
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+SMOLLM3 = Architecture("smollm3", TENSORS, build, KEYS)
