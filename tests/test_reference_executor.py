@@ -135,5 +135,5 @@ def test_next_token_of_the_real_models(real):
 def test_perplexity_of_the_real_models(real):
     executor, golden, perplexity = real
     executor.reset()
-    logits = run(executor, golden.passage_ids, chunk=64)
+    logits = run(executor, golden.passage_ids)
     assert golden_data.perplexity(logits, golden.passage_ids) == pytest.approx(perplexity, rel=2e-3)
