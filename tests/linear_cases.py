@@ -28,6 +28,12 @@ QUANTIZED = (*PACKERS,)
 FORMATS: tuple[BlockFormat, ...] = (*QUANTIZED, *ELEMENT_OF)
 
 
+def half_fields(format: BlockFormat) -> list[str]:
+    """The float16 scales and minima of a block."""
+    fields = format.dtype.fields if format.dtype is not None else None
+    return [name for name, (dtype, *_) in (fields or {}).items() if dtype.base == np.float16]
+
+
 def random_weights(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in: int) -> NDArray[np.uint8]:
     """The bytes of a matrix: any levels and sub-scales, block scales of either sign within a factor of 10."""
     n_blocks = n_out * n_in // format.block_size
@@ -38,9 +44,11 @@ def random_weights(rng: np.random.Generator, format: BlockFormat, n_out: int, n_
         return values.astype(np.float16 if format is formats.F16 else np.float32).view(np.uint8)
     data = rng.integers(0, 256, (n_blocks, format.block_bytes)).astype(np.uint8)
     blocks = data.reshape(-1).view(format.dtype)
-    for name in sorted({"d", "m", "dmin"} & set(blocks.dtype.names)):
-        size = 10.0 ** rng.uniform(-3, -2, n_blocks) * rng.choice([-1, 1], n_blocks)
+    for name in half_fields(format):
+        size = 10.0 ** rng.uniform(-3, -2, blocks[name].shape) * rng.choice([-1, 1], blocks[name].shape)
         blocks[name] = size.astype(np.float16)
+    if "e" in (blocks.dtype.names or ()):  # a power of two, of any size
+        blocks["e"] = rng.integers(115, 125, n_blocks)
     return data.reshape(-1)
 
 
