@@ -19,7 +19,13 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.extending import overload
 
-from . import dot_lowering, lane_lowering, sync_lowering  # noqa: F401  (they teach Numba the vocabulary)
+from . import (  # noqa: F401  (they teach Numba the vocabulary)
+    arithmetic_lowering,
+    dot_lowering,
+    lane_lowering,
+    memory_lowering,
+    sync_lowering,
+)
 from .lowering import RecordType
 from .source import CALLED, INLINED, Source
 from .target import host_target

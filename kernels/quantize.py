@@ -33,7 +33,6 @@ from .simd import (
     to_i8,
 )
 
-
 SMALLEST = np.float32(3.8e-37)
 """Blocks up to here become zero: 127 / largest would be infinite below 3.73e-37."""
 

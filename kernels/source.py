@@ -24,7 +24,7 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Source:
-    """A function `f(args, thread_id, n_threads)` over an argument record; `name`: its symbol in machine code."""
+    """A function `f(args, thread_id, n_threads)` over an argument record; `name` is its symbol."""
 
     def __init__(self, function: Callable[..., None], record: Record, name: str) -> None:
         self.function = function

@@ -1,0 +1,225 @@
+"""LLVM IR for arithmetic, conversions, and what is done with the vectors of a bundle."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import lower_builtin, type_callable
+
+from . import simd
+from .half import float_to_half, half_to_float
+from .lowering import (
+    SCALARS,
+    Emit,
+    VectorType,
+    broadcast,
+    bundle,
+    define,
+    each,
+    intrinsic,
+    literal,
+    shuffle,
+    splat,
+    vectors,
+)
+from .pointer import F16, F32, I8, I32, U8, U16, Element
+from .target import host_target
+
+FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
+INTEGER_OPS = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "and_": "and_",
+    "or_": "or_",
+    "xor": "xor",
+    "lshift": "shl",
+}
+
+
+def shift_bytes(builder: ir.IRBuilder, t: VectorType, name: str, v: ir.Value, n: ir.Value) -> ir.Value:
+    """Shift bytes as 16-bit words and mask what came over from the neighbour: machines have no shift for
+    bytes, and what LLVM takes instead where there is GFNI (an affine transformation) waits for the units of
+    the dot products."""
+    words = ir.VectorType(ir.IntType(16), t.lanes // 2)
+    scalar = builder.extract_element(n, ir.Constant(ir.IntType(32), 0))
+    amount = splat(builder, builder.zext(scalar, ir.IntType(16)), t.lanes // 2)
+    shift = builder.shl if name == "lshift" else builder.lshr
+    ones = ir.Constant(t.ir_vector, [255] * t.lanes)
+    return builder.and_(
+        builder.bitcast(shift(builder.bitcast(v, words), amount), t.ir_vector), shift(ones, n)
+    )
+
+
+def _shifted(v: Any, amount: Any) -> VectorType | None:
+    """Bytes are shifted by the same amount in all lanes."""
+    is_bytes = isinstance(v, VectorType) and v.element == U8
+    return None if is_bytes and isinstance(amount, VectorType) else broadcast(v, amount)
+
+
+def _binary(name: str) -> None:
+    op = getattr(operator, name)
+
+    def method(element: Element) -> str:
+        if element.name.startswith("f"):
+            return FLOAT_OPS[name]
+        if name == "rshift":
+            return "lshr" if element.name.startswith("u") else "ashr"
+        return INTEGER_OPS[name]
+
+    @each(0, 1)
+    def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+        if t.element == U8 and name in ("lshift", "rshift"):
+            return shift_bytes(builder, t, name, a, b)
+        return getattr(builder, method(t.element))(a, b)
+
+    type_callable(op)(lambda context: _shifted if name.endswith("shift") else broadcast)
+    for operands in ((VectorType, VectorType), (VectorType, types.Number), (types.Number, VectorType)):
+        lower_builtin(op, *operands)(emit)
+
+
+for _name in ("add", "sub", "mul", "truediv", "and_", "or_", "xor", "lshift", "rshift"):
+    _binary(_name)
+
+
+def _unary_typer(accepted: tuple[Element, ...], result: Element | None) -> Callable[[Any], Any]:
+    def typer(v: Any) -> Any:
+        return v.like(result) if isinstance(v, VectorType) and v.element in accepted else None
+
+    return typer
+
+
+@each(0)
+def _to_f32(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    to = t.like(F32).ir_vector
+    if t.element == F16:
+        return builder.fpext(v, to) if host_target().has_half else half_to_float(builder, v)
+    return builder.uitofp(v, to) if t.element == U8 else builder.sitofp(v, to)
+
+
+@each(0)
+def _to_f16(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    if host_target().has_half:
+        return builder.fptrunc(v, t.like(F16).ir_vector)
+    return float_to_half(builder, v)
+
+
+@each(0)
+def _bf16(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    wide = t.like(I32)
+    shifted = builder.shl(builder.zext(v, wide.ir_vector), ir.Constant(wide.ir_vector, [16] * t.lanes))
+    return builder.bitcast(shifted, t.like(F32).ir_vector)
+
+
+@each(0)
+def _round(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    if host_target().has_avx and t.lanes == 8:  # one instruction, which gives -2**31 for what does not fit
+        return intrinsic(builder, "llvm.x86.avx.cvt.ps2dq.256", t.like(I32).ir_vector, [v])
+    rounded = intrinsic(builder, f"llvm.rint.v{t.lanes}f32", t.ir_vector, [v])
+    low, high = (ir.Constant(t.ir_vector, [limit] * t.lanes) for limit in (-(2.0**31), 2.0**31))
+    fits = builder.and_(builder.fcmp_ordered(">=", rounded, low), builder.fcmp_ordered("<", rounded, high))
+    return builder.fptosi(builder.select(fits, rounded, low), t.like(I32).ir_vector)
+
+
+@each(0, 1, 2)
+def _fma(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    return intrinsic(builder, f"llvm.fma.v{t.lanes}f32", t.ir_vector, [a, b, c])
+
+
+def _fma_typer(a: Any, b: Any, c: Any) -> Any:
+    first, *others = sorted((a, b, c), key=lambda t: not isinstance(t, VectorType))
+    for other in others:
+        first = broadcast(first, other)
+    return first
+
+
+def _larger(sign: str) -> Emit:
+    return each(0, 1)(lambda builder, t, a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b))
+
+
+define(simd.to_f32, _unary_typer((I8, U8, I32, F16), F32), _to_f32)
+define(simd.to_f16, _unary_typer((F32,), F16), _to_f16)
+define(simd.bf16_to_f32, _unary_typer((U16,), F32), _bf16)
+define(simd.round_to_i32, _unary_typer((F32,), I32), _round)
+define(simd.to_i8, _unary_typer((I32,), I8), each(0)(lambda b, t, v: b.trunc(v, t.like(I8).ir_vector)))
+define(
+    simd.bits_to_f32, _unary_typer((I32,), F32), each(0)(lambda b, t, v: b.bitcast(v, t.like(F32).ir_vector))
+)
+define(
+    simd.f32_to_bits, _unary_typer((F32,), I32), each(0)(lambda b, t, v: b.bitcast(v, t.like(I32).ir_vector))
+)
+define(
+    simd.absolute,
+    _unary_typer((F32,), None),
+    each(0)(lambda builder, t, v: intrinsic(builder, f"llvm.fabs.v{t.lanes}f32", t.ir_vector, [v])),
+)
+define(
+    simd.sqrt,
+    lambda x: x if isinstance(x, types.Float) else None,
+    lambda context, builder, sig, args: intrinsic(
+        builder, f"llvm.sqrt.f{sig.return_type.bitwidth}", args[0].type, list(args)
+    ),
+)
+define(simd.fma, _fma_typer, _fma)
+define(simd.maximum, broadcast, _larger(">"))
+define(simd.minimum, broadcast, _larger("<"))
+
+
+# --- bundles ------------------------------------------------------------------------------------------------
+
+
+def _fold(combine: Callable[..., ir.Value]) -> Emit:
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        (v,) = vectors(builder, args[0])
+        lanes = sig.args[0].lanes
+        while lanes > 1:
+            lanes //= 2
+            low, high = (
+                shuffle(builder, v, list(range(lanes))),
+                shuffle(builder, v, list(range(lanes, 2 * lanes))),
+            )
+            v = combine(builder, sig.args[0], low, high)
+        return builder.extract_element(v, ir.Constant(ir.IntType(32), 0))
+
+    return emit
+
+
+def _add(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fadd(a, b) if t.element == F32 else builder.add(a, b)
+
+
+def _max(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _reduced(v: Any) -> Any:
+    return SCALARS[v.element.name] if isinstance(v, VectorType) and v.count == 1 else None
+
+
+def _picked(factor: Callable[..., list[int]]) -> Emit:
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        items = vectors(builder, args[0])
+        return bundle(builder, [items[i] for i in factor(len(items), *(literal(a) for a in sig.args[1:]))])
+
+    return emit
+
+
+def _part_typer(v: Any, first: Any, count: Any) -> Any:
+    a, n = literal(first), literal(count)
+    return v.like(count=n) if isinstance(v, VectorType) and a is not None and n else None
+
+
+def _times_typer(v: Any, times: Any) -> Any:
+    n = literal(times)
+    return v.like(count=v.count * n) if isinstance(v, VectorType) and n else None
+
+
+define(simd.reduce_add, _reduced, _fold(_add))
+define(simd.reduce_max, _reduced, _fold(_max))
+define(simd.part, _part_typer, _picked(lambda n, first, count: list(range(first, first + count))))
+define(simd.tile, _times_typer, _picked(lambda n, times: list(range(n)) * times))
+define(simd.repeat, _times_typer, _picked(lambda n, times: [i for i in range(n) for _ in range(times)]))
