@@ -46,7 +46,11 @@ class Graph:
 
     def has(self, weight: str) -> bool:
         """Does the file have this optional weight?"""
-        return f"{self._prefix}{weight}.weight" in self._tensors
+        return self.has_tensor(f"{weight}.weight")
+
+    def has_tensor(self, name: str) -> bool:
+        """Does the file have the optional tensor of this very name?"""
+        return self._prefix + name in self._tensors
 
     def weight(self, name: str) -> Tensor:
         """The tensor of this name and ".weight"; ModelError if the file lacks it."""

@@ -195,7 +195,7 @@ class ProgramBuilder:
         x, count = self.buffers[op.x], self._rows.count
         n_out, n_in = op.weight.shape
         if matrix.layout is None:
-            call = bind_float_linear(op.weight.format, matrix.data, x, out, count)
+            call = bind_float_linear(matrix.format, matrix.data, x, out, count)
             yield Step(call, (x,), (out,), n_out * n_in)
         else:
             if n_in not in self._rows.quantized:

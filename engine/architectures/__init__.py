@@ -1,32 +1,53 @@
 """The architectures that nybble runs, by their GGUF name."""
 
 from .architecture import Architecture
+from .bloom import BLOOM, MPT
+from .command_r import COHERE2, COMMAND_R
+from .exaone4 import EXAONE4
+from .falcon import FALCON
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
+from .glm4 import GLM4
+from .gpt2 import GPT2
+from .gptneox import GPTNEOX
 from .granite import GRANITE, GRANITEMOE, MINICPM
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2
 from .llama import LLAMA, MISTRAL3
 from .olmo2 import OLMO2
+from .phi2 import PHI2
 from .phi3 import PHI3
 from .qwen2 import QWEN2, QWEN2MOE
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE
 from .smollm3 import SMOLLM3
+from .stablelm import STABLELM
+from .starcoder2 import NEMOTRON, STARCODER2
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        BLOOM,
+        COHERE2,
+        COMMAND_R,
         ERNIE4_5,
         ERNIE4_5_MOE,
+        EXAONE4,
+        FALCON,
         GEMMA,
         GEMMA2,
         GEMMA3,
+        GLM4,
+        GPT2,
+        GPTNEOX,
         GRANITE,
         GRANITEMOE,
         INTERNLM2,
         LLAMA,
         MINICPM,
         MISTRAL3,
+        MPT,
+        NEMOTRON,
         OLMO2,
+        PHI2,
         PHI3,
         QWEN2,
         QWEN2MOE,
@@ -35,5 +56,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN3VL,
         QWEN3VLMOE,
         SMOLLM3,
+        STABLELM,
+        STARCODER2,
     )
 }

@@ -78,6 +78,8 @@ def ffn(b: Graph, h: str, function: Activation) -> str:
     """A feed-forward layer without a gate."""
     h = b.linear("ffn_up", h, "ffn_up")
     h = b.activate("ffn_act", h, function)
+    if b.has_tensor("ffn.act.scales"):
+        h = b.divide_columns("ffn_scaled", h, "ffn.act.scales")
     return b.linear("ffn_out", h, "ffn_down")
 
 

@@ -1,8 +1,8 @@
 """`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B.
 
 As llama, with biases on queries, keys and values, and the two halves of each head as RoPE's pairs.  The
-mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights do not add up
-to 1.
+mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights need not
+add up to 1.
 
 Sources: Qwen Team 2024 (arXiv:2407.10671); llama.cpp `src/models/qwen2.cpp` and `qwen2moe.cpp`.
 """

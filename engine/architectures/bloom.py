@@ -1,0 +1,86 @@
+"""`bloom`: BLOOM, BLOOMZ; `mpt`: MPT 7B and 30B, Replit Code.
+
+ALiBi instead of positions, layer norms, queries, keys and values in one matrix, and a feed-forward layer with
+GELU.  BLOOM normalizes the embedding and has biases; MPT may limit queries, keys and values, normalize them,
+learn positions, and divide what GELU gives (AWQ).
+
+Sources: BigScience 2022 (arXiv:2211.05100); MosaicML 2023, "MPT-7B"; Press et al. 2021 (arXiv:2108.12409);
+llama.cpp `src/models/bloom.cpp`, `mpt.cpp`.
+"""
+
+from dataclasses import replace
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, optional_float
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, ffn, head
+from .tensors import HEAD, norms, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+MPT_KEYS = LAYER_NORM | {
+    "attention.max_alibi_bias": optional_float("alibi_bias", 0.0),
+    "attention.clamp_kqv": optional_float("clamp_qkv", 0.0),
+}
+
+BLOOM_TENSORS = {
+    **HEAD,
+    "token_embd_norm.weight": required("n_embd"),
+    "token_embd_norm.bias": required("n_embd"),
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+MPT_TENSORS = {
+    **HEAD,
+    "position_embd.weight": optional("n_ctx_train", "n_embd"),
+    "output_norm.bias": optional("n_embd"),
+    **norms("attn_norm", "ffn_norm"),
+    "blk.N.attn_norm.bias": optional("n_embd"),
+    "blk.N.ffn_norm.bias": optional("n_embd"),
+    **attention_tensors(),
+    "blk.N.attn_q_norm.weight": optional("q_width"),
+    "blk.N.attn_q_norm.bias": optional("q_width"),
+    "blk.N.attn_k_norm.weight": optional("n_embd"),
+    "blk.N.attn_k_norm.bias": optional("n_embd"),
+    **ffn_tensors(),
+    "blk.N.ffn.act.scales": optional("n_ff"),
+}
+
+BLOOM_INERT = {"attention.max_alibi_bias": "it is 8, whatever the file says"}
+
+MPT_INERT_TENSORS = {
+    f"blk.N.attn_k_norm.{part}": "llama.cpp normalizes keys only where queries are normalized too"
+    for part in ("weight", "bias")
+}
+
+
+def build_bloom(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
+    build_blocks(g, x, replace(model, alibi_bias=8.0))
+
+
+def build_mpt(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    if g.has("position_embd"):
+        x = g.add("input_embd", x, g.position_embed("position_embd", x, "position_embd"))
+    build_blocks(g, x, model)
+
+
+def build_blocks(g: Graph, x: str, model: Config) -> None:
+    for b, c in blocks(g, model):
+        h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, layer_norms=True))
+
+        h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, ffn(b, h, "gelu"))
+    head(g, x, model, g.layer_norm)
+
+
+BLOOM = Architecture("bloom", BLOOM_TENSORS, build_bloom, LAYER_NORM, BLOOM_INERT)
+MPT = Architecture("mpt", MPT_TENSORS, build_mpt, MPT_KEYS, inert_tensors=MPT_INERT_TENSORS)

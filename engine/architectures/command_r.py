@@ -1,0 +1,52 @@
+"""`command-r`: Command R, Command R+, Aya 23; `cohere2`: Command R7B, Command A, Aya Expanse.
+
+Attention and a SwiGLU feed-forward layer side by side, on one layer norm without bias; the embedding is the
+head too, and the logits are scaled.  Command R+ has norms on every head of queries and keys.  Of `cohere2`,
+three of four layers have a sliding window and RoPE, and the others neither.
+
+Sources: Cohere 2024, 2025 (arXiv:2504.00698); llama.cpp `src/models/command-r.cpp`, `cohere2.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, SCALES, SLIDING_WINDOW, sliding_pattern
+from ..tensor_shapes import optional
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = LAYER_NORM | {"logit_scale": SCALES["logit_scale"]}
+
+COHERE2_KEYS = KEYS | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(4),
+}
+
+COHERE2_TENSORS = {**HEAD, **norms("attn_norm"), **attention_tensors(), **ffn_tensors()}
+
+TENSORS = {
+    **COHERE2_TENSORS,
+    "blk.N.attn_q_norm.weight": optional("n_heads", "head_dim"),
+    "blk.N.attn_k_norm.weight": optional("n_kv_heads", "head_dim"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    table = rope_table(g, model)
+    is_mixed = model.architecture == "cohere2"
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table if c.is_sliding or not is_mixed else ""
+        window = c.sliding_window if c.is_sliding else 0
+
+        normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, normed, c, rope, "norm", window=window, layer_norms=True))
+        x = b.add("resid_post", x, gated_ffn(b, normed, c))
+    head(g, x, model, g.layer_norm, scale=model.logit_scale or 1.0)
+
+
+COMMAND_R = Architecture("command-r", TENSORS, build, KEYS)
+COHERE2 = Architecture("cohere2", COHERE2_TENSORS, build, COHERE2_KEYS)

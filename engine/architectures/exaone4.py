@@ -1,0 +1,55 @@
+"""`exaone4`: EXAONE 4.0.
+
+Norms behind each branch instead of before it, and on every head of queries and keys.  The 32B model, which
+is the one with 64 layers, has a sliding window and RoPE in three of four layers, and the others neither;
+the 1.2B model has RoPE in all and windows in none.
+
+Sources: LG AI Research 2025 (arXiv:2507.11407); llama.cpp `src/models/exaone4.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key, sliding_pattern
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms, qk_norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+N_LAYERS_OF_32B = 64
+
+KEYS = {
+    "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1, default=4096),
+    "attention.sliding_window_pattern": sliding_pattern(4),
+}
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **attention_tensors(),
+    **qk_norms(),
+    **norms("post_attention_norm", "post_ffw_norm"),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    table = rope_table(g, model)
+    is_mixed = model.n_layers == N_LAYERS_OF_32B
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table if c.is_sliding or not is_mixed else ""
+        window = c.sliding_window if c.is_sliding and is_mixed else 0
+
+        h = attention(b, x, c, rope, window=window)
+        h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        h = gated_ffn(b, x, c)
+        h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+EXAONE4 = Architecture("exaone4", TENSORS, build, KEYS)

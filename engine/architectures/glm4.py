@@ -1,0 +1,44 @@
+"""`glm4`: GLM-4-0414, GLM-Z1, and the text side of GLM-4.1V.
+
+As llama, with norms behind each branch too, gate and up in one matrix, and RoPE on a part of each head.
+
+Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
+"""
+
+from ...kernels.rope import Pairing
+from ..config import Config
+from ..graph import Graph
+from ..keys import ROPE_SECTIONS
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, fused_ffn, norms
+from .tensors import attention as attention_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **attention_tensors(),
+    **fused_ffn(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    # Files with sections for pictures keep the rows in the order of the other pairing.
+    pairing: Pairing = "neox" if model.rope_sections and all(model.rope_sections[:2]) else "norm"
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = attention(b, h, c, rope, pairing)
+        h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = gated_ffn(b, h, c)
+        h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+GLM4 = Architecture("glm4", TENSORS, build, ROPE_SECTIONS)

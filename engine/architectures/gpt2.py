@@ -1,0 +1,42 @@
+"""`gpt2`: GPT-2, DistilGPT-2, Cerebras-GPT.
+
+Learned positions added to the embedding, layer norms, biases, queries, keys and values in one matrix, and a
+feed-forward layer with GELU.
+
+Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; llama.cpp
+`src/models/gpt2.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, ffn, head
+from .tensors import HEAD, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    "position_embd.weight": required("n_ctx_train", "n_embd"),
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    x = g.add("input_embd", x, g.position_embed("position_embd", x, "position_embd"))
+    for b, c in blocks(g, model):
+        h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c))
+
+        h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, ffn(b, h, "gelu"))
+    head(g, x, model, g.layer_norm)
+
+
+GPT2 = Architecture("gpt2", TENSORS, build, LAYER_NORM)

@@ -1,0 +1,43 @@
+"""`gptneox`: GPT-NeoX, Pythia, Dolly, RedPajama.
+
+Layer norms, biases, queries, keys and values in one matrix, RoPE on a part of each head, a feed-forward layer
+with GELU, and in most models both branches side by side: x + attention(norm(x)) + ffn(another norm(x)).
+
+Sources: Black et al. 2022 (arXiv:2204.06745); llama.cpp `src/models/gptneox.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, Key
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+KEYS = LAYER_NORM | {"use_parallel_residual": Key("is_parallel", "boolean")}
+
+TENSORS = {
+    **HEAD,
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        mid = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.layer_norm("ffn_norm", x if c.is_parallel else mid, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", mid, ffn(b, h, "gelu"))
+    head(g, x, model, g.layer_norm)
+
+
+GPTNEOX = Architecture("gptneox", TENSORS, build, KEYS)

@@ -1,0 +1,40 @@
+"""`phi2`: Phi-1, Phi-1.5 and Phi-2.
+
+Attention and a feed-forward layer with GELU side by side, on one layer norm; biases everywhere, on the head
+too; RoPE on a part of each head.
+
+Sources: Li et al. 2023 (arXiv:2309.05463); llama.cpp `src/models/phi2.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    "output.bias": required("n_vocab"),
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, normed, c, rope))
+        x = b.add("resid_post", x, ffn(b, normed, "gelu"))
+    head(g, x, model, g.layer_norm)
+
+
+PHI2 = Architecture("phi2", TENSORS, build, LAYER_NORM)

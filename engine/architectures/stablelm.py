@@ -1,0 +1,47 @@
+"""`stablelm`: StableLM 2, StableLM 3B.
+
+As llama with layer norms and RoPE on a part of each head.  The 12B model has norms on every head of queries
+and keys, and its feed-forward layer stands beside attention, on the same norm.
+
+Sources: Bellagente et al. 2024 (arXiv:2402.17834); llama.cpp `src/models/stablelm.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+INERT = {"use_parallel_residual": "follows from whether the file has ffn_norm"}
+
+TENSORS = {
+    **HEAD,
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm"),
+    **attention_tensors(),
+    "blk.N.attn_q_norm.weight": optional("n_heads", "head_dim"),
+    "blk.N.attn_k_norm.weight": optional("n_kv_heads", "head_dim"),
+    "blk.N.ffn_norm.weight": optional("n_embd"),
+    "blk.N.ffn_norm.bias": optional("n_embd"),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, normed, c, rope, layer_norms=True))
+
+        h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps) if b.has("ffn_norm") else normed
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.layer_norm)
+
+
+STABLELM = Architecture("stablelm", TENSORS, build, LAYER_NORM, INERT)
