@@ -2,11 +2,11 @@
 
     python bench/roofline.py -t 1 2 --markdown
 
-First the roof: bytes a second that the threads can read, and operations a second that they can make, measured
-in this run. Then every linear kernel at the shapes of real models, with one token (bound by reading the weights)
-and with 512 (bound by arithmetic). An operation is a multiplication or an addition. `int8 error` is the error
-that 8-bit activations bring to one layer: the mean square against float32 activations, relative to the mean
-square of the result (NMSE).
+First the roof: bytes a second that the threads can read, and operations a second that they can make,
+measured in this run. Then every linear kernel at the shapes of real models, with one token (bound by
+reading weights) and with 512 (bound by arithmetic). An operation is a multiplication or an addition.
+`int8 error` is the error that 8-bit activations bring to one layer: the mean square against float32
+activations, relative to the mean square of the result (NMSE).
 """
 
 import argparse
