@@ -82,6 +82,7 @@ class Context:
             if self._is_open:
                 self._is_open = False
                 self._executor.close()
+                del self._executor  # and with it the weights and the cache, even if somebody keeps the LLM
 
     def _run(
         self,

@@ -106,6 +106,7 @@ class TextStream(Iterator[str]):
         self.finish_reason: FinishReason | None = None
         self._ids: list[int] = prompt_ids.tolist()
         self._context = context
+        self._owner = object()  # stands for this stream; the context that kept the stream would be a circle
         self._sampler = Sampler(params)
         self._eog_ids = tokenizer.eog_ids
         self._decoder = tokenizer.stream_decoder(continuation=True)
@@ -143,7 +144,7 @@ class TextStream(Iterator[str]):
     def _step(self) -> str:
         """Generates one token; -> the text that can be shown now, perhaps none."""
         started = time.perf_counter()
-        token_id = self._sampler(self._context.last_logits(self, self._ids))
+        token_id = self._sampler(self._context.last_logits(self._owner, self._ids))
         self._step_seconds.append(time.perf_counter() - started)
         if token_id in self._eog_ids:
             return self._finish("stop")

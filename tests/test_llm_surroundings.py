@@ -4,6 +4,7 @@ Its file is cut or replaced (HOSTILE.md G118 to G121), its process forks (N8), o
 on (N9) or share it, the user presses Ctrl-C (N10).
 """
 
+import gc
 import os
 import signal
 import statistics
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 import tiny_model
@@ -80,6 +82,42 @@ def test_g121_a_file_put_in_its_place_changes_nothing(llm, path, tmp_path, repla
     else:
         path.unlink()
     assert llm.generate(PROMPT, PARAMS).token_ids == expected
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc")
+def test_g136_loading_and_closing_leaves_nothing_behind(path):
+    def use():
+        with nybble.LLM(path, n_threads=2) as llm:
+            llm.generate(PROMPT, PARAMS)
+
+    def held():
+        with open("/proc/self/maps") as maps:
+            return (
+                threading.active_count(),
+                len(os.listdir("/proc/self/fd")),
+                sum(str(path) in m for m in maps),
+            )
+
+    use()
+    before = held()
+    for _ in range(60):
+        use()
+    assert held() == before
+    assert before[2] == 0
+
+
+@pytest.mark.parametrize("executor", ["numba", "reference"])
+def test_closing_frees_memory_at_once(path, executor):
+    """Without waiting for the garbage collector, and even if somebody keeps the LLM."""
+    llm = nybble.LLM(path, executor=executor)
+    llm.generate(PROMPT, PARAMS)
+    held = weakref.ref(llm.context._executor)
+    gc.disable()
+    try:
+        llm.close()
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 # --- forks
