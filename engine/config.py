@@ -76,6 +76,8 @@ class Config:
     ssm_state: int = 0
     ssm_heads: int = 0
     ssm_groups: int = 0
+    shortconv_size: int = 0
+    full_attention_interval: int = 0  # of so many layers the last attends, the others are recurrent
     recurrent_layers: tuple[bool, ...] = ()
 
     per_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -127,6 +129,56 @@ class Config:
         return 2 * self.n_ff_exp
 
     @property
+    def n_embd_3(self) -> int:
+        """Three times the width of the residual stream."""
+        return 3 * self.n_embd
+
+    @property
+    def q_gate_width(self) -> int:
+        """Width of the queries, each with a gate."""
+        return 2 * self.q_width
+
+    @property
+    def mla_q_width(self) -> int:
+        """Width of the queries of latent attention."""
+        return self.n_heads * self.mla_key_dim
+
+    @property
+    def mla_kv_width(self) -> int:
+        """Width of the latent vector and the rotated key."""
+        return self.kv_lora_rank + self.n_rot
+
+    @property
+    def mla_plain_dim(self) -> int:
+        """How much of a head of latent attention is not rotated."""
+        return self.mla_key_dim - self.n_rot
+
+    @property
+    def mla_heads_width(self) -> int:
+        """Width of what the heads of latent attention give."""
+        return self.n_heads * self.mla_value_dim
+
+    @property
+    def ssm_channels(self) -> int:
+        """Channels of a recurrent layer's convolution: values, and keys and queries of groups."""
+        return self.ssm_inner + 2 * self.ssm_groups * self.ssm_state
+
+    @property
+    def ssm_in_width(self) -> int:
+        """Width of a mixer's gate, channels and time steps."""
+        return self.ssm_inner + self.ssm_channels + self.ssm_heads
+
+    @property
+    def ssm_group_width(self) -> int:
+        """Width of a group of a mixer's heads."""
+        return self.ssm_inner // self.ssm_groups
+
+    @property
+    def ssm_head_width(self) -> int:
+        """Width of a recurrent layer's head."""
+        return self.ssm_inner // self.ssm_heads
+
+    @property
     def is_sliding(self) -> bool:
         """Does this layer see only `sliding_window` positions?"""
         return self.sliding_layers[self.layer]
@@ -140,6 +192,21 @@ class Config:
     def has_attention(self) -> bool:
         """Does this layer attend?"""
         return not self.is_recurrent
+
+    @property
+    def is_ffn_block(self) -> bool:
+        """Where a block is only one thing: is it a feed-forward layer?"""
+        return self.n_ff > 0
+
+    @property
+    def is_attention_block(self) -> bool:
+        """Where a block is only one thing: is it attention?"""
+        return self.n_ff == 0 and self.n_kv_heads > 0
+
+    @property
+    def is_ssm_block(self) -> bool:
+        """Where a block is only one thing: is it a mixer with a recurrent state?"""
+        return self.n_ff == 0 and self.n_kv_heads == 0
 
     @property
     def has_experts(self) -> bool:

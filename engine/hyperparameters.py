@@ -117,6 +117,7 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     _derive_heads(file, values)
     _derive_rope(file, values)
     _derive_layers(values)
+    _check_recurrence(file, values)
     _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
     return Config(architecture=architecture, **values)
@@ -143,10 +144,12 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     of_layer = layered.get("n_heads", (n_heads,) * values["n_layers"])
     kv_of_layer = layered.get("n_kv_heads", (n_kv_heads,) * values["n_layers"])
     for heads, kv_heads in zip(of_layer, kv_of_layer, strict=True):
-        if kv_heads and heads % kv_heads:
+        if kv_heads and (heads % kv_heads or heads == 0):
             raise _contradiction(file, f"head_count {heads} is no multiple of head_count_kv {kv_heads}")
+    if n_heads == 0:  # no layer attends
+        values["head_dim"] = values["head_dim"] or 0
     if values["head_dim"] is None:
-        if not n_heads or n_embd % n_heads:
+        if n_embd % n_heads:
             raise _contradiction(file, f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
         values["head_dim"] = n_embd // n_heads
     head_dim = values["head_dim"]
@@ -182,9 +185,32 @@ def _derive_layers(values: dict[str, Any]) -> None:
         n_layers, values.get("sliding_window", 0), values.pop("sliding_pattern", 0)
     )
     recurrent = values.get("recurrent_layers", ())
+    interval = values.get("full_attention_interval", 0)
     if isinstance(recurrent, int):  # one value for all
         recurrent = (recurrent,) * n_layers
+    elif not recurrent and interval:
+        recurrent = [(layer + 1) % interval for layer in range(n_layers)]
+    elif not recurrent:
+        recurrent = [heads == 0 for heads in values["per_layer"].get("n_kv_heads", ())]
     values["recurrent_layers"] = tuple(bool(value) for value in recurrent[:n_layers])
+
+
+def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
+    """The heads and groups of recurrent layers, and the parts of latent attention, must divide evenly."""
+    if "ssm_heads" in values:
+        inner, heads, groups = values["ssm_inner"], values["ssm_heads"], values["ssm_groups"]
+        if inner % heads or inner % groups or heads % groups:
+            raise _contradiction(
+                file,
+                f"ssm.inner_size {inner}, ssm.time_step_rank {heads} and ssm.group_count {groups} do not "
+                "divide evenly",
+            )
+    if "mla_key_dim" in values and values["mla_key_dim"] <= values["n_rot"]:
+        raise _contradiction(
+            file,
+            f"attention.key_length_mla {values['mla_key_dim']} must be above rope.dimension_count "
+            f"{values['n_rot']}",
+        )
 
 
 def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:

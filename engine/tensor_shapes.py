@@ -103,7 +103,8 @@ def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, S
 
 def _check(file: GGUFFile, config: Config, tensor: Tensor, shape: Shape) -> None:
     expected = shape.of(config)
-    if tensor.shape != expected:
+    stacked = (1,) * (len(expected) - len(tensor.shape)) + tensor.shape
+    if stacked != expected:
         names = ", ".join(f"{size}={value}" for size, value in zip(shape.sizes, expected, strict=True))
         raise ModelError(
             f"{file.path}: tensor {tensor.name} is {tensor.shape}, the metadata says {expected} ({names})"

@@ -94,8 +94,16 @@ def gated_ffn(b: Graph, h: str, c: Config, function: Activation = "silu") -> str
     return b.linear("ffn_out", h, "ffn_down")
 
 
-def experts(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> str:
-    """A mixture of experts, with the shared expert where there is one."""
+def experts(
+    b: Graph,
+    h: str,
+    c: Config,
+    gating: Gating,
+    *,
+    is_normalized: bool,
+    activation: Callable[[str, str, str], str] | None = None,
+) -> str:
+    """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul."""
     ids, weights = route(b, h, c, gating, is_normalized=is_normalized)
     if b.has("ffn_gate_up_exps"):
         both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
@@ -104,7 +112,7 @@ def experts(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool)
     else:
         gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
         up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
-    routed = b.silu_mul("exps_act", gate, up)
+    routed = (activation or b.silu_mul)("exps_act", gate, up)
     routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
     if not b.has("ffn_up_shexp"):
         return b.expert_sum("ffn_out", routed, weights)
@@ -134,11 +142,16 @@ def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -
 
 
 def head(
-    g: Graph, x: str, c: Config, norm: Callable[[str, str, str, float], str], scale: float = 1.0
+    g: Graph,
+    x: str,
+    c: Config,
+    norm: Callable[[str, str, str, float], str],
+    scale: float = 1.0,
+    norm_weight: str = "output_norm",
 ) -> None:
     """The last norm and the logits, which may be scaled or capped; the embedding stands in for the head."""
     x = g.select_rows("out_rows", x)
-    x = norm("output_norm", x, "output_norm", c.norm_eps)
+    x = norm("output_norm", x, norm_weight, c.norm_eps)
     is_last = scale == 1 and c.final_soft_cap == 0
     x = g.linear("logits" if is_last else "logits_raw", x, "output" if g.has("output") else "token_embd")
     if scale != 1:

@@ -1,0 +1,107 @@
+"""`deepseek2`: DeepSeek V2, V3 and R1, Kimi K2, GLM-4.7-Flash.
+
+Multi-head latent attention: keys and values of all heads come from one short vector per token, which is all
+that the state keeps, together with one rotated key.  Each head's key matrix is applied to its query instead
+of to the keys, so that all heads attend to the same vectors; each head's value matrix is applied to what
+they give.  Leading dense layers, then mixtures of experts, which may be chosen by groups, beside shared
+experts.
+
+Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/models/deepseek2.cpp`.
+"""
+
+import math
+from dataclasses import replace
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key, optional_float
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import GATINGS, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = EXPERTS | {
+    "attention.q_lora_rank": Key("q_lora_rank", "integer", 0, 2**16, default=0),
+    "attention.kv_lora_rank": Key("kv_lora_rank", "integer", 1, 2**16),
+    "attention.key_length_mla": Key("mla_key_dim", "integer", 1, 2**16),
+    "attention.value_length_mla": Key("mla_value_dim", "integer", 1, 2**16),
+    "attention.temperature_scale": optional_float("temperature_scale", 0.0),
+    "attention.temperature_length": Key("temperature_step", "integer", 0, 2**32 - 1, default=0),
+    "rope.scaling.yarn_log_multiplier": optional_float("yarn_log_mul", 0.0),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    "blk.N.attn_q.weight": optional("mla_q_width", "n_embd"),
+    "blk.N.attn_q_a.weight": required("q_lora_rank", "n_embd", unless="attn_q.weight"),
+    "blk.N.attn_q_a_norm.weight": required("q_lora_rank", unless="attn_q.weight"),
+    "blk.N.attn_q_b.weight": required("mla_q_width", "q_lora_rank", unless="attn_q.weight"),
+    "blk.N.attn_kv_a_mqa.weight": required("mla_kv_width", "n_embd"),
+    "blk.N.attn_kv_a_norm.weight": required("kv_lora_rank"),
+    "blk.N.attn_k_b.weight": required("n_heads", "kv_lora_rank", "mla_plain_dim"),
+    "blk.N.attn_v_b.weight": required("n_heads", "mla_value_dim", "kv_lora_rank"),
+    "blk.N.attn_output.weight": required("n_embd", "mla_heads_width"),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+N_VOCAB_OF_GLM, N_LAYERS_OF_GLM = 154880, (47, 48)
+
+
+def build(g: Graph, model: Config) -> None:
+    # Converters divide the multiplier by ten, and what it adds to cosine and sine is part of the scale here.
+    log_mul = model.yarn_log_mul * 10
+    rope = rope_table(g, replace(model, yarn_log_mul=1.0 if log_mul else 0.0))
+    growth = 0.1 * math.log(model.rope_scale)
+    net = 1.0 if log_mul or model.rope_scaling != "yarn" or model.rope_scale <= 1 else 1 + growth
+    scale = (model.rope_attn_factor * net * (1 + log_mul * growth)) ** 2 * model.mla_key_dim**-0.5
+    is_glm = model.n_vocab == N_VOCAB_OF_GLM and model.n_layers in N_LAYERS_OF_GLM
+    gating = GATINGS.get(model.expert_gating, "sigmoid" if is_glm else "softmax")
+
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, latent_attention(b, h, c, rope, scale))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float) -> str:
+    """Attention of all heads to one latent vector and one rotated key per token."""
+    if b.has("attn_q"):
+        q = b.linear("q", h, "attn_q")
+    else:
+        q = b.linear("q_latent", h, "attn_q_a")
+        q = b.rms_norm("q_latent_norm", q, "attn_q_a_norm", c.norm_eps)
+        q = b.linear("q", q, "attn_q_b")
+    q_plain = b.take_columns("q_plain", q, 0, c.mla_plain_dim, c.n_heads)
+    q_turned = b.take_columns("q_turned", q, c.mla_plain_dim, c.n_rot, c.n_heads)
+    q_turned = b.rope("q_rope", q_turned, c.n_rot, "norm", rope)
+    q_plain = b.head_linear("q_absorbed", q_plain, "attn_k_b", c.n_heads)
+    q = b.join_columns("q_joined", q_plain, q_turned, c.n_heads)
+
+    latent = b.linear("kv_latent", h, "attn_kv_a_mqa", (0, c.kv_lora_rank))
+    latent = b.rms_norm("kv_latent_norm", latent, "attn_kv_a_norm", c.norm_eps)
+    k_turned = b.linear("k_turned", h, "attn_kv_a_mqa", (c.kv_lora_rank, c.mla_kv_width))
+    k_turned = b.rope("k_rope", k_turned, c.n_rot, "norm", rope)
+    k = b.join_columns("k_joined", latent, k_turned)
+
+    if c.temperature_scale:
+        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
+    h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale, value_dim=c.kv_lora_rank)
+    h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
+    return b.linear("attn_out", h, "attn_output")
+
+
+DEEPSEEK2 = Architecture("deepseek2", TENSORS, build, KEYS)

@@ -1,0 +1,51 @@
+"""`glm4moe`: GLM-4.5, GLM-4.5-Air, GLM-4.6 and 4.7.
+
+Leading dense layers, then mixtures of experts, chosen by sigmoid and a bias, beside a shared expert; norms on
+every head of queries and keys in the large models; RoPE on a part of each head.  What the file calls
+post_attention_norm stands before the feed-forward layer.
+
+Sources: GLM Team 2025 (arXiv:2508.06471); llama.cpp `src/models/glm4-moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, ROPE_SECTIONS
+from ..tensor_shapes import optional
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "post_attention_norm"),
+    **attention_tensors(),
+    "blk.N.attn_q_norm.weight": optional("head_dim"),
+    "blk.N.attn_k_norm.weight": optional("head_dim"),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+GLM4MOE = Architecture("glm4moe", TENSORS, build, EXPERTS | ROPE_SECTIONS)

@@ -1,0 +1,54 @@
+"""`gpt-oss`: gpt-oss-20b and 120b.
+
+A mixture of experts in every layer, with biases, limits in the activation, and weights that are the softmax
+of the chosen experts' logits; attention sinks; a sliding window in every second layer; RoPE stretched by
+YaRN. What the file calls post_attention_norm stands before the experts.
+
+Sources: OpenAI 2025 (arXiv:2508.10925); llama.cpp `src/models/openai-moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SLIDING_WINDOW, sliding_pattern
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+KEYS = EXPERTS | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(2),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "post_attention_norm"),
+    **attention_tensors(),
+    "blk.N.attn_sinks.weight": required("n_heads"),
+    **expert_tensors(),
+    "blk.N.ffn_gate_inp.bias": required("n_experts"),
+    "blk.N.ffn_gate_exps.bias": required("n_experts", "n_ff_exp"),
+    "blk.N.ffn_up_exps.bias": required("n_experts", "n_ff_exp"),
+    "blk.N.ffn_down_exps.bias": required("n_experts", "n_embd"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        window = c.sliding_window if c.is_sliding else 0
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=window, sinks="attn_sinks"))
+
+        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax of chosen", is_normalized=False, activation=b.swiglu_oai)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+GPT_OSS = Architecture("gpt-oss", TENSORS, build, KEYS)

@@ -1,0 +1,49 @@
+"""`granitehybrid`: Granite 4 H.
+
+As granite, but most layers have a Mamba-2 mixer in place of attention: those without key heads.
+
+Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SSM, Key
+from . import granite
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .mamba2 import mixer, mixer_tensors
+from .rope import rope_table
+from .tensors import attention as attention_tensors
+
+INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
+
+# In hybrid models the numbers of heads say what each layer is.
+HEAD_COUNTS = {
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, per_layer="any"),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=None, per_layer="any"),
+}
+
+KEYS = granite.KEYS | SSM | HEAD_COUNTS
+
+TENSORS = {
+    **granite.TENSORS,
+    **attention_tensors(when="has_attention"),
+    **mixer_tensors(when="is_recurrent"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model) if model.rope_is_on else ""
+    x = g.embed("token_embd", "token_embd", scale=model.embedding_scale or 1.0)
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = mixer(b, h, c) if c.is_recurrent else attention(b, h, c, rope, "norm")
+        x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.residual_scale or 1.0))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, b.scale("ffn_scaled", h, c.residual_scale or 1.0))
+    head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
+
+
+GRANITEHYBRID = Architecture("granitehybrid", TENSORS, build, KEYS, INERT)

@@ -1,0 +1,78 @@
+"""`lfm2`: LFM2; `lfm2moe`: LFM2-8B-A1B.
+
+Most layers have a short convolution between two gates in place of attention: those without key
+heads.  Attention has norms on every head of queries and keys.  The norm before the head is called
+token_embd_norm.
+
+Sources: Liquid AI 2025 (arXiv:2511.23404); llama.cpp `src/models/lfm2.cpp`, `lfm2moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SLIDING_WINDOW, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .granitehybrid import HEAD_COUNTS
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+from .tensors import norms, qk_norms
+
+INERT = {
+    "attention.recurrent_layers": "follows from attention.head_count_kv",
+    "attention.sliding_window_pattern": "all layers with attention have the window, if there is one",
+}
+
+KEYS = HEAD_COUNTS | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "shortconv.l_cache": Key("shortconv_size", "integer", 2, 256),
+}
+
+TENSORS = {
+    "token_embd.weight": required("n_vocab", "n_embd"),
+    "token_embd_norm.weight": required("n_embd"),
+    "output.weight": optional("n_vocab", "n_embd"),
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(when="has_attention"),
+    **qk_norms(when="has_attention"),
+    "blk.N.shortconv.in_proj.weight": required("n_embd_3", "n_embd", when="is_recurrent"),
+    "blk.N.shortconv.conv.weight": required("n_embd", "shortconv_size", when="is_recurrent"),
+    "blk.N.shortconv.out_proj.weight": required("n_embd", "n_embd", when="is_recurrent"),
+    **ffn_tensors(when="is_dense"),
+}
+
+MOE_TENSORS = {**TENSORS, **expert_tensors()}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        if c.is_recurrent:
+            h = short_conv(b, h, c)
+        else:
+            h = attention(b, h, c, rope, window=c.sliding_window)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, gating, is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm, norm_weight="token_embd_norm")
+
+
+def short_conv(b: Graph, h: str, c: Config) -> str:
+    """A convolution of h with a gate before it and one behind."""
+    n = c.n_embd
+    before = b.linear("conv_gate_in", h, "shortconv.in_proj", (0, n))
+    behind = b.linear("conv_gate_out", h, "shortconv.in_proj", (n, 2 * n))
+    h = b.linear("conv_x", h, "shortconv.in_proj", (2 * n, 3 * n))
+    h = b.causal_conv("conv", b.mul("conv_in", before, h), "shortconv.conv")
+    return b.linear("conv_out", b.mul("conv_gated", behind, h), "shortconv.out_proj")
+
+
+LFM2 = Architecture("lfm2", TENSORS, build, KEYS, INERT)
+LFM2MOE = Architecture("lfm2moe", MOE_TENSORS, build, KEYS | EXPERTS, INERT)

@@ -1,0 +1,71 @@
+"""`mamba2`: Mamba-2, Codestral Mamba.  And the mixer of it, which hybrid models have too.
+
+Every layer is a mixer: a short convolution, a recurrence over a state per head
+(`kernels/selective_scan.py`), a gate, and a norm over groups of heads.  There is no attention and no
+feed-forward layer.
+
+Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `mamba-base.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SSM, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import blocks, head
+from .tensors import HEAD, Table, norms
+
+KEYS = SSM | {
+    "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+}
+
+INERT = {"attention.recurrent_layers": "all are"}
+
+
+def mixer_tensors(when: str = "") -> Table:
+    """The tensors of a mixer."""
+    return {
+        "blk.N.ssm_in.weight": required("ssm_in_width", "n_embd", when=when),
+        "blk.N.ssm_conv1d.weight": required("ssm_channels", "ssm_conv", when=when),
+        "blk.N.ssm_conv1d.bias": optional("ssm_channels", when=when),
+        "blk.N.ssm_dt.bias": required("ssm_heads", when=when),
+        "blk.N.ssm_a": required("ssm_heads", 1, when=when),
+        "blk.N.ssm_d": required("ssm_heads", 1, when=when),
+        "blk.N.ssm_norm.weight": optional("ssm_groups", "ssm_group_width", when=when),
+        "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when=when),
+    }
+
+
+TENSORS = {**HEAD, **norms("attn_norm"), **mixer_tensors()}
+
+
+def mixer(b: Graph, h: str, c: Config) -> str:
+    """What a mixer makes of h."""
+    x_start, dt_start = c.ssm_inner, c.ssm_inner + c.ssm_channels
+    z = b.linear("ssm_z", h, "ssm_in", (0, x_start))
+    xbc = b.linear("ssm_xbc", h, "ssm_in", (x_start, dt_start))
+    dt = b.linear("ssm_dt", h, "ssm_in", (dt_start, c.ssm_in_width))
+    xbc = b.causal_conv("ssm_conv", xbc, "ssm_conv1d")
+    xbc = b.activate("ssm_conv_act", xbc, "silu")
+    width = c.ssm_groups * c.ssm_state
+    x = b.take_columns("ssm_x", xbc, 0, c.ssm_inner)
+    keys = b.take_columns("ssm_b", xbc, c.ssm_inner, width)
+    queries = b.take_columns("ssm_c", xbc, c.ssm_inner + width, width)
+    h = b.selective_scan("ssm_scan", x, dt, keys, queries, c.ssm_heads, c.ssm_groups)
+    h = b.silu_mul("ssm_gated", z, h)
+    if b.has("ssm_norm"):
+        h = b.rms_norm("ssm_norm", h, "ssm_norm", c.norm_eps)
+    return b.linear("ssm_out", h, "ssm_out")
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_post", x, mixer(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+MAMBA2 = Architecture("mamba2", TENSORS, build, KEYS, INERT)

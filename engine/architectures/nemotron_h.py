@@ -1,0 +1,85 @@
+"""`nemotron_h`: Nemotron-H, Nemotron Nano 2; `nemotron_h_moe`: Nemotron 3 Nano.
+
+Each block is one thing: a feed-forward layer with the square of ReLU and no gate, or a mixture of such; or
+attention without positions; or a Mamba-2 mixer.  Experts are chosen by sigmoid and a bias, beside a shared
+one.
+
+Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models/nemotron-h.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SCALES, SSM, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .granitehybrid import HEAD_COUNTS
+from .layers import attention, blocks, ffn, head, route
+from .mamba2 import mixer, mixer_tensors
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+INERT = {
+    "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",
+    "attention.layer_norm_epsilon": "of a norm in blocks that only predict several tokens at once",
+}
+
+KEYS = (
+    SSM
+    | HEAD_COUNTS
+    | {
+        "feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer="any"),
+        "attention.scale": SCALES["attention.scale"],
+    }
+)
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm"),
+    **attention_tensors(when="is_attention_block"),
+    **mixer_tensors(when="is_ssm_block"),
+    **ffn_tensors(when="is_ffn_block"),
+}
+
+MOE_TENSORS = {
+    **HEAD,
+    **norms("attn_norm"),
+    **attention_tensors(when="is_attention_block"),
+    **mixer_tensors(when="is_ssm_block"),
+    "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when="is_ffn_block"),
+    "blk.N.exp_probs_b.bias": optional("n_experts", when="is_ffn_block"),
+    "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when="is_ffn_block"),
+    "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when="is_ffn_block"),
+    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_ffn_block"),
+    "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_ffn_block"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        if c.is_ssm_block:
+            h = mixer(b, h, c)
+        elif c.is_attention_block:
+            h = attention(b, h, c)
+        else:
+            h = experts(b, h, c) if c.n_experts else ffn(b, h, "relu2")
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def experts(b: Graph, h: str, c: Config) -> str:
+    """A mixture of feed-forward layers without gates, and a shared one."""
+    ids, weights = route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
+    routed = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
+    routed = b.activate("exps_act", routed, "relu2")
+    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
+    routed = b.expert_sum("moe_out", routed, weights)
+    shared = b.linear("shexp_up", h, "ffn_up_shexp")
+    shared = b.activate("shexp_act", shared, "relu2")
+    return b.add("ffn_out", routed, b.linear("shexp_out", shared, "ffn_down_shexp"))
+
+
+NEMOTRON_H = Architecture("nemotron_h", TENSORS, build, KEYS, INERT)
+NEMOTRON_H_MOE = Architecture("nemotron_h_moe", MOE_TENSORS, build, KEYS | EXPERTS, INERT)

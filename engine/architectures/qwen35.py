@@ -1,0 +1,120 @@
+"""`qwen35`: dense Qwen 3.5 and later; `qwen35moe`: their mixtures of experts.
+
+Three of four layers are gated delta nets: linear attention with a matrix per head for its state, behind a
+short convolution (`kernels/delta_rule.py`).  The others attend, with norms on every head of queries and
+keys, RoPE on a part of each, and a gate on what the heads give.  What the file calls post_attention_norm
+stands before the feed-forward layer.
+
+Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llama.cpp `src/models/qwen35.cpp`,
+`qwen35moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, Table, norms, qk_norms, shared_expert
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = (
+    SSM
+    | ROPE_SECTIONS
+    | {
+        "attention.recurrent_layers": RECURRENT_LAYERS,
+        "attention.scale": SCALES["attention.scale"],
+        "full_attention_interval": Key("full_attention_interval", "integer", 1, 1024, default=4),
+    }
+)
+
+_ATTENTION: Table = {
+    "blk.N.attn_q.weight": required("q_gate_width", "n_embd", when="has_attention"),
+    "blk.N.attn_q.bias": optional("q_gate_width", when="has_attention"),
+    "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_attention"),
+    "blk.N.attn_k.bias": optional("kv_width", when="has_attention"),
+    "blk.N.attn_v.weight": required("v_width", "n_embd", when="has_attention"),
+    "blk.N.attn_v.bias": optional("v_width", when="has_attention"),
+    "blk.N.attn_output.weight": required("n_embd", "heads_width", when="has_attention"),
+    **qk_norms(when="has_attention"),
+}
+
+_DELTA_NET: Table = {
+    "blk.N.attn_qkv.weight": required("ssm_channels", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": required("ssm_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_alpha.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_beta.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_conv1d.weight": required("ssm_channels", "ssm_conv", when="is_recurrent"),
+    "blk.N.ssm_dt.bias": required("ssm_heads", when="is_recurrent"),
+    "blk.N.ssm_a": required("ssm_heads", when="is_recurrent"),
+    "blk.N.ssm_norm.weight": required("ssm_head_width", when="is_recurrent"),
+    "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when="is_recurrent"),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "post_attention_norm"),
+    **_ATTENTION,
+    **_DELTA_NET,
+    **ffn_tensors(when="is_dense"),
+}
+
+MOE_TENSORS = {
+    **TENSORS,
+    **expert_tensors(),
+    **shared_expert(),
+    "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_shared_expert"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model, interleaved_sections=True)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def gated_attention(b: Graph, h: str, c: Config, rope: str) -> str:
+    """Attention; the query's matrix gives a gate too, head by head."""
+    both = b.linear("q_gate", h, "attn_q")
+    q = b.take_columns("q", both, 0, c.head_dim, c.n_heads)
+    gate = b.take_columns("gate", both, c.head_dim, c.head_dim, c.n_heads)
+    k, v = b.linear("k", h, "attn_k"), b.linear("v", h, "attn_v")
+    q = b.rms_norm("q_norm", q, "attn_q_norm", c.norm_eps)
+    k = b.rms_norm("k_norm", k, "attn_k_norm", c.norm_eps)
+    q = b.rope("q_rope", q, c.head_dim, "neox", rope)
+    k = b.rope("k_rope", k, c.head_dim, "neox", rope)
+    h = b.attention("attn_heads", q, k, v, c.head_dim, c.attention_scale or c.head_dim**-0.5)
+    h = b.mul("attn_gated", h, b.activate("gate_act", gate, "sigmoid"))
+    return b.linear("attn_out", h, "attn_output")
+
+
+def delta_net(b: Graph, h: str, c: Config) -> str:
+    """Linear attention by the gated delta rule."""
+    key_width = c.ssm_groups * c.ssm_state
+    z = b.linear("z", h, "attn_gate")
+    decay = b.decay("decay", b.linear("alpha", h, "ssm_alpha"))
+    beta = b.activate("beta_act", b.linear("beta", h, "ssm_beta"), "sigmoid")
+    qkv = b.causal_conv("qkv_conv", b.linear("qkv", h, "attn_qkv"), "ssm_conv1d")
+    qkv = b.activate("qkv_act", qkv, "silu")
+    q = b.take_columns("q", qkv, 0, key_width)
+    k = b.take_columns("k", qkv, key_width, key_width)
+    v = b.take_columns("v", qkv, 2 * key_width, c.ssm_inner)
+    q = b.l2_norm("q_norm", q, c.norm_eps, c.ssm_groups)
+    k = b.l2_norm("k_norm", k, c.norm_eps, c.ssm_groups)
+    h = b.delta_rule("delta_heads", q, k, v, decay, beta, c.ssm_heads, c.ssm_groups)
+    h = b.rms_norm("delta_norm", h, "ssm_norm", c.norm_eps)
+    return b.linear("attn_out", b.silu_mul("delta_gated", z, h), "ssm_out")
+
+
+QWEN35 = Architecture("qwen35", TENSORS, build, KEYS)
+QWEN35MOE = Architecture("qwen35moe", MOE_TENSORS, build, KEYS | EXPERTS)
