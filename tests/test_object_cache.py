@@ -165,6 +165,7 @@ def test_a_read_only_folder_of_a_plain_user(tmp_path: Path) -> None:
 import os
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.object_cache import code_version
+import nybble.kernels.add
 from nybble.kernels.quantize import quantize
 code_version(), compile_kernel(quantize)
 os.setgid(65534), os.setuid(65534)
