@@ -91,6 +91,7 @@ def test_g136_loading_and_closing_leaves_nothing_behind(path):
             llm.generate(PROMPT, PARAMS)
 
     def held():
+        gc.collect()  # what other tests have left, too
         with open("/proc/self/maps") as maps:
             return (
                 threading.active_count(),
