@@ -25,6 +25,7 @@ from . import (  # noqa: F401  (they teach Numba the vocabulary)
     lane_lowering,
     memory_lowering,
     sync_lowering,
+    unpack_lowering,
 )
 from .lowering import RecordType
 from .source import CALLED, INLINED, Source

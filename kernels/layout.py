@@ -4,38 +4,80 @@ Weights are packed in *tiles* of 16 rows. Inside a tile the columns (k) go in bl
 that one block needs lies together, so that a kernel reads one stream. With `g` = 0, 1 (rows 0-7, 8-15 of the
 tile) and one 32-byte vector = 8 rows x 4 consecutive k, a block holds
 
+    two bits      [g][2][32]   vector h: in bits 2j, 2j+1 of a byte k = 16h+4j …   (2 and 3 bits)
     low nibbles   [g][4][32]   byte j of a row group: low nibbles k = 4j … 4j+3, high ones k = 16+4j … 16+4j+3
-    fifth bits    [g][32]      bit s of a byte belongs to step s (k = 4s …)   (5 bits only)
+    single bits   [g][32]      bit s of a byte belongs to step s (k = 4s …)   (3 bits: bit 2, 5 bits: bit 4)
     upper bits    [g][2][32]   two bits for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
     bytes         [g][8][32]   int8, k = 4s … of step s   (8 bits: instead)
-    scales        16 float16, one a row [and 16 float16 minima]                                       (plain)
-                  1 or 2 x 16 int8 [and 1 x 16 uint8 minima] that multiply the super-block's   (super-blocks)
+    scales        of each row, see `Scale`
 
-A super-block of 256 columns starts with 16 float16 scales [and 16 float16 minimum scales], then come its 8
-blocks. The value of a weight is `scale * (level - offset)`; where there are minima `scale * level + minimum`
-(plain) or `scale * level - minimum` (super-blocks). Rows beyond the matrix (the last tile) have scale zero.
-DESIGN §3 gives the reasons: lanes own rows, so there is no horizontal sum, and one load of weights serves
-several tokens.
+A super-block, of 256 columns or 64, starts with 16 float16 scales [and 16 float16 minimum scales], then
+come its blocks. The value of a weight is `scale * (level - offset)`; where there are minima `scale * level +
+minimum` (plain) or `scale * level - minimum` (super-blocks). Where there is a table, its entries are the
+levels, and what is stored are places in it. Rows beyond the matrix (the last tile) have scale zero, or levels
+that mean zero. DESIGN §3 gives the reasons: lanes own rows, so there is no horizontal sum, and one load of
+weights serves several tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..gguf_io.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
+from ..gguf_io.i_quants import IQ4_VALUES
+from ..gguf_io.simple_quants import FLOAT4
+from .unpack import Table
 
 TILE_ROWS = 16
 BLOCK = 32
 
 
+class Scale(Enum):
+    """What a block holds of each row, for each of its sub-blocks."""
+
+    HALF = "16 float16 [and 16 float16 minima]"
+    POWER = "16 uint8, powers of two as in MXFP4"
+    E4M3 = "16 uint8, floats as in NVFP4"
+    BYTE = "16 int8 [then 16 + 16 uint8 with the minima] that multiply the super-block's"
+    NIBBLES = "16 uint8, low nibbles that multiply the super-block's scale, high ones its minimum scale"
+    NONE = "nothing: the super-block's scale is that of its blocks"
+
+
 @dataclass(frozen=True)
 class Layout:
-    """One compute layout; `sub_block`: how many columns share a scale (32 or 16)."""
+    """One compute layout.
+
+    `sub_block`: how many columns share a scale (32 or 16); `unit`: a power of two that scales are multiplied
+    with; `table`: entries from 0 on.
+    """
 
     name: str
     bits: int
     offset: int
+    scale: Scale = Scale.HALF
     has_min: bool = False
-    is_super: bool = False
     sub_block: int = BLOCK
+    super_blocks: int = 8
+    unit: float = 1.0
+    table: Table | None = None
+
+    @property
+    def is_super(self) -> bool:
+        """Whether there are super-blocks."""
+        return self.scale in (Scale.BYTE, Scale.NIBBLES, Scale.NONE)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether levels are int8, without an offset; else they are uint8."""
+        return self.bits == 8 or (self.table is not None and min(self.table.values) < 0)
+
+    @property
+    def max_level(self) -> int:
+        """The largest level, before the offset is taken off."""
+        return max(self.table.values) if self.table else (1 << self.bits) - 1
 
     @property
     def quant_bytes(self) -> int:
@@ -45,8 +87,10 @@ class Layout:
     @property
     def scale_bytes(self) -> int:
         """Bytes of one block's scales [and minima], for 16 rows."""
-        one = TILE_ROWS * (BLOCK // self.sub_block if self.is_super else 2)
-        return one * (2 if self.has_min else 1)
+        if self.scale is Scale.NONE:
+            return 0
+        one = TILE_ROWS * (BLOCK // self.sub_block) * (2 if self.scale is Scale.HALF else 1)
+        return 2 * one if self.has_min and self.scale is not Scale.NIBBLES else one
 
     @property
     def block_bytes(self) -> int:
@@ -61,7 +105,7 @@ class Layout:
     @property
     def blocks_per_span(self) -> int:
         """Blocks between two headers."""
-        return 8 if self.is_super else 1
+        return self.super_blocks if self.is_super else 1
 
     @property
     def span_bytes(self) -> int:
@@ -73,11 +117,46 @@ class Layout:
         return n_in // (BLOCK * self.blocks_per_span) * self.span_bytes
 
 
+MAX_UNSIGNED = 129
+"""Up to here a pair of products of levels and activations fits into int16 (`dot_unsigned`)."""
+
+
+def coded(name: str, bits: int, values: Iterable[int], scale: Scale, **rest: Any) -> Layout:
+    """A layout whose levels stand for `values`: unsigned with an offset where their range allows it."""
+    numbers = tuple(int(value) for value in values)
+    low, high = min(numbers), max(numbers)
+    offset = -low if high - low <= MAX_UNSIGNED else 0
+    return Layout(name, bits, offset, scale, table=Table(tuple(n + offset for n in numbers)), **rest)
+
+
+def both_signs(digits: Iterable[int]) -> tuple[int, ...]:
+    """The numbers, then the same below zero."""
+    positive = tuple(digits)
+    return (*positive, *(-digit for digit in positive))
+
+
 NIBBLE = Layout("nibble", bits=4, offset=8)
 NIBBLE_MIN = Layout("nibble_min", bits=4, offset=0, has_min=True)
 FIVE = Layout("five", bits=5, offset=16)
 FIVE_MIN = Layout("five_min", bits=5, offset=0, has_min=True)
 BYTE = Layout("byte", bits=8, offset=0)
-SUPER_NIBBLE = Layout("super_nibble", bits=4, offset=0, has_min=True, is_super=True)
-SUPER_FIVE = Layout("super_five", bits=5, offset=0, has_min=True, is_super=True)
-SUPER_SIX = Layout("super_six", bits=6, offset=32, is_super=True, sub_block=16)
+SUPER_NIBBLE = Layout("super_nibble", bits=4, offset=0, scale=Scale.BYTE, has_min=True)
+SUPER_FIVE = Layout("super_five", bits=5, offset=0, scale=Scale.BYTE, has_min=True)
+SUPER_SIX = Layout("super_six", bits=6, offset=32, scale=Scale.BYTE, sub_block=16)
+
+TWO = Layout("two", bits=2, offset=1, scale=Scale.NONE, super_blocks=2)
+SUPER_TWO = Layout("super_two", bits=2, offset=0, scale=Scale.NIBBLES, has_min=True, sub_block=16)
+SUPER_THREE = Layout("super_three", bits=3, offset=4, scale=Scale.BYTE, sub_block=16)
+
+_IQ1 = [8 * digit + delta for digit in IQ1.digits for delta in (-1, 1)]
+_IQ2 = both_signs(IQ2_XXS.digits)
+IQ1_BY_32 = coded("iq1_by_32", 3, _IQ1, Scale.BYTE, unit=1 / 8)
+IQ1_BY_16 = coded("iq1_by_16", 3, _IQ1, Scale.BYTE, unit=1 / 8, sub_block=16)
+IQ2_BY_32 = coded("iq2_by_32", 3, _IQ2, Scale.BYTE, unit=1 / 8)
+IQ2_BY_16 = coded("iq2_by_16", 3, _IQ2, Scale.BYTE, unit=1 / 8, sub_block=16)
+IQ3_EVEN = coded("iq3_even", 4, both_signs(IQ3_XXS.digits), Scale.BYTE, unit=1 / 4)
+IQ3_ODD = coded("iq3_odd", 4, both_signs(IQ3_S.digits), Scale.BYTE)
+IQ4 = coded("iq4", 4, IQ4_VALUES, Scale.HALF)
+SUPER_IQ4 = coded("super_iq4", 4, IQ4_VALUES, Scale.BYTE)
+FLOAT4_BY_32 = coded("float4_by_32", 4, FLOAT4, Scale.POWER)
+FLOAT4_BY_16 = coded("float4_by_16", 4, FLOAT4, Scale.E4M3, unit=1 / 2, sub_block=16)

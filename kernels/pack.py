@@ -1,9 +1,7 @@
-"""File blocks -> compute layouts (`layout.py`), one function per block format, in NumPy.
+"""File blocks -> compute layouts (`layout.py`): which format goes where, and the packing in NumPy.
 
-Every function takes the matrix's bytes as (n_rows, n_blocks) structured blocks, with n_rows already a
-multiple of 16 (zero blocks behind the last row), and returns the parts of a block: its levels as bytes in the
-order of the layout, and its scales. `pack` puts the parts where the kernel expects them. No value changes:
-the same weights, in another order.
+It defines what the compiled packing (`pack_kernel.py`) has to do, and packs the formats which that does not
+know. No weight changes its value.
 """
 
 from __future__ import annotations
@@ -13,131 +11,48 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io import formats
+from ..gguf_io import formats, i_quants, k_quants, ternary_quants
 from ..gguf_io.formats import BlockFormat
-from .layout import (
-    BYTE,
-    FIVE,
-    FIVE_MIN,
-    NIBBLE,
-    NIBBLE_MIN,
-    SUPER_FIVE,
-    SUPER_NIBBLE,
-    SUPER_SIX,
-    TILE_ROWS,
-    Layout,
-)
+from ..gguf_io.levels import Levels
+from . import layout as layouts
+from . import moved_parts
+from .layout import TILE_ROWS, Layout
+from .level_parts import level_parts
+from .parts import U8, Parts
 
-Parts = tuple[list[NDArray], list[NDArray], list[NDArray]]
-U8 = NDArray[np.uint8]
+Packer = Callable[[NDArray], Parts]
 
 
-def _vectors(levels: U8) -> U8:
-    """(n_rows, …, 4 * n) bytes of rows -> (tiles, …, 2 groups, n vectors, 32): 8 rows side by side, 4 columns
-    each."""
-    words = np.ascontiguousarray(levels).view(np.uint32)
-    grouped = words.reshape(-1, 2, 8, *words.shape[1:])  # (tiles, g, r, …, n)
-    middle = range(3, grouped.ndim - 1)
-    return grouped.transpose(0, *middle, 1, grouped.ndim - 1, 2).copy().view(np.uint8)
+def _by_levels(layout: Layout, unpack: Callable[[NDArray], Levels]) -> tuple[Layout, Packer]:
+    return layout, level_parts(layout, unpack)
 
 
-def _rows(scales: NDArray) -> NDArray:
-    """(n_rows, …) scales -> (tiles, …, 16)."""
-    tiles = scales.reshape(-1, TILE_ROWS, *scales.shape[1:])
-    return np.moveaxis(tiles, 1, -1)
-
-
-def _fifth_bits(qh: U8) -> U8:
-    """(…, 4) bytes, bit k of the 32 -> (…, 4) bytes, bit s of byte c = bit 4s + c: an 8 x 4 bit matrix turned
-    over."""
-    bits = np.unpackbits(qh, axis=-1, bitorder="little")
-    turned = bits.reshape(*qh.shape[:-1], 8, 4).swapaxes(-1, -2)
-    return np.packbits(turned, axis=-1, bitorder="little")[..., 0]
-
-
-def _nibbles_of(low: U8, high: U8) -> U8:
-    """Levels of columns 0-15 and 16-31 -> nibble bytes."""
-    return low | (high << np.uint8(4))
-
-
-def _q4_0(blocks: NDArray) -> Parts:
-    return [_vectors(blocks["qs"])], [_rows(blocks["d"])], []
-
-
-def _q4_1(blocks: NDArray) -> Parts:
-    return [_vectors(blocks["qs"])], [_rows(blocks["d"]), _rows(blocks["m"])], []
-
-
-def _q5_0(blocks: NDArray) -> Parts:
-    return [_vectors(blocks["qs"]), _vectors(_fifth_bits(blocks["qh"]))], [_rows(blocks["d"])], []
-
-
-def _q5_1(blocks: NDArray) -> Parts:
-    quants, scales, _ = _q5_0(blocks)
-    return quants, [*scales, _rows(blocks["m"])], []
-
-
-def _q8_0(blocks: NDArray) -> Parts:
-    return [_vectors(blocks["qs"].view(np.uint8))], [_rows(blocks["d"])], []
-
-
-def _k_scales(scales: U8) -> tuple[U8, U8]:
-    """The 12 bytes of Q4_K and Q5_K -> 8 scales and 8 minima of 6 bits (see gguf_io/dequantize.py)."""
-    low_d, low_m, rest = scales[..., 0:4], scales[..., 4:8], scales[..., 8:12]
-    d = np.concatenate([low_d & 63, (rest & 15) | ((low_d >> 6) << 4)], axis=-1)
-    m = np.concatenate([low_m & 63, (rest >> 4) | ((low_m >> 6) << 4)], axis=-1)
-    return d, m
-
-
-def _k_headers(blocks: NDArray) -> list[NDArray]:
-    return [_rows(blocks["d"]), _rows(blocks["dmin"])]
-
-
-def _k_nibbles(qs: U8) -> U8:
-    """(…, 128): 64 columns in each 32 bytes, low nibbles first -> (…, 8 blocks, 16) nibble bytes."""
-    chunks = qs.reshape(*qs.shape[:-1], 4, 2, 16)
-    first, second = chunks[..., 0, :], chunks[..., 1, :]
-    low = _nibbles_of(first & np.uint8(15), second & np.uint8(15))
-    high = (first >> 4) | (second & 0xF0)
-    return np.stack([low, high], axis=-2).reshape(*qs.shape[:-1], 8, 16)
-
-
-def _q4_k(blocks: NDArray) -> Parts:
-    d, m = _k_scales(blocks["scales"])
-    return [_vectors(_k_nibbles(blocks["qs"]))], [_rows(d), _rows(m)], _k_headers(blocks)
-
-
-def _q5_k(blocks: NDArray) -> Parts:
-    quants, scales, headers = _q4_k(blocks)
-    planes = (
-        blocks["qh"][..., None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
-    )  # (…, 8 blocks, 32 columns)
-    fifth = np.packbits(planes, axis=-1, bitorder="little")
-    return [*quants, _vectors(_fifth_bits(fifth))], scales, headers
-
-
-def _q6_k(blocks: NDArray) -> Parts:
-    ql = blocks["ql"].reshape(*blocks.shape, 2, 2, 32)  # half of 128, then 32 bytes each
-    qh = blocks["qh"].reshape(*blocks.shape, 2, 1, 32)
-    nibbles = np.concatenate([ql & 15, ql >> 4], axis=-2).reshape(*blocks.shape, 8, 32)
-    uppers = (qh >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3).reshape(*blocks.shape, 8, 2, 4, 4)
-    shifted = uppers << np.array([4, 6, 0, 2], np.uint8)[:, None]
-    upper = np.bitwise_or.reduce(shifted, axis=-2)  # (…, 8 blocks, 2 halves, 4 columns)
-    low = _nibbles_of(nibbles[..., :16], nibbles[..., 16:])
-    scales = blocks["scales"].reshape(*blocks.shape, 8, 2)
-    quants = [_vectors(low), _vectors(upper.reshape(*blocks.shape, 8, 8))]
-    return quants, [_rows(scales[..., 0]), _rows(scales[..., 1])], [_rows(blocks["d"])]
-
-
-PACKERS: dict[BlockFormat, tuple[Layout, Callable[[NDArray], Parts]]] = {
-    formats.Q4_0: (NIBBLE, _q4_0),
-    formats.Q4_1: (NIBBLE_MIN, _q4_1),
-    formats.Q5_0: (FIVE, _q5_0),
-    formats.Q5_1: (FIVE_MIN, _q5_1),
-    formats.Q8_0: (BYTE, _q8_0),
-    formats.Q4_K: (SUPER_NIBBLE, _q4_k),
-    formats.Q5_K: (SUPER_FIVE, _q5_k),
-    formats.Q6_K: (SUPER_SIX, _q6_k),
+PACKERS: dict[BlockFormat, tuple[Layout, Packer]] = {
+    formats.Q4_0: (layouts.NIBBLE, moved_parts.q4_0),
+    formats.Q4_1: (layouts.NIBBLE_MIN, moved_parts.q4_1),
+    formats.Q5_0: (layouts.FIVE, moved_parts.q5_0),
+    formats.Q5_1: (layouts.FIVE_MIN, moved_parts.q5_1),
+    formats.Q8_0: (layouts.BYTE, moved_parts.q8_0),
+    formats.Q2_K: (layouts.SUPER_TWO, moved_parts.q2_k),
+    formats.Q3_K: _by_levels(layouts.SUPER_THREE, k_quants.q3_k),
+    formats.Q4_K: (layouts.SUPER_NIBBLE, moved_parts.q4_k),
+    formats.Q5_K: (layouts.SUPER_FIVE, moved_parts.q5_k),
+    formats.Q6_K: (layouts.SUPER_SIX, moved_parts.q6_k),
+    formats.MXFP4: (layouts.FLOAT4_BY_32, moved_parts.mxfp4),
+    formats.NVFP4: (layouts.FLOAT4_BY_16, moved_parts.nvfp4),
+    formats.IQ1_S: _by_levels(layouts.IQ1_BY_32, i_quants.iq1_s),
+    formats.IQ1_M: _by_levels(layouts.IQ1_BY_16, i_quants.iq1_m),
+    formats.IQ2_XXS: _by_levels(layouts.IQ2_BY_32, i_quants.iq2_xxs),
+    formats.IQ2_XS: _by_levels(layouts.IQ2_BY_16, i_quants.iq2_xs),
+    formats.IQ2_S: _by_levels(layouts.IQ2_BY_16, i_quants.iq2_s),
+    formats.IQ3_XXS: _by_levels(layouts.IQ3_EVEN, i_quants.iq3_xxs),
+    formats.IQ3_S: _by_levels(layouts.IQ3_ODD, i_quants.iq3_s),
+    formats.IQ4_NL: _by_levels(layouts.IQ4, i_quants.iq4_nl),
+    formats.IQ4_XS: _by_levels(layouts.SUPER_IQ4, i_quants.iq4_xs),
+    formats.Q1_0: _by_levels(layouts.TWO, ternary_quants.q1_0),
+    formats.Q2_0: _by_levels(layouts.TWO, ternary_quants.q2_0),
+    formats.TQ1_0: _by_levels(layouts.TWO, ternary_quants.tq1_0),
+    formats.TQ2_0: _by_levels(layouts.TWO, ternary_quants.tq2_0),
 }
 
 
@@ -147,7 +62,7 @@ def _as_bytes(part: NDArray, lead: int) -> U8:
     return part.reshape(*part.shape[:lead], -1).view(np.uint8)
 
 
-ROWS_AT_ONCE = 1024  # bounds the temporary copies
+TILES_AT_ONCE = 8  # bounds the temporary copies
 
 
 def pack(format: BlockFormat, data: U8, shape: tuple[int, int]) -> tuple[Layout, U8]:
@@ -158,20 +73,30 @@ def pack(format: BlockFormat, data: U8, shape: tuple[int, int]) -> tuple[Layout,
     """
     if format not in PACKERS or format.dtype is None:
         raise ValueError(f"{format.name} has no compute layout")
-    layout, packer = PACKERS[format]
+    layout, _ = PACKERS[format]
     n_out, n_in = shape
     if data.size != format.nbytes(n_out * n_in) or n_in % format.block_size:
         raise ValueError(f"{data.size} bytes are not a {n_out} x {n_in} matrix of {format.name}")
-    blocks = data.view(format.dtype).reshape(n_out, -1)
-    n_tiles = -(-n_out // TILE_ROWS)
-    packed = np.empty((n_tiles, layout.tile_bytes(n_in)), np.uint8)
-    for row in range(0, n_out, ROWS_AT_ONCE):
-        some = blocks[row : row + ROWS_AT_ONCE]
-        if len(some) % TILE_ROWS:
-            some = np.concatenate([some, np.zeros((-len(some) % TILE_ROWS, some.shape[1]), some.dtype)])
-        tile = row // TILE_ROWS
-        _place(layout, packer(some), packed[tile : tile + len(some) // TILE_ROWS])
+    packed = np.empty((-(-n_out // TILE_ROWS), layout.tile_bytes(n_in)), np.uint8)
+    for tile in range(0, len(packed), TILES_AT_ONCE):
+        pack_tiles(format, data, shape, packed, tile)
     return layout, packed
+
+
+def pack_tiles(format: BlockFormat, data: U8, shape: tuple[int, int], packed: U8, first: int) -> None:
+    """Write tiles `first` to `first + TILES_AT_ONCE - 1`, or fewer at the end, of what `pack` returns."""
+    layout, packer = PACKERS[format]
+    tiles = packed[first : first + TILES_AT_ONCE]
+    blocks = data.view(format.dtype).reshape(shape[0], -1)
+    some = blocks[first * TILE_ROWS : (first + len(tiles)) * TILE_ROWS]
+    missing = len(tiles) * TILE_ROWS - len(some)
+    if missing:
+        some = np.concatenate([some, np.zeros((missing, some.shape[1]), some.dtype)])
+    parts = packer(some)
+    if missing:
+        for scales in parts[1]:
+            scales[-1, ..., TILE_ROWS - missing :] = 0
+    _place(layout, parts, tiles)
 
 
 def _place(layout: Layout, parts: Parts, packed: U8) -> None:

@@ -1,4 +1,4 @@
-"""Linear layer on packed weights: int8 activations times 4-, 5-, 6- or 8-bit levels, in integer dot products.
+"""Linear layer on packed weights: int8 activations times levels of 2 to 8 bits, in integer dot products.
 
     out[t, r] = Σ over blocks b   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
                                [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
@@ -19,18 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .half_block import half_block, upper_bits_at
 from .kernel import Call, Kernel, kernel
-from .layout import BLOCK, TILE_ROWS, Layout
+from .layout import BLOCK, TILE_ROWS, Layout, Scale
 from .pointer import F16, F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
 from .rows import check_step, share
 from .simd import (
     dot_signed,
-    dot_spill,
     dot_start,
     dot_start_signed,
     dot_sum,
-    dot_unsigned,
     fma,
     load,
     load_splat,
@@ -44,6 +43,7 @@ from .simd import (
 )
 from .source import inlined
 from .target import host_target
+from .unpack import e4m3_to_f32, power_of_two_to_f32
 
 TOKENS_PER_PASS = 48  # their activations stay in the cache while a thread's tiles go by
 PREFETCH_BYTES = 4096
@@ -62,48 +62,16 @@ LINEAR = Record(
 )
 
 
-def _half_block(layout: Layout, half: int, n_tokens: int) -> Callable[..., Any]:
-    """Make the function that adds 16 columns of nibbles (`half` 0: low, 1: high) and their upper bits to a
-    dot state."""
-    bits = layout.bits
-
-    @inlined
-    def nibbles(w):  # type: ignore[no-untyped-def]
-        levels = load(w, 32, 2, 128)
-        if half:
-            return levels >> 4
-        return levels & 15
-
-    @inlined
-    def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
-        if bits == 4:
-            for j in range(4):
-                state = dot_unsigned(state, nibbles(w + 32 * j), x + 4 * j, stride, n_tokens)
-        elif bits == 5:
-            for j in range(4):
-                fifth = upper >> j & 16 if half else upper << (4 - j) & 16
-                state = dot_unsigned(state, nibbles(w + 32 * j) | fifth, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
-        else:
-            for j in range(2):
-                two_bits = upper >> (2 * j) & 48
-                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
-            for j in range(2, 4):
-                two_bits = upper << (8 - 2 * j) & 48
-                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
-        return state
-
-    return add_half
-
-
 def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
     """Make the function that multiplies one tile of 16 rows with `n_tokens` tokens and stores 16 x n_tokens
     results."""
-    add_low, add_high = (_half_block(layout, half, n_tokens) for half in (0, 1))
-    bits, minus_offset = layout.bits, -layout.offset
+    add_low, add_high = (half_block(layout, half, n_tokens) for half in (0, 1))
+    low_at, high_at, upper_stride = upper_bits_at(layout)
+    bits, minus_offset, is_signed, unit = layout.bits, -layout.offset, layout.is_signed, layout.unit
     is_super, has_min, by_16 = layout.is_super, layout.has_min, layout.sub_block == 16
+    has_power, has_e4m3 = layout.scale is Scale.POWER, layout.scale is Scale.E4M3
+    has_nibbles, has_none = layout.scale is Scale.NIBBLES, layout.scale is Scale.NONE
+    scale_element = F16 if layout.scale is Scale.HALF else U8 if has_min else I8
     blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
     n_pairs = 2 * n_tokens
@@ -114,6 +82,8 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
         for first in range(0, n_blocks, blocks_per_span):
             if is_super:
                 super_scale = to_f32(load(cast(w, F16), 8, 2, 8))
+                if unit != 1.0:
+                    super_scale = super_scale * unit
                 if has_min:
                     minus_super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8)) * -1.0
                 w = w + header_bytes
@@ -135,23 +105,45 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
                 elif by_16:
                     half_x = tile(load_splat(x_half + b, 8, n_tokens, n_blocks), 2)
-                    low_bits = load(w + 256, 32, 2, 64)
-                    high_bits = load(w + 288, 32, 2, 64)
+                    low_bits = load(w + low_at, 32, 2, upper_stride)
+                    high_bits = load(w + high_at, 32, 2, upper_stride)
                     state = add_low(dot_start(half_x * minus_offset), w, low_bits, x_block, n_in)
-                    scale = super_scale * to_f32(load(cast(s, I8), 8, 2, 8))
+                    if has_e4m3:
+                        scale = e4m3_to_f32(load(s, 8, 2, 8)) * unit
+                    elif has_nibbles:
+                        scale = super_scale * to_f32(load(s, 8, 2, 8) & 15)
+                    else:
+                        scale = super_scale * to_f32(load(cast(s, I8), 8, 2, 8))
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
                     state = add_high(
                         dot_start((sum_x - half_x) * minus_offset), w, high_bits, x_block + 16, n_in
                     )
-                    scale = super_scale * to_f32(load(cast(s + 16, I8), 8, 2, 8))
+                    if has_e4m3:
+                        scale = e4m3_to_f32(load(s + 16, 8, 2, 8)) * unit
+                    elif has_nibbles:
+                        scale = super_scale * to_f32(load(s + 16, 8, 2, 8) & 15)
+                    else:
+                        scale = super_scale * to_f32(load(cast(s + 16, I8), 8, 2, 8))
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    if has_min:
+                        minimum = minus_super_min * to_f32(load(s, 8, 2, 8) >> 4)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
+                        minimum = minus_super_min * to_f32(load(s + 16, 8, 2, 8) >> 4)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x - half_x) * scale_x, out_sum)
                 else:
-                    upper = load(w + (256 if bits == 5 else 0), 32, 2, 32)
-                    state = dot_start(sum_x * minus_offset)
+                    upper = load(w + low_at, 32, 2, upper_stride)
+                    if is_signed:
+                        state = dot_start_signed(sum_x)
+                    else:
+                        state = dot_start(sum_x * minus_offset)
                     state = add_low(state, w, upper, x_block, n_in)
                     state = add_high(state, w, upper, x_block + 16, n_in)
-                    if is_super:
-                        scale = super_scale * to_f32(load(s, 8, 2, 8))
+                    if has_none:
+                        scale = super_scale
+                    elif is_super:
+                        scale = super_scale * to_f32(load(cast(s, scale_element), 8, 2, 8))
+                    elif has_power:
+                        scale = power_of_two_to_f32(load(s, 8, 2, 8))
                     else:
                         scale = to_f32(load(cast(s, F16), 8, 2, 8))
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)

@@ -1,0 +1,47 @@
+"""File blocks -> parts (`parts.py`), for the formats that `gguf_io` takes apart into whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.blocks import I8
+from ..gguf_io.levels import Levels
+from .layout import BLOCK, Layout, Scale
+from .parts import U8, Parts, planes, rows
+
+
+def level_parts(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable[[NDArray], Parts]:
+    """Make the function that brings what `unpack` gives into `layout`.
+
+    It takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. Where one is several spans of
+    the layout, each has its scale.
+    """
+
+    def parts(blocks: NDArray) -> Parts:
+        d, sub_scales, levels = unpack(blocks.reshape(-1))
+        spans = levels.shape[1] // (BLOCK * layout.blocks_per_span)
+        d = np.repeat(d.reshape(blocks.shape), spans, axis=1)
+        per_block = (*d.shape, layout.blocks_per_span) if layout.is_super else d.shape
+        quants = planes(places(layout, levels).reshape(*per_block, BLOCK), layout.bits)
+        if not layout.is_super:
+            return quants, [rows(d)], []
+        if layout.scale is Scale.NONE:
+            return quants, [], [rows(d)]
+        factors = sub_scales.reshape(*per_block, BLOCK // layout.sub_block)
+        return quants, [rows(factors[..., i]) for i in range(factors.shape[-1])], [rows(d)]
+
+    return parts
+
+
+def places(layout: Layout, levels: I8) -> U8:
+    """What is stored for each level: its distance from the lowest, or its place in the layout's table."""
+    codes = (levels + np.int8(layout.offset)).view(np.uint8)
+    if layout.table is None:
+        return codes
+    place = np.zeros(256, np.uint8)
+    values = layout.table.padded[: len(layout.table.values)]
+    place[values.view(np.uint8)] = np.arange(len(values))
+    return place[codes]

@@ -1,0 +1,91 @@
+"""The operations of `unpack.py` in LLVM IR. For lookups x86 and AArch64 have an instruction, named here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.extending import lower_cast, register_model, typeof_impl
+
+from . import unpack
+from .lowering import VectorType, bundle, define, each, intrinsic, shuffle, vectors
+from .pointer import F32, I32, U8
+from .target import host_target
+from .unpack import Table
+
+
+class TableType(types.Opaque):
+    """The Numba type of a `Table` constant."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        super().__init__(f"table{table.values}")
+
+
+register_model(TableType)(models.OpaqueModel)
+lower_cast(TableType, TableType)(lambda context, builder, fromty, toty, value: value)
+
+
+@typeof_impl.register(Table)
+def typeof_table(value: Table, context: Any) -> TableType:
+    return TableType(value)
+
+
+def _lookup_typer(table: Any, v: Any) -> Any:
+    fits = isinstance(table, TableType) and isinstance(v, VectorType) and v.element == U8 and v.lanes == 32
+    return v.like(table.table.element) if fits else None
+
+
+def _lookup(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    numbers = [int(number) for number in sig.args[0].table.padded]
+    return bundle(builder, [_look_up_32(builder, numbers, v) for v in vectors(builder, args[1])])
+
+
+def _look_up_32(builder: ir.IRBuilder, numbers: list[int], v: ir.Value) -> Any:
+    target = host_target()
+    if target.dot != "generic" and target.is_x86:
+        table = ir.Constant(v.type, numbers * 2)  # the instruction looks up in each half of 16 bytes
+        return intrinsic(builder, "llvm.x86.avx2.pshuf.b", v.type, [table, v])
+    if target.dot != "generic" and target.is_arm64:
+        halves = [shuffle(builder, v, list(range(first, first + 16))) for first in (0, 16)]
+        table = ir.Constant(halves[0].type, numbers)
+        name = "llvm.aarch64.neon.tbl1.v16i8"
+        found = [intrinsic(builder, name, table.type, [table, half]) for half in halves]
+        return builder.shuffle_vector(*found, ir.Constant(ir.VectorType(ir.IntType(32), 32), list(range(32))))
+    value = ir.Constant(v.type, [numbers[0]] * 32)
+    for i, number in enumerate(numbers[1:], 1):
+        is_i = builder.icmp_unsigned("==", v, ir.Constant(v.type, [i] * 32))
+        value = builder.select(is_i, ir.Constant(v.type, [number] * 32), value)
+    return value
+
+
+def _small_float_typer(v: Any) -> Any:
+    return v.like(F32) if isinstance(v, VectorType) and v.element == U8 else None
+
+
+@each(0)
+def _power_of_two(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    wide = t.like(I32).ir_vector
+
+    def constant(number: int) -> ir.Constant:
+        return ir.Constant(wide, [number] * t.lanes)
+
+    e = builder.zext(v, wide)
+    normal = builder.shl(builder.sub(e, constant(1)), constant(23))
+    subnormal = builder.shl(builder.add(e, constant(1)), constant(21))
+    bits = builder.select(builder.icmp_signed(">", normal, subnormal), normal, subnormal)
+    return builder.bitcast(bits, t.like(F32).ir_vector)
+
+
+@each(0)
+def _e4m3(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
+    wide, floats = t.like(I32).ir_vector, t.like(F32).ir_vector
+    bits = builder.shl(builder.zext(v, wide), ir.Constant(wide, [20] * t.lanes))
+    return builder.fmul(builder.bitcast(bits, floats), ir.Constant(floats, [2.0**120] * t.lanes))
+
+
+define(unpack.lookup, _lookup_typer, _lookup)
+define(unpack.power_of_two_to_f32, _small_float_typer, _power_of_two)
+define(unpack.e4m3_to_f32, _small_float_typer, _e4m3)
