@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.errors import RequestError
 from . import ops
 from .states import StateSpec
 
@@ -48,6 +49,11 @@ class Plan:
     output: str = "logits"
 
     def for_context(self, n_ctx: int) -> Self:
-        """The plan for a context of so many positions."""
+        """The plan for a context of so many positions; RequestError if the model has not learned as many."""
+        for op in self.ops:
+            if isinstance(op, ops.PositionEmbed) and op.weight.shape[0] < n_ctx:
+                raise RequestError(
+                    f"n_ctx {n_ctx} is more than the {op.weight.shape[0]} positions that the model has learned"
+                )
         tables = {name: table.for_context(n_ctx) for name, table in self.rope_tables.items()}
         return replace(self, rope_tables=tables)

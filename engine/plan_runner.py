@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.dequantize import dequantize
+from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
 from . import ops
 from .kv_cache import Attention, KVCache
@@ -46,7 +47,9 @@ class PlanRunner:
         self._n_head_rows = n_head_rows
         self._positions = aligned_zeros((n_batch,), np.int64)
         attention = Attention(sequences, self._positions, n_threads)
-        self._program = ProgramBuilder(plan, n_batch, n_head_rows, n_threads, attention.steps, matrices)
+        self._program = ProgramBuilder(
+            plan, n_batch, n_head_rows, n_threads, attention.steps, matrices, self._positions
+        )
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
@@ -68,6 +71,8 @@ class PlanRunner:
         for name, table in self.plan.rope_tables.items():
             cos, sin = self._program.angles[name]
             cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
+        for (strength, step), scales in self._program.query_scales.items():
+            scales[:n] = query_scales(self._positions[:n], strength, step)
         self._embed(ids)
         self._run(0, self._program.n_body, n)
         buffers, n_vocab = self._program.buffers, logits.shape[1]

@@ -17,41 +17,24 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
-from ..kernels.add import bind_add
 from ..kernels.float_linear import bind_float_linear
-from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
 from ..kernels.linear import bind_add_bias
 from ..kernels.quantize import bind_quantize
 from ..kernels.quantized_linear import bind_quantized_linear
-from ..kernels.rms_norm import bind_rms_norm
-from ..kernels.rope import bind_rope
 from . import ops
+from .lowering import Place, is_lowered, lower
 from .memory import Memory, aligned_zeros
 from .packed_matrix import PackedMatrix, pack_tensor, row_vector
 from .plan import Plan
-
-_LOWERED = (
-    ops.Embed,
-    ops.SelectRows,
-    ops.Linear,
-    ops.Attention,
-    ops.RmsNorm,
-    ops.Rope,
-    ops.SiluMul,
-    ops.GeluMul,
-    ops.Add,
-)
 
 
 def require_lowered(plan: Plan) -> None:
     """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
     for op in plan.ops:
-        is_known = isinstance(op, _LOWERED)
+        is_known = is_lowered(op) or isinstance(op, ops.Embed | ops.SelectRows | ops.Linear)
         if isinstance(op, ops.Attention):
             is_known = op.is_plain
-        elif isinstance(op, ops.RmsNorm):
-            is_known = len(op.weight.shape) == 1
         if not is_known:
             raise GGUFUnsupportedError(
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs yet;"
@@ -127,14 +110,21 @@ class ProgramBuilder:
         n_threads: int,
         attention: Callable[[ops.Attention, NDArray, NDArray, NDArray, NDArray, Rows], list[Step]],
         matrices: dict[str, PackedMatrix],
+        positions: NDArray[np.int64],
     ) -> None:
         self.plan = plan
+        self.positions = positions
         self.tokens, self.wanted = Rows(n_batch), Rows(n_head_rows)
         self.buffers: dict[str, NDArray[np.float32]] = {}
         self.matrices = matrices
         self.angles = {
             name: tuple(aligned_zeros((n_batch, len(table.inv_freq)), np.float32) for _ in range(2))
             for name, table in plan.rope_tables.items()
+        }
+        self.query_scales = {
+            (op.strength, op.step): aligned_zeros((n_batch,), np.float32)
+            for op in plan.ops
+            if isinstance(op, ops.QueryScale)
         }
         self._attention = attention
         self._rows = self.tokens
@@ -173,22 +163,10 @@ class ProgramBuilder:
             case ops.Attention():
                 yield from self._attention(op, inputs[0], inputs[1], inputs[2], out, self._rows)
                 return
-            case ops.RmsNorm():
-                weight = op.weight.dequantize()
-                width = self.plan.buffers[op.out]
-                call = bind_rms_norm(inputs[0], weight, out, count, width, op.eps, op.n_groups)
-            case ops.Rope():
-                cos, sin = self.angles[op.table]
-                call = bind_rope(inputs[0], cos, sin, out, count, op.n_heads, op.head_dim, op.pairing)
-            case ops.SiluMul():
-                call = bind_silu_mul(inputs[0], inputs[1], out, count)
-            case ops.GeluMul():
-                call = bind_gelu_mul(inputs[0], inputs[1], out, count)
-            case ops.Add():
-                call = bind_add(inputs[0], inputs[1], out, count)
             case _:
-                raise TypeError(f"no kernel for the operation {type(op).__name__}")
-        yield Step(call, tuple(inputs), (out,))
+                place = Place(self.plan, inputs, out, count, self.positions, self.angles, self.query_scales)
+                for call in lower(op, place):
+                    yield Step(call, tuple(inputs), (out,))
 
     def _linear(self, op: ops.Linear, out: NDArray[np.float32]) -> Iterator[Step]:
         matrix = self.pack(op.weight)

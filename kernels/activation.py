@@ -13,13 +13,20 @@ Sources: Hendrycks & Gimpel 2016, "GELUs" (arXiv:1606.08415), the tanh approxima
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
-from .gated import gelu_mul_reference, silu_mul_reference
+from .exponential import exp
+from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
+from .kernel import Call, Kernel, kernel
+from .pointer import F32, I32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
+from .source import inlined
 
 Array = NDArray[np.float32]
 Activation = Literal["silu", "gelu", "relu2", "sigmoid", "softplus"]
@@ -53,3 +60,104 @@ def activation_reference(x: Array, function: Activation) -> Array:
     if function not in _FUNCTIONS:
         raise ValueError(f"unknown activation {function!r}; known are {', '.join(_FUNCTIONS)}")
     return _FUNCTIONS[function](x)
+
+
+def bind_activation(
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    width: int,
+    function: Activation,
+) -> Call:
+    """out = f(x) on buffers (`rows.py`) of `width` columns, which may be the same one.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, width, x=x, out=out)
+    if function not in _KERNELS:
+        raise ValueError(f"unknown activation {function!r}; known are {', '.join(_KERNELS)}")
+    return _KERNELS[function].bind(x=x, out=out, step=step, ld=ld, width=width)
+
+
+_RECORD = Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64)
+
+
+@inlined
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), lane by lane; NaN stays NaN."""
+    return maximum(0.0, x)
+
+
+@inlined
+def log1p_of_fraction(y: np.ndarray) -> np.ndarray:
+    """ln(1 + y), lane by lane, for y in 0 .. 1: 2 artanh(z) = 2 (z + z^3 / 3 + ...) with z = y / (2 + y)."""
+    z = y / (y + 2.0)
+    square = z * z
+    series = fma(square, 1 / 17, 1 / 15)
+    series = fma(series, square, 1 / 13)
+    series = fma(series, square, 1 / 11)
+    series = fma(series, square, 1 / 9)
+    series = fma(series, square, 1 / 7)
+    series = fma(series, square, 1 / 5)
+    series = fma(series, square, 1 / 3)
+    return fma(series * square, z, z) * 2.0
+
+
+@inlined
+def sigmoid_lanes(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), lane by lane."""
+    return 1.0 / (exp(x * -1.0) + 1.0)
+
+
+@inlined
+def softplus_lanes(x: np.ndarray) -> np.ndarray:
+    """ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|)), lane by lane."""
+    return relu(x) + log1p_of_fraction(exp(absolute(x) * -1.0))
+
+
+@inlined
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (exp(x * -1.0) + 1.0)
+
+
+@inlined
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x / (exp(x * SQRT_2_OVER_PI * (x * x * CUBIC + 1.0) * -2.0) + 1.0)
+
+
+@inlined
+def _relu2(x: np.ndarray) -> np.ndarray:
+    return relu(x) * relu(x)
+
+
+@inlined
+def behind_width_zero(v: np.ndarray, column: int, width: int) -> np.ndarray:
+    """ROW_MULTIPLE lanes from `column` on, with zeros where the buffer's columns end."""
+    lanes = lane_numbers(ROW_MULTIPLE)
+    return where_less(lanes, splat(width - column, I32, ROW_MULTIPLE), v, splat(0.0, F32, ROW_MULTIPLE))
+
+
+def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
+    """The kernel that applies `function` to lanes."""
+
+    @kernel(_RECORD, f"activation_{name}")
+    def activation(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        per_row = args.ld // ROW_MULTIPLE
+        first, last = share(args.step[0] * per_row, thread_id, n_threads)
+        for i in range(first, last):
+            value = function(load(args.x + i * ROW_MULTIPLE, ROW_MULTIPLE))
+            column = i % per_row * ROW_MULTIPLE
+            if column + ROW_MULTIPLE > args.width:
+                value = behind_width_zero(value, column, args.width)
+            store(args.out + i * ROW_MULTIPLE, value)
+
+    return activation
+
+
+_KERNELS: dict[str, Kernel] = {
+    "silu": _kernel_of("silu", _silu),
+    "gelu": _kernel_of("gelu", _gelu),
+    "relu2": _kernel_of("relu2", _relu2),
+    "sigmoid": _kernel_of("sigmoid", sigmoid_lanes),
+    "softplus": _kernel_of("softplus", softplus_lanes),
+}

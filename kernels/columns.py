@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import load, store
 
 
 def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n: int) -> NDArray[np.float32]:
@@ -32,3 +37,66 @@ def join_columns_reference(
     n = len(a)
     parts = [a.reshape(n, n_groups, -1), b.reshape(n, n_groups, -1)]
     return np.concatenate(parts, axis=2).reshape(n, -1)
+
+
+def bind_copy_columns(
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    n_groups: int,
+    n: int,
+    x_columns: tuple[int, int],
+    out_columns: tuple[int, int],
+) -> Call:
+    """Copy n columns of each group. x and out are buffers (`rows.py`) of any width.
+
+    x_columns, out_columns: how many columns a group has there, and which of them is the first to be copied.
+    Raises TypeError or ValueError for what does not fit.
+    """
+    n_max_tokens, ld_x = check_rows(step, 1, x=x)
+    check_array("out", out, (n_max_tokens, None))
+    _, ld_out = check_rows(step, 1, out=out)
+    for name, ld, (width, start) in (("x", ld_x, x_columns), ("out", ld_out, out_columns)):
+        if not (0 <= start <= start + n <= width and n_groups * width <= ld):
+            raise ValueError(f"{name} has rows of {ld}: no {n} columns from {start} on in each {width}")
+    return _copy_columns.bind(
+        x=x,
+        out=out,
+        step=step,
+        n_groups=n_groups,
+        n=n,
+        ld_x=ld_x,
+        ld_out=ld_out,
+        x_width=x_columns[0],
+        x_start=x_columns[1],
+        out_width=out_columns[0],
+        out_start=out_columns[1],
+    )
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_groups=I64,
+        n=I64,
+        ld_x=I64,
+        ld_out=I64,
+        x_width=I64,
+        x_start=I64,
+        out_width=I64,
+        out_start=I64,
+    )
+)
+def _copy_columns(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.n - args.n % 8
+    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    for i in range(first, last):
+        token, group = i // args.n_groups, i % args.n_groups
+        x = args.x + token * args.ld_x + group * args.x_width + args.x_start
+        out = args.out + token * args.ld_out + group * args.out_width + args.out_start
+        for j in range(0, whole, 8):
+            store(out + j, load(x + j, 8))
+        for j in range(whole, args.n):
+            out[j] = x[j]

@@ -20,8 +20,8 @@ from .record import PointerTo, Record
 from .rows import ROW_MULTIPLE, check_rows, share
 from .simd import load, store
 
-_SQRT_2_OVER_PI = np.float32(0.7978845608028654)
-_CUBIC = np.float32(0.044715)
+SQRT_2_OVER_PI = np.float32(0.7978845608028654)
+CUBIC = np.float32(0.044715)
 
 
 def silu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ def gelu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> ND
     check_array("gate", gate, np.shape(gate))
     check_array("up", up, gate.shape)
     with np.errstate(over="ignore"):  # tanh(+-inf) = +-1 is right
-        inner = _SQRT_2_OVER_PI * gate * (1 + _CUBIC * gate * gate)
+        inner = SQRT_2_OVER_PI * gate * (1 + CUBIC * gate * gate)
     return np.float32(0.5) * gate * (1 + np.tanh(inner)) * up
 
 
@@ -77,5 +77,5 @@ def _gelu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
-        inner = gate * _SQRT_2_OVER_PI * (gate * gate * _CUBIC + 1.0)
+        inner = gate * SQRT_2_OVER_PI * (gate * gate * CUBIC + 1.0)
         store(args.out + j, gate / (exp(inner * -2.0) + 1.0) * up)

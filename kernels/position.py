@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_indices
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import load, store
 
 
 def position_embedding_reference(
@@ -25,11 +30,56 @@ def position_embedding_reference(
     return table[positions]
 
 
+def query_scales(
+    positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0
+) -> NDArray[np.float32]:
+    """positions (n,) -> what the query of each is multiplied by (n,)."""
+    check_indices("positions", positions, (None,))
+    return (1 + strength * np.log1p(np.floor((positions + offset) / step))).astype(np.float32)
+
+
 def query_scale_reference(
     x: NDArray[np.float32], positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0
 ) -> NDArray[np.float32]:
     """x (n, width), positions (n,) -> (n, width)."""
-    check_array("x", x, (None, None))
-    check_indices("positions", positions, (len(x),))
-    factor = 1 + strength * np.log1p(np.floor((positions + offset) / step))
-    return x * factor.astype(np.float32)[:, None]
+    check_array("x", x, (len(positions), None))
+    return x * query_scales(positions, strength, step, offset)[:, None]
+
+
+def bind_position_embedding(
+    table: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+) -> Call:
+    """out[t] = table[positions[t]], out a buffer (`rows.py`); the positions must be rows of the table.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    check_array("table", table, (None, None))
+    n_max_tokens, ld = check_rows(step, table.shape[1], out=out)
+    check_array("positions", positions, (n_max_tokens,), np.int64)
+    return _position_embedding.bind(
+        table=table, positions=positions, out=out, step=step, ld=ld, width=table.shape[1]
+    )
+
+
+@kernel(
+    Record(
+        table=PointerTo(F32),
+        positions=PointerTo(I64),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+        width=I64,
+    )
+)
+def _position_embedding(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.width - args.width % 8
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        row, out = args.table + args.positions[token] * args.width, args.out + token * args.ld
+        for j in range(0, whole, 8):
+            store(out + j, load(row + j, 8))
+        for j in range(whole, args.width):
+            out[j] = row[j]

@@ -45,17 +45,27 @@ def bind_rms_norm(
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 
-    x and out are buffers (`rows.py`) and may be the same one; weight is (width / n_groups,).
+    x and out are buffers (`rows.py`) and may be the same one; weight is (width / n_groups,), or (n_groups,
+    width / n_groups).
     Raises TypeError or ValueError for arrays that do not fit.
     """
     _, ld = check_rows(step, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:
         raise ValueError(f"{width} columns do not divide into {n_groups} groups")
-    check_array("weight", weight, (width // n_groups,))
+    group_width = width // n_groups
+    check_array("weight", weight, (group_width,) if weight.ndim != 2 else (n_groups, group_width))
     if not (np.isfinite(eps) and eps > 0):
         raise ValueError(f"eps must be finite and above 0, not {eps}")
     return _rms_norm.bind(
-        x=x, weight=weight, out=out, step=step, ld=ld, n_groups=n_groups, group_width=len(weight), eps=eps
+        x=x,
+        weight=weight,
+        out=out,
+        step=step,
+        ld=ld,
+        n_groups=n_groups,
+        group_width=group_width,
+        weight_stride=group_width if weight.ndim == 2 else 0,
+        eps=eps,
     )
 
 
@@ -85,6 +95,7 @@ def _sum_of_squares(x: Pointer, width: int) -> np.float32:
         ld=I64,
         n_groups=I64,
         group_width=I64,
+        weight_stride=I64,
         eps=F32,
     )
 )
@@ -95,8 +106,9 @@ def _rms_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         offset = i // args.n_groups * args.ld + i % args.n_groups * width
         x, out = args.x + offset, args.out + offset
+        weight = args.weight + i % args.n_groups * args.weight_stride
         scale = np.float32(1.0 / sqrt(_sum_of_squares(x, width) / width + args.eps))
         for j in range(0, whole, 8):
-            store(out + j, load(x + j, 8) * scale * load(args.weight + j, 8))
+            store(out + j, load(x + j, 8) * scale * load(weight + j, 8))
         for j in range(whole, width):
-            out[j] = x[j] * scale * args.weight[j]
+            out[j] = x[j] * scale * weight[j]

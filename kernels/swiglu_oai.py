@@ -11,8 +11,13 @@ Source: OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card" (arXiv:2508.10925).
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import sigmoid
+from .activation import sigmoid, sigmoid_lanes
 from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import load, maximum, minimum, store
 
 ALPHA = np.float32(1.702)
 LIMIT = np.float32(7.0)
@@ -24,3 +29,23 @@ def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> 
     check_array("up", up, gate.shape)
     gate = np.minimum(gate, LIMIT)
     return gate * sigmoid(ALPHA * gate) * (np.clip(up, -LIMIT, LIMIT) + np.float32(1))
+
+
+def bind_swiglu_oai(
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+) -> Call:
+    """The same on buffers (`rows.py`), of which some may be the same.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
+    return _swiglu_oai.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+
+
+@kernel(Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64))
+def _swiglu_oai(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+        gate = minimum(LIMIT, load(args.gate + j, ROW_MULTIPLE))
+        up = maximum(-LIMIT, minimum(LIMIT, load(args.up + j, ROW_MULTIPLE)))
+        store(args.out + j, gate * sigmoid_lanes(gate * ALPHA) * (up + 1.0))

@@ -1,0 +1,145 @@
+"""Operations without weights to pack or states to keep -> kernel calls; a table that `program.py` uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.activation import bind_activation
+from ..kernels.add import bind_add
+from ..kernels.columns import bind_copy_columns
+from ..kernels.gated import bind_gelu_mul, bind_silu_mul
+from ..kernels.kernel import Call
+from ..kernels.layer_norm import bind_layer_norm
+from ..kernels.position import bind_position_embedding
+from ..kernels.rms_norm import bind_rms_norm
+from ..kernels.rope import bind_rope
+from ..kernels.scale import (
+    bind_clamp,
+    bind_mul,
+    bind_multiply_columns,
+    bind_scale,
+    bind_scale_rows,
+    bind_soft_cap,
+)
+from ..kernels.swiglu_oai import bind_swiglu_oai
+from . import ops
+from .plan import Plan
+
+Array = NDArray[np.float32]
+T = TypeVar("T", bound=ops.Op)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operation's call works: on `count[0]` rows of its inputs x and of out, for tokens at `positions`."""
+
+    plan: Plan
+    x: list[Array]
+    out: Array
+    count: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    angles: dict[str, tuple[Array, ...]]
+    query_scales: dict[tuple[float, int], Array]
+
+    def width(self, name: str) -> int:
+        """How many columns the buffer `name` has, padding apart."""
+        return self.plan.buffers[name]
+
+
+_LOWER: dict[type[ops.Op], Callable[[Any, Place], list[Call]]] = {}
+
+
+def is_lowered(op: ops.Op) -> bool:
+    """Is there a kernel for `op` here?"""
+    return type(op) in _LOWER
+
+
+def lower(op: ops.Op, place: Place) -> list[Call]:
+    """The calls that compute `op`, which may run in any order."""
+    return _LOWER[type(op)](op, place)
+
+
+def _lowers(kind: type[T]) -> Callable[[Callable[[T, Place], Call]], None]:
+    """Enters a function that makes the one call of an operation."""
+
+    def enter(function: Callable[[T, Place], Call]) -> None:
+        _LOWER[kind] = lambda op, place: [function(op, place)]
+
+    return enter
+
+
+_lowers(ops.SiluMul)(lambda op, p: bind_silu_mul(p.x[0], p.x[1], p.out, p.count))
+_lowers(ops.GeluMul)(lambda op, p: bind_gelu_mul(p.x[0], p.x[1], p.out, p.count))
+_lowers(ops.SwigluOai)(lambda op, p: bind_swiglu_oai(p.x[0], p.x[1], p.out, p.count))
+_lowers(ops.Add)(lambda op, p: bind_add(p.x[0], p.x[1], p.out, p.count))
+_lowers(ops.Scale)(lambda op, p: bind_scale(p.x[0], p.out, p.count, op.factor))
+_lowers(ops.Clamp)(lambda op, p: bind_clamp(p.x[0], p.out, p.count, op.limit))
+_lowers(ops.SoftCap)(lambda op, p: bind_soft_cap(p.x[0], p.out, p.count, op.cap))
+
+
+@_lowers(ops.Mul)
+def _mul(op: ops.Mul, p: Place) -> Call:
+    return bind_mul(p.x[0], p.x[1], p.out, p.count, p.width(op.out), p.width(op.b))
+
+
+@_lowers(ops.Activate)
+def _activate(op: ops.Activate, p: Place) -> Call:
+    return bind_activation(p.x[0], p.out, p.count, p.width(op.out), op.function)
+
+
+@_lowers(ops.RmsNorm)
+def _rms_norm(op: ops.RmsNorm, p: Place) -> Call:
+    weight = op.weight.dequantize()
+    return bind_rms_norm(p.x[0], weight, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+
+
+@_lowers(ops.LayerNorm)
+def _layer_norm(op: ops.LayerNorm, p: Place) -> Call:
+    weight = op.weight.dequantize()
+    bias = np.zeros_like(weight) if op.bias is None else op.bias.dequantize()
+    return bind_layer_norm(p.x[0], weight, bias, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+
+
+@_lowers(ops.Rope)
+def _rope(op: ops.Rope, p: Place) -> Call:
+    cos, sin = p.angles[op.table]
+    return bind_rope(p.x[0], cos, sin, p.out, p.count, op.n_heads, op.head_dim, op.pairing)
+
+
+@_lowers(ops.QueryScale)
+def _query_scale(op: ops.QueryScale, p: Place) -> Call:
+    return bind_scale_rows(p.x[0], p.query_scales[op.strength, op.step], p.out, p.count)
+
+
+@_lowers(ops.PositionEmbed)
+def _position_embed(op: ops.PositionEmbed, p: Place) -> Call:
+    return bind_position_embedding(op.weight.dequantize(), p.positions, p.out, p.count)
+
+
+@_lowers(ops.DivideColumns)
+def _divide_columns(op: ops.DivideColumns, p: Place) -> Call:
+    factors = np.zeros(p.out.shape[1], np.float32)
+    factors[: p.width(op.out)] = 1 / op.weight.dequantize()
+    return bind_multiply_columns(p.x[0], factors, p.out, p.count)
+
+
+@_lowers(ops.TakeColumns)
+def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
+    width = p.width(op.x) // op.n_groups
+    return bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, op.n, (width, op.start), (op.n, 0))
+
+
+def _join_columns(op: ops.JoinColumns, p: Place) -> list[Call]:
+    n, m = p.width(op.a) // op.n_groups, p.width(op.b) // op.n_groups
+    return [
+        bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, n, (n, 0), (n + m, 0)),
+        bind_copy_columns(p.x[1], p.out, p.count, op.n_groups, m, (m, 0), (n + m, n)),
+    ]
+
+
+_LOWER[ops.JoinColumns] = _join_columns

@@ -1,0 +1,265 @@
+"""More cases in the manner of `kernel_cases.py`: the kernels of operations that only some architectures have.
+
+python graph_kernel_cases.py        every operand ends at an unreadable page
+"""
+
+import itertools
+
+import numpy as np
+from guard import guarded
+from kernel_cases import Array, Case, Place, make, normal
+from numpy.typing import NDArray
+
+from nybble.kernels.activation import Activation, activation_reference, bind_activation
+from nybble.kernels.columns import bind_copy_columns, join_columns_reference, take_columns_reference
+from nybble.kernels.kernel import Call
+from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
+from nybble.kernels.position import bind_position_embedding, position_embedding_reference
+from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.scale import (
+    bind_clamp,
+    bind_mul,
+    bind_multiply_columns,
+    bind_scale,
+    bind_scale_rows,
+    bind_soft_cap,
+    clamp_reference,
+    mul_reference,
+    scale_reference,
+    soft_cap_reference,
+)
+from nybble.kernels.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
+
+
+def width(rng: np.random.Generator) -> int:
+    return int(rng.integers(1, 100))
+
+
+class Silu(Case):
+    function: Activation = "silu"
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        return {"x": 4 * normal(rng, self.n, width(rng))}
+
+    def expected(self) -> Array:
+        return activation_reference(self.inputs["x"], self.function)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_activation(b["x"], b["out"], b["step"], self.out_width, self.function)]
+
+
+class Gelu(Silu):
+    function = "gelu"
+
+
+class Relu2(Silu):
+    function = "relu2"
+
+
+class Sigmoid(Silu):
+    function = "sigmoid"
+
+
+class Softplus(Silu):
+    function = "softplus"
+
+
+class Scale(Silu):
+    tolerance = 0.0
+
+    def expected(self) -> Array:
+        return scale_reference(self.inputs["x"], 0.3)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_scale(b["x"], b["out"], b["step"], 0.3)]
+
+
+class Clamp(Scale):
+    def expected(self) -> Array:
+        return clamp_reference(self.inputs["x"], 2.5)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_clamp(b["x"], b["out"], b["step"], 2.5)]
+
+
+class SoftCap(Silu):
+    def expected(self) -> Array:
+        return soft_cap_reference(self.inputs["x"], 1.5)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_soft_cap(b["x"], b["out"], b["step"], 1.5)]
+
+
+class SwigluOai(Case):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        w = width(rng)
+        return {"gate": 6 * normal(rng, self.n, w), "up": 6 * normal(rng, self.n, w)}
+
+    def expected(self) -> Array:
+        return swiglu_oai_reference(self.inputs["gate"], self.inputs["up"])
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_swiglu_oai(b["gate"], b["up"], b["out"], b["step"])]
+
+
+class Mul(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        w = width(rng)
+        return {"a": normal(rng, self.n, w), "b": normal(rng, self.n, int(rng.choice([1, w])))}
+
+    def expected(self) -> Array:
+        return mul_reference(self.inputs["a"], self.inputs["b"])
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        widths = self.inputs["a"].shape[1], self.inputs["b"].shape[1]
+        return [bind_mul(b["a"], b["b"], b["out"], b["step"], *widths)]
+
+
+class MultiplyColumns(Scale):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        inputs = super().make(rng)
+        self.factors = normal(rng, inputs["x"].shape[1])
+        return inputs
+
+    def expected(self) -> Array:
+        return self.inputs["x"] * self.factors
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        factors = np.zeros(b["x"].shape[1], np.float32)
+        factors[: len(self.factors)] = self.factors
+        return [bind_multiply_columns(b["x"], place(factors), b["out"], b["step"])]
+
+
+class ScaleRows(Scale):
+    def expected(self) -> Array:
+        return self.inputs["x"] * (1 + np.arange(self.n, dtype=np.float32))[:, None]
+
+    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
+        b["factors"] = place(np.zeros(chunk, np.float32))
+
+    def before_step(self, b: dict[str, NDArray], rows: slice) -> None:
+        b["factors"][: rows.stop - rows.start] = 1 + np.arange(rows.start, rows.stop)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_scale_rows(b["x"], b["factors"], b["out"], b["step"])]
+
+
+class LayerNorm(Case):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_groups = int(rng.choice([1, 1, 2, 3]))
+        group = int(rng.integers(1, 150))
+        shape = (group,) if rng.random() < 0.5 else (self.n_groups, group)
+        self.weight, self.bias = normal(rng, *shape), normal(rng, *shape)
+        return {"x": 3 + normal(rng, self.n, group * self.n_groups)}
+
+    def expected(self) -> Array:
+        groups = self.inputs["x"].reshape(self.n, self.n_groups, -1)
+        return layer_norm_reference(groups, self.weight, self.bias, 1e-5).reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weights = place(self.weight), place(self.bias)
+        return [bind_layer_norm(b["x"], *weights, b["out"], b["step"], self.out_width, 1e-5, self.n_groups)]
+
+
+class RmsNormOfHeads(LayerNorm):
+    def expected(self) -> Array:
+        groups = self.inputs["x"].reshape(self.n, self.n_groups, -1)
+        return rms_norm_reference(groups, self.weight, 1e-5).reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weight = place(self.weight)
+        return [bind_rms_norm(b["x"], weight, b["out"], b["step"], self.out_width, 1e-5, self.n_groups)]
+
+
+class TakeColumns(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_groups, self.width = int(rng.integers(1, 5)), width(rng)
+        self.start = int(rng.integers(0, self.width))
+        self.count = int(rng.integers(1, self.width - self.start + 1))
+        return {"x": normal(rng, self.n, self.n_groups * self.width)}
+
+    @property
+    def out_width(self) -> int:
+        return self.n_groups * self.count
+
+    def expected(self) -> Array:
+        return take_columns_reference(self.inputs["x"], self.n_groups, self.start, self.count)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        columns = (self.width, self.start), (self.count, 0)
+        return [bind_copy_columns(b["x"], b["out"], b["step"], self.n_groups, self.count, *columns)]
+
+
+class JoinColumns(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_groups, self.i, self.j = int(rng.integers(1, 5)), width(rng), width(rng)
+        return {
+            "a": normal(rng, self.n, self.n_groups * self.i),
+            "b": normal(rng, self.n, self.n_groups * self.j),
+        }
+
+    @property
+    def out_width(self) -> int:
+        return self.n_groups * (self.i + self.j)
+
+    def expected(self) -> Array:
+        return join_columns_reference(self.inputs["a"], self.inputs["b"], self.n_groups)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        whole = self.i + self.j
+        at = b["out"], b["step"], self.n_groups
+        return [
+            bind_copy_columns(b["a"], *at, self.i, (self.i, 0), (whole, 0)),
+            bind_copy_columns(b["b"], *at, self.j, (self.j, 0), (whole, self.i)),
+        ]
+
+
+class PositionEmbedding(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.table = normal(rng, self.n, width(rng))
+        return {"x": np.zeros_like(self.table)}
+
+    def expected(self) -> Array:
+        return position_embedding_reference(self.table, np.arange(self.n))
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_position_embedding(place(self.table), b["positions"], b["out"], b["step"])]
+
+
+CASES: tuple[type[Case], ...] = (
+    Silu,
+    Gelu,
+    Relu2,
+    Sigmoid,
+    Softplus,
+    Scale,
+    Clamp,
+    SoftCap,
+    SwigluOai,
+    Mul,
+    MultiplyColumns,
+    ScaleRows,
+    LayerNorm,
+    RmsNormOfHeads,
+    TakeColumns,
+    JoinColumns,
+    PositionEmbedding,
+)
+
+
+def main() -> None:
+    for kind, seed in itertools.product(CASES, range(8)):
+        for chunk in (0, 7):
+            make(kind, seed).run(chunk, place=guarded)
+
+
+if __name__ == "__main__":
+    main()

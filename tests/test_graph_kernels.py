@@ -1,0 +1,38 @@
+"""The kernels of operations that only some architectures have, as `test_kernels_small.py` tests the others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graph_kernel_cases import CASES
+from guard import misaligned
+from kernel_cases import Case, make
+
+each_case = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
+
+
+@each_case
+@pytest.mark.parametrize("seed", range(10))
+def test_agrees_with_the_reference(kind: type[Case], seed: int) -> None:
+    case = make(kind, seed)
+    expected = case.expected()
+    assert np.abs(case.run() - expected).max() <= case.tolerance * np.abs(expected).max()
+
+
+@each_case
+@pytest.mark.parametrize("seed", range(3))
+def test_same_bits_for_threads_chunks_and_alignments(kind: type[Case], seed: int) -> None:
+    case = make(kind, 100 + seed)
+    expected = case.run().tobytes()
+    for chunk, n_threads in ((0, 2), (0, 3), (1, 1), (1, 5), (7, 2)):
+        assert case.run(chunk, n_threads).tobytes() == expected, (chunk, n_threads)
+    for n_bytes in (4, 12, 36):
+        assert case.run(7, 2, lambda a, n=n_bytes: misaligned(a, n)).tobytes() == expected, n_bytes
+
+
+def test_no_kernel_touches_memory_beyond_its_operands() -> None:
+    script = Path(__file__).with_name("graph_kernel_cases.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
