@@ -2,9 +2,9 @@
 have in common.
 
 Built once: weights are packed, buffers are given memory, each operation becomes kernel calls (`program.py`).
-A step then writes the embeddings, positions and angles of its tokens and runs the program; no memory is
-allocated but for the logits. The part behind `SelectRows` (final norm and head) runs for a few of the wanted
-rows at a time, since logits are wide.
+A step then writes the ids, positions and angles of its tokens and runs the program; no memory is allocated
+but for the logits. The part behind `SelectRows` (final norm and head) runs for a few of the wanted rows at a
+time, since logits are wide.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.dequantize import dequantize
+from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
 from . import ops
@@ -54,6 +55,7 @@ class PlanRunner:
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
         self._select = next(op for op in plan.ops if isinstance(op, ops.SelectRows))
+        self._embed_op = next(op for op in plan.ops if isinstance(op, ops.Embed))
 
     def run(
         self,
@@ -63,9 +65,12 @@ class PlanRunner:
         logits: NDArray[np.float32],
     ) -> None:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
-        n_vocab)."""
+        n_vocab). Raises ValueError for an id outside the vocabulary."""
         self._team.finish()  # if an interrupted step left something
-        n = len(ids)
+        n, n_vocab = len(ids), self._embed_op.weight.shape[0]
+        self._program.ids[:n] = ids
+        if self._program.ids[:n].view(np.uint64).max(initial=0) >= n_vocab:  # negative ones are huge
+            raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
         self._program.tokens.count[0] = n
         self._positions[:n] = positions
         for name, table in self.plan.rope_tables.items():
@@ -73,15 +78,16 @@ class PlanRunner:
             cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
         for (strength, step), scales in self._program.query_scales.items():
             scales[:n] = query_scales(self._positions[:n], strength, step)
-        self._embed(ids)
+        if self._embed_op.weight.format not in ROW_DECODERS:
+            self._embed(ids)
         self._run(0, self._program.n_body, n)
-        buffers, n_vocab = self._program.buffers, logits.shape[1]
+        buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
             buffers[self._select.out][: len(some)] = buffers[self._select.x][some]
             self._program.wanted.count[0] = len(some)
             self._run(self._program.n_body, len(self._program.steps), len(some))
-            logits[first : first + len(some)] = buffers[self.plan.output][: len(some), :n_vocab]
+            logits[first : first + len(some)] = buffers[self.plan.output][: len(some), : logits.shape[1]]
 
     def close(self) -> None:
         """End the threads."""
@@ -96,11 +102,8 @@ class PlanRunner:
             first = stop
 
     def _embed(self, ids: NDArray[np.int32]) -> None:
-        """Rows of the embedding table, straight from the mapped file."""
-        op = self.plan.ops[0]
-        if not isinstance(op, ops.Embed):
-            raise TypeError("a plan begins with Embed")
-        table = op.weight
+        """Rows of an embedding table in a format that has no kernel, straight from the mapped file."""
+        op, table = self._embed_op, self._embed_op.weight
         n_vocab, width = table.shape
         rows = table.data.reshape(n_vocab, -1)[ids]
         values = dequantize(table.format, rows.reshape(-1), len(ids) * width).reshape(len(ids), width)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
+from ..kernels.decode_row import ROW_DECODERS
+from ..kernels.embedding import bind_embedding
 from ..kernels.float_linear import bind_float_linear
 from ..kernels.kernel import Call
 from ..kernels.linear import bind_add_bias
@@ -117,6 +119,7 @@ class ProgramBuilder:
         self.tokens, self.wanted = Rows(n_batch), Rows(n_head_rows)
         self.buffers: dict[str, NDArray[np.float32]] = {}
         self.matrices = matrices
+        self.ids = aligned_zeros((n_batch,), np.int64)
         self.angles = {
             name: tuple(aligned_zeros((n_batch, len(table.inv_freq)), np.float32) for _ in range(2))
             for name, table in plan.rope_tables.items()
@@ -155,8 +158,12 @@ class ProgramBuilder:
         inputs = [self.buffers[name] for name in op.inputs]
         count = self._rows.count
         match op:
-            case ops.Embed() | ops.SelectRows():
-                return  # written by the executor itself
+            case ops.SelectRows():
+                return  # written by the runner
+            case ops.Embed():
+                if op.weight.format in ROW_DECODERS:  # else written by the runner
+                    yield self._embed(op, out)
+                return
             case ops.Linear():
                 yield from self._linear(op, out)
                 return
@@ -167,6 +174,14 @@ class ProgramBuilder:
                 place = Place(self.plan, inputs, out, count, self.positions, self.angles, self.query_scales)
                 for call in lower(op, place):
                     yield Step(call, tuple(inputs), (out,))
+
+    def _embed(self, op: ops.Embed, out: NDArray[np.float32]) -> Step:
+        table = op.weight
+        n_vocab, width = table.shape
+        call = bind_embedding(
+            table.format, table.data, self.ids, out, self._rows.count, n_vocab, width, op.scale
+        )
+        return Step(call, (self.ids,), (out,))
 
     def _linear(self, op: ops.Linear, out: NDArray[np.float32]) -> Iterator[Step]:
         matrix = self.pack(op.weight)
