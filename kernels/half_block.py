@@ -103,6 +103,7 @@ def _step(layout: Layout, n_tokens: int) -> Function:
     """Make the function that adds step `j` of a half, and spills before int16 sums could overflow."""
     table, is_signed = layout.table, layout.is_signed
     steps_in_int16 = 32767 // (2 * 127 * layout.max_level)
+    spill_every = next(n for n in (8, 4, 2, 1) if n <= steps_in_int16)  # a half has 4: the next begins anew
 
     @inlined
     def plain(state, levels, j, x, stride):  # type: ignore[no-untyped-def]
@@ -115,7 +116,7 @@ def _step(layout: Layout, n_tokens: int) -> Function:
     @inlined
     def unsigned(state, places, j, x, stride):  # type: ignore[no-untyped-def]
         state = dot_unsigned(state, lookup(table, places), x + 4 * j, stride, n_tokens)
-        if (j + 1) % steps_in_int16 == 0:
+        if (j + 1) % spill_every == 0:
             state = dot_spill(state)
         return state
 

@@ -87,7 +87,7 @@ def pack_tiles(format: BlockFormat, data: U8, shape: tuple[int, int], packed: U8
     """Write tiles `first` to `first + TILES_AT_ONCE - 1`, or fewer at the end, of what `pack` returns."""
     layout, packer = PACKERS[format]
     tiles = packed[first : first + TILES_AT_ONCE]
-    blocks = data.view(format.dtype).reshape(shape[0], -1)
+    blocks: NDArray = data.view(np.dtype(format.dtype)).reshape(shape[0], -1)
     some = blocks[first * TILE_ROWS : (first + len(tiles)) * TILE_ROWS]
     missing = len(tiles) * TILE_ROWS - len(some)
     if missing:

@@ -8,8 +8,8 @@ python linear_cases.py table        NMSE of a linear layer against the same weig
 import sys
 from collections.abc import Callable
 
-import gguf
 import numpy as np
+from format_oracle import oracle
 from guard import guarded
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floa
 from nybble.kernels.kernel import Call
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
+from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
 
@@ -49,18 +50,16 @@ def random_weights(rng: np.random.Generator, format: BlockFormat, n_out: int, n_
         blocks[name] = size.astype(np.float16)
     if "e" in (blocks.dtype.names or ()):  # a power of two, of any size
         blocks["e"] = rng.integers(115, 125, n_blocks)
+    if format is formats.IQ1_M:  # a float16 in the upper bits of four numbers: 2**-8 to 2**-7, of either sign
+        upper = blocks["scales"][:, 3:]
+        upper[:] = (upper & 0x8FFF) | 0x1000
+        blocks["scales"][:, 2:3] = (blocks["scales"][:, 2:3] & 0x0FFF) | 0xC000
     return data.reshape(-1)
 
 
 def true_weights(format: BlockFormat, data: NDArray[np.uint8], n_out: int, n_in: int) -> NDArray[np.float64]:
-    """What the bytes mean, says `gguf`: (n_out, n_in)."""
-    kind = gguf.GGMLQuantizationType(format.ggml_id)
-    rows = data.reshape(n_out, -1)
-    if format is formats.F32:
-        return rows.view(np.float32).astype(np.float64)
-    if format is formats.F16:
-        return rows.view(np.float16).astype(np.float64)
-    return gguf.quants.dequantize(rows, kind).astype(np.float64).reshape(n_out, n_in)
+    """What the bytes mean to others: (n_out, n_in)."""
+    return oracle(format, data).astype(np.float64).reshape(n_out, n_in)
 
 
 class Layer:
@@ -133,14 +132,14 @@ def main(mode: str, *paths: str) -> None:
             for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 9), (40, 1, 5)):
                 layer, x = random_layer(i, format, n_out, n_blocks, n)
                 layer.run(x, 2, guarded)
-                if format in QUANTIZED:
+                if format in SPANS:
                     pack_in_place(layer, guarded, 2)
     elif mode == "save":
         outputs = {}
         for i, format in enumerate(FORMATS):
             layer, x = random_layer(i, format, 17, 2, 5)
             outputs[format.name] = layer.run(x, 2)
-            if format in QUANTIZED:
+            if format in SPANS:
                 outputs[f"{format.name} packed"] = pack_in_place(layer, np.copy)
         np.savez(paths[0], **outputs)
     else:

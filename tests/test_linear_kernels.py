@@ -1,4 +1,4 @@
-"""Linear layers on packed weights: every format, against `gguf`'s weights in float64, and against themselves.
+"""Linear layers on packed weights: every format, against others' weights in float64, and against themselves.
 
 Tolerance: the integer dot products are exact, so what differs from the float64 sum is the rounding of
 float32: of each block's product of scales (twice in super-blocks) and of each addition, all of them at most
@@ -24,6 +24,7 @@ from linear_cases import (
     nmse,
     pack_in_place,
     random_layer,
+    random_weights,
     run_all,
     true_weights,
 )
@@ -35,6 +36,7 @@ from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floa
 from nybble.kernels.layout import BYTE, SUPER_NIBBLE
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
+from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
 
@@ -77,6 +79,21 @@ def test_many_tokens(format: BlockFormat) -> None:
     check_against_float64(*random_layer(3, format, 33, 2, 150))
 
 
+@each_quantized
+@pytest.mark.parametrize("byte", [0x00, 0xFF, 0x0F, 0xF0, 0x55, 0xAA])
+def test_sums_do_not_overflow(format: BlockFormat, byte: int) -> None:
+    """The same levels everywhere, the largest and the smallest among them, and the largest activations."""
+    n_in = 4 * max(format.block_size, 64)
+    data = random_weights(np.random.default_rng(1), format, 16, n_in)
+    blocks = data.view(format.dtype)
+    for name in {"qs", "ql", "qh", "hmask", "signs"} & set(blocks.dtype.names):  # type: ignore[arg-type]
+        field = blocks[name]
+        blocks[name] = np.full(field.nbytes, byte, np.uint8).view(field.dtype).reshape(field.shape)
+    x = np.full((7, n_in), 3, np.float32)
+    x[1], x[2, 1::2], x[3, ::2] = -3, -3, -3
+    check_against_float64(Layer(format, 16, n_in, data), x)
+
+
 @each_format
 def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
     layer, x = random_layer(4, format, 75, 3, 13)
@@ -88,7 +105,7 @@ def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
         assert np.concatenate(parts).tobytes() == expected.tobytes(), n
 
 
-@each_quantized
+@pytest.mark.parametrize("format", SPANS, ids=lambda format: format.name)
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
@@ -317,7 +334,7 @@ def test_packing_floats_refuses() -> None:
         pack_floats(formats.Q8_0, np.zeros(34, np.uint8), (1, 32))
 
 
-def test_every_format_of_the_issue_is_here() -> None:
-    names = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"}
-    assert names <= {format.name for format in FORMATS}
+def test_every_format_is_here() -> None:
+    assert {*FORMATS, *formats.PLAIN} == {*formats.SUPPORTED}
     assert not set(PACKERS) & set(ELEMENT_OF)
+    assert set(SPANS) <= set(PACKERS)
