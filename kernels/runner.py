@@ -22,7 +22,7 @@ from .kernel import kernel
 from .pointer import I64
 from .record import PointerTo, Record
 from .source import inlined
-from .sync import LINE, atomic_exchange, atomic_load, atomic_store, barrier, call_kernel, spin
+from .sync import LINE, atomic_exchange, atomic_load, atomic_store, barrier, call_kernel, pause
 
 GENERATION, ARRIVED, PHASE, FIRST, LAST, STOP, WORKERS = (i * LINE for i in range(7))
 SEEN, ASLEEP, BELL = (i * LINE for i in range(3))
@@ -89,7 +89,7 @@ def serve(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
             barrier(control + ARRIVED, n_threads)
             n = 0
         elif n < SPINS_BEFORE_SLEEP:
-            spin(n)
+            pause()
             n += 1
         else:
             atomic_exchange(worker + ASLEEP, 1)

@@ -40,8 +40,8 @@ def pause() -> None:
     """Tell the core that this is a spin loop."""
 
 
-def yield_core() -> None:
-    """Let the operating system run another thread on this core."""
+def rest() -> None:
+    """Leave the core to others for some 50 microseconds."""
 
 
 def call_kernel(function: int, args: int, thread_id: int, n_threads: int) -> None:
@@ -49,27 +49,26 @@ def call_kernel(function: int, args: int, thread_id: int, n_threads: int) -> Non
     raise RuntimeError("addresses of kernels can be called only from compiled code")
 
 
-SPINS_BEFORE_YIELD = 4096
-
-
-@inlined
-def spin(n):  # type: ignore[no-untyped-def]
-    """One turn of a spin loop, number `n`: give the core away now and then, in case another thread waits for
-    it."""
-    pause()
-    if n % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1:
-        yield_core()
+SPINS_BEFORE_REST = 20_000
+"""Some 0.3 ms: a thread that is waited for that long has lost its core to another program."""
 
 
 @inlined
 def barrier(p, n_threads):  # type: ignore[no-untyped-def]
-    """Wait until `n_threads` threads are here. p[0] counts arrivals, p[LINE] the phases."""
+    """Wait until `n_threads` threads are here. p[0] counts arrivals, p[LINE] the phases.
+
+    Who waits too long rests: only an idle core makes the operating system move a waiting thread there, while a
+    spinning one looks busy and would keep the late thread waiting for its next time slice.
+    """
     phase = atomic_load(p + LINE)
     if atomic_add(p, 1) == n_threads - 1:
         atomic_store(p, 0)
         atomic_store(p + LINE, phase + 1)
     else:
-        n = 0
+        n_spins = 0
         while atomic_load(p + LINE) == phase:
-            spin(n)
-            n += 1
+            if n_spins < SPINS_BEFORE_REST:
+                pause()
+                n_spins += 1
+            else:
+                rest()

@@ -51,10 +51,13 @@ def _pause(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
         intrinsic(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.Constant(ir.IntType(32), 1)])
 
 
-def _yield(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
-    name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name)
-    builder.call(function, [])
+def _rest(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
+    name, units = ("Sleep", 1) if sys.platform == "win32" else ("usleep", 50)
+    count = ir.Constant(ir.IntType(32), units)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.IntType(32), [count.type]), name
+    )
+    builder.call(function, [count])
 
 
 def _call(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
@@ -69,5 +72,5 @@ define(sync.atomic_store, lambda p, value: types.void if _word(p, value) else No
 define(sync.atomic_add, lambda p, value: _word(p, value), _update("add"))
 define(sync.atomic_exchange, lambda p, value: _word(p, value), _update("xchg"))
 define(sync.pause, lambda: types.void, _pause)
-define(sync.yield_core, lambda: types.void, _yield)
+define(sync.rest, lambda: types.void, _rest)
 define(sync.call_kernel, lambda function, args, thread_id, n_threads: types.void, _call)
