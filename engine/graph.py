@@ -142,7 +142,7 @@ class Graph:
             q,
             k,
             v,
-            self._add_state(KVSpec(n_kv_heads, head_dim, window, value_dim)),
+            len(self._states),
             n_heads,
             n_kv_heads,
             head_dim,
@@ -153,6 +153,7 @@ class Graph:
             alibi_bias,
             self.weight(sinks) if sinks else None,
         )
+        self._add_state(KVSpec(n_kv_heads, head_dim, window, value_dim, op.is_plain))
         return self._add(op, n_heads * (value_dim or head_dim))
 
     def silu_mul(self, out: str, gate: str, up: str) -> str:

@@ -7,6 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
+from ..kernels.attention_reference import alibi_slopes
+from ..kernels.general_attention import (
+    allocate_general_cache,
+    bind_general_attend,
+    bind_general_write,
+    general_scratch,
+)
 from ..kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from . import ops
 from .memory import aligned_zeros
@@ -22,7 +29,11 @@ class KVCache:
         needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
         self.spec = spec
         self.n_slots = n_slots_for(needed)
-        self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+        if spec.is_plain:
+            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+        else:
+            widths = spec.head_dim, spec.value_dim or spec.head_dim
+            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
 
     def can_truncate(self, n_before: int, n_after: int) -> bool:
         """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
@@ -45,6 +56,7 @@ class Attention:
         self._one = aligned_zeros((8,), np.int64)
         self._one[0] = 1
         self._scratch: dict[tuple[int, ...], AttentionScratch] = {}
+        self._general_scratch: dict[int, NDArray[np.float32]] = {}
 
     def steps(
         self, op: ops.Attention, q: NDArray, k: NDArray, v: NDArray, out: NDArray, rows: Rows
@@ -69,8 +81,10 @@ class Attention:
         out: NDArray,
         positions: NDArray[np.int64],
         count: NDArray[np.int64],
-    ) -> tuple[Step, Step, Step]:
+    ) -> tuple[Step, ...]:
         cache = self._sequences[i][op.state]
+        if not cache.spec.is_plain:
+            return self._general(op, cache, q, k, v, out, positions, count)
         keys, values = cache.keys, cache.values
         sizes = (op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, self._n_threads)
         if (i, *sizes) not in self._scratch:
@@ -85,4 +99,41 @@ class Attention:
             Step(write, (k, v), (keys, values)),
             Step(attend, (q, keys, values), (out, scratch.partials)),
             Step(merge, (scratch.partials,), (out,)),
+        )
+
+    def _general(
+        self,
+        op: ops.Attention,
+        cache: KVCache,
+        q: NDArray,
+        k: NDArray,
+        v: NDArray,
+        out: NDArray,
+        positions: NDArray[np.int64],
+        count: NDArray[np.int64],
+    ) -> tuple[Step, ...]:
+        """For caps, ALiBi, sinks and narrow values; one scratch for all layers, of which only one runs."""
+        keys, values = cache.keys, cache.values
+        if cache.n_slots not in self._general_scratch:
+            self._general_scratch[cache.n_slots] = general_scratch(cache.n_slots, self._n_threads)
+        scratch = self._general_scratch[cache.n_slots]
+        attend = bind_general_attend(
+            q,
+            keys,
+            values,
+            positions,
+            out,
+            count,
+            scratch,
+            op.n_heads,
+            op.scale,
+            op.window,
+            op.soft_cap,
+            alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
+            op.sinks.dequantize() if op.sinks is not None else None,
+        )
+        return (
+            Step(bind_general_write(k, keys, positions, count), (k,), (keys,)),
+            Step(bind_general_write(v, values, positions, count), (v,), (values,)),
+            Step(attend, (q, keys, values), (out, scratch)),
         )

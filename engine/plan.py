@@ -52,8 +52,7 @@ class Plan:
         """The plan for a context of so many positions; RequestError if the model has not learned as many."""
         for op in self.ops:
             if isinstance(op, ops.PositionEmbed) and op.weight.shape[0] < n_ctx:
-                raise RequestError(
-                    f"n_ctx {n_ctx} is more than the {op.weight.shape[0]} positions that the model has learned"
-                )
+                n = op.weight.shape[0]
+                raise RequestError(f"n_ctx {n_ctx} is more than the {n} positions that the model has learned")
         tables = {name: table.for_context(n_ctx) for name, table in self.rope_tables.items()}
         return replace(self, rope_tables=tables)

@@ -19,11 +19,14 @@ from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.embedding import bind_embedding
-from ..kernels.float_linear import bind_float_linear
+from ..kernels.expert_linear import bind_expert_linear, bind_expert_sum
+from ..kernels.float_linear import ELEMENT_OF, bind_float_linear
 from ..kernels.kernel import Call
+from ..kernels.layout import TILE_ROWS
 from ..kernels.linear import bind_add_bias
 from ..kernels.quantize import bind_quantize
 from ..kernels.quantized_linear import bind_quantized_linear
+from ..kernels.route import bind_route, route_scratch
 from . import ops
 from .lowering import Place, is_lowered, lower
 from .memory import Memory, aligned_zeros
@@ -34,9 +37,11 @@ from .plan import Plan
 def require_lowered(plan: Plan) -> None:
     """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
     for op in plan.ops:
-        is_known = is_lowered(op) or isinstance(op, ops.Embed | ops.SelectRows | ops.Linear)
-        if isinstance(op, ops.Attention):
-            is_known = op.is_plain
+        is_known = is_lowered(op) or isinstance(
+            op, ops.Embed | ops.SelectRows | ops.Linear | ops.Attention | ops.Route | ops.ExpertSum
+        )
+        if isinstance(op, ops.ExpertLinear | ops.HeadLinear):  # in formats that are computed with as they are
+            is_known = op.weight.format in ELEMENT_OF and op.weight.shape[1] % TILE_ROWS == 0
         if not is_known:
             raise GGUFUnsupportedError(
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs yet;"
@@ -153,8 +158,9 @@ class ProgramBuilder:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
             self.n_body = len(self.steps)
-        out = self._memory.take(self._rows.n_max, self.plan.buffers[op.out])
-        self.buffers[op.out] = out
+        for name in op.outputs:
+            self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
+        out = self.buffers[op.out]
         inputs = [self.buffers[name] for name in op.inputs]
         count = self._rows.count
         match op:
@@ -170,6 +176,19 @@ class ProgramBuilder:
             case ops.Attention():
                 yield from self._attention(op, inputs[0], inputs[1], inputs[2], out, self._rows)
                 return
+            case ops.Route():
+                yield self._route(op, inputs[0], out)
+            case ops.ExpertLinear():
+                is_shared = self.plan.buffers[op.x] == op.weight.shape[2]
+                yield self._expert_linear(op, inputs[0], inputs[1], out, is_shared)
+            case ops.HeadLinear():
+                heads = aligned_zeros((1, op.weight.shape[0]), np.float32)
+                heads[0] = np.arange(op.weight.shape[0])
+                yield self._expert_linear(op, inputs[0], heads, out, is_shared=False)
+            case ops.ExpertSum():
+                n_used, width = self.plan.buffers[op.weights_of], self.plan.buffers[op.out]
+                call = bind_expert_sum(inputs[0], inputs[1], out, count, n_used, width)
+                yield Step(call, tuple(inputs), (out,))
             case _:
                 place = Place(self.plan, inputs, out, count, self.positions, self.angles, self.query_scales)
                 for call in lower(op, place):
@@ -203,6 +222,44 @@ class ProgramBuilder:
         if op.bias is not None:
             bias = row_vector(op.bias, out.shape[1])
             yield Step(bind_add_bias(out, bias, count), (out,), (out,))
+
+    def _route(self, op: ops.Route, logits: NDArray[np.float32], out: NDArray[np.float32]) -> Step:
+        n_experts, ids = self.plan.buffers[op.x], self.buffers[op.ids]
+        scratch = route_scratch(n_experts, self._n_threads)
+        call = bind_route(
+            logits,
+            ids,
+            out,
+            self._rows.count,
+            scratch,
+            n_experts,
+            op.n_used,
+            op.gating,
+            None if op.bias is None else op.bias.dequantize(),
+            op.is_normalized,
+            op.scale,
+            op.n_groups,
+            op.n_groups_used,
+        )
+        return Step(call, (logits,), (ids, out, scratch))
+
+    def _expert_linear(
+        self,
+        op: ops.ExpertLinear | ops.HeadLinear,
+        x: NDArray[np.float32],
+        ids: NDArray[np.float32],
+        out: NDArray[np.float32],
+        is_shared: bool,
+    ) -> Step:
+        """A stack of matrices is packed as one, and has whole tiles for each."""
+        n_experts, n_out, n_in = op.weight.shape
+        matrix = self.pack(op.weight.reshaped((n_experts * n_out, n_in)))
+        bias = op.bias.dequantize() if isinstance(op, ops.ExpertLinear) and op.bias is not None else None
+        n_used = self.plan.buffers[op.out] // n_out
+        call = bind_expert_linear(
+            matrix.format, matrix.data, x, ids, out, self._rows.count, n_experts, n_used, is_shared, bias
+        )
+        return Step(call, (x, ids), (out,), n_used * n_out * n_in)
 
     def pack(self, tensor: Tensor) -> PackedMatrix:
         """The packed form of a tensor, made once."""

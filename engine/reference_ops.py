@@ -195,7 +195,8 @@ _RUN[ops.Route] = _route
 def _expert_linear(op: ops.ExpertLinear, x: list[Array], step: Step) -> Array:
     stack = step.values(op.weight)
     ids, n_out = x[1].astype(np.int64), stack.shape[1]
-    return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, step.optional(op.bias))
+    bias, is_shared = step.optional(op.bias), x[0].shape[1] == stack.shape[2]
+    return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, bias, is_shared)
 
 
 @_runs(ops.CausalConv)

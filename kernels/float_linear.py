@@ -53,13 +53,13 @@ def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, 
     return packed
 
 
-def _tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
+def tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
     """Make the function that multiplies one tile with `n_tokens` tokens and stores 16 x n_tokens results."""
     is_f32, is_f16 = format is formats.F32, format is formats.F16
     n_pairs = 2 * n_tokens
 
     @inlined
-    def tile_product(w, x, out, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
+    def product(w, x, out, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
         sums = splat(0.0, F32, 8, n_pairs)
         for k in range(n_in):
             rows = load(w + k * TILE_ROWS, 8, 2, 8)
@@ -73,13 +73,13 @@ def _tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
         store(out, part(sums, 0, n_tokens), ld_out)
         store(out + 8, part(sums, n_tokens, n_tokens), ld_out)
 
-    return tile_product
+    return product
 
 
 @cache
 def float_linear_kernel(format: BlockFormat) -> Kernel:
     """The kernel for weights in `format` (F32, F16 or BF16)."""
-    four_tokens, one_token = _tile_product(format, 4), _tile_product(format, 1)
+    four_tokens, one_token = tile_product(format, 4), tile_product(format, 1)
     record = Record(
         w=PointerTo(ELEMENT_OF[format]),
         x=PointerTo(F32),

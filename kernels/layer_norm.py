@@ -49,8 +49,8 @@ def bind_layer_norm(
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 
-    x and out are buffers (`rows.py`) and may be the same one; weight and bias are (width / n_groups,) each, or
-    (n_groups, width / n_groups). Raises TypeError or ValueError for arrays that do not fit.
+    x and out are buffers (`rows.py`) and may be the same one; weight and bias are (width / n_groups,)
+    each, or (n_groups, width / n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
     _, ld = check_rows(step, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:

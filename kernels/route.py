@@ -20,8 +20,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import sigmoid, softplus
+from .activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
 from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64, Pointer
+from .record import PointerTo, Record
+from .rows import check_rows, padded_width, share
+from .simd import load, reduce_max, splat, sqrt, store
+from .source import inlined
 
 Gating = Literal["softmax", "sigmoid", "softmax of chosen", "sqrt softplus"]
 
@@ -71,3 +78,174 @@ def route_reference(
     if is_normalized:
         weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), _LEAST_SUM)
     return ids, weights * np.float32(scale)
+
+
+_GATINGS = ("softmax", "sigmoid", "softmax of chosen", "sqrt softplus")
+LANES = 8
+
+
+def route_scratch(n_experts: int, n_threads: int) -> NDArray[np.float32]:
+    """Working memory of the threads: for each expert its p, its score, and whether it is taken."""
+    return np.zeros((n_threads, 3 * padded_width(n_experts)), np.float32)
+
+
+def bind_route(
+    logits: NDArray[np.float32],
+    ids: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    step: NDArray[np.int64],
+    scratch: NDArray[np.float32],
+    n_experts: int,
+    n_used: int,
+    gating: Gating,
+    bias: NDArray[np.float32] | None,
+    is_normalized: bool,
+    scale: float,
+    n_groups: int = 1,
+    n_groups_used: int = 1,
+) -> Call:
+    """The same on buffers (`rows.py`); the ids come as float32 numbers. bias is (n_experts,).
+
+    Raises TypeError or ValueError for what does not fit.
+    """
+    n_max_tokens, ld = check_rows(step, n_experts, logits=logits)
+    _, ld_out = check_rows(step, n_used, ids=ids, weights=weights)
+    check_array("ids", ids, (n_max_tokens, None))
+    check_array("scratch", scratch, (None, 3 * ld))
+    if not 0 < n_used <= n_experts:
+        raise ValueError(f"cannot choose {n_used} of {n_experts} experts")
+    if n_groups < 1 or n_experts % n_groups or not 0 < n_groups_used <= n_groups:
+        raise ValueError(f"cannot choose {n_groups_used} of {n_groups} groups of {n_experts} experts")
+    bias = np.zeros(n_experts, np.float32) if bias is None else bias
+    check_array("bias", bias, (n_experts,))
+    return _route.bind(
+        logits=logits,
+        ids=ids,
+        weights=weights,
+        step=step,
+        scratch=scratch,
+        bias=bias,
+        ld=ld,
+        ld_out=ld_out,
+        n_experts=n_experts,
+        n_used=n_used,
+        gating=_GATINGS.index(gating),
+        is_normalized=int(is_normalized),
+        n_groups=n_groups,
+        n_groups_used=n_groups_used,
+        scale=scale,
+    )
+
+
+@inlined
+def _softmax_in_place(p: Pointer, n: int) -> None:
+    highest = p[0]
+    for i in range(1, n):
+        highest = max(highest, p[i])
+    total = np.float32(0.0)
+    for i in range(n):
+        p[i] = reduce_max(exp(splat(p[i] - highest, F32, LANES)))
+        total += p[i]
+    for i in range(n):
+        p[i] = p[i] / total
+
+
+@inlined
+def _best(score: Pointer, is_taken: Pointer, n: int) -> int:
+    """The highest score that is not taken, of equals the first."""
+    best = -1
+    for i in range(n):
+        if is_taken[i] == 0.0 and (best < 0 or score[i] > score[best]):
+            best = i
+    return best
+
+
+@inlined
+def _two_best(score: Pointer, n: int) -> np.float32:
+    """The sum of the two highest scores; of one, if there are no more."""
+    first = score[0]
+    second = np.float32(-np.inf) if n > 1 else np.float32(0.0)
+    for i in range(1, n):
+        if score[i] > first:
+            second = first
+            first = score[i]
+        elif score[i] > second:
+            second = score[i]
+    return first + second
+
+
+@kernel(
+    Record(
+        logits=PointerTo(F32),
+        ids=PointerTo(F32),
+        weights=PointerTo(F32),
+        step=PointerTo(I64),
+        scratch=PointerTo(F32),
+        bias=PointerTo(F32),
+        ld=I64,
+        ld_out=I64,
+        n_experts=I64,
+        n_used=I64,
+        gating=I64,
+        is_normalized=I64,
+        n_groups=I64,
+        n_groups_used=I64,
+        scale=F32,
+    )
+)
+def _route(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    n, n_used, n_groups = args.n_experts, args.n_used, args.n_groups
+    p = args.scratch + thread_id * 3 * args.ld
+    score, is_taken = p + args.ld, p + 2 * args.ld
+    per_group = n // n_groups
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        logits = args.logits + token * args.ld
+        ids, weights = args.ids + token * args.ld_out, args.weights + token * args.ld_out
+        for i in range(0, args.ld, LANES):
+            value = load(logits + i, LANES)
+            if args.gating == 1:
+                store(p + i, sigmoid_lanes(value))
+            elif args.gating == 3:
+                store(p + i, softplus_lanes(value))
+            else:
+                store(p + i, value)
+        if args.gating == 0:
+            _softmax_in_place(p, n)
+        if args.gating == 3:
+            for i in range(n):
+                p[i] = sqrt(p[i])
+        for i in range(n):
+            score[i] = p[i] + args.bias[i]
+
+        if n_groups > 1:  # all are taken but those of the best groups
+            for i in range(n):
+                is_taken[i] = 1.0
+            for _ in range(args.n_groups_used):
+                best, highest = -1, np.float32(0.0)
+                for group in range(n_groups):
+                    sum_of_two = _two_best(score + group * per_group, per_group)
+                    is_free = is_taken[group * per_group] == 1.0
+                    if is_free and (best < 0 or sum_of_two > highest):
+                        best, highest = group, sum_of_two
+                for i in range(best * per_group, (best + 1) * per_group):
+                    is_taken[i] = 0.0
+        else:
+            for i in range(n):
+                is_taken[i] = 0.0
+
+        for slot in range(n_used):
+            best = _best(score, is_taken, n)
+            is_taken[best] = 1.0
+            ids[slot] = np.float32(best)
+            weights[slot] = p[best]
+        if args.gating == 2:
+            _softmax_in_place(weights, n_used)
+        if args.is_normalized == 1:
+            total = np.float32(0.0)
+            for slot in range(n_used):
+                total += weights[slot]
+            for slot in range(n_used):
+                weights[slot] = weights[slot] / max(total, _LEAST_SUM)
+        for slot in range(n_used):
+            weights[slot] = weights[slot] * args.scale

@@ -1,0 +1,230 @@
+"""Attention with what only some models have: soft caps, ALiBi, sinks, values narrower than keys.
+
+The mathematics and the reference are in `attention_reference.py`. Models with plain attention, which are most,
+have the faster kernels of `attention.py`. A cache has `n_slots` slots; position p lies in slot p % n_slots:
+
+    keys    (n_kv_heads, n_slots, head_dim) float16
+    values  (n_kv_heads, n_slots, value_dim) float16
+
+A query goes over the positions that it sees in their order: scores, softmax, weighted sum; its bits depend
+neither on the queries beside it nor on the threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F16, F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, maximum, minimum, reduce_add, reduce_max, splat, store, to_f16, to_f32
+
+LANES = 8
+LOWEST = -3.0e38  # what the score of a sink is where there is none
+
+
+def allocate_general_cache(
+    n_kv_heads: int, head_dim: int, value_dim: int, n_slots: int
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """keys and values, zeroed; ValueError for widths that are no multiple of LANES."""
+    if min(n_kv_heads, head_dim, value_dim, n_slots) < 1 or head_dim % LANES or value_dim % LANES:
+        raise ValueError(
+            f"a cache needs heads of a multiple of {LANES} values, not {n_kv_heads} heads of {head_dim} "
+            f"and {value_dim}"
+        )
+    keys = np.zeros((n_kv_heads, n_slots, head_dim), np.float16)
+    return keys, np.zeros((n_kv_heads, n_slots, value_dim), np.float16)
+
+
+def general_scratch(n_slots: int, n_threads: int) -> NDArray[np.float32]:
+    """Working memory of the threads: a score for each position."""
+    return np.zeros((n_threads, -(-n_slots // LANES) * LANES), np.float32)
+
+
+def bind_general_write(
+    rows: NDArray[np.float32],
+    cache: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    step: NDArray[np.int64],
+) -> Call:
+    """Write the rows of k or v, a buffer (`rows.py`), rounded to float16, at their positions.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    check_array("cache", cache, (None, None, None), np.float16)
+    n_kv_heads, n_slots, width = cache.shape
+    n_max_tokens, ld = check_rows(step, n_kv_heads * width, rows=rows)
+    check_array("positions", positions, (n_max_tokens,), np.int64)
+    return _general_write.bind(
+        rows=rows,
+        cache=cache,
+        positions=positions,
+        step=step,
+        ld=ld,
+        n_kv_heads=n_kv_heads,
+        n_slots=n_slots,
+        width=width,
+    )
+
+
+def bind_general_attend(
+    q: NDArray[np.float32],
+    keys: NDArray[np.float16],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    out: NDArray[np.float32],
+    step: NDArray[np.int64],
+    scratch: NDArray[np.float32],
+    n_heads: int,
+    scale: float,
+    window: int = 0,
+    soft_cap: float = 0.0,
+    slopes: NDArray[np.float32] | None = None,
+    sinks: NDArray[np.float32] | None = None,
+) -> Call:
+    """Attend to a cache; q and out are buffers (`rows.py`), of n_heads * head_dim and n_heads * value_dim columns.
+
+    slopes and sinks are (n_heads,). Raises TypeError or ValueError for arrays that do not fit.
+    """
+    check_array("keys", keys, (None, None, None), np.float16)
+    n_kv_heads, n_slots, head_dim = keys.shape
+    check_array("values", values, (n_kv_heads, n_slots, None), np.float16)
+    value_dim = values.shape[2]
+    if n_heads < 1 or n_heads % n_kv_heads:
+        raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
+    if not 0 <= window <= n_slots:
+        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
+    _, ld_out = check_rows(step, n_heads * value_dim, out=out)
+    check_array("out", out, (n_max_tokens, None))
+    check_array("positions", positions, (n_max_tokens,), np.int64)
+    check_array("scratch", scratch, (None, -(-n_slots // LANES) * LANES))
+    slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
+    sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
+    check_array("slopes", slopes, (n_heads,))
+    check_array("sinks", sinks, (n_heads,))
+    return _general_attend.bind(
+        q=q,
+        keys=keys,
+        values=values,
+        positions=positions,
+        out=out,
+        step=step,
+        scratch=scratch,
+        slopes=slopes,
+        sinks=sinks,
+        ld_q=ld_q,
+        ld_out=ld_out,
+        ld_scratch=scratch.shape[1],
+        n_heads=n_heads,
+        group=n_heads // n_kv_heads,
+        head_dim=head_dim,
+        value_dim=value_dim,
+        n_slots=n_slots,
+        window=window or n_slots,
+        scale=scale,
+        soft_cap=soft_cap,
+    )
+
+
+@kernel(
+    Record(
+        rows=PointerTo(F32),
+        cache=PointerTo(F16),
+        positions=PointerTo(I64),
+        step=PointerTo(I64),
+        ld=I64,
+        n_kv_heads=I64,
+        n_slots=I64,
+        width=I64,
+    )
+)
+def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
+    for i in range(first, last):
+        token, head = i // args.n_kv_heads, i % args.n_kv_heads
+        row = args.rows + token * args.ld + head * args.width
+        slot = args.cache + (head * args.n_slots + args.positions[token] % args.n_slots) * args.width
+        for j in range(0, args.width, LANES):
+            store(slot + j, to_f16(load(row + j, LANES)))
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        keys=PointerTo(F16),
+        values=PointerTo(F16),
+        positions=PointerTo(I64),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        scratch=PointerTo(F32),
+        slopes=PointerTo(F32),
+        sinks=PointerTo(F32),
+        ld_q=I64,
+        ld_out=I64,
+        ld_scratch=I64,
+        n_heads=I64,
+        group=I64,
+        head_dim=I64,
+        value_dim=I64,
+        n_slots=I64,
+        window=I64,
+        scale=F32,
+        soft_cap=F32,
+    )
+)
+def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d, dv = args.head_dim, args.value_dim
+    scores = args.scratch + thread_id * args.ld_scratch
+    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    for item in range(first, last):
+        token, head = item // args.n_heads, item % args.n_heads
+        q = args.q + token * args.ld_q + head * d
+        keys = args.keys + head // args.group * args.n_slots * d
+        values = args.values + head // args.group * args.n_slots * dv
+        position = args.positions[token]
+        start = max(position - args.window + 1, 0)
+        n = position + 1 - start
+        padded = (n + LANES - 1) // LANES * LANES
+
+        for p in range(n):
+            key = keys + (start + p) % args.n_slots * d
+            product = splat(0.0, F32, LANES)
+            for i in range(0, d, LANES):
+                product = fma(load(q + i, LANES), to_f32(load(key + i, LANES)), product)
+            scores[p] = reduce_add(product) * args.scale
+        for p in range(n, padded):
+            scores[p] = LOWEST
+        if args.soft_cap > 0:
+            for p in range(0, padded, LANES):
+                u = maximum(-15.0, minimum(15.0, load(scores + p, LANES) / args.soft_cap))
+                e = exp(u * -2.0)
+                store(scores + p, (1.0 - e) / (e + 1.0) * args.soft_cap)
+            for p in range(n, padded):
+                scores[p] = LOWEST
+        for p in range(n):
+            scores[p] -= args.slopes[head] * np.float32(n - 1 - p)
+
+        highest = splat(args.sinks[head], F32, LANES)
+        for p in range(0, padded, LANES):
+            highest = maximum(highest, load(scores + p, LANES))
+        m = splat(reduce_max(highest), F32, LANES)
+        total = splat(0.0, F32, LANES)
+        for p in range(0, padded, LANES):
+            weight = exp(load(scores + p, LANES) - m)
+            store(scores + p, weight)
+            total = total + weight
+        sink = exp(splat(args.sinks[head], F32, LANES) - m)
+        inverse = 1.0 / (splat(reduce_add(total), F32, LANES) + sink)
+
+        out = args.out + token * args.ld_out + head * dv
+        for i in range(0, dv, LANES):
+            mixed = splat(0.0, F32, LANES)
+            for p in range(n):
+                value = values + (start + p) % args.n_slots * dv + i
+                mixed = fma(to_f32(load(value, LANES)), scores[p], mixed)
+            store(out + i, mixed * inverse)
