@@ -9,13 +9,14 @@ import mmap
 import os
 import stat
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Self
 
 from .cursor import Cursor
 from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
 from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata
+from .split import Split, join_tensors, part_paths, read_split
 from .tensor import MAX_TENSORS, MIN_INFO_BYTES, Tensor, map_tensors, padded, read_tensor_infos
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ _OTHER_MAGICS = {
 
 
 class GGUFFile:
-    """An open model file, made by `load_gguf`; a context manager.
+    """An open model file, made by `load_gguf`; a context manager. A model in several files is one of these:
+    with the path and metadata of its first part, and the tensors of all.
 
     After `close` the metadata and tensors can no longer be asked for. What was taken before stays valid:
     tensors keep the mapping alive, and it goes with the last of them. A file put in this one's place
@@ -82,6 +84,12 @@ class GGUFFile:
         self._fd = fd
         self._identity = _identity(status)
         self._close_fd = weakref.finalize(self, os.close, fd)
+        self._other_parts: tuple[GGUFFile, ...] = ()
+
+    def _join(self, others: Sequence["GGUFFile"]) -> None:
+        """Takes the other parts of a split model over; ModelError if they do not belong together."""
+        self._tensors = MappingProxyType(join_tensors([self, *others]))
+        self._other_parts = tuple(others)
 
     @property
     def metadata(self) -> Metadata:
@@ -118,11 +126,15 @@ class GGUFFile:
             raise ValueError(f"{self.path} is closed")
         if _identity(os.fstat(self._fd)) != self._identity:
             raise ModelError(f"{self.path}: model file changed while it was open; load it again")
+        for part in self._other_parts:
+            part.check_unchanged()
 
     def close(self) -> None:
         """Lets go of the file. May be called twice."""
         self._metadata = self._tensors = None
         self._close_fd()
+        for part in self._other_parts:
+            part.close()
 
     def __enter__(self) -> Self:
         return self
@@ -137,13 +149,37 @@ class GGUFFile:
 
 
 def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
-    """Opens a GGUF file, version 2 or 3.
+    """Opens a GGUF file, version 2 or 3; given a part of a model in several (`split.py`), all of them.
 
     Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError for another version or a tensor type
     that GGUF has dropped, and OSError as the operating system gives it. Tensors in formats that nybble cannot
     compute with yet are listed like all others; their `dequantize`, and the loading of the model, refuse.
+    Raises ModelError if a part is missing, or belongs to another model.
     """
-    name = os.fsdecode(path)
+    opened = _load_one(os.fsdecode(path))
+    try:
+        split = read_split(opened)
+        return opened if split is None else _load_parts(opened, split)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _load_parts(opened: GGUFFile, split: Split) -> GGUFFile:
+    """All parts of a model, of which one is open."""
+    parts: list[GGUFFile] = []
+    try:
+        for number, path in enumerate(part_paths(opened.path, split)):
+            parts.append(opened if number == split.number else _load_one(path))
+        parts[0]._join(parts[1:])
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
+    return parts[0]
+
+
+def _load_one(name: str) -> GGUFFile:
     fd = _open(name)
     try:
         status = os.fstat(fd)
