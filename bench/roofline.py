@@ -15,16 +15,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from synthetic import random_rows
+from synthetic import FORMATS, random_rows
 
 from nybble.engine.benchmark import stream_bandwidth
 from nybble.engine.team import Program, Team
-from nybble.gguf_io import formats
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
 from nybble.kernels.kernel import Call
-from nybble.kernels.pack_kernel import bind_pack
+from nybble.kernels.pack import pack
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
@@ -71,8 +70,7 @@ def linear(
             packed = pack_floats(format, data, (n_out, n_in))
             calls.append(bind_float_linear(format, packed, x, out, count))
         else:
-            layout, packed, pack = bind_pack(format, data, (n_out, n_in))
-            pack.run()
+            layout, packed = pack(format, data, (n_out, n_in))
             flat = packed.reshape(-1)
             calls.append(bind_quantized_linear(layout, flat, q, scale, sums, half, out, count))
         n_bytes += packed.nbytes
@@ -95,7 +93,7 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
     row("format", "shape", "1 token", "of stream", f"{N_TOKENS} tokens", "of peak", "int8 error")
     if "|" in separator:
         row(*["---"] * 7)
-    for format in formats.SUPPORTED:
+    for format in FORMATS.values():
         for shape, (n_out, n_in) in SHAPES.items():
             if format.name not in names or n_in % format.block_size:
                 continue
@@ -112,7 +110,7 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
 def main() -> None:
     """Parse the command line and report for each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    known = [format.name for format in formats.SUPPORTED]
+    known = [*FORMATS]
     parser.add_argument("-t", "--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--formats", nargs="+", choices=known, default=known)
     parser.add_argument("--markdown", action="store_true")

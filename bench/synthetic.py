@@ -18,8 +18,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from nybble.gguf_io import formats
+from nybble.gguf_io import dequantize, formats
 from nybble.gguf_io.formats import BlockFormat
+from nybble.gguf_io.simple_quants import unsigned_float8
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ SHAPES = {
     "1.1b": Shape(2048, 22, 32, 4, 5632, 32000),
     "3b": Shape(3072, 28, 24, 8, 8192, 128256),
 }
-FORMATS = {format.name: format for format in formats.SUPPORTED}
+FORMATS = {
+    format.name: format
+    for format in formats.SUPPORTED
+    if format not in formats.PLAIN or format in (formats.F32, formats.F16, formats.BF16)
+}
 N_CTX = 8192
 
 
@@ -72,6 +77,21 @@ def format_of(name: str, mixture: str, shape: Shape) -> BlockFormat:
     return formats.Q4_K
 
 
+def set_scales(blocks: np.ndarray, format: BlockFormat, scale: float) -> None:
+    """Give all blocks the same scale, as near to `scale` as the format allows."""
+    if format is formats.MXFP4:
+        blocks["e"] = round(math.log2(scale)) + 128
+    elif format is formats.NVFP4:
+        floats = unsigned_float8(np.arange(127, dtype=np.uint8)) / 2
+        blocks["d"] = np.abs(floats - scale).argmin()
+    elif format is formats.IQ1_M:  # a float16 in the upper bits of four numbers
+        pieces = np.float16(scale).view(np.uint16) >> np.array([0, 4, 8, 12], np.uint16)
+        blocks["scales"] = (blocks["scales"] & 0xFFF) | pieces << 12
+    else:
+        for name in {"d", "dmin"} & set(blocks.dtype.names):
+            blocks[name] = scale
+
+
 def random_rows(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in: int) -> np.ndarray:
     """Random blocks (n_out, bytes of a row) whose values spread by about 1 / sqrt(n_in)."""
     spread = 1 / math.sqrt(n_in)
@@ -83,6 +103,12 @@ def random_rows(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in:
     n_bytes = n_out * format.nbytes(n_in)
     blocks = np.frombuffer(rng.bytes(n_bytes), format.dtype).copy()
     fields = blocks.dtype.names or ()
+    if format.name[:2] not in ("Q4", "Q5", "Q6", "Q8"):
+        set_scales(blocks, format, 1.0)
+        sample = blocks[:1000].view(np.uint8).reshape(-1)
+        values = dequantize(format, sample, len(blocks[:1000]) * format.block_size)
+        set_scales(blocks, format, spread / float(values.std()))
+        return blocks.view(np.uint8).reshape(n_out, -1)
     bits = {"Q4": 4, "Q5": 5, "Q6": 6, "Q8": 8}[format.name[:2]]
     level_spread = 2**bits / math.sqrt(12)
     scale = spread / level_spread / (32 if "scales" in fields else 1)  # K-quants: times a sub-scale of 0 … 63
@@ -131,7 +157,8 @@ def main() -> None:
     """Parse the command line and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shape", choices=SHAPES)
-    parser.add_argument("format", choices=[*FORMATS, "Q4_K_M"])
+    writable = set(FORMATS) - {"Q2_0"}  # which `gguf` 0.19 does not know
+    parser.add_argument("format", choices=[*sorted(writable), "Q4_K_M"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
