@@ -57,8 +57,8 @@ SPINS_BEFORE_REST = 20_000
 def barrier(p, n_threads):  # type: ignore[no-untyped-def]
     """Wait until `n_threads` threads are here. p[0] counts arrivals, p[LINE] the phases.
 
-    Who waits too long rests: only an idle core makes the operating system move a waiting thread there, while a
-    spinning one looks busy and would keep the late thread waiting for its next time slice.
+    Who waits too long rests: only an idle core makes the operating system move a waiting thread there, while
+    a spinning one looks busy and would keep the late thread waiting for its next time slice.
     """
     phase = atomic_load(p + LINE)
     if atomic_add(p, 1) == n_threads - 1:
