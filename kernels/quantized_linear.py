@@ -4,9 +4,9 @@
                                [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
 One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
-compile-time constant. A tile of 16 rows meets some tokens (or one) at a time; each of the 8 lanes of a vector
-is one row, so that a sum is never split and a row's result has the same bits whether 1 or 512 tokens are in
-flight. Threads share the tiles.
+compile-time constant. A tile of 16 rows meets some tokens (or two, or one) at a time; each of the 8 lanes of
+a vector is one row, so that a sum is never split and a row's result has the same bits whether 1 or 512
+tokens are in flight. Threads share the tiles.
 """
 
 from __future__ import annotations
@@ -88,9 +88,8 @@ def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
                     minus_super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8)) * -1.0
                 w = w + header_bytes
             for b in range(first, first + blocks_per_span):
-                if n_tokens == 1:
-                    for line in range(0, block_bytes, 64):
-                        prefetch(w + (PREFETCH_BYTES + line))
+                for line in range(0, block_bytes, 64):
+                    prefetch(w + (PREFETCH_BYTES + line))
                 x_block = x + b * BLOCK
                 scale_x = tile(load_splat(x_scale + b, 8, n_tokens, n_blocks), 2)
                 sum_x = tile(load_splat(x_sum + b, 8, n_tokens, n_blocks), 2)
@@ -169,7 +168,7 @@ def tokens_together() -> int:
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
     n_together = tokens_together()
-    some_tokens, one_token = _tile_product(layout, n_together), _tile_product(layout, 1)
+    some_tokens, two_tokens, one_token = (_tile_product(layout, n) for n in (n_together, 2, 1))
     span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
 
     @kernel(LINEAR, f"linear_{layout.name}")
@@ -184,34 +183,17 @@ def linear_kernel(layout: Layout) -> Kernel:
                 w = args.w + i * tile_bytes
                 t = pass_start
                 while t < pass_stop:
-                    x = args.x + t * n_in
-                    b = t * n_blocks
+                    x, b = args.x + t * n_in, t * n_blocks
+                    scale, sums, half = args.x_scale + b, args.x_sum + b, args.x_half + b
                     out = args.out + (t * args.ld_out + i * TILE_ROWS)
                     if t + n_together <= pass_stop:
-                        some_tokens(
-                            w,
-                            x,
-                            args.x_scale + b,
-                            args.x_sum + b,
-                            args.x_half + b,
-                            out,
-                            n_blocks,
-                            n_in,
-                            args.ld_out,
-                        )
+                        some_tokens(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
                         t += n_together
+                    elif t + 2 <= pass_stop:
+                        two_tokens(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
+                        t += 2
                     else:
-                        one_token(
-                            w,
-                            x,
-                            args.x_scale + b,
-                            args.x_sum + b,
-                            args.x_half + b,
-                            out,
-                            n_blocks,
-                            n_in,
-                            args.ld_out,
-                        )
+                        one_token(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
                         t += 1
 
     return linear
