@@ -3,6 +3,8 @@ becomes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,9 @@ class KVCache:
         oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
         return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
 
+    def reset(self) -> None:
+        """Positions that are forgotten are never read, so nothing needs to be done."""
+
 
 class Attention:
     """Lowers `Attention` operations for one sequence, or for several that have one token each in every step.
@@ -49,7 +54,9 @@ class Attention:
     different sequences touch different memory, so the threads do not wait for each other between them.
     """
 
-    def __init__(self, sequences: list[list[KVCache]], positions: NDArray[np.int64], n_threads: int) -> None:
+    def __init__(
+        self, sequences: Sequence[Sequence[object]], positions: NDArray[np.int64], n_threads: int
+    ) -> None:
         self._sequences = sequences
         self._positions = positions
         self._n_threads = n_threads
@@ -83,6 +90,8 @@ class Attention:
         count: NDArray[np.int64],
     ) -> tuple[Step, ...]:
         cache = self._sequences[i][op.state]
+        if not isinstance(cache, KVCache):
+            raise TypeError(f"state {op.state} of the plan does not hold keys and values")
         if not cache.spec.is_plain:
             return self._general(op, cache, q, k, v, out, positions, count)
         keys, values = cache.keys, cache.values

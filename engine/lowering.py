@@ -14,6 +14,7 @@ from ..kernels.add import bind_add
 from ..kernels.columns import bind_copy_columns
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
+from ..kernels.l2_norm import bind_l2_norm
 from ..kernels.layer_norm import bind_layer_norm
 from ..kernels.position import bind_position_embedding
 from ..kernels.rms_norm import bind_rms_norm
@@ -26,6 +27,7 @@ from ..kernels.scale import (
     bind_scale_rows,
     bind_soft_cap,
 )
+from ..kernels.selective_scan import bind_decay
 from ..kernels.swiglu_oai import bind_swiglu_oai
 from . import ops
 from .plan import Plan
@@ -36,7 +38,7 @@ T = TypeVar("T", bound=ops.Op)
 
 @dataclass(frozen=True)
 class Place:
-    """Where an operation's call works: on `count[0]` rows of its inputs x and of out, for tokens at `positions`."""
+    """Where a call works: on `count[0]` rows of its inputs x and of out, for tokens at `positions`."""
 
     plan: Plan
     x: list[Array]
@@ -96,6 +98,19 @@ def _activate(op: ops.Activate, p: Place) -> Call:
 def _rms_norm(op: ops.RmsNorm, p: Place) -> Call:
     weight = op.weight.dequantize()
     return bind_rms_norm(p.x[0], weight, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+
+
+@_lowers(ops.L2Norm)
+def _l2_norm(op: ops.L2Norm, p: Place) -> Call:
+    return bind_l2_norm(p.x[0], p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+
+
+@_lowers(ops.Decay)
+def _decay(op: ops.Decay, p: Place) -> Call:
+    a, bias = np.zeros((2, p.out.shape[1]), np.float32)
+    a[: op.a.n_values] = op.a.dequantize().reshape(-1)
+    bias[: op.bias.n_values] = op.bias.dequantize()
+    return bind_decay(p.x[0], a, bias, p.out, p.count)
 
 
 @_lowers(ops.LayerNorm)

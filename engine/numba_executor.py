@@ -12,6 +12,7 @@ from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .plan_runner import PlanRunner
 from .program import require_lowered
+from .recurrent_cache import Cache, RecurrentCache
 from .states import KVSpec
 
 HEAD_ROWS = 32
@@ -41,8 +42,9 @@ class NumbaExecutor:
         self.n_positions = 0
         self.matrices = {} if matrices is None else matrices
         self._n_batch = min(n_batch, n_ctx)
-        self.caches = [
-            KVCache(spec, n_ctx, self._n_batch) for spec in plan.states if isinstance(spec, KVSpec)
+        self.caches: list[Cache] = [
+            KVCache(spec, n_ctx, self._n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec)
+            for spec in plan.states
         ]
         self.runner = PlanRunner(plan, self._n_batch, HEAD_ROWS, n_threads, [self.caches], self.matrices)
         self.compile_seconds = compile_log.seconds - compiled_before
@@ -78,6 +80,9 @@ class NumbaExecutor:
         """ValueError, and nothing forgotten, if a layer's state cannot go back that far."""
         if not all(cache.can_truncate(self.n_positions, n_positions) for cache in self.caches):
             raise ValueError(f"the state of {self.n_positions} positions cannot go back to {n_positions}")
+        if n_positions == 0:
+            for cache in self.caches:
+                cache.reset()
         self.n_positions = n_positions
 
     def close(self) -> None:

@@ -17,11 +17,12 @@ from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
 from . import ops
-from .kv_cache import Attention, KVCache
+from .kv_cache import Attention
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .program import ProgramBuilder, meeting_points
+from .recurrent_cache import Cache, Recurrence
 from .team import Program, Team
 
 MACS_PER_SLICE = 4e9
@@ -41,7 +42,7 @@ class PlanRunner:
         n_batch: int,
         n_head_rows: int,
         n_threads: int,
-        sequences: list[list[KVCache]],
+        sequences: list[list[Cache]],
         matrices: dict[str, PackedMatrix],
     ) -> None:
         self.plan = plan
@@ -49,7 +50,14 @@ class PlanRunner:
         self._positions = aligned_zeros((n_batch,), np.int64)
         attention = Attention(sequences, self._positions, n_threads)
         self._program = ProgramBuilder(
-            plan, n_batch, n_head_rows, n_threads, attention.steps, matrices, self._positions
+            plan,
+            n_batch,
+            n_head_rows,
+            n_threads,
+            attention.steps,
+            Recurrence(sequences).steps,
+            matrices,
+            self._positions,
         )
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])

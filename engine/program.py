@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ def require_lowered(plan: Plan) -> None:
         is_known = is_lowered(op) or isinstance(
             op, ops.Embed | ops.SelectRows | ops.Linear | ops.Attention | ops.Route | ops.ExpertSum
         )
+        if isinstance(op, ops.CausalConv | ops.SelectiveScan | ops.DeltaRule):
+            is_known = not isinstance(op, ops.SelectiveScan) or op.a.n_values == op.n_heads
         if isinstance(op, ops.ExpertLinear | ops.HeadLinear):  # in formats that are computed with as they are
             is_known = op.weight.format in ELEMENT_OF and op.weight.shape[1] % TILE_ROWS == 0
         if not is_known:
@@ -107,7 +110,7 @@ class Rows:
 
 class ProgramBuilder:
     """Turns a plan into steps. `attention` makes the steps of an `Attention` operation from its q, k, v and
-    out buffers."""
+    out buffers, `recurrence` those of an operation with a recurrent state."""
 
     def __init__(
         self,
@@ -116,6 +119,7 @@ class ProgramBuilder:
         n_head_rows: int,
         n_threads: int,
         attention: Callable[[ops.Attention, NDArray, NDArray, NDArray, NDArray, Rows], list[Step]],
+        recurrence: Callable[[Any, list[NDArray], NDArray, Rows], list[Step]],
         matrices: dict[str, PackedMatrix],
         positions: NDArray[np.int64],
     ) -> None:
@@ -134,7 +138,7 @@ class ProgramBuilder:
             for op in plan.ops
             if isinstance(op, ops.QueryScale)
         }
-        self._attention = attention
+        self._attention, self._recurrence = attention, recurrence
         self._rows = self.tokens
         self._memory = Memory()
         self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
@@ -176,6 +180,8 @@ class ProgramBuilder:
             case ops.Attention():
                 yield from self._attention(op, inputs[0], inputs[1], inputs[2], out, self._rows)
                 return
+            case ops.CausalConv() | ops.SelectiveScan() | ops.DeltaRule():
+                yield from self._recurrence(op, inputs, out, self._rows)
             case ops.Route():
                 yield self._route(op, inputs[0], out)
             case ops.ExpertLinear():

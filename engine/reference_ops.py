@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.activation import activation_reference, softplus
+from ..kernels.activation import activation_reference
 from ..kernels.add import add_reference
 from ..kernels.attention_reference import alibi_slopes, attention_reference
 from ..kernels.causal_conv import causal_conv_reference
@@ -31,7 +31,7 @@ from ..kernels.scale import (
     scale_reference,
     soft_cap_reference,
 )
-from ..kernels.selective_scan import selective_scan_reference
+from ..kernels.selective_scan import decay_reference, selective_scan_reference
 from ..kernels.swiglu_oai import swiglu_oai_reference
 from . import ops
 from .states import KVState, RecurrentState, State
@@ -221,7 +221,7 @@ def _selective_scan(op: ops.SelectiveScan, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.Decay)
 def _decay(op: ops.Decay, x: list[Array], step: Step) -> Array:
-    return step.values(op.a).reshape(-1) * softplus(x[0] + step.values(op.bias))
+    return decay_reference(x[0], step.values(op.a).reshape(-1), step.values(op.bias))
 
 
 @_runs(ops.DeltaRule)

@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import fma, load, store
 
 Array = NDArray[np.float32]
 
@@ -33,3 +38,53 @@ def causal_conv_reference(x: Array, weight: Array, bias: Array | None, tail: Arr
         check_array("bias", bias, (n_channels,))
         out += bias
     return out, whole[n:]
+
+
+def bind_causal_conv(
+    x: Array, weight: Array, bias: Array, tail: Array, out: Array, step: NDArray[np.int64]
+) -> Call:
+    """The same on buffers (`rows.py`), which must not be the same one.
+
+    weight (size, ld): transposed; bias (ld,), tail (size - 1, ld): all zero beyond the width. The call
+    reads the tail and leaves that of the next step. Raises TypeError or ValueError for arrays that do not
+    fit.
+    """
+    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    check_array("weight", weight, (None, ld))
+    check_array("bias", bias, (ld,))
+    check_array("tail", tail, (len(weight) - 1, ld))
+    return _causal_conv.bind(
+        x=x, weight=weight, bias=bias, tail=tail, out=out, step=step, ld=ld, n_before=len(weight) - 1
+    )
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        weight=PointerTo(F32),
+        bias=PointerTo(F32),
+        tail=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+        n_before=I64,
+    )
+)
+def _causal_conv(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    n, n_before, ld = args.step[0], args.n_before, args.ld
+    first, last = share(ld // ROW_MULTIPLE, thread_id, n_threads)
+    for channel in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+        x, tail = args.x + channel, args.tail + channel
+        for t in range(n):
+            total = load(args.bias + channel, ROW_MULTIPLE)
+            for j in range(n_before + 1):
+                row = t - n_before + j
+                value = tail + (row + n_before) * ld if row < 0 else x + row * ld
+                total = fma(
+                    load(args.weight + (j * ld + channel), ROW_MULTIPLE), load(value, ROW_MULTIPLE), total
+                )
+            store(args.out + (t * ld + channel), total)
+        for j in range(n_before):
+            row = n - n_before + j
+            value = tail + (row + n_before) * ld if row < 0 else x + row * ld
+            store(tail + j * ld, load(value, ROW_MULTIPLE))

@@ -17,6 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, reduce_add, splat, store
 
 Array = NDArray[np.float32]
 
@@ -46,3 +52,99 @@ def delta_rule_reference(
         state = state + correction[:, :, None] * k[t, :, None, :]
         out[t] = (state @ q[t, :, :, None])[:, :, 0]
     return out, state
+
+
+LANES = 8
+
+
+def bind_delta_rule(
+    q: Array,
+    k: Array,
+    v: Array,
+    g: Array,
+    beta: Array,
+    state: Array,
+    out: Array,
+    step: NDArray[np.int64],
+    n_k_heads: int,
+) -> Call:
+    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+
+    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
+    not fit.
+    """
+    check_array("state", state, (None, None, None))
+    n_heads, d_v, d_k = state.shape
+    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(step, n_k_heads * d_k, q=q, k=k)
+    _, ld_g = check_rows(step, n_heads, g=g, beta=beta)
+    for name, part in (("q", q), ("g", g)):
+        check_array(name, part, (n_max_tokens, None))
+    if n_k_heads < 1 or n_heads % n_k_heads or d_k % LANES:
+        raise ValueError(
+            f"{n_heads} value heads cannot share {n_k_heads} key heads of {d_k}, which must be a multiple of "
+            f"{LANES}"
+        )
+    return _delta_rule.bind(
+        q=q,
+        k=k,
+        v=v,
+        g=g,
+        beta=beta,
+        state=state,
+        out=out,
+        step=step,
+        ld_v=ld_v,
+        ld_k=ld_k,
+        ld_g=ld_g,
+        n_heads=n_heads,
+        n_k_heads=n_k_heads,
+        d_v=d_v,
+        d_k=d_k,
+        scale=d_k**-0.5,
+    )
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        k=PointerTo(F32),
+        v=PointerTo(F32),
+        g=PointerTo(F32),
+        beta=PointerTo(F32),
+        state=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld_v=I64,
+        ld_k=I64,
+        ld_g=I64,
+        n_heads=I64,
+        n_k_heads=I64,
+        d_v=I64,
+        d_k=I64,
+        scale=F32,
+    )
+)
+def _delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d_k = args.d_k
+    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
+    for row in range(first, last):  # the rows of a head's state do not meet
+        head = row // args.d_v
+        key_head = head % args.n_k_heads * d_k
+        state = args.state + row * d_k
+        for t in range(args.step[0]):
+            q, k = args.q + (t * args.ld_k + key_head), args.k + (t * args.ld_k + key_head)
+            decay = exp(splat(args.g[t * args.ld_g + head], F32, LANES))
+            recalled = splat(0.0, F32, LANES)
+            for j in range(0, d_k, LANES):
+                value = load(state + j, LANES) * decay
+                store(state + j, value)
+                recalled = fma(value, load(k + j, LANES), recalled)
+            wanted = args.v[t * args.ld_v + row]
+            correction = args.beta[t * args.ld_g + head] * (wanted - reduce_add(recalled))
+            total = splat(0.0, F32, LANES)
+            for j in range(0, d_k, LANES):
+                value = fma(load(k + j, LANES), correction, load(state + j, LANES))
+                store(state + j, value)
+                total = fma(value, load(q + j, LANES), total)
+            args.out[t * args.ld_v + row] = reduce_add(total) * args.scale

@@ -1,7 +1,8 @@
 """Attention with what only some models have: soft caps, ALiBi, sinks, values narrower than keys.
 
-The mathematics and the reference are in `attention_reference.py`. Models with plain attention, which are most,
-have the faster kernels of `attention.py`. A cache has `n_slots` slots; position p lies in slot p % n_slots:
+The mathematics and the reference are in `attention_reference.py`. Models with plain attention, which are
+most, have the faster kernels of `attention.py`. A cache has `n_slots` slots; position p lies in slot p %
+n_slots:
 
     keys    (n_kv_heads, n_slots, head_dim) float16
     values  (n_kv_heads, n_slots, value_dim) float16
@@ -86,7 +87,7 @@ def bind_general_attend(
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
 ) -> Call:
-    """Attend to a cache; q and out are buffers (`rows.py`), of n_heads * head_dim and n_heads * value_dim columns.
+    """Attend to a cache; q and out are buffers (`rows.py`) of n_heads times head_dim and value_dim columns.
 
     slopes and sinks are (n_heads,). Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -70,7 +70,8 @@ def bind_rms_norm(
 
 
 @inlined
-def _sum_of_squares(x: Pointer, width: int) -> np.float32:
+def sum_of_squares(x: Pointer, width: int) -> np.float32:
+    """The sum of the squares of `width` values, in lanes first."""
     wide, whole = width - width % 32, width - width % 8
     squares = splat(0.0, F32, 8, 4)
     for j in range(0, wide, 32):
@@ -107,7 +108,7 @@ def _rms_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         offset = i // args.n_groups * args.ld + i % args.n_groups * width
         x, out = args.x + offset, args.out + offset
         weight = args.weight + i % args.n_groups * args.weight_stride
-        scale = np.float32(1.0 / sqrt(_sum_of_squares(x, width) / width + args.eps))
+        scale = np.float32(1.0 / sqrt(sum_of_squares(x, width) / width + args.eps))
         for j in range(0, whole, 8):
             store(out + j, load(x + j, 8) * scale * load(weight + j, 8))
         for j in range(whole, width):

@@ -14,8 +14,14 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752); Dao & Gu 2024, "Transformers
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import softplus
+from .activation import softplus, softplus_lanes
 from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, reduce_add, reduce_max, splat, store
 
 Array = NDArray[np.float32]
 
@@ -43,3 +49,139 @@ def selective_scan_reference(
         state = decay * state + taken_in
         y[t] = (state @ c[t, :, :, None])[:, :, 0]
     return y + skip[:, None] * x, state
+
+
+def decay_reference(x: Array, a: Array, bias: Array) -> Array:
+    """x (n, n_heads), a, bias (n_heads,) -> a * softplus(x + bias): the logarithm of what a state keeps."""
+    check_array("x", x, (None, len(a)))
+    return a * softplus(x + bias)
+
+
+LANES = 8
+
+
+def bind_selective_scan(
+    x: Array,
+    dt: Array,
+    b: Array,
+    c: Array,
+    a: Array,
+    skip: Array,
+    dt_bias: Array,
+    state: Array,
+    out: Array,
+    step: NDArray[np.int64],
+    n_groups: int,
+) -> Call:
+    """The recurrence of Mamba-2 on buffers (`rows.py`), from the state as it is, which the call changes.
+
+    a, skip and dt_bias (n_heads,); state (n_heads, head_dim, n_state). Raises TypeError or ValueError for
+    arrays that do not fit.
+    """
+    check_array("state", state, (None, None, None))
+    n_heads, head_dim, n_state = state.shape
+    n_max_tokens, ld_x = check_rows(step, n_heads * head_dim, x=x, out=out)
+    _, ld_dt = check_rows(step, n_heads, dt=dt)
+    _, ld_b = check_rows(step, n_groups * n_state, b=b, c=c)
+    for name, part in (("dt", dt), ("b", b)):
+        check_array(name, part, (n_max_tokens, None))
+    for name, part in (("a", a), ("skip", skip), ("dt_bias", dt_bias)):
+        check_array(name, part, (n_heads,))
+    if n_groups < 1 or n_heads % n_groups:
+        raise ValueError(f"{n_heads} heads cannot share {n_groups} groups evenly")
+    return _selective_scan.bind(
+        x=x,
+        dt=dt,
+        b=b,
+        c=c,
+        a=a,
+        skip=skip,
+        dt_bias=dt_bias,
+        state=state,
+        out=out,
+        step=step,
+        ld_x=ld_x,
+        ld_dt=ld_dt,
+        ld_b=ld_b,
+        n_heads=n_heads,
+        head_dim=head_dim,
+        n_state=n_state,
+        per_group=n_heads // n_groups,
+    )
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        dt=PointerTo(F32),
+        b=PointerTo(F32),
+        c=PointerTo(F32),
+        a=PointerTo(F32),
+        skip=PointerTo(F32),
+        dt_bias=PointerTo(F32),
+        state=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld_x=I64,
+        ld_dt=I64,
+        ld_b=I64,
+        n_heads=I64,
+        head_dim=I64,
+        n_state=I64,
+        per_group=I64,
+    )
+)
+def _selective_scan(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    n_state = args.n_state
+    whole = n_state - n_state % LANES
+    first, last = share(args.n_heads * args.head_dim, thread_id, n_threads)
+    for row in range(first, last):
+        head = row // args.head_dim
+        group = head // args.per_group * n_state
+        state = args.state + row * n_state
+        for t in range(args.step[0]):
+            x = args.x[t * args.ld_x + row]
+            b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_b + group)
+            raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
+            dt = softplus_lanes(splat(raw, F32, LANES))
+            decay = exp(dt * args.a[head])
+            taken_in = dt * x
+            total = splat(0.0, F32, LANES)
+            for j in range(0, whole, LANES):
+                value = fma(load(b + j, LANES), taken_in, load(state + j, LANES) * decay)
+                store(state + j, value)
+                total = fma(value, load(c + j, LANES), total)
+            y = reduce_add(total)
+            for j in range(whole, n_state):
+                state[j] = state[j] * reduce_max(decay) + b[j] * reduce_max(taken_in)
+                y += state[j] * c[j]
+            args.out[t * args.ld_x + row] = y + args.skip[head] * x
+
+
+def bind_decay(x: Array, a: Array, bias: Array, out: Array, step: NDArray[np.int64]) -> Call:
+    """The logarithm of what remains, on buffers (`rows.py`); a and bias (ld,), zero beyond the width.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    check_array("a", a, (ld,))
+    check_array("bias", bias, (ld,))
+    return _decay.bind(x=x, a=a, bias=bias, out=out, step=step, ld=ld)
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        a=PointerTo(F32),
+        bias=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+    )
+)
+def _decay(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0], thread_id, n_threads)
+    for t in range(first, last):
+        for j in range(0, args.ld, LANES):
+            x = load(args.x + (t * args.ld + j), LANES) + load(args.bias + j, LANES)
+            store(args.out + (t * args.ld + j), softplus_lanes(x) * load(args.a + j, LANES))

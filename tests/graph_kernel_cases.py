@@ -1,39 +1,15 @@
-"""More cases in the manner of `kernel_cases.py`: the kernels of operations that only some architectures have.
-
-python graph_kernel_cases.py        every operand ends at an unreadable page
-"""
-
-import itertools
+"""More cases in the manner of `kernel_cases.py`: norms, activations and the like."""
 
 import numpy as np
-from guard import guarded
-from kernel_cases import Array, Case, Place, make, normal
+from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
-from nybble.gguf_io.formats import F32
 from nybble.kernels.activation import Activation, activation_reference, bind_activation
-from nybble.kernels.add import bind_add
-from nybble.kernels.attention_reference import alibi_slopes, attention_reference
 from nybble.kernels.columns import bind_copy_columns, join_columns_reference, take_columns_reference
-from nybble.kernels.expert_linear import (
-    bind_expert_linear,
-    bind_expert_sum,
-    expert_linear_reference,
-    expert_sum_reference,
-    head_linear_reference,
-)
-from nybble.kernels.float_linear import pack_floats
-from nybble.kernels.general_attention import (
-    allocate_general_cache,
-    bind_general_attend,
-    bind_general_write,
-    general_scratch,
-)
 from nybble.kernels.kernel import Call
 from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.position import bind_position_embedding, position_embedding_reference
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.route import bind_route, route_reference, route_scratch
 from nybble.kernels.scale import (
     bind_clamp,
     bind_mul,
@@ -252,170 +228,6 @@ class PositionEmbedding(Case):
         return [bind_position_embedding(place(self.table), b["positions"], b["out"], b["step"])]
 
 
-class GeneralAttention(Case):
-    """The cache starts full of NaN, and is compared after rounding to float16, as `kernel_cases.py` has it."""
-
-    rows_mix = True
-    tolerance = 1e-5
-
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.n_kv_heads, self.head_dim, self.value_dim = (
-            int(n) for n in rng.choice([1, 2, 3], 3) * (1, 8, 8)
-        )
-        self.n_heads = self.n_kv_heads * int(rng.integers(1, 5))
-        self.window = int(rng.choice([0, 1, 5, 100]))
-        self.soft_cap = float(rng.choice([0, 2]))
-        self.slopes = alibi_slopes(self.n_heads, 8.0) if rng.random() < 0.5 else None
-        self.sinks = normal(rng, self.n_heads) if rng.random() < 0.5 else None
-        return {
-            "q": 2 * normal(rng, self.n, self.n_heads * self.head_dim),
-            "k": normal(rng, self.n, self.n_kv_heads * self.head_dim),
-            "v": normal(rng, self.n, self.n_kv_heads * self.value_dim),
-        }
-
-    @property
-    def out_width(self) -> int:
-        return self.n_heads * self.value_dim
-
-    def expected(self) -> Array:
-        q, k, v = (x.reshape(self.n, -1, w) for x, w in zip(self.inputs.values(), self.widths, strict=True))
-        with np.errstate(over="ignore"):
-            k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
-        at = np.arange(self.n)
-        more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks}
-        return attention_reference(q, k, v, at, at, 0.3, self.window, **more).reshape(self.n, -1)
-
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        return self.head_dim, self.head_dim, self.value_dim
-
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        n_slots = self.window + chunk - 1 if self.window else self.n
-        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, max(n_slots, 1))
-        b["keys"], b["values"] = (place(np.full_like(part, np.nan)) for part in cache)
-
-    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        at = b["positions"], b["step"]
-        scratch = place(general_scratch(b["keys"].shape[1], n_threads))
-        slopes, sinks = (None if part is None else place(part) for part in (self.slopes, self.sinks))
-        attend = bind_general_attend(
-            b["q"],
-            b["keys"],
-            b["values"],
-            b["positions"],
-            b["out"],
-            b["step"],
-            scratch,
-            self.n_heads,
-            0.3,
-            self.window,
-            self.soft_cap,
-            slopes,
-            sinks,
-        )
-        write = [
-            bind_general_write(b[rows], b[cache], *at) for rows, cache in (("k", "keys"), ("v", "values"))
-        ]
-        return [*write, attend]
-
-
-class Route(Case):
-    """`out` gets the weights, with the numbers of the experts behind them."""
-
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        n_groups, per_group = (int(n) for n in rng.integers(1, 6, 2))
-        n_experts, used_groups = n_groups * per_group, int(rng.integers(1, n_groups + 1))
-        self.n_used = int(rng.integers(1, per_group * used_groups + 1))
-        gating = str(rng.choice(["softmax", "sigmoid", "softmax of chosen", "sqrt softplus"]))
-        self.bias = normal(rng, n_experts) if rng.random() < 0.5 else None
-        self.rest = bool(rng.random() < 0.5), 1.5, n_groups, used_groups
-        self.gating = gating
-        return {"x": normal(rng, self.n, n_experts)}
-
-    @property
-    def out_width(self) -> int:
-        return self.n_used
-
-    def expected(self) -> Array:
-        ids, weights = route_reference(self.inputs["x"], self.n_used, self.gating, self.bias, *self.rest)
-        return weights * (1 + ids)
-
-    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        n_experts = self.inputs["x"].shape[1]
-        ids, weights = (place(np.zeros_like(b["out"])) for _ in range(2))
-        scratch = place(route_scratch(n_experts, n_threads))
-        bias = None if self.bias is None else place(self.bias)
-        at = b["x"], ids, weights, b["step"], scratch, n_experts, self.n_used
-        route = bind_route(*at, self.gating, bias, *self.rest)
-        product = bind_mul(weights, ids, b["out"], b["step"], self.n_used, self.n_used)
-        return [route, product, bind_add(b["out"], weights, b["out"], b["step"])]
-
-
-class ExpertLinear(Case):
-    is_shared = True
-
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.n_experts, self.n_used, n_in = int(rng.integers(1, 6)), int(rng.integers(1, 4)), width(rng)
-        self.weight = normal(rng, self.n_experts, 16 * int(rng.integers(1, 4)), n_in)
-        self.bias = normal(rng, *self.weight.shape[:2])
-        ids = rng.integers(0, self.n_experts, (self.n, self.n_used)).astype(np.float32)
-        return {"x": normal(rng, self.n, n_in * (1 if self.is_shared else self.n_used)), "ids": ids}
-
-    @property
-    def out_width(self) -> int:
-        return self.n_used * self.weight.shape[1]
-
-    def expected(self) -> Array:
-        ids = self.inputs["ids"].astype(np.int64)
-        n_out = self.weight.shape[1]
-        return expert_linear_reference(
-            self.inputs["x"], ids, self.weight.__getitem__, n_out, self.bias, self.is_shared
-        )
-
-    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        n_in = self.weight.shape[2]
-        values = self.weight.view(np.uint8).reshape(-1)
-        packed = place(pack_floats(F32, values, (self.weight.size // n_in, n_in)))
-        at = b["x"], b["ids"], b["out"], b["step"], self.n_experts, self.n_used, self.is_shared
-        return [bind_expert_linear(F32, packed, *at, place(self.bias))]
-
-
-class ExpertLinearOfEach(ExpertLinear):
-    is_shared = False
-
-
-class HeadLinear(ExpertLinear):
-    is_shared = False
-
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        super().make(rng)
-        self.n_used = self.n_experts
-        self.bias[:] = 0
-        return {"x": normal(rng, self.n, self.n_experts * self.weight.shape[2])}
-
-    def expected(self) -> Array:
-        return head_linear_reference(self.inputs["x"], self.weight)
-
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        b["ids"] = place(np.arange(self.n_experts, dtype=np.float32)[None])
-
-
-class ExpertSum(Case):
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.n_used, self.width = int(rng.integers(1, 5)), width(rng)
-        return {"x": normal(rng, self.n, self.n_used * self.width), "w": normal(rng, self.n, self.n_used)}
-
-    @property
-    def out_width(self) -> int:
-        return self.width
-
-    def expected(self) -> Array:
-        return expert_sum_reference(self.inputs["x"], self.inputs["w"])
-
-    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_expert_sum(b["x"], b["w"], b["out"], b["step"], self.n_used, self.width)]
-
-
 CASES: tuple[type[Case], ...] = (
     Silu,
     Gelu,
@@ -434,20 +246,4 @@ CASES: tuple[type[Case], ...] = (
     TakeColumns,
     JoinColumns,
     PositionEmbedding,
-    GeneralAttention,
-    Route,
-    ExpertLinear,
-    ExpertLinearOfEach,
-    HeadLinear,
-    ExpertSum,
 )
-
-
-def main() -> None:
-    for kind, seed in itertools.product(CASES, range(8)):
-        for chunk in (0, 7):
-            make(kind, seed).run(chunk, place=guarded)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,10 @@ import pytest
 import shared_files
 
 from nybble.engine.architectures import ARCHITECTURES
+from nybble.engine.batch import Batch
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
-from nybble.engine.program import require_lowered
 from nybble.engine.reference import ReferenceExecutor
-from nybble.gguf_io import GGUFUnsupportedError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
 # GELU, which is a table in float16.
@@ -45,12 +44,8 @@ def error(executor, ids, rows, logits, chunk):
     return ((found - expected) ** 2).sum() / (expected**2).sum()
 
 
-def numba_executor(model):
-    try:
-        require_lowered(model.plan)
-    except GGUFUnsupportedError as reason:
-        pytest.skip(str(reason))
-    return NumbaExecutor(model.plan, model.config, n_ctx=48, n_threads=2)
+def numba_executor(model, matrices=None):
+    return NumbaExecutor(model.plan, model.config, n_ctx=48, n_threads=2, matrices=matrices)
 
 
 def test_every_architecture_has_a_fixture():
@@ -91,6 +86,24 @@ def test_llama_cpp_computes_the_same_as_the_kernels(model, described):
     for chunk in (48, 7):
         assert error(executor, **expected, chunk=chunk) < NUMBA_TOLERANCE
     executor.close()
+
+
+def test_sequences_side_by_side_have_the_bits_of_each_alone(model):
+    executors = [numba_executor(model)]
+    executors.append(numba_executor(model, executors[0].matrices))
+    prompts = np.random.default_rng(1).integers(0, model.config.n_vocab, (2, 12)).astype(np.int32)
+    alone = [e.forward(ids, 0, np.arange(12))[9:] for e, ids in zip(executors, prompts, strict=True)]
+    for executor, ids in zip(executors, prompts, strict=True):
+        executor.reset()
+        executor.forward(ids[:9], 0, np.empty(0, np.intp))
+    batch = Batch(executors)
+    for step in range(3):
+        found = batch.decode(np.ascontiguousarray(prompts[:, 9 + step]))
+        for i in range(2):
+            assert found[i].tobytes() == alone[i][step].tobytes()
+    batch.close()
+    for executor in executors:
+        executor.close()
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_kernel_cases import CASES
+from graph_kernel_cases import CASES as GRAPH_CASES
 from guard import misaligned
 from kernel_cases import Case, make
+from layer_kernel_cases import CASES as LAYER_CASES
 
 import nybble.kernels
 from nybble.kernels.source import Source
 
-each_case = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
+each_case = pytest.mark.parametrize("kind", GRAPH_CASES + LAYER_CASES, ids=lambda kind: kind.__name__)
 
 
 @each_case
@@ -38,7 +39,7 @@ def test_same_bits_for_threads_chunks_and_alignments(kind: type[Case], seed: int
 
 
 def test_no_kernel_touches_memory_beyond_its_operands() -> None:
-    script = Path(__file__).with_name("graph_kernel_cases.py")
+    script = Path(__file__).with_name("layer_kernel_cases.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 

@@ -1,0 +1,87 @@
+"""The states of recurrent layers for the fast executor, and the steps that their operations become."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.causal_conv import bind_causal_conv
+from ..kernels.delta_rule import bind_delta_rule
+from ..kernels.kernel import Call
+from ..kernels.rows import padded_width
+from ..kernels.selective_scan import bind_selective_scan
+from . import ops
+from .kv_cache import KVCache
+from .memory import aligned_zeros
+from .packed_matrix import row_vector
+from .program import Rows, Step
+from .states import RecurrentSpec
+
+Recurrent = ops.CausalConv | ops.SelectiveScan | ops.DeltaRule
+
+
+class RecurrentCache:
+    """What a recurrence carries from one token to the next; there is no way back but to the start."""
+
+    def __init__(self, spec: RecurrentSpec) -> None:
+        self.spec = spec
+        # The columns of a convolution are padded as buffers are; the others' are lanes, or divide into them.
+        shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
+        self.value = aligned_zeros(shape, np.float32)
+
+    def can_truncate(self, n_before: int, n_after: int) -> bool:
+        """Can a state after `n_before` positions go back to `n_after`?"""
+        return n_after in (0, n_before)
+
+    def reset(self) -> None:
+        """Forgets all positions."""
+        self.value[:] = 0
+
+
+Cache = KVCache | RecurrentCache
+
+
+class Recurrence:
+    """Lowers recurrent operations for one sequence, or for several that have one token each in every step.
+
+    `sequences[i][state]` is a cache.
+    """
+
+    def __init__(self, sequences: list[list[Cache]]) -> None:
+        self._sequences = sequences
+        self._one = aligned_zeros((8,), np.int64)
+        self._one[0] = 1
+
+    def steps(self, op: Recurrent, x: list[NDArray], out: NDArray, rows: Rows) -> list[Step]:
+        """A call for each sequence, on its rows."""
+        steps = []
+        for i, caches in enumerate(self._sequences):
+            is_alone = len(self._sequences) == 1
+            own = slice(None) if is_alone else slice(i, i + 1)
+            count = rows.count if is_alone else self._one
+            cache = caches[op.state]
+            if not isinstance(cache, RecurrentCache):
+                raise TypeError(f"state {op.state} of the plan is not recurrent")
+            inputs = [part[own] for part in x]
+            call = _bind(op, inputs, cache.value, out[own], count)
+            steps.append(Step(call, (*inputs, cache.value), (out[own], cache.value)))
+        return steps
+
+
+def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: NDArray[np.int64]) -> Call:
+    match op:
+        case ops.CausalConv():
+            n_channels, size = op.weight.shape
+            weight = np.zeros((size, out.shape[1]), np.float32)
+            weight[:, :n_channels] = op.weight.dequantize().T
+            bias = np.zeros(out.shape[1], np.float32)
+            if op.bias is not None:
+                bias = row_vector(op.bias, out.shape[1])
+            return bind_causal_conv(x[0], weight, bias, state, out, count)
+        case ops.SelectiveScan():
+            values, dt, b, c = x
+            a, skip, dt_bias = (weight.dequantize().reshape(-1) for weight in (op.a, op.skip, op.dt_bias))
+            return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, count, op.n_groups)
+        case ops.DeltaRule():
+            q, k, v, decay, beta = x
+            return bind_delta_rule(q, k, v, decay, beta, state, out, count, op.n_k_heads)

@@ -1,0 +1,320 @@
+"""More cases in the manner of `kernel_cases.py`: experts, attention with additions, recurrent layers.
+
+python layer_kernel_cases.py        every operand ends at an unreadable page; `graph_kernel_cases.py` too
+"""
+
+import itertools
+
+import numpy as np
+from graph_kernel_cases import CASES as GRAPH_CASES
+from graph_kernel_cases import width
+from guard import guarded
+from kernel_cases import Array, Case, Place, make, normal
+from numpy.typing import NDArray
+
+from nybble.gguf_io.formats import F32
+from nybble.kernels.add import bind_add
+from nybble.kernels.attention_reference import alibi_slopes, attention_reference
+from nybble.kernels.causal_conv import bind_causal_conv, causal_conv_reference
+from nybble.kernels.delta_rule import bind_delta_rule, delta_rule_reference
+from nybble.kernels.expert_linear import (
+    bind_expert_linear,
+    bind_expert_sum,
+    expert_linear_reference,
+    expert_sum_reference,
+    head_linear_reference,
+)
+from nybble.kernels.float_linear import pack_floats
+from nybble.kernels.general_attention import (
+    allocate_general_cache,
+    bind_general_attend,
+    bind_general_write,
+    general_scratch,
+)
+from nybble.kernels.kernel import Call
+from nybble.kernels.route import bind_route, route_reference, route_scratch
+from nybble.kernels.rows import padded_width
+from nybble.kernels.scale import bind_mul
+from nybble.kernels.selective_scan import (
+    bind_decay,
+    bind_selective_scan,
+    decay_reference,
+    selective_scan_reference,
+)
+
+
+class GeneralAttention(Case):
+    """The cache starts full of NaN, and is compared after rounding to float16."""
+
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_kv_heads, self.head_dim, self.value_dim = (
+            int(n) for n in rng.choice([1, 2, 3], 3) * (1, 8, 8)
+        )
+        self.n_heads = self.n_kv_heads * int(rng.integers(1, 5))
+        self.window = int(rng.choice([0, 1, 5, 100]))
+        self.soft_cap = float(rng.choice([0, 2]))
+        self.slopes = alibi_slopes(self.n_heads, 8.0) if rng.random() < 0.5 else None
+        self.sinks = normal(rng, self.n_heads) if rng.random() < 0.5 else None
+        return {
+            "q": 2 * normal(rng, self.n, self.n_heads * self.head_dim),
+            "k": normal(rng, self.n, self.n_kv_heads * self.head_dim),
+            "v": normal(rng, self.n, self.n_kv_heads * self.value_dim),
+        }
+
+    @property
+    def out_width(self) -> int:
+        return self.n_heads * self.value_dim
+
+    def expected(self) -> Array:
+        q, k, v = (x.reshape(self.n, -1, w) for x, w in zip(self.inputs.values(), self.widths, strict=True))
+        with np.errstate(over="ignore"):
+            k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
+        at = np.arange(self.n)
+        more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks}
+        return attention_reference(q, k, v, at, at, 0.3, self.window, **more).reshape(self.n, -1)
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        return self.head_dim, self.head_dim, self.value_dim
+
+    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
+        n_slots = self.window + chunk - 1 if self.window else self.n
+        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, max(n_slots, 1))
+        b["keys"], b["values"] = (place(np.full_like(part, np.nan)) for part in cache)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        at = b["positions"], b["step"]
+        scratch = place(general_scratch(b["keys"].shape[1], n_threads))
+        slopes, sinks = (None if part is None else place(part) for part in (self.slopes, self.sinks))
+        attend = bind_general_attend(
+            b["q"],
+            b["keys"],
+            b["values"],
+            b["positions"],
+            b["out"],
+            b["step"],
+            scratch,
+            self.n_heads,
+            0.3,
+            self.window,
+            self.soft_cap,
+            slopes,
+            sinks,
+        )
+        write = [
+            bind_general_write(b[rows], b[cache], *at) for rows, cache in (("k", "keys"), ("v", "values"))
+        ]
+        return [*write, attend]
+
+
+class Route(Case):
+    """`out` gets the weights, with the numbers of the experts behind them."""
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        n_groups, per_group = (int(n) for n in rng.integers(1, 6, 2))
+        n_experts, used_groups = n_groups * per_group, int(rng.integers(1, n_groups + 1))
+        self.n_used = int(rng.integers(1, per_group * used_groups + 1))
+        gating = str(rng.choice(["softmax", "sigmoid", "softmax of chosen", "sqrt softplus"]))
+        self.bias = normal(rng, n_experts) if rng.random() < 0.5 else None
+        self.rest = bool(rng.random() < 0.5), 1.5, n_groups, used_groups
+        self.gating = gating
+        return {"x": normal(rng, self.n, n_experts)}
+
+    @property
+    def out_width(self) -> int:
+        return self.n_used
+
+    def expected(self) -> Array:
+        ids, weights = route_reference(self.inputs["x"], self.n_used, self.gating, self.bias, *self.rest)
+        return weights * (1 + ids)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        n_experts = self.inputs["x"].shape[1]
+        ids, weights = (place(np.zeros_like(b["out"])) for _ in range(2))
+        scratch = place(route_scratch(n_experts, n_threads))
+        bias = None if self.bias is None else place(self.bias)
+        at = b["x"], ids, weights, b["step"], scratch, n_experts, self.n_used
+        route = bind_route(*at, self.gating, bias, *self.rest)
+        product = bind_mul(weights, ids, b["out"], b["step"], self.n_used, self.n_used)
+        return [route, product, bind_add(b["out"], weights, b["out"], b["step"])]
+
+
+class ExpertLinear(Case):
+    is_shared = True
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_experts, self.n_used, n_in = int(rng.integers(1, 6)), int(rng.integers(1, 4)), width(rng)
+        self.weight = normal(rng, self.n_experts, 16 * int(rng.integers(1, 4)), n_in)
+        self.bias = normal(rng, *self.weight.shape[:2])
+        ids = rng.integers(0, self.n_experts, (self.n, self.n_used)).astype(np.float32)
+        return {"x": normal(rng, self.n, n_in * (1 if self.is_shared else self.n_used)), "ids": ids}
+
+    @property
+    def out_width(self) -> int:
+        return self.n_used * self.weight.shape[1]
+
+    def expected(self) -> Array:
+        ids = self.inputs["ids"].astype(np.int64)
+        n_out = self.weight.shape[1]
+        return expert_linear_reference(
+            self.inputs["x"], ids, self.weight.__getitem__, n_out, self.bias, self.is_shared
+        )
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        n_in = self.weight.shape[2]
+        values = self.weight.view(np.uint8).reshape(-1)
+        packed = place(pack_floats(F32, values, (self.weight.size // n_in, n_in)))
+        at = b["x"], b["ids"], b["out"], b["step"], self.n_experts, self.n_used, self.is_shared
+        return [bind_expert_linear(F32, packed, *at, place(self.bias))]
+
+
+class ExpertLinearOfEach(ExpertLinear):
+    is_shared = False
+
+
+class HeadLinear(ExpertLinear):
+    is_shared = False
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        super().make(rng)
+        self.n_used = self.n_experts
+        self.bias[:] = 0
+        return {"x": normal(rng, self.n, self.n_experts * self.weight.shape[2])}
+
+    def expected(self) -> Array:
+        return head_linear_reference(self.inputs["x"], self.weight)
+
+    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
+        b["ids"] = place(np.arange(self.n_experts, dtype=np.float32)[None])
+
+
+class ExpertSum(Case):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_used, self.width = int(rng.integers(1, 5)), width(rng)
+        return {"x": normal(rng, self.n, self.n_used * self.width), "w": normal(rng, self.n, self.n_used)}
+
+    @property
+    def out_width(self) -> int:
+        return self.width
+
+    def expected(self) -> Array:
+        return expert_sum_reference(self.inputs["x"], self.inputs["w"])
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_expert_sum(b["x"], b["w"], b["out"], b["step"], self.n_used, self.width)]
+
+
+class CausalConv(Case):
+    rows_mix = True
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.weight = normal(rng, width(rng), int(rng.integers(1, 6)))
+        self.bias = normal(rng, len(self.weight))
+        return {"x": normal(rng, self.n, len(self.weight))}
+
+    def expected(self) -> Array:
+        tail = np.zeros((self.weight.shape[1] - 1, len(self.weight)), np.float32)
+        return causal_conv_reference(self.inputs["x"], self.weight, self.bias, tail)[0]
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        ld, (n, size) = b["x"].shape[1], self.weight.shape
+        weight, bias = np.zeros((size, ld), np.float32), np.zeros(ld, np.float32)
+        weight[:, :n], bias[:n] = self.weight.T, self.bias
+        tail = place(np.zeros((size - 1, ld), np.float32))
+        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["step"])]
+
+
+class SelectiveScan(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_groups, self.head_dim, n_state = (int(n) for n in rng.integers(1, 20, 3))
+        self.n_heads = self.n_groups * int(rng.integers(1, 3))
+        self.state = np.zeros((self.n_heads, self.head_dim, n_state), np.float32)
+        self.weights = -rng.random(self.n_heads).astype(np.float32), *normal(rng, 2, self.n_heads)
+        widths = {"x": self.n_heads * self.head_dim, "dt": self.n_heads}
+        widths |= {"b": self.n_groups * n_state, "c": self.n_groups * n_state}
+        return {name: normal(rng, self.n, n) for name, n in widths.items()}
+
+    def expected(self) -> Array:
+        x, dt, b, c = self.inputs.values()
+        x, b, c = x.reshape(self.n, self.n_heads, -1), *(y.reshape(self.n, self.n_groups, -1) for y in (b, c))
+        a, *rest = self.weights
+        return selective_scan_reference(x, dt, b, c, a[:, None], *rest, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weights = [place(np.ascontiguousarray(weight)) for weight in self.weights]
+        at = place(self.state), b["out"], b["step"], self.n_groups
+        return [bind_selective_scan(b["x"], b["dt"], b["b"], b["c"], *weights, *at)]
+
+
+class DeltaRule(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_k_heads, d_v = int(rng.integers(1, 4)), int(rng.integers(1, 20))
+        d_k = 8 * int(rng.integers(1, 4))
+        self.n_heads = self.n_k_heads * int(rng.integers(1, 3))
+        self.state = np.zeros((self.n_heads, d_v, d_k), np.float32)
+        keys = [normal(rng, self.n, self.n_k_heads, d_k) for _ in range(2)]
+        q, k = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in keys)
+        return {
+            "v": normal(rng, self.n, self.n_heads * d_v),
+            "q": q.reshape(self.n, -1),
+            "k": k.reshape(self.n, -1),
+            "g": -rng.random((self.n, self.n_heads)).astype(np.float32),
+            "beta": rng.random((self.n, self.n_heads)).astype(np.float32),
+        }
+
+    def expected(self) -> Array:
+        v, q, k, g, beta = self.inputs.values()
+        q, k = (x.reshape(self.n, self.n_k_heads, -1) for x in (q, k))
+        v = v.reshape(self.n, self.n_heads, -1)
+        return delta_rule_reference(q, k, v, g, beta, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        inputs = (b[name] for name in ("q", "k", "v", "g", "beta"))
+        return [bind_delta_rule(*inputs, place(self.state), b["out"], b["step"], self.n_k_heads)]
+
+
+class Decay(Case):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.weights = normal(rng, 2, width(rng))
+        return {"x": normal(rng, self.n, self.weights.shape[1])}
+
+    def expected(self) -> Array:
+        return decay_reference(self.inputs["x"], *self.weights)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weights = np.zeros((2, padded_width(self.out_width)), np.float32)
+        weights[:, : self.out_width] = self.weights
+        return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["step"])]
+
+
+CASES: tuple[type[Case], ...] = (
+    GeneralAttention,
+    Route,
+    ExpertLinear,
+    ExpertLinearOfEach,
+    HeadLinear,
+    ExpertSum,
+    CausalConv,
+    SelectiveScan,
+    DeltaRule,
+    Decay,
+)
+
+
+def main() -> None:
+    for kind, seed in itertools.product(GRAPH_CASES + CASES, range(8)):
+        for chunk in (0, 7):
+            make(kind, seed).run(chunk, place=guarded)
+
+
+if __name__ == "__main__":
+    main()
