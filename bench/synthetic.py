@@ -88,7 +88,7 @@ def set_scales(blocks: np.ndarray, format: BlockFormat, scale: float) -> None:
         pieces = np.float16(scale).view(np.uint16) >> np.array([0, 4, 8, 12], np.uint16)
         blocks["scales"] = (blocks["scales"] & 0xFFF) | pieces << 12
     else:
-        for name in {"d", "dmin"} & set(blocks.dtype.names):
+        for name in {"d", "dmin"} & set(blocks.dtype.names or ()):
             blocks[name] = scale
 
 
