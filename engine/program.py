@@ -35,6 +35,13 @@ from .packed_matrix import PackedMatrix, pack_tensor, row_vector
 from .plan import Plan
 
 
+def _in_format(op: ops.Op) -> str:
+    """What is said of an operation that is known for other formats."""
+    if not isinstance(op, ops.ExpertLinear | ops.HeadLinear):
+        return ""
+    return f" with weights in {op.weight.format.name}"
+
+
 def require_lowered(plan: Plan) -> None:
     """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
     for op in plan.ops:
@@ -47,8 +54,8 @@ def require_lowered(plan: Plan) -> None:
             is_known = op.weight.format in ELEMENT_OF and op.weight.shape[1] % TILE_ROWS == 0
         if not is_known:
             raise GGUFUnsupportedError(
-                f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs yet;"
-                ' use executor="reference"'
+                f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs"
+                f'{_in_format(op)} yet; use executor="reference"'
             )
 
 

@@ -23,8 +23,8 @@ def description(name: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def write(path: Path, made: dict[str, Any]) -> Path:
-    """Writes the described model."""
+def write(path: Path, made: dict[str, Any], expert_format: str = "F32") -> Path:
+    """Writes the described model, all of it in float32 but for the experts."""
     metadata = dict(made["metadata"])
     writer = gguf.GGUFWriter(str(path), metadata.pop("general.architecture")[1])
     for key, (kind, value) in metadata.items():
@@ -34,7 +34,12 @@ def write(path: Path, made: dict[str, Any]) -> Path:
         else:
             writer.add_key_value(key, value, gguf.GGUFValueType[kind])
     for tensor, shape in made["tensors"].items():
-        writer.add_tensor(tensor, weights(tensor, tuple(shape)))
+        values = weights(tensor, tuple(shape))
+        if tensor.endswith("_exps.weight"):
+            kind = gguf.GGMLQuantizationType[expert_format]
+            writer.add_tensor(tensor, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(tensor, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -10,6 +10,7 @@ from nybble.engine.batch import Batch
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.reference import ReferenceExecutor
+from nybble.gguf_io import GGUFUnsupportedError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
 # GELU, which is a table in float16.
@@ -113,4 +114,16 @@ def test_shared_fixtures(name):
     executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
     assert error(executor, **expected, rows=slice(None), chunk=20) < TOLERANCE
     executor.close()
+    model.close()
+
+
+def test_experts_in_a_format_without_a_kernel_are_refused_by_name(tmp_path):
+    made = architecture_fixtures.description("llama-moe")
+    path = architecture_fixtures.write(tmp_path / "model.gguf", made, expert_format="Q8_0")
+    model = Model.load(path)
+    with pytest.raises(GGUFUnsupportedError, match=r'ExpertLinear .* in Q8_0 yet; use executor="reference"'):
+        numba_executor(model)
+    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
+    expected = np.load(architecture_fixtures.FOLDER / "llama-moe.npz")
+    assert error(executor, **expected, chunk=48) < 1e-2
     model.close()
