@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.sampling import REFERENCE, SamplingFunctions
 from .context import Context
 from .sampling import Sampler, SamplingParams
 
@@ -100,6 +101,7 @@ class TextStream(Iterator[str]):
         params: SamplingParams,
         load_seconds: float = 0.0,
         compile_seconds: float = 0.0,
+        functions: SamplingFunctions = REFERENCE,
     ) -> None:
         self.n_prompt_tokens = len(prompt_ids)
         self.token_ids: list[int] = []
@@ -107,7 +109,7 @@ class TextStream(Iterator[str]):
         self._ids: list[int] = prompt_ids.tolist()
         self._context = context
         self._owner = object()  # stands for this stream; the context that kept the stream would be a circle
-        self._sampler = Sampler(params)
+        self._sampler = Sampler(params, functions)
         self._eog_ids = tokenizer.eog_ids
         self._decoder = tokenizer.stream_decoder(continuation=True)
         self._decoder.push_bytes(self._ids[-1])  # after a control token, encoding may have added a space

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
+from ..kernels.sampling import REFERENCE, SamplingFunctions
 from ..tokenizer import Tokenizer, has_tokenizer
 from .config import Config
 from .context import Context
@@ -103,13 +104,15 @@ class LLM:
         Whatever else uses this LLM in the meantime makes the stream run its tokens again when it goes on.
         """
         checked = self._prompt_ids(prompt)
+        params = params or SamplingParams()
         return TextStream(
             self.context,
             self.tokenizer,
             checked,
-            params or SamplingParams(),
+            params,
             self.load_seconds,
             self.compile_seconds,
+            self._sampling_functions(params),
         )
 
     def close(self) -> None:
@@ -155,6 +158,14 @@ class LLM:
 
         announce_compiling()
         return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch)
+
+    def _sampling_functions(self, params: SamplingParams) -> SamplingFunctions:
+        """Greedy sampling needs none of those that are compiled."""
+        if self.executor == "reference" or params.temperature == 0:
+            return REFERENCE
+        from ..kernels.sampling_kernels import compiled_sampling
+
+        return compiled_sampling()
 
 
 def _check_range(name: str, value: Any, low: int, high: int) -> None:

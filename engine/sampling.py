@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import (
+    REFERENCE,
+    SamplingFunctions,
     argmax_reference,
-    draw_reference,
     min_p_reference,
     top_k_reference,
-    top_p_reference,
 )
 
 _MAX_STOP_STRINGS = 16
@@ -86,10 +86,14 @@ def _checked_stop(stop: Any) -> tuple[str, ...]:
 
 
 class Sampler:
-    """Chooses token after token as `params` say; has a random state, so make one for each generation."""
+    """Chooses token after token as `params` say; has a random state, so make one for each generation.
 
-    def __init__(self, params: SamplingParams) -> None:
+    `functions` are the NumPy ones, or compiled (`kernels.sampling_kernels.compiled_sampling()`).
+    """
+
+    def __init__(self, params: SamplingParams, functions: SamplingFunctions = REFERENCE) -> None:
         self.params = params
+        self._functions = functions
         self._random = np.random.Generator(np.random.PCG64(params.seed))
 
     def __call__(self, logits: NDArray[np.float32]) -> int:
@@ -97,14 +101,19 @@ class Sampler:
         params = self.params
         if params.temperature == 0:
             return argmax_reference(logits)
-        ids = candidates(logits, params.top_k, params.top_p, params.min_p)
+        ids = candidates(logits, params.top_k, params.top_p, params.min_p, self._functions)
+        draw = self._functions.draw
         if ids is None:
-            return draw_reference(logits, params.temperature, self._random.random())
-        return int(ids[draw_reference(logits[ids], params.temperature, self._random.random())])
+            return draw(logits, params.temperature, self._random.random())
+        return int(ids[draw(logits[ids], params.temperature, self._random.random())])
 
 
 def candidates(
-    logits: NDArray[np.float32], top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+    logits: NDArray[np.float32],
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    functions: SamplingFunctions = REFERENCE,
 ) -> NDArray[np.intp] | None:
     """The ids that may be drawn from `logits` (n_vocab,), ascending: top_k, top_p of those, min_p of those.
 
@@ -114,7 +123,7 @@ def candidates(
     if 0 < top_k < len(logits):
         filters.append(lambda values: top_k_reference(values, top_k))
     if top_p < 1:
-        filters.append(lambda values: top_p_reference(values, top_p))
+        filters.append(lambda values: functions.top_p(values, top_p))
     if min_p > 0:
         filters.append(lambda values: min_p_reference(values, min_p))
     ids = None

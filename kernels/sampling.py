@@ -8,13 +8,19 @@ Sources: top-p (nucleus) Holtzman et al. 2020, arXiv:1904.09751; min-p Nguyen et
 The logits must be finite or -inf (a masked token), with at least one finite; the caller has checked that.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 Logits = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
-_BLOCK = 256
+BLOCK = 256
+COLDEST = 1e-6
+"""Lower temperatures count as this one, where float32 logits that differ at all are already certain winners
+or losers."""
 
 
 def argmax_reference(logits: Logits) -> int:
@@ -39,9 +45,9 @@ def top_k_reference(logits: Logits, k: int) -> Positions:
     n = len(logits)
     if k >= n:
         return np.arange(n)
-    n_blocks = n // _BLOCK
+    n_blocks = n // BLOCK
     if k <= n_blocks:
-        maxima = logits[: n_blocks * _BLOCK].reshape(n_blocks, _BLOCK).max(axis=1)
+        maxima = logits[: n_blocks * BLOCK].reshape(n_blocks, BLOCK).max(axis=1)
         bound = np.partition(maxima, n_blocks - k)[n_blocks - k]
         candidates = np.flatnonzero(logits >= bound)
     else:
@@ -59,8 +65,12 @@ def top_p_reference(logits: Logits, p: float) -> Positions:
     Sorting 262,144 values takes 15 ms.  But all tokens with a probability below (1 - p) / n together weigh
     less than 1 - p, so the nucleus lies among the others, which are few unless the distribution is flat.
     """
-    probabilities = softmax_reference(logits)
-    candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(logits))
+    return nucleus(softmax_reference(logits), p)
+
+
+def nucleus(probabilities: NDArray[np.float32], p: float) -> Positions:
+    """As `top_p_reference`, of probabilities (n,)."""
+    candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(probabilities))
     order = np.argsort(-probabilities[candidates], kind="stable")
     reached = np.cumsum(probabilities[candidates][order], dtype=np.float64)
     n_kept = int(np.searchsorted(reached, p)) + 1
@@ -78,22 +88,27 @@ def min_p_reference(logits: Logits, p: float) -> Positions:
 def draw_reference(logits: Logits, temperature: float, uniform: float) -> int:
     """The position where the cumulative sum of softmax(logits / temperature) passes `uniform`, in [0, 1).
 
-    Sums are float64: among 262,144 tokens float32 would lose the improbable ones.  First the block is found,
-    then the position in it.  A temperature below 1e-6 counts as 1e-6, where float32 logits that differ at all
-    are already certain winners or losers.
+    Sums are float64: among 262,144 tokens float32 would lose the improbable ones.
     """
     with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
-        weights = (logits - logits.max()) * np.float32(1.0 / max(temperature, 1e-6))
+        weights = (logits - logits.max()) * np.float32(1.0 / max(temperature, COLDEST))
     np.exp(weights, out=weights)
-    starts = np.arange(0, len(weights), _BLOCK)
-    blocks = np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64))
-    block, rest = _search(blocks, uniform * blocks[-1])
-    start = int(starts[block])
-    within = np.cumsum(weights[start : start + _BLOCK], dtype=np.float64)
-    return start + _search(within, rest)[0]
+    starts = np.arange(0, len(weights), BLOCK)
+    return search(weights, np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64)), uniform)
 
 
-def _search(cumulative: NDArray[np.float64], target: float) -> tuple[int, float]:
+def search(weights: NDArray[np.float32], blocks: NDArray[np.float64], uniform: float) -> int:
+    """The position where the cumulative sum of `weights` (n,) passes `uniform` times their sum.
+
+    `blocks` are the cumulative sums of each `BLOCK` of them: first the block is found, then the place in it.
+    """
+    block, rest = _first_above(blocks, uniform * blocks[-1])
+    start = block * BLOCK
+    within = np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
+    return start + _first_above(within, rest)[0]
+
+
+def _first_above(cumulative: NDArray[np.float64], target: float) -> tuple[int, float]:
     """The first index whose cumulative sum is above `target`, and what of `target` lies in its share.
 
     A target that rounding has pushed up to the total is taken just below it, so that the index found always
@@ -102,3 +117,13 @@ def _search(cumulative: NDArray[np.float64], target: float) -> tuple[int, float]
     target = min(target, np.nextafter(cumulative[-1], 0.0))
     index = int(np.searchsorted(cumulative, target, side="right"))
     return index, target - (cumulative[index - 1] if index else 0.0)
+
+
+class SamplingFunctions(NamedTuple):
+    """What a sampler uses of this file, or in its place the compiled twins (`sampling_kernels.py`)."""
+
+    top_p: Callable[[Logits, float], Positions]
+    draw: Callable[[Logits, float, float], int]
+
+
+REFERENCE = SamplingFunctions(top_p_reference, draw_reference)
