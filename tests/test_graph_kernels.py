@@ -12,11 +12,14 @@ from graph_kernel_cases import CASES as GRAPH_CASES
 from guard import misaligned
 from kernel_cases import Case, make
 from layer_kernel_cases import CASES as LAYER_CASES
+from recurrent_kernel_cases import CASES as RECURRENT_CASES
 
 import nybble.kernels
 from nybble.kernels.source import Source
 
-each_case = pytest.mark.parametrize("kind", GRAPH_CASES + LAYER_CASES, ids=lambda kind: kind.__name__)
+each_case = pytest.mark.parametrize(
+    "kind", GRAPH_CASES + LAYER_CASES + RECURRENT_CASES, ids=lambda kind: kind.__name__
+)
 
 
 @each_case

@@ -1,0 +1,109 @@
+"""More cases in the manner of `kernel_cases.py`: recurrent layers, whose state starts at zero."""
+
+import numpy as np
+from graph_kernel_cases import width
+from kernel_cases import Array, Case, Place, normal
+from numpy.typing import NDArray
+
+from nybble.kernels.causal_conv import bind_causal_conv, causal_conv_reference
+from nybble.kernels.delta_rule import bind_delta_rule, delta_rule_reference
+from nybble.kernels.kernel import Call
+from nybble.kernels.rows import padded_width
+from nybble.kernels.selective_scan import (
+    bind_decay,
+    bind_selective_scan,
+    decay_reference,
+    selective_scan_reference,
+)
+
+
+class CausalConv(Case):
+    rows_mix = True
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.weight = normal(rng, width(rng), int(rng.integers(1, 6)))
+        self.bias = normal(rng, len(self.weight))
+        return {"x": normal(rng, self.n, len(self.weight))}
+
+    def expected(self) -> Array:
+        tail = np.zeros((self.weight.shape[1] - 1, len(self.weight)), np.float32)
+        return causal_conv_reference(self.inputs["x"], self.weight, self.bias, tail)[0]
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        ld, (n, size) = b["x"].shape[1], self.weight.shape
+        weight, bias = np.zeros((size, ld), np.float32), np.zeros(ld, np.float32)
+        weight[:, :n], bias[:n] = self.weight.T, self.bias
+        tail = place(np.zeros((size - 1, ld), np.float32))
+        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["step"])]
+
+
+class SelectiveScan(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_groups, self.head_dim, n_state = (int(n) for n in rng.integers(1, 20, 3))
+        self.n_heads = self.n_groups * int(rng.integers(1, 3))
+        self.state = np.zeros((self.n_heads, self.head_dim, n_state), np.float32)
+        self.weights = -rng.random(self.n_heads).astype(np.float32), *normal(rng, 2, self.n_heads)
+        widths = {"x": self.n_heads * self.head_dim, "dt": self.n_heads}
+        widths |= {"b": self.n_groups * n_state, "c": self.n_groups * n_state}
+        return {name: normal(rng, self.n, n) for name, n in widths.items()}
+
+    def expected(self) -> Array:
+        x, dt, b, c = self.inputs.values()
+        x, b, c = x.reshape(self.n, self.n_heads, -1), *(y.reshape(self.n, self.n_groups, -1) for y in (b, c))
+        a, *rest = self.weights
+        return selective_scan_reference(x, dt, b, c, a[:, None], *rest, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weights = [place(np.ascontiguousarray(weight)) for weight in self.weights]
+        at = place(self.state), b["out"], b["step"], self.n_groups
+        return [bind_selective_scan(b["x"], b["dt"], b["b"], b["c"], *weights, *at)]
+
+
+class DeltaRule(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_k_heads, d_v = int(rng.integers(1, 4)), int(rng.integers(1, 20))
+        d_k = 8 * int(rng.integers(1, 4))
+        self.n_heads = self.n_k_heads * int(rng.integers(1, 3))
+        self.state = np.zeros((self.n_heads, d_v, d_k), np.float32)
+        keys = [normal(rng, self.n, self.n_k_heads, d_k) for _ in range(2)]
+        q, k = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in keys)
+        return {
+            "v": normal(rng, self.n, self.n_heads * d_v),
+            "q": q.reshape(self.n, -1),
+            "k": k.reshape(self.n, -1),
+            "g": -rng.random((self.n, self.n_heads)).astype(np.float32),
+            "beta": rng.random((self.n, self.n_heads)).astype(np.float32),
+        }
+
+    def expected(self) -> Array:
+        v, q, k, g, beta = self.inputs.values()
+        q, k = (x.reshape(self.n, self.n_k_heads, -1) for x in (q, k))
+        v = v.reshape(self.n, self.n_heads, -1)
+        return delta_rule_reference(q, k, v, g, beta, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        inputs = (b[name] for name in ("q", "k", "v", "g", "beta"))
+        return [bind_delta_rule(*inputs, place(self.state), b["out"], b["step"], self.n_k_heads)]
+
+
+class Decay(Case):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.weights = normal(rng, 2, width(rng))
+        return {"x": normal(rng, self.n, self.weights.shape[1])}
+
+    def expected(self) -> Array:
+        return decay_reference(self.inputs["x"], *self.weights)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        weights = np.zeros((2, padded_width(self.out_width)), np.float32)
+        weights[:, : self.out_width] = self.weights
+        return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["step"])]
+
+
+CASES: tuple[type[Case], ...] = (CausalConv, SelectiveScan, DeltaRule, Decay)
