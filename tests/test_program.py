@@ -70,7 +70,10 @@ def built(request, tmp_path_factory):
     def attention(op: Any, q: NDArray, k: NDArray, v: NDArray, out: NDArray, rows: Any) -> list[Step]:
         return [step([q, k, v], [out])]
 
-    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, attention, {}, np.zeros(5, np.int64))
+    def recurrence(op: Any, inputs: list[NDArray], out: NDArray, rows: Any) -> list[Step]:
+        return [step(inputs, [out])]
+
+    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, attention, recurrence, {}, np.zeros(5, np.int64))
     model.close()
 
 
