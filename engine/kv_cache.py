@@ -19,8 +19,8 @@ from ..kernels.general_attention import (
 from ..kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from . import ops
 from .memory import aligned_zeros
-from .program import Rows, Step
 from .states import KVSpec
+from .step import Rows, Step
 
 
 class KVCache:

@@ -21,8 +21,9 @@ from .kv_cache import Attention
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
 from .plan import Plan
-from .program import ProgramBuilder, meeting_points
+from .program import ProgramBuilder
 from .recurrent_cache import Cache, Recurrence
+from .step import meeting_points
 from .team import Program, Team
 
 MACS_PER_SLICE = 4e9

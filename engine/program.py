@@ -1,16 +1,13 @@
 """Plan -> program: each operation becomes one or more kernel calls on memory that is fixed once.
 
-Two things are decided here. *Memory*: which array each buffer gets, and that a linear layer's input is
-rounded to 8 bits once, however many matrices read it. *Meeting points*: the threads of a team wait for each
-other after a call only if a later call reads or overwrites what has been written since they last met; so the
-q, k and v products run without a pause in between.
+What is decided here is the memory: which array each buffer gets, and that a linear layer's input is rounded
+to 8 bits once, however many matrices read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,10 +19,8 @@ from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.embedding import bind_embedding
 from ..kernels.expert_linear import bind_expert_linear, bind_expert_sum
 from ..kernels.float_linear import ELEMENT_OF, bind_float_linear
-from ..kernels.kernel import Call
 from ..kernels.layout import TILE_ROWS
 from ..kernels.linear import bind_add_bias
-from ..kernels.quantize import bind_quantize
 from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from . import ops
@@ -33,6 +28,7 @@ from .lowering import Place, is_lowered, lower
 from .memory import Memory, aligned_zeros
 from .packed_matrix import PackedMatrix, pack_tensor, row_vector
 from .plan import Plan
+from .step import Rows, Step
 
 
 def _in_format(op: ops.Op) -> str:
@@ -57,62 +53,6 @@ def require_lowered(plan: Plan) -> None:
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs"
                 f'{_in_format(op)} yet; use executor="reference"'
             )
-
-
-@dataclass(frozen=True)
-class Step:
-    """One kernel call, the memory that it reads and writes, and its multiplications for one token."""
-
-    call: Call
-    reads: tuple[NDArray, ...]
-    writes: tuple[NDArray, ...]
-    macs_per_token: int = 0
-
-
-def meeting_points(steps: list[Step]) -> list[bool]:
-    """For each step, whether all threads must have finished it before any goes on to the next."""
-    meet = [False] * len(steps)
-    read: list[NDArray] = []
-    written: list[NDArray] = []
-    for i, step in enumerate(steps):
-        if _overlap(step.reads, written) or _overlap(step.writes, read + written):
-            meet[i - 1] = True
-            read, written = [], []
-        read.extend(step.reads)
-        written.extend(step.writes)
-    return meet
-
-
-def _overlap(some: Iterable[NDArray], others: Iterable[NDArray]) -> bool:
-    return any(np.may_share_memory(a, b) for a in some for b in others)
-
-
-@dataclass
-class Quantized:
-    """Memory for the 8-bit form of a buffer, and which buffer it holds now."""
-
-    q: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    sums: NDArray[np.int32]
-    half: NDArray[np.int32]
-    holds: str = ""
-
-    @classmethod
-    def make(cls, n_rows: int, n_in: int) -> Quantized:
-        scale, sums, half = (
-            aligned_zeros((n_rows, n_in // 32), dtype) for dtype in (np.float32, np.int32, np.int32)
-        )
-        return cls(aligned_zeros((n_rows, n_in), np.int8), scale, sums, half)
-
-
-@dataclass
-class Rows:
-    """A range of the plan whose buffers have the same number of rows: all tokens of a step, or those with
-    logits."""
-
-    n_max: int
-    count: NDArray[np.int64] = field(default_factory=lambda: aligned_zeros((8,), np.int64))
-    quantized: dict[int, Quantized] = field(default_factory=dict)
 
 
 class ProgramBuilder:
@@ -223,13 +163,9 @@ class ProgramBuilder:
             call = bind_float_linear(matrix.format, matrix.data, x, out, count)
             yield Step(call, (x,), (out,), n_out * n_in)
         else:
-            if n_in not in self._rows.quantized:
-                self._rows.quantized[n_in] = Quantized.make(self._rows.n_max, n_in)
-            quantized = self._rows.quantized[n_in]
-            xs = (quantized.q, quantized.scale, quantized.sums, quantized.half)
-            if quantized.holds != op.x:
-                quantized.holds = op.x
-                yield Step(bind_quantize(x, *xs, count, n_in), (x,), xs)
+            quantized, steps = self._rows.quantized(op.x, x, n_in)
+            yield from steps
+            xs = quantized.arrays
             call = bind_quantized_linear(matrix.layout, matrix.data.reshape(-1), *xs, out, count)
             yield Step(call, xs, (out,), n_out * n_in)
         if op.bias is not None:

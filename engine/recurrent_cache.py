@@ -14,8 +14,8 @@ from . import ops
 from .kv_cache import KVCache
 from .memory import aligned_zeros
 from .packed_matrix import row_vector
-from .program import Rows, Step
 from .states import RecurrentSpec
+from .step import Rows, Step
 
 Recurrent = ops.CausalConv | ops.SelectiveScan | ops.DeltaRule
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from nybble.engine import ops
 from nybble.engine.model import Model
-from nybble.engine.program import ProgramBuilder, Step, meeting_points
+from nybble.engine.program import ProgramBuilder
+from nybble.engine.step import Step, meeting_points
 from nybble.kernels.kernel import Call
 
 A, B, C, D = (np.zeros(8) for _ in range(4))
