@@ -63,7 +63,7 @@ class Quantized:
         return cls(aligned_zeros((n_rows, n_in), np.int8), scale, sums, half)
 
     @property
-    def arrays(self) -> tuple[NDArray, ...]:
+    def arrays(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """q, scale, sums, half."""
         return self.q, self.scale, self.sums, self.half
 
