@@ -164,6 +164,16 @@ class Config:
         return self.ssm_inner + 2 * self.ssm_groups * self.ssm_state
 
     @property
+    def ssm_qkvz_width(self) -> int:
+        """Width of a delta net's channels and gate."""
+        return self.ssm_channels + self.ssm_inner
+
+    @property
+    def ssm_heads_2(self) -> int:
+        """Two numbers for each head of a recurrent layer."""
+        return 2 * self.ssm_heads
+
+    @property
     def ssm_in_width(self) -> int:
         """Width of a mixer's gate, channels and time steps."""
         return self.ssm_inner + self.ssm_channels + self.ssm_heads

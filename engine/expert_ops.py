@@ -57,6 +57,16 @@ class ExpertSum(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class ExpertValues(Op):
+    """out[:, s] = weight[ids[:, s]]: a number of each chosen expert; weight is (n_experts,)."""
+
+    ids: str
+    weight: Tensor
+
+    reads: ClassVar[tuple[str, ...]] = ("ids",)
+
+
+@dataclass(frozen=True, eq=False)
 class HeadLinear(Op):
     """Each head of x times its own matrix; weight is (n_heads, n_out, n_in)."""
 

@@ -1,75 +1,22 @@
 """The graph that an architecture builds its plan with."""
 
-import copy
-from collections.abc import Mapping
+from dataclasses import replace
 
-from ..gguf_io.errors import ModelError
-from ..gguf_io.tensor import Tensor
 from ..kernels.activation import Activation
 from ..kernels.rope import Pairing
 from ..kernels.route import Gating
 from . import ops
-from .plan import Plan, RopeTable
-from .states import KVSpec, RecurrentSpec, StateSpec
+from .graph_core import GraphCore
+from .plan import RopeTable
+from .states import KVSpec, RecurrentSpec
 
 
-class Graph:
+class Graph(GraphCore):
     """Builds a plan.  Each method adds an operation and returns the name of the buffer that it writes.
 
     `out` and weights are named within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes
     "blk.3.attn_out" with "blk.3.attn_output.weight", and "blk.3.attn_output.bias" if the file has it.
     """
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = tensors
-        self._used: set[str] = set()
-        self._ops: list[ops.Op] = []
-        self._widths: dict[str, int] = {}
-        self._rope_tables: dict[str, RopeTable] = {}
-        self._states: list[StateSpec] = []
-        self._prefix = ""
-
-    def block(self, layer: int) -> "Graph":
-        """This same graph, with names that begin with "blk.<layer>."."""
-        block = copy.copy(self)  # shallow: the lists and dictionaries are shared
-        block._prefix = f"blk.{layer}."
-        return block
-
-    def plan(self) -> Plan:
-        """The plan of all that was added so far."""
-        return Plan(tuple(self._ops), dict(self._widths), dict(self._rope_tables), tuple(self._states))
-
-    @property
-    def used(self) -> frozenset[str]:
-        """Names of the tensors that the operations use."""
-        return frozenset(self._used)
-
-    def has(self, weight: str) -> bool:
-        """Does the file have this optional weight?"""
-        return self.has_tensor(f"{weight}.weight")
-
-    def has_tensor(self, name: str) -> bool:
-        """Does the file have the optional tensor of this very name?"""
-        return self._prefix + name in self._tensors
-
-    def weight(self, name: str) -> Tensor:
-        """The tensor of this name and ".weight"; ModelError if the file lacks it."""
-        return self.tensor(f"{name}.weight")
-
-    def tensor(self, name: str) -> Tensor:
-        """The tensor of this very name; ModelError if the file lacks it."""
-        found = self.optional_tensor(name)
-        if found is None:
-            path = next((tensor.path for tensor in self._tensors.values()), "")
-            raise ModelError(f"{path}: tensor {self._prefix}{name} is missing; the model needs it")
-        return found
-
-    def optional_tensor(self, name: str) -> Tensor | None:
-        """The tensor of this very name, or None."""
-        found = self._tensors.get(self._prefix + name)
-        if found is not None:
-            self._used.add(found.name)
-        return found
 
     def add_rope_table(self, name: str, table: RopeTable) -> str:
         """Adds the angles that `rope` refers to by `name`."""
@@ -89,6 +36,10 @@ class Graph:
         gain, width = self.weight(weight), self.width(x)
         return self._add(ops.RmsNorm(self._prefix + out, x, gain, eps, width // gain.shape[-1]), width)
 
+    def plain_rms_norm(self, out: str, x: str, eps: float, n_groups: int = 1) -> str:
+        """The same without a weight."""
+        return self._add(ops.RmsNorm(self._prefix + out, x, None, eps, n_groups), self.width(x))
+
     def layer_norm(self, out: str, x: str, weight: str, eps: float) -> str:
         """The same with the mean taken off, and the bias if the file has it."""
         gain, bias, width = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
@@ -101,14 +52,18 @@ class Graph:
     def linear(
         self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None, has_bias: bool = True
     ) -> str:
-        """With `rows` only these rows (first, behind the last) of a matrix that holds several."""
+        """With `rows` only these rows (first, behind the last) of a matrix that holds several.
+
+        If the file has a scale of the matrix, products are multiplied by it.
+        """
         matrix = self.weight(weight)
         bias = self.optional_tensor(f"{weight}.bias") if has_bias else None
         if len(matrix.shape) == 1:
             matrix = matrix.reshaped((1, matrix.shape[0]))
         if rows is not None:
             matrix, bias = matrix.rows(*rows), bias and bias.rows(*rows)
-        return self._add(ops.Linear(self._prefix + out, x, matrix, bias), matrix.shape[0])
+        scale = self.number(f"{weight}.scale") if self.has_tensor(f"{weight}.scale") else 1.0
+        return self._add(ops.Linear(self._prefix + out, x, matrix, bias, scale), matrix.shape[0])
 
     def rope(self, out: str, x: str, head_dim: int, pairing: Pairing, table: str) -> str:
         width = self.width(x)
@@ -117,8 +72,9 @@ class Graph:
             ops.Rope(self._prefix + out, x, width // head_dim, head_dim, n_rot, pairing, table), width
         )
 
-    def query_scale(self, out: str, x: str, strength: float, step: int) -> str:
-        return self._add(ops.QueryScale(self._prefix + out, x, strength, step), self.width(x))
+    def query_scale(self, out: str, x: str, strength: float, step: int, offset: int = 0) -> str:
+        op = ops.QueryScale(self._prefix + out, x, strength, step, offset)
+        return self._add(op, self.width(x))
 
     def attention(
         self,
@@ -130,6 +86,7 @@ class Graph:
         scale: float,
         window: int = 0,
         *,
+        chunk: int = 0,
         value_dim: int = 0,
         soft_cap: float = 0.0,
         alibi_bias: float = 0.0,
@@ -152,9 +109,18 @@ class Graph:
             soft_cap,
             alibi_bias,
             self.weight(sinks) if sinks else None,
+            chunk,
         )
-        self._add_state(KVSpec(n_kv_heads, head_dim, window, value_dim, op.is_plain))
+        kept = min(window or chunk, chunk or window)
+        self._add_state(KVSpec(n_kv_heads, head_dim, kept, value_dim, op.is_plain))
         return self._add(op, n_heads * (value_dim or head_dim))
+
+    def shared_attention(self, out: str, q: str, like: str) -> str:
+        """Attends to the keys and values of the operation that writes the buffer `like`, in the same way."""
+        owner = next(op for op in self._ops if op.out == like and isinstance(op, ops.Attention))
+        n_heads = self.width(q) // owner.head_dim
+        op = replace(owner, out=self._prefix + out, q=q, k="", v="", n_heads=n_heads)
+        return self._add(op, n_heads * (owner.value_dim or owner.head_dim))
 
     def silu_mul(self, out: str, gate: str, up: str) -> str:
         return self._add(ops.SiluMul(self._prefix + out, gate, up), self.width(gate))
@@ -172,9 +138,9 @@ class Graph:
         """x itself where the factor is 1."""
         return x if factor == 1 else self._add(ops.Scale(self._prefix + out, x, factor), self.width(x))
 
-    def divide_columns(self, out: str, x: str, tensor: str) -> str:
-        """Divides by a tensor of this very name."""
-        return self._add(ops.DivideColumns(self._prefix + out, x, self.tensor(tensor)), self.width(x))
+    def scale_columns(self, out: str, x: str, tensor: str, divides: bool = False) -> str:
+        """Multiplies (or divides) by a tensor of this very name."""
+        return self._add(ops.ScaleColumns(self._prefix + out, x, self.tensor(tensor), divides), self.width(x))
 
     def clamp(self, out: str, x: str, limit: float) -> str:
         """x itself where the limit is 0."""
@@ -235,6 +201,10 @@ class Graph:
         width = self.width(x) // self.width(weights)
         return self._add(ops.ExpertSum(self._prefix + out, x, weights), width)
 
+    def expert_values(self, out: str, ids: str, tensor: str) -> str:
+        """Of the tensor of this very name the values of the chosen experts."""
+        return self._add(ops.ExpertValues(self._prefix + out, ids, self.tensor(tensor)), self.width(ids))
+
     def causal_conv(self, out: str, x: str, weight: str) -> str:
         """With a state of its own, which this adds to the plan."""
         kernel, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
@@ -256,34 +226,24 @@ class Graph:
         return self._add(ops.Decay(self._prefix + out, x, *weights), self.width(x))
 
     def delta_rule(
-        self, out: str, q: str, k: str, v: str, decay: str, beta: str, n_heads: int, n_k_heads: int
+        self,
+        out: str,
+        q: str,
+        k: str,
+        v: str,
+        decay: str,
+        beta: str,
+        n_heads: int,
+        n_k_heads: int,
+        is_grouped: bool = False,
     ) -> str:
         """With a state of its own, which this adds to the plan."""
         width = self.width(v)
         shape = (n_heads, width // n_heads, self.width(k) // n_k_heads)
         state = self._add_state(RecurrentSpec(shape))
-        op = ops.DeltaRule(self._prefix + out, q, k, v, decay, beta, state, n_heads, n_k_heads)
+        at = q, k, v, decay, beta, state, n_heads, n_k_heads, is_grouped
+        op = ops.DeltaRule(self._prefix + out, *at)
         return self._add(op, width)
 
     def select_rows(self, out: str, x: str) -> str:
         return self._add(ops.SelectRows(self._prefix + out, x), self.width(x))
-
-    def width(self, name: str) -> int:
-        """How wide the buffer `name` is."""
-        if name not in self._widths:
-            raise ValueError(f"nothing has written the buffer {name!r}")
-        return self._widths[name]
-
-    def _add_state(self, spec: StateSpec) -> int:
-        self._states.append(spec)
-        return len(self._states) - 1
-
-    def _add(self, op: ops.Op, width: int) -> str:
-        for name in op.inputs:
-            self.width(name)
-        for out in op.outputs:
-            if out in self._widths:
-                raise ValueError(f"two operations write the buffer {out!r}")
-            self._widths[out] = width
-        self._ops.append(op)
-        return op.out

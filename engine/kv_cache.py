@@ -65,26 +65,21 @@ class Attention:
         self._scratch: dict[tuple[int, ...], AttentionScratch] = {}
         self._general_scratch: dict[int, NDArray[np.float32]] = {}
 
-    def steps(
-        self, op: ops.Attention, q: NDArray, k: NDArray, v: NDArray, out: NDArray, rows: Rows
-    ) -> list[Step]:
+    def steps(self, op: ops.Attention, x: list[NDArray], out: NDArray, rows: Rows) -> list[Step]:
         """All writes of new keys and values, then all that reads the caches, then all that merges."""
         parts = []
         for i in range(len(self._sequences)):
             own = slice(None) if len(self._sequences) == 1 else slice(i, i + 1)
             count = rows.count if len(self._sequences) == 1 else self._one
-            parts.append(
-                self._one_sequence(op, i, q[own], k[own], v[own], out[own], self._positions[own], count)
-            )
+            inputs = [part[own] for part in x]
+            parts.append(self._one_sequence(op, i, inputs, out[own], self._positions[own], count))
         return [step for phase in zip(*parts, strict=True) for step in phase]
 
     def _one_sequence(
         self,
         op: ops.Attention,
         i: int,
-        q: NDArray,
-        k: NDArray,
-        v: NDArray,
+        x: list[NDArray],
         out: NDArray,
         positions: NDArray[np.int64],
         count: NDArray[np.int64],
@@ -93,35 +88,35 @@ class Attention:
         if not isinstance(cache, KVCache):
             raise TypeError(f"state {op.state} of the plan does not hold keys and values")
         if not cache.spec.is_plain:
-            return self._general(op, cache, q, k, v, out, positions, count)
-        keys, values = cache.keys, cache.values
+            return self._general(op, cache, x, out, positions, count)
+        q, keys, values = x[0], cache.keys, cache.values
         sizes = (op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, self._n_threads)
         if (i, *sizes) not in self._scratch:
             self._scratch[i, *sizes] = attention_scratch(*sizes)
         scratch = self._scratch[i, *sizes]
         window = min(op.window, cache.n_slots)  # a context shorter than the window needs no mask
-        write = bind_cache_write(k, v, keys, values, positions, count)
-        attend, merge = bind_attend(
-            q, keys, values, positions, out, count, scratch, op.n_heads, op.scale, window
-        )
-        return (
-            Step(write, (k, v), (keys, values)),
+        at = positions, out, count, scratch, op.n_heads, op.scale, window, op.chunk
+        attend, merge = bind_attend(q, keys, values, *at)
+        steps = (
             Step(attend, (q, keys, values), (out, scratch.partials)),
             Step(merge, (scratch.partials,), (out,)),
         )
+        if not op.k:
+            return steps
+        write = bind_cache_write(x[1], x[2], keys, values, positions, count)
+        return Step(write, (x[1], x[2]), (keys, values)), *steps
 
     def _general(
         self,
         op: ops.Attention,
         cache: KVCache,
-        q: NDArray,
-        k: NDArray,
-        v: NDArray,
+        x: list[NDArray],
         out: NDArray,
         positions: NDArray[np.int64],
         count: NDArray[np.int64],
     ) -> tuple[Step, ...]:
         """For caps, ALiBi, sinks and narrow values; one scratch for all layers, of which only one runs."""
+        q, *new = x
         keys, values = cache.keys, cache.values
         if cache.n_slots not in self._general_scratch:
             self._general_scratch[cache.n_slots] = general_scratch(cache.n_slots, self._n_threads)
@@ -136,13 +131,14 @@ class Attention:
             scratch,
             op.n_heads,
             op.scale,
-            op.window,
+            min(op.window, cache.n_slots),
             op.soft_cap,
             alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
             op.sinks.dequantize() if op.sinks is not None else None,
+            op.chunk,
         )
-        return (
-            Step(bind_general_write(k, keys, positions, count), (k,), (keys,)),
-            Step(bind_general_write(v, values, positions, count), (v,), (values,)),
-            Step(attend, (q, keys, values), (out, scratch)),
-        )
+        writes = [
+            Step(bind_general_write(rows, part, positions, count), (rows,), (part,))
+            for rows, part in zip(new, (keys, values), strict=False)
+        ]
+        return *writes, Step(attend, (q, keys, values), (out, scratch))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels.activation import bind_activation
 from ..kernels.add import bind_add
 from ..kernels.columns import bind_copy_columns
+from ..kernels.expert_values import bind_expert_values
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
@@ -46,7 +47,7 @@ class Place:
     count: NDArray[np.int64]
     positions: NDArray[np.int64]
     angles: dict[str, tuple[Array, ...]]
-    query_scales: dict[tuple[float, int], Array]
+    query_scales: dict[tuple[float, int, int], Array]
 
     def width(self, name: str) -> int:
         """How many columns the buffer `name` has, padding apart."""
@@ -89,6 +90,11 @@ def _mul(op: ops.Mul, p: Place) -> Call:
     return bind_mul(p.x[0], p.x[1], p.out, p.count, p.width(op.out), p.width(op.b))
 
 
+@_lowers(ops.ExpertValues)
+def _expert_values(op: ops.ExpertValues, p: Place) -> Call:
+    return bind_expert_values(p.x[0], op.weight.dequantize(), p.out, p.count, p.width(op.out))
+
+
 @_lowers(ops.Activate)
 def _activate(op: ops.Activate, p: Place) -> Call:
     return bind_activation(p.x[0], p.out, p.count, p.width(op.out), op.function)
@@ -96,7 +102,9 @@ def _activate(op: ops.Activate, p: Place) -> Call:
 
 @_lowers(ops.RmsNorm)
 def _rms_norm(op: ops.RmsNorm, p: Place) -> Call:
-    weight = op.weight.dequantize()
+    weight = np.ones(p.width(op.out) // op.n_groups, np.float32)
+    if op.weight is not None:
+        weight = op.weight.dequantize()
     return bind_rms_norm(p.x[0], weight, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
 
 
@@ -128,7 +136,7 @@ def _rope(op: ops.Rope, p: Place) -> Call:
 
 @_lowers(ops.QueryScale)
 def _query_scale(op: ops.QueryScale, p: Place) -> Call:
-    return bind_scale_rows(p.x[0], p.query_scales[op.strength, op.step], p.out, p.count)
+    return bind_scale_rows(p.x[0], p.query_scales[op.strength, op.step, op.offset], p.out, p.count)
 
 
 @_lowers(ops.PositionEmbed)
@@ -136,10 +144,10 @@ def _position_embed(op: ops.PositionEmbed, p: Place) -> Call:
     return bind_position_embedding(op.weight.dequantize(), p.positions, p.out, p.count)
 
 
-@_lowers(ops.DivideColumns)
-def _divide_columns(op: ops.DivideColumns, p: Place) -> Call:
-    factors = np.zeros(p.out.shape[1], np.float32)
-    factors[: p.width(op.out)] = 1 / op.weight.dequantize()
+@_lowers(ops.ScaleColumns)
+def _scale_columns(op: ops.ScaleColumns, p: Place) -> Call:
+    factors, values = np.zeros(p.out.shape[1], np.float32), op.weight.dequantize()
+    factors[: p.width(op.out)] = 1 / values if op.divides else values
     return bind_multiply_columns(p.x[0], factors, p.out, p.count)
 
 

@@ -11,6 +11,7 @@ from ..kernels.activation import Activation
 from ..kernels.rope import Pairing
 from .expert_ops import ExpertLinear as ExpertLinear
 from .expert_ops import ExpertSum as ExpertSum
+from .expert_ops import ExpertValues as ExpertValues
 from .expert_ops import HeadLinear as HeadLinear
 from .expert_ops import Route as Route
 from .op import Op as Op
@@ -35,11 +36,11 @@ class Embed(Op):
 class RmsNorm(Op):
     """Normalizes each of `n_groups` equal parts of x (its heads, or 1).
 
-    weight is (width / n_groups,), or (n_groups, width / n_groups): a row for each part.
+    weight is (width / n_groups,), or (n_groups, width / n_groups): a row for each part; or there is none.
     """
 
     x: str
-    weight: Tensor
+    weight: Tensor | None
     eps: float
     n_groups: int = 1
 
@@ -57,11 +58,12 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Op):
-    """out = x @ weight.T + bias; weight is (width of out, width of x)."""
+    """out = x @ weight.T * scale + bias; weight is (width of out, width of x)."""
 
     x: str
     weight: Tensor
     bias: Tensor | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,12 @@ class Rope(Op):
 
 @dataclass(frozen=True, eq=False)
 class QueryScale(Op):
-    """out = x * (1 + strength * ln(1 + floor(position / step))): sharpens attention far along."""
+    """out = x * (1 + strength * ln(1 + floor((position + offset) / step))): sharpens attention far along."""
 
     x: str
     strength: float
     step: int
+    offset: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,9 @@ class Attention(Op):
     """Appends k and v to the state number `state`, then attends causally over all that the state holds.
 
     q is (n_heads * head_dim) wide, k (n_kv_heads * head_dim), v (n_kv_heads * value_dim) and out
-    (n_heads * value_dim).  window 0: no limit; soft_cap 0: no cap; alibi_bias 0: no ALiBi.
+    (n_heads * value_dim).  window 0: no limit; chunk 0: positions are not cut into chunks; soft_cap 0: no
+    cap; alibi_bias 0: no ALiBi.  Without k and v (both "") it attends to what another layer has put into the
+    state.
     """
 
     q: str
@@ -114,12 +119,17 @@ class Attention(Op):
     soft_cap: float = 0.0
     alibi_bias: float = 0.0
     sinks: Tensor | None = None
+    chunk: int = 0
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(name for name in super().inputs if name)
+
+    @property
     def is_plain(self) -> bool:
-        """Is there nothing but a scale and a window?"""
+        """Is there nothing but a scale, a window and chunks?"""
         same_width = self.value_dim in (0, self.head_dim)
         return same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
 
@@ -171,11 +181,12 @@ class Scale(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class DivideColumns(Op):
-    """out[:, i] = x[:, i] / weight[i]."""
+class ScaleColumns(Op):
+    """out[:, i] = x[:, i] * weight[i], or / weight[i] if `divides`."""
 
     x: str
     weight: Tensor
+    divides: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +207,7 @@ class SoftCap(Op):
 
 @dataclass(frozen=True, eq=False)
 class Mul(Op):
-    """out = a * b; b may be one column, for all of a row."""
+    """out = a * b; b may have one column for each of several equal parts of a row, or one for all of it."""
 
     a: str
     b: str

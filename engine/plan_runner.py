@@ -85,8 +85,8 @@ class PlanRunner:
         for name, table in self.plan.rope_tables.items():
             cos, sin = self._program.angles[name]
             cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
-        for (strength, step), scales in self._program.query_scales.items():
-            scales[:n] = query_scales(self._positions[:n], strength, step)
+        for key, scales in self._program.query_scales.items():
+            scales[:n] = query_scales(self._positions[:n], *key)
         if self._embed_op.weight.format not in ROW_DECODERS:
             self._embed(ids)
         self._run(0, self._program.n_body, n)

@@ -23,6 +23,7 @@ from ..kernels.layout import TILE_ROWS
 from ..kernels.linear import bind_add_bias
 from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
+from ..kernels.scale import bind_scale
 from . import ops
 from .lowering import Place, is_lowered, lower
 from .memory import Memory, aligned_zeros
@@ -56,8 +57,8 @@ def require_lowered(plan: Plan) -> None:
 
 
 class ProgramBuilder:
-    """Turns a plan into steps. `attention` makes the steps of an `Attention` operation from its q, k, v and
-    out buffers, `recurrence` those of an operation with a recurrent state."""
+    """Turns a plan into steps. `attention` makes the steps of an `Attention` operation from its inputs and
+    out, `recurrence` those of an operation with a recurrent state."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class ProgramBuilder:
         n_batch: int,
         n_head_rows: int,
         n_threads: int,
-        attention: Callable[[ops.Attention, NDArray, NDArray, NDArray, NDArray, Rows], list[Step]],
+        attention: Callable[[ops.Attention, list[NDArray], NDArray, Rows], list[Step]],
         recurrence: Callable[[Any, list[NDArray], NDArray, Rows], list[Step]],
         matrices: dict[str, PackedMatrix],
         positions: NDArray[np.int64],
@@ -81,7 +82,7 @@ class ProgramBuilder:
             for name, table in plan.rope_tables.items()
         }
         self.query_scales = {
-            (op.strength, op.step): aligned_zeros((n_batch,), np.float32)
+            (op.strength, op.step, op.offset): aligned_zeros((n_batch,), np.float32)
             for op in plan.ops
             if isinstance(op, ops.QueryScale)
         }
@@ -125,7 +126,7 @@ class ProgramBuilder:
                 yield from self._linear(op, out)
                 return
             case ops.Attention():
-                yield from self._attention(op, inputs[0], inputs[1], inputs[2], out, self._rows)
+                yield from self._attention(op, inputs, out, self._rows)
                 return
             case ops.CausalConv() | ops.SelectiveScan() | ops.DeltaRule():
                 yield from self._recurrence(op, inputs, out, self._rows)
@@ -168,6 +169,8 @@ class ProgramBuilder:
             xs = quantized.arrays
             call = bind_quantized_linear(matrix.layout, matrix.data.reshape(-1), *xs, out, count)
             yield Step(call, xs, (out,), n_out * n_in)
+        if op.scale != 1:
+            yield Step(bind_scale(out, out, count, op.scale), (out,), (out,))
         if op.bias is not None:
             bias = row_vector(op.bias, out.shape[1])
             yield Step(bind_add_bias(out, bias, count), (out,), (out,))

@@ -84,4 +84,5 @@ def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: 
             return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, count, op.n_groups)
         case ops.DeltaRule():
             q, k, v, decay, beta = x
-            return bind_delta_rule(q, k, v, decay, beta, state, out, count, op.n_k_heads)
+            at = decay, beta, state, out, count, op.n_k_heads, op.is_grouped
+            return bind_delta_rule(q, k, v, *at)

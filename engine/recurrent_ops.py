@@ -63,7 +63,8 @@ class Decay(Op):
 class DeltaRule(Op):
     """The gated delta rule over the state number `state`: v and out n_heads * head_dim wide.
 
-    q and k are n_k_heads * head_dim wide, the logarithm of the decay and beta n_heads.
+    q and k are n_k_heads * head_dim wide, the logarithm of the decay and beta n_heads.  Neighbouring heads
+    share a key head if `is_grouped`, else heads that are n_k_heads apart.
     """
 
     q: str
@@ -74,5 +75,6 @@ class DeltaRule(Op):
     state: int
     n_heads: int
     n_k_heads: int
+    is_grouped: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay", "beta")

@@ -16,6 +16,7 @@ from ..kernels.columns import join_columns_reference, take_columns_reference
 from ..kernels.delta_rule import delta_rule_reference
 from ..kernels.embedding import embedding_reference
 from ..kernels.expert_linear import expert_linear_reference, expert_sum_reference, head_linear_reference
+from ..kernels.expert_values import expert_values_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
@@ -26,8 +27,8 @@ from ..kernels.rope import rope_reference
 from ..kernels.route import route_reference
 from ..kernels.scale import (
     clamp_reference,
-    divide_columns_reference,
     mul_reference,
+    scale_columns_reference,
     scale_reference,
     soft_cap_reference,
 )
@@ -111,13 +112,14 @@ def _position_embed(op: ops.PositionEmbed, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.QueryScale)
 def _query_scale(op: ops.QueryScale, x: list[Array], step: Step) -> Array:
-    return query_scale_reference(x[0], step.positions, op.strength, op.step)
+    return query_scale_reference(x[0], step.positions, op.strength, op.step, op.offset)
 
 
 @_runs(ops.RmsNorm)
 def _rms_norm(op: ops.RmsNorm, x: list[Array], step: Step) -> Array:
     groups = _groups(x[0], op.n_groups)
-    return rms_norm_reference(groups, step.values(op.weight), op.eps).reshape(x[0].shape)
+    weight = np.ones(groups.shape[-1], np.float32) if op.weight is None else step.values(op.weight)
+    return rms_norm_reference(groups, weight, op.eps).reshape(x[0].shape)
 
 
 @_runs(ops.LayerNorm)
@@ -133,12 +135,12 @@ def _l2_norm(op: ops.L2Norm, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.Linear)
 def _linear(op: ops.Linear, x: list[Array], step: Step) -> Array:
-    return linear_reference(x[0], step.values(op.weight), step.optional(op.bias))
+    return linear_reference(x[0], step.values(op.weight), step.optional(op.bias), op.scale)
 
 
-@_runs(ops.DivideColumns)
-def _divide_columns(op: ops.DivideColumns, x: list[Array], step: Step) -> Array:
-    return divide_columns_reference(x[0], step.values(op.weight))
+@_runs(ops.ScaleColumns)
+def _scale_columns(op: ops.ScaleColumns, x: list[Array], step: Step) -> Array:
+    return scale_columns_reference(x[0], step.values(op.weight), op.divides)
 
 
 @_runs(ops.Rope)
@@ -148,12 +150,13 @@ def _rope(op: ops.Rope, x: list[Array], step: Step) -> Array:
 
 
 @_runs(ops.Attention)
-def _attention(op: ops.Attention, qkv: list[Array], step: Step) -> Array:
+def _attention(op: ops.Attention, x: list[Array], step: Step) -> Array:
     state = step.states[op.state]
     if not isinstance(state, KVState):
         raise TypeError(f"state {op.state} of the plan does not hold keys and values")
-    q, k, v = _groups(qkv[0], op.n_heads), _groups(qkv[1], op.n_kv_heads), _groups(qkv[2], op.n_kv_heads)
-    state.append(k, v, int(step.positions[0]))
+    q = _groups(x[0], op.n_heads)
+    if op.k:
+        state.append(_groups(x[1], op.n_kv_heads), _groups(x[2], op.n_kv_heads), int(step.positions[0]))
     heads = attention_reference(
         q,
         state.keys,
@@ -162,6 +165,7 @@ def _attention(op: ops.Attention, qkv: list[Array], step: Step) -> Array:
         state.positions,
         op.scale,
         op.window,
+        chunk=op.chunk,
         soft_cap=op.soft_cap,
         slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
         sinks=step.optional(op.sinks),
@@ -199,6 +203,11 @@ def _expert_linear(op: ops.ExpertLinear, x: list[Array], step: Step) -> Array:
     return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, bias, is_shared)
 
 
+@_runs(ops.ExpertValues)
+def _expert_values(op: ops.ExpertValues, x: list[Array], step: Step) -> Array:
+    return expert_values_reference(x[0].astype(np.int64), step.values(op.weight))
+
+
 @_runs(ops.CausalConv)
 def _causal_conv(op: ops.CausalConv, x: list[Array], step: Step) -> Array:
     state = step.recurrent(op.state)
@@ -228,6 +237,7 @@ def _decay(op: ops.Decay, x: list[Array], step: Step) -> Array:
 def _delta_rule(op: ops.DeltaRule, x: list[Array], step: Step) -> Array:
     state = step.recurrent(op.state)
     q, k = _groups(x[0], op.n_k_heads), _groups(x[1], op.n_k_heads)
-    out, value = delta_rule_reference(q, k, _groups(x[2], op.n_heads), x[3], x[4], state.value)
+    at = _groups(x[2], op.n_heads), x[3], x[4], state.value
+    out, value = delta_rule_reference(q, k, *at, op.is_grouped)
     state.advance(value, len(out))
     return out.reshape(x[2].shape)

@@ -3,7 +3,7 @@
 The mathematics and the NumPy reference are in `attention_reference.py`.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245);
-sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150).
+sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Meta AI 2025, "Llama 4".
 """
 
 import numpy as np
@@ -25,7 +25,16 @@ from .attention_scratch import attention_scratch as attention_scratch
 from .checks import check_array
 from .kernel import Call, kernel
 from .kv_cache import BLOCK, check_kv_cache
-from .online_softmax import HEAD, QUERIES, attend_block, finish_state, merge_state, start_state
+from .online_softmax import (
+    HEAD,
+    NO_CHUNK,
+    QUERIES,
+    attend_block,
+    finish_state,
+    first_seen,
+    merge_state,
+    start_state,
+)
 from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
 from .rows import check_rows, share
@@ -58,6 +67,7 @@ _ATTEND = Record(
     n_slots=I64,
     n_segments=I64,
     window=I64,
+    chunk=I64,
     scale=F32,
 )
 
@@ -73,6 +83,7 @@ def bind_attend(
     n_heads: int,
     scale: float,
     window: int = 0,
+    chunk: int = 0,
 ) -> tuple[Call, Call]:
     """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
 
@@ -85,6 +96,8 @@ def bind_attend(
         raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
     if not 0 <= window <= n_slots:
         raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    if chunk < 0:
+        raise ValueError(f"chunk must be 0 (none) or more, not {chunk}")
     if not np.isfinite(scale):
         raise ValueError(f"scale must be finite, not {scale}")
     n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
@@ -112,9 +125,16 @@ def bind_attend(
         "n_slots": n_slots,
         "n_segments": segments_touched(n_slots),
         "window": window or n_slots,
+        "chunk": chunk or NO_CHUNK,
         "scale": scale,
     }
     return _attend.bind(**arguments), _attend_merge.bind(**arguments)
+
+
+@called
+def _start(args, position):  # type: ignore[no-untyped-def]
+    """The first position that the query at a position sees."""
+    return first_seen(position, args.window, args.chunk)
 
 
 @called
@@ -123,7 +143,7 @@ def _segments(args, first, last):  # type: ignore[no-untyped-def]
     lowest, highest = args.positions[first], args.positions[first]
     for token in range(first, last):
         lowest, highest = min(lowest, args.positions[token]), max(highest, args.positions[token])
-    return max(lowest - args.window + 1, 0) // SEGMENT, highest // SEGMENT + 1
+    return _start(args, lowest) // SEGMENT, highest // SEGMENT + 1
 
 
 @called
@@ -137,8 +157,9 @@ def _is_split(args):  # type: ignore[no-untyped-def]
 
 
 @called
-def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untyped-def]
-    """Gather the queries of tokens first .. last - 1 for a key head, scaled, with positions; return how many.
+def _gather(args, kv_head, first, last, q, positions, starts):  # type: ignore[no-untyped-def]
+    """Gather the queries of tokens first .. last - 1 for a key head, scaled, with the positions up to which
+    and from which on they see; return how many.
 
     The last bundle is filled up with zeros at the last position, whose results nobody reads.
     """
@@ -149,17 +170,18 @@ def _gather(args, kv_head, first, last, q, positions):  # type: ignore[no-untype
             store(q + n * d + i, load(row + i, 8) * args.scale)
         for _ in range(args.group):
             positions[n] = args.positions[token]
+            starts[n] = _start(args, args.positions[token])
             n += 1
     filled = (n + QUERIES - 1) // QUERIES * QUERIES
     for i in range(n * d, filled * d, 8):
         store(q + i, splat(0.0, F32, 8))
     for i in range(n, filled):
-        positions[i] = args.positions[last - 1]
+        positions[i], starts[i] = positions[n - 1], starts[n - 1]
     return n
 
 
 @called
-def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds):  # type: ignore[no-untyped-def]
+def _attend_segment(args, kv_head, segment, n, q, positions, starts, states, weights, bounds):  # type: ignore[no-untyped-def]
     """The states of n queries that have seen a segment and nothing else."""
     size, d = args.state_size, args.head_dim
     filled = (n + QUERIES - 1) // QUERIES * QUERIES
@@ -176,8 +198,8 @@ def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bo
                 keys,
                 values,
                 positions + i,
+                starts + i,
                 start,
-                args.window,
                 d,
                 weights,
                 bounds,
@@ -188,7 +210,7 @@ def _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bo
 def _sees(args, position, segment):  # type: ignore[no-untyped-def]
     """Whether the query at a position sees something of a segment."""
     start = segment * SEGMENT
-    return start <= position and start + SEGMENT > position - args.window + 1
+    return start <= position and start + SEGMENT > _start(args, position)
 
 
 @kernel(_ATTEND)
@@ -197,7 +219,8 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     weights = args.scratch + thread_id * args.ld_scratch
     bounds = cast(weights + QUERIES * BLOCK, I32)
     positions = cast(weights + QUERIES * (BLOCK + 2), I64)
-    q = weights + QUERIES * (BLOCK + 2) + 2 * args.tile_rows
+    starts = positions + args.tile_rows
+    q = weights + QUERIES * (BLOCK + 2) + 4 * args.tile_rows
     states = q + args.tile_rows * d
     totals = states + args.tile_rows * size
     n_tokens = args.step[0]
@@ -215,7 +238,7 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
         first_token = 0 if split else part * tile
         last_token = min(first_token + tile, n_tokens)
-        n = _gather(args, kv_head, first_token, last_token, q, positions)
+        n = _gather(args, kv_head, first_token, last_token, q, positions, starts)
         if split:
             first, last = split_first + part, split_first + part + 1
             states = args.partials + (kv_head * args.n_segments + part) * SPLIT_QUERIES * size
@@ -224,7 +247,7 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
             for i in range(n):
                 start_state(totals + i * size, size)
         for segment in range(first, last):
-            _attend_segment(args, kv_head, segment, n, q, positions, states, weights, bounds)
+            _attend_segment(args, kv_head, segment, n, q, positions, starts, states, weights, bounds)
             if not split:
                 for i in range(n):
                     if _sees(args, positions[i], segment):

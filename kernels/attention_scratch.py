@@ -20,7 +20,8 @@ SPLIT_QUERIES = 16  # or fewer of one key head: the step is split over segments
 class AttentionScratch:
     """Working memory for `bind_attend`; calls that never run at the same time can share it.
 
-    per_thread  (n_threads, …): weights and bounds of a bundle; positions, queries, states, totals of a tile
+    per_thread  (n_threads, …): weights and bounds of a bundle; positions, starts, queries, states and totals
+                of a tile
     partials    a state for each key head, segment and query of a step that is split over segments
     """
 
@@ -64,6 +65,6 @@ def segments_touched(n_slots: int) -> int:
 
 def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, int]:
     """float32 numbers of one thread, and of `partials`."""
-    per_row = 2 + head_dim + 2 * state_size(head_dim)
+    per_row = 4 + head_dim + 2 * state_size(head_dim)
     per_thread = QUERIES * (BLOCK + 2) + tile_rows(group) * per_row
     return per_thread, n_kv_heads * segments_touched(n_slots) * SPLIT_QUERIES * state_size(head_dim)

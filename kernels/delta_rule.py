@@ -8,7 +8,7 @@
     q, k  (n, n_k_heads, d_k) float32, of length 1      v, out  (n, n_heads, d_v)      g, beta  (n, n_heads)
     S     (n_heads, d_v, d_k) float32: the layer's state, zero at the start of a sequence
 
-Head h reads the queries and keys of head h % n_k_heads.
+Head h reads the queries and keys of head h % n_k_heads; if grouped, of head h // (n_heads / n_k_heads).
 
 Source: Yang, Kautz & Hatamizadeh 2024, "Gated Delta Networks" (arXiv:2412.06464).
 """
@@ -28,7 +28,7 @@ Array = NDArray[np.float32]
 
 
 def delta_rule_reference(
-    q: Array, k: Array, v: Array, g: Array, beta: Array, state: Array
+    q: Array, k: Array, v: Array, g: Array, beta: Array, state: Array, is_grouped: bool = False
 ) -> tuple[Array, Array]:
     """Shapes as above -> out (n, n_heads, d_v), the state after the last token."""
     check_array("q", q, (None, None, None))
@@ -41,7 +41,8 @@ def delta_rule_reference(
     check_array("state", state, (n_heads, d_v, d_k))
     if n_k_heads == 0 or n_heads % n_k_heads:
         raise ValueError(f"{n_heads} value heads cannot share {n_k_heads} key heads evenly")
-    q, k = (np.tile(part, (1, n_heads // n_k_heads, 1)) for part in (q, k))
+    key_head = np.arange(n_heads) // (n_heads // n_k_heads) if is_grouped else np.arange(n_heads) % n_k_heads
+    q, k = q[:, key_head], k[:, key_head]
     q = q * np.float32(d_k**-0.5)
     decay = np.exp(g)
     out = np.empty_like(v)
@@ -67,6 +68,7 @@ def bind_delta_rule(
     out: Array,
     step: NDArray[np.int64],
     n_k_heads: int,
+    is_grouped: bool = False,
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
 
@@ -99,6 +101,7 @@ def bind_delta_rule(
         ld_g=ld_g,
         n_heads=n_heads,
         n_k_heads=n_k_heads,
+        n_neighbours=n_heads // n_k_heads if is_grouped else 1,
         d_v=d_v,
         d_k=d_k,
         scale=d_k**-0.5,
@@ -120,6 +123,7 @@ def bind_delta_rule(
         ld_g=I64,
         n_heads=I64,
         n_k_heads=I64,
+        n_neighbours=I64,
         d_v=I64,
         d_k=I64,
         scale=F32,
@@ -130,7 +134,7 @@ def _delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet
         head = row // args.d_v
-        key_head = head % args.n_k_heads * d_k
+        key_head = head // args.n_neighbours % args.n_k_heads * d_k
         state = args.state + row * d_k
         for t in range(args.step[0]):
             q, k = args.q + (t * args.ld_k + key_head), args.k + (t * args.ld_k + key_head)

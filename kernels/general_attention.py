@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
+from .online_softmax import NO_CHUNK, first_seen
 from .pointer import F16, F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
@@ -86,6 +87,7 @@ def bind_general_attend(
     soft_cap: float = 0.0,
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
+    chunk: int = 0,
 ) -> Call:
     """Attend to a cache; q and out are buffers (`rows.py`) of n_heads times head_dim and value_dim columns.
 
@@ -127,6 +129,7 @@ def bind_general_attend(
         value_dim=value_dim,
         n_slots=n_slots,
         window=window or n_slots,
+        chunk=chunk or NO_CHUNK,
         scale=scale,
         soft_cap=soft_cap,
     )
@@ -174,6 +177,7 @@ def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         value_dim=I64,
         n_slots=I64,
         window=I64,
+        chunk=I64,
         scale=F32,
         soft_cap=F32,
     )
@@ -188,7 +192,7 @@ def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         keys = args.keys + head // args.group * args.n_slots * d
         values = args.values + head // args.group * args.n_slots * dv
         position = args.positions[token]
-        start = max(position - args.window + 1, 0)
+        start = first_seen(position, args.window, args.chunk)
         n = position + 1 - start
         padded = (n + LANES - 1) // LANES * LANES
 

@@ -1,13 +1,14 @@
 """Linear layer: a matrix times every token's vector, and an optional bias.
 
-    out[t, r] = sum_c x[t, c] * weight[r, c] + bias[r]
+    out[t, r] = scale * sum_c x[t, c] * weight[r, c] + bias[r]
 
     x    (n, n_in) float32          weight  (n_out, n_in) float32, row r makes output r
     out  (n, n_out) float32         bias    (n_out,) float32 or None
 
 The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The
 Numba twins work on packed weights: `quantized_linear.py` for block formats, `float_linear.py` for F32, F16
-and BF16; both write `out` without the bias, which `bind_add_bias` adds.
+and BF16; both write `out` without the scale and the bias, which `bind_scale` (`scale.py`) and
+`bind_add_bias` bring in.
 """
 
 import numpy as np
@@ -22,12 +23,17 @@ from .simd import load, store
 
 
 def linear_reference(
-    x: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
+    x: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None = None,
+    scale: float = 1.0,
 ) -> NDArray[np.float32]:
     """x (n, n_in), weight (n_out, n_in), bias (n_out,) -> (n, n_out)."""
     check_array("weight", weight, (None, None))
     check_array("x", x, (None, weight.shape[1]))
     out = x @ weight.T
+    if scale != 1:
+        out *= np.float32(scale)
     if bias is not None:
         check_array("bias", bias, (weight.shape[0],))
         out += bias

@@ -40,6 +40,7 @@ QUERIES = 4  # worked on side by side
 HEAD = 2 * LANES  # a state's m and l; o follows
 LOWEST = -3.0e38
 MASKED = -np.inf
+NO_CHUNK = 2**62  # as the size of a chunk that everything is in
 
 
 @called
@@ -108,9 +109,15 @@ def _add_own_values(
 
 
 @called
-def _seen(position: int, start: int, window: int) -> tuple[int, int]:
-    """The query at a position sees the positions first .. last - 1 of the block that begins at `start`."""
-    first = min(max(position - window + 1 - start, 0), BLOCK)
+def first_seen(position: int, window: int, chunk: int) -> int:
+    """The first position that the query at a position sees: of its window and of its chunk."""
+    return max(position - window + 1, position - position % chunk)
+
+
+@called
+def _seen(position: int, lowest: int, start: int) -> tuple[int, int]:
+    """The query that sees lowest .. position sees first .. last - 1 of the block that begins at `start`."""
+    first = min(max(lowest - start, 0), BLOCK)
     return first, min(max(position + 1 - start, first), BLOCK)
 
 
@@ -122,8 +129,8 @@ def attend_block(
     keys: Pointer,
     values: Pointer,
     positions: Pointer,
+    starts: Pointer,
     start: int,
-    window: int,
     head_dim: int,
     weights: Pointer,
     bounds: Pointer,
@@ -131,13 +138,13 @@ def attend_block(
     """Take a block of BLOCK positions into the states of QUERIES queries.
 
     q (QUERIES, head_dim), already scaled; states (QUERIES, size); keys and values of the block, as in
-    `kv_cache.py`; positions (QUERIES,) int64 of the queries, start: of the block; weights (QUERIES, BLOCK)
-    and bounds (2, QUERIES) int32: working memory.
+    `kv_cache.py`; positions and starts (QUERIES,) int64: the last and the first that each query sees; start:
+    of the block; weights (QUERIES, BLOCK) and bounds (2, QUERIES) int32: working memory.
     """
     # The positions first .. last - 1 that the queries see: at least one of them, and all of them.
     seen_first, seen_last, all_first, all_last = BLOCK, 0, 0, BLOCK
     for i in range(QUERIES):
-        first, last = _seen(positions[i], start, window)
+        first, last = _seen(positions[i], starts[i], start)
         bounds[i], bounds[QUERIES + i] = first, last
         if first < last:
             seen_first, seen_last = min(seen_first, first), max(seen_last, last)
@@ -177,10 +184,10 @@ def attend_block(
         _add_values(states, size, scale, weights, values, 0, 0)
         scale = splat(1.0, F32, LANES, QUERIES)
         for i in range(QUERIES):
-            first, last = _seen(positions[i], start, window)
+            first, last = _seen(positions[i], starts[i], start)
             _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, min(last, all_first))
     _add_values(states, size, scale, weights, values, all_first, all_last)
     if all_last < seen_last:
         for i in range(QUERIES):
-            first, last = _seen(positions[i], start, window)
+            first, last = _seen(positions[i], starts[i], start)
             _add_own_values(states + i * size, size, weights + i * BLOCK, values, max(first, all_last), last)

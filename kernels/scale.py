@@ -1,12 +1,12 @@
 """Products and limits, element by element.
 
 scale    out = x * factor                        (embedding, residual and logit scales: Granite, MiniCPM)
-mul      out = a * b, b of width 1 for all of a row, or as wide as a              (gates)
-columns  out[:, i] = x[:, i] / divisor[i]                                         (AWQ scales of MPT)
+mul      out[:, i] = a[:, i] * b[:, i // m], a being m times as wide as b         (gates)
+columns  out[:, i] = x[:, i] * weight[i], or x[:, i] / weight[i]                  (AWQ scales of MPT)
 clamp    out = max(-limit, min(x, limit))                                         (MPT's q, k and v)
 soft cap out = cap * tanh(x / cap)                                                (Gemma 2's logits)
 
-x, a, out  (n, width) float32      divisor  (width,) float32
+x, a, out  (n, width) float32      weight  (width,) float32
 """
 
 import numpy as np
@@ -30,17 +30,17 @@ def scale_reference(x: Array, factor: float) -> Array:
 
 
 def mul_reference(a: Array, b: Array) -> Array:
-    """a (n, width), b (n, width) or (n, 1) -> (n, width)."""
+    """a (n, width), b (n, n_groups), groups of equal width -> (n, width)."""
     check_array("a", a, (None, None))
-    check_array("b", b, (len(a), 1 if b.shape[1] == 1 else a.shape[1]))
-    return a * b
+    check_array("b", b, (len(a), None))
+    return (a.reshape(*b.shape, -1) * b[:, :, None]).reshape(a.shape)
 
 
-def divide_columns_reference(x: Array, divisor: Array) -> Array:
-    """x (n, width), divisor (width,) -> (n, width)."""
+def scale_columns_reference(x: Array, weight: Array, divides: bool = False) -> Array:
+    """x (n, width), weight (width,) -> (n, width)."""
     check_array("x", x, (None, None))
-    check_array("divisor", divisor, (x.shape[1],))
-    return x / divisor
+    check_array("weight", weight, (x.shape[1],))
+    return x / weight if divides else x * weight
 
 
 def clamp_reference(x: Array, limit: float) -> Array:
@@ -77,7 +77,7 @@ def bind_soft_cap(x: Array, out: Array, step: NDArray[np.int64], cap: float) -> 
 
 
 def bind_mul(a: Array, b: Array, out: Array, step: NDArray[np.int64], width: int, b_width: int) -> Call:
-    """out = a * b on buffers (`rows.py`) of `width` columns, b of `b_width`, which is `width` or 1.
+    """out = a * b on buffers (`rows.py`) of `width` columns, b of `b_width`, which divides it.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -86,6 +86,14 @@ def bind_mul(a: Array, b: Array, out: Array, step: NDArray[np.int64], width: int
     if b_width == 1:
         check_rows(step, 1, b=b)
         return _mul_rows.bind(a=a, b=b, out=out, step=step, ld=ld, stride=b.shape[1])
+    if b_width != width:
+        _, ld_b = check_rows(step, b_width, b=b)
+        if width % b_width:
+            raise ValueError(f"{width} columns do not divide into {b_width} groups")
+        group = width // b_width
+        return _mul_groups.bind(
+            a=a, b=b, out=out, step=step, ld=ld, stride=ld_b, n_groups=b_width, group=group
+        )
     check_rows(step, width, a=a, b=b)
     return _mul.bind(a=a, b=b, out=out, step=step, ld=ld, stride=0)
 
@@ -149,6 +157,31 @@ def _mul_rows(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         j = i * ROW_MULTIPLE
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) * args.b[i // per_row * args.stride])
+
+
+@kernel(
+    Record(
+        a=PointerTo(F32),
+        b=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+        stride=I64,
+        n_groups=I64,
+        group=I64,
+    )
+)
+def _mul_groups(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.group - args.group % 8
+    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    for i in range(first, last):
+        token, group = i // args.n_groups, i % args.n_groups
+        offset, factor = token * args.ld + group * args.group, args.b[token * args.stride + group]
+        a, out = args.a + offset, args.out + offset
+        for j in range(0, whole, 8):
+            store(out + j, load(a + j, 8) * factor)
+        for j in range(whole, args.group):
+            out[j] = a[j] * factor
 
 
 @kernel(_PRODUCT)

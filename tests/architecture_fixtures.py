@@ -57,7 +57,7 @@ def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
         values = 1 + 0.1 * normal
     elif name.endswith("ssm_a"):
         values = -rng.uniform(0.1, 1.1, shape)
-    elif name.endswith((".scales", "ssm_d", "layer_output_scale.weight")):
+    elif name.endswith((".scale", ".scales", "ssm_d", "layer_output_scale.weight")):
         values = rng.uniform(0.5, 1.5, shape)
     elif name.endswith(".bias"):
         values = 0.1 * normal

@@ -100,8 +100,11 @@ class Mul(Case):
     tolerance = 0.0
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        w = width(rng)
-        return {"a": normal(rng, self.n, w), "b": normal(rng, self.n, int(rng.choice([1, w])))}
+        n_groups, w = int(rng.integers(1, 5)), width(rng)
+        return {
+            "a": normal(rng, self.n, n_groups * w),
+            "b": normal(rng, self.n, int(rng.choice([1, n_groups, n_groups * w]))),
+        }
 
     def expected(self) -> Array:
         return mul_reference(self.inputs["a"], self.inputs["b"])

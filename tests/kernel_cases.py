@@ -175,11 +175,12 @@ class Attention(Case):
     rows_mix = True
     tolerance = 1e-5
     windows = (0,)
+    chunks = (0,)
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.n_kv_heads, self.head_dim = int(rng.integers(1, 4)), int(rng.choice([8, 24, 32, 64, 80]))
         self.n_heads = self.n_kv_heads * int(rng.integers(1, 6))
-        self.window = int(rng.choice(self.windows))
+        self.window, self.chunk = int(rng.choice(self.windows)), int(rng.choice(self.chunks))
         self.scale = float(self.head_dim**-0.5)
         kv_width = self.n_kv_heads * self.head_dim
         return {
@@ -193,10 +194,12 @@ class Attention(Case):
         with np.errstate(over="ignore"):
             k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
         at = np.arange(self.n)
-        return attention_reference(q, k, v, at, at, self.scale, self.window).reshape(self.n, -1)
+        limits = {"window": self.window, "chunk": self.chunk}
+        return attention_reference(q, k, v, at, at, self.scale, **limits).reshape(self.n, -1)
 
     def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        n_slots = n_slots_for(self.window + chunk - 1 if self.window else self.n)
+        limit = min(self.window or self.chunk, self.chunk or self.window)
+        n_slots = n_slots_for(limit + chunk - 1 if limit else self.n)
         keys, values = allocate_kv_cache(self.n_kv_heads, self.head_dim, n_slots)
         b["keys"], b["values"] = place(np.full_like(keys, np.nan)), place(np.full_like(values, np.nan))
 
@@ -206,11 +209,18 @@ class Attention(Case):
         memory = attention_scratch(self.n_heads, self.n_kv_heads, self.head_dim, n_slots, n_threads)
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))
         write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["step"])
-        return [write, *bind_attend(b["q"], *cache, *at, scratch, self.n_heads, self.scale, self.window)]
+        window = min(self.window, n_slots)
+        numbers = self.n_heads, self.scale, window, self.chunk
+        return [write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
 
 
 class WindowAttention(Attention):
     windows = (1, 5, 64, 100, 300)
+
+
+class ChunkAttention(Attention):
+    windows = (0, 0, 70)
+    chunks = (1, 5, 64, 100, 300)
 
 
 CASES: tuple[type[Case], ...] = (
@@ -222,6 +232,7 @@ CASES: tuple[type[Case], ...] = (
     RopeNeox,
     Attention,
     WindowAttention,
+    ChunkAttention,
 )
 
 

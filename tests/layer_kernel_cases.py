@@ -23,6 +23,7 @@ from nybble.kernels.expert_linear import (
     expert_sum_reference,
     head_linear_reference,
 )
+from nybble.kernels.expert_values import bind_expert_values, expert_values_reference
 from nybble.kernels.float_linear import pack_floats
 from nybble.kernels.general_attention import (
     allocate_general_cache,
@@ -46,7 +47,7 @@ class GeneralAttention(Case):
             int(n) for n in rng.choice([1, 2, 3], 3) * (1, 8, 8)
         )
         self.n_heads = self.n_kv_heads * int(rng.integers(1, 5))
-        self.window = int(rng.choice([0, 1, 5, 100]))
+        self.window, self.chunk = (int(rng.choice([0, 1, 5, 100])) for _ in range(2))
         self.soft_cap = float(rng.choice([0, 2]))
         self.slopes = alibi_slopes(self.n_heads, 8.0) if rng.random() < 0.5 else None
         self.sinks = normal(rng, self.n_heads) if rng.random() < 0.5 else None
@@ -65,7 +66,7 @@ class GeneralAttention(Case):
         with np.errstate(over="ignore"):
             k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
         at = np.arange(self.n)
-        more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks}
+        more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks, "chunk": self.chunk}
         return attention_reference(q, k, v, at, at, 0.3, self.window, **more).reshape(self.n, -1)
 
     @property
@@ -95,6 +96,7 @@ class GeneralAttention(Case):
             self.soft_cap,
             slopes,
             sinks,
+            self.chunk,
         )
         write = [
             bind_general_write(b[rows], b[cache], *at) for rows, cache in (("k", "keys"), ("v", "values"))
@@ -183,6 +185,21 @@ class HeadLinear(ExpertLinear):
         b["ids"] = place(np.arange(self.n_experts, dtype=np.float32)[None])
 
 
+class ExpertValues(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.weight = normal(rng, int(rng.integers(1, 20)))
+        ids = rng.integers(0, len(self.weight), (self.n, width(rng)))
+        return {"ids": ids.astype(np.float32)}
+
+    def expected(self) -> Array:
+        return expert_values_reference(self.inputs["ids"].astype(np.int64), self.weight)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_expert_values(b["ids"], place(self.weight), b["out"], b["step"], self.out_width)]
+
+
 class ExpertSum(Case):
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.n_used, self.width = int(rng.integers(1, 5)), width(rng)
@@ -206,6 +223,7 @@ CASES: tuple[type[Case], ...] = (
     ExpertLinearOfEach,
     HeadLinear,
     ExpertSum,
+    ExpertValues,
 )
 
 

@@ -1,6 +1,7 @@
 """The architectures that nybble runs, by their GGUF name."""
 
 from .architecture import Architecture
+from .bitnet import BITNET
 from .bloom import BLOOM, MPT
 from .command_r import COHERE2, COMMAND_R
 from .deepseek2 import DEEPSEEK2
@@ -18,13 +19,16 @@ from .granitehybrid import GRANITEHYBRID
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
+from .llama4 import LLAMA4
 from .mamba2 import MAMBA2
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
 from .olmo2 import OLMO2
+from .olmoe import MINIMAX_M2, OLMOE
 from .phi2 import PHI2
 from .phi3 import PHI3
 from .qwen2 import QWEN2, QWEN2MOE
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE
+from .qwen3next import QWEN3NEXT
 from .qwen35 import QWEN35, QWEN35MOE
 from .smollm3 import SMOLLM3
 from .stablelm import STABLELM
@@ -33,6 +37,7 @@ from .starcoder2 import NEMOTRON, STARCODER2
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        BITNET,
         BLOOM,
         COHERE2,
         COMMAND_R,
@@ -56,7 +61,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         LFM2,
         LFM2MOE,
         LLAMA,
+        LLAMA4,
         MAMBA2,
+        MINIMAX_M2,
         MINICPM,
         MISTRAL3,
         MPT,
@@ -64,6 +71,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         NEMOTRON_H,
         NEMOTRON_H_MOE,
         OLMO2,
+        OLMOE,
         PHI2,
         PHI3,
         QWEN2,
@@ -72,6 +80,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN35,
         QWEN35MOE,
         QWEN3MOE,
+        QWEN3NEXT,
         QWEN3VL,
         QWEN3VLMOE,
         SMOLLM3,

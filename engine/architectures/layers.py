@@ -44,10 +44,12 @@ def attention(
     layer_norms: bool = False,
     sinks: str = "",
     output_bias: bool = True,
+    sub_norm: str = "",
 ) -> str:
     """Self-attention of h: with norms of q and k where the file has them, with RoPE where there is a table.
 
-    `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim).
+    `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim); `sub_norm` is the weight of a
+    norm before the output matrix.
     """
     q, k, v = qkv(b, h, c)
     if b.has("attn_q_norm"):
@@ -71,6 +73,8 @@ def attention(
         alibi_bias=c.alibi_bias,
         sinks=sinks,
     )
+    if sub_norm:
+        h = b.rms_norm("attn_sub_norm", h, sub_norm, c.norm_eps)
     return b.linear("attn_out", h, "attn_output", has_bias=output_bias)
 
 
@@ -79,18 +83,23 @@ def ffn(b: Graph, h: str, function: Activation) -> str:
     h = b.linear("ffn_up", h, "ffn_up")
     h = b.activate("ffn_act", h, function)
     if b.has_tensor("ffn.act.scales"):
-        h = b.divide_columns("ffn_scaled", h, "ffn.act.scales")
+        h = b.scale_columns("ffn_scaled", h, "ffn.act.scales", divides=True)
     return b.linear("ffn_out", h, "ffn_down")
 
 
-def gated_ffn(b: Graph, h: str, c: Config, function: Activation = "silu") -> str:
-    """A feed-forward layer with a gate, which may stand above `up` in one matrix."""
+def gated_ffn(b: Graph, h: str, c: Config, function: Activation = "silu", sub_norm: str = "") -> str:
+    """A feed-forward layer with a gate, which may stand above `up` in one matrix.
+
+    `sub_norm` is the weight of a norm before the last matrix.
+    """
     if b.has("ffn_gate"):
         gate, up = b.linear("ffn_gate", h, "ffn_gate"), b.linear("ffn_up", h, "ffn_up")
     else:
         gate = b.linear("ffn_gate", h, "ffn_up", (0, c.n_ff))
         up = b.linear("ffn_up", h, "ffn_up", (c.n_ff, 2 * c.n_ff))
     h = b.gelu_mul("ffn_act", gate, up) if function == "gelu" else b.silu_mul("ffn_act", gate, up)
+    if sub_norm:
+        h = b.rms_norm("ffn_sub_norm", h, sub_norm, c.norm_eps)
     return b.linear("ffn_out", h, "ffn_down")
 
 
@@ -102,8 +111,13 @@ def experts(
     *,
     is_normalized: bool,
     activation: Callable[[str, str, str], str] | None = None,
+    weighs_input: bool = False,
 ) -> str:
-    """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul."""
+    """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul.
+
+    `weighs_input`: an expert's weight multiplies its input.  Its last matrix is linear in `up`, so that only
+    the gate needs that before the activation.
+    """
     ids, weights = route(b, h, c, gating, is_normalized=is_normalized)
     if b.has("ffn_gate_up_exps"):
         both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
@@ -112,6 +126,8 @@ def experts(
     else:
         gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
         up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
+    if weighs_input:
+        gate = b.mul("exps_gate_weighted", gate, weights)
     routed = (activation or b.silu_mul)("exps_act", gate, up)
     routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
     if not b.has("ffn_up_shexp"):

@@ -30,7 +30,7 @@ KEYS = (
     }
 )
 
-_ATTENTION: Table = {
+ATTENTION: Table = {
     "blk.N.attn_q.weight": required("q_gate_width", "n_embd", when="has_attention"),
     "blk.N.attn_q.bias": optional("q_gate_width", when="has_attention"),
     "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_attention"),
@@ -41,7 +41,7 @@ _ATTENTION: Table = {
     **qk_norms(when="has_attention"),
 }
 
-_DELTA_NET: Table = {
+DELTA_NET: Table = {
     "blk.N.attn_qkv.weight": required("ssm_channels", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": required("ssm_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_alpha.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
@@ -56,8 +56,8 @@ _DELTA_NET: Table = {
 TENSORS = {
     **HEAD,
     **norms("attn_norm", "post_attention_norm"),
-    **_ATTENTION,
-    **_DELTA_NET,
+    **ATTENTION,
+    **DELTA_NET,
     **ffn_tensors(when="is_dense"),
 }
 
@@ -100,18 +100,27 @@ def gated_attention(b: Graph, h: str, c: Config, rope: str) -> str:
 
 def delta_net(b: Graph, h: str, c: Config) -> str:
     """Linear attention by the gated delta rule."""
-    key_width = c.ssm_groups * c.ssm_state
     z = b.linear("z", h, "attn_gate")
-    decay = b.decay("decay", b.linear("alpha", h, "ssm_alpha"))
-    beta = b.activate("beta_act", b.linear("beta", h, "ssm_beta"), "sigmoid")
-    qkv = b.causal_conv("qkv_conv", b.linear("qkv", h, "attn_qkv"), "ssm_conv1d")
+    alpha, beta = b.linear("alpha", h, "ssm_alpha"), b.linear("beta", h, "ssm_beta")
+    return delta_heads(b, c, z, alpha, beta, b.linear("qkv", h, "attn_qkv"))
+
+
+def delta_heads(
+    b: Graph, c: Config, z: str, alpha: str, beta: str, qkv: str, is_grouped: bool = False
+) -> str:
+    """The delta rule with what the matrices gave; `is_grouped` as in `DeltaRule`."""
+    key_width = c.ssm_groups * c.ssm_state
+    decay = b.decay("decay", alpha)
+    beta = b.activate("beta_act", beta, "sigmoid")
+    qkv = b.causal_conv("qkv_conv", qkv, "ssm_conv1d")
     qkv = b.activate("qkv_act", qkv, "silu")
     q = b.take_columns("q", qkv, 0, key_width)
     k = b.take_columns("k", qkv, key_width, key_width)
     v = b.take_columns("v", qkv, 2 * key_width, c.ssm_inner)
     q = b.l2_norm("q_norm", q, c.norm_eps, c.ssm_groups)
     k = b.l2_norm("k_norm", k, c.norm_eps, c.ssm_groups)
-    h = b.delta_rule("delta_heads", q, k, v, decay, beta, c.ssm_heads, c.ssm_groups)
+    heads = c.ssm_heads, c.ssm_groups
+    h = b.delta_rule("delta_heads", q, k, v, decay, beta, *heads, is_grouped)
     h = b.rms_norm("delta_norm", h, "ssm_norm", c.norm_eps)
     return b.linear("attn_out", b.silu_mul("delta_gated", z, h), "ssm_out")
 

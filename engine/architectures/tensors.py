@@ -91,10 +91,10 @@ def experts(when: str = "has_experts") -> Table:
     }
 
 
-def shared_expert(when: str = "has_shared_expert") -> Table:
+def shared_expert(when: str = "has_shared_expert", width: str = "n_ff_shexp") -> Table:
     """The expert that all tokens go to."""
     return {
-        "blk.N.ffn_gate_shexp.weight": required("n_ff_shexp", "n_embd", when=when),
-        "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when=when),
-        "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when=when),
+        "blk.N.ffn_gate_shexp.weight": required(width, "n_embd", when=when),
+        "blk.N.ffn_up_shexp.weight": required(width, "n_embd", when=when),
+        "blk.N.ffn_down_shexp.weight": required("n_embd", width, when=when),
     }

@@ -1,0 +1,44 @@
+"""`bitnet`: BitNet b1.58.
+
+As llama, with one more norm before the output matrix of attention and of the feed-forward layer, and the two
+halves of each head as RoPE's pairs.  Matrices are ternary, and may have a scale of their own each; the
+embedding is the head.
+
+Sources: Ma et al. 2024 (arXiv:2402.17764); llama.cpp `src/models/bitnet.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+
+TENSORS = {
+    **{name: shape for name, shape in HEAD.items() if name != "output.weight"},
+    **norms("attn_norm", "attn_sub_norm", "ffn_norm"),
+    "blk.N.ffn_sub_norm.weight": required("n_ff"),
+    **attention_tensors(),
+    **ffn_tensors(),
+    **{f"blk.N.{name}.scale": optional(1) for name in MATRICES},
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, sub_norm="attn_sub_norm"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c, sub_norm="ffn_sub_norm"))
+    head(g, x, model, g.rms_norm)
+
+
+BITNET = Architecture("bitnet", TENSORS, build)

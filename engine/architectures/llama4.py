@@ -1,0 +1,86 @@
+"""`llama4`: Llama 4 Scout and Maverick (text).
+
+Three of four layers attend within chunks of 8192 positions and rotate queries and keys, which then get a norm
+without a weight, if there are not 128 experts; the fourth sees all positions, rotates nothing, and sharpens
+its queries far along.  Experts are in every layer or in every second one, beside a shared expert; what goes
+into an expert is multiplied by its weight, before the expert instead of behind it.
+
+Sources: Meta AI 2025, "The Llama 4 herd"; llama.cpp `src/models/llama4.cpp`.
+"""
+
+from dataclasses import replace
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SCALES, Key, sliding_pattern
+from .architecture import Architecture
+from .layers import blocks, experts, gated_ffn, head, qkv
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+CHUNK = 8192  # whatever the file says, as in llama.cpp
+TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192
+NO_ROPE_STEP = 4  # of so many layers the last rotates nothing
+N_EXPERTS_WITHOUT_NORMS = 128
+
+KEYS = EXPERTS | {
+    "attention.scale": SCALES["attention.scale"],
+    "attention.sliding_window": Key("sliding_window", "integer", 1, 2**31 - 1, default=CHUNK),
+    "attention.sliding_window_pattern": sliding_pattern(4),
+    "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024),
+    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
+}
+
+TENSORS = {
+    **HEAD,
+    "rope_freqs.weight": ROPE_FACTORS["rope_freqs.weight"],
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(when="has_experts", width="n_ff_exp"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    ropes = {
+        is_sliding: rope_table(g, replace(model, rope_freq_base=base), name)
+        for is_sliding, name, base in (
+            (False, "rope", model.rope_freq_base),
+            (True, "rope_swa", model.rope_freq_base_swa or model.rope_freq_base),
+        )
+    }
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, ropes[c.is_sliding]))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, "sigmoid", is_normalized=False, weighs_input=True)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def attention(b: Graph, h: str, c: Config, rope: str) -> str:
+    """Attention within chunks or to all positions, and with RoPE or without."""
+    q, k, v = qkv(b, h, c)
+    if (c.layer + 1) % NO_ROPE_STEP:
+        q = b.rope("q_rope", q, c.head_dim, "norm", rope)
+        k = b.rope("k_rope", k, c.head_dim, "norm", rope)
+        if c.n_experts != N_EXPERTS_WITHOUT_NORMS:
+            q = b.plain_rms_norm("q_norm", q, c.norm_eps, c.n_heads)
+            k = b.plain_rms_norm("k_norm", k, c.norm_eps, c.n_kv_heads)
+    else:
+        q = b.query_scale("q_scaled", q, TEMPERATURE, TEMPERATURE_STEP, offset=1)
+    scale = c.attention_scale or c.head_dim**-0.5
+    h = b.attention("attn_heads", q, k, v, c.head_dim, scale, chunk=CHUNK if c.is_sliding else 0)
+    return b.linear("attn_out", h, "attn_output")
+
+
+LLAMA4 = Architecture("llama4", TENSORS, build, KEYS)

@@ -1,0 +1,65 @@
+"""`olmoe`: OLMoE 1B-7B; `minimax-m2`: MiniMax M2.
+
+As llama, with a mixture of experts in every layer, norms over all heads of queries and keys at once, and the
+two halves of each head as RoPE's pairs.  MiniMax M2 rotates a part of each head, and chooses experts by
+sigmoids to which a bias is added, which counts for the choice alone; the chosen weights add up to 1.
+
+Sources: Muennighoff et al. 2024 (arXiv:2409.02060); MiniMax 2025, "MiniMax M2"; llama.cpp
+`src/models/olmoe.cpp`, `minimax-m2.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+KEYS = {
+    name: EXPERTS[name]
+    for name in (
+        "expert_count",
+        "expert_used_count",
+        "expert_weights_scale",
+        "expert_group_count",
+        "expert_group_used_count",
+    )
+}
+
+MINIMAX_KEYS = KEYS | {"expert_gating_func": EXPERTS["expert_gating_func"]}
+
+MINIMAX_INERT = {
+    "expert_feed_forward_length": "feed_forward_length says the same",
+    "expert_weights_norm": "the chosen weights always add up to 1",
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    "blk.N.attn_q_norm.weight": required("q_width"),
+    "blk.N.attn_k_norm.weight": required("kv_width"),
+    **expert_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    is_minimax = model.architecture == "minimax-m2"
+    gating = GATINGS[model.expert_gating or 2] if is_minimax else "softmax"
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, experts(b, h, c, gating, is_normalized=is_minimax))
+    head(g, x, model, g.rms_norm)
+
+
+OLMOE = Architecture("olmoe", TENSORS, build, KEYS)
+MINIMAX_M2 = Architecture("minimax-m2", TENSORS, build, MINIMAX_KEYS, MINIMAX_INERT)

@@ -1,0 +1,82 @@
+"""`qwen3next`: Qwen3-Next 80B-A3B.
+
+As `qwen35moe`, but the heads of a delta net that share a key head are neighbours, and one matrix gives its
+beta and its decay, key head by key head.  Older files have queries, keys, values and the gate in one matrix
+of that kind too.
+
+Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llama.cpp
+`src/models/qwen3next.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import blocks, experts, head
+from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention
+from .qwen35 import KEYS as QWEN35_KEYS
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import experts as expert_tensors
+
+KEYS = {name: key for name, key in (QWEN35_KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
+    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+}
+
+SEPARATE = ("blk.N.ssm_alpha.weight", "blk.N.ssm_beta.weight")
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "post_attention_norm"),
+    **ATTENTION,
+    **{name: DELTA_NET[name] for name in DELTA_NET if name not in SEPARATE},
+    "blk.N.attn_qkv.weight": optional("ssm_channels", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": optional("ssm_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_in.weight": required(
+        "ssm_qkvz_width", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
+    ),
+    "blk.N.ssm_ba.weight": required("ssm_heads_2", "n_embd", when="is_recurrent"),
+    **expert_tensors(),
+    **shared_expert(when="has_experts"),
+    "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
+}
+
+INERT_TENSORS = {
+    "blk.N.ssm_in.weight": "llama.cpp's test models have attn_qkv and attn_gate, which take its place, too",
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
+    head(g, x, model, g.rms_norm)
+
+
+def delta_net(b: Graph, h: str, c: Config) -> str:
+    """Linear attention by the gated delta rule."""
+    n_groups, n_shared = c.ssm_groups, c.ssm_heads // c.ssm_groups
+    both = b.linear("beta_alpha", h, "ssm_ba")
+    beta = b.take_columns("beta", both, 0, n_shared, n_groups)
+    alpha = b.take_columns("alpha", both, n_shared, n_shared, n_groups)
+    if b.has("attn_qkv"):
+        z, qkv = b.linear("z", h, "attn_gate"), b.linear("qkv", h, "attn_qkv")
+    else:
+        all_four = b.linear("qkvz", h, "ssm_in")
+        width = c.ssm_inner // n_groups
+        q = b.take_columns("q_in", all_four, 0, c.ssm_state, n_groups)
+        k = b.take_columns("k_in", all_four, c.ssm_state, c.ssm_state, n_groups)
+        v = b.take_columns("v_in", all_four, 2 * c.ssm_state, width, n_groups)
+        z = b.take_columns("z", all_four, 2 * c.ssm_state + width, width, n_groups)
+        qkv = b.join_columns("qkv", b.join_columns("qk_in", q, k), v)
+    return delta_heads(b, c, z, alpha, beta, qkv, is_grouped=True)
+
+
+QWEN3NEXT = Architecture("qwen3next", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)

@@ -1,0 +1,93 @@
+"""What a graph is made of besides its operations: tensors by name, buffers, states."""
+
+import copy
+from collections.abc import Mapping
+from typing import Self
+
+from ..gguf_io.errors import ModelError
+from ..gguf_io.tensor import Tensor
+from . import ops
+from .plan import Plan, RopeTable
+from .states import StateSpec
+
+
+class GraphCore:
+    """Finds tensors, and gathers the operations of a plan with their buffers and states.
+
+    Names are those within a block, once `block` has said which.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+        self._used: set[str] = set()
+        self._ops: list[ops.Op] = []
+        self._widths: dict[str, int] = {}
+        self._rope_tables: dict[str, RopeTable] = {}
+        self._states: list[StateSpec] = []
+        self._prefix = ""
+
+    def block(self, layer: int) -> Self:
+        """This same graph, with names that begin with "blk.<layer>."."""
+        block = copy.copy(self)  # shallow: the lists and dictionaries are shared
+        block._prefix = f"blk.{layer}."
+        return block
+
+    def plan(self) -> Plan:
+        """The plan of all that was added so far."""
+        return Plan(tuple(self._ops), dict(self._widths), dict(self._rope_tables), tuple(self._states))
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the tensors that the operations use."""
+        return frozenset(self._used)
+
+    def has(self, weight: str) -> bool:
+        """Does the file have this optional weight?"""
+        return self.has_tensor(f"{weight}.weight")
+
+    def has_tensor(self, name: str) -> bool:
+        """Does the file have the optional tensor of this very name?"""
+        return self._prefix + name in self._tensors
+
+    def weight(self, name: str) -> Tensor:
+        """The tensor of this name and ".weight"; ModelError if the file lacks it."""
+        return self.tensor(f"{name}.weight")
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of this very name; ModelError if the file lacks it."""
+        found = self.optional_tensor(name)
+        if found is None:
+            path = next((tensor.path for tensor in self._tensors.values()), "")
+            raise ModelError(f"{path}: tensor {self._prefix}{name} is missing; the model needs it")
+        return found
+
+    def optional_tensor(self, name: str) -> Tensor | None:
+        """The tensor of this very name, or None."""
+        found = self._tensors.get(self._prefix + name)
+        if found is not None:
+            self._used.add(found.name)
+        return found
+
+    def number(self, name: str) -> float:
+        """The one value of the tensor of this very name."""
+        return float(self.tensor(name).dequantize().reshape(-1)[0])
+
+    def width(self, name: str) -> int:
+        """How wide the buffer `name` is."""
+        if name not in self._widths:
+            raise ValueError(f"nothing has written the buffer {name!r}")
+        return self._widths[name]
+
+    def _add_state(self, spec: StateSpec) -> int:
+        self._states.append(spec)
+        return len(self._states) - 1
+
+    def _add(self, op: ops.Op, width: int) -> str:
+        for name in op.inputs:
+            self.width(name)
+        for out in op.outputs:
+            if out in self._widths:
+                raise ValueError(f"two operations write the buffer {out!r}")
+            self._widths[out] = width
+        self._ops.append(op)
+        return op.out
