@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import ModelError, NybbleError
+from ..gguf_io.errors import ModelError, NybbleError, RequestError
 from .executor import Executor
 from .sampling import is_sound
+from .taps import Taps
 
 
 class Context:
@@ -31,6 +32,7 @@ class Context:
         self._process = os.getpid()
         self._owner: object = None
         self._n_done = 0
+        self._is_running = False
 
     def check_usable(self) -> None:
         """Raises `NybbleError` after `close`, and in the child of a fork."""
@@ -48,30 +50,42 @@ class Context:
         self.check_usable()  # before the lock too: it may have been held when the process forked
         with self._lock:
             self.check_usable()
+            if self._is_running:  # then this is its thread: an edit, or a signal's handler
+                raise RequestError("this LLM is running; an edit, which is part of that, cannot use it")
             yield
 
-    def last_logits(self, owner: object, ids: list[int]) -> NDArray[np.float32]:
+    def last_logits(self, owner: object, ids: list[int], taps: Taps | None = None) -> NDArray[np.float32]:
         """The logits (n_vocab,) after `ids`, at least one; only what the state does not hold yet is run.
 
-        Raises `ModelError` if they cannot be sampled from (NaN, infinite).
+        `taps` are shown what runs: those of the owner, always the same. Raises `ModelError` if the logits
+        cannot be sampled from (NaN, infinite), and whatever an edit raises.
         """
         with self.exclusive():
             start = self._n_done if owner is self._owner and self._n_done < len(ids) else 0
-            last = start + (len(ids) - start - 1) // self.n_batch * self.n_batch
-            for first in range(start, last, self.n_batch):
-                self._run(owner, ids[first : first + self.n_batch], first, np.empty(0, np.intp))
-            logits = self._run(owner, ids[last:], last, np.array([len(ids) - last - 1]))
+            ends = {*range(start + self.n_batch, len(ids), self.n_batch), len(ids)}
+            if taps is not None and start < taps.n_prompt < len(ids):
+                ends.add(taps.n_prompt)  # what an edit gets is all prompt, or none of it
+            for end in sorted(ends):
+                rows = np.array([end - start - 1] if end == len(ids) else [], np.intp)
+                logits = self._run(owner, ids[start:end], start, rows, taps)
+                start = end
             return logits[0].copy()  # the next step, perhaps another thread's, may overwrite it
 
-    def all_logits(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The logits (n, n_vocab) after each of `ids` (n,); raises `ModelError` as `last_logits` does."""
-        result = np.empty((len(ids), self.n_vocab), np.float32)
-        owner = object()
+    def logits_at(
+        self, ids: NDArray[np.int32], positions: NDArray[np.intp], taps: Taps | None = None
+    ) -> NDArray[np.float32]:
+        """The logits (m, n_vocab) after those of `ids` (n,) at `positions` (m,), ascending; raises what
+        `last_logits` does."""
+        result = np.empty((len(positions), self.n_vocab), np.float32)
+        owner, n_done = object(), 0
         with self.exclusive():
             for first in range(0, len(ids), self.n_batch):
                 chunk = ids[first : first + self.n_batch]
-                logits = self._run(owner, chunk, first, np.arange(len(chunk)))
-                result[first : first + len(chunk)] = logits
+                here = positions[(positions >= first) & (positions < first + len(chunk))] - first
+                needs_all = taps is not None and taps.needs_all_rows
+                logits = self._run(owner, chunk, first, np.arange(len(chunk)) if needs_all else here, taps)
+                result[n_done : n_done + len(here)] = logits[here] if needs_all else logits
+                n_done += len(here)
         return result
 
     def close(self) -> None:
@@ -79,6 +93,8 @@ class Context:
         if os.getpid() != self._process:
             return  # after a fork all of it is the parent's
         with self._lock:
+            if self._is_running:
+                raise RequestError("this LLM is running; an edit, which is part of that, cannot close it")
             if self._is_open:
                 self._is_open = False
                 self._executor.close()
@@ -90,14 +106,21 @@ class Context:
         ids: NDArray[np.int32] | list[int],
         start: int,
         rows: NDArray[np.intp],
+        taps: Taps | None,
     ) -> NDArray[np.float32]:
         self._owner = None  # until this has gone well, the state belongs to nobody
         if start == 0:
             self._executor.reset()
-        logits = self._executor.forward(np.asarray(ids, np.int32), start, rows)
+        try:
+            self._is_running = True
+            logits = self._executor.forward(np.asarray(ids, np.int32), start, rows, taps)
+        finally:
+            self._is_running = False
         unsound = rows[~is_sound(logits)]
         if len(unsound):
             position = start + int(unsound[0])
+            if taps is not None and taps.has_edits:
+                raise RequestError(f"with these edits the logits are NaN or infinite at position {position}")
             raise ModelError(
                 f"the model produced NaN or infinite logits at position {position}: its weights are damaged"
                 " or leave the range of float32"

@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .taps import Taps
+
 
 class Executor(Protocol):
     """Runs one sequence of tokens through a plan, and keeps its state (keys and values) between calls."""
@@ -17,11 +19,15 @@ class Executor(Protocol):
     def weight_bytes_per_token(self) -> int:
         """Bytes of weights that must be read to decode one token, as this executor has packed them."""
 
-    def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    def forward(
+        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
+    ) -> NDArray[np.float32]:
         """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab).
 
         `rows` are indices into `ids`, ascending; with none of them the head is skipped.  The state must hold
         exactly the positions before `start`.  The next call may overwrite the result.
+
+        `taps` are shown what they listen to.  If they raise, the state is undefined until the next `reset`.
         """
 
     def reset(self) -> None:

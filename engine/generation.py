@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..kernels.sampling import REFERENCE, SamplingFunctions
 from .context import Context
 from .sampling import Sampler, SamplingParams
+from .taps import Taps
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
@@ -102,6 +103,7 @@ class TextStream(Iterator[str]):
         load_seconds: float = 0.0,
         compile_seconds: float = 0.0,
         functions: SamplingFunctions = REFERENCE,
+        taps: Taps | None = None,
     ) -> None:
         self.n_prompt_tokens = len(prompt_ids)
         self.token_ids: list[int] = []
@@ -109,6 +111,7 @@ class TextStream(Iterator[str]):
         self._ids: list[int] = prompt_ids.tolist()
         self._context = context
         self._owner = object()  # stands for this stream; the context that kept the stream would be a circle
+        self._taps = taps
         self._sampler = Sampler(params, functions)
         self._eog_ids = tokenizer.eog_ids
         self._decoder = tokenizer.stream_decoder(continuation=True)
@@ -146,7 +149,7 @@ class TextStream(Iterator[str]):
     def _step(self) -> str:
         """Generates one token; -> the text that can be shown now, perhaps none."""
         started = time.perf_counter()
-        token_id = self._sampler(self._context.last_logits(self._owner, self._ids))
+        token_id = self._sampler(self._context.last_logits(self._owner, self._ids, self._taps))
         self._step_seconds.append(time.perf_counter() - started)
         if token_id in self._eog_ids:
             return self._finish("stop")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import REFERENCE, SamplingFunctions
 from ..tokenizer import Tokenizer, has_tokenizer
+from .activations import ActivationSpec
 from .config import Config
 from .context import Context
 from .cpus import default_threads
@@ -20,6 +22,8 @@ from .model import Model
 from .models import resolve
 from .prompt import Prompt, prompt_ids
 from .sampling import SamplingParams
+from .taps import Edits, Taps
+from .trace import Trace, Wanted, record
 
 ExecutorName = Literal["numba", "reference"]
 
@@ -84,24 +88,89 @@ class LLM:
             raise RequestError(f"{self.path} has no tokenizer: it has logits, but knows no text")
         return self._tokenizer
 
-    def logits(self, ids: Prompt) -> NDArray[np.float32]:
-        """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1."""
-        checked = self._prompt_ids(ids)
-        return self.context.all_logits(checked)
+    @property
+    def activations(self) -> Mapping[str, ActivationSpec]:
+        """What `trace` can read and `edit` replace: names -> dims, meaning and more, in the order of
+        computation."""
+        return self._model.activations
 
-    def generate(self, prompt: Prompt, params: SamplingParams | None = None) -> Output:
+    def logits(self, ids: Prompt, *, edit: Edits | None = None) -> NDArray[np.float32]:
+        """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1.
+
+        `edit`: see `trace`.
+        """
+        checked = self._prompt_ids(ids)
+        return self.context.logits_at(checked, np.arange(len(checked)), self._taps(checked, edit))
+
+    def trace(
+        self,
+        prompt: Prompt,
+        capture: str | Sequence[str] = (),
+        edit: Edits | None = None,
+        *,
+        logits: Wanted = "all",
+        max_bytes: int | None = None,
+    ) -> Trace:
+        """Runs `prompt`, a text or a list of token ids, and keeps activations of every token.
+
+            with llm.trace("The capital of France is", capture=["blk.*.resid_post", "blk.3.attn_probs"]) as t:
+                t["blk.3.resid_post"]  # (n_tokens, n_embd) float32
+                t["blk.3.attn_probs"]  # (n_tokens, n_heads, n_tokens): query, head, key
+                t.logits               # (n_tokens, n_vocab)
+
+        All has been computed when this returns; the arrays are the trace's own, and `with` is optional.
+
+        `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns: `*` is
+        anything. `logits`: after which tokens, "all", "last", none (None) or those at a list of
+        positions. What lies behind the last block ("output_norm", "logits") is computed for these tokens
+        only, unless it is captured: then for all.
+
+        `edit` maps names or patterns to functions `f(value, info)`: value (n, width) float32 are the values
+        of n tokens in a row, and the function's to change or to keep; it returns what shall take their
+        place, float32 of the same shape, or None if it has changed `value`. `info` (`EditInfo`) has the name,
+        the layer, and the positions and ids of the tokens. A long prompt comes in several pieces (`n_batch`),
+        so go by `info.positions`. Functions of one activation are called in their order, and what is
+        captured is what they made. To steer, add a vector:
+
+            def steer(value, info):
+                value[info.positions > 0] += vector
+
+            llm.generate(prompt, edit={"blk.[5-9].resid_post": steer})
+
+        Attention probabilities may be edited too: the heads that were changed are computed anew from them.
+        Where a query sees no key (a later one, one outside the window), 0 must stay 0.
+
+        Raises `RequestError` for a name that is not known, for a replacement of another shape or dtype or
+        with NaN, for an edit that uses this LLM, and, before anything is run, if what is to be kept takes
+        more than `max_bytes`, by default the memory that is free. What an edit raises passes as it is; the
+        LLM can be used afterwards.
+        """
+        checked = self._prompt_ids(prompt)
+        return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
+
+    def generate(
+        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+    ) -> Output:
         """Continues `prompt`, a text or a list of token ids; by default greedily, up to 256 tokens.
 
         In a text control tokens (`<|im_start|>`) count as such, and BOS is added where the file asks for it.
+        `edit`: see `stream`.
         """
-        stream = self.stream(prompt, params)
+        stream = self.stream(prompt, params, edit=edit)
         with self.context.exclusive():
             return stream.finish()
 
-    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> TextStream:
+    def stream(
+        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+    ) -> TextStream:
         """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
 
         Whatever else uses this LLM in the meantime makes the stream run its tokens again when it goes on.
+
+        `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every token that
+        is generated. Each token goes through the model once, and what was computed under the edits stays in
+        the stream's keys and values, which no other run uses. If the tokens must be run again, the edits are
+        called again: let them depend on nothing but their arguments.
         """
         checked = self._prompt_ids(prompt)
         params = params or SamplingParams()
@@ -113,6 +182,7 @@ class LLM:
             self.load_seconds,
             self.compile_seconds,
             self._sampling_functions(params),
+            self._taps(checked, edit),
         )
 
     def close(self) -> None:
@@ -145,6 +215,10 @@ class LLM:
         self.context.check_usable()
         self._model.file.check_unchanged()
         return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
+
+    def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
+        """None where nothing listens: then nothing is looked at."""
+        return Taps(self.activations, len(ids), edit) if edit else None
 
     def _make_executor(self, n_batch: int) -> Executor:
         """Each is imported only when it is wanted, so that the reference never waits for Numba."""

@@ -8,6 +8,7 @@ from typing import Self
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..tokenizer import Tokenizer, has_tokenizer
+from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
 from .config import Config
@@ -48,6 +49,11 @@ class Model:
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the file; None if it says that it has none, and its model speaks ids alone."""
         return Tokenizer.from_gguf(self.file) if has_tokenizer(self.file) else None
+
+    @cached_property
+    def activations(self) -> dict[str, ActivationSpec]:
+        """What can be read and replaced while the model runs, by name, in the order of computation."""
+        return activation_table(self.plan)
 
     def close(self) -> None:
         """Closes the file; whoever still holds a tensor may go on using it."""

@@ -14,6 +14,7 @@ from .plan_runner import PlanRunner
 from .program import require_lowered
 from .recurrent_cache import Cache, RecurrentCache
 from .states import KVSpec
+from .taps import Taps
 
 HEAD_ROWS = 32
 
@@ -54,7 +55,9 @@ class NumbaExecutor:
         """Bytes of weights that one token's decoding reads: every packed matrix once."""
         return sum(matrix.nbytes for matrix in self.matrices.values())
 
-    def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    def forward(
+        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
+    ) -> NDArray[np.float32]:
         """ids (n,) at the positions from `start` on, rows (m,) of them -> logits (m, n_vocab)."""
         if start != self.n_positions:
             raise ValueError(
@@ -68,7 +71,7 @@ class NumbaExecutor:
             chunk = ids[first : first + self._n_batch]
             here = rows[(rows >= first) & (rows < first + len(chunk))] - first
             positions = np.arange(start + first, start + first + len(chunk))
-            self.runner.run(chunk, positions, here, logits[n_done : n_done + len(here)])
+            self.runner.run(chunk, positions, here, logits[n_done : n_done + len(here)], taps)
             self.n_positions += len(chunk)
             n_done += len(here)
         return logits

@@ -128,6 +128,11 @@ class Attention(Op):
         return tuple(name for name in super().inputs if name)
 
     @property
+    def probs(self) -> str:
+        """The name under which the probabilities go, which are computed only for who asks for them."""
+        return f"{self.out.rpartition('.')[0]}.attn_probs"
+
+    @property
     def is_plain(self) -> bool:
         """Is there nothing but a scale, a window and chunks?"""
         same_width = self.value_dim in (0, self.head_dim)

@@ -24,6 +24,7 @@ from .plan import Plan
 from .program import ProgramBuilder
 from .recurrent_cache import Cache, Recurrence
 from .step import meeting_points
+from .taps import Taps
 from .team import Program, Team
 
 MACS_PER_SLICE = 4e9
@@ -64,6 +65,8 @@ class PlanRunner:
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
         self._select = next(op for op in plan.ops if isinstance(op, ops.SelectRows))
+        self._head = plan.ops.index(self._select)
+        self._writers = {name: i for i, op in enumerate(plan.ops) for name in op.outputs}
         self._embed_op = next(op for op in plan.ops if isinstance(op, ops.Embed))
 
     def run(
@@ -72,9 +75,10 @@ class PlanRunner:
         positions: NDArray[np.int64],
         rows: NDArray[np.intp],
         logits: NDArray[np.float32],
+        taps: Taps | None = None,
     ) -> None:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
-        n_vocab). Raises ValueError for an id outside the vocabulary."""
+        n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
         self._team.finish()  # if an interrupted step left something
         n, n_vocab = len(ids), self._embed_op.weight.shape[0]
         self._program.ids[:n] = ids
@@ -89,18 +93,43 @@ class PlanRunner:
             scales[:n] = query_scales(self._positions[:n], *key)
         if self._embed_op.weight.format not in ROW_DECODERS:
             self._embed(ids)
-        self._run(0, self._program.n_body, n)
+        self._run_ops(0, self._head, ids, positions, taps)
         buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
             buffers[self._select.out][: len(some)] = buffers[self._select.x][some]
             self._program.wanted.count[0] = len(some)
-            self._run(self._program.n_body, len(self._program.steps), len(some))
+            self._run_ops(self._head, len(self.plan.ops), ids[some], positions[some], taps)
             logits[first : first + len(some)] = buffers[self.plan.output][: len(some), : logits.shape[1]]
 
     def close(self) -> None:
         """End the threads."""
         self._team.close()
+
+    def _run_ops(
+        self,
+        first: int,
+        last: int,
+        ids: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        taps: Taps | None,
+    ) -> None:
+        """Run operations first … last - 1 on these rows, with a stop behind each that the taps listen to."""
+        step, at, n_rows = self._program.first_step, first, len(ids)
+        if taps is not None:
+            writers = {self._writers[name] for name in taps.buffers}
+            for i in sorted(i for i in writers if first <= i < last):
+                self._run(step[at], step[i + 1], n_rows)
+                at = i + 1
+                self._show(self.plan.ops[i], ids, positions, taps)
+        self._run(step[at], step[last], n_rows)
+
+    def _show(self, op: ops.Op, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps) -> None:
+        """Show what `op` has written to those who listen."""
+        for name in op.outputs:
+            if name in taps.buffers:
+                value = self._program.buffers[name][: len(ids), : self.plan.buffers[name]]
+                taps.show(name, value, positions, ids)
 
     def _run(self, first: int, last: int, n_rows: int) -> None:
         """Run steps of the program in slices, between which Python can be interrupted."""

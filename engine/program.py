@@ -91,15 +91,17 @@ class ProgramBuilder:
         self._memory = Memory()
         self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
         self.steps: list[Step] = []
-        self.n_body = 0
-        """How many steps come before `SelectRows`."""
+        self.first_step: list[int] = []
+        """Where the steps of each operation begin, and last how many steps there are."""
         self._n_threads = n_threads
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
+                self.first_step.append(len(self.steps))
                 self.steps.extend(self._lower(op))
                 for name in set(op.inputs):
                     if self._last_read[name] == i:
                         self._memory.give_back(self.buffers[name], plan.buffers[name])
+        self.first_step.append(len(self.steps))
 
     @property
     def n_buffer_bytes(self) -> int:
@@ -109,7 +111,6 @@ class ProgramBuilder:
     def _lower(self, op: ops.Op) -> Iterator[Step]:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
-            self.n_body = len(self.steps)
         for name in op.outputs:
             self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
         out = self.buffers[op.out]

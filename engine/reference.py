@@ -14,6 +14,7 @@ from .config import Config
 from .plan import Plan
 from .reference_ops import Array, Step, run
 from .states import make_state
+from .taps import Taps
 
 
 class ReferenceExecutor:
@@ -39,7 +40,9 @@ class ReferenceExecutor:
         matrices = {weight for op in self._plan.ops if not isinstance(op, ops.Embed) for weight in op.weights}
         return sum(4 * weight.n_values for weight in matrices)
 
-    def forward(self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp]) -> Array:
+    def forward(
+        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
+    ) -> Array:
         """ids (n,) at the positions from `start` on, rows (m,) of them -> logits (m, n_vocab)."""
         n = len(ids)
         if n == 0:
@@ -59,11 +62,16 @@ class ReferenceExecutor:
         buffers: dict[str, Array] = {}
         # Damaged weights give NaN and infinities, which the caller looks for in the logits.
         with np.errstate(over="ignore", invalid="ignore"):
+            shown = positions, ids
             for op in self._plan.ops:
-                if isinstance(op, ops.SelectRows) and len(rows) == 0:
-                    break
+                if isinstance(op, ops.SelectRows):
+                    if len(rows) == 0:
+                        break
+                    shown = positions[rows], ids[rows]
                 x = [buffers[name] for name in op.inputs]
                 buffers.update(zip(op.outputs, run(op, x, step), strict=True))
+                if taps is not None:
+                    _show(op, buffers, taps, *shown)
                 for name in op.inputs:
                     if self._last_reader[name] is op:
                         buffers.pop(name, None)
@@ -91,3 +99,16 @@ class ReferenceExecutor:
         if weight not in self._weights:
             self._weights[weight] = weight.dequantize()
         return self._weights[weight]
+
+
+def _show(
+    op: ops.Op,
+    buffers: dict[str, Array],
+    taps: Taps,
+    positions: NDArray[np.int64],
+    ids: NDArray[np.int32],
+) -> None:
+    """Show what `op` has written to those who listen."""
+    for name in taps.buffers.intersection(op.outputs):
+        buffers[name] = np.array(buffers[name])  # it may have been a view of another
+        taps.show(name, buffers[name], positions, ids)

@@ -31,7 +31,7 @@ class ScriptedExecutor:
         self.closed = False
         self.poison: int | None = None
 
-    def forward(self, ids, start, rows):
+    def forward(self, ids, start, rows, taps=None):
         assert start == len(self.seen) and ids.dtype == np.int32
         self.seen += ids.tolist()
         self.calls.append((start, len(ids)))
@@ -239,15 +239,15 @@ def test_a_step_that_fails_leaves_a_context_that_works():
     assert "".join(s) == "ello"
 
 
-def test_all_logits_come_in_chunks_and_are_checked():
+def test_logits_come_in_chunks_and_are_checked():
     executor = ScriptedExecutor(range(10))
     context = Context(executor, N_VOCAB, 20, 3)
-    logits = context.all_logits(np.arange(7, dtype=np.int32))
+    logits = context.logits_at(np.arange(7, dtype=np.int32), np.arange(7))
     assert logits.shape == (7, N_VOCAB) and logits.argmax(axis=1).tolist() == list(range(7))
     assert executor.calls == [(0, 3), (3, 3), (6, 1)]
     executor.poison = 4
     with pytest.raises(ModelError, match="position 4"):
-        context.all_logits(np.arange(7, dtype=np.int32))
+        context.logits_at(np.arange(7, dtype=np.int32), np.arange(7))
 
 
 def test_a_closed_context_says_so():

@@ -109,6 +109,7 @@ def test_products_of_the_same_input_run_without_a_meeting(built) -> None:
 
 def test_the_head_begins_where_the_wanted_rows_are_read(built) -> None:
     plan, program = built
-    (selected,) = (program.buffers[op.out] for op in plan.ops if isinstance(op, ops.SelectRows))
+    (at,) = (i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
+    selected = program.buffers[plan.ops[at].out]
     reads = [any(array is selected for array in step.reads) for step in program.steps]
-    assert program.n_body == reads.index(True)
+    assert program.first_step[at] == reads.index(True)

@@ -1,0 +1,170 @@
+"""The activations of a model that can be read and replaced: their names, shapes and meanings.
+
+They are the buffers of its plan, in the order of computation, and two that have no memory of their own: a
+block's input, `resid_pre`, is another name for the buffer that it comes from; `attn_probs`, the attention
+probabilities, are computed only for who asks for them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+
+from ..gguf_io.errors import RequestError
+from . import ops
+from .activation_names import MEANINGS, Meaning
+from .plan import Plan
+
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+_ELEMENT_WISE = (
+    ops.SiluMul,
+    ops.GeluMul,
+    ops.SwigluOai,
+    ops.Activate,
+    ops.Scale,
+    ops.Clamp,
+    ops.Mul,
+    ops.QueryScale,
+)
+
+
+@dataclass(frozen=True)
+class ActivationSpec:
+    """One activation: a row of numbers for each token."""
+
+    name: str
+    dims: tuple[int | str, ...]
+    """How a row divides, as (n_heads, head_dim); "n_keys" grows with the positions."""
+    buffer: str
+    """The buffer of the plan that it is: its own name, but for `resid_pre`."""
+    is_wanted_only: bool = False
+    """Is it computed only for the tokens whose logits are wanted?"""
+    n_choices: int = 0
+    """Not 0: values are whole numbers below it."""
+
+    @property
+    def layer(self) -> int | None:
+        """The number of its block; None outside of blocks."""
+        found = _BLOCK.match(self.name)
+        return int(found[1]) if found else None
+
+    @property
+    def width(self) -> int | None:
+        """Values in a row; None where it grows with the positions."""
+        sizes = [size for size in self.dims if isinstance(size, int)]
+        return prod(sizes) if len(sizes) == len(self.dims) else None
+
+    @property
+    def shape(self) -> str:
+        """For people: "n_tokens x 9 x 64"."""
+        return " x ".join(["n_rows" if self.is_wanted_only else "n_tokens", *map(str, self.dims)])
+
+    @property
+    def meaning(self) -> str:
+        """One line; "" for a buffer that `activation_names.py` does not know."""
+        return self._entry.text
+
+    @property
+    def hook(self) -> str:
+        """The name in TransformerLens; "" if it has none."""
+        hook = self._entry.hook
+        return f"blocks.{self.layer}.{hook}" if hook and self.layer is not None else hook
+
+    @property
+    def _entry(self) -> Meaning:
+        return MEANINGS.get(_BLOCK.sub("", self.name), Meaning(""))
+
+
+def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
+    """Every activation of a plan by its name, in the order of computation."""
+    table: dict[str, ActivationSpec] = {}
+    dims = _dims(plan)
+    n_choices = {op.ids: plan.buffers[op.x] for op in plan.ops if isinstance(op, ops.Route)}
+    blocks: set[str] = set()
+    is_wanted_only = False
+    for op in plan.ops:
+        is_wanted_only |= isinstance(op, ops.SelectRows)
+        block = _BLOCK.match(op.out)
+        if block and block[0] not in blocks:
+            blocks.add(block[0])
+            came_from = op.inputs[0]
+            table[f"{block[0]}resid_pre"] = ActivationSpec(
+                f"{block[0]}resid_pre", (plan.buffers[came_from],), came_from
+            )
+        for name in op.outputs:
+            shape = dims.get(name, (plan.buffers[name],))
+            table[name] = ActivationSpec(name, shape, name, is_wanted_only, n_choices.get(name, 0))
+    return table
+
+
+def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[ActivationSpec]:
+    """Those whose names match, in the order of computation; `*` stands for anything, `?` and [0-9] for one
+    character.  RequestError if there is none."""
+    if not isinstance(pattern, str):
+        raise RequestError(f"the name of an activation is a text, not {pattern!r:.100}")
+    if pattern in table:
+        return [table[pattern]]
+    found = [spec for name, spec in table.items() if fnmatchcase(name, pattern)]
+    if not found:
+        raise RequestError(f"no activation is called {pattern!r:.100}{_nearest(table, pattern)}")
+    return found
+
+
+def _nearest(table: Mapping[str, ActivationSpec], pattern: str) -> str:
+    """A hint: the known names, and names of all blocks, that look most like it."""
+    names = dict.fromkeys(name for known in table for name in (known, _BLOCK.sub("blk.*.", known)))
+    close = difflib.get_close_matches(pattern[:100], names, n=4, cutoff=0.5)
+    hint = f"; the nearest are {', '.join(close)}" if close else ""
+    return f"{hint} (LLM.activations has them all)"
+
+
+def _dims(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """How the rows of buffers divide into heads, experts or groups, where operations say so."""
+    dims: dict[str, tuple[int, ...]] = {}
+    for op in plan.ops:
+        for name, n_groups in _groups(op, plan):
+            width = plan.buffers[name]
+            if n_groups > 0 and width % n_groups == 0:
+                dims.setdefault(name, (n_groups, width // n_groups))
+    same = [op for op in plan.ops if isinstance(op, _ELEMENT_WISE)]
+    for op in [*same, *reversed(same)]:  # what is known of one buffer holds for the others
+        names = [name for name in (op.out, *op.inputs) if plan.buffers[name] == plan.buffers[op.out]]
+        known = next((dims[name] for name in names if name in dims), None)
+        if known:
+            dims.update({name: known for name in names if name not in dims})
+    return dims
+
+
+def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
+    """Buffers of an operation and into how many parts their rows divide."""
+    match op:
+        case ops.Attention():
+            new = [(name, op.n_kv_heads) for name in op.inputs[1:]]
+            return (op.q, op.n_heads), (op.out, op.n_heads), *new
+        case ops.Rope():
+            return (op.x, op.n_heads), (op.out, op.n_heads)
+        case ops.HeadLinear():
+            return (op.x, op.weight.shape[0]), (op.out, op.weight.shape[0])
+        case ops.ExpertLinear():
+            return ((op.out, plan.buffers[op.out] // op.weight.shape[1]),)
+        case ops.DeltaRule():
+            heads, keys = op.n_heads, op.n_k_heads
+            return (op.q, keys), (op.k, keys), (op.v, heads), (op.out, heads)
+        case ops.SelectiveScan():
+            x, _, b, c = op.inputs
+            return (x, op.n_heads), (b, op.n_groups), (c, op.n_groups), (op.out, op.n_heads)
+        case _:
+            return _repeated(op)
+
+
+def _repeated(op: ops.Op) -> Iterator[tuple[str, int]]:
+    """The same for operations that do one thing to several parts of a row."""
+    n_groups = getattr(op, "n_groups", 1)
+    if n_groups > 1:
+        yield op.out, n_groups
+        if isinstance(op, ops.RmsNorm | ops.LayerNorm | ops.L2Norm):
+            yield op.inputs[0], n_groups

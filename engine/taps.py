@@ -1,0 +1,132 @@
+"""Taps: what is read and replaced while tokens go through a plan.
+
+An executor that is given taps stops after each operation that writes one of `Taps.buffers` and shows what it
+wrote; without taps it stops nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+from .activations import ActivationSpec, find_activations
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EditInfo:
+    """What an edit is told about the values that it gets: some tokens in a row, all of the prompt or none."""
+
+    name: str
+    """The activation, as "blk.3.attn_out"."""
+    layer: int | None
+    """The number of its block; None outside of blocks."""
+    positions: NDArray[np.int64]
+    """(n,): the position of each row's token; 0 is the first of the prompt."""
+    ids: NDArray[np.int32]
+    """(n,): the token of each row."""
+    is_prefill: bool
+    """Are these tokens of the prompt? Else they were generated."""
+
+
+Edit = Callable[[Array, EditInfo], Array | None]
+Edits = Mapping[str, Edit]
+
+
+class Taps:
+    """Listens to activations: copies those of `capture`, and puts what `edits` make of them in their place.
+
+    `table` are the model's activations, `n_prompt` is how many tokens the prompt has. An activation that is
+    both edited and captured is captured as it was edited. `kept`, one array for each captured buffer, whose
+    rows are positions, is filled as tokens go through; it can be set until then.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[str, ActivationSpec],
+        n_prompt: int,
+        edits: Edits | None = None,
+        capture: Iterable[str] = (),
+    ) -> None:
+        self.n_prompt = n_prompt
+        self.captured = [spec for pattern in capture for spec in find_activations(table, pattern)]
+        self.kept: dict[str, NDArray[np.float32]] = {}
+        self._edits = _edits_of_buffers(table, {} if edits is None else edits)
+        self.buffers = frozenset(self._edits) | {spec.buffer for spec in self.captured}
+        """The buffers to be shown."""
+
+    @property
+    def has_edits(self) -> bool:
+        return bool(self._edits)
+
+    @property
+    def needs_all_rows(self) -> bool:
+        """Is something captured that is computed only for the tokens whose logits are wanted?"""
+        return any(spec.is_wanted_only for spec in self.captured)
+
+    def edits(self, buffer: str) -> bool:
+        """May `show` change this buffer?"""
+        return buffer in self._edits
+
+    def show(
+        self, buffer: str, value: Array, positions: NDArray[np.int64], ids: NDArray[np.integer[Any]]
+    ) -> None:
+        """What has been computed for the tokens `ids` (n,) at `positions` (n,): value (n, ...) is captured,
+        and overwritten by edits.  Raises what an edit raises, RequestError for what it should not give."""
+        for spec, edit in self._edits.get(buffer, ()):
+            is_prefill = bool(positions[0] < self.n_prompt)
+            info = EditInfo(spec.name, spec.layer, positions.copy(), ids.astype(np.int32), is_prefill)
+            value[...] = _replacement(spec, edit, value, info)
+        if buffer in self.kept:
+            kept = self.kept[buffer]
+            first, last = int(positions[0]), int(positions[-1]) + 1
+            rows = slice(first, last) if last - first == len(positions) else positions
+            if value.ndim == 3:  # attention probabilities: as many columns as there are positions so far
+                kept[rows, :, : value.shape[2]] = value
+            else:
+                kept[rows] = value
+
+
+def _edits_of_buffers(
+    table: Mapping[str, ActivationSpec], edits: Edits
+) -> dict[str, list[tuple[ActivationSpec, Edit]]]:
+    """The edits of each buffer, in their order; no pattern counts twice where two of its names are one
+    buffer."""
+    if not isinstance(edits, Mapping):
+        raise RequestError(f"edit maps names of activations to functions; it cannot be {edits!r:.100}")
+    found: dict[str, list[tuple[ActivationSpec, Edit]]] = defaultdict(list)
+    for pattern, edit in edits.items():
+        if not callable(edit):
+            raise RequestError(f"the edit of {pattern!r:.100} must be a function, not {edit!r:.100}")
+        specs = {spec.buffer: spec for spec in find_activations(table, pattern)}
+        for buffer, spec in specs.items():
+            found[buffer].append((spec, edit))
+    return dict(found)
+
+
+def _replacement(spec: ActivationSpec, edit: Edit, value: Array, info: EditInfo) -> Array:
+    """What the edit makes of a copy of `value`."""
+    given = np.array(value)  # contiguous, and the edit's to keep
+    result = edit(given, info)
+    if result is None:
+        result = given
+    wanted = f"float32 {value.shape}"
+    if not isinstance(result, np.ndarray):
+        raise RequestError(f"the edit of {spec.name} gave {result!r:.100}; it must give {wanted}, or None")
+    if result.shape != value.shape or result.dtype != np.float32:
+        hint = "; use .astype(np.float32)" if result.shape == value.shape else ""
+        raise RequestError(f"the edit of {spec.name} gave {result.dtype} {result.shape}, not {wanted}{hint}")
+    if not np.isfinite(result).all() and np.isfinite(value).all():
+        row = int(info.positions[np.argwhere(~np.isfinite(result))[0, 0]])
+        raise RequestError(f"the edit of {spec.name} {wanted} gave NaN or infinity at position {row}")
+    n = spec.n_choices
+    if n and not np.all((result >= 0) & (result < n) & (result == np.floor(result))):
+        raise RequestError(f"the edit of {spec.name} must give whole numbers from 0 to {n - 1}")
+    return result
