@@ -4,8 +4,9 @@ Every buffer of every architecture has a line here, in about the order of comput
 one that `docs/activations.md` is this table. Where two models put different things into a place (a gate or
 none), the line says what is common to them.
 
-A hook of TransformerLens (2.x) is named where it holds the same numbers of a token; "blocks.N." is left out
-before those of a block.
+A hook of TransformerLens (2.x) is named where it holds the same numbers; "blocks.N." is left out. Of two
+names of a block that have the same hook it is the later (what a half adds to the residual stream is taken
+after its norm), and `ffn_up` is mlp.hook_pre where there is no gate.
 """
 
 from typing import NamedTuple
@@ -55,12 +56,19 @@ MEANINGS: dict[str, Meaning] = {
     "attn_heads": Meaning("what each head gathers, before the output matrix", "attn.hook_z"),
     "gate_act": Meaning("gate of the heads after its sigmoid"),
     "attn_gated": Meaning("what the heads gathered, times their gate"),
+    "attn_sub_norm": Meaning("what the heads gathered, normalized"),
     # gated delta nets (qwen35)
     "z": Meaning("gate of the delta net's heads, before its SiLU"),
     "alpha": Meaning("what the delta net's decay is computed from"),
     "decay": Meaning("logarithm of the factor by which each head's state shrinks"),
     "beta": Meaning("how much of each value is written, before its sigmoid"),
     "beta_act": Meaning("how much of each value is written to the state, 0 to 1"),
+    "beta_alpha": Meaning("alpha and beta in one, by groups of heads"),
+    "qkvz": Meaning("queries, keys, values and gate in one, by groups of heads"),
+    "q_in": Meaning("queries before the convolution"),
+    "k_in": Meaning("keys before the convolution"),
+    "qk_in": Meaning("queries and keys before the convolution"),
+    "v_in": Meaning("values before the convolution"),
     "qkv": Meaning("queries, keys and values in one, before the convolution"),
     "qkv_conv": Meaning("queries, keys and values after the convolution over time"),
     "qkv_act": Meaning("the same after SiLU"),
@@ -90,7 +98,7 @@ MEANINGS: dict[str, Meaning] = {
     "conv_out": Meaning("what the convolution adds to the residual stream"),
     "attn_out": Meaning("what the mixing half gives: heads times the output matrix", "hook_attn_out"),
     "attn_scaled": Meaning("the same times the model's factor"),
-    "post_attn_norm": Meaning("the same after its own norm; what is added to the residual stream"),
+    "post_attn_norm": Meaning("the same after a norm; what is added to the residual stream", "hook_attn_out"),
     "resid_mid": Meaning("residual stream with the first half of the block", "hook_resid_mid"),
     # the second half
     "ffn_norm": Meaning("input of the feed-forward half, normalized, times the norm's weight"),
@@ -100,6 +108,7 @@ MEANINGS: dict[str, Meaning] = {
     "exps_gate_up": Meaning("gate and up projection of the chosen experts, in one"),
     "exps_gate": Meaning("gate of the chosen experts, before the nonlinearity"),
     "exps_up": Meaning("up projection of the chosen experts"),
+    "exps_gate_weighted": Meaning("gate of the chosen experts, times what each counts"),
     "exps_act": Meaning("neurons of the chosen experts"),
     "exps_down": Meaning("what each chosen expert gives"),
     "moe_out": Meaning("sum of the chosen experts, weighted"),
@@ -111,11 +120,12 @@ MEANINGS: dict[str, Meaning] = {
     "shexp_share": Meaning("what the shared expert counts, 0 to 1"),
     "shexp_gated": Meaning("what the shared expert gives, times its share"),
     "ffn_gate": Meaning("gate of the neurons, before the nonlinearity", "mlp.hook_pre"),
-    "ffn_up": Meaning("up projection", "mlp.hook_pre_linear; mlp.hook_pre where there is no ffn_gate"),
+    "ffn_up": Meaning("up projection: neurons before gate or nonlinearity", "mlp.hook_pre_linear"),
     "ffn_act": Meaning("neurons: activations of the feed-forward layer", "mlp.hook_post"),
+    "ffn_sub_norm": Meaning("neurons, normalized"),
     "ffn_out": Meaning("what the feed-forward half gives", "hook_mlp_out"),
     "ffn_scaled": Meaning("the same (mpt: the neurons), times the model's factor"),
-    "post_ffw_norm": Meaning("the same after its own norm; what is added to the residual stream"),
+    "post_ffw_norm": Meaning("the same after a norm; what is added to the residual stream", "hook_mlp_out"),
     "resid_post": Meaning("residual stream that leaves the block", "hook_resid_post"),
     # behind the last block, for the tokens whose logits are wanted
     "out_rows": Meaning("residual stream of the tokens whose logits are wanted"),

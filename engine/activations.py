@@ -66,17 +66,11 @@ class ActivationSpec:
     @property
     def meaning(self) -> str:
         """One line; "" for a buffer that `activation_names.py` does not know."""
-        return self._entry.text
+        return _known(self.name).text
 
-    @property
-    def hook(self) -> str:
-        """The name in TransformerLens; "" if it has none."""
-        hook = self._entry.hook
-        return f"blocks.{self.layer}.{hook}" if hook and self.layer is not None else hook
 
-    @property
-    def _entry(self) -> Meaning:
-        return MEANINGS.get(_BLOCK.sub("", self.name), Meaning(""))
+def _known(name: str) -> Meaning:
+    return MEANINGS.get(_BLOCK.sub("", name), Meaning(""))
 
 
 def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
@@ -99,6 +93,18 @@ def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
             shape = dims.get(name, (plan.buffers[name],))
             table[name] = ActivationSpec(name, shape, name, is_wanted_only, n_choices.get(name, 0))
     return table
+
+
+def hook_names(table: Mapping[str, ActivationSpec]) -> dict[str, str]:
+    """TransformerLens' names of those that it has: "blk.3.resid_pre" -> "blocks.3.hook_resid_pre"."""
+    found: dict[str, str] = {}  # by hook: of two names it keeps the later
+    for name, spec in table.items():
+        hook = _known(name).hook
+        if hook == "mlp.hook_pre_linear" and f"blk.{spec.layer}.ffn_gate" not in table:
+            hook = "mlp.hook_pre"
+        if hook:
+            found[hook if spec.layer is None else f"blocks.{spec.layer}.{hook}"] = name
+    return {name: hook for hook, name in found.items()}
 
 
 def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[ActivationSpec]:
@@ -125,17 +131,16 @@ def _nearest(table: Mapping[str, ActivationSpec], pattern: str) -> str:
 def _dims(plan: Plan) -> dict[str, tuple[int, ...]]:
     """How the rows of buffers divide into heads, experts or groups, where operations say so."""
     dims: dict[str, tuple[int, ...]] = {}
-    for op in plan.ops:
-        for name, n_groups in _groups(op, plan):
-            width = plan.buffers[name]
-            if n_groups > 0 and width % n_groups == 0:
-                dims.setdefault(name, (n_groups, width // n_groups))
     same = [op for op in plan.ops if isinstance(op, _ELEMENT_WISE)]
-    for op in [*same, *reversed(same)]:  # what is known of one buffer holds for the others
-        names = [name for name in (op.out, *op.inputs) if plan.buffers[name] == plan.buffers[op.out]]
-        known = next((dims[name] for name in names if name in dims), None)
-        if known:
-            dims.update({name: known for name in names if name not in dims})
+    for groups in (_groups, _repeated):  # heads come first: norms may have other groups
+        for op in plan.ops:
+            for name, n_groups in groups(op, plan):
+                dims.setdefault(name, (n_groups, plan.buffers[name] // n_groups))
+        for op in [*same, *reversed(same)]:  # what is known of one buffer holds for the others
+            names = [name for name in (op.out, *op.inputs) if plan.buffers[name] == plan.buffers[op.out]]
+            known = next((dims[name] for name in names if name in dims), None)
+            if known:
+                dims.update({name: known for name in names if name not in dims})
     return dims
 
 
@@ -158,13 +163,13 @@ def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
             x, _, b, c = op.inputs
             return (x, op.n_heads), (b, op.n_groups), (c, op.n_groups), (op.out, op.n_heads)
         case _:
-            return _repeated(op)
+            return ()
 
 
-def _repeated(op: ops.Op) -> Iterator[tuple[str, int]]:
+def _repeated(op: ops.Op, plan: Plan) -> Iterator[tuple[str, int]]:
     """The same for operations that do one thing to several parts of a row."""
     n_groups = getattr(op, "n_groups", 1)
-    if n_groups > 1:
+    if n_groups > 1 and not isinstance(op, ops.Route):
         yield op.out, n_groups
         if isinstance(op, ops.RmsNorm | ops.LayerNorm | ops.L2Norm):
             yield op.inputs[0], n_groups
