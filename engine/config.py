@@ -124,6 +124,11 @@ class Config:
         return 2 * self.n_ff
 
     @property
+    def n_ff_half(self) -> int:
+        """Rows of gate or up where the file counts both together."""
+        return self.n_ff // 2
+
+    @property
     def n_ff_exp_2(self) -> int:
         """Gate and up rows of an expert in one matrix."""
         return 2 * self.n_ff_exp

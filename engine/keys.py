@@ -126,6 +126,8 @@ EXPERTS = {
     "leading_dense_block_count": Key("n_dense_layers", "integer", 0, 1024, default=0),
 }
 
+EXPERT_COUNTS = {name: EXPERTS[name] for name in ("expert_count", "expert_used_count")}
+
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 
 SSM = {

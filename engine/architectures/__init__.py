@@ -1,17 +1,23 @@
 """The architectures that nybble runs, by their GGUF name."""
 
+from .arcee import ARCEE
 from .architecture import Architecture
+from .arctic import ARCTIC
+from .baichuan import BAICHUAN, REFACT, XVERSE
 from .bitnet import BITNET
 from .bloom import BLOOM, MPT
+from .chatglm import CHATGLM
 from .command_r import COHERE2, COMMAND_R
+from .dbrx import DBRX
 from .deepseek2 import DEEPSEEK2
+from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .falcon import FALCON
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
 from .glm4 import GLM4
 from .glm4moe import GLM4MOE
-from .gpt2 import GPT2
+from .gpt2 import GPT2, STARCODER
 from .gpt_oss import GPT_OSS
 from .gptneox import GPTNEOX
 from .granite import GRANITE, GRANITEMOE, MINICPM
@@ -20,30 +26,41 @@ from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
 from .llama4 import LLAMA4
+from .maincoder import MAINCODER
 from .mamba2 import MAMBA2
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
 from .olmo2 import OLMO2
 from .olmoe import MINIMAX_M2, OLMOE
+from .orion import JAIS, ORION
 from .phi2 import PHI2
 from .phi3 import PHI3
-from .qwen2 import QWEN2, QWEN2MOE
+from .plamo import PLAMO
+from .qwen2 import QWEN, QWEN2, QWEN2MOE, QWEN2VL
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE
 from .qwen3next import QWEN3NEXT
 from .qwen35 import QWEN35, QWEN35MOE
+from .seed_oss import SEED_OSS
 from .smollm3 import SMOLLM3
 from .stablelm import STABLELM
-from .starcoder2 import NEMOTRON, STARCODER2
+from .starcoder2 import CODESHELL, JAIS2, NEMOTRON, STARCODER2
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        ARCEE,
+        ARCTIC,
+        BAICHUAN,
         BITNET,
         BLOOM,
+        CHATGLM,
+        CODESHELL,
         COHERE2,
         COMMAND_R,
+        DBRX,
         DEEPSEEK2,
         ERNIE4_5,
         ERNIE4_5_MOE,
+        EXAONE,
         EXAONE4,
         FALCON,
         GEMMA,
@@ -58,13 +75,16 @@ ARCHITECTURES: dict[str, Architecture] = {
         GRANITEHYBRID,
         GRANITEMOE,
         INTERNLM2,
+        JAIS,
+        JAIS2,
         LFM2,
         LFM2MOE,
         LLAMA,
         LLAMA4,
+        MAINCODER,
         MAMBA2,
-        MINIMAX_M2,
         MINICPM,
+        MINIMAX_M2,
         MISTRAL3,
         MPT,
         NEMOTRON,
@@ -72,10 +92,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         NEMOTRON_H_MOE,
         OLMO2,
         OLMOE,
+        ORION,
         PHI2,
         PHI3,
+        PLAMO,
+        QWEN,
         QWEN2,
         QWEN2MOE,
+        QWEN2VL,
         QWEN3,
         QWEN35,
         QWEN35MOE,
@@ -83,8 +107,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN3NEXT,
         QWEN3VL,
         QWEN3VLMOE,
+        REFACT,
+        SEED_OSS,
         SMOLLM3,
         STABLELM,
+        STARCODER,
         STARCODER2,
+        XVERSE,
     )
 }

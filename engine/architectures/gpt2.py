@@ -1,10 +1,10 @@
-"""`gpt2`: GPT-2, DistilGPT-2, Cerebras-GPT.
+"""`gpt2`: GPT-2, DistilGPT-2, Cerebras-GPT; `starcoder`: StarCoder 1, SantaCoder.
 
 Learned positions added to the embedding, layer norms, biases, queries, keys and values in one matrix, and a
-feed-forward layer with GELU.
+feed-forward layer with GELU.  StarCoder's queries share one key and value.
 
-Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; llama.cpp
-`src/models/gpt2.cpp`.
+Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; Li et al. 2023
+(arXiv:2305.06161); llama.cpp `src/models/gpt2.cpp`, `starcoder.cpp`.
 """
 
 from ..config import Config
@@ -40,3 +40,4 @@ def build(g: Graph, model: Config) -> None:
 
 
 GPT2 = Architecture("gpt2", TENSORS, build, LAYER_NORM)
+STARCODER = Architecture("starcoder", TENSORS, build, LAYER_NORM)

@@ -45,20 +45,24 @@ def attention(
     sinks: str = "",
     output_bias: bool = True,
     sub_norm: str = "",
+    norms_after_rope: bool = False,
 ) -> str:
     """Self-attention of h: with norms of q and k where the file has them, with RoPE where there is a table.
 
     `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim); `sub_norm` is the weight of a
     norm before the output matrix.
     """
+    norm = b.layer_norm if layer_norms else b.rms_norm
     q, k, v = qkv(b, h, c)
-    if b.has("attn_q_norm"):
-        norm = b.layer_norm if layer_norms else b.rms_norm
+    if b.has("attn_q_norm") and not norms_after_rope:
         q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
         k = norm("k_norm", k, "attn_k_norm", c.norm_eps)
     if rope:
         q = b.rope("q_rope", q, c.head_dim, pairing, rope)
         k = b.rope("k_rope", k, c.head_dim, pairing, rope)
+    if b.has("attn_q_norm") and norms_after_rope:
+        q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
+        k = norm("k_norm", k, "attn_k_norm", c.norm_eps)
     if c.temperature_scale:
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     h = b.attention(
@@ -87,20 +91,29 @@ def ffn(b: Graph, h: str, function: Activation) -> str:
     return b.linear("ffn_out", h, "ffn_down")
 
 
-def gated_ffn(b: Graph, h: str, c: Config, function: Activation = "silu", sub_norm: str = "") -> str:
+def gated_ffn(
+    b: Graph,
+    h: str,
+    c: Config,
+    function: Activation = "silu",
+    *,
+    sub_norm: str = "",
+    has_bias: bool = True,
+) -> str:
     """A feed-forward layer with a gate, which may stand above `up` in one matrix.
 
     `sub_norm` is the weight of a norm before the last matrix.
     """
     if b.has("ffn_gate"):
-        gate, up = b.linear("ffn_gate", h, "ffn_gate"), b.linear("ffn_up", h, "ffn_up")
+        gate = b.linear("ffn_gate", h, "ffn_gate", has_bias=has_bias)
+        up = b.linear("ffn_up", h, "ffn_up", has_bias=has_bias)
     else:
         gate = b.linear("ffn_gate", h, "ffn_up", (0, c.n_ff))
         up = b.linear("ffn_up", h, "ffn_up", (c.n_ff, 2 * c.n_ff))
     h = b.gelu_mul("ffn_act", gate, up) if function == "gelu" else b.silu_mul("ffn_act", gate, up)
     if sub_norm:
         h = b.rms_norm("ffn_sub_norm", h, sub_norm, c.norm_eps)
-    return b.linear("ffn_out", h, "ffn_down")
+    return b.linear("ffn_out", h, "ffn_down", has_bias=has_bias)
 
 
 def experts(
@@ -112,6 +125,7 @@ def experts(
     is_normalized: bool,
     activation: Callable[[str, str, str], str] | None = None,
     weighs_input: bool = False,
+    out: str = "ffn_out",
 ) -> str:
     """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul.
 
@@ -131,7 +145,7 @@ def experts(
     routed = (activation or b.silu_mul)("exps_act", gate, up)
     routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
     if not b.has("ffn_up_shexp"):
-        return b.expert_sum("ffn_out", routed, weights)
+        return b.expert_sum(out, routed, weights)
     routed = b.expert_sum("moe_out", routed, weights)
     gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
     shared = b.silu_mul("shexp_act", gate, up)
@@ -139,7 +153,7 @@ def experts(
     if b.has("ffn_gate_inp_shexp"):
         share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
         shared = b.mul("shexp_gated", shared, share)
-    return b.add("ffn_out", routed, shared)
+    return b.add(out, routed, shared)
 
 
 def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:
@@ -164,12 +178,14 @@ def head(
     norm: Callable[[str, str, str, float], str],
     scale: float = 1.0,
     norm_weight: str = "output_norm",
+    has_bias: bool = True,
 ) -> None:
     """The last norm and the logits, which may be scaled or capped; the embedding stands in for the head."""
     x = g.select_rows("out_rows", x)
     x = norm("output_norm", x, norm_weight, c.norm_eps)
     is_last = scale == 1 and c.final_soft_cap == 0
-    x = g.linear("logits" if is_last else "logits_raw", x, "output" if g.has("output") else "token_embd")
+    weight = "output" if g.has("output") else "token_embd"
+    x = g.linear("logits" if is_last else "logits_raw", x, weight, has_bias=has_bias)
     if scale != 1:
         x = g.scale("logits_scaled" if c.final_soft_cap else "logits", x, scale)
     g.soft_cap("logits", x, c.final_soft_cap)

@@ -1,15 +1,17 @@
-"""`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B.
+"""`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B; `qwen`: the
+first Qwen; `qwen2vl`: the text side of Qwen2-VL and Qwen2.5-VL.
 
 As llama, with biases on queries, keys and values, and the two halves of each head as RoPE's pairs.  The
 mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights need not
-add up to 1.
+add up to 1.  The first Qwen counts gate and up together as feed_forward_length.
 
-Sources: Qwen Team 2024 (arXiv:2407.10671); llama.cpp `src/models/qwen2.cpp` and `qwen2moe.cpp`.
+Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12191); llama.cpp
+`src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp` and `qwen2vl.cpp`.
 """
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, Key
+from ..keys import EXPERTS, ROPE_SECTIONS, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
@@ -38,6 +40,24 @@ MOE_TENSORS = {
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
 }
 
+QWEN_TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    "blk.N.ffn_gate.weight": required("n_ff_half", "n_embd"),
+    "blk.N.ffn_up.weight": required("n_ff_half", "n_embd"),
+    "blk.N.ffn_down.weight": required("n_embd", "n_ff_half"),
+}
+
+# llama.cpp does not read the epsilon of Qwen2-VL, and its test model has none.
+VL_KEYS = ROPE_SECTIONS | {
+    "attention.layer_norm_rms_epsilon": Key("norm_eps", "float", 0, 1, default=1e-6),
+}
+
+VL_INERT_TENSORS = {
+    "output.bias": "no Qwen2-VL has it; llama.cpp's test model does, and leaves it aside",
+}
+
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
@@ -49,8 +69,10 @@ def build(g: Graph, model: Config) -> None:
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = experts(b, h, c, "softmax", is_normalized=False) if c.has_experts else gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    head(g, x, model, g.rms_norm, has_bias=model.architecture != "qwen2vl")
 
 
+QWEN = Architecture("qwen", QWEN_TENSORS, build)
 QWEN2 = Architecture("qwen2", TENSORS, build)
 QWEN2MOE = Architecture("qwen2moe", MOE_TENSORS, build, MOE_KEYS)
+QWEN2VL = Architecture("qwen2vl", TENSORS, build, VL_KEYS, inert_tensors=VL_INERT_TENSORS)

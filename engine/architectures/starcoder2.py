@@ -1,16 +1,19 @@
-"""`starcoder2`: StarCoder 2; `nemotron`: Nemotron 3 and 4, Minitron.
+"""`starcoder2`: StarCoder 2; `codeshell`: CodeShell 7B; `nemotron`: Nemotron 3 and 4, Minitron; `jais2`:
+Jais 2.
 
-Pre-norm blocks with layer norms, biases, RoPE and a feed-forward layer without a gate: GELU in StarCoder,
-the square of ReLU in Nemotron, which rotates only a part of each head.
+Pre-norm blocks with layer norms, biases, RoPE and a feed-forward layer without a gate: GELU in StarCoder and
+CodeShell, the square of ReLU in Jais and in Nemotron, which rotates only a part of each head.  A CodeShell
+without an embedding takes that from the head.
 
 Sources: Lozhkov et al. 2024 (arXiv:2402.19173); Parmar et al. 2024, "Nemotron-4" (arXiv:2402.16819);
-llama.cpp `src/models/starcoder2.cpp`, `nemotron.cpp`.
+llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.cpp`.
 """
 
+from ...kernels.activation import Activation
 from ..config import Config
 from ..graph import Graph
 from ..keys import LAYER_NORM
-from ..tensor_shapes import required
+from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table
@@ -26,18 +29,27 @@ TENSORS = {
     **ffn_tensors(),
 }
 
+CODESHELL_TENSORS = {
+    **TENSORS,
+    "token_embd.weight": optional("n_vocab", "n_embd"),
+    "output.weight": required("n_vocab", "n_embd"),
+}
+
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    x = g.embed("token_embd", "token_embd")
+    function: Activation = "relu2" if model.architecture in ("nemotron", "jais2") else "gelu"
+    x = g.embed("token_embd", "token_embd" if g.has("token_embd") else "output")
     for b, c in blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, attention(b, h, c, rope))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, "relu2" if c.architecture == "nemotron" else "gelu"))
+        x = b.add("resid_post", x, ffn(b, h, function))
     head(g, x, model, g.layer_norm)
 
 
 STARCODER2 = Architecture("starcoder2", TENSORS, build, LAYER_NORM)
+CODESHELL = Architecture("codeshell", CODESHELL_TENSORS, build, LAYER_NORM)
 NEMOTRON = Architecture("nemotron", TENSORS, build, LAYER_NORM)
+JAIS2 = Architecture("jais2", TENSORS, build, LAYER_NORM)

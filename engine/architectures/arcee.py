@@ -1,0 +1,39 @@
+"""`arcee`: AFM 4.5B.
+
+As llama, with a feed-forward layer of the square of ReLU without a gate.
+
+Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668); llama.cpp
+`src/models/arcee.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from .architecture import Architecture
+from .layers import attention, blocks, ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, ffn(b, h, "relu2"))
+    head(g, x, model, g.rms_norm)
+
+
+ARCEE = Architecture("arcee", TENSORS, build)

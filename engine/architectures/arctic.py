@@ -1,0 +1,47 @@
+"""`arctic`: Snowflake Arctic.
+
+As llama, with a mixture of experts in every layer, beside attention and the dense feed-forward layer: its
+norm takes what goes into the block.
+
+Sources: Snowflake 2024, "Snowflake Arctic"; llama.cpp `src/models/arctic.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm", "ffn_norm_exps"),
+    **attention_tensors(),
+    "blk.N.ffn_gate.weight": required("n_embd", "n_embd"),
+    "blk.N.ffn_up.weight": required("n_embd", "n_embd"),
+    "blk.N.ffn_down.weight": required("n_embd", "n_embd"),
+    **expert_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("ffn_norm_exps", x, "ffn_norm_exps", c.norm_eps)
+        routed = experts(b, h, c, "softmax", is_normalized=True, out="moe_out")
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_dense", x, gated_ffn(b, h, c))
+        x = b.add("resid_post", x, routed)
+    head(g, x, model, g.rms_norm)
+
+
+ARCTIC = Architecture("arctic", TENSORS, build, EXPERT_COUNTS)

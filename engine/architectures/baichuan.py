@@ -1,0 +1,69 @@
+"""`baichuan`: Baichuan 1 and 2; `xverse`: XVERSE; `refact`: Refact 1.6B.
+
+As llama, but for what tells positions apart: RoPE in XVERSE and in Baichuan 7B, which is the one with 32
+layers; ALiBi in Refact and in Baichuan 13B, with 40.  llama.cpp leaves a Baichuan of another size without
+either, and Refact without the biases that it may have.
+
+Sources: Yang et al. 2023 (arXiv:2309.10305); Press et al. 2021 (arXiv:2108.12409); llama.cpp
+`src/models/baichuan.cpp`, `xverse.cpp`, `refact.cpp`.
+"""
+
+from dataclasses import replace
+
+from ..config import Config
+from ..graph import Graph
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors()}
+
+REFACT_TENSORS = {**ROPE_FACTORS, **TENSORS}
+
+ALIBI_BIAS = 8.0
+N_LAYERS_OF_7B, N_LAYERS_OF_13B = 32, 40
+
+INERT = {"attention.max_alibi_bias": "it is 8 where there is one, whatever the file says"}
+
+REFACT_INERT_TENSORS = {
+    **dict.fromkeys(ROPE_FACTORS, "Refact has no RoPE"),
+    **dict.fromkeys(
+        (f"blk.N.{name}.bias" for name in ("attn_output", "ffn_gate", "ffn_up", "ffn_down")),
+        "no Refact has it; llama.cpp's test model does, and leaves it aside",
+    ),
+}
+
+
+def build(g: Graph, model: Config, rope: str = "") -> None:
+    has_bias = model.architecture != "refact"
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=has_bias))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c, has_bias=has_bias))
+    head(g, x, model, g.rms_norm)
+
+
+def build_xverse(g: Graph, model: Config) -> None:
+    build(g, model, rope_table(g, model))
+
+
+def build_refact(g: Graph, model: Config) -> None:
+    build(g, replace(model, alibi_bias=ALIBI_BIAS))
+
+
+def build_baichuan(g: Graph, model: Config) -> None:
+    if model.n_layers == N_LAYERS_OF_7B:
+        build(g, model, rope_table(g, model))
+    else:
+        build(g, replace(model, alibi_bias=ALIBI_BIAS if model.n_layers == N_LAYERS_OF_13B else 0.0))
+
+
+BAICHUAN = Architecture("baichuan", TENSORS, build_baichuan, inert=INERT)
+XVERSE = Architecture("xverse", TENSORS, build_xverse)
+REFACT = Architecture("refact", REFACT_TENSORS, build_refact, inert=INERT, inert_tensors=REFACT_INERT_TENSORS)

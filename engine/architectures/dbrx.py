@@ -1,0 +1,36 @@
+"""`dbrx`: DBRX.
+
+A mixture of experts in every layer, layer norms without bias, limits on queries, keys and values, which stand
+in one matrix.  What the file calls attn_output_norm stands before the experts.
+
+Sources: Databricks 2024, "Introducing DBRX"; llama.cpp `src/models/dbrx.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS, LAYER_NORM, optional_float
+from .architecture import Architecture
+from .layers import attention, blocks, experts, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+KEYS = LAYER_NORM | EXPERT_COUNTS | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
+
+TENSORS = {**HEAD, **norms("attn_norm", "attn_output_norm"), **attention_tensors(), **expert_tensors()}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.layer_norm("ffn_norm", x, "attn_output_norm", c.norm_eps)
+        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
+    head(g, x, model, g.layer_norm)
+
+
+DBRX = Architecture("dbrx", TENSORS, build, KEYS)

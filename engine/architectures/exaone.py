@@ -1,0 +1,38 @@
+"""`exaone`: EXAONE 3 and 3.5, EXAONE Deep.
+
+As llama, with the two halves of each head as RoPE's pairs.
+
+Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `src/models/exaone.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+EXAONE = Architecture("exaone", TENSORS, build)

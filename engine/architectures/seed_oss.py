@@ -1,0 +1,32 @@
+"""`seed_oss`: Seed-OSS 36B.
+
+As qwen2; what the file calls post_attention_norm stands before the feed-forward layer.
+
+Sources: ByteDance Seed 2025, "Seed-OSS"; llama.cpp `src/models/seed-oss.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {**HEAD, **norms("attn_norm", "post_attention_norm"), **attention_tensors(), **ffn_tensors()}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+SEED_OSS = Architecture("seed_oss", TENSORS, build)
