@@ -40,6 +40,8 @@ class Config:
     sliding_window: int = 0
     sliding_layers: tuple[bool, ...] = ()  # one per layer: does it see `sliding_window` positions, or all?
     rope_freq_base_swa: float = 0.0  # for the layers with a sliding window
+    n_shared_kv_layers: int = 0  # the last so many layers read the keys and values of others
+    n_embd_per_layer: int = 0  # width of what each token brings to every layer
 
     attention_scale: float = 0.0  # 0: 1 / sqrt(head_dim)
     attn_soft_cap: float = 0.0
@@ -117,6 +119,31 @@ class Config:
     def rope_pairs(self) -> int:
         """How many pairs of a head's values are rotated."""
         return self.n_rot // 2
+
+    @property
+    def head_pairs(self) -> int:
+        """How many pairs of values a head has."""
+        return self.head_dim // 2
+
+    @property
+    def n_own_kv_layers(self) -> int:
+        """How many layers have keys and values of their own."""
+        return self.n_layers + self.n_nextn - self.n_shared_kv_layers
+
+    @property
+    def has_own_kv(self) -> bool:
+        """Does this layer have keys and values of its own?"""
+        return self.layer < self.n_own_kv_layers
+
+    @property
+    def n_embd_all_layers(self) -> int:
+        """Width of what each token brings to all layers."""
+        return self.n_layers * self.n_embd_per_layer
+
+    @property
+    def has_layer_inputs(self) -> bool:
+        """Does each token bring something to every layer?"""
+        return self.n_embd_per_layer > 0
 
     @property
     def n_ff_2(self) -> int:

@@ -62,7 +62,7 @@ class Graph(GraphCore):
             matrix = matrix.reshaped((1, matrix.shape[0]))
         if rows is not None:
             matrix, bias = matrix.rows(*rows), bias and bias.rows(*rows)
-        scale = self.number(f"{weight}.scale") if self.has_tensor(f"{weight}.scale") else 1.0
+        scale = self.scale_of(weight)
         return self._add(ops.Linear(self._prefix + out, x, matrix, bias, scale), matrix.shape[0])
 
     def rope(self, out: str, x: str, head_dim: int, pairing: Pairing, table: str) -> str:

@@ -68,6 +68,11 @@ class GraphCore:
             self._used.add(found.name)
         return found
 
+    def scale_of(self, weight: str) -> float:
+        """What products with this matrix are multiplied by: its tensor "scale", if that is one number."""
+        found = self._tensors.get(f"{self._prefix}{weight}.scale")
+        return self.number(f"{weight}.scale") if found is not None and found.n_values == 1 else 1.0
+
     def number(self, name: str) -> float:
         """The one value of the tensor of this very name."""
         return float(self.tensor(name).dequantize().reshape(-1)[0])

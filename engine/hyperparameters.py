@@ -117,6 +117,7 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     _derive_heads(file, values)
     _derive_rope(file, values)
     _derive_layers(values)
+    _derive_sliding_heads(file, values)
     _check_recurrence(file, values)
     _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
@@ -193,6 +194,30 @@ def _derive_layers(values: dict[str, Any]) -> None:
     elif not recurrent:
         recurrent = [heads == 0 for heads in values["per_layer"].get("n_kv_heads", ())]
     values["recurrent_layers"] = tuple(bool(value) for value in recurrent[:n_layers])
+
+
+def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
+    """Sizes of heads, where layers with a sliding window have their own."""
+    if "head_dim_swa" not in values:
+        return
+    n_rot_swa = values.pop("n_rot_swa") or values["n_rot"]
+    for name, own in (
+        ("head_dim", values.pop("head_dim_swa")),
+        ("value_dim", values.pop("value_dim_swa")),
+        ("n_rot", n_rot_swa),
+    ):
+        sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
+        values["per_layer"][name] = sizes
+    for head_dim, value_dim, n_rot in zip(
+        *(values["per_layer"][name] for name in ("head_dim", "value_dim", "n_rot")), strict=True
+    ):
+        if head_dim != value_dim:
+            raise _contradiction(file, f"heads have keys of {head_dim} and values of {value_dim}")
+        if n_rot % 2 or n_rot > head_dim:
+            raise _contradiction(file, f"rope.dimension_count {n_rot} must be even and at most {head_dim}")
+    shared, n_layers = values.get("n_shared_kv_layers", 0), values["n_layers"] + values["n_nextn"]
+    if shared and n_layers - shared < 2:
+        raise _contradiction(file, f"attention.shared_kv_layers {shared} leaves less than two of {n_layers}")
 
 
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:

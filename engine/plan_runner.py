@@ -67,7 +67,7 @@ class PlanRunner:
         self._select = next(op for op in plan.ops if isinstance(op, ops.SelectRows))
         self._head = plan.ops.index(self._select)
         self._writers = {name: i for i, op in enumerate(plan.ops) for name in op.outputs}
-        self._embed_op = next(op for op in plan.ops if isinstance(op, ops.Embed))
+        self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
 
     def run(
         self,
@@ -80,7 +80,7 @@ class PlanRunner:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
         n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
         self._team.finish()  # if an interrupted step left something
-        n, n_vocab = len(ids), self._embed_op.weight.shape[0]
+        n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
         self._program.ids[:n] = ids
         if self._program.ids[:n].view(np.uint64).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
@@ -91,8 +91,9 @@ class PlanRunner:
             cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
         for key, scales in self._program.query_scales.items():
             scales[:n] = query_scales(self._positions[:n], *key)
-        if self._embed_op.weight.format not in ROW_DECODERS:
-            self._embed(ids)
+        for op in self._embeds:
+            if op.weight.format not in ROW_DECODERS:
+                self._embed(op, ids)
         self._run_ops(0, self._head, ids, positions, taps)
         buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
@@ -139,9 +140,9 @@ class PlanRunner:
             self._team.run(first, stop)
             first = stop
 
-    def _embed(self, ids: NDArray[np.int32]) -> None:
+    def _embed(self, op: ops.Embed, ids: NDArray[np.int32]) -> None:
         """Rows of an embedding table in a format that has no kernel, straight from the mapped file."""
-        op, table = self._embed_op, self._embed_op.weight
+        table = op.weight
         n_vocab, width = table.shape
         rows = table.data.reshape(n_vocab, -1)[ids]
         values = dequantize(table.format, rows.reshape(-1), len(ids) * width).reshape(len(ids), width)

@@ -15,6 +15,7 @@ from .exaone4 import EXAONE4
 from .falcon import FALCON
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
+from .gemma4 import GEMMA4
 from .glm4 import GLM4
 from .glm4moe import GLM4MOE
 from .gpt2 import GPT2, STARCODER
@@ -66,6 +67,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GEMMA,
         GEMMA2,
         GEMMA3,
+        GEMMA4,
         GLM4,
         GLM4MOE,
         GPT2,

@@ -82,6 +82,14 @@ def attention(
     return b.linear("attn_out", h, "attn_output", has_bias=output_bias)
 
 
+def owner_of_shared(c: Config) -> str:
+    """Where the last layers have no keys and values of their own: the buffer of the heads whose they read.
+
+    The last two layers that have some are one of each kind, first the one with a sliding window.
+    """
+    return f"blk.{c.n_own_kv_layers - (2 if c.is_sliding else 1)}.attn_heads"
+
+
 def ffn(b: Graph, h: str, function: Activation) -> str:
     """A feed-forward layer without a gate."""
     h = b.linear("ffn_up", h, "ffn_up")
@@ -125,25 +133,26 @@ def experts(
     is_normalized: bool,
     activation: Callable[[str, str, str], str] | None = None,
     weighs_input: bool = False,
+    router_input: str = "",
     out: str = "ffn_out",
 ) -> str:
     """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul.
 
     `weighs_input`: an expert's weight multiplies its input.  Its last matrix is linear in `up`, so that only
-    the gate needs that before the activation.
+    the gate needs that before the activation.  `router_input`: what the router sees instead of h.
     """
-    ids, weights = route(b, h, c, gating, is_normalized=is_normalized)
+    ids, weights = route(b, router_input or h, c, gating, is_normalized=is_normalized)
     if b.has("ffn_gate_up_exps"):
-        both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
+        both = expert_linear(b, "exps_gate_up", h, ids, "ffn_gate_up_exps")
         gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
         up = b.take_columns("exps_up", both, c.n_ff_exp, c.n_ff_exp, c.n_experts_used)
     else:
-        gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
-        up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
+        gate = expert_linear(b, "exps_gate", h, ids, "ffn_gate_exps")
+        up = expert_linear(b, "exps_up", h, ids, "ffn_up_exps")
     if weighs_input:
         gate = b.mul("exps_gate_weighted", gate, weights)
     routed = (activation or b.silu_mul)("exps_act", gate, up)
-    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
+    routed = expert_linear(b, "exps_down", routed, ids, "ffn_down_exps")
     if not b.has("ffn_up_shexp"):
         return b.expert_sum(out, routed, weights)
     routed = b.expert_sum("moe_out", routed, weights)
@@ -154,6 +163,14 @@ def experts(
         share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
         shared = b.mul("shexp_gated", shared, share)
     return b.add(out, routed, shared)
+
+
+def expert_linear(b: Graph, out: str, x: str, ids: str, weight: str) -> str:
+    """x times the matrices of the chosen experts, and times their scales where the file has them."""
+    x = b.expert_linear(out, x, ids, weight)
+    if not b.has_tensor(f"{weight}.scale"):
+        return x
+    return b.mul(f"{out}_scaled", x, b.expert_values(f"{out}_scales", ids, f"{weight}.scale"))
 
 
 def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:

@@ -33,9 +33,13 @@ def rope_table(
     *,
     base: float = 0.0,
     is_stretched: bool = True,
+    has_factors: bool = True,
     interleaved_sections: bool = False,
 ) -> str:
-    """Adds the table `name` and returns that; `base` replaces that of the metadata."""
+    """Adds the table `name` and returns that; `base` replaces that of the metadata.
+
+    `has_factors`: do the divisors in the file, if there are any, count?
+    """
     base = base or c.rope_freq_base
     inv_freq = rope_frequencies(c.n_rot, base)
     scale = 1.0
@@ -44,8 +48,10 @@ def rope_table(
     if is_stretched:
         inv_freq = _stretched(inv_freq, base, c)
         scale = _attention_factor(c)
+    if not has_factors:
+        return g.add_rope_table(name, RopeTable(inv_freq, scale))
     if (divisors := g.optional_tensor("rope_freqs.weight")) is not None:
-        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors), scale))
+        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors)[: c.rope_pairs], scale))
     long, short = (g.optional_tensor(f"rope_factors_{length}.weight") for length in ("long", "short"))
     if long is None or short is None:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))

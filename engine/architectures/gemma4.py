@@ -1,0 +1,166 @@
+"""`gemma4`: Gemma 4, E2B and E4B, dense, and 26B-A4B (text).
+
+As Gemma 3, but: layers that see all positions have heads of another size, more or fewer of them, and RoPE
+divisors; values get a norm without a weight, and are the keys before norm and RoPE where the file has no
+matrix for them; scores are not scaled.  The last layers may have no keys and values and read those of the
+last layer of their kind that has.  Every token brings each layer a small vector of its own, from a table and
+from the embedding, which gates what goes through a narrow layer at the block's end.  A mixture of experts
+stands beside the feed-forward layer; its router sees the residual stream, and each expert has a scale.
+
+Sources: Gemma Team 2026, "Gemma 4"; llama.cpp `src/models/gemma4.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key, optional_float
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import blocks, experts, gated_ffn, head, owner_of_shared
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = {
+    "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 1, 2**16, default=None, per_layer="any"),
+    "attention.key_length_swa": Key("head_dim_swa", "integer", 1, 2**16),
+    "attention.value_length_swa": Key("value_dim_swa", "integer", 1, 2**16),
+    "attention.shared_kv_layers": Key("n_shared_kv_layers", "integer", 0, 1024, default=0),
+    "attention.sliding_window": Key("sliding_window", "integer", 1, 2**31 - 1),
+    "attention.sliding_window_pattern": Key("sliding_pattern", "integer", 0, 1024, per_layer="any"),
+    "embedding_length_per_layer_input": Key("n_embd_per_layer", "integer", 0, 2**16),
+    "feed_forward_length": Key("n_ff", "integer", 1, 2**24, per_layer="any"),
+    "final_logit_softcapping": optional_float("final_soft_cap", 30.0),
+    "rope.dimension_count_swa": Key("n_rot_swa", "integer", 2, 2**16, default=None),
+    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    **{
+        name: EXPERTS[name]
+        for name in (
+            "expert_count",
+            "expert_used_count",
+            "expert_feed_forward_length",
+            "expert_group_count",
+            "expert_group_used_count",
+        )
+    },
+}
+
+TENSORS = {
+    **HEAD,
+    "rope_freqs.weight": required("head_pairs"),
+    "per_layer_token_embd.weight": optional("n_vocab", "n_embd_all_layers"),
+    "per_layer_model_proj.weight": optional("n_embd_all_layers", "n_embd"),
+    "per_layer_proj_norm.weight": optional("n_embd_per_layer"),
+    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **attention_tensors(),
+    "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_own_kv", unless="attn_qkv.weight"),
+    "blk.N.attn_v.weight": optional("v_width", "n_embd", when="has_own_kv"),
+    "blk.N.attn_q_norm.weight": required("head_dim"),
+    "blk.N.attn_k_norm.weight": required("head_dim", when="has_own_kv"),
+    **ffn_tensors(),
+    "blk.N.layer_output_scale.weight": optional(1),
+    "blk.N.inp_gate.weight": required("n_embd_per_layer", "n_embd", when="has_layer_inputs"),
+    "blk.N.proj.weight": required("n_embd", "n_embd_per_layer", when="has_layer_inputs"),
+    **norms("post_norm", when="has_layer_inputs"),
+    **norms("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2", when="has_experts"),
+    **expert_tensors(),
+    "blk.N.ffn_gate_inp.scale": required("n_embd", when="has_experts"),
+    **{
+        f"blk.N.ffn_{name}_exps.scale": optional("n_experts", when="has_experts")
+        for name in ("gate", "up", "down")
+    },
+}
+
+_SHARED = "a layer that reads the keys and values of another has no use for its own"
+
+INERT_TENSORS = {f"blk.N.{name}.weight": _SHARED for name in ("attn_k", "attn_v", "attn_k_norm")}
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
+    layer_inputs = per_layer_inputs(g, x, model) if model.has_layer_inputs else ""
+    ropes = {
+        c.is_sliding: rope_table(
+            g,
+            c,
+            "rope_swa" if c.is_sliding else "rope",
+            base=model.rope_freq_base_swa if c.is_sliding else 0.0,
+            is_stretched=not c.is_sliding,
+            has_factors=not c.is_sliding,
+        )
+        for c in (model.at(layer) for layer in range(model.n_layers))
+    }
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = attention(b, h, c, ropes[c.is_sliding])
+        h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = gated_ffn(b, h, c, "gelu")
+        if c.has_experts:
+            h = b.rms_norm("ffn_out_norm", h, "post_ffw_norm_1", c.norm_eps)
+            h = b.add("ffn_sum", h, mixture(b, x, c))
+        h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
+        x = b.add("resid_ffn" if layer_inputs else "resid_post", x, h)
+
+        if layer_inputs:
+            x = b.add("resid_post", x, gated_layer_input(b, x, c, layer_inputs))
+        if b.has("layer_output_scale"):
+            x = b.scale("layer_out", x, b.number("layer_output_scale.weight"))
+    head(g, x, model, g.rms_norm)
+
+
+def per_layer_inputs(g: Graph, x: str, c: Config) -> str:
+    """What each token brings to the layers, side by side."""
+    own = g.embed("per_layer_token_embd", "per_layer_token_embd", scale=c.n_embd_per_layer**0.5)
+    h = g.linear("per_layer_proj", x, "per_layer_model_proj")
+    h = g.scale("per_layer_proj_scaled", h, c.n_embd**-0.5)
+    h = g.rms_norm("per_layer_proj_norm", h, "per_layer_proj_norm", c.norm_eps)
+    return g.scale("per_layer_inputs", g.add("per_layer_sum", h, own), 0.5**0.5)
+
+
+def gated_layer_input(b: Graph, x: str, c: Config, layer_inputs: str) -> str:
+    """What the token brings to this layer, gated by the residual stream."""
+    width = c.n_embd_per_layer
+    own = b.take_columns("layer_input", layer_inputs, c.layer * width, width)
+    h = b.gelu_mul("layer_input_act", b.linear("layer_input_gate", x, "inp_gate"), own)
+    h = b.linear("layer_input_out", h, "proj")
+    return b.rms_norm("layer_input_norm", h, "post_norm", c.norm_eps)
+
+
+def attention(b: Graph, h: str, c: Config, rope: str) -> str:
+    """Attention to keys and values of its own, or to those of an earlier layer of the same kind."""
+    rows = [(0, c.q_width), (c.q_width, c.q_width + c.kv_width), (c.q_width + c.kv_width, c.qkv_width)]
+    is_fused = b.has("attn_qkv")
+
+    def part(i: int, name: str, weight: str) -> str:
+        return b.linear(name, h, "attn_qkv", rows[i]) if is_fused else b.linear(name, h, weight)
+
+    q = b.rms_norm("q_norm", part(0, "q", "attn_q"), "attn_q_norm", c.norm_eps)
+    q = b.rope("q_rope", q, c.head_dim, "neox", rope)
+    if not c.has_own_kv:
+        return b.linear("attn_out", b.shared_attention("attn_heads", q, owner_of_shared(c)), "attn_output")
+    k = part(1, "k", "attn_k")
+    v = part(2, "v", "attn_v") if is_fused or b.has("attn_v") else k
+    k = b.rms_norm("k_norm", k, "attn_k_norm", c.norm_eps)
+    v = b.plain_rms_norm("v_norm", v, c.norm_eps, c.n_kv_heads)
+    k = b.rope("k_rope", k, c.head_dim, "neox", rope)
+    h = b.attention("attn_heads", q, k, v, c.head_dim, 1.0, c.sliding_window if c.is_sliding else 0)
+    return b.linear("attn_out", h, "attn_output")
+
+
+def mixture(b: Graph, x: str, c: Config) -> str:
+    """The mixture of experts, whose router and experts see the residual stream through norms of their own."""
+    h = b.plain_rms_norm("router_norm", x, c.norm_eps)
+    h = b.scale("router_in", b.scale_columns("router_scaled", h, "ffn_gate_inp.scale"), c.n_embd**-0.5)
+    moe = b.rms_norm("moe_norm", x, "pre_ffw_norm_2", c.norm_eps)
+    moe = experts(
+        b, moe, c, "softmax", is_normalized=True, activation=b.gelu_mul, router_input=h, out="moe_out"
+    )
+    return b.rms_norm("moe_out_norm", moe, "post_ffw_norm_2", c.norm_eps)
+
+
+GEMMA4 = Architecture("gemma4", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)
