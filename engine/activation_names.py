@@ -127,8 +127,7 @@ MEANINGS: dict[str, Meaning] = {
     "ffn_scaled": Meaning("the same (mpt: the neurons), times the model's factor"),
     "post_ffw_norm": Meaning("the same after a norm; what is added to the residual stream", "hook_mlp_out"),
     "resid_post": Meaning("residual stream that leaves the block", "hook_resid_post"),
-    # behind the last block, for the tokens whose logits are wanted
-    "out_rows": Meaning("residual stream of the tokens whose logits are wanted"),
+    # behind the last block
     "output_norm": Meaning("residual stream after the last norm, times its weight"),
     "logits_raw": Meaning("logits before the model's factor or cap"),
     "logits_scaled": Meaning("logits times the model's factor, before the cap"),

@@ -81,7 +81,9 @@ def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
     blocks: set[str] = set()
     is_wanted_only = False
     for op in plan.ops:
-        is_wanted_only |= isinstance(op, ops.SelectRows)
+        if isinstance(op, ops.SelectRows):  # it goes on with buffers that are known already
+            is_wanted_only = True
+            continue
         block = _BLOCK.match(op.out)
         if block and block[0] not in blocks:
             blocks.add(block[0])

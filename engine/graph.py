@@ -245,5 +245,7 @@ class Graph(GraphCore):
         op = ops.DeltaRule(self._prefix + out, *at)
         return self._add(op, width)
 
-    def select_rows(self, out: str, x: str) -> str:
-        return self._add(ops.SelectRows(self._prefix + out, x), self.width(x))
+    def select_rows(self, x: str) -> None:
+        """From here on only the rows of x whose logits are wanted are needed."""
+        self.width(x)
+        self._ops.append(ops.SelectRows(x, (x,)))

@@ -8,6 +8,7 @@ from ..gguf_io.errors import ModelError
 from ..gguf_io.tensor import Tensor
 from . import ops
 from .plan import Plan, RopeTable
+from .row_selection import select_early
 from .states import StateSpec
 
 
@@ -34,7 +35,9 @@ class GraphCore:
 
     def plan(self) -> Plan:
         """The plan of all that was added so far."""
-        return Plan(tuple(self._ops), dict(self._widths), dict(self._rope_tables), tuple(self._states))
+        return Plan(
+            select_early(tuple(self._ops)), dict(self._widths), dict(self._rope_tables), tuple(self._states)
+        )
 
     @property
     def used(self) -> frozenset[str]:

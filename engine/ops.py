@@ -253,6 +253,14 @@ class JoinColumns(Op):
 
 @dataclass(frozen=True, eq=False)
 class SelectRows(Op):
-    """Keeps only the rows whose logits are wanted; from here on, buffers have that many rows."""
+    """Keeps of the buffers `names` only the rows whose logits are wanted; all later ones have that many."""
 
-    x: str
+    names: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.names

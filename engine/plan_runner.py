@@ -3,8 +3,8 @@ have in common.
 
 Built once: weights are packed, buffers are given memory, each operation becomes kernel calls (`program.py`).
 A step then writes the ids, positions and angles of its tokens and runs the program; no memory is allocated
-but for the logits. The part behind `SelectRows` (final norm and head) runs for a few of the wanted rows at a
-time, since logits are wide.
+but for the logits. The part behind `SelectRows` (the end of the last block, and the head) runs for a few
+of the wanted rows at a time, since logits are wide.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ class PlanRunner:
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
-        self._select = next(op for op in plan.ops if isinstance(op, ops.SelectRows))
-        self._head = plan.ops.index(self._select)
-        self._writers = {name: i for i, op in enumerate(plan.ops) for name in op.outputs}
+        self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
+        self._writers = {name: i for i, op in enumerate(plan.ops) if i != self._head for name in op.outputs}
         self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
 
     def run(
@@ -98,7 +97,8 @@ class PlanRunner:
         buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
-            buffers[self._select.out][: len(some)] = buffers[self._select.x][some]
+            for whole, chosen in self._program.selected:
+                chosen[: len(some)] = whole[some]
             self._program.wanted.count[0] = len(some)
             self._run_ops(self._head, len(self.plan.ops), ids[some], positions[some], taps)
             logits[first : first + len(some)] = buffers[self.plan.output][: len(some), : logits.shape[1]]

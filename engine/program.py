@@ -93,6 +93,8 @@ class ProgramBuilder:
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
+        self.selected: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        """What the runner copies at `SelectRows`: buffers with all rows, and those for the wanted ones."""
         self._n_threads = n_threads
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
@@ -111,14 +113,14 @@ class ProgramBuilder:
     def _lower(self, op: ops.Op) -> Iterator[Step]:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
+            self._select(op)
+            return
         for name in op.outputs:
             self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
         out = self.buffers[op.out]
         inputs = [self.buffers[name] for name in op.inputs]
         count = self._rows.count
         match op:
-            case ops.SelectRows():
-                return  # written by the runner
             case ops.Embed():
                 if op.weight.format in ROW_DECODERS:  # else written by the runner
                     yield self._embed(op, out)
@@ -148,6 +150,13 @@ class ProgramBuilder:
                 place = Place(self.plan, inputs, out, count, self.positions, self.angles, self.query_scales)
                 for call in lower(op, place):
                     yield Step(call, tuple(inputs), (out,))
+
+    def _select(self, op: ops.SelectRows) -> None:
+        """The whole buffers are not given back: each slice of the wanted rows is taken from them."""
+        for name in op.names:
+            whole = self.buffers[name]
+            self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
+            self.selected.append((whole, self.buffers[name]))
 
     def _embed(self, op: ops.Embed, out: NDArray[np.float32]) -> Step:
         table = op.weight

@@ -70,7 +70,7 @@ class ReferenceExecutor:
                     shown = positions[rows], ids[rows]
                 x = [buffers[name] for name in op.inputs]
                 buffers.update(zip(op.outputs, run(op, x, step), strict=True))
-                if taps is not None:
+                if taps is not None and not isinstance(op, ops.SelectRows):
                     _show(op, buffers, taps, *shown)
                 for name in op.inputs:
                     if self._last_reader[name] is op:

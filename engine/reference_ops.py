@@ -97,7 +97,7 @@ _runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.limit))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
 _runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
-_runs(ops.SelectRows)(lambda op, x, step: x[0][step.rows])
+_RUN[ops.SelectRows] = lambda op, x, step: tuple(array[step.rows] for array in x)
 
 
 @_runs(ops.Embed)

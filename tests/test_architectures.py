@@ -40,7 +40,8 @@ def test_every_buffer_is_written_once_before_it_is_read(tiny):
     written = set()
     for op in tiny.plan.ops:
         assert set(op.inputs) <= written
-        assert not set(op.outputs) & written
+        if not isinstance(op, ops.SelectRows):  # which goes on with the same buffers
+            assert not set(op.outputs) & written
         written |= set(op.outputs)
     assert written == set(tiny.plan.buffers)
 
@@ -110,4 +111,4 @@ def test_the_graph_refuses_a_second_writer_and_an_unknown_reader(tiny):
     with pytest.raises(ValueError, match="nothing has written the buffer 'y'"):
         graph.add("z", x, "y")
     with pytest.raises(ValueError, match="two operations write the buffer 'x'"):
-        graph.select_rows("x", x)
+        graph.scale("x", x, 2.0)

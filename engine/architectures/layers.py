@@ -198,7 +198,7 @@ def head(
     has_bias: bool = True,
 ) -> None:
     """The last norm and the logits, which may be scaled or capped; the embedding stands in for the head."""
-    x = g.select_rows("out_rows", x)
+    g.select_rows(x)
     x = norm("output_norm", x, norm_weight, c.norm_eps)
     is_last = scale == 1 and c.final_soft_cap == 0
     weight = "output" if g.has("output") else "token_embd"
