@@ -68,13 +68,10 @@ def built(request, tmp_path_factory):
     path = tiny_model.write(tmp_path_factory.mktemp("program") / "m.gguf", request.param, "Q8_0", n_layers=4)
     model = Model.load(path)
 
-    def attention(op: Any, q: NDArray, k: NDArray, v: NDArray, out: NDArray, rows: Any) -> list[Step]:
-        return [step([q, k, v], [out])]
-
-    def recurrence(op: Any, inputs: list[NDArray], out: NDArray, rows: Any) -> list[Step]:
+    def stateful(op: Any, inputs: list[NDArray], out: NDArray, rows: Any) -> list[Step]:
         return [step(inputs, [out])]
 
-    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, attention, recurrence, {}, np.zeros(5, np.int64))
+    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, stateful, stateful, {}, np.zeros(5, np.int64))
     model.close()
 
 
