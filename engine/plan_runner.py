@@ -97,8 +97,8 @@ class PlanRunner:
         buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
-            for whole, chosen in self._program.selected:
-                chosen[: len(some)] = whole[some]
+            for name, whole in self._program.whole.items():
+                buffers[name][: len(some)] = whole[some]
             self._program.wanted.count[0] = len(some)
             self._run_ops(self._head, len(self.plan.ops), ids[some], positions[some], taps)
             logits[first : first + len(some)] = buffers[self.plan.output][: len(some), : logits.shape[1]]
@@ -129,7 +129,8 @@ class PlanRunner:
         """Show what `op` has written to those who listen."""
         for name in op.outputs:
             if name in taps.buffers:
-                value = self._program.buffers[name][: len(ids), : self.plan.buffers[name]]
+                written = self._program.whole.get(name, self._program.buffers[name])
+                value = written[: len(ids), : self.plan.buffers[name]]
                 taps.show(name, value, positions, ids)
 
     def _run(self, first: int, last: int, n_rows: int) -> None:

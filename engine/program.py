@@ -93,8 +93,8 @@ class ProgramBuilder:
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
-        self.selected: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-        """What the runner copies at `SelectRows`: buffers with all rows, and those for the wanted ones."""
+        self.whole: dict[str, NDArray[np.float32]] = {}
+        """Buffers as they were before `SelectRows`; the runner copies their wanted rows to `buffers`."""
         self._n_threads = n_threads
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
@@ -154,9 +154,8 @@ class ProgramBuilder:
     def _select(self, op: ops.SelectRows) -> None:
         """The whole buffers are not given back: each slice of the wanted rows is taken from them."""
         for name in op.names:
-            whole = self.buffers[name]
+            self.whole[name] = self.buffers[name]
             self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
-            self.selected.append((whole, self.buffers[name]))
 
     def _embed(self, op: ops.Embed, out: NDArray[np.float32]) -> Step:
         table = op.weight
