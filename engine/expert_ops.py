@@ -34,14 +34,15 @@ class Route(Op):
 class ExpertLinear(Op):
     """x times the matrices of each token's chosen experts, side by side in the order of `ids`.
 
-    weight is (n_experts, n_out, n_in), bias (n_experts, n_out).  x is n_in wide, the same for all
-    experts of a token, or has n_in columns for each.
+    weight is (n_experts, n_out, n_in), bias (n_experts, n_out), scale (n_experts,), applied before the bias.
+    x is n_in wide, the same for all experts of a token, or has n_in columns for each.
     """
 
     x: str
     ids: str
     weight: Tensor
     bias: Tensor | None = None
+    scale: Tensor | None = None
 
     reads: ClassVar[tuple[str, ...]] = ("x", "ids")
 
@@ -54,16 +55,6 @@ class ExpertSum(Op):
     weights_of: str
 
     reads: ClassVar[tuple[str, ...]] = ("x", "weights_of")
-
-
-@dataclass(frozen=True, eq=False)
-class ExpertValues(Op):
-    """out[:, s] = weight[ids[:, s]]: a number of each chosen expert; weight is (n_experts,)."""
-
-    ids: str
-    weight: Tensor
-
-    reads: ClassVar[tuple[str, ...]] = ("ids",)
 
 
 @dataclass(frozen=True, eq=False)

@@ -194,16 +194,12 @@ class Graph(GraphCore):
 
     def expert_linear(self, out: str, x: str, ids: str, weight: str) -> str:
         stack, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
-        op = ops.ExpertLinear(self._prefix + out, x, ids, stack, bias)
+        op = ops.ExpertLinear(self._prefix + out, x, ids, stack, bias, self.scales_of(weight, stack.shape[0]))
         return self._add(op, self.width(ids) * stack.shape[1])
 
     def expert_sum(self, out: str, x: str, weights: str) -> str:
         width = self.width(x) // self.width(weights)
         return self._add(ops.ExpertSum(self._prefix + out, x, weights), width)
-
-    def expert_values(self, out: str, ids: str, tensor: str) -> str:
-        """Of the tensor of this very name the values of the chosen experts."""
-        return self._add(ops.ExpertValues(self._prefix + out, ids, self.tensor(tensor)), self.width(ids))
 
     def causal_conv(self, out: str, x: str, weight: str) -> str:
         """With a state of its own, which this adds to the plan."""

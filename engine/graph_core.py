@@ -76,6 +76,12 @@ class GraphCore:
         found = self._tensors.get(f"{self._prefix}{weight}.scale")
         return self.number(f"{weight}.scale") if found is not None and found.n_values == 1 else 1.0
 
+    def scales_of(self, weight: str, n_matrices: int) -> Tensor | None:
+        """The same for a stack of matrices: a tensor with a number for each, or None."""
+        name = f"{weight}.scale"
+        found = self._tensors.get(self._prefix + name)
+        return self.optional_tensor(name) if found is not None and found.n_values == n_matrices else None
+
     def number(self, name: str) -> float:
         """The one value of the tensor of this very name."""
         return float(self.tensor(name).dequantize().reshape(-1)[0])

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..kernels.activation import bind_activation
 from ..kernels.add import bind_add
 from ..kernels.columns import bind_copy_columns
-from ..kernels.expert_values import bind_expert_values
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
@@ -88,11 +87,6 @@ _lowers(ops.SoftCap)(lambda op, p: bind_soft_cap(p.x[0], p.out, p.count, op.cap)
 @_lowers(ops.Mul)
 def _mul(op: ops.Mul, p: Place) -> Call:
     return bind_mul(p.x[0], p.x[1], p.out, p.count, p.width(op.out), p.width(op.b))
-
-
-@_lowers(ops.ExpertValues)
-def _expert_values(op: ops.ExpertValues, p: Place) -> Call:
-    return bind_expert_values(p.x[0], op.weight.dequantize(), p.out, p.count, p.width(op.out))
 
 
 @_lowers(ops.Activate)

@@ -52,8 +52,10 @@ class NumbaExecutor:
 
     @property
     def weight_bytes_per_token(self) -> int:
-        """Bytes of weights that one token's decoding reads: every packed matrix once."""
-        return sum(matrix.nbytes for matrix in self.matrices.values())
+        """Bytes of weights that one token's decoding reads: each matrix once, of experts the chosen."""
+        plan = self.runner.plan
+        shares = {weight.name: plan.share_read(op) for op in plan.ops for weight in op.weights}
+        return sum(int(matrix.nbytes * shares[name]) for name, matrix in self.matrices.items())
 
     def forward(
         self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None

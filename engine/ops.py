@@ -11,7 +11,6 @@ from ..kernels.activation import Activation
 from ..kernels.rope import Pairing
 from .expert_ops import ExpertLinear as ExpertLinear
 from .expert_ops import ExpertSum as ExpertSum
-from .expert_ops import ExpertValues as ExpertValues
 from .expert_ops import HeadLinear as HeadLinear
 from .expert_ops import Route as Route
 from .op import Op as Op

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,10 @@ from ..kernels.pack_spans import SPANS
 
 @dataclass(frozen=True, eq=False)
 class PackedMatrix:
-    """A (n_out, n_in) matrix; `layout` is None where `data` holds floats (n_tiles, n_in, 16).
+    """A (n_out, n_in) matrix, or a stack of them with whole tiles for each.
 
-    `format` is that of the floats, or of the tensor.
+    `layout` is None where `data` holds floats (n_tiles, n_in, 16). `format` is that of the floats, or of the
+    tensor.
     """
 
     tensor: Tensor
@@ -32,7 +34,7 @@ class PackedMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that one token's product reads."""
+        """Bytes that a product with all of it reads."""
         return self.data.nbytes
 
 
@@ -40,18 +42,13 @@ PART_BYTES = 16 << 20  # of the file that are in memory together with their pack
 
 
 def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> PackedMatrix:
-    """Pack a tensor of the file, a part at a time, and let go of the file's pages: they are not needed again.
+    """Pack a tensor (n_out, n_in) or (n_matrices, n_out, n_in), a part at a time, and let go of the file's
+    pages: they are not needed again.
 
     Raises GGUFUnsupportedError for a format without a kernel.
     """
-    n_out, n_in = tensor.shape
     if tensor.format in PLAIN:
-        format, values = tensor.format, tensor.data
-        if format not in ELEMENT_OF:  # integers and F64, which are too rare for kernels of their own
-            format, values = F32, tensor.dequantize().reshape(-1).view(np.uint8)
-        matrix = PackedMatrix(tensor, format, None, pack_floats(format, values, (n_out, n_in)))
-        tensor.release_pages()
-        return matrix
+        return _pack_floats(tensor)
     if tensor.format not in PACKERS:
         raise GGUFUnsupportedError(
             f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no"
@@ -59,27 +56,61 @@ def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> 
         )
     if tensor.format not in SPANS:
         return _pack_in_numpy(tensor, threads)
-    layout, data, call = bind_pack(tensor.format, tensor.data, (n_out, n_in))
-    tile_file_bytes = TILE_ROWS * tensor.format.nbytes(n_in)
-    step = max(n_threads, PART_BYTES // tile_file_bytes)
+    n_matrices, n_out, n_in = _stacked(tensor)
+    layout, data, call = bind_pack(tensor.format, tensor.data, (n_out, n_in), n_matrices)
+    row_bytes, n_tiles = tensor.format.nbytes(n_in), len(data) // n_matrices
+    step = max(n_threads, PART_BYTES // (TILE_ROWS * row_bytes))
+
+    def start_of(tile: int) -> int:
+        matrix, i = divmod(tile, n_tiles)
+        return (matrix * n_out + i * TILE_ROWS) * row_bytes
+
     for first in range(0, len(data), step):
+        last = min(first + step, len(data))
         call.set("first_tile", first)
-        call.set("last_tile", min(first + step, len(data)))
+        call.set("last_tile", last)
         list(threads.map(call.run, range(n_threads), [n_threads] * n_threads))
-        tensor.release_pages(first * tile_file_bytes, (first + step) * tile_file_bytes)
+        tensor.release_pages(start_of(first), start_of(last))
     return PackedMatrix(tensor, tensor.format, layout, data)
+
+
+def _stacked(tensor: Tensor) -> tuple[int, int, int]:
+    """(n_matrices, n_out, n_in)."""
+    n_matrices, n_out, n_in = (1, *tensor.shape)[-3:]
+    return n_matrices, n_out, n_in
+
+
+def _pack_floats(tensor: Tensor) -> PackedMatrix:
+    """One matrix at a time."""
+    n_matrices, n_out, n_in = _stacked(tensor)
+    # Integers and F64 are too rare for kernels of their own.
+    format = tensor.format if tensor.format in ELEMENT_OF else F32
+    n_tiles = -(-n_out // TILE_ROWS)
+    data = np.zeros((n_matrices * n_tiles, n_in, TILE_ROWS), ELEMENT_OF[format].dtype)
+    for i in range(n_matrices):
+        matrix = tensor.rows(i * n_out, (i + 1) * n_out)
+        values = matrix.data if format is tensor.format else matrix.dequantize().reshape(-1).view(np.uint8)
+        pack_floats(format, values, (n_out, n_in), data[i * n_tiles : (i + 1) * n_tiles])
+        matrix.release_pages()
+    return PackedMatrix(tensor, format, None, data)
 
 
 def _pack_in_numpy(tensor: Tensor, threads: ThreadPoolExecutor) -> PackedMatrix:
     """The formats that compiled code does not pack; NumPy lets the threads work side by side."""
-    n_out, n_in = tensor.shape
+    n_matrices, n_out, n_in = _stacked(tensor)
     layout, _ = PACKERS[tensor.format]
-    data = np.empty((-(-n_out // TILE_ROWS), layout.tile_bytes(n_in)), np.uint8)
+    n_tiles = -(-n_out // TILE_ROWS)
+    data = np.empty((n_matrices * n_tiles, layout.tile_bytes(n_in)), np.uint8)
+    packed = data.reshape(n_matrices, n_tiles, -1)
 
-    def pack_some(first: int) -> None:
-        pack_tiles(tensor.format, tensor.data, (n_out, n_in), data, first)
+    def pack_some(part: tuple[int, int]) -> None:
+        i, first = part
+        matrix = tensor.rows(i * n_out, (i + 1) * n_out)
+        pack_tiles(tensor.format, matrix.data, (n_out, n_in), packed[i], first)
+        tile_bytes = TILE_ROWS * tensor.format.nbytes(n_in)
+        matrix.release_pages(first * tile_bytes, (first + TILES_AT_ONCE) * tile_bytes)
 
-    list(threads.map(pack_some, range(0, len(data), TILES_AT_ONCE)))
+    list(threads.map(pack_some, product(range(n_matrices), range(0, n_tiles, TILES_AT_ONCE))))
     tensor.release_pages()
     return PackedMatrix(tensor, tensor.format, layout, data)
 

@@ -9,6 +9,7 @@ exps_act, exps_down, moe_out, and shexp_gate, shexp_up, shexp_act, shexp_out for
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 from . import ops
+from .op import Op
 from .states import StateSpec
 
 
@@ -47,6 +49,12 @@ class Plan:
     rope_tables: Mapping[str, RopeTable]
     states: tuple[StateSpec, ...]  # operations refer to them by number
     output: str = "logits"
+
+    def share_read(self, op: Op) -> Fraction:
+        """How much of an operation's weights one token meets: of experts, those that it goes to."""
+        if isinstance(op, ops.ExpertLinear):
+            return Fraction(self.buffers[op.ids], op.weight.shape[0])
+        return Fraction(1)
 
     def for_context(self, n_ctx: int) -> Self:
         """The plan for a context of so many positions; RequestError if the model has not learned as many."""

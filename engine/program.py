@@ -17,14 +17,14 @@ from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.embedding import bind_embedding
-from ..kernels.expert_linear import bind_expert_linear, bind_expert_sum
-from ..kernels.float_linear import ELEMENT_OF, bind_float_linear
-from ..kernels.layout import TILE_ROWS
+from ..kernels.expert_sum import bind_expert_sum
+from ..kernels.float_linear import bind_float_linear
 from ..kernels.linear import bind_add_bias
 from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from . import ops
+from .expert_steps import ExpertSteps
 from .lowering import Place, is_lowered, lower
 from .memory import Memory, aligned_zeros
 from .packed_matrix import PackedMatrix, pack_tensor, row_vector
@@ -32,27 +32,26 @@ from .plan import Plan
 from .step import Rows, Step
 
 
-def _in_format(op: ops.Op) -> str:
-    """What is said of an operation that is known for other formats."""
-    if not isinstance(op, ops.ExpertLinear | ops.HeadLinear):
-        return ""
-    return f" with weights in {op.weight.format.name}"
-
-
 def require_lowered(plan: Plan) -> None:
     """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
     for op in plan.ops:
         is_known = is_lowered(op) or isinstance(
-            op, ops.Embed | ops.SelectRows | ops.Linear | ops.Attention | ops.Route | ops.ExpertSum
+            op,
+            ops.Embed
+            | ops.SelectRows
+            | ops.Linear
+            | ops.Attention
+            | ops.Route
+            | ops.ExpertLinear
+            | ops.ExpertSum
+            | ops.HeadLinear,
         )
         if isinstance(op, ops.CausalConv | ops.SelectiveScan | ops.DeltaRule):
             is_known = not isinstance(op, ops.SelectiveScan) or op.a.n_values == op.n_heads
-        if isinstance(op, ops.ExpertLinear | ops.HeadLinear):  # in formats that are computed with as they are
-            is_known = op.weight.format in ELEMENT_OF and op.weight.shape[1] % TILE_ROWS == 0
         if not is_known:
             raise GGUFUnsupportedError(
-                f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs"
-                f'{_in_format(op)} yet; use executor="reference"'
+                f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs "
+                'yet; use executor="reference"'
             )
 
 
@@ -87,6 +86,7 @@ class ProgramBuilder:
             if isinstance(op, ops.QueryScale)
         }
         self._attention, self._recurrence = attention, recurrence
+        self._experts = ExpertSteps(plan, self.tokens, n_threads, self.pack)
         self._rows = self.tokens
         self._memory = Memory()
         self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
@@ -136,12 +136,9 @@ class ProgramBuilder:
             case ops.Route():
                 yield self._route(op, inputs[0], out)
             case ops.ExpertLinear():
-                is_shared = self.plan.buffers[op.x] == op.weight.shape[2]
-                yield self._expert_linear(op, inputs[0], inputs[1], out, is_shared)
+                yield from self._experts.experts(op, inputs[0], inputs[1], out)
             case ops.HeadLinear():
-                heads = aligned_zeros((1, op.weight.shape[0]), np.float32)
-                heads[0] = np.arange(op.weight.shape[0])
-                yield self._expert_linear(op, inputs[0], heads, out, is_shared=False)
+                yield from self._experts.heads(op, inputs[0], out)
             case ops.ExpertSum():
                 n_used, width = self.plan.buffers[op.weights_of], self.plan.buffers[op.out]
                 call = bind_expert_sum(inputs[0], inputs[1], out, count, n_used, width)
@@ -203,24 +200,6 @@ class ProgramBuilder:
             op.n_groups_used,
         )
         return Step(call, (logits,), (ids, out, scratch))
-
-    def _expert_linear(
-        self,
-        op: ops.ExpertLinear | ops.HeadLinear,
-        x: NDArray[np.float32],
-        ids: NDArray[np.float32],
-        out: NDArray[np.float32],
-        is_shared: bool,
-    ) -> Step:
-        """A stack of matrices is packed as one, and has whole tiles for each."""
-        n_experts, n_out, n_in = op.weight.shape
-        matrix = self.pack(op.weight.reshaped((n_experts * n_out, n_in)))
-        bias = op.bias.dequantize() if isinstance(op, ops.ExpertLinear) and op.bias is not None else None
-        n_used = self.plan.buffers[op.out] // n_out
-        call = bind_expert_linear(
-            matrix.format, matrix.data, x, ids, out, self._rows.count, n_experts, n_used, is_shared, bias
-        )
-        return Step(call, (x, ids), (out,), n_used * n_out * n_in)
 
     def pack(self, tensor: Tensor) -> PackedMatrix:
         """The packed form of a tensor, made once."""

@@ -37,8 +37,9 @@ class ReferenceExecutor:
 
     @property
     def weight_bytes_per_token(self) -> int:
-        matrices = {weight for op in self._plan.ops if not isinstance(op, ops.Embed) for weight in op.weights}
-        return sum(4 * weight.n_values for weight in matrices)
+        reading = (op for op in self._plan.ops if not isinstance(op, ops.Embed))
+        shares = {weight: self._plan.share_read(op) for op in reading for weight in op.weights}
+        return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
     def forward(
         self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None

@@ -15,8 +15,8 @@ from ..kernels.causal_conv import causal_conv_reference
 from ..kernels.columns import join_columns_reference, take_columns_reference
 from ..kernels.delta_rule import delta_rule_reference
 from ..kernels.embedding import embedding_reference
-from ..kernels.expert_linear import expert_linear_reference, expert_sum_reference, head_linear_reference
-from ..kernels.expert_values import expert_values_reference
+from ..kernels.expert_linear import expert_linear_reference, head_linear_reference
+from ..kernels.expert_sum import expert_sum_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
@@ -199,13 +199,8 @@ _RUN[ops.Route] = _route
 def _expert_linear(op: ops.ExpertLinear, x: list[Array], step: Step) -> Array:
     stack = step.values(op.weight)
     ids, n_out = x[1].astype(np.int64), stack.shape[1]
-    bias, is_shared = step.optional(op.bias), x[0].shape[1] == stack.shape[2]
-    return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, bias, is_shared)
-
-
-@_runs(ops.ExpertValues)
-def _expert_values(op: ops.ExpertValues, x: list[Array], step: Step) -> Array:
-    return expert_values_reference(x[0].astype(np.int64), step.values(op.weight))
+    bias, scale, is_shared = step.optional(op.bias), step.optional(op.scale), x[0].shape[1] == stack.shape[2]
+    return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, bias, is_shared, scale)
 
 
 @_runs(ops.CausalConv)

@@ -23,6 +23,7 @@ _LAYER_PREFIX = re.compile(r"^blk\.(\d+)\.")
 INERT = {
     "blk.N.attn_rot_embd.weight": "RoPE frequencies of old converters; they follow from rope.freq_base",
 }
+INPUT_SCALE = ".input_scale"  # for activations in NVFP4, which nybble rounds to 8 bits
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def check_tensors(
     format that nybble does not compute with.  `inert`: tensors of the architecture that no layer needs.
     """
     names = set()
-    for name, shape, layer in _expand(table, config):
+    for name, shape, layer in _expand({**_scales(table), **table}, config):
         if shape.unless and _beside(name, shape.unless) in file.tensors:
             continue
         names.add(name)
@@ -87,6 +88,16 @@ def check_all_used(file: GGUFFile, config: Config, used: Collection[str], inert:
                 f"{file.path}: tensor {name} would not be used: {config.architecture!r} has no place for it "
                 "beside the other tensors of the file"
             )
+
+
+def _scales(table: Mapping[str, Shape]) -> dict[str, Shape]:
+    """What any matrix, or each of a stack, may be multiplied with, and its input: they come with NVFP4."""
+    matrices = {name: shape for name, shape in table.items() if len(shape.sizes) > 1}
+    return {
+        name.removesuffix(".weight") + suffix: optional(1 if len(shape.sizes) == 2 else shape.sizes[0])
+        for name, shape in matrices.items()
+        for suffix in (".scale", INPUT_SCALE)
+    }
 
 
 def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, Shape, Config]]:
@@ -127,4 +138,4 @@ def _is_inert(name: str, config: Config, inert: Mapping[str, str]) -> bool:
     block = _LAYER_PREFIX.match(name)
     if block and config.n_layers <= int(block[1]) < config.n_layers + config.n_nextn:
         return True  # predicts tokens beyond the next, which nybble does not ask for
-    return _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert
+    return name.endswith(INPUT_SCALE) or _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert

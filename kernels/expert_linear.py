@@ -1,34 +1,43 @@
 """Linear layers of a mixture of experts: each token is multiplied with the matrices of its chosen experts.
 
-    out[t, s, :] = weight[ids[t, s]] @ x[t, s, :] + bias[ids[t, s], :]          s < n_used
-    sum[t, :]    = sum_s w[t, s] * out[t, s, :]                                 over the slots in order
+    out[t, s, :] = scale[e] * (weight[e] @ x[t, s, :]) + bias[e, :]        e = ids[t, s], s < n_used
 
     ids     (n, n_used) integers              weight  (n_experts, n_out, n_in) float32
     x       (n, n_in), the same for every slot of a token, or (n, n_used * n_in), slot by slot
     out     (n, n_used * n_out) float32       bias    (n_experts, n_out) float32 or None
-    w       (n, n_used) float32               sum     (n, n_out) float32
+                                              scale   (n_experts,) float32 or None
 
-Only the chosen experts are read.  Where every head has a matrix of its own instead (`head_linear`), head h of
+Only the chosen experts are read. Where every head has a matrix of its own instead (`head_linear`), head h of
 x meets weight[h].
+
+The kernel works on pairs that `expert_groups.py` has put together by expert, with the same products of tiles
+as `quantized_linear.py` and `float_linear.py`: a result depends on its pair alone. What an expert costs is
+proportional to its pairs; threads get equal parts of the sum, cut between tiles. A pair whose expert does
+not exist becomes NaN.
 
 Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06538).
 """
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
+from . import float_linear, quantized_linear
 from .checks import check_array, check_indices
-from .float_linear import ELEMENT_OF, tile_product
+from .expert_groups import Groups
+from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
-from .layout import TILE_ROWS
+from .layout import BLOCK, TILE_ROWS, Layout
 from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import ROW_MULTIPLE, check_rows, share
-from .simd import load, splat, store
+from .quantized_linear import LINEAR, TOKENS_PER_PASS
+from .record import Field, PointerTo, Record
+from .rows import padded_width, share
+from .simd import load, store
+from .source import inlined
 
 Array = NDArray[np.float32]
 
@@ -40,6 +49,7 @@ def expert_linear_reference(
     n_out: int,
     bias: Array | None = None,
     is_shared: bool = True,
+    scale: Array | None = None,
 ) -> Array:
     """x and ids as above, `matrix_of(expert)` -> (n_out, n_in); -> (n, n_used * n_out).
 
@@ -54,22 +64,13 @@ def expert_linear_reference(
         check_array("matrix", matrix, (n_out, None))
         token, slot = np.nonzero(ids == expert)
         rows = x[token] if is_shared else x.reshape(n, n_used, -1)[token, slot]
-        out[token, slot] = rows @ matrix.T
+        found = rows @ matrix.T
+        if scale is not None:
+            found *= scale[expert]
         if bias is not None:
-            out[token, slot] += bias[expert]
+            found += bias[expert]
+        out[token, slot] = found
     return out.reshape(n, -1)
-
-
-def expert_sum_reference(x: Array, weights: Array) -> Array:
-    """x (n, n_used * n_out), weights (n, n_used) -> (n, n_out)."""
-    check_array("weights", weights, (None, None))
-    n, n_used = weights.shape
-    check_array("x", x, (n, None))
-    slots = x.reshape(n, n_used, -1) * weights[:, :, None]
-    out = slots[:, 0].copy()
-    for slot in range(1, n_used):
-        out += slots[:, slot]
-    return out
 
 
 def head_linear_reference(x: Array, weight: Array) -> Array:
@@ -81,144 +82,157 @@ def head_linear_reference(x: Array, weight: Array) -> Array:
     return (heads @ weight.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(len(x), -1)
 
 
-def bind_expert_linear(
-    format: BlockFormat,
-    packed: NDArray,
-    x: Array,
-    ids: Array,
-    out: Array,
-    step: NDArray[np.int64],
-    n_experts: int,
-    n_used: int,
-    is_shared: bool,
-    bias: Array | None = None,
-) -> Call:
-    """The kernel, for float weights, on buffers (`rows.py`); x is the same for all slots if `is_shared`.
+SCRATCH = TOKENS_PER_PASS * TILE_ROWS
 
-    packed (n_experts * n_tiles, n_in, 16) as `pack_floats` gives it, whole tiles for each expert; ids a
-    buffer with the numbers of n_used experts, or (1, n_used): the same for all tokens; bias (n_experts,
-    16 * n_tiles). Raises TypeError or ValueError for arrays that do not fit.
+
+def expert_scratch(n_threads: int) -> Array:
+    """Working memory of the threads: what a tile and the tokens of a pass give."""
+    return np.zeros((n_threads, SCRATCH), np.float32)
+
+
+def bind_expert_linear(
+    weights: Layout | BlockFormat,
+    packed: NDArray,
+    xs: tuple[NDArray, ...],
+    groups: Groups,
+    out: Array,
+    scratch: Array,
+    n_out: int,
+    bias: Array | None = None,
+    scale: Array | None = None,
+) -> Call:
+    """The kernel, for weights in a compute layout or in floats of a format (F32, F16, BF16).
+
+    packed: whole tiles for each expert, as `pack.py` or `float_linear.pack_floats` makes them. xs: the
+    gathered inputs of up to n_max * n_used pairs, (n_pairs, n_in) float32 or the four arrays of
+    `quantize.py`. out (n_max, at least n_used * n_out). Raises TypeError or ValueError for arrays that do
+    not fit.
     """
-    check_array("packed", packed, (None, None, TILE_ROWS), ELEMENT_OF[format].dtype)
-    n_tiles, n_in = packed.shape[0] // n_experts, packed.shape[1]
-    n_out = n_tiles * TILE_ROWS
-    if packed.shape[0] % n_experts:
-        raise ValueError(f"{packed.shape[0]} tiles do not divide among {n_experts} experts")
-    n_max_tokens, ld_x = check_rows(step, n_in if is_shared else n_used * n_in, x=x)
-    check_array("out", out, (n_max_tokens, None))
-    _, ld_out = check_rows(step, n_used * n_out, out=out)
-    check_array("ids", ids, (1 if len(ids) == 1 else n_max_tokens, None))
-    if ids.shape[1] < n_used:
-        raise ValueError(f"ids has {ids.shape[1]} columns for {n_used} experts")
-    bias = np.zeros((n_experts, n_out), np.float32) if bias is None else bias
-    check_array("bias", bias, (n_experts, n_out))
-    return _expert_kernel(format).bind(
+    n_pairs, n_experts, n_used = len(groups.token), groups.n_experts, groups.n_used
+    n_in, n_tiles = xs[0].shape[1], -(-n_out // TILE_ROWS)
+    inputs: dict[str, NDArray]
+    if isinstance(weights, Layout):
+        if n_in == 0 or n_in % (BLOCK * weights.blocks_per_span):
+            raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {weights.name}")
+        check_array("packed", packed, (n_experts * n_tiles, weights.tile_bytes(n_in)), np.uint8)
+        inputs = dict(zip(("x", "x_scale", "x_sum", "x_half"), xs, strict=True))
+        types = (np.int8, np.float32, np.int32, np.int32)
+        for (name, array), dtype in zip(inputs.items(), types, strict=True):
+            check_array(name, array, (n_pairs, n_in if name == "x" else n_in // BLOCK), dtype)
+    else:
+        check_array("packed", packed, (n_experts * n_tiles, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
+        inputs = dict(zip(("x",), xs, strict=True))
+        check_array("x", xs[0], (n_pairs, None))
+    check_array("out", out, (n_pairs // n_used, None))
+    if n_used * n_out > out.shape[1]:
+        raise ValueError(f"out has rows of {out.shape[1]}; {n_used} x {n_out} columns are needed")
+    check_array("scratch", scratch, (None, SCRATCH))
+    width = padded_width(n_out)
+    biases = np.zeros((1 if bias is None else n_experts, width), np.float32)
+    if bias is not None:
+        check_array("bias", bias, (n_experts, n_out))
+        biases[:, :n_out] = bias
+    scales = np.ones(n_experts + 1, np.float32)
+    if scale is not None:
+        check_array("scale", scale, (n_experts,))
+        scales[:n_experts] = scale
+    scales[n_experts] = np.nan
+    return expert_kernel(weights).bind(
         w=packed,
-        x=x,
-        ids=ids,
-        bias=bias,
+        **inputs,
+        token=groups.token,
+        slot=groups.slot,
+        first=groups.first,
+        cost=groups.cost,
+        bias=biases,
+        scale=scales,
         out=out,
-        step=step,
+        scratch=scratch,
+        n_experts=n_experts,
         n_in=n_in,
         n_out=n_out,
         n_tiles=n_tiles,
-        n_used=n_used,
-        x_stride=0 if is_shared else n_in,
-        ld_x=ld_x,
-        ld_ids=0 if len(ids) == 1 else ids.shape[1],
-        ld_out=ld_out,
+        ld_bias=0 if bias is None else width,
+        ld_out=out.shape[1],
     )
 
 
-def bind_expert_sum(
-    x: Array, weights: Array, out: Array, step: NDArray[np.int64], n_used: int, width: int
-) -> Call:
-    """The sum over slots on buffers (`rows.py`) of n_used * width, n_used and width columns.
+def _quantized_product(layout: Layout) -> Callable[..., Any]:
+    """Make the function that multiplies n pairs, from number `first` on, with a tile: into 16 x n results."""
+    product = quantized_linear.tokens_product(layout)
+    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
 
-    Raises TypeError or ValueError for arrays that do not fit.
-    """
-    n_max_tokens, ld_x = check_rows(step, n_used * width, x=x)
-    _, ld_weights = check_rows(step, n_used, weights=weights)
-    _, ld_out = check_rows(step, width, out=out)
-    check_array("weights", weights, (n_max_tokens, None))
-    check_array("out", out, (n_max_tokens, None))
-    return _expert_sum.bind(
-        x=x,
-        weights=weights,
-        out=out,
-        step=step,
-        n_used=n_used,
-        width=width,
-        ld_x=ld_x,
-        ld_weights=ld_weights,
-        ld_out=ld_out,
-    )
+    @inlined
+    def tile_and_pairs(args, tile, first, n, results):  # type: ignore[no-untyped-def]
+        n_in = args.n_in
+        n_blocks = n_in // BLOCK
+        w = args.w + tile * (n_blocks // blocks_per_span * span_bytes)
+        x, b = args.x + first * n_in, first * n_blocks
+        product(w, x, args.x_scale + b, args.x_sum + b, args.x_half + b, results, n, n_in, TILE_ROWS)
+
+    return tile_and_pairs
+
+
+def _float_product(format: BlockFormat) -> Callable[..., Any]:
+    """The same for float weights."""
+    product = float_linear.tokens_product(format)
+
+    @inlined
+    def tile_and_pairs(args, tile, first, n, results):  # type: ignore[no-untyped-def]
+        n_in = args.n_in
+        product(args.w + tile * TILE_ROWS * n_in, args.x + first * n_in, results, n, n_in, n_in, TILE_ROWS)
+
+    return tile_and_pairs
+
+
+@inlined
+def _rounded_up(n: int, divisor: int) -> int:
+    """n / divisor, or the next whole number; 0 for negative n."""
+    return max(n + divisor - 1, 0) // divisor
 
 
 @cache
-def _expert_kernel(format: BlockFormat) -> Kernel:
-    """The kernel for experts in `format` (F32, F16 or BF16)."""
-    one_token = tile_product(format, 1)
-    record = Record(
-        w=PointerTo(ELEMENT_OF[format]),
-        x=PointerTo(F32),
-        ids=PointerTo(F32),
-        bias=PointerTo(F32),
-        out=PointerTo(F32),
-        step=PointerTo(I64),
-        n_in=I64,
-        n_out=I64,
-        n_tiles=I64,
-        n_used=I64,
-        x_stride=I64,
-        ld_x=I64,
-        ld_ids=I64,
-        ld_out=I64,
-    )
+def expert_kernel(weights: Layout | BlockFormat) -> Kernel:
+    """The kernel for experts in a compute layout, or in a float format."""
+    if isinstance(weights, Layout):
+        product, name = _quantized_product(weights), weights.name
+        inputs = {name: LINEAR.fields[name] for name in ("w", "x", "x_scale", "x_sum", "x_half")}
+    else:
+        product, name = _float_product(weights), weights.name.lower()
+        inputs = {"w": PointerTo(ELEMENT_OF[weights]), "x": PointerTo(F32)}
+    pairs = dict.fromkeys(("token", "slot", "first", "cost"), PointerTo(I64))
+    floats = dict.fromkeys(("bias", "scale", "out", "scratch"), PointerTo(F32))
+    sizes = dict.fromkeys(("n_experts", "n_in", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
+    fields: dict[str, Field] = {**inputs, **pairs, **floats, **sizes}
 
-    @kernel(record, f"expert_linear_{format.name.lower()}")
+    @kernel(Record(**fields), f"expert_linear_{name}")
     def expert_linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        first, last = share(args.n_tiles, thread_id, n_threads)
-        for item in range(args.step[0] * args.n_used):
-            token, slot = item // args.n_used, item % args.n_used
-            expert = np.int64(args.ids[token * args.ld_ids + slot])
-            x = args.x + (token * args.ld_x + slot * args.x_stride)
-            for i in range(first, last):
-                w = args.w + (expert * args.n_tiles + i) * TILE_ROWS * args.n_in
-                out = args.out + (token * args.ld_out + slot * args.n_out + i * TILE_ROWS)
-                one_token(w, x, out, args.n_in, args.ld_x, args.ld_out)
-                bias = load(args.bias + (expert * args.n_out + i * TILE_ROWS), TILE_ROWS)
-                store(out, load(out, TILE_ROWS) + bias)
+        n_experts, n_tiles = args.n_experts, args.n_tiles
+        begin, end = share(args.cost[n_experts + 1] * n_tiles, thread_id, n_threads)
+        results = args.scratch + thread_id * SCRATCH
+        for expert in range(n_experts + 1):
+            cost, start = args.cost[expert + 1] - args.cost[expert], args.cost[expert] * n_tiles
+            if cost > 0 and start < end and start + cost * n_tiles > begin:
+                matrix = min(expert, n_experts - 1)
+                bias, scale = args.bias + matrix * args.ld_bias, args.scale[expert]
+                first_tile = _rounded_up(begin - start, cost)
+                last_tile = min(n_tiles, _rounded_up(end - start, cost))
+                first, last = args.first[expert], args.first[expert + 1]
+                for first_pair in range(first, last, TOKENS_PER_PASS):
+                    n = min(TOKENS_PER_PASS, last - first_pair)
+                    for tile in range(first_tile, last_tile):
+                        product(args, matrix * n_tiles + tile, first_pair, n, results)
+                        row = tile * TILE_ROWS
+                        for i in range(n):
+                            value = load(results + i * TILE_ROWS, TILE_ROWS) * scale
+                            value = value + load(bias + row, TILE_ROWS)
+                            slot = args.slot[first_pair + i] * args.n_out
+                            out = args.out + (args.token[first_pair + i] * args.ld_out + slot + row)
+                            if row + TILE_ROWS <= args.n_out:
+                                store(out, value)
+                            else:
+                                store(results + i * TILE_ROWS, value)
+                                for j in range(args.n_out - row):
+                                    out[j] = results[i * TILE_ROWS + j]
 
     return expert_linear
-
-
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        weights=PointerTo(F32),
-        out=PointerTo(F32),
-        step=PointerTo(I64),
-        n_used=I64,
-        width=I64,
-        ld_x=I64,
-        ld_weights=I64,
-        ld_out=I64,
-    )
-)
-def _expert_sum(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    whole = args.width - args.width % ROW_MULTIPLE
-    first, last = share(args.step[0], thread_id, n_threads)
-    for token in range(first, last):
-        x, out = args.x + token * args.ld_x, args.out + token * args.ld_out
-        weights = args.weights + token * args.ld_weights
-        for j in range(0, whole, ROW_MULTIPLE):
-            total = splat(0.0, F32, ROW_MULTIPLE)
-            for slot in range(args.n_used):
-                total = total + load(x + slot * args.width + j, ROW_MULTIPLE) * weights[slot]
-            store(out + j, total)
-        for j in range(whole, args.width):
-            rest = np.float32(0.0)
-            for slot in range(args.n_used):
-                rest += x[slot * args.width + j] * weights[slot]
-            out[j] = rest

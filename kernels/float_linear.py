@@ -35,8 +35,12 @@ ELEMENT_OF: dict[BlockFormat, Element] = {
 }
 
 
-def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray:
+def pack_floats(
+    format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int], out: NDArray | None = None
+) -> NDArray:
     """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero behind the last row.
+
+    They are written to `out` if that is given, which holds zeros.
 
     Raises ValueError if `format` is no float format or the sizes do not belong together.
     """
@@ -45,7 +49,8 @@ def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, 
         raise ValueError(f"{data.size} bytes of {format.name} are not a {n_out} x {n_in} matrix of floats")
     matrix = data.view(ELEMENT_OF[format].dtype).reshape(n_out, n_in)
     n_tiles = -(-n_out // TILE_ROWS)
-    packed = np.zeros((n_tiles, n_in, TILE_ROWS), matrix.dtype)
+    packed = np.zeros((n_tiles, n_in, TILE_ROWS), matrix.dtype) if out is None else out
+    check_array("out", packed, (n_tiles, n_in, TILE_ROWS), matrix.dtype)
     whole = n_out // TILE_ROWS
     packed[:whole] = matrix[: whole * TILE_ROWS].reshape(whole, TILE_ROWS, n_in).swapaxes(1, 2)
     if n_out % TILE_ROWS:
@@ -53,7 +58,7 @@ def pack_floats(format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, 
     return packed
 
 
-def tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
+def _tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
     """Make the function that multiplies one tile with `n_tokens` tokens and stores 16 x n_tokens results."""
     is_f32, is_f16 = format is formats.F32, format is formats.F16
     n_pairs = 2 * n_tokens
@@ -76,10 +81,28 @@ def tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
     return product
 
 
+def tokens_product(format: BlockFormat) -> Callable[..., Any]:
+    """Make the function that multiplies one tile with n tokens, some at a time."""
+    four_tokens, one_token = _tile_product(format, 4), _tile_product(format, 1)
+
+    @inlined
+    def product(w, x, out, n, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
+        t = 0
+        while t < n:
+            if t + 4 <= n:
+                four_tokens(w, x + t * ld_x, out + t * ld_out, n_in, ld_x, ld_out)
+                t += 4
+            else:
+                one_token(w, x + t * ld_x, out + t * ld_out, n_in, ld_x, ld_out)
+                t += 1
+
+    return product
+
+
 @cache
 def float_linear_kernel(format: BlockFormat) -> Kernel:
     """The kernel for weights in `format` (F32, F16 or BF16)."""
-    four_tokens, one_token = tile_product(format, 4), tile_product(format, 1)
+    product = tokens_product(format)
     record = Record(
         w=PointerTo(ELEMENT_OF[format]),
         x=PointerTo(F32),
@@ -95,20 +118,12 @@ def float_linear_kernel(format: BlockFormat) -> Kernel:
     def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         n_tokens = args.step[0]
         first, last = share(args.n_tiles, thread_id, n_threads)
-        for pass_start in range(0, n_tokens, TOKENS_PER_PASS):
-            pass_stop = min(pass_start + TOKENS_PER_PASS, n_tokens)
+        for t in range(0, n_tokens, TOKENS_PER_PASS):
+            x, n = args.x + t * args.ld_x, min(TOKENS_PER_PASS, n_tokens - t)
             for i in range(first, last):
                 w = args.w + i * TILE_ROWS * args.n_in
-                t = pass_start
-                while t < pass_stop:
-                    x = args.x + t * args.ld_x
-                    out = args.out + (t * args.ld_out + i * TILE_ROWS)
-                    if t + 4 <= pass_stop:
-                        four_tokens(w, x, out, args.n_in, args.ld_x, args.ld_out)
-                        t += 4
-                    else:
-                        one_token(w, x, out, args.n_in, args.ld_x, args.ld_out)
-                        t += 1
+                out = args.out + (t * args.ld_out + i * TILE_ROWS)
+                product(w, x, out, n, args.n_in, args.ld_x, args.ld_out)
 
     return linear
 

@@ -1,4 +1,4 @@
-"""Linear layer: a matrix times every token's vector, and an optional bias.
+"""Linear layer: a matrix times every token's vector, and an optional factor and bias.
 
     out[t, r] = scale * sum_c x[t, c] * weight[r, c] + bias[r]
 
@@ -28,7 +28,7 @@ def linear_reference(
     bias: NDArray[np.float32] | None = None,
     scale: float = 1.0,
 ) -> NDArray[np.float32]:
-    """x (n, n_in), weight (n_out, n_in), bias (n_out,) -> (n, n_out)."""
+    """x (n, n_in), weight (n_out, n_in), bias (n_out,) -> scale * x @ weight.T + bias (n, n_out)."""
     check_array("weight", weight, (None, None))
     check_array("x", x, (None, weight.shape[1]))
     out = x @ weight.T

@@ -164,11 +164,35 @@ def tokens_together() -> int:
     return 6 if host_target().n_vector_registers >= 32 else 4
 
 
+def tokens_product(layout: Layout) -> Callable[..., Any]:
+    """Make the function that multiplies one tile with n tokens side by side in memory, some at a time."""
+    n_together = tokens_together()
+    some_tokens, two_tokens, one_token = (_tile_product(layout, n) for n in (n_together, 2, 1))
+
+    @inlined
+    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
+        n_blocks = n_in // BLOCK
+        t = 0
+        while t < n:
+            q, b = x + t * n_in, t * n_blocks
+            scale, sums, half = x_scale + b, x_sum + b, x_half + b
+            if t + n_together <= n:
+                some_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += n_together
+            elif t + 2 <= n:
+                two_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += 2
+            else:
+                one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += 1
+
+    return product
+
+
 @cache
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
-    n_together = tokens_together()
-    some_tokens, two_tokens, one_token = (_tile_product(layout, n) for n in (n_together, 2, 1))
+    product = tokens_product(layout)
     span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
 
     @kernel(LINEAR, f"linear_{layout.name}")
@@ -177,24 +201,12 @@ def linear_kernel(layout: Layout) -> Kernel:
         n_blocks = n_in // BLOCK
         tile_bytes = n_blocks // blocks_per_span * span_bytes
         first, last = share(args.n_tiles, thread_id, n_threads)
-        for pass_start in range(0, n_tokens, TOKENS_PER_PASS):
-            pass_stop = min(pass_start + TOKENS_PER_PASS, n_tokens)
+        for t in range(0, n_tokens, TOKENS_PER_PASS):
+            n, b = min(TOKENS_PER_PASS, n_tokens - t), t * n_blocks
+            x, scale, sums, half = args.x + t * n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
             for i in range(first, last):
-                w = args.w + i * tile_bytes
-                t = pass_start
-                while t < pass_stop:
-                    x, b = args.x + t * n_in, t * n_blocks
-                    scale, sums, half = args.x_scale + b, args.x_sum + b, args.x_half + b
-                    out = args.out + (t * args.ld_out + i * TILE_ROWS)
-                    if t + n_together <= pass_stop:
-                        some_tokens(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
-                        t += n_together
-                    elif t + 2 <= pass_stop:
-                        two_tokens(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
-                        t += 2
-                    else:
-                        one_token(w, x, scale, sums, half, out, n_blocks, n_in, args.ld_out)
-                        t += 1
+                out = args.out + (t * args.ld_out + i * TILE_ROWS)
+                product(args.w + i * tile_bytes, x, scale, sums, half, out, n, n_in, args.ld_out)
 
     return linear
 

@@ -16,14 +16,14 @@ from recurrent_kernel_cases import CASES as RECURRENT_CASES
 from nybble.gguf_io.formats import F32
 from nybble.kernels.add import bind_add
 from nybble.kernels.attention_reference import alibi_slopes, attention_reference
+from nybble.kernels.expert_groups import Groups, bind_gather, bind_group
 from nybble.kernels.expert_linear import (
     bind_expert_linear,
-    bind_expert_sum,
     expert_linear_reference,
-    expert_sum_reference,
+    expert_scratch,
     head_linear_reference,
 )
-from nybble.kernels.expert_values import bind_expert_values, expert_values_reference
+from nybble.kernels.expert_sum import bind_expert_sum, expert_sum_reference
 from nybble.kernels.float_linear import pack_floats
 from nybble.kernels.general_attention import (
     allocate_general_cache,
@@ -141,8 +141,9 @@ class ExpertLinear(Case):
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.n_experts, self.n_used, n_in = int(rng.integers(1, 6)), int(rng.integers(1, 4)), width(rng)
-        self.weight = normal(rng, self.n_experts, 16 * int(rng.integers(1, 4)), n_in)
-        self.bias = normal(rng, *self.weight.shape[:2])
+        self.weight = normal(rng, self.n_experts, int(rng.integers(1, 50)), n_in)
+        self.bias = normal(rng, *self.weight.shape[:2]) if rng.random() < 0.5 else None
+        self.scale = normal(rng, self.n_experts) if rng.random() < 0.5 else None
         ids = rng.integers(0, self.n_experts, (self.n, self.n_used)).astype(np.float32)
         return {"x": normal(rng, self.n, n_in * (1 if self.is_shared else self.n_used)), "ids": ids}
 
@@ -151,18 +152,30 @@ class ExpertLinear(Case):
         return self.n_used * self.weight.shape[1]
 
     def expected(self) -> Array:
-        ids = self.inputs["ids"].astype(np.int64)
-        n_out = self.weight.shape[1]
-        return expert_linear_reference(
-            self.inputs["x"], ids, self.weight.__getitem__, n_out, self.bias, self.is_shared
-        )
+        ids, n_out = self.inputs["ids"].astype(np.int64), self.weight.shape[1]
+        rest = n_out, self.bias, self.is_shared, self.scale
+        return expert_linear_reference(self.inputs["x"], ids, self.weight.__getitem__, *rest)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        n_in = self.weight.shape[2]
-        values = self.weight.view(np.uint8).reshape(-1)
-        packed = place(pack_floats(F32, values, (self.weight.size // n_in, n_in)))
-        at = b["x"], b["ids"], b["out"], b["step"], self.n_experts, self.n_used, self.is_shared
-        return [bind_expert_linear(F32, packed, *at, place(self.bias))]
+        n_experts, n_out, n_in = self.weight.shape
+        packed = place(
+            np.concatenate([pack_floats(F32, w.view(np.uint8).reshape(-1), w.shape) for w in self.weight])
+        )
+        groups = placed_groups(len(b["x"]), self.n_used, n_experts, place)
+        xs = place(np.zeros((len(groups.token), n_in), np.float32))
+        bias, scale = (None if part is None else place(part) for part in (self.bias, self.scale))
+        scratch = place(expert_scratch(n_threads))
+        return [
+            bind_group(b["ids"], groups, b["step"]),
+            bind_gather(b["x"], xs, groups, 0 if self.is_shared else n_in),
+            bind_expert_linear(F32, packed, (xs,), groups, b["out"], scratch, n_out, bias, scale),
+        ]
+
+
+def placed_groups(n: int, n_used: int, n_experts: int, place: Place) -> Groups:
+    """Memory for groups, each part of it where `place` puts it."""
+    groups = Groups.make(n, n_used, n_experts)
+    return Groups(*(place(array) for array in groups.arrays), n_used)
 
 
 class ExpertLinearOfEach(ExpertLinear):
@@ -174,8 +187,7 @@ class HeadLinear(ExpertLinear):
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         super().make(rng)
-        self.n_used = self.n_experts
-        self.bias[:] = 0
+        self.n_used, self.bias, self.scale = self.n_experts, None, None
         return {"x": normal(rng, self.n, self.n_experts * self.weight.shape[2])}
 
     def expected(self) -> Array:
@@ -183,21 +195,6 @@ class HeadLinear(ExpertLinear):
 
     def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
         b["ids"] = place(np.arange(self.n_experts, dtype=np.float32)[None])
-
-
-class ExpertValues(Case):
-    tolerance = 0.0
-
-    def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.weight = normal(rng, int(rng.integers(1, 20)))
-        ids = rng.integers(0, len(self.weight), (self.n, width(rng)))
-        return {"ids": ids.astype(np.float32)}
-
-    def expected(self) -> Array:
-        return expert_values_reference(self.inputs["ids"].astype(np.int64), self.weight)
-
-    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_expert_values(b["ids"], place(self.weight), b["out"], b["step"], self.out_width)]
 
 
 class ExpertSum(Case):
@@ -223,7 +220,6 @@ CASES: tuple[type[Case], ...] = (
     ExpertLinearOfEach,
     HeadLinear,
     ExpertSum,
-    ExpertValues,
 )
 
 

@@ -9,7 +9,7 @@ Sources: Ma et al. 2024 (arXiv:2402.17764); llama.cpp `src/models/bitnet.cpp`.
 
 from ..config import Config
 from ..graph import Graph
-from ..tensor_shapes import optional, required
+from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table
@@ -17,15 +17,12 @@ from .tensors import HEAD, norms
 from .tensors import attention as attention_tensors
 from .tensors import gated_ffn as ffn_tensors
 
-MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
-
 TENSORS = {
     **{name: shape for name, shape in HEAD.items() if name != "output.weight"},
     **norms("attn_norm", "attn_sub_norm", "ffn_norm"),
     "blk.N.ffn_sub_norm.weight": required("n_ff"),
     **attention_tensors(),
     **ffn_tensors(),
-    **{f"blk.N.{name}.scale": optional(1) for name in MATRICES},
 }
 
 

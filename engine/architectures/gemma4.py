@@ -67,10 +67,6 @@ TENSORS = {
     **norms("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2", when="has_experts"),
     **expert_tensors(),
     "blk.N.ffn_gate_inp.scale": required("n_embd", when="has_experts"),
-    **{
-        f"blk.N.ffn_{name}_exps.scale": optional("n_experts", when="has_experts")
-        for name in ("gate", "up", "down")
-    },
 }
 
 _SHARED = "a layer that reads the keys and values of another has no use for its own"

@@ -143,16 +143,16 @@ def experts(
     """
     ids, weights = route(b, router_input or h, c, gating, is_normalized=is_normalized)
     if b.has("ffn_gate_up_exps"):
-        both = expert_linear(b, "exps_gate_up", h, ids, "ffn_gate_up_exps")
+        both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
         gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
         up = b.take_columns("exps_up", both, c.n_ff_exp, c.n_ff_exp, c.n_experts_used)
     else:
-        gate = expert_linear(b, "exps_gate", h, ids, "ffn_gate_exps")
-        up = expert_linear(b, "exps_up", h, ids, "ffn_up_exps")
+        gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
+        up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
     if weighs_input:
         gate = b.mul("exps_gate_weighted", gate, weights)
     routed = (activation or b.silu_mul)("exps_act", gate, up)
-    routed = expert_linear(b, "exps_down", routed, ids, "ffn_down_exps")
+    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
     if not b.has("ffn_up_shexp"):
         return b.expert_sum(out, routed, weights)
     routed = b.expert_sum("moe_out", routed, weights)
@@ -163,14 +163,6 @@ def experts(
         share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
         shared = b.mul("shexp_gated", shared, share)
     return b.add(out, routed, shared)
-
-
-def expert_linear(b: Graph, out: str, x: str, ids: str, weight: str) -> str:
-    """x times the matrices of the chosen experts, and times their scales where the file has them."""
-    x = b.expert_linear(out, x, ids, weight)
-    if not b.has_tensor(f"{weight}.scale"):
-        return x
-    return b.mul(f"{out}_scaled", x, b.expert_values(f"{out}_scales", ids, f"{weight}.scale"))
 
 
 def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:

@@ -1,0 +1,108 @@
+"""The steps that layers with many matrices become: experts, and matrices of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.tensor import Tensor
+from ..kernels.expert_groups import Groups, bind_gather, bind_group
+from ..kernels.expert_linear import bind_expert_linear, expert_scratch
+from . import ops
+from .memory import aligned_zeros
+from .packed_matrix import PackedMatrix
+from .plan import Plan
+from .step import Quantized, Rows, Step
+
+Array = NDArray[np.float32]
+HEADS = "heads"
+"""Stands for the numbers of all heads, as the name of a buffer would."""
+
+
+class ExpertSteps:
+    """Lowers `ExpertLinear`, and `HeadLinear`, whose heads are experts that every token goes to.
+
+    Tokens are put together by expert once, however many layers follow the same router; what these read is
+    rounded to 8 bits once for each token, and laid side by side once.
+    """
+
+    def __init__(
+        self, plan: Plan, rows: Rows, n_threads: int, pack: Callable[[Tensor], PackedMatrix]
+    ) -> None:
+        self._plan, self._rows, self._pack = plan, rows, pack
+        self._scratch = expert_scratch(n_threads)
+        self._groups: dict[tuple[int, int], Groups] = {}
+        self._inputs: dict[tuple[int, int, bool], tuple[NDArray, ...]] = {}
+        self._holds: dict[object, object] = {}  # what the memory of `_groups` and `_inputs` was made of last
+
+    def experts(self, op: ops.ExpertLinear, x: Array, ids: Array, out: Array) -> list[Step]:
+        """The steps of `op` on its buffers."""
+        bias = None if op.bias is None else op.bias.dequantize()
+        scale = None if op.scale is None else op.scale.dequantize()
+        return self._steps(op, op.ids, x, ids, out, bias, scale)
+
+    def heads(self, op: ops.HeadLinear, x: Array, out: Array) -> list[Step]:
+        """The same for heads."""
+        ids = aligned_zeros((1, op.weight.shape[0]), np.float32)
+        ids[0] = np.arange(ids.size)
+        return self._steps(op, HEADS, x, ids, out, None, None)
+
+    def _steps(
+        self,
+        op: ops.ExpertLinear | ops.HeadLinear,
+        name_of_ids: str,
+        x: Array,
+        ids: Array,
+        out: Array,
+        bias: Array | None,
+        scale: Array | None,
+    ) -> list[Step]:
+        n_experts, n_out, n_in = op.weight.shape
+        n_used, width = self._plan.buffers[op.out] // n_out, self._plan.buffers[op.x]
+        matrix = self._pack(op.weight)
+        groups, steps = self._grouped(name_of_ids, ids, n_used, n_experts)
+        xs: tuple[NDArray, ...] = (x,)
+        if matrix.layout is not None:
+            quantized, quantizing = self._rows.quantized(op.x, x, width)
+            xs = quantized.arrays
+            steps += quantizing
+        inputs, gathering = self._gathered((op.x, name_of_ids), xs, groups, n_in, is_shared=width == n_in)
+        steps += gathering
+        weights = matrix.layout or matrix.format
+        call = bind_expert_linear(
+            weights, matrix.data, inputs, groups, out, self._scratch, n_out, bias, scale
+        )
+        steps.append(Step(call, (*inputs, *groups.arrays), (out,), n_used * n_out * n_in))
+        return steps
+
+    def _grouped(self, name: str, ids: Array, n_used: int, n_experts: int) -> tuple[Groups, list[Step]]:
+        """The pairs of tokens and experts, and the step that puts them together unless it is done."""
+        key = n_used, n_experts
+        if key not in self._groups:
+            self._groups[key] = Groups.make(self._rows.n_max, *key)
+        groups = self._groups[key]
+        if self._holds.get(key) == name:
+            return groups, []
+        self._holds[key] = name
+        return groups, [Step(bind_group(ids, groups, self._rows.count), (ids,), groups.arrays)]
+
+    def _gathered(
+        self, names: tuple[str, str], xs: tuple[NDArray, ...], groups: Groups, n_in: int, is_shared: bool
+    ) -> tuple[tuple[NDArray, ...], list[Step]]:
+        """A buffer's values, or its 8-bit form, for each pair, and the steps that copy them unless done."""
+        n_pairs, is_float = len(groups.token), len(xs) == 1
+        key = n_pairs, n_in, is_float
+        if key not in self._inputs:
+            made = (aligned_zeros((n_pairs, n_in), np.float32),)
+            self._inputs[key] = made if is_float else Quantized.make(n_pairs, n_in).arrays
+        inputs = self._inputs[key]
+        if self._holds.get(key) == names:
+            return inputs, []
+        self._holds[key] = names
+        steps = [
+            Step(bind_gather(x, out, groups, 0 if is_shared else out.shape[1]), (x, *groups.arrays), (out,))
+            for x, out in zip(xs, inputs, strict=True)
+        ]
+        return inputs, steps

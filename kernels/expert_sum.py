@@ -1,0 +1,88 @@
+"""The sum of what the experts of a token gave, each times its weight.
+
+    sum[t, :] = sum_s w[t, s] * x[t, s, :]          over the slots in order
+
+    x  (n, n_used * n_out) float32, slot by slot      w  (n, n_used) float32      sum  (n, n_out) float32
+
+Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06538).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import ROW_MULTIPLE, check_rows, share
+from .simd import load, splat, store
+
+Array = NDArray[np.float32]
+
+
+def expert_sum_reference(x: Array, weights: Array) -> Array:
+    """x (n, n_used * n_out), weights (n, n_used) -> (n, n_out)."""
+    check_array("weights", weights, (None, None))
+    n, n_used = weights.shape
+    check_array("x", x, (n, None))
+    slots = x.reshape(n, n_used, -1) * weights[:, :, None]
+    out = slots[:, 0].copy()
+    for slot in range(1, n_used):
+        out += slots[:, slot]
+    return out
+
+
+def bind_expert_sum(
+    x: Array, weights: Array, out: Array, step: NDArray[np.int64], n_used: int, width: int
+) -> Call:
+    """The sum over slots on buffers (`rows.py`) of n_used * width, n_used and width columns.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_max_tokens, ld_x = check_rows(step, n_used * width, x=x)
+    _, ld_weights = check_rows(step, n_used, weights=weights)
+    _, ld_out = check_rows(step, width, out=out)
+    check_array("weights", weights, (n_max_tokens, None))
+    check_array("out", out, (n_max_tokens, None))
+    return _expert_sum.bind(
+        x=x,
+        weights=weights,
+        out=out,
+        step=step,
+        n_used=n_used,
+        width=width,
+        ld_x=ld_x,
+        ld_weights=ld_weights,
+        ld_out=ld_out,
+    )
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        weights=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_used=I64,
+        width=I64,
+        ld_x=I64,
+        ld_weights=I64,
+        ld_out=I64,
+    )
+)
+def _expert_sum(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.width - args.width % ROW_MULTIPLE
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        x, out = args.x + token * args.ld_x, args.out + token * args.ld_out
+        weights = args.weights + token * args.ld_weights
+        for j in range(0, whole, ROW_MULTIPLE):
+            total = splat(0.0, F32, ROW_MULTIPLE)
+            for slot in range(args.n_used):
+                total = total + load(x + slot * args.width + j, ROW_MULTIPLE) * weights[slot]
+            store(out + j, total)
+        for j in range(whole, args.width):
+            rest = np.float32(0.0)
+            for slot in range(args.n_used):
+                rest += x[slot * args.width + j] * weights[slot]
+            out[j] = rest
