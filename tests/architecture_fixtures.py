@@ -8,6 +8,7 @@ the weights are random, but each depends only on its name and shape, so that the
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ def description(name: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def write(path: Path, made: dict[str, Any], expert_format: str = "F32") -> Path:
-    """Writes the described model, all of it in float32 but for the experts."""
+def write(
+    path: Path, made: dict[str, Any], formats: Mapping[str, str] = {}, has_scales: bool = False
+) -> Path:
+    """Writes the described model, in float32 but for tensors whose names are in `formats` ("ffn_up_exps").
+
+    `has_scales`: the matrices of blocks are divided by powers of two, which stand in tensors `.scale`.
+    """
     metadata = dict(made["metadata"])
     writer = gguf.GGUFWriter(str(path), metadata.pop("general.architecture")[1])
     for key, (kind, value) in metadata.items():
@@ -35,11 +41,14 @@ def write(path: Path, made: dict[str, Any], expert_format: str = "F32") -> Path:
             writer.add_key_value(key, value, gguf.GGUFValueType[kind])
     for tensor, shape in made["tensors"].items():
         values = weights(tensor, tuple(shape))
-        if tensor.endswith("_exps.weight"):
-            kind = gguf.GGMLQuantizationType[expert_format]
-            writer.add_tensor(tensor, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(tensor, values)
+        name = tensor.removesuffix(".weight")
+        if has_scales and name.startswith("blk.") and values.ndim > 1:
+            exponents = np.arange(values.shape[0] if values.ndim == 3 else 1) - 2
+            scale = np.ldexp(np.float32(1), exponents)
+            writer.add_tensor(f"{name}.scale", scale)
+            values /= scale.reshape(-1, *[1] * (values.ndim - 1))
+        kind = gguf.GGMLQuantizationType[formats.get(name.split(".")[-1], "F32")]
+        writer.add_tensor(tensor, gguf.quants.quantize(values, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

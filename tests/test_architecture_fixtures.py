@@ -11,7 +11,6 @@ from nybble.engine.batch import Batch
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.reference import ReferenceExecutor
-from nybble.gguf_io import GGUFUnsupportedError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
 # GELU, which is a table in float16.
@@ -127,13 +126,76 @@ def test_shared_fixtures(name):
     model.close()
 
 
-def test_experts_in_a_format_without_a_kernel_are_refused_by_name(tmp_path):
+MIXED = {
+    "llama-moe": {"ffn_gate_exps": "Q4_0", "ffn_up_exps": "Q8_0", "ffn_down_exps": "Q5_1"},
+    "gpt-oss": dict.fromkeys(("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"), "MXFP4"),
+    "deepseek2": {
+        "attn_k_b": "Q8_0",
+        "attn_v_b": "Q5_0",
+        "ffn_gate_up_exps": "BF16",
+        "ffn_down_exps": "Q4_1",
+    },
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_experts_and_heads_in_block_formats(name, tmp_path):
+    """Both executors have the same weights, but the kernels round activations to 8 bits."""
+    made = architecture_fixtures.description(name)
+    model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
+    ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
+    executors = [ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)]
+    logits = executors[0].forward(ids.astype(np.int32), 0, np.arange(40))
+    for chunk in (40, 7, 1):
+        assert error(executors[1], ids, slice(None), logits, chunk) < 5e-4
+    for executor in executors:
+        executor.close()
+    model.close()
+
+
+def test_experts_have_the_same_bits_in_any_company(tmp_path):
     made = architecture_fixtures.description("llama-moe")
-    path = architecture_fixtures.write(tmp_path / "model.gguf", made, expert_format="Q8_0")
-    model = Model.load(path)
-    with pytest.raises(GGUFUnsupportedError, match=r'ExpertLinear .* in Q8_0 yet; use executor="reference"'):
-        numba_executor(model)
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
-    expected = np.load(architecture_fixtures.FOLDER / "llama-moe.npz")
-    assert error(executor, **expected, chunk=48) < 1e-2
+    model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED["llama-moe"]))
+    ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 48).astype(np.int32)
+    found = []
+    for n_threads, n_batch in ((1, 48), (2, 48), (3, 5), (2, 1)):
+        executor = NumbaExecutor(model.plan, model.config, 48, n_threads, n_batch)
+        found.append(executor.forward(ids, 0, np.arange(48)).tobytes())
+        executor.close()
+    assert len(set(found)) == 1
+    model.close()
+
+
+@pytest.mark.parametrize("name", ["llama-moe", "qwen3moe", "starcoder2"])
+def test_scales_of_matrices(name, tmp_path):
+    """With powers of two, results are the same to the bit; llama.cpp multiplies before it adds a bias."""
+    made = architecture_fixtures.description(name)
+    found = []
+    for has_scales in (False, True):
+        path = architecture_fixtures.write(tmp_path / f"{has_scales}.gguf", made, {}, has_scales)
+        model = Model.load(path)
+        ids = np.arange(20, dtype=np.int32)
+        for executor in (ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)):
+            found.append(executor.forward(ids, 0, np.arange(20)))
+            executor.close()
+        model.close()
+    for plain, scaled in zip(found[:2], found[2:], strict=True):
+        np.testing.assert_array_equal(plain, scaled)
+
+
+def test_a_token_reads_the_weights_of_its_experts_alone(tmp_path):
+    made = architecture_fixtures.description("llama-moe")
+    model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
+    tensors = model.file.tensors
+    n_experts, n_used = tensors["blk.0.ffn_gate_exps.weight"].shape[0], model.config.n_experts_used
+    assert 0 < n_used < n_experts
+    reference, numba = ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)
+    unread = {"rope_freqs.weight"} | ({"token_embd.weight"} if "output.weight" in tensors else set())
+    counted = [tensor for name, tensor in tensors.items() if name not in unread]
+    shares = [n_used / n_experts if "_exps" in t.name else 1 for t in counted]
+    n_bytes = [share * t.nbytes for t, share in zip(counted, shares, strict=True)]
+    assert reference.weight_bytes_per_token == sum(n_bytes)
+    matrices = [n for t, n in zip(counted, n_bytes, strict=True) if len(t.shape) > 1]
+    assert sum(matrices) <= numba.weight_bytes_per_token < 1.1 * sum(matrices)  # rows fill whole tiles
+    numba.close()
     model.close()
