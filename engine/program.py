@@ -86,8 +86,8 @@ class ProgramBuilder:
             if isinstance(op, ops.QueryScale)
         }
         self._attention, self._recurrence = attention, recurrence
-        self._experts = ExpertSteps(plan, self.tokens, n_threads, self.pack)
         self._rows = self.tokens
+        self._experts = ExpertSteps(plan, self._rows, n_threads, self.pack)
         self._memory = Memory()
         self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
         self.steps: list[Step] = []
@@ -113,6 +113,7 @@ class ProgramBuilder:
     def _lower(self, op: ops.Op) -> Iterator[Step]:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
+            self._experts = ExpertSteps(self.plan, self._rows, self._n_threads, self.pack)
             self._select(op)
             return
         for name in op.outputs:
