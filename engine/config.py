@@ -72,6 +72,7 @@ class Config:
     kv_lora_rank: int = 0
     mla_key_dim: int = 0
     mla_value_dim: int = 0
+    has_split_kv: bool = True  # latent attention: are the matrices of keys and values apart?
 
     ssm_conv: int = 0  # how many positions the convolution sees
     ssm_inner: int = 0
@@ -79,6 +80,9 @@ class Config:
     ssm_heads: int = 0
     ssm_groups: int = 0
     shortconv_size: int = 0
+    n_stack_layers: int = 0  # of each of two stacks, which are gone through again and again
+    n_high_cycles: int = 0
+    n_low_cycles: int = 0  # in each high cycle
     full_attention_interval: int = 0  # of so many layers the last attends, the others are recurrent
     recurrent_layers: tuple[bool, ...] = ()
 
@@ -94,6 +98,11 @@ class Config:
     def q_width(self) -> int:
         """Width of the queries: all heads side by side."""
         return self.n_heads * self.head_dim
+
+    @property
+    def q_width_3(self) -> int:
+        """Width of queries, keys and values where there are as many of each."""
+        return 3 * self.q_width
 
     @property
     def kv_width(self) -> int:
@@ -186,6 +195,16 @@ class Config:
         return self.mla_key_dim - self.n_rot
 
     @property
+    def has_joint_kv(self) -> bool:
+        """Are the matrices of latent attention's keys and values one?"""
+        return not self.has_split_kv
+
+    @property
+    def mla_kv_b_width(self) -> int:
+        """Width of what is not rotated of the keys, and the values, of all heads of latent attention."""
+        return self.n_heads * (self.mla_plain_dim + self.mla_value_dim)
+
+    @property
     def mla_heads_width(self) -> int:
         """Width of what the heads of latent attention give."""
         return self.n_heads * self.mla_value_dim
@@ -224,6 +243,11 @@ class Config:
     def is_sliding(self) -> bool:
         """Does this layer see only `sliding_window` positions?"""
         return self.sliding_layers[self.layer]
+
+    @property
+    def is_stack_layer(self) -> bool:
+        """Does the file have weights of this number, where there are two stacks?"""
+        return self.layer < 2 * self.n_stack_layers
 
     @property
     def is_recurrent(self) -> bool:

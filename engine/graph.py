@@ -153,6 +153,10 @@ class Graph(GraphCore):
     def add(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
 
+    def add_vector(self, out: str, x: str, tensor: str) -> str:
+        """Adds a tensor, of this very name and of no block, to every row."""
+        return self._add(ops.AddVector(self._prefix + out, x, self.whole_model.tensor(tensor)), self.width(x))
+
     def mul(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Mul(self._prefix + out, a, b), self.width(a))
 
@@ -160,10 +164,10 @@ class Graph(GraphCore):
         """Of each of n_groups equal parts of x the columns from `start` on, n of them."""
         return self._add(ops.TakeColumns(self._prefix + out, x, n_groups, start, n), n_groups * n)
 
-    def join_columns(self, out: str, a: str, b: str, n_groups: int = 1) -> str:
-        """Each of n_groups equal parts of a, followed by that of b."""
-        width = self.width(a) + self.width(b)
-        return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups), width)
+    def join_columns(self, out: str, a: str, b: str, n_groups: int = 1, is_shared: bool = False) -> str:
+        """Each of n_groups equal parts of a, followed by that of b, or by all of b if that is shared."""
+        width = self.width(a) + self.width(b) * (n_groups if is_shared else 1)
+        return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups, is_shared), width)
 
     def head_linear(self, out: str, x: str, weight: str, n_heads: int) -> str:
         """Each head times its own matrix; a matrix of two dimensions is that of a single head."""
@@ -240,6 +244,12 @@ class Graph(GraphCore):
         at = q, k, v, decay, beta, state, n_heads, n_k_heads, is_grouped
         op = ops.DeltaRule(self._prefix + out, *at)
         return self._add(op, width)
+
+    def lightning_attention(self, out: str, q: str, k: str, v: str, decay: tuple[float, ...]) -> str:
+        """With a state of its own, which this adds to the plan; one decay for each head."""
+        width, n_heads = self.width(v), len(decay)
+        state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(k) // n_heads)))
+        return self._add(ops.LightningAttention(self._prefix + out, q, k, v, state, decay), width)
 
     def select_rows(self, x: str) -> None:
         """From here on only the rows of x whose logits are wanted are needed."""

@@ -25,13 +25,21 @@ class GraphCore:
         self._widths: dict[str, int] = {}
         self._rope_tables: dict[str, RopeTable] = {}
         self._states: list[StateSpec] = []
-        self._prefix = ""
+        self._prefix = self._weight_prefix = ""
 
-    def block(self, layer: int) -> Self:
-        """This same graph, with names that begin with "blk.<layer>."."""
+    def block(self, layer: int, weights_of: int | None = None) -> Self:
+        """This same graph, with names that begin with "blk.<layer>."; weights may be another's."""
         block = copy.copy(self)  # shallow: the lists and dictionaries are shared
         block._prefix = f"blk.{layer}."
+        block._weight_prefix = f"blk.{layer if weights_of is None else weights_of}."
         return block
+
+    @property
+    def whole_model(self) -> Self:
+        """This same graph, with the names of what belongs to no block."""
+        graph = copy.copy(self)
+        graph._prefix = graph._weight_prefix = ""
+        return graph
 
     def plan(self) -> Plan:
         """The plan of all that was added so far."""
@@ -50,7 +58,7 @@ class GraphCore:
 
     def has_tensor(self, name: str) -> bool:
         """Does the file have the optional tensor of this very name?"""
-        return self._prefix + name in self._tensors
+        return self._weight_prefix + name in self._tensors
 
     def weight(self, name: str) -> Tensor:
         """The tensor of this name and ".weight"; ModelError if the file lacks it."""
@@ -61,19 +69,19 @@ class GraphCore:
         found = self.optional_tensor(name)
         if found is None:
             path = next((tensor.path for tensor in self._tensors.values()), "")
-            raise ModelError(f"{path}: tensor {self._prefix}{name} is missing; the model needs it")
+            raise ModelError(f"{path}: tensor {self._weight_prefix}{name} is missing; the model needs it")
         return found
 
     def optional_tensor(self, name: str) -> Tensor | None:
         """The tensor of this very name, or None."""
-        found = self._tensors.get(self._prefix + name)
+        found = self._tensors.get(self._weight_prefix + name)
         if found is not None:
             self._used.add(found.name)
         return found
 
     def scale_of(self, weight: str) -> float:
         """What products with this matrix are multiplied by: its tensor "scale", if that is one number."""
-        found = self._tensors.get(f"{self._prefix}{weight}.scale")
+        found = self._tensors.get(f"{self._weight_prefix}{weight}.scale")
         return self.number(f"{weight}.scale") if found is not None and found.n_values == 1 else 1.0
 
     def scales_of(self, weight: str, n_matrices: int) -> Tensor | None:

@@ -118,6 +118,7 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     _derive_rope(file, values)
     _derive_layers(values)
     _derive_sliding_heads(file, values)
+    _derive_latent(values)
     _check_recurrence(file, values)
     _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
@@ -218,6 +219,14 @@ def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     shared, n_layers = values.get("n_shared_kv_layers", 0), values["n_layers"] + values["n_nextn"]
     if shared and n_layers - shared < 2:
         raise _contradiction(file, f"attention.shared_kv_layers {shared} leaves less than two of {n_layers}")
+
+
+def _derive_latent(values: dict[str, Any]) -> None:
+    """Heads of latent attention, for which old files have the keys of ordinary heads."""
+    if "mla_key_dim" in values:
+        values["has_split_kv"] = bool(values["mla_key_dim"])
+        values["mla_key_dim"] = values["mla_key_dim"] or values["head_dim"]
+        values["mla_value_dim"] = values["mla_value_dim"] or values["value_dim"]
 
 
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:

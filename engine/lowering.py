@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.activation import bind_activation
-from ..kernels.add import bind_add
+from ..kernels.add import bind_add, bind_add_vector
 from ..kernels.columns import bind_copy_columns
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
@@ -30,6 +30,7 @@ from ..kernels.scale import (
 from ..kernels.selective_scan import bind_decay
 from ..kernels.swiglu_oai import bind_swiglu_oai
 from . import ops
+from .packed_matrix import row_vector
 from .plan import Plan
 
 Array = NDArray[np.float32]
@@ -145,6 +146,11 @@ def _scale_columns(op: ops.ScaleColumns, p: Place) -> Call:
     return bind_multiply_columns(p.x[0], factors, p.out, p.count)
 
 
+@_lowers(ops.AddVector)
+def _add_vector(op: ops.AddVector, p: Place) -> Call:
+    return bind_add_vector(p.x[0], row_vector(op.weight, p.out.shape[1]), p.out, p.count)
+
+
 @_lowers(ops.TakeColumns)
 def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
     width = p.width(op.x) // op.n_groups
@@ -152,10 +158,10 @@ def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
 
 
 def _join_columns(op: ops.JoinColumns, p: Place) -> list[Call]:
-    n, m = p.width(op.a) // op.n_groups, p.width(op.b) // op.n_groups
+    n, m = p.width(op.a) // op.n_groups, p.width(op.b) // (1 if op.is_shared else op.n_groups)
     return [
         bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, n, (n, 0), (n + m, 0)),
-        bind_copy_columns(p.x[1], p.out, p.count, op.n_groups, m, (m, 0), (n + m, n)),
+        bind_copy_columns(p.x[1], p.out, p.count, op.n_groups, m, (0 if op.is_shared else m, 0), (n + m, n)),
     ]
 
 

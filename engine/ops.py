@@ -18,6 +18,7 @@ from .recurrent_ops import CausalConv as CausalConv
 from .recurrent_ops import Decay as Decay
 from .recurrent_ops import DeltaRule as DeltaRule
 from .recurrent_ops import L2Norm as L2Norm
+from .recurrent_ops import LightningAttention as LightningAttention
 from .recurrent_ops import SelectiveScan as SelectiveScan
 
 
@@ -230,6 +231,14 @@ class Add(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class AddVector(Op):
+    """out = x + weight, the same for every row."""
+
+    x: str
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class TakeColumns(Op):
     """Of each of `n_groups` equal parts of x the columns start .. start + n - 1."""
 
@@ -241,11 +250,12 @@ class TakeColumns(Op):
 
 @dataclass(frozen=True, eq=False)
 class JoinColumns(Op):
-    """Each of `n_groups` equal parts of a, followed by that of b."""
+    """Each of `n_groups` equal parts of a, followed by that of b, or by all of b if that `is_shared`."""
 
     a: str
     b: str
     n_groups: int
+    is_shared: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("a", "b")
 

@@ -46,7 +46,7 @@ def require_lowered(plan: Plan) -> None:
             | ops.ExpertSum
             | ops.HeadLinear,
         )
-        if isinstance(op, ops.CausalConv | ops.SelectiveScan | ops.DeltaRule):
+        if isinstance(op, ops.CausalConv | ops.SelectiveScan | ops.DeltaRule | ops.LightningAttention):
             is_known = not isinstance(op, ops.SelectiveScan) or op.a.n_values == op.n_heads
         if not is_known:
             raise GGUFUnsupportedError(
@@ -132,7 +132,7 @@ class ProgramBuilder:
             case ops.Attention():
                 yield from self._attention(op, inputs, out, self._rows)
                 return
-            case ops.CausalConv() | ops.SelectiveScan() | ops.DeltaRule():
+            case ops.CausalConv() | ops.SelectiveScan() | ops.DeltaRule() | ops.LightningAttention():
                 yield from self._recurrence(op, inputs, out, self._rows)
             case ops.Route():
                 yield self._route(op, inputs[0], out)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..kernels.causal_conv import bind_causal_conv
 from ..kernels.delta_rule import bind_delta_rule
 from ..kernels.kernel import Call
+from ..kernels.lightning_attention import bind_lightning_attention
 from ..kernels.rows import padded_width
 from ..kernels.selective_scan import bind_selective_scan
 from . import ops
@@ -17,7 +18,7 @@ from .packed_matrix import row_vector
 from .states import RecurrentSpec
 from .step import Rows, Step
 
-Recurrent = ops.CausalConv | ops.SelectiveScan | ops.DeltaRule
+Recurrent = ops.CausalConv | ops.SelectiveScan | ops.DeltaRule | ops.LightningAttention
 
 
 class RecurrentCache:
@@ -86,3 +87,7 @@ def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: 
             q, k, v, decay, beta = x
             at = decay, beta, state, out, count, op.n_k_heads, op.is_grouped
             return bind_delta_rule(q, k, v, *at)
+        case ops.LightningAttention():
+            q, k, v = x
+            decay = np.array(op.decay, np.float32)
+            return bind_lightning_attention(q, k, v, decay, state, out, count)

@@ -78,3 +78,19 @@ class DeltaRule(Op):
     is_grouped: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay", "beta")
+
+
+@dataclass(frozen=True, eq=False)
+class LightningAttention(Op):
+    """Linear attention over the state number `state`, which keeps `decay` of itself, a number for each head.
+
+    q and k are n_heads * d_k wide, v and out n_heads * d_v.
+    """
+
+    q: str
+    k: str
+    v: str
+    state: int
+    decay: tuple[float, ...]
+
+    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
 from ..kernels.activation import activation_reference
-from ..kernels.add import add_reference
+from ..kernels.add import add_reference, add_vector_reference
 from ..kernels.attention_reference import alibi_slopes, attention_reference
 from ..kernels.causal_conv import causal_conv_reference
 from ..kernels.columns import join_columns_reference, take_columns_reference
@@ -20,6 +20,7 @@ from ..kernels.expert_sum import expert_sum_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
+from ..kernels.lightning_attention import lightning_attention_reference
 from ..kernels.linear import linear_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
 from ..kernels.rms_norm import rms_norm_reference
@@ -96,7 +97,7 @@ _runs(ops.Scale)(lambda op, x, step: scale_reference(x[0], op.factor))
 _runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.limit))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
-_runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
+_runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups, op.is_shared))
 _RUN[ops.SelectRows] = lambda op, x, step: tuple(array[step.rows] for array in x)
 
 
@@ -141,6 +142,11 @@ def _linear(op: ops.Linear, x: list[Array], step: Step) -> Array:
 @_runs(ops.ScaleColumns)
 def _scale_columns(op: ops.ScaleColumns, x: list[Array], step: Step) -> Array:
     return scale_columns_reference(x[0], step.values(op.weight), op.divides)
+
+
+@_runs(ops.AddVector)
+def _add_vector(op: ops.AddVector, x: list[Array], step: Step) -> Array:
+    return add_vector_reference(x[0], step.values(op.weight))
 
 
 @_runs(ops.Rope)
@@ -234,5 +240,14 @@ def _delta_rule(op: ops.DeltaRule, x: list[Array], step: Step) -> Array:
     q, k = _groups(x[0], op.n_k_heads), _groups(x[1], op.n_k_heads)
     at = _groups(x[2], op.n_heads), x[3], x[4], state.value
     out, value = delta_rule_reference(q, k, *at, op.is_grouped)
+    state.advance(value, len(out))
+    return out.reshape(x[2].shape)
+
+
+@_runs(ops.LightningAttention)
+def _lightning_attention(op: ops.LightningAttention, x: list[Array], step: Step) -> Array:
+    state, decay = step.recurrent(op.state), np.array(op.decay, np.float32)
+    q, k, v = (_groups(part, len(decay)) for part in x)
+    out, value = lightning_attention_reference(q, k, v, decay, state.value)
     state.advance(value, len(out))
     return out.reshape(x[2].shape)

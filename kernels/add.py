@@ -1,6 +1,6 @@
-"""The residual connection: out = a + b, element by element.
+"""The residual connection: out = a + b, element by element; or out[t, :] = x[t, :] + vector.
 
-    a, b, out  the same shape, float32
+    a, b, out  the same shape, float32      x, out  (n, width)      vector  (width,)
 
 Source: He et al. 2015, "Deep Residual Learning" (arXiv:1512.03385).
 """
@@ -34,7 +34,35 @@ def bind_add(
     return _add.bind(a=a, b=b, out=out, step=step, ld=ld)
 
 
-@kernel(Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64))
+def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x (n, width), vector (width,) -> (n, width)."""
+    check_array("x", x, (None, None))
+    check_array("vector", vector, (x.shape[1],))
+    return x + vector
+
+
+def bind_add_vector(
+    x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+) -> Call:
+    """The same on buffers (`rows.py`), which may be the same one; vector (ld,), zero beyond the width."""
+    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    check_array("vector", vector, (ld,))
+    return _add_vector.bind(a=x, b=vector, out=out, step=step, ld=ld)
+
+
+_SUM = Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64)
+
+
+@kernel(_SUM)
+def _add_vector(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    per_row = args.ld // ROW_MULTIPLE
+    first, last = share(args.step[0] * per_row, thread_id, n_threads)
+    for i in range(first, last):
+        vector = load(args.b + i % per_row * ROW_MULTIPLE, ROW_MULTIPLE)
+        store(args.out + i * ROW_MULTIPLE, load(args.a + i * ROW_MULTIPLE, ROW_MULTIPLE) + vector)
+
+
+@kernel(_SUM)
 def _add(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):

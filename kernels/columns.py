@@ -3,7 +3,7 @@
 A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 
     take   out[t, g, :] = x[t, g, start : start + n]          (Qwen 3.5's query and gate, stored head by head)
-    join   out[t, g, :] = a[t, g, :] followed by b[t, g, :]                  (the two parts of an MLA key)
+    join   out[t, g, :] = a[t, g, :] followed by b[t, g, :], or by b[t, :]   (the two parts of an MLA key)
 
     x, a, b, out  (n_tokens, n_groups * their own width) float32
 """
@@ -29,12 +29,16 @@ def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n:
 
 
 def join_columns_reference(
-    a: NDArray[np.float32], b: NDArray[np.float32], n_groups: int
+    a: NDArray[np.float32], b: NDArray[np.float32], n_groups: int, is_shared: bool = False
 ) -> NDArray[np.float32]:
-    """a (n_tokens, n_groups * i), b (n_tokens, n_groups * j) -> (n_tokens, n_groups * (i + j))."""
+    """a (n_tokens, n_groups * i), b (n_tokens, n_groups * j) -> (n_tokens, n_groups * (i + j)).
+
+    `is_shared`: b is (n_tokens, j), the same for all groups.
+    """
     check_array("a", a, (None, None))
     check_array("b", b, (len(a), None))
     n = len(a)
+    b = np.tile(b, (1, n_groups)) if is_shared else b
     parts = [a.reshape(n, n_groups, -1), b.reshape(n, n_groups, -1)]
     return np.concatenate(parts, axis=2).reshape(n, -1)
 
@@ -51,13 +55,16 @@ def bind_copy_columns(
     """Copy n columns of each group. x and out are buffers (`rows.py`) of any width.
 
     x_columns, out_columns: how many columns a group has there, and which of them is the first to be copied.
+    Groups of 0 columns in x all read the same.
     Raises TypeError or ValueError for what does not fit.
     """
     n_max_tokens, ld_x = check_rows(step, 1, x=x)
     check_array("out", out, (n_max_tokens, None))
     _, ld_out = check_rows(step, 1, out=out)
     for name, ld, (width, start) in (("x", ld_x, x_columns), ("out", ld_out, out_columns)):
-        if not (0 <= start <= start + n <= width and n_groups * width <= ld):
+        width = width or (ld if name == "x" else 0)
+        n_apart = n_groups if (x_columns if name == "x" else out_columns)[0] else 1
+        if not (0 <= start <= start + n <= width and n_apart * width <= ld):
             raise ValueError(f"{name} has rows of {ld}: no {n} columns from {start} on in each {width}")
     return _copy_columns.bind(
         x=x,

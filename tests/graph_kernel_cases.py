@@ -5,6 +5,7 @@ from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
 from nybble.kernels.activation import Activation, activation_reference, bind_activation
+from nybble.kernels.add import add_vector_reference, bind_add_vector
 from nybble.kernels.columns import bind_copy_columns, join_columns_reference, take_columns_reference
 from nybble.kernels.kernel import Call
 from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
@@ -114,6 +115,21 @@ class Mul(Case):
         return [bind_mul(b["a"], b["b"], b["out"], b["step"], *widths)]
 
 
+class AddVector(Scale):
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        inputs = super().make(rng)
+        self.vector = normal(rng, inputs["x"].shape[1])
+        return inputs
+
+    def expected(self) -> Array:
+        return add_vector_reference(self.inputs["x"], self.vector)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        vector = np.zeros(b["x"].shape[1], np.float32)
+        vector[: len(self.vector)] = self.vector
+        return [bind_add_vector(b["x"], place(vector), b["out"], b["step"])]
+
+
 class MultiplyColumns(Scale):
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         inputs = super().make(rng)
@@ -196,9 +212,10 @@ class JoinColumns(Case):
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.n_groups, self.i, self.j = int(rng.integers(1, 5)), width(rng), width(rng)
+        self.is_shared = bool(rng.random() < 0.5)
         return {
             "a": normal(rng, self.n, self.n_groups * self.i),
-            "b": normal(rng, self.n, self.n_groups * self.j),
+            "b": normal(rng, self.n, self.j * (1 if self.is_shared else self.n_groups)),
         }
 
     @property
@@ -206,14 +223,14 @@ class JoinColumns(Case):
         return self.n_groups * (self.i + self.j)
 
     def expected(self) -> Array:
-        return join_columns_reference(self.inputs["a"], self.inputs["b"], self.n_groups)
+        return join_columns_reference(self.inputs["a"], self.inputs["b"], self.n_groups, self.is_shared)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         whole = self.i + self.j
         at = b["out"], b["step"], self.n_groups
         return [
             bind_copy_columns(b["a"], *at, self.i, (self.i, 0), (whole, 0)),
-            bind_copy_columns(b["b"], *at, self.j, (self.j, 0), (whole, self.i)),
+            bind_copy_columns(b["b"], *at, self.j, (0 if self.is_shared else self.j, 0), (whole, self.i)),
         ]
 
 
@@ -242,6 +259,7 @@ CASES: tuple[type[Case], ...] = (
     SoftCap,
     SwigluOai,
     Mul,
+    AddVector,
     MultiplyColumns,
     ScaleRows,
     LayerNorm,

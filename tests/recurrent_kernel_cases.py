@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nybble.kernels.causal_conv import bind_causal_conv, causal_conv_reference
 from nybble.kernels.delta_rule import bind_delta_rule, delta_rule_reference
 from nybble.kernels.kernel import Call
+from nybble.kernels.lightning_attention import bind_lightning_attention, lightning_attention_reference
 from nybble.kernels.rows import padded_width
 from nybble.kernels.selective_scan import (
     bind_decay,
@@ -94,6 +95,26 @@ class DeltaRule(Case):
         return [bind_delta_rule(*inputs, *at)]
 
 
+class LightningAttention(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        n_heads, d_v, d_k = int(rng.integers(1, 4)), int(rng.integers(1, 20)), 8 * int(rng.integers(1, 4))
+        self.decay = rng.random(n_heads).astype(np.float32)
+        self.state = np.zeros((n_heads, d_v, d_k), np.float32)
+        widths = {"v": n_heads * d_v, "q": n_heads * d_k, "k": n_heads * d_k}
+        return {name: normal(rng, self.n, n) for name, n in widths.items()}
+
+    def expected(self) -> Array:
+        v, q, k = (x.reshape(self.n, len(self.decay), -1) for x in self.inputs.values())
+        return lightning_attention_reference(q, k, v, self.decay, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        at = place(self.decay), place(self.state), b["out"], b["step"]
+        return [bind_lightning_attention(b["q"], b["k"], b["v"], *at)]
+
+
 class Decay(Case):
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.weights = normal(rng, 2, width(rng))
@@ -108,4 +129,4 @@ class Decay(Case):
         return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["step"])]
 
 
-CASES: tuple[type[Case], ...] = (CausalConv, SelectiveScan, DeltaRule, Decay)
+CASES: tuple[type[Case], ...] = (CausalConv, SelectiveScan, DeltaRule, LightningAttention, Decay)

@@ -7,9 +7,11 @@ from .baichuan import BAICHUAN, REFACT, XVERSE
 from .bitnet import BITNET
 from .bloom import BLOOM, MPT
 from .chatglm import CHATGLM
+from .cogvlm import COGVLM
 from .command_r import COHERE2, COMMAND_R
 from .dbrx import DBRX
-from .deepseek2 import DEEPSEEK2
+from .deepseek import DEEPSEEK, DEEPSEEK2_OCR
+from .deepseek2 import DEEPSEEK2, MISTRAL4
 from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .falcon import FALCON
@@ -23,12 +25,15 @@ from .gpt_oss import GPT_OSS
 from .gptneox import GPTNEOX
 from .granite import GRANITE, GRANITEMOE, MINICPM
 from .granitehybrid import GRANITEHYBRID
+from .hrm_text import HRM_TEXT
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
 from .llama4 import LLAMA4
 from .maincoder import MAINCODER
 from .mamba2 import MAMBA2
+from .minimax_01 import MINIMAX_01
+from .muse_glimmer import MUSE_GLIMMER
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
 from .olmo2 import OLMO2
 from .olmoe import MINIMAX_M2, OLMOE
@@ -55,10 +60,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         BLOOM,
         CHATGLM,
         CODESHELL,
+        COGVLM,
         COHERE2,
         COMMAND_R,
         DBRX,
+        DEEPSEEK,
         DEEPSEEK2,
+        DEEPSEEK2_OCR,
         ERNIE4_5,
         ERNIE4_5_MOE,
         EXAONE,
@@ -76,6 +84,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GRANITE,
         GRANITEHYBRID,
         GRANITEMOE,
+        HRM_TEXT,
         INTERNLM2,
         JAIS,
         JAIS2,
@@ -86,9 +95,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         MAINCODER,
         MAMBA2,
         MINICPM,
+        MINIMAX_01,
         MINIMAX_M2,
         MISTRAL3,
+        MISTRAL4,
         MPT,
+        MUSE_GLIMMER,
         NEMOTRON,
         NEMOTRON_H,
         NEMOTRON_H_MOE,

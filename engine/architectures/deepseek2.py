@@ -1,10 +1,10 @@
-"""`deepseek2`: DeepSeek V2, V3 and R1, Kimi K2, GLM-4.7-Flash.
+"""`deepseek2`: DeepSeek V2, V3 and R1, Kimi K2, GLM-4.7-Flash; `mistral4`: Mistral Large 3, Mistral Small 4.
 
 Multi-head latent attention: keys and values of all heads come from one short vector per token, which is all
 that the state keeps, together with one rotated key.  Each head's key matrix is applied to its query instead
 of to the keys, so that all heads attend to the same vectors; each head's value matrix is applied to what
-they give.  Leading dense layers, then mixtures of experts, which may be chosen by groups, beside shared
-experts.
+they give.  Old files have both in one matrix; then keys and values of all heads are made and kept.  Leading
+dense layers, then mixtures of experts, which may be chosen by groups, beside shared experts.
 
 Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/models/deepseek2.cpp`.
 """
@@ -26,8 +26,8 @@ from .tensors import gated_ffn as ffn_tensors
 KEYS = EXPERTS | {
     "attention.q_lora_rank": Key("q_lora_rank", "integer", 0, 2**16, default=0),
     "attention.kv_lora_rank": Key("kv_lora_rank", "integer", 1, 2**16),
-    "attention.key_length_mla": Key("mla_key_dim", "integer", 1, 2**16),
-    "attention.value_length_mla": Key("mla_value_dim", "integer", 1, 2**16),
+    "attention.key_length_mla": Key("mla_key_dim", "integer", 1, 2**16, default=0),
+    "attention.value_length_mla": Key("mla_value_dim", "integer", 1, 2**16, default=0),
     "attention.temperature_scale": optional_float("temperature_scale", 0.0),
     "attention.temperature_length": Key("temperature_step", "integer", 0, 2**32 - 1, default=0),
     "rope.scaling.yarn_log_multiplier": optional_float("yarn_log_mul", 0.0),
@@ -42,8 +42,9 @@ TENSORS = {
     "blk.N.attn_q_b.weight": required("mla_q_width", "q_lora_rank", unless="attn_q.weight"),
     "blk.N.attn_kv_a_mqa.weight": required("mla_kv_width", "n_embd"),
     "blk.N.attn_kv_a_norm.weight": required("kv_lora_rank"),
-    "blk.N.attn_k_b.weight": required("n_heads", "kv_lora_rank", "mla_plain_dim"),
-    "blk.N.attn_v_b.weight": required("n_heads", "mla_value_dim", "kv_lora_rank"),
+    "blk.N.attn_k_b.weight": required("n_heads", "kv_lora_rank", "mla_plain_dim", when="has_split_kv"),
+    "blk.N.attn_v_b.weight": required("n_heads", "mla_value_dim", "kv_lora_rank", when="has_split_kv"),
+    "blk.N.attn_kv_b.weight": required("mla_kv_b_width", "kv_lora_rank", when="has_joint_kv"),
     "blk.N.attn_output.weight": required("n_embd", "mla_heads_width"),
     **ffn_tensors(when="is_dense"),
     **expert_tensors(),
@@ -88,20 +89,28 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float) -> st
     q_plain = b.take_columns("q_plain", q, 0, c.mla_plain_dim, c.n_heads)
     q_turned = b.take_columns("q_turned", q, c.mla_plain_dim, c.n_rot, c.n_heads)
     q_turned = b.rope("q_rope", q_turned, c.n_rot, "norm", rope)
-    q_plain = b.head_linear("q_absorbed", q_plain, "attn_k_b", c.n_heads)
+    if c.has_split_kv:
+        q_plain = b.head_linear("q_absorbed", q_plain, "attn_k_b", c.n_heads)
     q = b.join_columns("q_joined", q_plain, q_turned, c.n_heads)
 
     latent = b.linear("kv_latent", h, "attn_kv_a_mqa", (0, c.kv_lora_rank))
     latent = b.rms_norm("kv_latent_norm", latent, "attn_kv_a_norm", c.norm_eps)
     k_turned = b.linear("k_turned", h, "attn_kv_a_mqa", (c.kv_lora_rank, c.mla_kv_width))
     k_turned = b.rope("k_rope", k_turned, c.n_rot, "norm", rope)
-    k = b.join_columns("k_joined", latent, k_turned)
-
     if c.temperature_scale:
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
-    h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale, value_dim=c.kv_lora_rank)
-    h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
+    if c.has_split_kv:
+        k = b.join_columns("k_joined", latent, k_turned)
+        h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale, value_dim=c.kv_lora_rank)
+        h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
+    else:
+        both = b.linear("kv", latent, "attn_kv_b")
+        k = b.take_columns("k_plain", both, 0, c.mla_plain_dim, c.n_heads)
+        v = b.take_columns("v", both, c.mla_plain_dim, c.mla_value_dim, c.n_heads)
+        k = b.join_columns("k_joined", k, k_turned, c.n_heads, is_shared=True)
+        h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale, value_dim=c.mla_value_dim)
     return b.linear("attn_out", h, "attn_output")
 
 
 DEEPSEEK2 = Architecture("deepseek2", TENSORS, build, KEYS)
+MISTRAL4 = Architecture("mistral4", TENSORS, build, KEYS)

@@ -47,12 +47,13 @@ def attention(
     sub_norm: str = "",
     norms_after_rope: bool = False,
 ) -> str:
-    """Self-attention of h: with norms of q and k where the file has them, with RoPE where there is a table.
+    """Self-attention of h: with norms of q and k and a gate where the file has them, with RoPE where there is
+    a table.
 
     `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim); `sub_norm` is the weight of a
     norm before the output matrix.
     """
-    norm = b.layer_norm if layer_norms else b.rms_norm
+    norm, x = b.layer_norm if layer_norms else b.rms_norm, h
     q, k, v = qkv(b, h, c)
     if b.has("attn_q_norm") and not norms_after_rope:
         q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
@@ -77,6 +78,9 @@ def attention(
         alibi_bias=c.alibi_bias,
         sinks=sinks,
     )
+    if b.has("attn_gate"):
+        gate = b.activate("gate_act", b.linear("gate", x, "attn_gate"), "sigmoid")
+        h = b.mul("attn_gated", h, gate)
     if sub_norm:
         h = b.rms_norm("attn_sub_norm", h, sub_norm, c.norm_eps)
     return b.linear("attn_out", h, "attn_output", has_bias=output_bias)

@@ -1,0 +1,52 @@
+"""`cogvlm`: the language side of CogVLM.
+
+As llama, with the two halves of each head as RoPE's pairs, whose base is always 10000.  Every layer has a
+second set of matrices for the places of pictures, which text does not meet.
+
+Sources: Wang et al. 2023 (arXiv:2311.03079); llama.cpp `src/models/cogvlm.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    "blk.N.attn_qkv.weight": required("qkv_width", "n_embd"),
+    "blk.N.attn_output.weight": required("n_embd", "heads_width"),
+    **ffn_tensors(),
+    "rope_freqs.weight": optional("rope_pairs"),
+    "blk.N.vis_attn_qkv.weight": optional("qkv_width", "n_embd"),
+    "blk.N.vis_attn_output.weight": optional("n_embd", "heads_width"),
+    "blk.N.vis_gate.weight": optional("n_ff", "n_embd"),
+    "blk.N.vis_up.weight": optional("n_ff", "n_embd"),
+    "blk.N.vis_down.weight": optional("n_embd", "n_ff"),
+}
+
+_PICTURES = "for the places of pictures, of which text has none"
+
+INERT_TENSORS = {
+    "rope_freqs.weight": "llama.cpp rotates by the frequencies of base 10000 alone; so do we",
+    **{f"blk.N.vis_{name}.weight": _PICTURES for name in ("attn_qkv", "attn_output", "gate", "up", "down")},
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model, base=10000.0, is_stretched=False, has_factors=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+COGVLM = Architecture("cogvlm", TENSORS, build, inert_tensors=INERT_TENSORS)

@@ -1,0 +1,60 @@
+"""`deepseek`: DeepSeek MoE 16B, which came before V2; `deepseek2-ocr`: the language side of DeepSeek-OCR.
+
+As llama, with leading dense layers, then mixtures of experts beside shared experts.  DeepSeek-OCR takes the
+two halves of each head as RoPE's pairs, and never stretches its context.
+
+Sources: Dai et al. 2024 (arXiv:2401.06066); Wei et al. 2025 (arXiv:2510.18234); llama.cpp
+`src/models/deepseek.cpp`, `deepseek2ocr.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, SCALES
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = EXPERTS | {"attention.scale": SCALES["attention.scale"]}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+# What llama.cpp reads for one of the two only.
+FIRST_INERT = {
+    "expert_gating_func": "experts are always chosen by a softmax",
+    "expert_weights_norm": "the chosen weights are used as they are",
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    is_ocr = model.architecture == "deepseek2-ocr"
+    gating = GATINGS[model.expert_gating or 1]
+    rope = rope_table(g, model, is_stretched=not is_ocr)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "neox" if is_ocr else "norm"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+DEEPSEEK = Architecture(
+    "deepseek", TENSORS, build, {name: KEYS[name] for name in KEYS if name not in FIRST_INERT}, FIRST_INERT
+)
+DEEPSEEK2_OCR = Architecture("deepseek2-ocr", TENSORS, build, EXPERTS)
