@@ -34,11 +34,13 @@ class Config:
     yarn_log_mul: float = 0.0
     yarn_beta_fast: float = 32.0
     yarn_beta_slow: float = 1.0
+    rope_alpha: float = 0.0  # above 0 it raises the base for longer contexts
     rope_sections: tuple[int, ...] = ()  # how many pairs turn with time, height, width and nothing
     rope_is_on: bool = True
 
     sliding_window: int = 0
     sliding_layers: tuple[bool, ...] = ()  # one per layer: does it see `sliding_window` positions, or all?
+    n_rot_swa: int = 0  # for the layers with a sliding window; 0: as the others
     rope_freq_base_swa: float = 0.0  # for the layers with a sliding window
     n_shared_kv_layers: int = 0  # the last so many layers read the keys and values of others
     n_embd_per_layer: int = 0  # width of what each token brings to every layer
@@ -55,14 +57,22 @@ class Config:
     logit_scale: float = 1.0
     is_parallel: bool = False  # attention and feed-forward layer side by side
 
+    value_scale: float = 1.0  # of what attention adds
+
     n_experts: int = 0
     n_experts_used: int = 0
     n_ff_exp: int = 0
     n_ff_shexp: int = 0
+    n_ff_each_shexp: int = 0  # of each of several shared experts, which are stored as one; 0: n_ff_exp
     n_experts_shared: int = 0
+    n_experts_per_group: int = 1  # so many experts share one of the smaller experts beside them
+    n_ff_chexp: int = 0  # 0: head_dim
+    chunk_expert_scale: float = 1.0
     n_dense_layers: int = 0  # the first so many layers have no experts
     moe_layer_step: int = 1  # of so many layers the last has experts
     expert_gating: int = 0
+    swiglu_limit: float = 0.0
+    swiglu_limit_shexp: float = 0.0
     expert_weights_norm: bool = False
     expert_weights_scale: float = 1.0
     n_expert_groups: int = 1
@@ -86,7 +96,7 @@ class Config:
     full_attention_interval: int = 0  # of so many layers the last attends, the others are recurrent
     recurrent_layers: tuple[bool, ...] = ()
 
-    per_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    per_layer: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     layer: int = -1  # -1: the whole model
 
     def at(self, layer: int) -> "Config":
@@ -165,9 +175,24 @@ class Config:
         return self.n_ff // 2
 
     @property
+    def n_ff_shexp_2(self) -> int:
+        """Gate and up rows of a shared expert in one matrix."""
+        return 2 * self.n_ff_shexp
+
+    @property
     def n_ff_exp_2(self) -> int:
         """Gate and up rows of an expert in one matrix."""
         return 2 * self.n_ff_exp
+
+    @property
+    def n_chunk_experts(self) -> int:
+        """How many smaller experts groups of experts share."""
+        return self.n_experts // self.n_experts_per_group
+
+    @property
+    def chunk_expert_width(self) -> int:
+        """Width of such a smaller expert."""
+        return self.n_ff_chexp or self.head_dim
 
     @property
     def n_embd_3(self) -> int:
@@ -248,6 +273,11 @@ class Config:
     def is_stack_layer(self) -> bool:
         """Does the file have weights of this number, where there are two stacks?"""
         return self.layer < 2 * self.n_stack_layers
+
+    @property
+    def window(self) -> int:
+        """How many positions this layer sees; 0: all."""
+        return self.sliding_window if self.is_sliding else 0
 
     @property
     def is_recurrent(self) -> bool:

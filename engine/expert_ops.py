@@ -13,6 +13,7 @@ class Route(Op):
     """Chooses `n_used` experts for each token by its router's logits x.
 
     `ids` gets their numbers (as float32, like every buffer), `out` what each counts; both are n_used wide.
+    Where `n_sharing` neighbours share one expert, that is what is chosen.
     """
 
     ids: str
@@ -24,6 +25,7 @@ class Route(Op):
     scale: float
     n_groups: int
     n_groups_used: int
+    n_sharing: int = 1
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The graph that an architecture builds its plan with."""
 
+import math
 from dataclasses import replace
 
 from ..kernels.activation import Activation
@@ -87,13 +88,13 @@ class Graph(GraphCore):
         window: int = 0,
         *,
         chunk: int = 0,
-        value_dim: int = 0,
         soft_cap: float = 0.0,
         alibi_bias: float = 0.0,
         sinks: str = "",
     ) -> str:
         """Attends with a state of its own, which this adds to the plan."""
         n_heads, n_kv_heads = self.width(q) // head_dim, self.width(k) // head_dim
+        value_dim = self.width(v) // n_kv_heads
         op = ops.Attention(
             self._prefix + out,
             q,
@@ -105,15 +106,15 @@ class Graph(GraphCore):
             head_dim,
             scale,
             window,
-            value_dim,
+            value_dim if value_dim != head_dim else 0,
             soft_cap,
             alibi_bias,
             self.weight(sinks) if sinks else None,
             chunk,
         )
         kept = min(window or chunk, chunk or window)
-        self._add_state(KVSpec(n_kv_heads, head_dim, kept, value_dim, op.is_plain))
-        return self._add(op, n_heads * (value_dim or head_dim))
+        self._add_state(KVSpec(n_kv_heads, head_dim, kept, op.value_dim, op.is_plain))
+        return self._add(op, n_heads * value_dim)
 
     def shared_attention(self, out: str, q: str, like: str) -> str:
         """Attends to the keys and values of the operation that writes the buffer `like`, in the same way."""
@@ -144,7 +145,12 @@ class Graph(GraphCore):
 
     def clamp(self, out: str, x: str, limit: float) -> str:
         """x itself where the limit is 0."""
-        return x if limit == 0 else self._add(ops.Clamp(self._prefix + out, x, limit), self.width(x))
+        op = ops.Clamp(self._prefix + out, x, -limit, limit)
+        return x if limit == 0 else self._add(op, self.width(x))
+
+    def cap(self, out: str, x: str, limit: float) -> str:
+        """Limits x above alone."""
+        return self._add(ops.Clamp(self._prefix + out, x, -math.inf, limit), self.width(x))
 
     def soft_cap(self, out: str, x: str, cap: float) -> str:
         """x itself where the cap is 0."""
@@ -188,11 +194,13 @@ class Graph(GraphCore):
         scale: float = 1.0,
         n_groups: int = 1,
         n_groups_used: int = 1,
+        n_sharing: int = 1,
     ) -> tuple[str, str]:
         """-> the buffers of the chosen experts' numbers and of their weights."""
-        bias = self.optional_tensor("exp_probs_b.bias")
+        bias = self.optional_tensor("exp_probs_b.bias") or self.optional_tensor("exp_probs_b")
         ids, out = self._prefix + ids, self._prefix + out
-        op = ops.Route(out, ids, x, n_used, gating, bias, is_normalized, scale, n_groups, n_groups_used)
+        at = n_used, gating, bias, is_normalized, scale, n_groups, n_groups_used, n_sharing
+        op = ops.Route(out, ids, x, *at)
         self._add(op, n_used)
         return ids, out
 

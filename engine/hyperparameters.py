@@ -20,7 +20,16 @@ _log = logging.getLogger(__name__)
 
 _PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
 _TOKENS = "tokenizer.ggml.tokens"
-_LAYERED = ("n_heads", "n_kv_heads", "n_ff", "n_ff_exp", "n_experts_used")
+_LAYERED = (
+    "n_heads",
+    "n_kv_heads",
+    "n_ff",
+    "n_ff_exp",
+    "n_experts_used",
+    "rope_is_on",
+    "swiglu_limit",
+    "swiglu_limit_shexp",
+)
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
@@ -129,7 +138,7 @@ def _contradiction(file: GGUFFile, problem: str) -> ModelError:
     return ModelError(f"{file.path}: {problem}")
 
 
-def _layered(values: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
     """What differs from layer to layer; in `values` the highest takes its place."""
     n_layers, layered = values["n_layers"], {}
     for name in _LAYERED:
@@ -154,13 +163,7 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
         if n_embd % n_heads:
             raise _contradiction(file, f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
         values["head_dim"] = n_embd // n_heads
-    head_dim = values["head_dim"]
-    values["value_dim"] = values["value_dim"] or head_dim
-    if values["value_dim"] != head_dim and not values.get("kv_lora_rank"):
-        raise GGUFUnsupportedError(
-            f"{file.path}: attention.value_length {values['value_dim']} differs from key_length {head_dim}, "
-            "which nybble does not do yet"
-        )
+    values["value_dim"] = values["value_dim"] or values["head_dim"]
 
 
 def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
@@ -183,8 +186,11 @@ def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
 def _derive_layers(values: dict[str, Any]) -> None:
     """Which layers see a window only, and which are recurrent."""
     n_layers = values["n_layers"]
+    pattern, dense_first = values.pop("sliding_pattern", 0), "sliding_pattern_dense_first" in values
+    if dense_first:
+        pattern = values.pop("sliding_pattern_dense_first")
     values["sliding_layers"] = _sliding_layers(
-        n_layers, values.get("sliding_window", 0), values.pop("sliding_pattern", 0)
+        n_layers, values.get("sliding_window", 0), pattern, dense_first
     )
     recurrent = values.get("recurrent_layers", ())
     interval = values.get("full_attention_interval", 0)
@@ -265,16 +271,22 @@ def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
     if values.get("n_ff_shexp", 0) is None:
         values["n_ff_shexp"] = values["n_ff"]
     elif not values.get("n_ff_shexp", 0):
-        values["n_ff_shexp"] = values["n_ff_exp"] * values.get("n_experts_shared", 0)
+        of_each = values.get("n_ff_each_shexp") or values["n_ff_exp"]
+        values["n_ff_shexp"] = of_each * values.get("n_experts_shared", 0)
 
 
-def _sliding_layers(n_layers: int, window: int, pattern: int | tuple[int, ...]) -> tuple[bool, ...]:
-    """`pattern` is a truth value per layer, or a period p: the last of each p layers sees all (0: none)."""
+def _sliding_layers(
+    n_layers: int, window: int, pattern: int | tuple[int, ...], dense_first: bool
+) -> tuple[bool, ...]:
+    """`pattern` is a truth value per layer, or a period p: the last of each p layers sees all (0: none), or
+    the first.
+    """
     if window == 0:
         return (False,) * n_layers
     if isinstance(pattern, tuple):
         return tuple(value != 0 for value in pattern[:n_layers])
-    return tuple(pattern == 0 or layer % pattern < pattern - 1 for layer in range(n_layers))
+    dense = 0 if dense_first else pattern - 1
+    return tuple(pattern == 0 or layer % pattern != dense for layer in range(n_layers))
 
 
 def _vocabulary_size(file: GGUFFile, declared: int | None) -> int:

@@ -1,6 +1,6 @@
 """The metadata keys of models: which there are, what they may say, and which change nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 REQUIRED = object()
@@ -98,9 +98,24 @@ LAYER_NORM = {"attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1)}
 SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
 
 
-def sliding_pattern(period: int) -> Key:
-    """A truth value per layer, or a period: the last of each so many layers sees all positions."""
-    return Key("sliding_pattern", "integer", 0, 1024, default=period, per_layer="any")
+def sliding_pattern(period: Any, dense_first: bool = False) -> Key:
+    """A truth value per layer, or a period: the last of each so many layers sees all positions, or the first.
+
+    `period` is the default; REQUIRED if the file must say.
+    """
+    field = "sliding_pattern_dense_first" if dense_first else "sliding_pattern"
+    return Key(field, "integer", 0, 1024, default=period, per_layer="any")
+
+
+# The base of the layers with a window; 0: that of the others.
+ROPE_BASE_SWA = {"rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True)}
+
+N_ROT_SWA = Key("n_rot_swa", "integer", 2, 2**16, default=0)
+
+HEADS_BY_LAYER = {
+    "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 1, 2**16, default=None, per_layer="any"),
+}
 
 
 ROPE_SECTIONS = {"rope.dimension_sections": Key("rope_sections", "integers", 0, 2**16, default=())}
@@ -127,6 +142,14 @@ EXPERTS = {
 }
 
 EXPERT_COUNTS = {name: EXPERTS[name] for name in ("expert_count", "expert_used_count")}
+
+_LIMIT = Key("", "float", 0, 1e9, default=0.0, per_layer="any", or_zero=True)
+
+# Limits of the gate and `up` of experts and of the shared expert; 0: none.
+SWIGLU_LIMITS = {
+    "swiglu_clamp_exp": replace(_LIMIT, field="swiglu_limit"),
+    "swiglu_clamp_shexp": replace(_LIMIT, field="swiglu_limit_shexp"),
+}
 
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 

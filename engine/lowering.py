@@ -81,7 +81,7 @@ _lowers(ops.GeluMul)(lambda op, p: bind_gelu_mul(p.x[0], p.x[1], p.out, p.count)
 _lowers(ops.SwigluOai)(lambda op, p: bind_swiglu_oai(p.x[0], p.x[1], p.out, p.count))
 _lowers(ops.Add)(lambda op, p: bind_add(p.x[0], p.x[1], p.out, p.count))
 _lowers(ops.Scale)(lambda op, p: bind_scale(p.x[0], p.out, p.count, op.factor))
-_lowers(ops.Clamp)(lambda op, p: bind_clamp(p.x[0], p.out, p.count, op.limit))
+_lowers(ops.Clamp)(lambda op, p: bind_clamp(p.x[0], p.out, p.count, op.low, op.high))
 _lowers(ops.SoftCap)(lambda op, p: bind_soft_cap(p.x[0], p.out, p.count, op.cap))
 
 
@@ -141,8 +141,9 @@ def _position_embed(op: ops.PositionEmbed, p: Place) -> Call:
 
 @_lowers(ops.ScaleColumns)
 def _scale_columns(op: ops.ScaleColumns, p: Place) -> Call:
-    factors, values = np.zeros(p.out.shape[1], np.float32), op.weight.dequantize()
-    factors[: p.width(op.out)] = 1 / values if op.divides else values
+    factors, values = np.zeros(p.out.shape[1], np.float32), op.weight.dequantize().reshape(-1)
+    values = np.repeat(values, p.width(op.out) // len(values))
+    factors[: len(values)] = 1 / values if op.divides else values
     return bind_multiply_columns(p.x[0], factors, p.out, p.count)
 
 

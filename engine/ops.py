@@ -187,7 +187,10 @@ class Scale(Op):
 
 @dataclass(frozen=True, eq=False)
 class ScaleColumns(Op):
-    """out[:, i] = x[:, i] * weight[i], or / weight[i] if `divides`."""
+    """out[:, i] = x[:, i] * weight[i], or / weight[i] if `divides`.
+
+    Where weight has fewer values than x columns, each is for one of as many equal parts of x.
+    """
 
     x: str
     weight: Tensor
@@ -196,10 +199,11 @@ class ScaleColumns(Op):
 
 @dataclass(frozen=True, eq=False)
 class Clamp(Op):
-    """out = x within -limit .. limit."""
+    """out = x within low .. high."""
 
     x: str
-    limit: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,6 +199,7 @@ class ProgramBuilder:
             op.scale,
             op.n_groups,
             op.n_groups_used,
+            op.n_sharing,
         )
         return Step(call, (logits,), (ids, out, scratch))
 

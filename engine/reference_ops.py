@@ -94,7 +94,7 @@ _runs(ops.Mul)(lambda op, x, step: mul_reference(*x))
 _runs(ops.ExpertSum)(lambda op, x, step: expert_sum_reference(*x))
 _runs(ops.Activate)(lambda op, x, step: activation_reference(x[0], op.function))
 _runs(ops.Scale)(lambda op, x, step: scale_reference(x[0], op.factor))
-_runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.limit))
+_runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.low, op.high))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
 _runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups, op.is_shared))
@@ -141,7 +141,8 @@ def _linear(op: ops.Linear, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.ScaleColumns)
 def _scale_columns(op: ops.ScaleColumns, x: list[Array], step: Step) -> Array:
-    return scale_columns_reference(x[0], step.values(op.weight), op.divides)
+    values = step.values(op.weight).reshape(-1)
+    return scale_columns_reference(x[0], np.repeat(values, x[0].shape[1] // len(values)), op.divides)
 
 
 @_runs(ops.AddVector)
@@ -194,6 +195,7 @@ def _route(op: ops.Route, x: list[Array], step: Step) -> tuple[Array, Array]:
         op.scale,
         op.n_groups,
         op.n_groups_used,
+        op.n_sharing,
     )
     return ids.astype(np.float32), weights
 

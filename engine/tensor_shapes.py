@@ -30,13 +30,16 @@ INPUT_SCALE = ".input_scale"  # for activations in NVFP4, which nybble rounds to
 class Shape:
     """What a tensor must look like: the `Config` fields that give its sizes, in NumPy order (rows first)."""
 
-    sizes: tuple[str | int, ...]
+    sizes: tuple[str | int, ...]  # of "a|b" either is right
     is_required: bool
     when: str = ""  # the truth value of `Config` that says which layers have it
     unless: str = ""  # the tensor, of the same layer, that takes its place
 
-    def of(self, config: Config) -> tuple[int, ...]:
-        return tuple(size if isinstance(size, int) else getattr(config, size) for size in self.sizes)
+    def of(self, config: Config, choice: int = 0) -> tuple[int, ...]:
+        """The sizes, of alternatives the first, or the last for -1."""
+        return tuple(
+            size if isinstance(size, int) else getattr(config, size.split("|")[choice]) for size in self.sizes
+        )
 
 
 def required(*sizes: str | int, when: str = "", unless: str = "") -> Shape:
@@ -115,7 +118,7 @@ def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, S
 def _check(file: GGUFFile, config: Config, tensor: Tensor, shape: Shape) -> None:
     expected = shape.of(config)
     stacked = (1,) * (len(expected) - len(tensor.shape)) + tensor.shape
-    if stacked != expected:
+    if stacked not in (expected, shape.of(config, -1)):
         names = ", ".join(f"{size}={value}" for size, value in zip(shape.sizes, expected, strict=True))
         raise ModelError(
             f"{file.path}: tensor {tensor.name} is {tensor.shape}, the metadata says {expected} ({names})"

@@ -2,6 +2,7 @@
 
     silu(x)     = x / (1 + exp(-x))
     gelu(x)     = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))      (GPT-2, Falcon, Bloom)
+    relu(x)     = max(x, 0)                                                  (gates of SmallThinker)
     relu2(x)    = max(x, 0)^2                                                (Nemotron)
     sigmoid(x)  = 1 / (1 + exp(-x))
     softplus(x) = ln(1 + exp(x)), above 20 x itself                          (time steps of recurrent layers)
@@ -29,7 +30,7 @@ from .simd import absolute, fma, lane_numbers, load, maximum, splat, store, wher
 from .source import inlined
 
 Array = NDArray[np.float32]
-Activation = Literal["silu", "gelu", "relu2", "sigmoid", "softplus"]
+Activation = Literal["silu", "gelu", "relu", "relu2", "sigmoid", "softplus"]
 
 _ONE = np.float32(1)
 
@@ -48,6 +49,7 @@ def softplus(x: Array) -> Array:
 _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "silu": lambda x: silu_mul_reference(x, np.ones_like(x)),
     "gelu": lambda x: gelu_mul_reference(x, np.ones_like(x)),
+    "relu": lambda x: np.maximum(x, np.float32(0)),
     "relu2": lambda x: np.square(np.maximum(x, np.float32(0))),
     "sigmoid": sigmoid,
     "softplus": softplus,
@@ -157,6 +159,7 @@ def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
 _KERNELS: dict[str, Kernel] = {
     "silu": _kernel_of("silu", _silu),
     "gelu": _kernel_of("gelu", _gelu),
+    "relu": _kernel_of("relu", relu),
     "relu2": _kernel_of("relu2", _relu2),
     "sigmoid": _kernel_of("sigmoid", sigmoid_lanes),
     "softplus": _kernel_of("softplus", softplus_lanes),

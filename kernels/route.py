@@ -4,6 +4,7 @@
     s      = p + bias                                 the bias only helps to choose (DeepSeek V3)
     groups: of n_groups equal groups of experts only the n_groups_used count whose two best s add up highest
     ids    = the n_used experts with the highest s, highest first; of equals the first
+    ids    = ids // n_sharing                         where so many neighbours share one (GroveMoE)
     w      = p[ids], for "softmax of chosen" its softmax (gpt-oss)
     w      = w / max(sum w, 2^-14)                    where `is_normalized`
     w      = w * scale
@@ -12,7 +13,7 @@
     ids     (n, n_used) int64           w     (n, n_used) float32
 
 Sources: Shazeer et al. 2017 (arXiv:1701.06538); Jiang et al. 2024, "Mixtral" (arXiv:2401.04088); DeepSeek-AI
-2024, "DeepSeek-V3" (arXiv:2412.19437), section 2.1.2.
+2024, "DeepSeek-V3" (arXiv:2412.19437), section 2.1.2; Wu et al. 2025, "GroveMoE" (arXiv:2508.07785).
 """
 
 from typing import Literal
@@ -49,6 +50,7 @@ def route_reference(
     scale: float = 1.0,
     n_groups: int = 1,
     n_groups_used: int = 1,
+    n_sharing: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """logits (n, n_experts) -> ids (n, n_used), weights (n, n_used)."""
     check_array("logits", logits, (None, None))
@@ -71,7 +73,7 @@ def route_reference(
         grouped = grouped.copy()
         np.put_along_axis(grouped, is_out[:, :, None], np.float32(-np.inf), axis=1)
         score = grouped.reshape(n, n_experts)
-    ids = np.argsort(-score, axis=1, kind="stable")[:, :n_used]
+    ids = np.argsort(-score, axis=1, kind="stable")[:, :n_used] // n_sharing
     weights = np.take_along_axis(p, ids, axis=1)
     if gating == "softmax of chosen":
         weights = _softmax(weights)
@@ -103,6 +105,7 @@ def bind_route(
     scale: float,
     n_groups: int = 1,
     n_groups_used: int = 1,
+    n_sharing: int = 1,
 ) -> Call:
     """The same on buffers (`rows.py`); the ids come as float32 numbers. bias is (n_experts,).
 
@@ -116,6 +119,8 @@ def bind_route(
         raise ValueError(f"cannot choose {n_used} of {n_experts} experts")
     if n_groups < 1 or n_experts % n_groups or not 0 < n_groups_used <= n_groups:
         raise ValueError(f"cannot choose {n_groups_used} of {n_groups} groups of {n_experts} experts")
+    if n_sharing < 1:
+        raise ValueError(f"{n_sharing} neighbours cannot share an expert")
     bias = np.zeros(n_experts, np.float32) if bias is None else bias
     check_array("bias", bias, (n_experts,))
     return _route.bind(
@@ -133,6 +138,7 @@ def bind_route(
         is_normalized=int(is_normalized),
         n_groups=n_groups,
         n_groups_used=n_groups_used,
+        n_sharing=n_sharing,
         scale=scale,
     )
 
@@ -190,6 +196,7 @@ def _two_best(score: Pointer, n: int) -> np.float32:
         is_normalized=I64,
         n_groups=I64,
         n_groups_used=I64,
+        n_sharing=I64,
         scale=F32,
     )
 )
@@ -237,6 +244,7 @@ def _route(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         for slot in range(n_used):
             best = _best(score, is_taken, n)
             is_taken[best] = 1.0
+            best = best // args.n_sharing
             ids[slot] = np.float32(best)
             weights[slot] = p[best]
         if args.gating == 2:

@@ -3,7 +3,7 @@
 scale    out = x * factor                        (embedding, residual and logit scales: Granite, MiniCPM)
 mul      out[:, i] = a[:, i] * b[:, i // m], a being m times as wide as b         (gates)
 columns  out[:, i] = x[:, i] * weight[i], or x[:, i] / weight[i]                  (AWQ scales of MPT)
-clamp    out = max(-limit, min(x, limit))                                         (MPT's q, k and v)
+clamp    out = max(low, min(x, high))                                             (MPT's q, k and v)
 soft cap out = cap * tanh(x / cap)                                                (Gemma 2's logits)
 
 x, a, out  (n, width) float32      weight  (width,) float32
@@ -43,10 +43,10 @@ def scale_columns_reference(x: Array, weight: Array, divides: bool = False) -> A
     return x / weight if divides else x * weight
 
 
-def clamp_reference(x: Array, limit: float) -> Array:
+def clamp_reference(x: Array, low: float, high: float) -> Array:
     """x (n, width) -> (n, width)."""
     check_array("x", x, (None, None))
-    return np.clip(x, np.float32(-limit), np.float32(limit))
+    return np.clip(x, np.float32(low), np.float32(high))
 
 
 def soft_cap_reference(x: Array, cap: float) -> Array:
@@ -64,10 +64,10 @@ def bind_scale(x: Array, out: Array, step: NDArray[np.int64], factor: float) -> 
     return _scale.bind(x=x, out=out, step=step, ld=ld, number=factor)
 
 
-def bind_clamp(x: Array, out: Array, step: NDArray[np.int64], limit: float) -> Call:
+def bind_clamp(x: Array, out: Array, step: NDArray[np.int64], low: float, high: float) -> Call:
     """As `bind_scale`."""
     _, ld = check_rows(step, x.shape[-1], x=x, out=out)
-    return _clamp.bind(x=x, out=out, step=step, ld=ld, number=limit)
+    return _clamp.bind(x=x, out=out, step=step, ld=ld, low=low, high=high)
 
 
 def bind_soft_cap(x: Array, out: Array, step: NDArray[np.int64], cap: float) -> Call:
@@ -125,12 +125,12 @@ def _scale(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         store(args.out + j, load(args.x + j, ROW_MULTIPLE) * args.number)
 
 
-@kernel(_NUMBER)
+@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, low=F32, high=F32))
 def _clamp(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    high = splat(args.number, F32, ROW_MULTIPLE)
+    low, high = splat(args.low, F32, ROW_MULTIPLE), splat(args.high, F32, ROW_MULTIPLE)
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
-        store(args.out + j, maximum(high * -1.0, minimum(high, load(args.x + j, ROW_MULTIPLE))))
+        store(args.out + j, maximum(low, minimum(high, load(args.x + j, ROW_MULTIPLE))))
 
 
 @kernel(_NUMBER)

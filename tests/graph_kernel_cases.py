@@ -47,6 +47,10 @@ class Gelu(Silu):
     function = "gelu"
 
 
+class Relu(Silu):
+    function = "relu"
+
+
 class Relu2(Silu):
     function = "relu2"
 
@@ -71,10 +75,10 @@ class Scale(Silu):
 
 class Clamp(Scale):
     def expected(self) -> Array:
-        return clamp_reference(self.inputs["x"], 2.5)
+        return clamp_reference(self.inputs["x"], -0.3, 2.5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_clamp(b["x"], b["out"], b["step"], 2.5)]
+        return [bind_clamp(b["x"], b["out"], b["step"], -0.3, 2.5)]
 
 
 class SoftCap(Silu):
@@ -251,6 +255,7 @@ class PositionEmbedding(Case):
 CASES: tuple[type[Case], ...] = (
     Silu,
     Gelu,
+    Relu,
     Relu2,
     Sigmoid,
     Softplus,

@@ -113,7 +113,7 @@ class Route(Case):
         self.n_used = int(rng.integers(1, per_group * used_groups + 1))
         gating = str(rng.choice(["softmax", "sigmoid", "softmax of chosen", "sqrt softplus"]))
         self.bias = normal(rng, n_experts) if rng.random() < 0.5 else None
-        self.rest = bool(rng.random() < 0.5), 1.5, n_groups, used_groups
+        self.rest = bool(rng.random() < 0.5), 1.5, n_groups, used_groups, int(rng.integers(1, 3))
         self.gating = gating
         return {"x": normal(rng, self.n, n_experts)}
 

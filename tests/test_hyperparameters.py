@@ -174,7 +174,6 @@ def test_required_keys(config_of, key):
         ({"logit_scale": 0.5}, r"'llama\.logit_scale'"),
         ({"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
         ({"attention.causal": False}, r"attention\.causal' \(False\)"),
-        ({"attention.value_length": 32}, "value_length 32 differs from key_length 16"),
         ({"some.new.trick": 1}, r"'llama\.some\.new\.trick' \(1\)"),
         ({"some.list": [1, 2]}, r"'llama\.some\.list' \(a u32\[\]\)"),
     ],

@@ -1,5 +1,6 @@
 """The architectures that nybble runs, by their GGUF name."""
 
+from .afmoe import AFMOE
 from .arcee import ARCEE
 from .architecture import Architecture
 from .arctic import ARCTIC
@@ -12,6 +13,7 @@ from .command_r import COHERE2, COMMAND_R
 from .dbrx import DBRX
 from .deepseek import DEEPSEEK, DEEPSEEK2_OCR
 from .deepseek2 import DEEPSEEK2, MISTRAL4
+from .dots1 import BAILINGMOE, BAILINGMOE2, DOTS1, HY_V3
 from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .falcon import FALCON
@@ -23,15 +25,20 @@ from .glm4moe import GLM4MOE
 from .gpt2 import GPT2, STARCODER
 from .gpt_oss import GPT_OSS
 from .gptneox import GPTNEOX
-from .granite import GRANITE, GRANITEMOE, MINICPM
+from .granite import GRANITE, GRANITE_SWA, GRANITEMOE, MINICPM
 from .granitehybrid import GRANITEHYBRID
+from .grovemoe import GROVEMOE
 from .hrm_text import HRM_TEXT
-from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2
+from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
+from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
+from .laguna import LAGUNA, SPARK2_5
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
 from .llama4 import LLAMA4
 from .maincoder import MAINCODER
 from .mamba2 import MAMBA2
+from .mellum import MAPLE, MELLUM
+from .mimo2 import MIMO2
 from .minimax_01 import MINIMAX_01
 from .muse_glimmer import MUSE_GLIMMER
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
@@ -41,21 +48,26 @@ from .orion import JAIS, ORION
 from .phi2 import PHI2
 from .phi3 import PHI3
 from .plamo import PLAMO
-from .qwen2 import QWEN, QWEN2, QWEN2MOE, QWEN2VL
-from .qwen3 import QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE
+from .qwen2 import PANGU_EMBEDDED, QWEN, QWEN2, QWEN2MOE, QWEN2VL
+from .qwen3 import QWEN3, QWEN3MOE, QWEN3TTS, QWEN3VL, QWEN3VLMOE
 from .qwen3next import QWEN3NEXT
 from .qwen35 import QWEN35, QWEN35MOE
 from .seed_oss import SEED_OSS
+from .smallthinker import SMALLTHINKER
 from .smollm3 import SMOLLM3
 from .stablelm import STABLELM
-from .starcoder2 import CODESHELL, JAIS2, NEMOTRON, STARCODER2
+from .starcoder2 import CODESHELL, JAIS2, NEMOTRON, POCKETTTS, STARCODER2
+from .talkie import TALKIE
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        AFMOE,
         ARCEE,
         ARCTIC,
         BAICHUAN,
+        BAILINGMOE,
+        BAILINGMOE2,
         BITNET,
         BLOOM,
         CHATGLM,
@@ -67,6 +79,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         DEEPSEEK,
         DEEPSEEK2,
         DEEPSEEK2_OCR,
+        DOTS1,
         ERNIE4_5,
         ERNIE4_5_MOE,
         EXAONE,
@@ -84,16 +97,26 @@ ARCHITECTURES: dict[str, Architecture] = {
         GRANITE,
         GRANITEHYBRID,
         GRANITEMOE,
+        GRANITE_SWA,
+        GROVEMOE,
         HRM_TEXT,
+        HUNYUAN_DENSE,
+        HUNYUAN_MOE,
+        HUNYUAN_VL,
+        HY_V3,
         INTERNLM2,
         JAIS,
         JAIS2,
+        LAGUNA,
         LFM2,
         LFM2MOE,
         LLAMA,
         LLAMA4,
         MAINCODER,
         MAMBA2,
+        MAPLE,
+        MELLUM,
+        MIMO2,
         MINICPM,
         MINIMAX_01,
         MINIMAX_M2,
@@ -107,9 +130,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         OLMO2,
         OLMOE,
         ORION,
+        PADDLEOCR,
+        PANGU_EMBEDDED,
         PHI2,
         PHI3,
         PLAMO,
+        POCKETTTS,
         QWEN,
         QWEN2,
         QWEN2MOE,
@@ -119,14 +145,18 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN35MOE,
         QWEN3MOE,
         QWEN3NEXT,
+        QWEN3TTS,
         QWEN3VL,
         QWEN3VLMOE,
         REFACT,
         SEED_OSS,
+        SMALLTHINKER,
         SMOLLM3,
+        SPARK2_5,
         STABLELM,
         STARCODER,
         STARCODER2,
+        TALKIE,
         XVERSE,
     )
 }

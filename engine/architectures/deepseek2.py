@@ -101,14 +101,14 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float) -> st
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     if c.has_split_kv:
         k = b.join_columns("k_joined", latent, k_turned)
-        h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale, value_dim=c.kv_lora_rank)
+        h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale)
         h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
     else:
         both = b.linear("kv", latent, "attn_kv_b")
         k = b.take_columns("k_plain", both, 0, c.mla_plain_dim, c.n_heads)
         v = b.take_columns("v", both, c.mla_plain_dim, c.mla_value_dim, c.n_heads)
         k = b.join_columns("k_joined", k, k_turned, c.n_heads, is_shared=True)
-        h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale, value_dim=c.mla_value_dim)
+        h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale)
     return b.linear("attn_out", h, "attn_output")
 
 

@@ -1,16 +1,19 @@
-"""`granite`, `granitemoe`: Granite 3 and 4 (dense, and mixtures of experts); `minicpm`: MiniCPM.
+"""`granite`, `granitemoe`: Granite 3 and 4 (dense, and mixtures of experts); `granite_swa`: with sliding
+windows; `minicpm`: MiniCPM.
 
 As llama, with factors on the embedding, on what each branch adds, on attention scores and on the logits.
+Where there are windows, there are attention sinks too, and layers may be without RoPE.
 
 Sources: IBM 2024, "Granite 3.0 Language Models"; Hu et al. 2024, "MiniCPM" (arXiv:2404.06395); llama.cpp
-`src/models/granite.cpp`, `minicpm.cpp`.
+`src/models/granite.cpp`, `granite-swa.cpp`, `minicpm.cpp`.
 """
 
 from dataclasses import replace
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, SCALES, Key, optional_float
+from ..keys import EXPERTS, REQUIRED, SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
+from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table
@@ -26,6 +29,13 @@ KEYS = SCALES | {
     "expert_weights_scale": EXPERTS["expert_weights_scale"],
     "expert_shared_feed_forward_length": EXPERTS["expert_shared_feed_forward_length"],
 }
+
+SWA_KEYS = KEYS | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
+    "attention.rope_pattern": Key("rope_is_on", "integer", 0, 1, default=1, per_layer="any"),
+}
+del SWA_KEYS["rope.scaling.finetuned"]
 
 # MiniCPM's older files say nothing of its factors, and a negative one stands for that here.
 MINICPM_KEYS = {
@@ -44,13 +54,19 @@ TENSORS = {
     **shared_expert(),
 }
 
+SWA_TENSORS = {name: shape for name, shape in TENSORS.items() if "ffn_gate_shexp" not in name} | {
+    "blk.N.attn_sinks.weight": required("n_heads"),
+    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp_2", "n_embd", when="has_shared_expert"),
+}
+
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model) if model.rope_is_on else ""
+    table = rope_table(g, model) if model.rope_is_on else ""
     x = g.embed("token_embd", "token_embd", scale=model.embedding_scale or 1.0)
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, "norm")
+        rope, sinks = table if c.rope_is_on else "", "attn_sinks" if b.has("attn_sinks") else ""
+        h = attention(b, h, c, rope, "norm", window=c.window, sinks=sinks)
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.residual_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
@@ -71,4 +87,5 @@ def build_minicpm(g: Graph, model: Config) -> None:
 
 GRANITE = Architecture("granite", TENSORS, build, KEYS)
 GRANITEMOE = Architecture("granitemoe", TENSORS, build, KEYS)
+GRANITE_SWA = Architecture("granite_swa", SWA_TENSORS, build, SWA_KEYS)
 MINICPM = Architecture("minicpm", TENSORS, build_minicpm, MINICPM_KEYS)

@@ -1,14 +1,16 @@
-"""`internlm2`: InternLM 2 and 2.5; `ernie4_5`, `ernie4_5-moe`: ERNIE 4.5.
+"""`internlm2`: InternLM 2 and 2.5; `ernie4_5`, `ernie4_5-moe`: ERNIE 4.5; `paddleocr`: PaddleOCR-VL (text).
 
-As llama.  ERNIE's mixture of experts chooses with a bias, and has a shared expert that always counts in full.
+As llama, but for PaddleOCR's pairs in RoPE, which are the two halves of each head.  ERNIE's mixture of
+experts chooses with a bias, and has a shared expert that always counts in full.
 
 Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Report"; llama.cpp
-`src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`.
+`src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`, `paddleocr.cpp`.
 """
 
+from ...kernels.rope import Pairing
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, Key
+from ..keys import EXPERTS, ROPE_SECTIONS, Key
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table
@@ -37,11 +39,12 @@ ERNIE_INERT_TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    has_output_bias = model.architecture == "internlm2"
+    has_output_bias = model.architecture in ("internlm2", "paddleocr")
+    pairing: Pairing = "neox" if model.architecture == "paddleocr" else "norm"
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=has_output_bias))
+        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing, output_bias=has_output_bias))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
@@ -52,3 +55,4 @@ def build(g: Graph, model: Config) -> None:
 INTERNLM2 = Architecture("internlm2", TENSORS, build)
 ERNIE4_5 = Architecture("ernie4_5", TENSORS, build, inert_tensors=ERNIE_INERT_TENSORS)
 ERNIE4_5_MOE = Architecture("ernie4_5-moe", MOE_TENSORS, build, MOE_KEYS, inert_tensors=ERNIE_INERT_TENSORS)
+PADDLEOCR = Architecture("paddleocr", TENSORS, build, ROPE_SECTIONS)

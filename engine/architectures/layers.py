@@ -8,6 +8,9 @@ from ...kernels.route import Gating
 from ..config import Config
 from ..graph import Graph
 
+Norm = Callable[[str, str, str, float], str]  # Graph.rms_norm and the like
+Gated = Callable[[str, str, str], str]  # Graph.silu_mul and the like
+
 GATINGS: dict[int, Gating] = {1: "softmax", 2: "sigmoid", 3: "softmax of chosen", 4: "sqrt softplus"}
 
 
@@ -17,17 +20,17 @@ def blocks(g: Graph, c: Config) -> Iterator[tuple[Graph, Config]]:
         yield g.block(layer), c.at(layer)
 
 
-def qkv(b: Graph, h: str, c: Config) -> tuple[str, str, str]:
+def qkv(b: Graph, h: str, c: Config, has_bias: bool = True) -> tuple[str, str, str]:
     """Queries, keys and values of h, from a matrix each or one for all, within limits if there are some."""
     if b.has("attn_qkv"):
         k_start, v_start = c.q_width, c.q_width + c.kv_width
-        q = b.linear("q", h, "attn_qkv", (0, k_start))
-        k = b.linear("k", h, "attn_qkv", (k_start, v_start))
-        v = b.linear("v", h, "attn_qkv", (v_start, c.qkv_width))
+        q = b.linear("q", h, "attn_qkv", (0, k_start), has_bias)
+        k = b.linear("k", h, "attn_qkv", (k_start, v_start), has_bias)
+        v = b.linear("v", h, "attn_qkv", (v_start, c.qkv_width), has_bias)
     else:
-        q = b.linear("q", h, "attn_q")
-        k = b.linear("k", h, "attn_k")
-        v = b.linear("v", h, "attn_v")
+        q = b.linear("q", h, "attn_q", has_bias=has_bias)
+        k = b.linear("k", h, "attn_k", has_bias=has_bias)
+        v = b.linear("v", h, "attn_v", has_bias=has_bias)
     limit = c.clamp_qkv
     return b.clamp("q_clamp", q, limit), b.clamp("k_clamp", k, limit), b.clamp("v_clamp", v, limit)
 
@@ -43,6 +46,8 @@ def attention(
     scale: float = 0.0,
     layer_norms: bool = False,
     sinks: str = "",
+    gate: Activation = "sigmoid",
+    qkv_bias: bool = True,
     output_bias: bool = True,
     sub_norm: str = "",
     norms_after_rope: bool = False,
@@ -51,10 +56,11 @@ def attention(
     a table.
 
     `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim); `sub_norm` is the weight of a
-    norm before the output matrix.
+    norm before the output matrix; `gate` is the function of the gate, which has a number for each head or
+    each value.
     """
     norm, x = b.layer_norm if layer_norms else b.rms_norm, h
-    q, k, v = qkv(b, h, c)
+    q, k, v = qkv(b, h, c, qkv_bias)
     if b.has("attn_q_norm") and not norms_after_rope:
         q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
         k = norm("k_norm", k, "attn_k_norm", c.norm_eps)
@@ -79,11 +85,25 @@ def attention(
         sinks=sinks,
     )
     if b.has("attn_gate"):
-        gate = b.activate("gate_act", b.linear("gate", x, "attn_gate"), "sigmoid")
-        h = b.mul("attn_gated", h, gate)
+        h = b.mul("attn_gated", h, b.activate("gate_act", b.linear("gate", x, "attn_gate"), gate))
     if sub_norm:
         h = b.rms_norm("attn_sub_norm", h, sub_norm, c.norm_eps)
     return b.linear("attn_out", h, "attn_output", has_bias=output_bias)
+
+
+def limited_swiglu(b: Graph, limit: float, caps_silu: bool = False) -> Gated:
+    """silu(gate) * up, with limits of `up` on both sides, and of the gate, or of its silu, above; 0: none."""
+    if not limit:
+        return b.silu_mul
+
+    def limited(out: str, gate: str, up: str) -> str:
+        part = out.removesuffix("_act")
+        up = b.clamp(f"{part}_up_clamp", up, limit)
+        if not caps_silu:
+            return b.silu_mul(out, b.cap(f"{part}_gate_cap", gate, limit), up)
+        return b.mul(out, b.cap(f"{part}_gate_cap", b.activate(f"{part}_silu", gate, "silu"), limit), up)
+
+    return limited
 
 
 def owner_of_shared(c: Config) -> str:
@@ -135,15 +155,16 @@ def experts(
     gating: Gating,
     *,
     is_normalized: bool,
-    activation: Callable[[str, str, str], str] | None = None,
-    weighs_input: bool = False,
+    activation: Gated | None = None,
+    shared_activation: Gated | None = None,
     router_input: str = "",
+    weighs_input: bool = False,
     out: str = "ffn_out",
 ) -> str:
-    """A mixture of experts, with the shared expert where there is one; `activation` replaces silu_mul.
+    """A mixture of experts, with the shared expert where there is one; activations replace silu_mul.
 
-    `weighs_input`: an expert's weight multiplies its input.  Its last matrix is linear in `up`, so that only
-    the gate needs that before the activation.  `router_input`: what the router sees instead of h.
+    `router_input`: what experts are chosen by, if not h.  `weighs_input`: an expert's weight multiplies its
+    input.  Its last matrix is linear in `up`, so that only the gate needs that before the activation.
     """
     ids, weights = route(b, router_input or h, c, gating, is_normalized=is_normalized)
     if b.has("ffn_gate_up_exps"):
@@ -160,8 +181,12 @@ def experts(
     if not b.has("ffn_up_shexp"):
         return b.expert_sum(out, routed, weights)
     routed = b.expert_sum("moe_out", routed, weights)
-    gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
-    shared = b.silu_mul("shexp_act", gate, up)
+    if b.has("ffn_gate_shexp"):
+        gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
+    else:
+        gate = b.linear("shexp_gate", h, "ffn_up_shexp", (0, c.n_ff_shexp))
+        up = b.linear("shexp_up", h, "ffn_up_shexp", (c.n_ff_shexp, 2 * c.n_ff_shexp))
+    shared = (shared_activation or b.silu_mul)("shexp_act", gate, up)
     shared = b.linear("shexp_out", shared, "ffn_down_shexp")
     if b.has("ffn_gate_inp_shexp"):
         share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
@@ -188,7 +213,7 @@ def head(
     g: Graph,
     x: str,
     c: Config,
-    norm: Callable[[str, str, str, float], str],
+    norm: Norm,
     scale: float = 1.0,
     norm_weight: str = "output_norm",
     has_bias: bool = True,

@@ -1,12 +1,12 @@
 """`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B; `qwen`: the
-first Qwen; `qwen2vl`: the text side of Qwen2-VL and Qwen2.5-VL.
+first Qwen; `qwen2vl`: the text side of Qwen2-VL and Qwen2.5-VL; `pangu-embedded`: openPangu Embedded.
 
 As llama, with biases on queries, keys and values, and the two halves of each head as RoPE's pairs.  The
 mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights need not
 add up to 1.  The first Qwen counts gate and up together as feed_forward_length.
 
 Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12191); llama.cpp
-`src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp` and `qwen2vl.cpp`.
+`src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp`, `qwen2vl.cpp` and `pangu-embed.cpp`.
 """
 
 from ..config import Config
@@ -27,6 +27,10 @@ TENSORS = {
     **norms("attn_norm", "ffn_norm"),
     **attention_tensors(),
     **ffn_tensors(when="is_dense"),
+}
+
+PANGU_INERT_TENSORS = {
+    "rope_freqs.weight": "no Pangu has it; llama.cpp's test model does, and leaves it aside",
 }
 
 MOE_KEYS = EXPERTS | {
@@ -60,7 +64,7 @@ VL_INERT_TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model)
+    rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
@@ -74,5 +78,6 @@ def build(g: Graph, model: Config) -> None:
 
 QWEN = Architecture("qwen", QWEN_TENSORS, build)
 QWEN2 = Architecture("qwen2", TENSORS, build)
+PANGU_EMBEDDED = Architecture("pangu-embedded", TENSORS, build, inert_tensors=PANGU_INERT_TENSORS)
 QWEN2MOE = Architecture("qwen2moe", MOE_TENSORS, build, MOE_KEYS)
 QWEN2VL = Architecture("qwen2vl", TENSORS, build, VL_KEYS, inert_tensors=VL_INERT_TENSORS)

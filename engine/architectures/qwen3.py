@@ -1,4 +1,5 @@
-"""`qwen3`: dense Qwen 3; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`, `qwen3vlmoe`: their text side.
+"""`qwen3`: dense Qwen 3; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`, `qwen3vlmoe`: their text side;
+`qwen3tts`: the model of codes for speech, with as many tokens as codes.
 
 As llama, without biases, with a norm on every head of queries and keys, and the two halves of each head as
 RoPE's pairs.  Of the mixture of experts the chosen weights add up to 1; there is no shared expert.
@@ -50,5 +51,6 @@ def build(g: Graph, model: Config) -> None:
 
 QWEN3 = Architecture("qwen3", TENSORS, build, inert_tensors=INERT_TENSORS)
 QWEN3VL = Architecture("qwen3vl", TENSORS, build, ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
+QWEN3TTS = Architecture("qwen3tts", TENSORS, build, ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
 QWEN3MOE = Architecture("qwen3moe", MOE_TENSORS, build, EXPERTS)
 QWEN3VLMOE = Architecture("qwen3vlmoe", MOE_TENSORS, build, EXPERTS | ROPE_SECTIONS, VL_INERT, INERT_TENSORS)

@@ -12,6 +12,7 @@ Sources: Chen et al. 2023 (arXiv:2306.15595); Peng et al. 2023, "YaRN" (arXiv:23
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,12 @@ def rope_table(
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
     tables = inv_freq / _checked(short), scale, inv_freq / _checked(long), c.n_ctx_original
     return g.add_rope_table(name, RopeTable(*tables))
+
+
+def rope_table_swa(g: Graph, c: Config, *, is_stretched: bool = True) -> str:
+    """Adds the table of the layers with a sliding window, which may have a base and a part of their own."""
+    own = replace(c, n_rot=c.n_rot_swa or c.n_rot)
+    return rope_table(g, own, "rope_swa", base=c.rope_freq_base_swa, is_stretched=is_stretched)
 
 
 def _checked(divisors: Tensor) -> Array:

@@ -1,15 +1,17 @@
 """`starcoder2`: StarCoder 2; `codeshell`: CodeShell 7B; `nemotron`: Nemotron 3 and 4, Minitron; `jais2`:
-Jais 2.
+Jais 2; `pockettts`: the model of Pocket TTS.
 
 Pre-norm blocks with layer norms, biases, RoPE and a feed-forward layer without a gate: GELU in StarCoder and
 CodeShell, the square of ReLU in Jais and in Nemotron, which rotates only a part of each head.  A CodeShell
-without an embedding takes that from the head.
+without an embedding takes that from the head.  Pocket TTS has neighbouring values as RoPE's pairs.
 
 Sources: Lozhkov et al. 2024 (arXiv:2402.19173); Parmar et al. 2024, "Nemotron-4" (arXiv:2402.16819);
-llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.cpp`.
+llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.cpp`,
+`pockettts.cpp`.
 """
 
 from ...kernels.activation import Activation
+from ...kernels.rope import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import LAYER_NORM
@@ -38,11 +40,12 @@ CODESHELL_TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
+    pairing: Pairing = "norm" if model.architecture == "pockettts" else "neox"
     function: Activation = "relu2" if model.architecture in ("nemotron", "jais2") else "gelu"
     x = g.embed("token_embd", "token_embd" if g.has("token_embd") else "output")
     for b, c in blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         x = b.add("resid_post", x, ffn(b, h, function))
@@ -53,3 +56,4 @@ STARCODER2 = Architecture("starcoder2", TENSORS, build, LAYER_NORM)
 CODESHELL = Architecture("codeshell", CODESHELL_TENSORS, build, LAYER_NORM)
 NEMOTRON = Architecture("nemotron", TENSORS, build, LAYER_NORM)
 JAIS2 = Architecture("jais2", TENSORS, build, LAYER_NORM)
+POCKETTTS = Architecture("pockettts", TENSORS, build, LAYER_NORM)

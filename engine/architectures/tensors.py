@@ -1,5 +1,7 @@
 """Tables of tensors that many architectures have, to be put together in theirs."""
 
+from dataclasses import replace
+
 from ..tensor_shapes import Shape, optional, required
 
 Table = dict[str, Shape]
@@ -49,6 +51,11 @@ def qk_norms(when: str = "") -> Table:
         "blk.N.attn_q_norm.weight": required("head_dim", when=when),
         "blk.N.attn_k_norm.weight": required("head_dim", when=when),
     }
+
+
+def where_present(table: Table) -> Table:
+    """The same, where the tensors of a layer say what it is: an error comes when the graph wants one."""
+    return {name: replace(shape, is_required=False, when="", unless="") for name, shape in table.items()}
 
 
 def ffn(when: str = "") -> Table:

@@ -1,0 +1,81 @@
+"""`dots1`: dots.llm1; `bailingmoe`, `bailingmoe2`: Ling and Ring, versions 1 and 2; `hy_v3`: Hunyuan 3.
+
+Leading dense layers, then mixtures of experts, chosen by sigmoid and a bias, beside a shared expert; a norm
+on every head of queries and keys.  Ling's first version chooses by softmax, has neither dense layers nor
+these norms, and neighbouring values as RoPE's pairs.  Of Hunyuan 3 the tensors say which layers are dense.
+
+Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arXiv:2503.05139); llama.cpp
+`src/models/dots1.cpp`, `bailingmoe.cpp`, `bailingmoe2.cpp`, `hy-v3.cpp`.
+"""
+
+from ...kernels.rope import Pairing
+from ...kernels.route import Gating
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key
+from ..tensor_shapes import optional
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, qk_norms, shared_expert, where_present
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+NOT_LING = ("expert_gating_func", "leading_dense_block_count")
+LING_KEYS = {name: key for name, key in EXPERTS.items() if name not in NOT_LING}
+
+LING_INERT = {
+    "expert_gating_func": "llama.cpp chooses by softmax whatever it says; so do we",
+    "leading_dense_block_count": "every layer has experts all the same",
+}
+
+# The width of one shared expert; they are stored as one.
+LING2_KEYS = EXPERTS | {
+    "expert_shared_feed_forward_length": Key("n_ff_each_shexp", "integer", 0, 2**24, default=0),
+}
+
+HY_KEYS = EXPERTS | {"expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=1)}
+
+COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors()}
+
+LING_TENSORS = {**COMMON, **expert_tensors(), **shared_expert()}
+
+TENSORS = {**LING_TENSORS, **qk_norms(), **ffn_tensors(when="is_dense")}
+
+HY_TENSORS = {
+    **COMMON,
+    **qk_norms(),
+    **where_present(ffn_tensors() | expert_tensors() | shared_expert()),
+    "blk.N.exp_probs_b": optional("n_experts"),
+}
+
+HY_INERT_TENSORS = {
+    f"blk.N.ffn_{part}.weight": "llama.cpp's test model has it beside experts, and leaves it aside"
+    for part in ("gate", "up", "down")
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    is_first_ling = model.architecture == "bailingmoe"
+    pairing: Pairing = "norm" if is_first_ling else "neox"
+    gating: Gating = "softmax" if is_first_ling else GATINGS.get(model.expert_gating, "sigmoid")
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if b.has("ffn_gate_inp"):
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+BAILINGMOE = Architecture("bailingmoe", LING_TENSORS, build, LING_KEYS, LING_INERT)
+BAILINGMOE2 = Architecture("bailingmoe2", TENSORS, build, LING2_KEYS)
+DOTS1 = Architecture("dots1", TENSORS, build, EXPERTS)
+HY_V3 = Architecture("hy_v3", HY_TENSORS, build, HY_KEYS, inert_tensors=HY_INERT_TENSORS)

@@ -1,0 +1,76 @@
+"""`grovemoe`: GroveMoE.
+
+As qwen3moe, with smaller experts beside the others, each of which a group of experts shares: the same router
+chooses among the groups of its best experts, and what they give is added by a factor.
+
+Sources: Wu et al. 2025 (arXiv:2508.07785); llama.cpp `src/models/grovemoe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key, optional_float
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, head
+from .rope import rope_table
+from .tensors import HEAD, norms, qk_norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+KEYS = EXPERTS | {
+    "expert_chunk_feed_forward_length": Key("n_ff_chexp", "integer", 0, 2**24, default=0),
+    "expert_group_scale": optional_float("chunk_expert_scale", 1.0),
+    "experts_per_group": Key("n_experts_per_group", "integer", 1, 2**16),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **expert_tensors(),
+    "blk.N.ffn_gate_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
+    "blk.N.ffn_up_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
+    "blk.N.ffn_down_chexps.weight": required("n_chunk_experts", "n_embd", "chunk_expert_width"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True)
+        h = b.add("ffn_both", h, chunk_experts(b, h, c))
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def chunk_experts(b: Graph, h: str, c: Config) -> str:
+    """What the shared smaller experts make of what the others gave; as llama.cpp does it, a smaller expert
+    counts as much as the router's number of its own index says.
+    """
+    ids, weights = b.route(
+        "chunk_ids",
+        "chunk_weights",
+        f"blk.{c.layer}.router",
+        min(c.n_experts_used, c.n_chunk_experts),
+        "softmax",
+        is_normalized=True,
+        scale=c.expert_weights_scale or 1.0,
+        n_groups=c.n_expert_groups or 1,
+        n_groups_used=c.n_expert_groups_used or 1,
+        n_sharing=c.n_experts_per_group,
+    )
+    gate = b.expert_linear("chexps_gate", h, ids, "ffn_gate_chexps")
+    up = b.expert_linear("chexps_up", h, ids, "ffn_up_chexps")
+    h = b.silu_mul("chexps_act", gate, up)
+    h = b.expert_linear("chexps_down", h, ids, "ffn_down_chexps")
+    h = b.expert_sum("chexps_out", h, weights)
+    return b.scale("chexps_scaled", h, c.chunk_expert_scale)
+
+
+GROVEMOE = Architecture("grovemoe", TENSORS, build, KEYS)

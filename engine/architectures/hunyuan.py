@@ -1,0 +1,55 @@
+"""`hunyuan-moe`: Hunyuan-A13B; `hunyuan-dense`: Hunyuan 0.5B to 7B; `hunyuan_vl`: HunyuanOCR (text).
+
+As llama, with the two halves of each head as RoPE's pairs, and norms of queries and keys behind RoPE, whose
+base may be raised for longer contexts.  The mixture of experts has a shared one.
+
+Sources: Tencent 2024 (arXiv:2411.02265), 2025, "Hunyuan-A13B"; llama.cpp `src/models/hunyuan-moe.cpp`,
+`hunyuan-vl.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, ROPE_SECTIONS, Key, optional_float
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, qk_norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = {"rope.scaling.alpha": optional_float("rope_alpha", 0.0)}
+
+MOE_KEYS = {
+    "expert_count": EXPERTS["expert_count"],
+    "expert_used_count": EXPERTS["expert_used_count"],
+    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+}
+
+MOE_INERT = {
+    "expert_feed_forward_length": "the experts are as wide as feed_forward_length says",
+    "expert_shared_count": "the shared expert has a width of its own",
+}
+
+COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **qk_norms()}
+TENSORS = {**COMMON, **ffn_tensors()}
+MOE_TENSORS = {**COMMON, **expert_tensors(), **shared_expert()}
+
+
+def build(g: Graph, model: Config) -> None:
+    raised = (model.rope_alpha or 1.0) ** (model.head_dim / (model.head_dim - 2))
+    rope = rope_table(g, model, base=model.rope_freq_base * raised)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, norms_after_rope=True))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+HUNYUAN_DENSE = Architecture("hunyuan-dense", TENSORS, build, KEYS)
+HUNYUAN_MOE = Architecture("hunyuan-moe", MOE_TENSORS, build, MOE_KEYS, MOE_INERT)
+HUNYUAN_VL = Architecture("hunyuan_vl", TENSORS, build, KEYS | ROPE_SECTIONS)

@@ -1,0 +1,97 @@
+"""`laguna`: Poolside's Laguna; `spark2_5`: Spark 2.5.
+
+A sliding window in most layers, with a RoPE table of its own, and a gate on what the heads give, a number for
+each head or each value.  Laguna has a norm on every head of queries and keys, and leading dense layers before
+mixtures of experts, chosen by sigmoid and a bias, beside a shared one; YaRN stretches only the layers that
+see all positions.  Spark is dense, with GELU in the gated feed-forward layers.
+
+Sources: Poolside 2026, "Laguna"; iFlytek 2026, "Spark 2.5"; llama.cpp `src/models/laguna.cpp`,
+`spark2-5.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import (
+    EXPERTS,
+    HEADS_BY_LAYER,
+    N_ROT_SWA,
+    REQUIRED,
+    ROPE_BASE_SWA,
+    SLIDING_WINDOW,
+    Key,
+    sliding_pattern,
+)
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table, rope_table_swa
+from .tensors import HEAD, norms, qk_norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+WINDOW_KEYS = (
+    HEADS_BY_LAYER
+    | ROPE_BASE_SWA
+    | {"attention.sliding_window": SLIDING_WINDOW, "rope.dimension_count_swa": N_ROT_SWA}
+)
+
+LAGUNA_KEYS = (
+    EXPERTS
+    | WINDOW_KEYS
+    | {
+        "attention.sliding_window_pattern": sliding_pattern(4, dense_first=True),
+        "expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=1),
+    }
+)
+
+SPARK_KEYS = WINDOW_KEYS | {"attention.sliding_window_pattern": sliding_pattern(REQUIRED)}
+
+COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors(when="is_dense")}
+
+LAGUNA_TENSORS = {
+    **COMMON,
+    **qk_norms(),
+    "blk.N.attn_gate.weight": required("n_heads|heads_width", "n_embd"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+SPARK_TENSORS = {**COMMON, "blk.N.attn_gate.weight": required("n_heads", "n_embd")}
+
+
+def build_laguna(g: Graph, model: Config) -> None:
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    table, table_swa = rope_table(g, model), rope_table_swa(g, model, is_stretched=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table_swa if c.is_sliding else table
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window, gate="softplus"))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+def build_spark(g: Graph, model: Config) -> None:
+    table, table_swa = rope_table(g, model), rope_table_swa(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table_swa if c.is_sliding else table
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c, "gelu"))
+    head(g, x, model, g.rms_norm)
+
+
+LAGUNA = Architecture("laguna", LAGUNA_TENSORS, build_laguna, LAGUNA_KEYS)
+SPARK2_5 = Architecture("spark2_5", SPARK_TENSORS, build_spark, SPARK_KEYS)

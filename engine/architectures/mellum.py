@@ -1,0 +1,73 @@
+"""`mellum`: Mellum 2; `maple`: Maple.
+
+As qwen3moe, with a sliding window in most layers.  Mellum stretches RoPE only in the others; Maple has RoPE
+only with the window, and limits the experts' gate and up.
+
+Sources: JetBrains 2026, "Mellum 2"; llama.cpp `src/models/mellum.cpp`, `maple.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import (
+    EXPERTS,
+    N_ROT_SWA,
+    REQUIRED,
+    ROPE_BASE_SWA,
+    SLIDING_WINDOW,
+    SWIGLU_LIMITS,
+    sliding_pattern,
+)
+from .architecture import Architecture
+from .layers import attention, blocks, experts, head, limited_swiglu
+from .rope import rope_table, rope_table_swa
+from .tensors import HEAD, norms, qk_norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+KEYS = EXPERTS | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(4),
+}
+
+INERT = {"rope.freq_base_swa": "llama.cpp turns layers with a window as fast as the others; so do we"}
+
+MAPLE_KEYS = (
+    KEYS
+    | ROPE_BASE_SWA
+    | {
+        "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
+        "rope.dimension_count_swa": N_ROT_SWA,
+        "swiglu_clamp_exp": SWIGLU_LIMITS["swiglu_clamp_exp"],
+    }
+)
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **expert_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    if model.architecture == "maple":
+        table, table_swa = "", rope_table_swa(g, model)
+    else:
+        table, table_swa = rope_table(g, model), rope_table(g, model, "rope_swa", is_stretched=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table_swa if c.is_sliding else table
+        activation = limited_swiglu(b, c.swiglu_limit)
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, "softmax", is_normalized=True, activation=activation)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+MELLUM = Architecture("mellum", TENSORS, build, KEYS, INERT)
+MAPLE = Architecture("maple", TENSORS, build, MAPLE_KEYS)

@@ -1,0 +1,57 @@
+"""`smallthinker`: SmallThinker 4B-A0.6B and 21B-A3B.
+
+A mixture of experts in every layer, whose router sees the layer's input before attention, so that experts can
+be fetched meanwhile; their gates are ReLU.  Where the file has a sliding window, the first of every four
+layers sees all positions, without RoPE.
+
+Sources: Song et al. 2025 (arXiv:2507.20984); llama.cpp `src/models/smallthinker.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, head
+from .rope import rope_table, rope_table_swa
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+NO_ROPE_EVERY = 4
+WINDOW = 4096  # whatever the file says, as in llama.cpp
+
+KEYS = (
+    EXPERTS
+    | ROPE_BASE_SWA
+    | {
+        "attention.sliding_window": SLIDING_WINDOW,
+        "attention.sliding_window_pattern": sliding_pattern(4, dense_first=True),
+    }
+)
+
+TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **expert_tensors()}
+
+
+def build(g: Graph, model: Config) -> None:
+    gating = GATINGS.get(model.expert_gating, "softmax")
+    has_rope_everywhere = model.sliding_window == 0 or model.n_layers == NO_ROPE_EVERY
+    table, table_swa = rope_table(g, model), rope_table_swa(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table_swa if c.is_sliding else table
+        if c.layer % NO_ROPE_EVERY == 0 and not has_rope_everywhere:
+            rope = ""
+
+        def gated_by_relu(out: str, gate: str, up: str, b: Graph = b) -> str:
+            return b.mul(out, b.activate("exps_relu", gate, "relu"), up)
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        mid = b.add("resid_mid", x, attention(b, h, c, rope, window=WINDOW if c.is_sliding else 0))
+
+        h = b.rms_norm("ffn_norm", mid, "ffn_norm", c.norm_eps)
+        h = experts(b, h, c, gating, is_normalized=True, activation=gated_by_relu, router_input=x)
+        x = b.add("resid_post", mid, h)
+    head(g, x, model, g.rms_norm)
+
+
+SMALLTHINKER = Architecture("smallthinker", TENSORS, build, KEYS)
