@@ -1,0 +1,38 @@
+"""Measures how well a model predicts a text.  MODEL is a name or the path of a GGUF file.
+
+With the defaults the figure is comparable with that of llama.cpp's llama-perplexity: windows of 512 tokens,
+of which the second half is scored.  With --stride every token is scored.
+"""
+
+import argparse
+import json
+
+from ..research.text_loss import text_loss
+from .engine_options import add_engine_options, open_llm
+from .text_options import add_text_options, bar, read_text, save_figure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    add_text_options(parser)
+    add_engine_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    text = read_text(args.file)
+    with open_llm(args.model, args) as llm:
+        found = text_loss(
+            llm, text, n_ctx=args.window, stride=args.stride, max_windows=args.windows, progress=bar
+        )
+    if args.plot:
+        from ..research.plots import plot_loss
+
+        save_figure(plot_loss(found.losses, found.places), args.plot)
+    if args.json:
+        names = ("perplexity", "perplexity_error", "mean", "standard_error", "n_windows")
+        figures = {name: getattr(found, name) for name in names}
+        print(json.dumps({**figures, "n_tokens": len(found.losses)}, indent=2))
+        return
+    print(f"perplexity  {found.perplexity:.4f} +/- {found.perplexity_error:.4f}")
+    print(f"loss        {found.mean:.4f} +/- {found.standard_error:.4f} nats a token")
+    print(f"scored      {len(found.losses)} tokens in {found.n_windows} windows")

@@ -1,0 +1,56 @@
+"""What the commands that read a long text have in common."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..gguf_io.errors import RequestError
+from ..research.windows import Window
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the text, its windows, and what becomes of the result."""
+    parser.add_argument("-f", "--file", required=True, metavar="TEXT", help="a text in UTF-8; - is stdin")
+    parser.add_argument(
+        "-w", "--window", type=int, default=512, metavar="N", help="tokens run together (%(default)s)"
+    )
+    parser.add_argument(
+        "--stride", type=int, metavar="N", help="begin a window every N tokens, and score all tokens"
+    )
+    parser.add_argument("--windows", type=_positive, metavar="N", help="no more than so many windows")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    parser.add_argument("--plot", metavar="PICTURE", help='a PNG, SVG or PDF (pip install "nybble[plot]")')
+
+
+def read_text(name: str) -> str:
+    """The text of a file; RequestError if it is not UTF-8, the system's error if it cannot be read."""
+    raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {error.start}") from error
+
+
+def bar(windows: list[Window]) -> Iterable[Window]:
+    """The windows, with a progress bar on stderr."""
+    from tqdm import tqdm
+
+    progress: Iterable[Window] = tqdm(windows, unit="window", file=sys.stderr, leave=False)
+    return progress
+
+
+def save_figure(figure: Any, name: str) -> None:
+    """Writes a picture; RequestError for an ending that is not one."""
+    try:
+        figure.savefig(name, dpi=150, bbox_inches="tight")
+    except ValueError as error:
+        raise RequestError(f"cannot write a picture to {name}: {error}") from error
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value

@@ -1,0 +1,55 @@
+"""Experiments on a model that is open: each takes an `LLM` and gives arrays; pictures are in `plots`.
+
+    from nybble import LLM, research
+
+    with LLM("smollm2") as llm:
+        lens = research.logit_lens(llm, "The capital of France is")
+
+Nothing here knows how a model is run; all of it goes through `LLM.trace` and its names of activations.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attribution import Attribution, logit_attribution
+    from .comparison import Comparison, compare
+    from .lens import Lens, logit_lens
+    from .patching import patch_sweep
+    from .text_loss import TextLoss, text_loss
+
+__all__ = [
+    "Attribution",
+    "Comparison",
+    "Lens",
+    "TextLoss",
+    "compare",
+    "logit_attribution",
+    "logit_lens",
+    "patch_sweep",
+    "text_loss",
+]
+
+_HOMES = {
+    "Attribution": ".attribution",
+    "Comparison": ".comparison",
+    "Lens": ".lens",
+    "TextLoss": ".text_loss",
+    "compare": ".comparison",
+    "logit_attribution": ".attribution",
+    "logit_lens": ".lens",
+    "patch_sweep": ".patching",
+    "text_loss": ".text_loss",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

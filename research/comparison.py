@@ -1,0 +1,132 @@
+"""Two models on the same text: how far the second is from the first, token by token and layer by layer."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.llm import LLM
+from ..engine.prompt import Prompt
+from ..gguf_io.errors import RequestError
+from .log_softmax import kl_divergence, log_softmax
+from .text_loss import Progress, TextLoss
+from .windows import ROWS, Window, text_windows
+
+QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "max": 1.0}
+_RESIDUAL = re.compile(r"blk\.\d+\.resid_post")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model b against model a (the better one, or the original) on the scored tokens of a text."""
+
+    kl: NDArray[np.float64]
+    """(n,): Σ p_a (log p_a - log p_b) at each scored token, in nats."""
+    is_same_top: NDArray[np.bool_]
+    """(n,): do both find the same token the most probable one?"""
+    loss_a: TextLoss
+    loss_b: TextLoss
+    layer_errors: dict[str, float]
+    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream behind it (NMSE)."""
+
+    @property
+    def mean_kl(self) -> float:
+        return float(self.kl.mean())
+
+    @property
+    def kl_quantiles(self) -> dict[str, float]:
+        return {name: float(np.quantile(self.kl, q)) for name, q in QUANTILES.items()}
+
+    @property
+    def top_agreement(self) -> float:
+        """The share of tokens at which both have the same most probable one."""
+        return float(self.is_same_top.mean())
+
+    @property
+    def perplexity_ratio(self) -> float:
+        """b's perplexity / a's."""
+        return float(np.exp(self.loss_b.mean - self.loss_a.mean))
+
+    @property
+    def perplexity_ratio_error(self) -> float:
+        """The standard error of the ratio; the losses of both go up and down together."""
+        difference = self.loss_b.losses - self.loss_a.losses
+        return float(self.perplexity_ratio * difference.std() / np.sqrt(max(len(difference) - 1, 1)))
+
+    def summary(self) -> dict[str, Any]:
+        """All figures, for JSON."""
+        return {
+            "n_tokens": len(self.kl),
+            "kl": {"mean": self.mean_kl, **self.kl_quantiles},
+            "top_agreement": self.top_agreement,
+            "perplexity_a": self.loss_a.perplexity,
+            "perplexity_b": self.loss_b.perplexity,
+            "perplexity_ratio": self.perplexity_ratio,
+            "perplexity_ratio_error": self.perplexity_ratio_error,
+            "layer_nmse": self.layer_errors,
+        }
+
+
+def compare(
+    a: LLM,
+    b: LLM,
+    text: Prompt,
+    *,
+    n_ctx: int = 512,
+    stride: int | None = None,
+    max_windows: int | None = None,
+    progress: Progress = iter,
+) -> Comparison:
+    """Runs both models over the windows of `text` (see `text_loss`), in memory for one window.
+
+    Raises RequestError if the two do not have the same tokens. Blocks are compared where both have the same
+    residual streams.
+    """
+    parts = text_windows(a, text, n_ctx, stride)[:max_windows]
+    _check_same_tokens(a, b, parts, text_windows(b, text, n_ctx, stride)[:max_windows])
+    layers = _common_layers(a, b)
+    squares: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
+    rows: list[tuple[NDArray[Any], ...]] = []
+    for window in progress(parts):
+        trace_a, trace_b = (llm.trace(window.ids, layers, logits=window.rows) for llm in (a, b))
+        for name in layers:
+            values = trace_a[name].astype(np.float64)
+            squares[name] += np.square(values - trace_b[name]).sum(), np.square(values).sum()
+        for i in range(0, len(trace_a.logits), ROWS):
+            p, q = (log_softmax(trace.logits[i : i + ROWS]) for trace in (trace_a, trace_b))
+            wanted = window.ids[window.first_scored :][i : i + ROWS, None]
+            losses = (-np.take_along_axis(x, wanted, 1)[:, 0] for x in (p, q))
+            rows.append((kl_divergence(p, q), p.argmax(1) == q.argmax(1), *losses))
+    kl, is_same_top, *losses_of = (np.concatenate(column) for column in zip(*rows, strict=True))
+    places = np.concatenate([w.start + np.arange(w.first_scored, len(w.ids)) for w in parts])
+    loss_a, loss_b = (TextLoss(losses, places, len(parts)) for losses in losses_of)
+    errors = {name: float(error / total) if total else 0.0 for name, (error, total) in squares.items()}
+    return Comparison(kl, is_same_top, loss_a, loss_b, errors)
+
+
+def _check_same_tokens(a: LLM, b: LLM, parts_a: list[Window], parts_b: list[Window]) -> None:
+    if a.config.n_vocab != b.config.n_vocab:
+        raise RequestError(
+            f"models can be compared only if they have the same tokens: {a.path} has {a.config.n_vocab},"
+            f" {b.path} has {b.config.n_vocab}"
+        )
+    same = len(parts_a) == len(parts_b)
+    if not same or not all(np.array_equal(x.ids, y.ids) for x, y in zip(parts_a, parts_b, strict=True)):
+        raise RequestError(
+            f"models can be compared only if they have the same tokens: {a.path} and {b.path} cut this text"
+            " differently"
+        )
+
+
+def _common_layers(a: LLM, b: LLM) -> list[str]:
+    """The residual streams behind the blocks, if those of both models have the same names and widths."""
+    widths_a, widths_b = (
+        {name: spec.width for name, spec in llm.activations.items() if _RESIDUAL.fullmatch(name)}
+        for llm in (a, b)
+    )
+    return list(widths_a) if widths_a == widths_b else []

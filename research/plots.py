@@ -1,0 +1,102 @@
+"""Pictures of what the other files compute; each function gives a matplotlib figure (extra `plot`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import NybbleError
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .lens import Lens
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure that belongs to no window and needs no screen."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NybbleError('pictures need matplotlib: pip install "nybble[plot]"') from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plot_loss(losses: NDArray[np.float64], places: NDArray[np.int64]) -> Any:
+    """The loss of each token over a text, (n,) in nats, and its running mean."""
+    figure = _figure(9, 3.5)
+    axes = figure.subplots()
+    axes.plot(places, losses, ".", markersize=2, alpha=0.4, label="token")
+    axes.plot(places, np.cumsum(losses) / np.arange(1, len(losses) + 1), label="mean so far")
+    axes.set(xlabel="token of the text", ylabel="loss (nats)")
+    axes.legend()
+    return figure
+
+
+def plot_comparison(found: Comparison) -> Any:
+    """How the divergence is spread over the tokens, and where in the layers two models part."""
+    figure = _figure(9, 3.5)
+    left, right = figure.subplots(1, 2)
+    share = np.arange(1, len(found.kl) + 1) / len(found.kl)
+    left.plot(np.sort(found.kl), share)
+    left.set(xscale="log", xlabel="KL divergence (nats)", ylabel="share of tokens below")
+    right.plot(list(found.layer_errors.values()), ".-")
+    right.set(xlabel="block", ylabel="NMSE of the residual stream", yscale="log" if found.layer_errors else "linear")
+    return figure
+
+
+def plot_lens(lens: Lens, labels: Sequence[str] | None = None) -> Any:
+    """A map of layers (upwards) and tokens: colour is the probability of the layer's own best token, which is
+    written in the cell. `labels`: the tokens of the text, as names of the columns."""
+    n_layers, n_tokens = lens.top_probabilities.shape
+    figure = _figure(1.5 + 0.9 * n_tokens, 1.5 + 0.22 * n_layers)
+    axes = figure.subplots()
+    image = axes.imshow(lens.top_probabilities, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis")
+    for layer in range(n_layers):
+        for token in range(n_tokens):
+            colour = "black" if lens.top_probabilities[layer, token] > 0.6 else "white"
+            text = lens.top_tokens[layer][token]
+            axes.text(token, layer, _visible(text), ha="center", va="center", fontsize=6, color=colour)
+    _name_axis(axes.set_xticks, labels or [""] * n_tokens, rotation=45)
+    _name_axis(axes.set_yticks, lens.names)
+    figure.colorbar(image, label="probability of the best token")
+    return figure
+
+
+def plot_attention(probabilities: NDArray[np.float32], labels: Sequence[str], columns: int = 4) -> Any:
+    """A grid of maps, one for each head: probabilities (n_tokens, n_heads, n_tokens), queries downwards."""
+    n_heads = probabilities.shape[1]
+    rows = -(-n_heads // columns)
+    figure = _figure(3 * columns, 3 * rows)
+    for head, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if head >= n_heads:
+            axes.axis("off")
+            continue
+        axes.imshow(probabilities[:, head], vmin=0, vmax=1, cmap="Blues")
+        axes.set_title(f"head {head}", fontsize=8)
+        _name_axis(axes.set_xticks, labels, rotation=90)
+        _name_axis(axes.set_yticks, labels)
+    return figure
+
+
+def plot_sweep(effects: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Any:
+    """A map of what patching did: effects (n_names, n_tokens); 1 is all of the difference, 0 none of it."""
+    figure = _figure(1.5 + 0.5 * len(labels), 1.5 + 0.2 * len(names))
+    axes = figure.subplots()
+    limit = max(1.0, float(np.abs(effects).max()))
+    image = axes.imshow(effects, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
+    _name_axis(axes.set_xticks, labels, rotation=45)
+    _name_axis(axes.set_yticks, names)
+    figure.colorbar(image, label="share of the difference that comes back")
+    return figure
+
+
+def _name_axis(set_ticks: Any, labels: Sequence[str], **options: Any) -> None:
+    set_ticks(range(len(labels)), [_visible(label) for label in labels], fontsize=6, **options)
+
+
+def _visible(text: str) -> str:
+    """Without what matplotlib would take for mathematics, and with spaces that can be seen."""
+    return text.replace("\n", "\\n").replace("$", r"\$").replace(" ", "\N{OPEN BOX}")

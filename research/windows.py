@@ -1,0 +1,85 @@
+"""A long text in windows that a model's context holds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.llm import LLM
+from ..engine.prompt import Prompt, prompt_ids
+from ..gguf_io.errors import RequestError
+
+ROWS = 32  # whose logits are looked at together: with large vocabularies they take hundreds of megabytes
+_ANY_LENGTH = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tokens that are run together, and which of them are scored."""
+
+    ids: NDArray[np.int32]
+    first_scored: int
+    """ids[first_scored:] are predicted, each from all before it in the window."""
+    start: int
+    """The place of ids[0] in the text."""
+
+    @property
+    def rows(self) -> range:
+        """The positions whose logits predict the scored tokens."""
+        return range(self.first_scored - 1, len(self.ids) - 1)
+
+
+def text_windows(llm: LLM, text: Prompt, n_ctx: int, stride: int | None) -> list[Window]:
+    """The windows of `text`, a text or token ids without BOS; each begins with BOS where the model wants it."""
+    tokenizer = llm.tokenizer
+
+    def encode(text: str) -> list[int]:
+        if tokenizer is None:
+            raise RequestError(f"{llm.path} has no tokenizer; give token ids instead of a text")
+        return tokenizer.encode(text, add_special=False)
+
+    ids = prompt_ids(text, encode, llm.config.n_vocab, _ANY_LENGTH)
+    bos_id = tokenizer.bos_id if tokenizer is not None and tokenizer.add_bos else None
+    if n_ctx > llm.n_ctx:
+        raise RequestError(f"a window of {n_ctx} tokens is more than the context holds, n_ctx={llm.n_ctx}")
+    return windows(ids, n_ctx, stride, bos_id)
+
+
+def windows(
+    ids: NDArray[np.int32], n_ctx: int, stride: int | None = None, bos_id: int | None = None
+) -> list[Window]:
+    """Cuts ids (n,) into windows of n_ctx tokens, the last perhaps shorter.
+
+    Without a stride windows follow each other and the second half of each is scored, as llama.cpp does it, and
+    an incomplete last one is left out. With a stride of s each window begins s tokens after the one before,
+    and every token is scored once, with at least n_ctx - s tokens before it.
+    `bos_id` takes the place of each window's first token. Raises RequestError for a text of fewer than two
+    tokens, and for sizes that cannot be.
+    """
+    if n_ctx < 4:
+        raise RequestError(f"a window must have at least 4 tokens, not {n_ctx}")
+    if stride is not None and not 1 <= stride < n_ctx:
+        raise RequestError(f"the stride must lie between 1 and {n_ctx - 1} (n_ctx - 1), not {stride}")
+    if len(ids) < 2:
+        raise RequestError(f"the text has {len(ids)} tokens; at least two are needed to predict one")
+    found = list(_strided(ids, n_ctx, stride) if stride else _halves(ids, n_ctx))
+    if bos_id is not None:
+        for window in found:
+            window.ids[0] = bos_id
+    return found
+
+
+def _halves(ids: NDArray[np.int32], n_ctx: int) -> Iterator[Window]:
+    n_ctx = min(n_ctx, len(ids))
+    for start in range(0, len(ids) - n_ctx + 1, n_ctx):
+        yield Window(ids[start : start + n_ctx].copy(), max(1, n_ctx // 2 + 1), start)
+
+
+def _strided(ids: NDArray[np.int32], n_ctx: int, stride: int) -> Iterator[Window]:
+    n_scored = 1
+    for start in range(0, len(ids), stride):
+        stop = min(start + n_ctx, len(ids))
+        if stop > n_scored:
+            yield Window(ids[start:stop].copy(), n_scored - start, start)
+        n_scored = stop
