@@ -18,6 +18,8 @@ COMMANDS = {
     "inspect": "show what is in a GGUF file",
     "tokenize": "show the tokens of a text",
     "bench": "measure the speed of a model on this machine",
+    "perplexity": "measure how well a model predicts a text",
+    "compare": "measure how far one model is from another",
 }
 
 

@@ -30,7 +30,9 @@ def read_text(name: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise RequestError(f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {error.start}") from error
+        raise RequestError(
+            f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {error.start}"
+        ) from error
 
 
 def bar(windows: list[Window]) -> Iterable[Window]:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -24,6 +25,7 @@ from .prompt import Prompt, prompt_ids
 from .sampling import SamplingParams
 from .taps import Edits, Taps
 from .trace import Trace, Wanted, record
+from .unembedding import Unembedding
 
 ExecutorName = Literal["numba", "reference"]
 
@@ -147,6 +149,18 @@ class LLM:
         """
         checked = self._prompt_ids(prompt)
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
+
+    def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        """residual (n, n_embd) float32 -> logits (n, n_vocab): what the model would say if this were the
+        residual stream behind its last block. Computed in float32 on dequantized weights. RequestError for
+        another shape."""
+        return self.unembedding.logits(residual)
+
+    @cached_property
+    def unembedding(self) -> Unembedding:
+        """The last norm and the head on their own."""
+        self.context.check_usable()
+        return Unembedding(self._model.plan)
 
     def generate(
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from .attribution import Attribution, logit_attribution
     from .comparison import Comparison, compare
     from .lens import Lens, logit_lens
-    from .patching import patch_sweep
+    from .patching import Sweep, patch_sweep
     from .text_loss import TextLoss, text_loss
 
 __all__ = [
     "Attribution",
     "Comparison",
     "Lens",
+    "Sweep",
     "TextLoss",
     "compare",
     "logit_attribution",
@@ -34,6 +35,7 @@ _HOMES = {
     "Attribution": ".attribution",
     "Comparison": ".comparison",
     "Lens": ".lens",
+    "Sweep": ".patching",
     "TextLoss": ".text_loss",
     "compare": ".comparison",
     "logit_attribution": ".attribution",

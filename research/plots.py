@@ -43,7 +43,9 @@ def plot_comparison(found: Comparison) -> Any:
     left.plot(np.sort(found.kl), share)
     left.set(xscale="log", xlabel="KL divergence (nats)", ylabel="share of tokens below")
     right.plot(list(found.layer_errors.values()), ".-")
-    right.set(xlabel="block", ylabel="NMSE of the residual stream", yscale="log" if found.layer_errors else "linear")
+    right.set(xlabel="block", ylabel="NMSE of the residual stream")
+    if any(found.layer_errors.values()):
+        right.set_yscale("log")
     return figure
 
 

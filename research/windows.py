@@ -31,7 +31,7 @@ class Window:
 
 
 def text_windows(llm: LLM, text: Prompt, n_ctx: int, stride: int | None) -> list[Window]:
-    """The windows of `text`, a text or token ids without BOS; each begins with BOS where the model wants it."""
+    """The windows of `text`, a text or ids without BOS; each begins with BOS where the model wants it."""
     tokenizer = llm.tokenizer
 
     def encode(text: str) -> list[int]:
@@ -51,8 +51,8 @@ def windows(
 ) -> list[Window]:
     """Cuts ids (n,) into windows of n_ctx tokens, the last perhaps shorter.
 
-    Without a stride windows follow each other and the second half of each is scored, as llama.cpp does it, and
-    an incomplete last one is left out. With a stride of s each window begins s tokens after the one before,
+    Without a stride windows follow each other and the second half of each is scored, as llama.cpp does it,
+    and an incomplete last one is left out. With a stride of s each window begins s tokens after the one before,
     and every token is scored once, with at least n_ctx - s tokens before it.
     `bos_id` takes the place of each window's first token. Raises RequestError for a text of fewer than two
     tokens, and for sizes that cannot be.

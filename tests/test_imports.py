@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "tokenizer": {"gguf_io"},
     "kernels": {"gguf_io"},
     "engine": {"tokenizer", "kernels", "gguf_io"},
-    "cli": {"engine", "tokenizer", "kernels", "gguf_io"},
+    "research": {"engine", "tokenizer", "kernels", "gguf_io"},
+    "cli": {"research", "engine", "tokenizer", "kernels", "gguf_io"},
 }
 
 # Nobody downloads more for `import nybble` than this; what is heavy or optional is imported where it is used.

@@ -1,0 +1,81 @@
+"""The end of a model on its own: from a residual stream to logits, for any layer's residual stream."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+from ..gguf_io.tensor import Tensor
+from . import ops
+from .plan import Plan
+from .reference_ops import Step, run
+
+Array = NDArray[np.float32]
+
+
+class Unembedding:
+    """The last norm and the head of a plan, in NumPy float32 on dequantized weights, which are kept."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._weights: dict[Tensor, Array] = {}
+        residual = [name for name in plan.buffers if name.endswith(".resid_post")]
+        if not residual:
+            raise RequestError("this model has no residual stream that is known by name")
+        self.residual = residual[-1]
+        """The buffer that it begins with: the residual stream behind the last block."""
+        self.n_embd = plan.buffers[self.residual]
+        start = next(i + 1 for i, op in enumerate(plan.ops) if self._writes(op))
+        self._ops = [op for op in plan.ops[start:] if not isinstance(op, ops.SelectRows)]
+        self._output = plan.output
+
+    def logits(self, residual: Array) -> Array:
+        """residual (n, n_embd) float32 -> (n, n_vocab): what the model would say if this left its last block.
+
+        Raises RequestError for another shape.
+        """
+        self._check(residual)
+        buffers = {self.residual: residual}
+        none = np.empty(0, np.int32)
+        step = Step(none, none.astype(np.int64), none.astype(np.intp), {}, [], self._values)
+        for op in self._ops:
+            x = [buffers[name] for name in op.inputs]
+            buffers.update(zip(op.outputs, run(op, x, step), strict=True))
+        return buffers[self._output]
+
+    def directions(self, ids: NDArray[np.integer], residual: Array) -> NDArray[np.float64]:
+        """The directions in the residual stream along which the logits of the tokens `ids` (m,) grow, where
+        it is `residual` (n, n_embd): (n, m, n_embd) float64.
+
+        With the norm's scale held fast, logit = direction · residual: exact for a sum of parts, but for a
+        bias and for factors or caps behind the head. Raises RequestError for a model whose last norm is
+        neither an RMS norm nor a layer norm.
+        """
+        self._check(residual)
+        norm = self._ops[0]
+        head = next((op for op in self._ops if isinstance(op, ops.Linear)), None)
+        if not isinstance(norm, ops.RmsNorm | ops.LayerNorm) or head is None:
+            raise RequestError("logits can be attributed only where the model ends with a norm and a matrix")
+        x = residual.astype(np.float64)
+        rows = self._values(head.weight)[np.asarray(ids)].astype(np.float64)
+        if norm.weight is not None:
+            rows *= self._values(norm.weight)
+        if isinstance(norm, ops.LayerNorm):
+            x = x - x.mean(axis=1, keepdims=True)
+            rows = rows - rows.mean(axis=1, keepdims=True)
+        scale = 1 / np.sqrt(np.mean(np.square(x), axis=1) + norm.eps)
+        return scale[:, None, None] * rows
+
+    def _writes(self, op: ops.Op) -> bool:
+        return self.residual in op.outputs and not isinstance(op, ops.SelectRows)
+
+    def _check(self, residual: Array) -> None:
+        if residual.ndim != 2 or residual.shape[1] != self.n_embd:
+            raise RequestError(
+                f"a residual stream of this model is (n_tokens, {self.n_embd}), not {residual.shape}"
+            )
+
+    def _values(self, weight: Tensor) -> Array:
+        if weight not in self._weights:
+            self._weights[weight] = weight.dequantize()
+        return self._weights[weight]

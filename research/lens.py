@@ -1,0 +1,61 @@
+"""The logit lens: what each layer's residual stream would say if it were the last.
+
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens" (lesswrong.com/posts/AcKRB8wDpdaN6v6ru).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.llm import LLM
+from ..engine.prompt import Prompt
+from .log_softmax import log_softmax
+from .windows import ROWS
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What the residual stream says before the first block and behind each, of every token."""
+
+    names: list[str]
+    """(n_layers,): the activations looked at, from the first to the last."""
+    ids: NDArray[np.int32]
+    """(n_tokens,)"""
+    top_ids: NDArray[np.int64]
+    """(n_layers, n_tokens): the most probable next token."""
+    top_probabilities: NDArray[np.float64]
+    """(n_layers, n_tokens): its probability."""
+    top_tokens: list[list[str]]
+    """(n_layers, n_tokens): its text."""
+    next_log_probabilities: NDArray[np.float64]
+    """(n_layers, n_tokens - 1): of the token that really comes next, in nats."""
+
+
+def logit_lens(llm: LLM, prompt: Prompt) -> Lens:
+    """The logit lens on `prompt`. Raises RequestError as `LLM.trace` does."""
+    found = llm.trace(prompt, ["blk.0.resid_pre", "blk.*.resid_post"], logits=None)
+    n = len(found.ids)
+    top_ids = np.empty((len(found), n), np.int64)
+    top_probabilities, following = np.empty((len(found), n)), np.empty((len(found), n - 1))
+    for layer, residual in enumerate(found.values()):
+        for i in range(0, n, ROWS):
+            rows = log_softmax(llm.unembed(residual[i : i + ROWS]))
+            best = rows.argmax(axis=1)
+            top_ids[layer, i : i + ROWS] = best
+            top_probabilities[layer, i : i + ROWS] = np.exp(rows[np.arange(len(rows)), best])
+            targets = found.ids[i + 1 : i + 1 + len(rows)]
+            following[layer, i : i + len(targets)] = rows[np.arange(len(targets)), targets]
+    texts = [[token_text(llm, token_id) for token_id in row] for row in top_ids.tolist()]
+    return Lens(found.names, found.ids, top_ids, top_probabilities, texts, following)
+
+
+def token_text(llm: LLM, token_id: int) -> str:
+    """A token as people read it; part of a letter as its bytes, and a number where there is no tokenizer."""
+    if llm.tokenizer is None:
+        return str(token_id)
+    raw = llm.tokenizer.token_bytes(token_id, special=True)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "".join(f"\\x{byte:02x}" for byte in raw)

@@ -1,0 +1,71 @@
+"""Activation patching: which activations carry what makes one prompt's answer differ from another's.
+
+Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv:2202.05262); Heimersheim &
+Nanda 2024, "How to use and interpret activation patching" (arXiv:2404.15255).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.llm import LLM
+from ..engine.prompt import Prompt
+from ..engine.taps import Edit, EditInfo
+from ..gguf_io.errors import RequestError
+
+Metric = Callable[[NDArray[np.float32]], float]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What patching each activation at each position does to a metric."""
+
+    names: list[str]
+    effects: NDArray[np.float64]
+    """(n_names, n_tokens): 0 as in the corrupted run, 1 as in the clean one."""
+    clean: float
+    corrupted: float
+
+
+def patch_sweep(
+    llm: LLM,
+    clean: Prompt,
+    corrupted: Prompt,
+    metric: Metric,
+    names: str | Sequence[str] = "blk.*.resid_pre",
+    progress: Callable[[list[Any]], Iterable[Any]] = iter,
+) -> Sweep:
+    """Runs `corrupted` once for every activation of `names` and every position, with that one value taken
+    from the run of `clean`, and measures the last token's logits (n_vocab,) with `metric`.
+
+    Positions before the first token in which the prompts differ cannot matter and are not run. Raises
+    RequestError if the prompts have different lengths or the metric does not tell them apart, and as
+    `LLM.trace`.
+    """
+    source = llm.trace(clean, names, logits="last")
+    base = llm.trace(corrupted, logits="last")
+    if len(source.ids) != len(base.ids):
+        raise RequestError(
+            f"prompts must have the same number of tokens to be patched: clean has {len(source.ids)},"
+            f" corrupted {len(base.ids)}"
+        )
+    best, worst = metric(source.logits[0]), metric(base.logits[0])
+    if best == worst:
+        raise RequestError(f"the metric gives {best} for both prompts: there is no difference to explain")
+    effects = np.zeros((len(source), len(source.ids)))
+    first = int(np.argmax(source.ids != base.ids))
+    places = [(row, name, at) for row, name in enumerate(source) for at in range(first, len(source.ids))]
+    for row, name, at in progress(places):
+        run = llm.trace(corrupted, edit={name: _put(source[name][at], at)}, logits="last")
+        effects[row, at] = (metric(run.logits[0]) - worst) / (best - worst)
+    return Sweep(source.names, effects, best, worst)
+
+
+def _put(value: NDArray[np.float32], position: int) -> Edit:
+    def edit(values: NDArray[np.float32], info: EditInfo) -> None:
+        values[info.positions == position] = value
+
+    return edit
