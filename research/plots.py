@@ -41,7 +41,9 @@ def plot_comparison(found: Comparison) -> Any:
     left, right = figure.subplots(1, 2)
     share = np.arange(1, len(found.kl) + 1) / len(found.kl)
     left.plot(np.sort(found.kl), share)
-    left.set(xscale="log", xlabel="KL divergence (nats)", ylabel="share of tokens below")
+    left.set(xlabel="KL divergence (nats)", ylabel="share of tokens below")
+    if found.kl.any():
+        left.set_xscale("log")
     right.plot(list(found.layer_errors.values()), ".-")
     right.set(xlabel="block", ylabel="NMSE of the residual stream")
     if any(found.layer_errors.values()):
@@ -100,5 +102,6 @@ def _name_axis(set_ticks: Any, labels: Sequence[str], **options: Any) -> None:
 
 
 def _visible(text: str) -> str:
-    """Without what matplotlib would take for mathematics, and with spaces that can be seen."""
-    return text.replace("\n", "\\n").replace("$", r"\$").replace(" ", "\N{OPEN BOX}")
+    """With spaces and control characters that can be seen, and nothing that is taken for mathematics."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown.replace("$", r"\$").replace(" ", "\N{OPEN BOX}")

@@ -52,8 +52,8 @@ def windows(
     """Cuts ids (n,) into windows of n_ctx tokens, the last perhaps shorter.
 
     Without a stride windows follow each other and the second half of each is scored, as llama.cpp does it,
-    and an incomplete last one is left out. With a stride of s each window begins s tokens after the one before,
-    and every token is scored once, with at least n_ctx - s tokens before it.
+    and an incomplete last one is left out. With a stride of s each window begins s tokens after the one
+    before, and every token is scored once, with at least n_ctx - s tokens before it.
     `bos_id` takes the place of each window's first token. Raises RequestError for a text of fewer than two
     tokens, and for sizes that cannot be.
     """
