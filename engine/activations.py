@@ -42,7 +42,7 @@ class ActivationSpec:
     buffer: str
     """The buffer of the plan that it is: its own name, but for `resid_pre`."""
     is_wanted_only: bool = False
-    """Is it computed only for the tokens whose logits are wanted?"""
+    """Is it computed only for the tokens whose logits are wanted? What comes behind the last attention is."""
     n_choices: int = 0
     """Not 0: values are whole numbers below it."""
 
@@ -91,6 +91,8 @@ def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
             table[f"{block[0]}resid_pre"] = ActivationSpec(
                 f"{block[0]}resid_pre", (plan.buffers[came_from],), came_from
             )
+        if isinstance(op, ops.Attention):
+            table[op.probs] = ActivationSpec(op.probs, (op.n_heads, "n_keys"), op.probs)
         for name in op.outputs:
             shape = dims.get(name, (plan.buffers[name],))
             table[name] = ActivationSpec(name, shape, name, is_wanted_only, n_choices.get(name, 0))

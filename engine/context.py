@@ -82,9 +82,7 @@ class Context:
             for first in range(0, len(ids), self.n_batch):
                 chunk = ids[first : first + self.n_batch]
                 here = positions[(positions >= first) & (positions < first + len(chunk))] - first
-                needs_all = taps is not None and taps.needs_all_rows
-                logits = self._run(owner, chunk, first, np.arange(len(chunk)) if needs_all else here, taps)
-                result[n_done : n_done + len(here)] = logits[here] if needs_all else logits
+                result[n_done : n_done + len(here)] = self._run(owner, chunk, first, here, taps)
                 n_done += len(here)
         return result
 

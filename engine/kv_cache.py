@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
+from ..kernels.attention_probs import in_general_layout
 from ..kernels.attention_reference import alibi_slopes
 from ..kernels.general_attention import (
     allocate_general_cache,
@@ -16,7 +17,7 @@ from ..kernels.general_attention import (
     bind_general_write,
     general_scratch,
 )
-from ..kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
+from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, bind_cache_write, n_slots_for
 from . import ops
 from .memory import aligned_zeros
 from .states import KVSpec
@@ -36,6 +37,15 @@ class KVCache:
         else:
             widths = spec.head_dim, spec.value_dim or spec.head_dim
             self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
+
+    def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
+        p % n_slots."""
+        if not self.spec.is_plain:
+            return self.keys, self.values
+        used = min(self.n_slots, n_slots_for(n_positions))
+        keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
+        return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
 
     def can_truncate(self, n_before: int, n_after: int) -> bool:
         """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""

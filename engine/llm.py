@@ -124,8 +124,8 @@ class LLM:
 
         `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns: `*` is
         anything. `logits`: after which tokens, "all", "last", none (None) or those at a list of
-        positions. What lies behind the last block ("output_norm", "logits") is computed for these tokens
-        only, unless it is captured: then for all.
+        positions. What lies behind the last attention ("output_norm", "logits") is computed for these
+        tokens only, unless it is captured: then for all.
 
         `edit` maps names or patterns to functions `f(value, info)`: value (n, width) float32 are the values
         of n tokens in a row, and the function's to change or to keep; it returns what shall take their

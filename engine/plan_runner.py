@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.dequantize import dequantize
+from ..kernels.attention_probs import attention_probs, gather_by_probs
+from ..kernels.attention_reference import alibi_slopes
 from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
 from . import ops
-from .kv_cache import Attention
+from .kv_cache import Attention, KVCache
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
 from .plan import Plan
+from .probs import show_probs
 from .program import ProgramBuilder
 from .recurrent_cache import Cache, Recurrence
 from .step import meeting_points
@@ -64,8 +67,10 @@ class PlanRunner:
         steps = self._program.steps
         self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
+        self._sequences = sequences
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
         self._writers = {name: i for i, op in enumerate(plan.ops) if i != self._head for name in op.outputs}
+        self._writers |= {op.probs: i for i, op in enumerate(plan.ops) if isinstance(op, ops.Attention)}
         self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
 
     def run(
@@ -94,18 +99,33 @@ class PlanRunner:
             if op.weight.format not in ROW_DECODERS:
                 self._embed(op, ids)
         self._run_ops(0, self._head, ids, positions, taps)
-        buffers = self._program.buffers
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
-            for name, whole in self._program.whole.items():
-                buffers[name][: len(some)] = whole[some]
-            self._program.wanted.count[0] = len(some)
-            self._run_ops(self._head, len(self.plan.ops), ids[some], positions[some], taps)
-            logits[first : first + len(some)] = buffers[self.plan.output][: len(some), : logits.shape[1]]
+            self._run_head(some, len(self.plan.ops), ids, positions, taps)
+            logits[first : first + len(some)] = self._values(self.plan.output, len(some))
+        if taps is not None and taps.needs_all_rows:
+            last = 1 + max(self._writers[spec.buffer] for spec in taps.captured)
+            others = np.setdiff1d(np.arange(n), rows)
+            for first in range(0, len(others), self._n_head_rows):
+                self._run_head(others[first : first + self._n_head_rows], last, ids, positions, taps)
 
     def close(self) -> None:
         """End the threads."""
         self._team.close()
+
+    def _run_head(
+        self,
+        rows: NDArray[np.intp],
+        last: int,
+        ids: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        taps: Taps | None,
+    ) -> None:
+        """Run what comes behind `SelectRows`, up to operation last - 1, for a few rows."""
+        for name, whole in self._program.whole.items():
+            self._program.buffers[name][: len(rows)] = whole[rows]
+        self._program.wanted.count[0] = len(rows)
+        self._run_ops(self._head, last, ids[rows], positions[rows], taps)
 
     def _run_ops(
         self,
@@ -127,11 +147,41 @@ class PlanRunner:
 
     def _show(self, op: ops.Op, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps) -> None:
         """Show what `op` has written to those who listen."""
+        if isinstance(op, ops.Attention) and op.probs in taps.buffers:
+            self._show_probs(op, ids, positions, taps)
         for name in op.outputs:
             if name in taps.buffers:
-                written = self._program.whole.get(name, self._program.buffers[name])
-                value = written[: len(ids), : self.plan.buffers[name]]
-                taps.show(name, value, positions, ids)
+                taps.show(name, self._values(name, len(ids)), positions, ids)
+
+    def _show_probs(
+        self, op: ops.Attention, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps
+    ) -> None:
+        """The same with the probabilities of an attention that has just run: its q is still there."""
+        cache = self._sequences[0][op.state]
+        if not isinstance(cache, KVCache):
+            raise TypeError(f"state {op.state} of the plan does not hold keys and values")
+        keys, values = cache.in_slots(int(positions[-1]) + 1)
+        probs = attention_probs(
+            self._values(op.q, len(ids)).reshape(len(ids), op.n_heads, -1),
+            keys,
+            positions,
+            op.scale,
+            op.window,
+            chunk=op.chunk,
+            soft_cap=op.soft_cap,
+            slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
+            sinks=op.sinks.dequantize() if op.sinks is not None else None,
+        )
+
+        def gather(probs: NDArray[np.float32]) -> NDArray[np.float32]:
+            return gather_by_probs(probs, values, positions, op.window, op.chunk)
+
+        show_probs(op, taps, probs, self._values(op.out, len(ids)), gather, positions, ids)
+
+    def _values(self, name: str, n_rows: int) -> NDArray[np.float32]:
+        """The rows of a buffer, without padding; to be read or written."""
+        written = self._program.whole.get(name, self._program.buffers[name])
+        return written[:n_rows, : self.plan.buffers[name]]
 
     def _run(self, first: int, last: int, n_rows: int) -> None:
         """Run steps of the program in slices, between which Python can be interrupted."""

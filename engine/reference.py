@@ -12,7 +12,8 @@ from ..kernels.rope import rope_angles
 from . import ops
 from .config import Config
 from .plan import Plan
-from .reference_ops import Array, Step, run
+from .probs import show_probs
+from .reference_ops import Array, Step, attention_probs, run
 from .states import make_state
 from .taps import Taps
 
@@ -59,25 +60,27 @@ class ReferenceExecutor:
             name: rope_angles(positions, table.inv_freq, table.scale)
             for name, table in self._plan.rope_tables.items()
         }
-        step = Step(ids, positions, rows, angles, self._states, self._values)
+        wanted = np.arange(n) if taps is not None and taps.needs_all_rows else rows
+        step = Step(ids, positions, wanted, angles, self._states, self._values)
         buffers: dict[str, Array] = {}
         # Damaged weights give NaN and infinities, which the caller looks for in the logits.
         with np.errstate(over="ignore", invalid="ignore"):
             shown = positions, ids
             for op in self._plan.ops:
                 if isinstance(op, ops.SelectRows):
-                    if len(rows) == 0:
+                    if len(wanted) == 0:
                         break
-                    shown = positions[rows], ids[rows]
+                    shown = positions[wanted], ids[wanted]
                 x = [buffers[name] for name in op.inputs]
                 buffers.update(zip(op.outputs, run(op, x, step), strict=True))
                 if taps is not None and not isinstance(op, ops.SelectRows):
-                    _show(op, buffers, taps, *shown)
+                    _show(op, buffers, taps, step, *shown)
                 for name in op.inputs:
                     if self._last_reader[name] is op:
                         buffers.pop(name, None)
         self._n_positions += n
-        return buffers.get(self._plan.output, np.empty((0, self._n_vocab), np.float32))
+        logits = buffers.get(self._plan.output, np.empty((0, self._n_vocab), np.float32))
+        return logits if wanted is rows else logits[rows]
 
     def reset(self) -> None:
         for state in self._states:
@@ -106,10 +109,15 @@ def _show(
     op: ops.Op,
     buffers: dict[str, Array],
     taps: Taps,
+    step: Step,
     positions: NDArray[np.int64],
     ids: NDArray[np.int32],
 ) -> None:
     """Show what `op` has written to those who listen."""
-    for name in taps.buffers.intersection(op.outputs):
+    for name in op.outputs:
         buffers[name] = np.array(buffers[name])  # it may have been a view of another
+    if isinstance(op, ops.Attention) and op.probs in taps.buffers:
+        probs, gather = attention_probs(op, buffers[op.q], step)
+        show_probs(op, taps, probs, buffers[op.out], gather, positions, ids)
+    for name in taps.buffers.intersection(op.outputs):
         taps.show(name, buffers[name], positions, ids)

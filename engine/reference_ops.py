@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.activation import activation_reference
 from ..kernels.add import add_reference, add_vector_reference
-from ..kernels.attention_reference import alibi_slopes, attention_reference
+from ..kernels.attention_reference import (
+    alibi_slopes,
+    attention_probs_reference,
+    attention_reference,
+    gather_reference,
+)
 from ..kernels.causal_conv import causal_conv_reference
 from ..kernels.columns import join_columns_reference, take_columns_reference
 from ..kernels.delta_rule import delta_rule_reference
@@ -55,6 +60,12 @@ class Step:
 
     def optional(self, weight: Tensor | None) -> Array | None:
         return None if weight is None else self.values(weight)
+
+    def keys_and_values(self, number: int) -> KVState:
+        state = self.states[number]
+        if not isinstance(state, KVState):
+            raise TypeError(f"state {number} of the plan does not hold keys and values")
+        return state
 
     def recurrent(self, number: int) -> RecurrentState:
         state = self.states[number]
@@ -158,26 +169,35 @@ def _rope(op: ops.Rope, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.Attention)
 def _attention(op: ops.Attention, x: list[Array], step: Step) -> Array:
-    state = step.states[op.state]
-    if not isinstance(state, KVState):
-        raise TypeError(f"state {op.state} of the plan does not hold keys and values")
-    q = _groups(x[0], op.n_heads)
+    q, state = _groups(x[0], op.n_heads), step.keys_and_values(op.state)
     if op.k:
         state.append(_groups(x[1], op.n_kv_heads), _groups(x[2], op.n_kv_heads), int(step.positions[0]))
-    heads = attention_reference(
-        q,
-        state.keys,
-        state.values,
-        step.positions,
-        state.positions,
-        op.scale,
-        op.window,
-        chunk=op.chunk,
-        soft_cap=op.soft_cap,
-        slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
-        sinks=step.optional(op.sinks),
-    )
+    heads = attention_reference(q, state.keys, state.values, *_seen(op, step), **_scores(op, step))
     return heads.reshape(len(q), -1)
+
+
+def attention_probs(op: ops.Attention, x: Array, step: Step) -> tuple[Array, Callable[[Array], Array]]:
+    """After `op` has run on the queries x: its probabilities (n, n_heads, n_keys), and what makes heads
+    (n, n_heads, value_dim) of such."""
+    q, state = _groups(x, op.n_heads), step.keys_and_values(op.state)
+    probs = np.zeros((len(q), op.n_heads, state.n_positions), np.float32)
+    kept = slice(state.n_positions - len(state.keys), None)
+    probs[:, :, kept] = attention_probs_reference(q, state.keys, *_seen(op, step), **_scores(op, step))
+    return probs, lambda probs: gather_reference(probs[:, :, kept], state.values)
+
+
+def _seen(op: ops.Attention, step: Step) -> tuple[Any, ...]:
+    return step.positions, step.keys_and_values(op.state).positions, op.scale, op.window
+
+
+def _scores(op: ops.Attention, step: Step) -> dict[str, Any]:
+    """What some models change in the scores, or in who sees whom."""
+    return {
+        "chunk": op.chunk,
+        "soft_cap": op.soft_cap,
+        "slopes": alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
+        "sinks": step.optional(op.sinks),
+    }
 
 
 @_runs(ops.HeadLinear)

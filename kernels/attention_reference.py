@@ -23,6 +23,8 @@ sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); soft cap: 
 learned as in OpenAI 2025 (arXiv:2508.10925).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,10 +55,9 @@ def alibi_slopes(n_heads: int, max_bias: float) -> NDArray[np.float32]:
     return (2.0 ** (-max_bias * exponent)).astype(np.float32)
 
 
-def attention_reference(
+def attention_probs_reference(
     q: NDArray[np.float32],
     k: NDArray[np.float32],
-    v: NDArray[np.float32],
     q_positions: NDArray[np.integer],
     k_positions: NDArray[np.integer],
     scale: float,
@@ -67,12 +68,11 @@ def attention_reference(
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """q (n, n_heads, d), k (m, n_kv_heads, d), v (m, n_kv_heads, dv) -> (n, n_heads, dv)."""
+    """q (n, n_heads, d), k (m, n_kv_heads, d) -> p (n, n_heads, m)."""
     check_array("q", q, (None, None, None))
     n, n_heads, d = q.shape
     check_array("k", k, (None, None, d))
     m, n_kv_heads, _ = k.shape
-    check_array("v", v, (m, n_kv_heads, None))
     check_indices("q_positions", q_positions, (n,))
     check_indices("k_positions", k_positions, (m,))
     if n_kv_heads == 0 or n_heads % n_kv_heads:
@@ -103,6 +103,30 @@ def attention_reference(
     total = weights.sum(axis=-1, keepdims=True)
     if sinks is not None:
         total = total + np.exp(per_head(sinks, "sinks") - highest)
-    weights /= total
-    out = weights @ v.transpose(1, 0, 2)[:, None]  # (n_kv_heads, group, n, dv)
+    return (weights / total).transpose(2, 0, 1, 3).reshape(n, n_heads, m)
+
+
+def gather_reference(p: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+    """p (n, n_heads, m), v (m, n_kv_heads, dv) -> (n, n_heads, dv)."""
+    check_array("p", p, (None, None, None))
+    n, n_heads, m = p.shape
+    check_array("v", v, (m, None, None))
+    grouped = p.reshape(n, v.shape[1], -1, m).transpose(1, 2, 0, 3)
+    out = grouped @ v.transpose(1, 0, 2)[:, None]  # (n_kv_heads, group, n, dv)
     return out.transpose(2, 0, 1, 3).reshape(n, n_heads, -1)
+
+
+def attention_reference(
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    q_positions: NDArray[np.integer],
+    k_positions: NDArray[np.integer],
+    scale: float,
+    window: int = 0,
+    **more: Any,
+) -> NDArray[np.float32]:
+    """q (n, n_heads, d), k (m, n_kv_heads, d), v (m, n_kv_heads, dv) -> (n, n_heads, dv); `more` as above."""
+    check_array("v", v, (*k.shape[:2], None))
+    p = attention_probs_reference(q, k, q_positions, k_positions, scale, window, **more)
+    return gather_reference(p, v)

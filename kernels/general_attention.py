@@ -24,6 +24,7 @@ from .pointer import F16, F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import fma, load, maximum, minimum, reduce_add, reduce_max, splat, store, to_f16, to_f32
+from .source import called
 
 LANES = 8
 LOWEST = -3.0e38  # what the score of a sink is where there is none
@@ -157,6 +158,55 @@ def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
             store(slot + j, to_f16(load(row + j, LANES)))
 
 
+@called
+def weigh(args, head, q, start, n, scores):  # type: ignore[no-untyped-def]
+    """What each of the n positions from `start` on counts for a query, times a number that all share; the
+    reciprocal of that number."""
+    d = args.head_dim
+    keys = args.keys + head // args.group * args.n_slots * d
+    padded = (n + LANES - 1) // LANES * LANES
+    for p in range(n):
+        key = keys + (start + p) % args.n_slots * d
+        product = splat(0.0, F32, LANES)
+        for i in range(0, d, LANES):
+            product = fma(load(q + i, LANES), to_f32(load(key + i, LANES)), product)
+        scores[p] = reduce_add(product) * args.scale
+    for p in range(n, padded):
+        scores[p] = LOWEST
+    if args.soft_cap > 0:
+        for p in range(0, padded, LANES):
+            u = maximum(-15.0, minimum(15.0, load(scores + p, LANES) / args.soft_cap))
+            e = exp(u * -2.0)
+            store(scores + p, (1.0 - e) / (e + 1.0) * args.soft_cap)
+        for p in range(n, padded):
+            scores[p] = LOWEST
+    for p in range(n):
+        scores[p] -= args.slopes[head] * np.float32(n - 1 - p)
+
+    highest = splat(args.sinks[head], F32, LANES)
+    for p in range(0, padded, LANES):
+        highest = maximum(highest, load(scores + p, LANES))
+    m = splat(reduce_max(highest), F32, LANES)
+    total = splat(0.0, F32, LANES)
+    for p in range(0, padded, LANES):
+        weight = exp(load(scores + p, LANES) - m)
+        store(scores + p, weight)
+        total = total + weight
+    sink = exp(splat(args.sinks[head], F32, LANES) - m)
+    return 1.0 / (splat(reduce_add(total), F32, LANES) + sink)
+
+
+@called
+def gather(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
+    """LANES columns of the values at the n positions from `start` on, weighted and summed."""
+    values = args.values + head // args.group * args.n_slots * args.value_dim + i
+    mixed = splat(0.0, F32, LANES)
+    for p in range(n):
+        value = values + (start + p) % args.n_slots * args.value_dim
+        mixed = fma(to_f32(load(value, LANES)), weights[p], mixed)
+    return mixed
+
+
 @kernel(
     Record(
         q=PointerTo(F32),
@@ -188,48 +238,10 @@ def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
     for item in range(first, last):
         token, head = item // args.n_heads, item % args.n_heads
-        q = args.q + token * args.ld_q + head * d
-        keys = args.keys + head // args.group * args.n_slots * d
-        values = args.values + head // args.group * args.n_slots * dv
         position = args.positions[token]
         start = first_seen(position, args.window, args.chunk)
         n = position + 1 - start
-        padded = (n + LANES - 1) // LANES * LANES
-
-        for p in range(n):
-            key = keys + (start + p) % args.n_slots * d
-            product = splat(0.0, F32, LANES)
-            for i in range(0, d, LANES):
-                product = fma(load(q + i, LANES), to_f32(load(key + i, LANES)), product)
-            scores[p] = reduce_add(product) * args.scale
-        for p in range(n, padded):
-            scores[p] = LOWEST
-        if args.soft_cap > 0:
-            for p in range(0, padded, LANES):
-                u = maximum(-15.0, minimum(15.0, load(scores + p, LANES) / args.soft_cap))
-                e = exp(u * -2.0)
-                store(scores + p, (1.0 - e) / (e + 1.0) * args.soft_cap)
-            for p in range(n, padded):
-                scores[p] = LOWEST
-        for p in range(n):
-            scores[p] -= args.slopes[head] * np.float32(n - 1 - p)
-
-        highest = splat(args.sinks[head], F32, LANES)
-        for p in range(0, padded, LANES):
-            highest = maximum(highest, load(scores + p, LANES))
-        m = splat(reduce_max(highest), F32, LANES)
-        total = splat(0.0, F32, LANES)
-        for p in range(0, padded, LANES):
-            weight = exp(load(scores + p, LANES) - m)
-            store(scores + p, weight)
-            total = total + weight
-        sink = exp(splat(args.sinks[head], F32, LANES) - m)
-        inverse = 1.0 / (splat(reduce_add(total), F32, LANES) + sink)
-
+        inverse = weigh(args, head, args.q + token * args.ld_q + head * d, start, n, scores)
         out = args.out + token * args.ld_out + head * dv
         for i in range(0, dv, LANES):
-            mixed = splat(0.0, F32, LANES)
-            for p in range(n):
-                value = values + (start + p) % args.n_slots * dv + i
-                mixed = fma(to_f32(load(value, LANES)), scores[p], mixed)
-            store(out + i, mixed * inverse)
+            store(out + i, gather(args, head, i, start, n, scores) * inverse)

@@ -53,7 +53,7 @@ def test_logits_are_those_of_the_positions_asked_for(llm):
         _ = llm.trace(IDS, logits=None).logits
 
 
-def test_what_is_captured_behind_the_last_block_is_there_for_every_token(llm):
+def test_what_is_captured_behind_the_last_attention_is_there_for_every_token(llm):
     trace = llm.trace(IDS, capture=["output_norm", "logits"], logits="last")
     assert trace["output_norm"].shape == (24, 64)
     assert bits(trace["logits"]) == bits(llm.logits(IDS))
@@ -71,8 +71,8 @@ def test_the_residual_stream_has_names_before_and_after_each_half(llm):
 
 
 def test_an_edit_that_changes_nothing_leaves_every_bit(llm):
-    expected = llm.trace(IDS, capture="blk.*")
-    found = llm.trace(IDS, capture="blk.*", edit={"*": unchanged})
+    expected = llm.trace(IDS, capture="*")
+    found = llm.trace(IDS, capture="*", edit={"*": unchanged})
     assert bits(found.logits) == bits(expected.logits)
     for name, value in expected.items():
         assert bits(found[name]) == bits(value), name
@@ -237,3 +237,66 @@ def test_an_edit_cannot_use_the_model_that_it_runs_in(llm, use):
     with pytest.raises(RequestError, match="this LLM is running; an edit"):
         llm.logits(IDS, edit={"blk.1.ffn_out": again})
     assert bits(llm.logits(IDS)) == bits(expected)
+
+
+PROBS = "blk.5.attn_probs"  # of a layer that sees all positions; the others have a window of 8
+
+
+def softmax_of_scores(llm, layer, window):
+    """Attention probabilities by the book, from queries and keys."""
+    trace = llm.trace(IDS, [f"blk.{layer}.q_rope", f"blk.{layer}.k_rope"])
+    q, k = (trace.heads(name).astype(np.float64) for name in trace)
+    scores = np.einsum("qhd,khd->qhk", q, np.repeat(k, 2, axis=1)) * 32**-0.5
+    distance = np.arange(24)[:, None] - np.arange(24)
+    scores = np.where(((distance >= 0) & (distance < window))[:, None], scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=2, keepdims=True))
+    return weights / weights.sum(axis=2, keepdims=True)
+
+
+@pytest.mark.parametrize(("layer", "window"), [(0, 8), (5, 24)])
+def test_attention_probabilities(llm, layer, window):
+    name = f"blk.{layer}.attn_probs"
+    probs = llm.trace(IDS, name)[name]
+    assert probs.shape == (24, 4, 24) and probs.dtype == np.float32
+    np.testing.assert_allclose(probs, softmax_of_scores(llm, layer, window), atol=2e-3)
+    np.testing.assert_allclose(probs.sum(axis=2), 1, atol=1e-5)
+
+
+def test_heads_follow_edited_probabilities(llm):
+    """Attention to the own position alone gives the own value; heads that are left alone keep their bits."""
+
+    def look_at_itself(value, info):
+        rows = np.arange(len(info.positions))
+        value[:, 2] = 0
+        value[rows, 2, info.positions] = 1
+
+    plain = llm.trace(IDS, ["blk.5.attn_heads", "blk.5.v"])
+    edited = llm.trace(IDS, ["blk.5.attn_heads", PROBS], edit={PROBS: look_at_itself})
+    heads, values = edited.heads("blk.5.attn_heads"), plain.heads("blk.5.v")
+    np.testing.assert_allclose(heads[:, 2], values[:, 1], rtol=1e-3, atol=1e-3)
+    for head in (0, 1, 3):
+        assert bits(heads[:, head]) == bits(plain.heads("blk.5.attn_heads")[:, head])
+    assert edited[PROBS][:, 2].tolist() == np.eye(24).tolist()
+    assert bits(edited.logits) != bits(plain.logits)
+
+
+def test_attention_can_be_edited_while_generating(llm):
+    def blur(value, info):
+        for row, position in zip(value, info.positions, strict=True):
+            row[:, : position + 1] = 1 / (position + 1)
+
+    params = nybble.SamplingParams(max_tokens=6)
+    out = llm.generate(IDS, params, edit={PROBS: blur})
+    logits = llm.logits([*IDS, *out.token_ids], edit={PROBS: blur})[len(IDS) - 1 : -1]
+    assert logits.argmax(axis=1).tolist() == out.token_ids
+
+
+@pytest.mark.parametrize(("name", "query", "key"), [(PROBS, 3, 4), ("blk.0.attn_probs", 20, 12)])
+def test_edits_cannot_make_a_query_see_more(llm, name, query, key):
+    def cheat(value, info):
+        value[info.positions == query, 0, key : key + 1] = 0.5
+
+    with pytest.raises(
+        RequestError, match=f"lets position {query} attend to position {key}, which it does not"
+    ):
+        llm.logits(IDS, edit={name: cheat})

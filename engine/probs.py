@@ -1,0 +1,47 @@
+"""Shows attention probabilities to taps, and lets the heads follow what edits make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import RequestError
+from ..kernels.attention_reference import visible
+from . import ops
+from .taps import Taps
+
+Array = NDArray[np.float32]
+
+
+def show_probs(
+    op: ops.Attention,
+    taps: Taps,
+    probs: Array,
+    heads: Array,
+    gather: Callable[[Array], Array],
+    positions: NDArray[np.int64],
+    ids: NDArray[np.integer[Any]],
+) -> None:
+    """Shows probs (n, n_heads, n_keys); where an edit changes them, `gather(probs)` (n, n_heads, value_dim)
+    replaces what stands in heads (n, n_heads * value_dim).  The others keep their bits.
+
+    RequestError if an edit gives attention to what a query does not see.
+    """
+    before = probs.copy()
+    taps.show(op.probs, probs, positions, ids)
+    changed = (probs != before).any(axis=2)
+    if not changed.any():
+        return
+    seen = visible(positions, np.arange(probs.shape[2]), op.window, op.chunk)
+    wrong = np.argwhere(probs.any(axis=1) & ~seen)
+    if len(wrong):
+        query, key = int(positions[wrong[0, 0]]), int(wrong[0, 1])
+        raise RequestError(
+            f"the edit of {op.probs} lets position {query} attend to position {key}, which it does not see;"
+            " leave 0 there"
+        )
+    shaped = heads.reshape(*changed.shape, -1)
+    heads[:] = np.where(changed[:, :, None], gather(probs), shaped).reshape(heads.shape)

@@ -1,0 +1,176 @@
+"""Attention probabilities, and what heads gather by given ones: for people who look at them or change them.
+
+The mathematics and the references are in `attention_reference.py`; attention itself never holds a whole row
+of probabilities. The cache is that of `general_attention.py`; `in_general_layout` makes it of that of
+`kv_cache.py`. A row's bits depend neither on the rows beside it nor on the size of the step. One thread does
+it all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention_reference import attention_probs_reference as attention_probs_reference
+from .attention_reference import gather_reference as gather_reference
+from .checks import check_array
+from .general_attention import LANES, LOWEST, gather, general_scratch, weigh
+from .kernel import kernel
+from .kv_cache import check_kv_cache
+from .online_softmax import NO_CHUNK, first_seen
+from .pointer import F16, F32, I64
+from .record import PointerTo, Record
+from .simd import load, store
+
+Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
+
+
+def in_general_layout(keys: NDArray[np.float16], values: NDArray[np.float16]) -> Cache:
+    """A copy of a cache of `kv_cache.py`: keys and values (n_kv_heads, n_slots, head_dim) float16."""
+    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
+    flat = keys.transpose(0, 1, 3, 2).reshape(n_kv_heads, n_slots, head_dim)
+    rows = values.transpose(0, 1, 3, 2, 4).reshape(n_kv_heads, n_slots, -1)[..., :head_dim]
+    return flat, np.ascontiguousarray(rows)
+
+
+def attention_probs(
+    q: NDArray[np.float32],
+    keys: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    scale: float,
+    window: int = 0,
+    *,
+    chunk: int = 0,
+    soft_cap: float = 0.0,
+    slopes: NDArray[np.float32] | None = None,
+    sinks: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """q (n, n_heads, d) of tokens at positions (n,), one after the other, whose keys the cache holds already;
+    keys (n_kv_heads, n_slots, d) -> (n, n_heads, m) float32, m the last position + 1."""
+    check_array("q", q, (None, None, None))
+    n, n_heads, head_dim = q.shape
+    check_array("keys", keys, (None, None, head_dim), np.float16)
+    check_array("positions", positions, (n,), np.int64)
+    if n == 0 or n_heads % keys.shape[0] or head_dim % LANES:
+        raise ValueError(f"queries {q.shape} do not fit keys {keys.shape}")
+    slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
+    sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
+    check_array("slopes", slopes, (n_heads,))
+    check_array("sinks", sinks, (n_heads,))
+    m = int(positions[-1]) + 1
+    scratch = general_scratch(m, 1)
+    probs = np.zeros((n, n_heads, m), np.float32)
+    _attention_probs.bind(
+        q=np.ascontiguousarray(q),
+        keys=keys,
+        positions=positions,
+        probs=probs,
+        scratch=scratch,
+        slopes=slopes,
+        sinks=sinks,
+        n_tokens=n,
+        n_keys=m,
+        n_heads=n_heads,
+        group=n_heads // keys.shape[0],
+        head_dim=head_dim,
+        n_slots=keys.shape[1],
+        window=window or NO_CHUNK,
+        chunk=chunk or NO_CHUNK,
+        scale=scale,
+        soft_cap=soft_cap,
+    ).run()
+    return probs
+
+
+def gather_by_probs(
+    probs: NDArray[np.float32],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    window: int = 0,
+    chunk: int = 0,
+) -> NDArray[np.float32]:
+    """probs (n, n_heads, m) as `attention_probs` gives them, 0 where a query sees nothing; values
+    (n_kv_heads, n_slots, dv) -> (n, n_heads, dv) float32."""
+    check_array("probs", probs, (None, None, None))
+    n, n_heads, m = probs.shape
+    check_array("values", values, (None, None, None), np.float16)
+    n_kv_heads, n_slots, value_dim = values.shape
+    check_array("positions", positions, (n,), np.int64)
+    if n == 0 or positions.max() >= m or n_heads % n_kv_heads or value_dim % LANES:
+        raise ValueError(f"probabilities {probs.shape} do not fit values {values.shape}")
+    out = np.empty((n, n_heads, value_dim), np.float32)
+    _gather_by_probs.bind(
+        probs=probs,
+        values=values,
+        positions=positions,
+        out=out,
+        n_tokens=n,
+        n_keys=m,
+        n_heads=n_heads,
+        group=n_heads // n_kv_heads,
+        value_dim=value_dim,
+        n_slots=n_slots,
+        window=window or NO_CHUNK,
+        chunk=chunk or NO_CHUNK,
+    ).run()
+    return out
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        keys=PointerTo(F16),
+        positions=PointerTo(I64),
+        probs=PointerTo(F32),
+        scratch=PointerTo(F32),
+        slopes=PointerTo(F32),
+        sinks=PointerTo(F32),
+        n_tokens=I64,
+        n_keys=I64,
+        n_heads=I64,
+        group=I64,
+        head_dim=I64,
+        n_slots=I64,
+        window=I64,
+        chunk=I64,
+        scale=F32,
+        soft_cap=F32,
+    )
+)
+def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    for item in range(args.n_tokens * args.n_heads):
+        head, position = item % args.n_heads, args.positions[item // args.n_heads]
+        start = first_seen(position, args.window, args.chunk)
+        n = position + 1 - start
+        inverse = weigh(args, head, args.q + item * args.head_dim, start, n, args.scratch)
+        for p in range(0, n, LANES):
+            store(args.scratch + p, load(args.scratch + p, LANES) * inverse)
+        row = args.probs + item * args.n_keys + start
+        for p in range(n):
+            row[p] = args.scratch[p]
+
+
+@kernel(
+    Record(
+        probs=PointerTo(F32),
+        values=PointerTo(F16),
+        positions=PointerTo(I64),
+        out=PointerTo(F32),
+        n_tokens=I64,
+        n_keys=I64,
+        n_heads=I64,
+        group=I64,
+        value_dim=I64,
+        n_slots=I64,
+        window=I64,
+        chunk=I64,
+    )
+)
+def _gather_by_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    for item in range(args.n_tokens * args.n_heads):
+        head, position = item % args.n_heads, args.positions[item // args.n_heads]
+        start = first_seen(position, args.window, args.chunk)
+        row = args.probs + item * args.n_keys + start
+        for i in range(0, args.value_dim, LANES):
+            mixed = gather(args, head, i, start, position + 1 - start, row)
+            store(args.out + item * args.value_dim + i, mixed)

@@ -1,0 +1,141 @@
+"""The kernels that hand out attention probabilities, and heads made of given ones.
+
+python test_attention_probs.py      every operand ends at an unreadable page
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from guard import guarded, misaligned
+from numpy.typing import NDArray
+
+from nybble.kernels.attention_probs import (
+    attention_probs,
+    attention_probs_reference,
+    gather_by_probs,
+    gather_reference,
+    in_general_layout,
+)
+from nybble.kernels.attention_reference import alibi_slopes
+from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write
+from nybble.kernels.rows import padded_width
+
+TOLERANCE = 1e-5
+
+
+@dataclass
+class Case:
+    """Queries q (n, n_heads, d) of the last n of m positions; keys k (m, n_kv_heads, d), values v (..., dv)."""
+
+    q: NDArray[np.float32]
+    k: NDArray[np.float16]
+    v: NDArray[np.float16]
+    window: int
+    chunk: int
+    scores: dict[str, Any]
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        return np.arange(len(self.k))[-len(self.q) :]
+
+    def cache(self, rows: NDArray[np.float16], n_slots: int) -> NDArray[np.float16]:
+        """(n_kv_heads, n_slots, width): what was not written, or was overwritten, is NaN."""
+        slots = np.full((rows.shape[1], n_slots, rows.shape[2]), np.nan, np.float16)
+        slots[:, np.arange(len(rows)) % n_slots] = rows.transpose(1, 0, 2)
+        return slots
+
+    @property
+    def n_slots(self) -> int:
+        """A window needs no more than what its queries see."""
+        return min(len(self.k), self.window + len(self.q)) if self.window else len(self.k)
+
+
+def make(seed: int) -> Case:
+    rng = np.random.default_rng(seed)
+    m, n_kv_heads, group = (int(x) for x in rng.integers(1, (80, 4, 4)))
+    n, d, dv = int(rng.integers(1, m + 1)), *(int(x) for x in 8 * rng.integers(1, 4, 2))
+    n_heads = n_kv_heads * group
+    q = rng.standard_normal((n, n_heads, d)).astype(np.float32)
+    k, v = (rng.standard_normal((m, n_kv_heads, width)).astype(np.float16) for width in (d, dv))
+    scores = {
+        "soft_cap": float(rng.choice([0, 2])),
+        "slopes": alibi_slopes(n_heads, 8.0) if rng.random() < 0.5 else None,
+        "sinks": rng.standard_normal(n_heads).astype(np.float32) if rng.random() < 0.5 else None,
+    }
+    return Case(q, k, v, int(rng.choice([0, 1, 5, 100])), int(rng.choice([0, 1, 7])), scores)
+
+
+def run(case: Case, place: Any = np.array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The probabilities, and what heads gather by their squares."""
+    keys, values = (place(case.cache(rows, case.n_slots)) for rows in (case.k, case.v))
+    positions = place(case.positions)
+    scores = case.scores | {
+        name: value if value is None else place(value)
+        for name, value in case.scores.items()
+        if name != "soft_cap"
+    }
+    probs = attention_probs(place(case.q), keys, positions, 0.3, case.window, chunk=case.chunk, **scores)
+    heads = gather_by_probs(place(probs * probs), values, positions, case.window, case.chunk)
+    return probs, heads
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_agrees_with_the_reference(seed: int) -> None:
+    case = make(seed)
+    k, v = case.k.astype(np.float32), case.v.astype(np.float32)
+    at = case.positions, np.arange(len(k))
+    expected = attention_probs_reference(case.q, k, *at, 0.3, case.window, chunk=case.chunk, **case.scores)
+    probs, heads = run(case)
+    assert np.abs(probs - expected).max() < TOLERANCE
+    assert np.abs(heads - gather_reference(probs * probs, v)).max() < TOLERANCE * np.abs(v).max()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_bits_for_each_row_alone_and_for_alignments(seed: int) -> None:
+    case = make(100 + seed)
+    whole = run(case)
+    for i in range(0, len(case.q), 7):
+        end = int(case.positions[i]) + 1
+        alone = Case(case.q[i : i + 1], case.k[:end], case.v[:end], case.window, case.chunk, case.scores)
+        probs, heads = run(alone)
+        assert probs[0].tobytes() == np.ascontiguousarray(whole[0][i, :, :end]).tobytes()
+        assert heads[0].tobytes() == whole[1][i].tobytes()
+    for n_bytes in (4, 12):
+        shifted = run(case, lambda array, n=n_bytes: misaligned(array, n))
+        assert [part.tobytes() for part in shifted] == [part.tobytes() for part in whole]
+
+
+def test_the_plain_cache_in_the_general_layout() -> None:
+    rng, n, heads, d = np.random.default_rng(1), 70, 2, 24
+    keys, values = allocate_kv_cache(heads, d, 128)
+    k, v = (np.zeros((n, padded_width(heads * d)), np.float32) for _ in range(2))
+    k[:, : heads * d], v[:, : heads * d] = rng.standard_normal((2, n, heads * d))
+    bind_cache_write(k, v, keys, values, np.arange(n), np.array([n])).run()
+    for found, rows in zip(in_general_layout(keys, values), (k, v), strict=True):
+        expected = rows[:, : heads * d].reshape(n, heads, d).astype(np.float16)
+        assert found[:, :n].transpose(1, 0, 2).tobytes() == expected.tobytes()
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    case = make(1)
+    keys = case.cache(case.k, case.n_slots)
+    with pytest.raises(ValueError, match="do not fit keys"):
+        attention_probs(case.q[:0], keys, case.positions[:0], 1.0)
+    with pytest.raises(TypeError, match="float16"):
+        attention_probs(case.q, keys.astype(np.float32), case.positions, 1.0)
+    with pytest.raises(ValueError, match="do not fit values"):
+        gather_by_probs(np.zeros((1, 1, 3), np.float32), keys[:1], np.array([3]))
+
+
+def test_no_kernel_touches_memory_beyond_its_operands() -> None:
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":
+    for seed in range(20):
+        run(make(seed), guarded)
