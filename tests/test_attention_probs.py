@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 
 @dataclass
 class Case:
-    """Queries q (n, n_heads, d) of the last n of m positions; keys k (m, n_kv_heads, d), values v (..., dv)."""
+    """Queries q (n, n_heads, d) of the last n of m positions; k and v (m, n_kv_heads, d or dv)."""
 
     q: NDArray[np.float32]
     k: NDArray[np.float16]

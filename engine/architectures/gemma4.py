@@ -100,12 +100,12 @@ def build(g: Graph, model: Config) -> None:
             h = b.rms_norm("ffn_out_norm", h, "post_ffw_norm_1", c.norm_eps)
             h = b.add("ffn_sum", h, mixture(b, x, c))
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
-        x = b.add("resid_ffn" if layer_inputs else "resid_post", x, h)
-
+        factor = b.number("layer_output_scale.weight") if b.has("layer_output_scale") else 1.0
+        last = "resid_post" if factor == 1 else "resid_unscaled"
+        x = b.add("resid_ffn" if layer_inputs else last, x, h)
         if layer_inputs:
-            x = b.add("resid_post", x, gated_layer_input(b, x, c, layer_inputs))
-        if b.has("layer_output_scale"):
-            x = b.scale("layer_out", x, b.number("layer_output_scale.weight"))
+            x = b.add(last, x, gated_layer_input(b, x, c, layer_inputs))
+        x = b.scale("resid_post", x, factor)
     head(g, x, model, g.rms_norm)
 
 
