@@ -62,6 +62,8 @@ def test_names_of_buffers_are_stable(model, described):
     assert [name for name in found if name.startswith("blk.")] == names
     assert found[0] == "token_embd" and found[-1] == "logits"
     assert "output_norm" in found
+    unknown = [name for name, spec in model.activations.items() if not spec.meaning]
+    assert not unknown, "engine/activation_names.py must say what these are"
 
 
 def test_every_buffer_is_written_once_before_it_is_read(model):
