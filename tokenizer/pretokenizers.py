@@ -1,14 +1,18 @@
-"""How byte-level BPE cuts text into words before merging, by `tokenizer.ggml.pre`.
+"""How BPE cuts text into words before merging, by `tokenizer.ggml.pre`.
 
 Each name stands for regular expressions that are applied one after another, each to every piece that the
 ones before it have left: what it matches and what lies between the matches both become pieces. They are
 those of the models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which
 gave the names, spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a
-difference to the ids (Cyrillic case, combining marks in the GPT-4o and Tekken rules), nybble does what the
-model was trained with.
+difference to the ids (Cyrillic case, combining marks in the GPT-4o, Tekken and Kimi rules, the ideographic
+space in DeepSeek's), nybble does what the model was trained with.
+
+Some expressions are written otherwise than there, so that they take one pass or linear time;
+`tests/test_tokenizer_pretokenizers.py` has the original and compares.
 """
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from ..gguf_io.errors import GGUFUnsupportedError
 
@@ -18,11 +22,17 @@ DEFAULT = "default"
 @dataclass(frozen=True)
 class PreTokenizer:
     """`ignore_merges`: a word that is a token becomes that token, whatever the merges say. `add_bos`: a text
-    begins with BOS, unless the file says otherwise."""
+    begins with BOS, unless the file says otherwise; `always_bos`: even then. `byte_letters`: the letters to
+    merge are bytes, not characters. `escape_spaces`: spaces become U+2581 before all else. `cuts_lines`: no
+    word reaches from a letter to a line break behind it."""
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
     add_bos: bool = False
+    always_bos: bool = False
+    byte_letters: bool = True
+    escape_spaces: bool = False
+    cuts_lines: bool = True
 
 
 # Parts that several expressions share.
@@ -39,12 +49,14 @@ def _cl100k(number: str, letter: str = r"\p{L}", symbol: str = r"[^\s\p{L}\p{N}]
     return rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?{letter}+|{number}| ?{symbol}|{_SPACES}"
 
 
-def _cased(contraction: str, number: str) -> str:
+def _cased(
+    contraction: str, number: str, upper: str = _UPPER, lower: str = _LOWER, ends: str = r"\r\n/"
+) -> str:
     """GPT-4o's expression: a word also ends where an upper-case letter follows a lower-case one."""
     lead = r"[^\r\n\p{L}\p{N}]?"
     return (
-        rf"{lead}{_UPPER}*{_LOWER}+{contraction}|{lead}{_UPPER}+{_LOWER}*{contraction}|{number}"
-        rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
+        rf"{lead}{upper}*{lower}+{contraction}|{lead}{upper}+{lower}*{contraction}|{number}"
+        rf"| ?[^\s\p{{L}}\p{{N}}]+[{ends}]*|{_SPACES}"
     )
 
 
@@ -70,13 +82,28 @@ _DEEPSEEK_LETTERS = (
 )
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 _GPT4O = _cased(f"{_CONTRACTION}?", r"\p{N}{1,3}")
+_WORDS_BUT_HAN = _cased(
+    f"{_CONTRACTION}?",
+    r"\p{N}{1,3}",
+    upper=rf"{_UPPER[:-1]}&&[^\p{{Han}}]]",
+    lower=rf"{_LOWER[:-1]}&&[^\p{{Han}}]]",
+    ends=r"\r\n",
+)
 
 _LLAMA3 = PreTokenizer((_cl100k(r"\p{N}{1,3}"),))
 _LLAMA3_WHOLE = replace(_LLAMA3, ignore_merges=True)
 _LLAMA3_BOS = replace(_LLAMA3_WHOLE, add_bos=True)
 _QWEN2 = PreTokenizer((_cl100k(r"\p{N}"),))
 _DEEPSEEK3 = PreTokenizer((r"\p{N}{1,3}", _CJK, _deepseek(r"[\p{P}\p{S}]+[\r\n]*")))
-_DIGITS = PreTokenizer((r"\p{N}", _GPT2))
+_DIGITS = PreTokenizer(  # \p{N} alone, then _GPT2
+    (r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])",)
+)
+_LINES = PreTokenizer((r"[^\n]+|[\n]+",), byte_letters=False, escape_spaces=True)
+# Digits in groups of three from the right: what is left over comes first. Looking ahead from each group, as
+# the originals do, would take quadratic time.
+_THREES = (r"\p{N}+", r"\A\p{N}{1,2}(?=(?>(?:\p{N}{3})*)\z)", r"\p{N}{3}")
+_THREES_BEFORE_BOUNDARY = (r"(?<!\d)\d++\b", r"\A\d{1,2}(?=(?>(?:\d{3})*)\z)")
+_THREES_IN_NUMBERS = (r"\p{N}+", r"(?<!\d)\d{0,2}\K(?=(?>(?:\d{3})+)(?!\d))", r"\d{3}(?=\d)")
 _CASED = PreTokenizer((_GPT4O,))
 
 _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
@@ -173,8 +200,8 @@ _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
             add_bos=True,
         ),
     ),
-    ("tiny_aya cohere2moe", PreTokenizer((r"\d{1,3}(?=(?:\d{3})*\b)", _GPT4O))),
-    ("superbpe", PreTokenizer((r"\p{N}+", r"(?=(\d{3})+(?!\d))"))),
+    ("tiny_aya cohere2moe", PreTokenizer((*_THREES_BEFORE_BOUNDARY, _GPT4O))),
+    ("superbpe", PreTokenizer(_THREES_IN_NUMBERS, cuts_lines=False)),
     ("seed-coder", PreTokenizer((_cl100k(r"\p{N}{1}", symbol=r"[^\s\p{L}\p{N}\r\n]+"),))),
     (
         "ufakzeka",
@@ -191,24 +218,31 @@ _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
         ),
     ),
     ("minicpm5", PreTokenizer((r"\p{N}{1,3}", _cl100k(r"\p{N}+")), ignore_merges=True)),
+    ("kimi-k2", PreTokenizer((rf"\p{{Han}}+|{_WORDS_BUT_HAN}",))),
+    (
+        "afmoe",
+        PreTokenizer(
+            (
+                *_THREES,
+                r"[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+",
+                _deepseek(r"[\p{P}\p{S}]+[\r\n]*"),
+            )
+        ),
+    ),
+    ("gemma4 granite-embed-multi-311m", replace(_LINES, always_bos=True)),
+    ("sarvam-moe", _LINES),
+    ("whitespace", PreTokenizer((r"\S+",), byte_letters=False)),
 )
 
 PRETOKENIZERS: dict[str, PreTokenizer] = {name: rules for names, rules in _GROUPS for name in names.split()}
-
-UNSUPPORTED: dict[str, str] = {
-    "kimi-k2": "it comes without merges, and its rules for Han characters are no regular expression",
-    "afmoe": "its rule for digits is no regular expression",
-    "gemma4": "its letters are characters, not bytes",
-    "granite-embed-multi-311m": "its letters are characters, not bytes",
-    "sarvam-moe": "its letters are characters, not bytes",
-    "whitespace": "its letters are characters, not bytes",
-}
 
 
 def find_pretokenizer(name: str, source: str) -> PreTokenizer:
     """The rules of `name`; GGUFUnsupportedError if there are none, as other rules would give wrong ids."""
     rules = PRETOKENIZERS.get(name)
     if rules is None:
-        reason = UNSUPPORTED.get(name, "nybble does not know it")
-        raise GGUFUnsupportedError(f"{source}: tokenizer.ggml.pre is {name[:40]!r}: {reason}")
+        near = get_close_matches(name[:40], PRETOKENIZERS, cutoff=0.5) or PRETOKENIZERS
+        raise GGUFUnsupportedError(
+            f"{source}: tokenizer.ggml.pre is {name[:40]!r}: nybble does not know it, but {', '.join(near)}"
+        )
     return rules

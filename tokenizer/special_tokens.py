@@ -2,6 +2,11 @@
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any
+
+from .longest_match import LongestMatch
+
+_WHITE_SPACE = " \t\n\v\f\r"
 
 # GGUF has no field for "generation ends here", so these are known by their text, as in llama.cpp
 # (llama-vocab.cpp, special_eog_ids). Gemma's "</s>", a tag of HTML, is among them: llama.cpp stops there too.
@@ -48,15 +53,22 @@ FILL_IN_THE_MIDDLE = frozenset(
 )
 
 
+# Where one of these is, "</s>" is a tag of HTML.
+_HTML_MODELS = ("<|tool_response>", "<|plamo:eos|>")  # Gemma 4, PLaMo
+
+
 def control_texts(vocabulary: Container[str]) -> list[str]:
     """The tokens of the vocabulary that are CONTROL by their text, even if the file types them otherwise.
 
     Otherwise the plain text of a message could end its own turn.
     """
-    return [text for text in END_OF_GENERATION | FILL_IN_THE_MIDDLE if text in vocabulary]
+    texts = END_OF_GENERATION | FILL_IN_THE_MIDDLE
+    if any(text in vocabulary for text in _HTML_MODELS):
+        texts -= {"</s>"}
+    return [text for text in texts if text in vocabulary]
 
 
-def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int | None]) -> frozenset[int]:
+def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int]) -> frozenset[int]:
     """The ids after which a model has nothing more to say: by their text, and those that the file marks.
 
     Two families use a token of that list in the middle of their answers.
@@ -64,30 +76,51 @@ def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int | None]) 
     texts = {text for text in END_OF_GENERATION if text in ids}
     if {"<|return|>", "<|call|>"} <= texts or ({"<|flush|>"} < texts and texts & {"<|call|>", "<|calls|>"}):
         texts.discard("<|end|>")  # gpt-oss, Solar Open: ends one channel of an answer
-    if "<|tool_response>" in texts:
-        texts.discard("</s>")  # Gemma 4: HTML
-    return frozenset(ids[text] for text in texts) | {id_ for id_ in marked if id_ is not None}
+    if any(text in ids for text in _HTML_MODELS):
+        texts.discard("</s>")
+    return frozenset(ids[text] for text in texts) | frozenset(marked)
+
+
+def stripping_ids(
+    metadata: Mapping[str, Any], ids: Mapping[str, int], special: Iterable[int]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """The special tokens that swallow the white space after them, and those that swallow it before them.
+
+    GGUF has no field for either, so the model is known by its name, as in llama.cpp.
+    """
+
+    def says(key: str, *names: str) -> bool:
+        value = metadata.get(key)
+        return isinstance(value, str) and any(name in value.lower() for name in names)
+
+    after: set[int] = set()
+    before: set[str] = set()
+    if says("tokenizer.ggml.pre", "jina-v2-de", "jina-v2-es", "jina-v2-code") or says(
+        "general.architecture", "nomic-bert-moe", "jina-bert-v3"
+    ):
+        before = {"<mask>"}
+    elif says("general.name", "phi-3", "phi3"):
+        after = {*special} - {ids.get(text) for text in ("<unk>", "<s>", "<|endoftext|>")}
+    elif says("general.name", "modern-bert"):
+        before = {"[MASK]"}
+    return frozenset(after), frozenset(ids[text] for text in before & ids.keys())
 
 
 class SpecialTokenSplitter:
     """Cuts a text at special tokens: from the left, and the longest where several begin at one place.
 
     Thousands of tokens with a handful of beginnings are usual (Gemma: `<unused0>` to `<unused6241>`). So a
-    regular expression looks for the first characters of all tokens, a dictionary tells by the first two which
-    lengths there are, and another one finds the token.
+    regular expression looks for the first characters of all tokens, and `LongestMatch` finds the token.
     """
 
-    def __init__(self, ids: Mapping[str, int], stripping: Container[int] = ()) -> None:
-        """`ids`: text of each special token -> id. Those in `stripping` swallow white space after them."""
+    def __init__(
+        self, ids: Mapping[str, int], strip_after: Container[int] = (), strip_before: Container[int] = ()
+    ) -> None:
+        """`ids`: text of each special token -> id. Those in the others swallow white space beside them."""
         self._ids = ids
-        self._stripping = stripping
-        lengths: dict[str, set[int]] = {}
-        for text in ids:
-            lengths.setdefault(text[:2], set()).add(len(text))
-        for beginning in lengths:  # where a longer token may begin, one of a single character may stand, too
-            lengths[beginning] |= lengths.get(beginning[0], set())
-        self._lengths = {beginning: sorted(found, reverse=True) for beginning, found in lengths.items()}
-        firsts = "".join(map(re.escape, sorted({beginning[0] for beginning in lengths})))
+        self._strip_after, self._strip_before = strip_after, strip_before
+        self._longest = LongestMatch(ids.keys())
+        firsts = "".join(map(re.escape, sorted({text[0] for text in ids})))
         self._find_first = re.compile(f"[{firsts}]" if firsts else "(?!)").search
 
     def split(self, text: str) -> Iterator[str | int]:
@@ -95,28 +128,23 @@ class SpecialTokenSplitter:
         start = position = 0
         while first := self._find_first(text, position):
             position = first.start()
-            length = self._length_at(text, position)
+            length = self._longest.length_at(text, position)
             if not length:
                 position += 1
                 continue
-            if start < position:
-                yield text[start:position]
             id_ = self._ids[text[position : position + length]]
+            between = text[start:position]
+            if id_ in self._strip_before:
+                between = between.rstrip(_WHITE_SPACE)
+            if between:
+                yield between
             yield id_
             start = position = self._end(text, position + length, id_)
         if start < len(text):
             yield text[start:]
 
-    def _length_at(self, text: str, position: int) -> int:
-        """The length of the longest special token that begins there, 0 if there is none."""
-        lengths = self._lengths.get(text[position : position + 2]) or self._lengths.get(text[position], [])
-        for length in lengths:
-            if text[position : position + length] in self._ids:
-                return length
-        return 0
-
     def _end(self, text: str, position: int, id_: int) -> int:
-        if id_ in self._stripping:
-            while position < len(text) and text[position] in " \t\n\v\f\r":
+        if id_ in self._strip_after:
+            while position < len(text) and text[position] in _WHITE_SPACE:
                 position += 1
         return position

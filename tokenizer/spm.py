@@ -1,14 +1,4 @@
-"""SentencePiece BPE (`tokenizer.ggml.model = llama`), run by the `sentencepiece` package.
-
-GGUF holds the pieces, scores and types of the original model, but not the model file that the package
-loads, a `ModelProto`. It is written here in protobuf's wire format, which takes a few lines and no protobuf
-package:
-
-    ModelProto     1: pieces (SentencePiece, repeated)   2: trainer_spec   3: normalizer_spec
-    SentencePiece  1: piece (string)   2: score (float)   3: type
-    TrainerSpec    3: model_type   35: byte_fallback
-    NormalizerSpec 1: name   3: add_dummy_prefix   4: remove_extra_whitespaces   5: escape_whitespaces
-"""
+"""SentencePiece BPE (`tokenizer.ggml.model = llama`), run by the `sentencepiece` package."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import ModelError
-from .vocabulary import TokenType, Vocabulary, read_flag, read_numbers, read_vocabulary
+from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece, varint
+from .vocabulary import TokenType, Vocabulary, byte_values, read_flag, read_scores, read_vocabulary
 
 _SPACE = "▁"
 _BPE = 2
-_LONGEST_PIECE = 4096  # bytes; the package refuses models with pieces of more than some 5000
+_DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
 
 class SentencePieceBPE:
@@ -29,16 +19,18 @@ class SentencePieceBPE:
 
     add_bos = True
     add_eos = False
+    add_sep = False
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        vocabulary = read_vocabulary(metadata, source, default_bos_id=1, default_eos_id=2, default_unk_id=0)
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
         self.vocabulary = vocabulary
         add_space_prefix = read_flag(metadata, source, "add_space_prefix")
         self.add_space_prefix = True if add_space_prefix is None else add_space_prefix
-        self._bytes = _byte_values(vocabulary)
-        scores = _read_scores(metadata, source, len(vocabulary))
-        self._processor = _load(_model_proto(vocabulary, scores, bool(self._bytes)), source)
+        self.strips_space_prefix = self.add_space_prefix
+        self._bytes = byte_values(vocabulary)
+        scores = read_scores(metadata, source, len(vocabulary))
+        self._processor = load_processor(_model_proto(vocabulary, scores, bool(self._bytes)), source)
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, which must be free of lone surrogates."""
@@ -57,39 +49,6 @@ class SentencePieceBPE:
         return self.vocabulary.tokens[id_].replace(_SPACE, " ").encode()
 
 
-def _read_scores(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDArray[np.float32]:
-    scores = read_numbers(metadata, source, "scores", ("float32", "int32"), n_tokens)
-    if scores is None:
-        raise ModelError(
-            f"{source}: tokenizer.ggml.scores is missing; without it no piece goes before another"
-        )
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
-        raise ModelError(
-            f"{source}: tokenizer.ggml.scores[{wrong[0]}] is {scores[wrong[0]]}, not a finite number"
-        )
-    return scores.astype("<f4")
-
-
-def _byte_values(vocabulary: Vocabulary) -> dict[int, bytes]:
-    """Id of each BYTE token -> its byte. There are all 256, or none."""
-    values: dict[int, bytes] = {}
-    for id_ in vocabulary.ids_of_type(TokenType.BYTE):
-        token = vocabulary.tokens[id_]
-        try:
-            values[id_] = bytes([int(token.removeprefix("<0x").removesuffix(">"), 16)])
-        except ValueError:
-            values[id_] = b""
-        if token != f"<0x{values[id_].hex().upper()}>":
-            raise ModelError(
-                f"{vocabulary.source}: token {id_} is of type BYTE but reads {token[:40]!r}, "
-                "expected <0x00> to <0xFF>"
-            )
-    if values and len(values) != 256:
-        raise ModelError(f"{vocabulary.source}: {len(values)} tokens are of type BYTE, expected 256 or none")
-    return values
-
-
 def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallback: bool) -> bytes:
     """The ModelProto, with one more piece than there are tokens, as its one UNKNOWN piece.
 
@@ -100,7 +59,7 @@ def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallb
     """
     types = vocabulary.types
     texts = [token.encode() for token in vocabulary.tokens]
-    too_long = np.fromiter(map(len, texts), np.int64, len(texts)) > _LONGEST_PIECE
+    too_long = np.fromiter(map(len, texts), np.int64, len(texts)) > LONGEST_PIECE
     for id_ in np.flatnonzero(too_long).tolist():
         texts[id_] = b"too long: %d" % id_
 
@@ -121,42 +80,14 @@ def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallb
     return b"".join(
         (
             *parts,
-            _message(1, _message(1, unknown.encode()) + _integer(3, TokenType.UNKNOWN)),
-            _message(2, _integer(3, _BPE) + _integer(35, byte_fallback)),
-            _message(3, _message(1, b"identity") + _integer(3, 0) + _integer(4, 0) + _integer(5, 1)),
+            piece(unknown, TokenType.UNKNOWN),
+            message(2, integer(3, _BPE) + integer(35, byte_fallback)),
+            normalizer_spec(b"", add_dummy_prefix=False, remove_extra_whitespaces=False),
         )
     )
 
 
 def _piece_head(length: int, tail_size: int) -> bytes:
     """What goes before a piece's text: field and size of the SentencePiece, field and size of the text."""
-    text_head = bytes([1 << 3 | 2]) + _varint(length)
-    return bytes([1 << 3 | 2]) + _varint(len(text_head) + length + tail_size) + text_head
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def _integer(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _load(model_proto: bytes, source: str) -> Any:
-    # imported here, as one kind of tokenizer does not need the other's package
-    from sentencepiece import SentencePieceProcessor
-
-    processor = SentencePieceProcessor()
-    try:
-        processor.LoadFromSerializedProto(model_proto)
-    except (RuntimeError, OSError) as error:
-        raise ModelError(f"{source}: SentencePiece does not take the vocabulary: {error}") from error
-    return processor
+    text_head = bytes([1 << 3 | 2]) + varint(length)
+    return bytes([1 << 3 | 2]) + varint(len(text_head) + length + tail_size) + text_head

@@ -2,17 +2,20 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, Self
 
 from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
-from .bpe import ByteLevelBPE
+from .bpe import BPE
 from .detokenizer import StreamDecoder
-from .special_tokens import SpecialTokenSplitter
+from .rwkv import RWKV
+from .special_tokens import SpecialTokenSplitter, stripping_ids
 from .spm import SentencePieceBPE
+from .unigram import Unigram
 from .vocabulary import TokenType, Vocabulary, read_text
+from .wordpiece import WordPiece
 
 
 class TokenizerModel(Protocol):
@@ -20,10 +23,14 @@ class TokenizerModel(Protocol):
 
     vocabulary: Vocabulary
     add_space_prefix: bool
-    """Does a text get a space in front at its start, and after each special token?"""
+    """Must a text get a space in front at its start, and after each special token?"""
+    strips_space_prefix: bool
+    """Do tokens there begin with a space that is not in the text?"""
     add_bos: bool
     """What `Tokenizer.add_bos` is where the file does not say; so with `add_eos`."""
     add_eos: bool
+    add_sep: bool
+    """Does a text end with SEP?"""
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text without special tokens."""
@@ -34,46 +41,57 @@ class TokenizerModel(Protocol):
 
 _MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
     "llama": SentencePieceBPE,
-    "gpt2": ByteLevelBPE,
+    "gpt2": BPE,
+    "bert": WordPiece,
+    "t5": Unigram,
+    "gemma4": BPE,
+    "whitespace": BPE,
+    "rwkv": RWKV,
 }
 _NO_MODEL = ("none", "no_vocab")
 
 _SILENT = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.UNUSED)
 _ON_REQUEST = (TokenType.CONTROL, TokenType.UNKNOWN)
-
-# GGUF has no field for special tokens that swallow the white space after them; llama.cpp knows them so, too.
-_STRIPPING_MODELS = ("phi-3", "phi3")
-_NEVER_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
+_SPECIAL = (*_ON_REQUEST, TokenType.USER_DEFINED)
 
 
 def has_tokenizer(file: GGUFFile) -> bool:
-    """False if the file says that it has no vocabulary: its model is then used with ids alone."""
-    return file.metadata.get("tokenizer.ggml.model") not in _NO_MODEL
+    """False if the file says that it has no vocabulary, or nothing: its model is then used with ids alone."""
+    if "tokenizer.ggml.model" in file.metadata:
+        return file.metadata["tokenizer.ggml.model"] not in _NO_MODEL
+    return "tokenizer.ggml.tokens" in file.metadata
 
 
 class Tokenizer:
     """Text <-> ids. Made by `from_gguf`; several threads may use it at once.
 
-    n_vocab                         number of ids
-    bos_id, eos_id, unk_id, pad_id  the ids with these roles, or None
-    add_bos, add_eos                what `encode` adds when asked to add special tokens
-    eog_ids                         all ids after which generation ends, `eos_id` among them
+    n_vocab                                 number of ids
+    bos_id, eos_id, unk_id, pad_id, sep_id  the ids with these roles, or None
+    add_bos, add_eos, add_sep               what `encode` adds when asked to add special tokens
+    eog_ids                                 all ids after which generation ends, `eos_id` among them
     """
 
-    def __init__(self, model: TokenizerModel, *, strips_after_special: bool = False) -> None:
-        """`strips_after_special`: do special tokens swallow the white space after them?"""
+    def __init__(
+        self,
+        model: TokenizerModel,
+        *,
+        strip_after: Collection[int] = frozenset(),
+        strip_before: Collection[int] = frozenset(),
+    ) -> None:
+        """The ids in `strip_after` and `strip_before`: special tokens that swallow the white space there."""
         vocabulary = model.vocabulary
         self.n_vocab = len(vocabulary)
-        self.bos_id, self.eos_id = vocabulary.bos_id, vocabulary.eos_id
+        self.bos_id, self.eos_id, self.sep_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.sep_id
         self.unk_id, self.pad_id = vocabulary.unk_id, vocabulary.pad_id
         self.eog_ids = vocabulary.eog_ids
         self.add_bos = _added("bos", vocabulary.add_bos, model.add_bos, self.bos_id, vocabulary.source)
         self.add_eos = _added("eos", vocabulary.add_eos, model.add_eos, self.eos_id, vocabulary.source)
+        self.add_sep = model.add_sep and self.sep_id is not None
         self._model = model
         self._vocabulary = vocabulary
-        self._strips_after_special = strips_after_special
+        self._strip_after, self._strip_before = strip_after, strip_before
         self._silent = frozenset(vocabulary.ids_of_type(*_SILENT))
-        self._special = frozenset(vocabulary.ids_of_type(*_ON_REQUEST, TokenType.USER_DEFINED))
+        self._special = frozenset(vocabulary.ids_of_type(*_SPECIAL))
         self._bytes: dict[int, bytes] = {}
 
     @classmethod
@@ -106,16 +124,17 @@ class Tokenizer:
             raise GGUFUnsupportedError(
                 f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(_MODELS)}"
             )
-        name = metadata.get("general.name")
-        strips = isinstance(name, str) and any(model in name.lower() for model in _STRIPPING_MODELS)
-        return cls(_MODELS[kind](metadata, source), strips_after_special=strips)
+        model = _MODELS[kind](metadata, source)
+        vocabulary = model.vocabulary
+        after, before = stripping_ids(metadata, vocabulary.ids, vocabulary.ids_of_type(*_SPECIAL))
+        return cls(model, strip_after=after, strip_before=before)
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """The ids of `text`.
 
-        `add_special` puts BOS before and EOS after it, where the file asks for that. `parse_special` reads
-        the text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else
-        wrote. The tokens that the file calls USER_DEFINED are read in either case.
+        `add_special` puts BOS before and EOS or SEP after it, where the file asks for that. `parse_special`
+        reads the text of a control token, such as `<|im_start|>`, as that token: only for text that nobody
+        else wrote. The tokens that the file calls USER_DEFINED are read in either case.
 
         Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no
         characters.
@@ -140,6 +159,8 @@ class Tokenizer:
             at_prefix = model.add_space_prefix and isinstance(part, int)
         if add_special and self.add_eos and self.eos_id is not None:
             ids.append(self.eos_id)
+        if add_special and self.add_sep and self.sep_id is not None:
+            ids.append(self.sep_id)
         return ids
 
     def decode(self, ids: Iterable[int], special: bool = False, continuation: bool = False) -> str:
@@ -156,7 +177,7 @@ class Tokenizer:
 
     def stream_decoder(self, special: bool = False, continuation: bool = False) -> StreamDecoder:
         """Decodes ids as they come; options as for `decode`."""
-        prefixed_after = self._special if self._model.add_space_prefix else None
+        prefixed_after = self._special if self._model.strips_space_prefix else None
         return StreamDecoder(partial(self.token_bytes, special=special), prefixed_after, not continuation)
 
     def token_bytes(self, id_: int, special: bool = False) -> bytes:
@@ -188,13 +209,12 @@ class Tokenizer:
     @cached_property
     def _all_splitter(self) -> SpecialTokenSplitter:
         """Finds control tokens, too."""
-        return self._make_splitter(TokenType.USER_DEFINED, *_ON_REQUEST)
+        return self._make_splitter(*_SPECIAL)
 
     def _make_splitter(self, *types: TokenType) -> SpecialTokenSplitter:
         tokens, ids = self._vocabulary.tokens, self._vocabulary.ids_of_type(*types)
-        keeping = {self._vocabulary.ids.get(text) for text in _NEVER_STRIPPING}
-        stripping = frozenset(ids) - keeping if self._strips_after_special else frozenset()
-        return SpecialTokenSplitter({tokens[id_]: id_ for id_ in ids}, stripping)
+        special = {tokens[id_]: id_ for id_ in ids}
+        return SpecialTokenSplitter(special, self._strip_after, self._strip_before)
 
 
 def _added(name: str, asked: bool | None, default: bool, id_: int | None, source: str) -> bool:

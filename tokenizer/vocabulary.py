@@ -12,6 +12,7 @@ from ..gguf_io.errors import ModelError
 from .special_tokens import control_texts, end_of_generation_ids
 
 _PREFIX = "tokenizer.ggml."
+_ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 
 
 class TokenType(IntEnum):
@@ -41,6 +42,7 @@ class Vocabulary:
     eos_id: int | None
     unk_id: int | None
     pad_id: int | None
+    sep_id: int | None
     add_bos: bool | None
     add_eos: bool | None
     eog_ids: frozenset[int] = field(default=frozenset())
@@ -55,13 +57,11 @@ class Vocabulary:
 
 
 def read_vocabulary(
-    metadata: Mapping[str, Any],
-    source: str,
-    default_bos_id: int | None = None,
-    default_eos_id: int | None = None,
-    default_unk_id: int | None = None,
+    metadata: Mapping[str, Any], source: str, default_ids: Mapping[str, int] | None = None
 ) -> Vocabulary:
     """Reads what all kinds of tokenizers have in common.
+
+    `default_ids`: for special tokens that the file does not name, by their names in GGUF.
 
     Empty tokens, which some converters leave behind, get the name that llama.cpp gives them and become
     UNUSED. Tokens whose text says that they control something become CONTROL, whatever the file says
@@ -84,24 +84,67 @@ def read_vocabulary(
         raise ModelError(f"{source}: {_PREFIX}tokens: none of the {len(tokens)} tokens is of any use")
     types[[ids[text] for text in control_texts(ids)]] = TokenType.CONTROL
 
-    def special_id(name: str, default: int | None = None) -> int | None:
-        return _read_special_id(metadata, source, name, len(tokens), default)
+    def special_id(name: str) -> int | None:
+        found = _read_special_id(metadata, source, name, len(tokens))
+        default = (default_ids or {}).get(name)
+        return default if found is None and default is not None and default < len(tokens) else found
 
-    eos_id = special_id("eos", default_eos_id)
-    marked = (eos_id, special_id("eot"), special_id("eom"))
+    eos_id = special_id("eos")
+    ends = marked_end_ids(metadata, source, len(tokens)) | (frozenset() if eos_id is None else {eos_id})
     return Vocabulary(
         source=source,
         tokens=tokens,
         types=types,
         ids=ids,
-        bos_id=special_id("bos", default_bos_id),
+        bos_id=special_id("bos"),
         eos_id=eos_id,
-        unk_id=special_id("unknown", default_unk_id),
+        unk_id=special_id("unknown"),
         pad_id=special_id("padding"),
+        sep_id=special_id("seperator"),  # so GGUF spells it
         add_bos=read_flag(metadata, source, "add_bos_token"),
         add_eos=read_flag(metadata, source, "add_eos_token"),
-        eog_ids=end_of_generation_ids(ids, marked),
+        eog_ids=end_of_generation_ids(ids, ends),
     )
+
+
+def marked_end_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> frozenset[int]:
+    """The ids that the file marks as ends; ModelError if one is no integer or not below `n_vocab`."""
+    ids = (_read_special_id(metadata, source, name, n_vocab) for name in _ENDS)
+    return frozenset(id_ for id_ in ids if id_ is not None)
+
+
+def byte_values(vocabulary: Vocabulary) -> dict[int, bytes]:
+    """Id of each BYTE token -> its byte. There are all 256, or none."""
+    values: dict[int, bytes] = {}
+    for id_ in vocabulary.ids_of_type(TokenType.BYTE):
+        token = vocabulary.tokens[id_]
+        try:
+            values[id_] = bytes([int(token.removeprefix("<0x").removesuffix(">"), 16)])
+        except ValueError:
+            values[id_] = b""
+        if token != f"<0x{values[id_].hex().upper()}>":
+            raise ModelError(
+                f"{vocabulary.source}: token {id_} is of type BYTE but reads {token[:40]!r}, "
+                "expected <0x00> to <0xFF>"
+            )
+    if values and len(values) != 256:
+        raise ModelError(f"{vocabulary.source}: {len(values)} tokens are of type BYTE, expected 256 or none")
+    return values
+
+
+def read_scores(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDArray[np.float32]:
+    """The score of each token, (n_tokens,) float32, all finite; else ModelError."""
+    scores = read_numbers(metadata, source, "scores", ("float32", "int32"), n_tokens)
+    if scores is None:
+        raise ModelError(
+            f"{source}: tokenizer.ggml.scores is missing; without it no piece goes before another"
+        )
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if len(wrong):
+        raise ModelError(
+            f"{source}: tokenizer.ggml.scores[{wrong[0]}] is {scores[wrong[0]]}, not a finite number"
+        )
+    return scores.astype("<f4")
 
 
 def read_text(metadata: Mapping[str, Any], source: str, name: str) -> str | None:
@@ -176,13 +219,11 @@ def _read_types(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDAr
     return np.where(values == 0, TokenType.NORMAL, values).astype(np.uint8)  # 0: the file does not say
 
 
-def _read_special_id(
-    metadata: Mapping[str, Any], source: str, name: str, n_tokens: int, default: int | None
-) -> int | None:
+def _read_special_id(metadata: Mapping[str, Any], source: str, name: str, n_tokens: int) -> int | None:
     key = f"{name}_token_id"
     value = metadata.get(_PREFIX + key)
     if value is None:
-        return default if default is not None and default < n_tokens else None
+        return None
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(source, key, "an integer", value)
     if not 0 <= value < n_tokens:

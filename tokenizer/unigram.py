@@ -1,0 +1,130 @@
+"""SentencePiece Unigram (`tokenizer.ggml.model = t5`; XLM-RoBERTa's, too): the most probable pieces.
+
+Kudo, "Subword Regularization" (2018). The `sentencepiece` package normalizes the text, with the file's own
+table of characters; `tokenizers` finds the pieces, as it adds up scores in double precision, like llama.cpp,
+where `sentencepiece` has ties that are none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..gguf_io.errors import ModelError
+from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece
+from .vocabulary import TokenType, Vocabulary, byte_values, read_flag, read_scores, read_vocabulary
+
+_SPACE = "▁"
+_UNIGRAM = 1
+_DEFAULT_IDS = {"eos": 1, "unknown": 2, "padding": 0}
+_CHARSMAP = "tokenizer.ggml.precompiled_charsmap"
+
+
+class Unigram:
+    """Encodes pieces of text without special tokens, and says what bytes a token stands for."""
+
+    add_bos = False
+    add_eos = True
+    add_sep = False
+
+    def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
+        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
+        self.vocabulary = vocabulary
+        removes_spaces = read_flag(metadata, source, "remove_extra_whitespaces") is True
+        add_space_prefix = read_flag(metadata, source, "add_space_prefix") is not False
+        self.add_space_prefix = add_space_prefix and not removes_spaces
+        self.strips_space_prefix = add_space_prefix or removes_spaces
+        self._bytes = byte_values(vocabulary)
+        self._tokenizer = _build(metadata, vocabulary, byte_fallback=bool(self._bytes))
+        proto = (  # the fewest pieces that the package takes; they are not used
+            *(piece("?", TokenType.UNKNOWN), piece("!", TokenType.NORMAL), message(2, integer(3, _UNIGRAM))),
+            normalizer_spec(
+                _read_charsmap(metadata, source),
+                add_dummy_prefix=removes_spaces,
+                remove_extra_whitespaces=removes_spaces,
+            ),
+        )
+        self._normalize = load_processor(b"".join(proto), source).Normalize
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, which must be free of lone surrogates."""
+        encoded = self._tokenizer.encode_batch_fast([self._normalize(text)], add_special_tokens=False)
+        ids: list[int] = encoded[0].ids
+        unknown = len(self.vocabulary)  # the piece that is added below
+        replacement = [] if self.vocabulary.unk_id is None else [self.vocabulary.unk_id]
+        return [new for id_ in ids for new in (replacement if id_ == unknown else [id_])]
+
+    def token_bytes(self, id_: int) -> bytes:
+        """The bytes of a NORMAL or BYTE token."""
+        return self._bytes.get(id_) or self.vocabulary.tokens[id_].replace(_SPACE, " ").encode()
+
+
+def _build(metadata: Mapping[str, Any], vocabulary: Vocabulary, *, byte_fallback: bool) -> Any:
+    """A `tokenizers.Tokenizer` of all pieces, and of one more that stands for what is unknown.
+
+    Tokens that are no text keep their place under a name with a space, which a normalized text never has.
+    """
+    # imported here, as not every kind of tokenizer needs the package
+    from tokenizers import Tokenizer, models
+
+    scores = read_scores(metadata, vocabulary.source, len(vocabulary)).astype(np.float64)
+    is_text = vocabulary.types == TokenType.NORMAL
+    scores[~is_text] = scores[is_text].max(
+        initial=0.0
+    )  # an unknown piece costs 10 more than the worst of all
+    named = is_text | (vocabulary.types == TokenType.BYTE)
+    pieces = [
+        (text if is_named and len(text) <= LONGEST_PIECE else f" {id_}", score)
+        for id_, (text, score, is_named) in enumerate(
+            zip(vocabulary.tokens, scores.tolist(), named.tolist(), strict=True)
+        )
+    ]
+    pieces.append((" unknown", pieces[0][1]))
+    return Tokenizer(models.Unigram(pieces, unk_id=len(vocabulary), byte_fallback=byte_fallback))
+
+
+def _read_charsmap(metadata: Mapping[str, Any], source: str) -> bytes:
+    """The table of characters: four bytes of size, a double array of that size, the texts that it points to.
+
+    `sentencepiece` follows it unchecked, so every step that it could take is checked here. An entry of the
+    double array (Darts) holds the character that leads to it in bits 0 to 7, whether a text ends there in
+    bit 8, and in bits 9 to 30 where to go on. Where a text ends is an entry with bit 31: the place of its
+    replacement. Raises ModelError.
+    """
+    values = metadata.get(_CHARSMAP)
+    if values is None:
+        return b""
+    if not isinstance(values, np.ndarray) or values.dtype.name not in ("uint8", "int8"):
+        raise ModelError(f"{source}: {_CHARSMAP} must be an array of uint8 or int8")
+    raw = values.tobytes()
+    size = int.from_bytes(raw[:4], "little")
+    texts = raw[4 + size :]
+    if not size or size % 4 or not texts:
+        raise ModelError(
+            f"{source}: {_CHARSMAP} has {len(raw)} bytes, which its header of {size} does not fit"
+        )
+    units = np.frombuffer(raw, "<u4", size // 4, 4).astype(np.int64)
+    if not _leads_nowhere_else(units, np.frombuffer(texts, np.uint8)) or not _is_text(texts):
+        raise ModelError(f"{source}: {_CHARSMAP} is damaged: it points outside of itself")
+    return raw
+
+
+def _leads_nowhere_else(units: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]) -> bool:
+    places = np.arange(len(units))
+    next_ = places ^ (units >> 10 << ((units & 1 << 9) >> 6))
+    is_step = units < 1 << 31
+    is_step[0] = True
+    if ((next_[is_step] | 0xFF) >= len(units)).any():
+        return False
+    ends = next_[is_step & (units & 1 << 8 != 0)]
+    starts = units[ends] & (1 << 31) - 1
+    return bool((starts < len(texts)).all()) and not (texts[starts] & 0xC0 == 0x80).any()
+
+
+def _is_text(texts: bytes) -> bool:
+    try:
+        texts.decode()
+    except UnicodeDecodeError:
+        return False
+    return texts.endswith(b"\0")
