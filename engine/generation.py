@@ -3,18 +3,16 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.sampling import REFERENCE, SamplingFunctions
+from ..tokenizer import IdsOnly, Tokenizer
 from .context import Context
 from .sampling import Sampler, SamplingParams
 from .taps import Taps
-
-if TYPE_CHECKING:
-    from ..tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length"]
 
@@ -97,7 +95,7 @@ class TextStream(Iterator[str]):
     def __init__(
         self,
         context: Context,
-        tokenizer: "Tokenizer",
+        tokenizer: Tokenizer | IdsOnly,
         prompt_ids: NDArray[np.int32],
         params: SamplingParams,
         load_seconds: float = 0.0,
@@ -114,6 +112,7 @@ class TextStream(Iterator[str]):
         self._taps = taps
         self._sampler = Sampler(params, functions)
         self._eog_ids = tokenizer.eog_ids
+        self._knows_text = not isinstance(tokenizer, IdsOnly)
         self._decoder = tokenizer.stream_decoder(continuation=True)
         self._decoder.push_bytes(self._ids[-1])  # after a control token, encoding may have added a space
         self._scanner = StopScanner(params.stop)
@@ -124,7 +123,8 @@ class TextStream(Iterator[str]):
 
     def __next__(self) -> str:
         while self.finish_reason is None:
-            if piece := self._step():
+            piece = self._step()
+            if piece or not (self._knows_text or self.finish_reason == "stop"):
                 return piece
         raise StopIteration
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import REFERENCE, SamplingFunctions
-from ..tokenizer import Tokenizer, has_tokenizer
+from ..tokenizer import IdsOnly, Tokenizer
 from .activations import ActivationSpec
 from .config import Config
 from .context import Context
@@ -69,7 +69,9 @@ class LLM:
         try:
             self.path = path
             self.config: Config = self._model.config
-            self._tokenizer = self._model.tokenizer if has_tokenizer(self._model.file) else None
+            self.tokenizer: Tokenizer | None = self._model.tokenizer
+            """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
+            self._text = self.tokenizer or IdsOnly.from_gguf(self._model.file, self.config.n_vocab)
             self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX)
             self.n_threads = n_threads or default_threads()
             self.executor = executor
@@ -82,13 +84,6 @@ class LLM:
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
         self.context = Context(made, self.config.n_vocab, self.n_ctx, n_batch)
         """Runs single steps, for those who choose the tokens themselves."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; `RequestError` if its file has none: then there are only `logits` of ids."""
-        if self._tokenizer is None:
-            raise RequestError(f"{self.path} has no tokenizer: it has logits, but knows no text")
-        return self._tokenizer
 
     @property
     def activations(self) -> Mapping[str, ActivationSpec]:
@@ -179,6 +174,8 @@ class LLM:
     ) -> TextStream:
         """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
 
+        Without a tokenizer it gives "" for each token; `token_ids` of the stream has the ids so far.
+
         Whatever else uses this LLM in the meantime makes the stream run its tokens again when it goes on.
 
         `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every token that
@@ -188,9 +185,11 @@ class LLM:
         """
         checked = self._prompt_ids(prompt)
         params = params or SamplingParams()
+        if params.stop and self.tokenizer is None:
+            raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
         return TextStream(
             self.context,
-            self.tokenizer,
+            self._text,
             checked,
             params,
             self.load_seconds,
@@ -223,6 +222,8 @@ class LLM:
 
         Text from elsewhere is better encoded by the caller, without `parse_special`, and passed as ids.
         """
+        if self.tokenizer is None:
+            raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
 
     def _prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:

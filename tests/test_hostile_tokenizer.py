@@ -63,7 +63,7 @@ CASES: list[tuple[str, str, Callable[[GGUFForge], object], type[Exception], str]
     ("G97-tokens", "bpe", remove("tokens"), MOD, r"tokens is missing"),
     ("G97-tokens-spm", "spm", remove("tokens"), MOD, r"tokens is missing"),
     ("G98-scores", "spm", remove("scores"), MOD, r"scores is missing"),
-    ("G99-model", "bpe", change("model", "gpt9"), UNS, r"model is 'gpt9'; nybble reads llama, gpt2"),
+    ("G99-model", "bpe", change("model", "gpt9"), UNS, r"model is 'gpt9'; nybble reads llama, gpt2, bert"),
     ("G99-model-type", "bpe", change("model", 7), MOD, r"model must be UTF-8 text, found int"),
     ("G99-model-bytes", "bpe", change("model", b"\xff"), MOD, r"model must be UTF-8 text, found bytes"),
     ("G99-pre", "bpe", change("pre", "gpt-9"), UNS, r"pre is 'gpt-9': nybble does not know it"),

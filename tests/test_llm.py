@@ -5,8 +5,10 @@ import threading
 import numpy as np
 import pytest
 import tiny_model
+from forge import GGUFForge
 
 import nybble
+from nybble.cli import main
 from nybble.gguf_io.errors import ModelError, NybbleError, RequestError
 
 
@@ -19,6 +21,20 @@ def tiny_path(tmp_path_factory):
 def llm(tiny_path):
     with nybble.LLM(tiny_path, executor="reference", n_batch=8) as llm:
         yield llm
+
+
+@pytest.fixture(scope="module", params=["none", None])
+def wordless_path(request, tiny_path, tmp_path_factory):
+    """The same model without its vocabulary; the file says so, or nothing. Token 2 ends a text."""
+    file = GGUFForge.parse(tiny_path.read_bytes())
+    for key in ("model", "pre", "tokens", "token_type", "merges"):
+        file.remove(f"tokenizer.ggml.{key}")
+    file.set("llama.vocab_size", file.tensor("token_embd.weight").dims[1])
+    if request.param:
+        file.set("tokenizer.ggml.model", request.param)
+    path = tmp_path_factory.mktemp("wordless") / "wordless.gguf"
+    path.write_bytes(file.build())
+    return path
 
 
 def test_what_an_llm_says_about_itself(llm, tiny_path):
@@ -64,6 +80,42 @@ def test_a_prompt_may_hold_control_tokens_by_name(llm):
     ids = llm.tokenizer.encode(prompt, parse_special=True)
     assert ids != llm.tokenizer.encode(prompt)
     np.testing.assert_array_equal(llm.logits(prompt), llm.logits(ids))
+
+
+def test_a_model_without_a_tokenizer_speaks_in_ids(llm, wordless_path):
+    params = nybble.SamplingParams(max_tokens=20, temperature=1.0, seed=3)
+    with nybble.LLM(wordless_path, executor="reference", n_batch=8) as wordless:
+        assert wordless.tokenizer is None
+        np.testing.assert_array_equal(wordless.logits([70, 71]), llm.logits([70, 71]))
+        out = wordless.generate([70, 71], params)
+        assert out.text == "" and out.token_ids == llm.generate([70, 71], params).token_ids
+        stream = wordless.stream([70, 71], params)
+        assert [(next(stream), len(stream.token_ids)) for _ in range(3)] == [("", 1), ("", 2), ("", 3)]
+        assert list(stream) == [""] * (len(out.token_ids) - 3) and stream.token_ids == out.token_ids
+        with pytest.raises(RequestError, match=r"wordless\.gguf has no tokenizer: a prompt must be a list"):
+            wordless.generate("text")
+        with pytest.raises(RequestError, match="no text, so none can stop it"):
+            wordless.generate([70], nybble.SamplingParams(stop=["x"]))
+
+
+def test_a_model_without_a_tokenizer_ends_where_its_file_says(llm, wordless_path):
+    ends = llm.logits([70, 71])[-1].argmax()
+    file = GGUFForge.parse(wordless_path.read_bytes()).set("tokenizer.ggml.eos_token_id", int(ends))
+    wordless_path.with_name("ends.gguf").write_bytes(file.build())
+    with nybble.LLM(wordless_path.with_name("ends.gguf"), executor="reference") as wordless:
+        out = wordless.generate([70, 71])
+    assert (out.token_ids, out.finish_reason) == ([], "stop")
+    file.set("tokenizer.ggml.eos_token_id", 10**6)
+    wordless_path.with_name("ends.gguf").write_bytes(file.build())
+    with pytest.raises(ModelError, match="eos_token_id is 1000000"):
+        nybble.LLM(wordless_path.with_name("ends.gguf"), executor="reference")
+
+
+def test_the_command_asks_for_ids(wordless_path, capsys):
+    assert main(["run", str(wordless_path), "the", "--executor", "reference"]) == 1
+    assert "has no tokenizer: a prompt must be a list of token ids" in capsys.readouterr().err
+    assert main(["tokenize", str(wordless_path), "the"]) == 1
+    assert "the file has no tokenizer" in capsys.readouterr().err
 
 
 def test_threads_share_one_model(llm):

@@ -19,6 +19,19 @@ BPE_MERGES = ["Ġ w", "h e", "l l", "he ll", "hell o", "Ġw o", "o r", "Ð ŀ", 
 SPM_SPECIAL = {"<unk>": UNKNOWN, "<s>": CONTROL, "</s>": CONTROL, "<|user|>": CONTROL, "<b>": USER_DEFINED}
 SPM_PIECES = ["he", "ll", "hell", "hello", "▁hello", "▁w", "or", "▁wor", "▁▁", *"▁helowrd<s>/é"]
 
+CHARACTER_SPECIAL = {"<bos>": CONTROL, "<eos>": CONTROL, "<tag>": USER_DEFINED}
+CHARACTERS = [*"▁helowrd\n"]
+CHARACTER_MERGES = ["▁ ▁", "▁▁ ▁▁", "h e", "l l", "he ll", "hell o", "▁ hello", "\n \n"]
+WORDPIECES = "▁h h e l o ▁, ▁. ▁he llo ▁hello ll ▁wor ld ▁北 ▁京 s ▁é é".split()  # noqa: SIM905
+UNIGRAM_PIECES = {
+    "▁": -3.0,
+    "▁hello": -4.0,
+    "▁he": -4.5,
+    "llo": -2.0,
+    **dict.fromkeys("lox", -6.0),
+    "1": -5.0,
+}
+
 
 def byte_letters() -> list[str]:
     """GPT-2's letter of each byte."""
@@ -53,6 +66,41 @@ def spm(
     scores = np.concatenate([np.zeros(len(tokens) - len(pieces)), -np.arange(len(pieces))]).astype(np.float32)
     settings = {"model": "llama", "tokens": tokens, "token_type": np.array(types, np.int32), "scores": scores}
     return _metadata(settings | keys)
+
+
+def characters(special: dict[str, int] | None = None, **keys: Any) -> dict[str, Any]:
+    """BPE on characters with byte fallback, as Gemma 4 has it."""
+    special = CHARACTER_SPECIAL if special is None else special
+    merged = dict.fromkeys(merge.replace(" ", "") for merge in CHARACTER_MERGES)
+    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS, *merged]
+    types = [*special.values(), *[BYTE] * 256, *[NORMAL] * (len(CHARACTERS) + len(merged))]
+    settings = {"model": "gemma4", "tokens": tokens, "token_type": np.array(types, np.int32)}
+    return _metadata(settings | {"merges": CHARACTER_MERGES, "bos_token_id": 0} | keys)
+
+
+def wordpiece(pieces: list[str] | None = None, **keys: Any) -> dict[str, Any]:
+    """WordPiece, where "▁" begins a word."""
+    pieces = WORDPIECES if pieces is None else pieces
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *pieces]
+    types = np.array([CONTROL] * 4 + [NORMAL] * len(pieces), np.int32)
+    ids = {"bos_token_id": 2, "seperator_token_id": 3, "unknown_token_id": 1, "padding_token_id": 0}
+    return _metadata({"model": "bert", "tokens": tokens, "token_type": types} | ids | keys)
+
+
+def unigram(pieces: dict[str, float] | None = None, **keys: Any) -> dict[str, Any]:
+    """SentencePiece Unigram: pieces and their scores."""
+    pieces = UNIGRAM_PIECES if pieces is None else pieces
+    tokens = ["<pad>", "</s>", "<unk>", "<mask>", *pieces]
+    types = np.array([CONTROL, CONTROL, UNKNOWN, CONTROL] + [NORMAL] * len(pieces), np.int32)
+    scores = np.array([0.0] * 4 + list(pieces.values()), np.float32)
+    return _metadata({"model": "t5", "tokens": tokens, "token_type": types, "scores": scores} | keys)
+
+
+def rwkv(words: tuple[str, ...] = (r"hello", r"\n\n", r"\xd0\xbf\xd1\x80", r" \'s")) -> dict[str, Any]:
+    """RWKV: all bytes, and words, with escapes."""
+    tokens = ["<|endoftext|>", *(rf"\x{byte:02x}" for byte in range(256)), *words]
+    types = np.array([CONTROL] + [NORMAL] * (len(tokens) - 1), np.int32)
+    return _metadata({"model": "rwkv", "tokens": tokens, "token_type": types})
 
 
 def _metadata(settings: dict[str, Any]) -> dict[str, Any]:

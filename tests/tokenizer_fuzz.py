@@ -6,6 +6,9 @@ Imports nothing from nybble: `record_tokenizer_fuzz.py` draws the same texts bes
 import random
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+RECORD = Path(__file__).parent / "golden" / "tokenizer_fuzz.npz"
 
 SCRIPTS = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -47,73 +50,15 @@ CONTROLS = (
     "\U000f0000",
     "\u00ad",
 )
-SPECIAL = [
-    "<s>",
-    "</s>",
-    "<unk>",
-    "<pad>",
-    "<mask>",
-    "<bos>",
-    "<eos>",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "[PAD]",
-    "[UNK]",
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|begin_of_text|>",
-    "<|end|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<|turn>",
-    "<turn|>",
-    "<table>",
-    "<b>",
-    "<code>",
-    "<fim_prefix>",
-    "<fim-middle>",
-    "<|fim_suffix|>",
-    "<｜end▁of▁sentence｜>",
-    "<BOS_TOKEN>",
-    "<0x0A>",
-    "<unused7>",
-    "<|channel>",
-    "<tool_call>",
-    "<think>",
-    "<|",
-    "|>",
-    "<s",
-    "<|im_",
-    "[CLS",
-    "▁",
-    "▁▁",
-    "Ġ",
-]
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "Hello",
-    "world",
-    "it's",
-    "I'LL",
-    "we'd",
-    "don't",
-    "'Re",
-    "naïve",
-    "café",
-    "int",
-    "main(void)",
-    "x",
-    "+=",
-    "1;",
-    "https://a.b/c?d=e#f",
-]
+SPECIAL = """
+    <s> </s> <unk> <pad> <mask> <bos> <eos> [CLS] [SEP] [MASK] [PAD] [UNK] <|endoftext|> <|im_start|>
+    <|im_end|> <|eot_id|> <|begin_of_text|> <|end|> <|user|> <|assistant|> <start_of_turn> <end_of_turn>
+    <|turn> <turn|> <table> <b> <code> <fim_prefix> <fim-middle> <|fim_suffix|> <｜end▁of▁sentence｜>
+    <BOS_TOKEN> <0x0A> <unused7> <|channel> <tool_call> <think> <| |> <s <|im_ [CLS ▁ ▁▁ Ġ
+""".split()  # noqa: SIM905
+WORDS = """
+    the of and Hello world it's I'LL we'd don't 'Re naïve café int main(void) x += 1; https://a.b/c?d=e#f
+""".split()  # noqa: SIM905
 
 
 def texts(seed: int, n: int) -> Iterator[str]:
@@ -153,9 +98,15 @@ def _run(draw: random.Random, parts: Sequence[str], longest: int) -> str:
     return "".join(draw.choice(parts) for _ in range(draw.randrange(1, longest)))
 
 
-def options(index: int) -> tuple[bool, bool]:
-    """(add_special, parse_special) of the text with this index."""
-    return index % 2 == 1, index // 2 % 2 == 1
+def cases() -> Iterator[tuple[str, bool, bool]]:
+    """What is recorded: text, add_special, parse_special."""
+    for index, text in enumerate(texts(seed=2026, n=600)):
+        yield text, index % 2 == 1, index // 2 % 2 == 1
+
+
+def name_of(vocabulary: Path) -> str:
+    """The name under which the results of a vocabulary are recorded."""
+    return vocabulary.name.removeprefix("ggml-vocab-").removesuffix(".gguf").lower()
 
 
 def checksum(ids: Sequence[int]) -> int:

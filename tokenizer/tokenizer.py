@@ -120,6 +120,10 @@ class Tokenizer:
         kind = read_text(metadata, source, "model")
         if kind is None:
             raise ModelError(f"{source}: tokenizer.ggml.model is missing, so the file has no tokenizer")
+        if kind in _NO_MODEL:
+            raise GGUFUnsupportedError(
+                f"{source}: tokenizer.ggml.model is {kind!r}: the file has no tokenizer, only ids"
+            )
         if kind not in _MODELS:
             raise GGUFUnsupportedError(
                 f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(_MODELS)}"
