@@ -25,7 +25,7 @@ from nybble.gguf_io.simple_quants import unsigned_float8
 
 @dataclass(frozen=True)
 class Shape:
-    """A Llama-like model: what decides its size and speed."""
+    """A Llama-like model: what decides its size and speed. With experts it is a qwen3moe, n_ff of each."""
 
     n_embd: int
     n_layers: int
@@ -33,12 +33,20 @@ class Shape:
     n_kv_heads: int
     n_ff: int
     n_vocab: int
+    n_experts: int = 0
+    n_experts_used: int = 0
+
+    @property
+    def head_dim(self) -> int:
+        """Columns of each head."""
+        return self.n_embd // self.n_heads
 
 
 SHAPES = {
     "135m": Shape(576, 30, 9, 3, 1536, 49152),
     "1.1b": Shape(2048, 22, 32, 4, 5632, 32000),
     "3b": Shape(3072, 28, 24, 8, 8192, 128256),
+    "moe": Shape(1024, 8, 16, 4, 512, 32000, 64, 8),
 }
 FORMATS = {
     format.name: format
@@ -48,28 +56,44 @@ FORMATS = {
 N_CTX = 8192
 
 
-def matrices(shape: Shape) -> Iterator[tuple[str, int, int]]:
-    """Name, n_out and n_in of every matrix."""
-    head_dim = shape.n_embd // shape.n_heads
-    yield "token_embd", shape.n_vocab, shape.n_embd
+def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape (n_out, n_in) of every matrix, or (n_experts, n_out, n_in)."""
+    n_embd, kv_width = shape.n_embd, shape.head_dim * shape.n_kv_heads
+    stack, suffix = ((shape.n_experts,), "_exps") if shape.n_experts else ((), "")
+    yield "token_embd", (shape.n_vocab, n_embd)
     for i in range(shape.n_layers):
-        yield f"blk.{i}.attn_q", shape.n_embd, shape.n_embd
-        yield f"blk.{i}.attn_k", head_dim * shape.n_kv_heads, shape.n_embd
-        yield f"blk.{i}.attn_v", head_dim * shape.n_kv_heads, shape.n_embd
-        yield f"blk.{i}.attn_output", shape.n_embd, shape.n_embd
-        yield f"blk.{i}.ffn_gate", shape.n_ff, shape.n_embd
-        yield f"blk.{i}.ffn_up", shape.n_ff, shape.n_embd
-        yield f"blk.{i}.ffn_down", shape.n_embd, shape.n_ff
-    yield "output", shape.n_vocab, shape.n_embd
+        yield f"blk.{i}.attn_q", (n_embd, n_embd)
+        yield f"blk.{i}.attn_k", (kv_width, n_embd)
+        yield f"blk.{i}.attn_v", (kv_width, n_embd)
+        yield f"blk.{i}.attn_output", (n_embd, n_embd)
+        if shape.n_experts:
+            yield f"blk.{i}.ffn_gate_inp", (shape.n_experts, n_embd)
+        yield f"blk.{i}.ffn_gate{suffix}", (*stack, shape.n_ff, n_embd)
+        yield f"blk.{i}.ffn_up{suffix}", (*stack, shape.n_ff, n_embd)
+        yield f"blk.{i}.ffn_down{suffix}", (*stack, n_embd, shape.n_ff)
+    yield "output", (shape.n_vocab, n_embd)
+
+
+def vectors(shape: Shape) -> Iterator[tuple[str, int]]:
+    """Name and width of every norm."""
+    for i in range(shape.n_layers):
+        yield f"blk.{i}.attn_norm", shape.n_embd
+        yield f"blk.{i}.ffn_norm", shape.n_embd
+        if shape.n_experts:
+            yield f"blk.{i}.attn_q_norm", shape.head_dim
+            yield f"blk.{i}.attn_k_norm", shape.head_dim
+    yield "output_norm", shape.n_embd
 
 
 def format_of(name: str, mixture: str, shape: Shape) -> BlockFormat:
-    """The format of a matrix; one and the same, but for mixtures."""
+    """The format of a matrix; one and the same, but for routers and mixtures."""
+    if name.endswith("gate_inp"):
+        return formats.F32
     if mixture != "Q4_K_M":
         return FORMATS[mixture]
     if name == "output":
         return formats.Q6_K
-    if name.endswith(("attn_v", "ffn_down")):
+    if name.endswith(("attn_v", "ffn_down", "ffn_down_exps")):
         layer = int(name.split(".")[1])
         eighth = shape.n_layers // 8
         if layer < eighth or layer >= 7 * eighth or (layer - eighth) % 3 == 2:
@@ -121,35 +145,39 @@ def random_rows(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in:
 
 def write(shape: Shape, mixture: str, path: Path, seed: int = 0) -> None:
     """Write the model; one matrix at a time is in memory."""
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "qwen3moe" if shape.n_experts else "llama")
     writer.add_context_length(N_CTX)
     writer.add_embedding_length(shape.n_embd)
     writer.add_block_count(shape.n_layers)
     writer.add_feed_forward_length(shape.n_ff)
     writer.add_head_count(shape.n_heads)
     writer.add_head_count_kv(shape.n_kv_heads)
-    writer.add_rope_dimension_count(shape.n_embd // shape.n_heads)
+    writer.add_rope_dimension_count(shape.head_dim)
     writer.add_layer_norm_rms_eps(1e-5)
+    if shape.n_experts:
+        writer.add_expert_count(shape.n_experts)
+        writer.add_expert_used_count(shape.n_experts_used)
+        writer.add_expert_feed_forward_length(shape.n_ff)
+        writer.add_key_length(shape.head_dim)
+        writer.add_value_length(shape.head_dim)
     writer.add_vocab_size(shape.n_vocab)
     writer.add_tokenizer_model("none")
-    norms = [f"blk.{i}.{name}" for i in range(shape.n_layers) for name in ("attn_norm", "ffn_norm")]
-    for name in (*norms, "output_norm"):
-        writer.add_tensor_info(f"{name}.weight", (shape.n_embd,), np.dtype(np.float32), 4 * shape.n_embd)
-    for name, n_out, n_in in matrices(shape):
+    for name, width in vectors(shape):
+        writer.add_tensor_info(f"{name}.weight", (width,), np.dtype(np.float32), 4 * width)
+    for name, sizes in matrices(shape):
         format = format_of(name, mixture, shape)
-        row_bytes = format.nbytes(n_in)
         kind = gguf.GGMLQuantizationType(format.ggml_id)
-        writer.add_tensor_info(
-            f"{name}.weight", (n_out, row_bytes), np.dtype(np.uint8), n_out * row_bytes, kind
-        )
+        in_bytes = (*sizes[:-1], format.nbytes(sizes[-1]))
+        writer.add_tensor_info(f"{name}.weight", in_bytes, np.dtype(np.uint8), math.prod(in_bytes), kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for _ in (*norms, "output_norm"):
-        writer.write_tensor_data(np.ones(shape.n_embd, np.float32))
+    for _, width in vectors(shape):
+        writer.write_tensor_data(np.ones(width, np.float32))
     rng = np.random.default_rng(seed)
-    for name, n_out, n_in in matrices(shape):
-        writer.write_tensor_data(random_rows(rng, format_of(name, mixture, shape), n_out, n_in))
+    for name, sizes in matrices(shape):
+        n_rows = math.prod(sizes[:-1])
+        writer.write_tensor_data(random_rows(rng, format_of(name, mixture, shape), n_rows, sizes[-1]))
     writer.close()
 
 

@@ -86,7 +86,7 @@ def check_all_used(file: GGUFFile, config: Config, used: Collection[str], inert:
     """Raises ModelError if the graph of the architecture left out a tensor that is not known to be inert."""
     passed_over = {**INERT, **inert}
     for name in file.tensors:
-        if name not in used and not _is_inert(name, config, passed_over):
+        if name not in used and not name.endswith(INPUT_SCALE) and not _is_inert(name, config, passed_over):
             raise ModelError(
                 f"{file.path}: tensor {name} would not be used: {config.architecture!r} has no place for it "
                 "beside the other tensors of the file"
@@ -141,4 +141,4 @@ def _is_inert(name: str, config: Config, inert: Mapping[str, str]) -> bool:
     block = _LAYER_PREFIX.match(name)
     if block and config.n_layers <= int(block[1]) < config.n_layers + config.n_nextn:
         return True  # predicts tokens beyond the next, which nybble does not ask for
-    return name.endswith(INPUT_SCALE) or _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert
+    return _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert

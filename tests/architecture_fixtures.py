@@ -29,7 +29,8 @@ def write(
 ) -> Path:
     """Writes the described model, in float32 but for tensors whose names are in `formats` ("ffn_up_exps").
 
-    `has_scales`: the matrices of blocks are divided by powers of two, which stand in tensors `.scale`.
+    `has_scales`: the matrices of blocks are divided by powers of two, which stand in tensors `.scale`;
+    those called `.input_scale` mean nothing.
     """
     metadata = dict(made["metadata"])
     writer = gguf.GGUFWriter(str(path), metadata.pop("general.architecture")[1])
@@ -46,6 +47,7 @@ def write(
             exponents = np.arange(values.shape[0] if values.ndim == 3 else 1) - 2
             scale = np.ldexp(np.float32(1), exponents)
             writer.add_tensor(f"{name}.scale", scale)
+            writer.add_tensor(f"{name}.input_scale", np.full_like(scale, 3))
             values /= scale.reshape(-1, *[1] * (values.ndim - 1))
         kind = gguf.GGMLQuantizationType[formats.get(name.split(".")[-1], "F32")]
         writer.add_tensor(tensor, gguf.quants.quantize(values, kind), raw_dtype=kind)

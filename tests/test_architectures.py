@@ -9,6 +9,7 @@ from nybble.engine import ops
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.graph import Graph
 from nybble.engine.model import Model
+from nybble.gguf_io import ModelError
 
 
 @pytest.fixture(params=["gemma3", "llama"])
@@ -76,6 +77,23 @@ def test_optional_biases_and_rope_factors_are_used(tmp_path):
     expected = 10000.0 ** (-np.arange(8) / 8) / factors
     np.testing.assert_allclose(model.plan.rope_tables["rope"].inv_freq, expected, rtol=1e-12)
     model.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "message"),
+    [
+        ("blk.1.attn_q.scale", 2, r"blk\.1\.attn_q\.scale is \(2,\), the metadata says \(1,\)"),
+        ("blk.1.attn_norm.scale", 1, r"blk\.1\.attn_norm\.scale would not be used"),
+        ("blk.1.attn_x.input_scale", 1, r"blk\.1\.attn_x\.input_scale would not be used"),
+    ],
+)
+def test_scales_that_no_matrix_has_are_refused(name, n, message, tmp_path):
+    path = tiny_model.write(tmp_path / "plain.gguf")
+    made = GGUFForge.parse(path.read_bytes())
+    made.add_tensor(name, [n], F32)
+    path.write_bytes(made.build())
+    with pytest.raises(ModelError, match=message):
+        Model.load(path)
 
 
 def test_gemma3_rope_bases_windows_and_scales(tmp_path):

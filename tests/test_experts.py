@@ -6,6 +6,8 @@ Every format has its product of tiles from the dense layer, which `test_linear_k
 import os
 import subprocess
 import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_cases import random_weights, run_all
 
+from nybble.engine.packed_matrix import pack_tensor
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
+from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.expert_groups import COST_OF_READING, Groups, bind_gather, bind_group, group_reference
 from nybble.kernels.expert_linear import bind_expert_linear, expert_scratch
 from nybble.kernels.layout import BYTE
@@ -122,6 +126,22 @@ def test_a_stack_is_packed_as_its_matrices_are(format: BlockFormat) -> None:
     _, packed, call = bind_pack(format, data.reshape(-1), shape, 3)
     run_all([call], 2)
     assert packed.tobytes() == b"".join(pack(format, part, shape)[1].tobytes() for part in data)
+
+
+@pytest.mark.parametrize("format", [formats.Q4_K, formats.IQ2_S, formats.BF16, formats.F64], ids=str)
+def test_packing_a_stack_takes_little_memory_besides(format: BlockFormat) -> None:
+    shape = 24, 20, 1024
+    n_bytes = format.nbytes(20 * 1024)
+    tensor = Tensor("stack", shape, format, np.zeros(24 * n_bytes, np.uint8))
+    with ThreadPoolExecutor(1) as threads:
+        pack_tensor(Tensor("warm-up", (1, 16, 1024), format, tensor.data[: n_bytes * 16 // 20]), threads, 1)
+        tracemalloc.start()
+        packed = pack_tensor(tensor, threads, 1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert len(packed.data) == 24 * 2  # whole tiles for each matrix
+    one_in_float32 = 20 * 1024 * 4
+    assert peak < packed.nbytes + 6 * one_in_float32 < packed.nbytes + 24 * one_in_float32 / 3
 
 
 def run_script(mode: str, **environment: str) -> None:
