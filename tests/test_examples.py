@@ -39,7 +39,7 @@ def test_the_lens_sees_the_answer_only_in_late_layers(smollm2_path: Path, tmp_pa
 def test_without_induction_heads_repetition_is_not_seen(smollm2_path: Path) -> None:
     found = output(ROOT / "examples" / "induction_heads.py")
     whole, without_best, without_others = map(float, re.findall(r": ([\d.]+)$", found, re.MULTILINE))
-    assert whole < 2 and without_best > whole + 3 and without_others < whole + 1
+    assert whole < 4 and without_best > whole + 3 and without_others < whole + 1
 
 
 def test_the_name_moves_to_the_last_token(smollm2_path: Path) -> None:
