@@ -43,7 +43,8 @@ def write(
     for tensor, shape in made["tensors"].items():
         values = weights(tensor, tuple(shape))
         name = tensor.removesuffix(".weight")
-        if has_scales and name.startswith("blk.") and values.ndim > 1:
+        is_matrix = tensor.endswith(".weight") and values.ndim > 1
+        if has_scales and is_matrix and name.startswith("blk.") and not name.endswith("gate_inp"):
             exponents = np.arange(values.shape[0] if values.ndim == 3 else 1) - 2
             scale = np.ldexp(np.float32(1), exponents)
             writer.add_tensor(f"{name}.scale", scale)
