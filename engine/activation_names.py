@@ -33,6 +33,7 @@ MEANINGS: dict[str, Meaning] = {
     # the residual stream of a block, and its first half
     "resid_pre": Meaning("residual stream that comes into the block", "hook_resid_pre"),
     "pass_input": Meaning("input of a pass through a stack of blocks: both streams summed"),
+    "attn_norm_plain": Meaning("the same as attn_norm, before the norm's bias"),
     "attn_norm": Meaning("input of the mixing half, normalized, times the norm's weight"),
     "attn_norm_scaled": Meaning("the same times the model's factor; to it the half is added"),
     "attn_norm_2": Meaning("input of attention, by a second norm beside attn_norm"),
@@ -60,6 +61,7 @@ MEANINGS: dict[str, Meaning] = {
     "k_plain": Meaning("part of the keys that is not rotated"),
     "k_turned": Meaning("key that all heads share, to be rotated next"),
     "k_rope": Meaning("keys after rotation by their positions (RoPE)", "attn.hook_rot_k"),
+    "k_repeated": Meaning("rotated key that all heads share, for each of them"),
     "k_joined": Meaning("latent vector and rotated key side by side: the keys of attn_latent"),
     "q_scaled": Meaning("queries, sharpened far along the context"),
     "attn_probs": Meaning("attention of each head to each position; rows sum to 1 (less, with sinks)"),
@@ -113,6 +115,7 @@ MEANINGS: dict[str, Meaning] = {
     "post_attn_norm": Meaning("the same after a norm; what is added to the residual stream", "hook_attn_out"),
     "resid_mid": Meaning("residual stream with the first half of the block", "hook_resid_mid"),
     # the second half
+    "ffn_norm_plain": Meaning("the same as ffn_norm, before the norm's bias"),
     "ffn_norm": Meaning("input of the feed-forward half, normalized, times the norm's weight"),
     "ffn_norm_scaled": Meaning("the same times the model's factor; to it the half is added"),
     "ffn_norm_exps": Meaning("input of the experts, normalized, times the norm's weight"),
@@ -159,6 +162,7 @@ MEANINGS: dict[str, Meaning] = {
     "pass_output": Meaning("the same, normalized, at the end of a pass through a stack of blocks"),
     # behind the last block
     "output_norm": Meaning("residual stream after the last norm, times its weight"),
+    "output_norm_plain": Meaning("the same as output_norm, before the norm's bias"),
     "logits_raw": Meaning("logits before the model's factor or cap"),
     "logits_scaled": Meaning("logits times the model's factor, before the cap"),
     "logits": Meaning("scores of the next token"),

@@ -24,6 +24,7 @@ _ELEMENT_WISE = (
     ops.SiluMul,
     ops.GeluMul,
     ops.SwigluOai,
+    ops.Xielu,
     ops.Activate,
     ops.Scale,
     ops.Clamp,

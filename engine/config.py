@@ -21,7 +21,8 @@ class Config:
     n_kv_heads: int
     head_dim: int
     n_ff: int
-    norm_eps: float
+    norm_eps: float  # of layer norms, where there is another
+    rms_norm_eps: float = 0.0  # where a model may have either kind of norm; 0: it has layer norms
     value_dim: int = 0
     n_nextn: int = 0  # blocks behind the last layer that only predict several tokens at once
 
@@ -77,6 +78,11 @@ class Config:
     expert_weights_scale: float = 1.0
     n_expert_groups: int = 1
     n_expert_groups_used: int = 1
+
+    xielu_alpha_n: float = 0.0  # before softplus, as the file has them
+    xielu_alpha_p: float = 0.0
+    xielu_beta: float = 0.0
+    xielu_eps: float = 0.0
 
     q_lora_rank: int = 0
     kv_lora_rank: int = 0

@@ -47,6 +47,10 @@ class Graph(GraphCore):
         op = ops.LayerNorm(self._prefix + out, x, gain, bias, eps, width // gain.shape[-1])
         return self._add(op, width)
 
+    def plain_layer_norm(self, out: str, x: str, eps: float) -> str:
+        """The same without a weight."""
+        return self._add(ops.LayerNorm(self._prefix + out, x, None, None, eps), self.width(x))
+
     def l2_norm(self, out: str, x: str, eps: float, n_groups: int) -> str:
         return self._add(ops.L2Norm(self._prefix + out, x, eps, n_groups), self.width(x))
 
@@ -135,6 +139,9 @@ class Graph(GraphCore):
     def activate(self, out: str, x: str, function: Activation) -> str:
         return self._add(ops.Activate(self._prefix + out, x, function), self.width(x))
 
+    def xielu(self, out: str, x: str, alpha_n: float, alpha_p: float, beta: float, eps: float) -> str:
+        return self._add(ops.Xielu(self._prefix + out, x, alpha_n, alpha_p, beta, eps), self.width(x))
+
     def scale(self, out: str, x: str, factor: float) -> str:
         """x itself where the factor is 1."""
         return x if factor == 1 else self._add(ops.Scale(self._prefix + out, x, factor), self.width(x))
@@ -160,8 +167,9 @@ class Graph(GraphCore):
         return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
 
     def add_vector(self, out: str, x: str, tensor: str) -> str:
-        """Adds a tensor, of this very name and of no block, to every row."""
-        return self._add(ops.AddVector(self._prefix + out, x, self.whole_model.tensor(tensor)), self.width(x))
+        """Adds a tensor of this very name, of the block or of none, to every row."""
+        owner = self if self.has_tensor(tensor) else self.whole_model
+        return self._add(ops.AddVector(self._prefix + out, x, owner.tensor(tensor)), self.width(x))
 
     def mul(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Mul(self._prefix + out, a, b), self.width(a))
@@ -170,10 +178,14 @@ class Graph(GraphCore):
         """Of each of n_groups equal parts of x the columns from `start` on, n of them."""
         return self._add(ops.TakeColumns(self._prefix + out, x, n_groups, start, n), n_groups * n)
 
-    def join_columns(self, out: str, a: str, b: str, n_groups: int = 1, is_shared: bool = False) -> str:
-        """Each of n_groups equal parts of a, followed by that of b, or by all of b if that is shared."""
-        width = self.width(a) + self.width(b) * (n_groups if is_shared else 1)
-        return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups, is_shared), width)
+    def join_columns(self, out: str, a: str, b: str, n_groups: int = 1) -> str:
+        """Each of n_groups equal parts of a, followed by that of b."""
+        width = self.width(a) + self.width(b)
+        return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups), width)
+
+    def repeat_columns(self, out: str, x: str, n: int) -> str:
+        """x, n times side by side."""
+        return self._add(ops.RepeatColumns(self._prefix + out, x, n), n * self.width(x))
 
     def head_linear(self, out: str, x: str, weight: str, n_heads: int) -> str:
         """Each head times its own matrix; a matrix of two dimensions is that of a single head."""

@@ -61,8 +61,8 @@ class GraphCore:
         return self._weight_prefix + name in self._tensors
 
     def weight(self, name: str) -> Tensor:
-        """The tensor of this name and ".weight"; ModelError if the file lacks it."""
-        return self.tensor(f"{name}.weight")
+        """The tensor of this name and ".weight", which PLaMo leaves off; ModelError if the file lacks it."""
+        return self.tensor(name if self.has_tensor(name) else f"{name}.weight")
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of this very name; ModelError if the file lacks it."""

@@ -29,6 +29,10 @@ _LAYERED = (
     "rope_is_on",
     "swiglu_limit",
     "swiglu_limit_shexp",
+    "xielu_alpha_n",
+    "xielu_alpha_p",
+    "xielu_beta",
+    "xielu_eps",
 )
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
@@ -48,9 +52,10 @@ def read_config(
         name = full_name.removeprefix(prefix)
         if name != full_name and name not in honoured and name not in INERT and name not in inert:
             _require_neutral(file, full_name, name)
-    values = {key.field: _read(file, prefix + name, key) for name, key in honoured.items()}
-    for name, key in honoured.items():
-        values[key.field] = _array(file, prefix + name, values[key.field], key, values["n_layers"])
+    full_names = {(prefix if key.is_prefixed else "") + name: key for name, key in honoured.items()}
+    values = {key.field: _read(file, name, key) for name, key in full_names.items()}
+    for name, key in full_names.items():
+        values[key.field] = _array(file, name, values[key.field], key, values["n_layers"])
     return _derive(file, architecture, values)
 
 
@@ -160,9 +165,9 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     if n_heads == 0:  # no layer attends
         values["head_dim"] = values["head_dim"] or 0
     if values["head_dim"] is None:
-        if n_embd % n_heads:
+        if n_embd % (of_layer[0] or n_heads):
             raise _contradiction(file, f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
-        values["head_dim"] = n_embd // n_heads
+        values["head_dim"] = n_embd // (of_layer[0] or n_heads)
     values["value_dim"] = values["value_dim"] or values["head_dim"]
 
 
@@ -245,7 +250,7 @@ def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
                 f"ssm.inner_size {inner}, ssm.time_step_rank {heads} and ssm.group_count {groups} do not "
                 "divide evenly",
             )
-    if "mla_key_dim" in values and values["mla_key_dim"] <= values["n_rot"]:
+    if "mla_key_dim" in values and values["mla_key_dim"] <= values["n_rot"] and values["has_split_kv"]:
         raise _contradiction(
             file,
             f"attention.key_length_mla {values['mla_key_dim']} must be above rope.dimension_count "
@@ -265,7 +270,9 @@ def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
         raise _contradiction(
             file, f"{n_used} of {n_experts} experts cannot come from {used} of {groups} equal groups"
         )
-    if "n_ff_exp" not in values:  # the architecture has no key of its own for it
+    if (
+        values.get("n_ff_exp") is None
+    ):  # the architecture has no key of its own for it, or one with this default
         values["n_ff_exp"] = values["n_ff"]
     values["n_ff_exp"] = values["n_ff_exp"] or values["n_ff"] // n_used
     if values.get("n_ff_shexp", 0) is None:

@@ -12,7 +12,8 @@ class Key:
 
     An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`.  Where
     `per_layer` allows it, the file may give an array of one value per layer instead, all the same or any.
-    `integers` is an array of at most four.  A default of None is worked out from the other fields.
+    `integers` is an array of at most four.  A default of None is worked out from the other fields.  Most keys
+    begin with the architecture's name.
     """
 
     field: str
@@ -22,9 +23,10 @@ class Key:
     default: Any = REQUIRED
     per_layer: Literal["no", "same", "any"] = "no"
     or_zero: bool = False
+    is_prefixed: bool = True
 
 
-def optional_float(field: str, default: float) -> Key:
+def optional_float(field: str, default: Any) -> Key:
     """A factor or limit, which is `default` where the file does not say; 0 has a meaning of its own."""
     return Key(field, "float", 0, 1e9, default=default, or_zero=True)
 
@@ -150,6 +152,14 @@ SWIGLU_LIMITS = {
     "swiglu_clamp_exp": replace(_LIMIT, field="swiglu_limit"),
     "swiglu_clamp_shexp": replace(_LIMIT, field="swiglu_limit_shexp"),
 }
+
+# Where layers differ: how many heads, and how wide a feed-forward layer, each has; 0 says what it is not.
+HEAD_COUNTS = {
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, per_layer="any"),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=None, per_layer="any"),
+}
+
+FFN_WIDTHS = {"feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer="any")}
 
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 

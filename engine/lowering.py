@@ -29,6 +29,7 @@ from ..kernels.scale import (
 )
 from ..kernels.selective_scan import bind_decay
 from ..kernels.swiglu_oai import bind_swiglu_oai
+from ..kernels.xielu import bind_xielu
 from . import ops
 from .packed_matrix import row_vector
 from .plan import Plan
@@ -118,7 +119,9 @@ def _decay(op: ops.Decay, p: Place) -> Call:
 
 @_lowers(ops.LayerNorm)
 def _layer_norm(op: ops.LayerNorm, p: Place) -> Call:
-    weight = op.weight.dequantize()
+    weight = np.ones(p.width(op.out) // op.n_groups, np.float32)
+    if op.weight is not None:
+        weight = op.weight.dequantize()
     bias = np.zeros_like(weight) if op.bias is None else op.bias.dequantize()
     return bind_layer_norm(p.x[0], weight, bias, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
 
@@ -152,6 +155,17 @@ def _add_vector(op: ops.AddVector, p: Place) -> Call:
     return bind_add_vector(p.x[0], row_vector(op.weight, p.out.shape[1]), p.out, p.count)
 
 
+@_lowers(ops.Xielu)
+def _xielu(op: ops.Xielu, p: Place) -> Call:
+    return bind_xielu(p.x[0], p.out, p.count, p.width(op.out), op.alpha_n, op.alpha_p, op.beta, op.eps)
+
+
+@_lowers(ops.RepeatColumns)
+def _repeat_columns(op: ops.RepeatColumns, p: Place) -> Call:
+    n = p.width(op.x)
+    return bind_copy_columns(p.x[0], p.out, p.count, op.n, n, (0, 0), (n, 0))
+
+
 @_lowers(ops.TakeColumns)
 def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
     width = p.width(op.x) // op.n_groups
@@ -159,10 +173,10 @@ def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
 
 
 def _join_columns(op: ops.JoinColumns, p: Place) -> list[Call]:
-    n, m = p.width(op.a) // op.n_groups, p.width(op.b) // (1 if op.is_shared else op.n_groups)
+    n, m = p.width(op.a) // op.n_groups, p.width(op.b) // op.n_groups
     return [
         bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, n, (n, 0), (n + m, 0)),
-        bind_copy_columns(p.x[1], p.out, p.count, op.n_groups, m, (0 if op.is_shared else m, 0), (n + m, n)),
+        bind_copy_columns(p.x[1], p.out, p.count, op.n_groups, m, (m, 0), (n + m, n)),
     ]
 
 

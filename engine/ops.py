@@ -50,7 +50,7 @@ class LayerNorm(Op):
     """The same with the mean taken off, and a bias where there is one."""
 
     x: str
-    weight: Tensor
+    weight: Tensor | None
     bias: Tensor | None
     eps: float
     n_groups: int = 1
@@ -178,6 +178,17 @@ class Activate(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Xielu(Op):
+    """out = xielu(x); of the two alphas softplus is taken first."""
+
+    x: str
+    alpha_n: float
+    alpha_p: float
+    beta: float
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
 class Scale(Op):
     """out = x * factor."""
 
@@ -254,14 +265,21 @@ class TakeColumns(Op):
 
 @dataclass(frozen=True, eq=False)
 class JoinColumns(Op):
-    """Each of `n_groups` equal parts of a, followed by that of b, or by all of b if that `is_shared`."""
+    """Each of `n_groups` equal parts of a, followed by that of b."""
 
     a: str
     b: str
     n_groups: int
-    is_shared: bool = False
 
     reads: ClassVar[tuple[str, ...]] = ("a", "b")
+
+
+@dataclass(frozen=True, eq=False)
+class RepeatColumns(Op):
+    """x, n times side by side."""
+
+    x: str
+    n: int
 
 
 @dataclass(frozen=True, eq=False)

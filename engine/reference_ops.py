@@ -17,7 +17,7 @@ from ..kernels.attention_reference import (
     gather_reference,
 )
 from ..kernels.causal_conv import causal_conv_reference
-from ..kernels.columns import join_columns_reference, take_columns_reference
+from ..kernels.columns import join_columns_reference, repeat_columns_reference, take_columns_reference
 from ..kernels.delta_rule import delta_rule_reference
 from ..kernels.embedding import embedding_reference
 from ..kernels.expert_linear import expert_linear_reference, head_linear_reference
@@ -40,6 +40,7 @@ from ..kernels.scale import (
 )
 from ..kernels.selective_scan import decay_reference, selective_scan_reference
 from ..kernels.swiglu_oai import swiglu_oai_reference
+from ..kernels.xielu import xielu_reference
 from . import ops
 from .states import KVState, RecurrentState, State
 
@@ -108,7 +109,9 @@ _runs(ops.Scale)(lambda op, x, step: scale_reference(x[0], op.factor))
 _runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.low, op.high))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
-_runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups, op.is_shared))
+_runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
+_runs(ops.RepeatColumns)(lambda op, x, step: repeat_columns_reference(x[0], op.n))
+_runs(ops.Xielu)(lambda op, x, step: xielu_reference(x[0], op.alpha_n, op.alpha_p, op.beta, op.eps))
 _RUN[ops.SelectRows] = lambda op, x, step: tuple(array[step.rows] for array in x)
 
 
@@ -136,7 +139,8 @@ def _rms_norm(op: ops.RmsNorm, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.LayerNorm)
 def _layer_norm(op: ops.LayerNorm, x: list[Array], step: Step) -> Array:
-    groups, weight, bias = _groups(x[0], op.n_groups), step.values(op.weight), step.optional(op.bias)
+    groups, bias = _groups(x[0], op.n_groups), step.optional(op.bias)
+    weight = np.ones(groups.shape[-1], np.float32) if op.weight is None else step.values(op.weight)
     return layer_norm_reference(groups, weight, bias, op.eps).reshape(x[0].shape)
 
 

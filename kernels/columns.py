@@ -3,7 +3,8 @@
 A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 
     take   out[t, g, :] = x[t, g, start : start + n]          (Qwen 3.5's query and gate, stored head by head)
-    join   out[t, g, :] = a[t, g, :] followed by b[t, g, :], or by b[t, :]   (the two parts of an MLA key)
+    join   out[t, g, :] = a[t, g, :] followed by b[t, g, :]                  (the two parts of an MLA key)
+    repeat out[t, g, :] = x[t, :]                                            (an MLA key's part of all heads)
 
     x, a, b, out  (n_tokens, n_groups * their own width) float32
 """
@@ -29,18 +30,20 @@ def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n:
 
 
 def join_columns_reference(
-    a: NDArray[np.float32], b: NDArray[np.float32], n_groups: int, is_shared: bool = False
+    a: NDArray[np.float32], b: NDArray[np.float32], n_groups: int
 ) -> NDArray[np.float32]:
-    """a (n_tokens, n_groups * i), b (n_tokens, n_groups * j) -> (n_tokens, n_groups * (i + j)).
-
-    `is_shared`: b is (n_tokens, j), the same for all groups.
-    """
+    """a (n_tokens, n_groups * i), b (n_tokens, n_groups * j) -> (n_tokens, n_groups * (i + j))."""
     check_array("a", a, (None, None))
     check_array("b", b, (len(a), None))
     n = len(a)
-    b = np.tile(b, (1, n_groups)) if is_shared else b
     parts = [a.reshape(n, n_groups, -1), b.reshape(n, n_groups, -1)]
     return np.concatenate(parts, axis=2).reshape(n, -1)
+
+
+def repeat_columns_reference(x: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """x (n_tokens, width) -> (n_tokens, n * width)."""
+    check_array("x", x, (None, None))
+    return np.tile(x, (1, n))
 
 
 def bind_copy_columns(

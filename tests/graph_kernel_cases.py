@@ -6,7 +6,12 @@ from numpy.typing import NDArray
 
 from nybble.kernels.activation import Activation, activation_reference, bind_activation
 from nybble.kernels.add import add_vector_reference, bind_add_vector
-from nybble.kernels.columns import bind_copy_columns, join_columns_reference, take_columns_reference
+from nybble.kernels.columns import (
+    bind_copy_columns,
+    join_columns_reference,
+    repeat_columns_reference,
+    take_columns_reference,
+)
 from nybble.kernels.kernel import Call
 from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.position import bind_position_embedding, position_embedding_reference
@@ -24,6 +29,7 @@ from nybble.kernels.scale import (
     soft_cap_reference,
 )
 from nybble.kernels.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
+from nybble.kernels.xielu import bind_xielu, xielu_reference
 
 
 def width(rng: np.random.Generator) -> int:
@@ -216,10 +222,9 @@ class JoinColumns(Case):
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.n_groups, self.i, self.j = int(rng.integers(1, 5)), width(rng), width(rng)
-        self.is_shared = bool(rng.random() < 0.5)
         return {
             "a": normal(rng, self.n, self.n_groups * self.i),
-            "b": normal(rng, self.n, self.j * (1 if self.is_shared else self.n_groups)),
+            "b": normal(rng, self.n, self.n_groups * self.j),
         }
 
     @property
@@ -227,15 +232,44 @@ class JoinColumns(Case):
         return self.n_groups * (self.i + self.j)
 
     def expected(self) -> Array:
-        return join_columns_reference(self.inputs["a"], self.inputs["b"], self.n_groups, self.is_shared)
+        return join_columns_reference(self.inputs["a"], self.inputs["b"], self.n_groups)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         whole = self.i + self.j
         at = b["out"], b["step"], self.n_groups
         return [
             bind_copy_columns(b["a"], *at, self.i, (self.i, 0), (whole, 0)),
-            bind_copy_columns(b["b"], *at, self.j, (0 if self.is_shared else self.j, 0), (whole, self.i)),
+            bind_copy_columns(b["b"], *at, self.j, (self.j, 0), (whole, self.i)),
         ]
+
+
+class RepeatColumns(Case):
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.count = int(rng.integers(1, 6))
+        return {"x": normal(rng, self.n, width(rng))}
+
+    @property
+    def out_width(self) -> int:
+        return self.count * self.inputs["x"].shape[1]
+
+    def expected(self) -> Array:
+        return repeat_columns_reference(self.inputs["x"], self.count)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        n = self.inputs["x"].shape[1]
+        return [bind_copy_columns(b["x"], b["out"], b["step"], self.count, n, (0, 0), (n, 0))]
+
+
+class Xielu(Silu):
+    numbers = 0.8, 0.3, 0.5, -1e-2
+
+    def expected(self) -> Array:
+        return xielu_reference(self.inputs["x"], *self.numbers)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_xielu(b["x"], b["out"], b["step"], self.out_width, *self.numbers)]
 
 
 class PositionEmbedding(Case):
@@ -271,5 +305,7 @@ CASES: tuple[type[Case], ...] = (
     RmsNormOfHeads,
     TakeColumns,
     JoinColumns,
+    RepeatColumns,
+    Xielu,
     PositionEmbedding,
 )

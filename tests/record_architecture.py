@@ -90,7 +90,8 @@ def main(name: str, source: str = "", *changes: str) -> None:
     with TemporaryDirectory() as folder:
         path = architecture_fixtures.write(Path(folder) / "model.gguf", made)
         if source:
-            n_vocab = made["tensors"]["token_embd.weight"][0]
+            matrices = (made["tensors"].get(f"{name}.weight") for name in ("token_embd", "output"))
+            n_vocab = next(shape[0] for shape in matrices if shape)
             ids = np.random.default_rng(5).integers(0, n_vocab, N_IDS).astype(np.int32)
             rows = np.arange(EVERY - 1, N_IDS, EVERY)
             logits = llama_cpp_logits(str(path), ids)[rows]

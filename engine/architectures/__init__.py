@@ -1,6 +1,7 @@
 """The architectures that nybble runs, by their GGUF name."""
 
 from .afmoe import AFMOE
+from .apertus import APERTUS
 from .arcee import ARCEE
 from .architecture import Architecture
 from .arctic import ARCTIC
@@ -9,13 +10,16 @@ from .bitnet import BITNET
 from .bloom import BLOOM, MPT
 from .chatglm import CHATGLM
 from .cogvlm import COGVLM
+from .cohere2moe import COHERE2MOE
 from .command_r import COHERE2, COMMAND_R
 from .dbrx import DBRX
+from .deci import DECI
 from .deepseek import DEEPSEEK, DEEPSEEK2_OCR
 from .deepseek2 import DEEPSEEK2, MISTRAL4
 from .dots1 import BAILINGMOE, BAILINGMOE2, DOTS1, HY_V3
 from .exaone import EXAONE
 from .exaone4 import EXAONE4
+from .exaone_moe import EXAONE_MOE
 from .falcon import FALCON
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
@@ -27,6 +31,7 @@ from .gpt_oss import GPT_OSS
 from .gptneox import GPTNEOX
 from .granite import GRANITE, GRANITE_SWA, GRANITEMOE, MINICPM
 from .granitehybrid import GRANITEHYBRID
+from .grok import GROK
 from .grovemoe import GROVEMOE
 from .hrm_text import HRM_TEXT
 from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
@@ -39,15 +44,20 @@ from .maincoder import MAINCODER
 from .mamba2 import MAMBA2
 from .mellum import MAPLE, MELLUM
 from .mimo2 import MIMO2
+from .minicpm3 import MINICPM3, PLM
 from .minimax_01 import MINIMAX_01
 from .muse_glimmer import MUSE_GLIMMER
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
+from .olmo import OLMO
 from .olmo2 import OLMO2
 from .olmoe import MINIMAX_M2, OLMOE
+from .openelm import OPENELM
 from .orion import JAIS, ORION
 from .phi2 import PHI2
 from .phi3 import PHI3
+from .phimoe import PHIMOE
 from .plamo import PLAMO
+from .plamo3 import PLAMO3
 from .qwen2 import PANGU_EMBEDDED, QWEN, QWEN2, QWEN2MOE, QWEN2VL
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3TTS, QWEN3VL, QWEN3VLMOE
 from .qwen3next import QWEN3NEXT
@@ -63,6 +73,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
         AFMOE,
+        APERTUS,
         ARCEE,
         ARCTIC,
         BAICHUAN,
@@ -74,8 +85,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         CODESHELL,
         COGVLM,
         COHERE2,
+        COHERE2MOE,
         COMMAND_R,
         DBRX,
+        DECI,
         DEEPSEEK,
         DEEPSEEK2,
         DEEPSEEK2_OCR,
@@ -84,6 +97,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ERNIE4_5_MOE,
         EXAONE,
         EXAONE4,
+        EXAONE_MOE,
         FALCON,
         GEMMA,
         GEMMA2,
@@ -98,6 +112,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GRANITEHYBRID,
         GRANITEMOE,
         GRANITE_SWA,
+        GROK,
         GROVEMOE,
         HRM_TEXT,
         HUNYUAN_DENSE,
@@ -118,6 +133,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MELLUM,
         MIMO2,
         MINICPM,
+        MINICPM3,
         MINIMAX_01,
         MINIMAX_M2,
         MISTRAL3,
@@ -127,14 +143,19 @@ ARCHITECTURES: dict[str, Architecture] = {
         NEMOTRON,
         NEMOTRON_H,
         NEMOTRON_H_MOE,
+        OLMO,
         OLMO2,
         OLMOE,
+        OPENELM,
         ORION,
         PADDLEOCR,
         PANGU_EMBEDDED,
         PHI2,
         PHI3,
+        PHIMOE,
         PLAMO,
+        PLAMO3,
+        PLM,
         POCKETTTS,
         QWEN,
         QWEN2,

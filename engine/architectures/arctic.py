@@ -32,15 +32,14 @@ def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
-        h = b.rms_norm("ffn_norm_exps", x, "ffn_norm_exps", c.norm_eps)
-        routed = experts(b, h, c, "softmax", is_normalized=True, out="moe_out")
-
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+        mid = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
 
-        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_dense", x, gated_ffn(b, h, c))
-        x = b.add("resid_post", x, routed)
+        h = b.rms_norm("ffn_norm", mid, "ffn_norm", c.norm_eps)
+        dense = b.add("resid_dense", mid, gated_ffn(b, h, c))
+
+        h = b.rms_norm("ffn_norm_exps", x, "ffn_norm_exps", c.norm_eps)
+        x = b.add("resid_post", dense, experts(b, h, c, "softmax", is_normalized=True, out="moe_out"))
     head(g, x, model, g.rms_norm)
 
 

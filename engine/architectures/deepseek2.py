@@ -12,6 +12,7 @@ Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/m
 import math
 from dataclasses import replace
 
+from ...kernels.rope import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, Key, optional_float
@@ -78,25 +79,28 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float) -> str:
-    """Attention of all heads to one latent vector and one rotated key per token."""
+def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairing: Pairing = "norm") -> str:
+    """Attention of all heads to one latent vector and one rotated key per token; or, where one matrix makes
+    keys and values of that vector, to those.
+    """
     if b.has("attn_q"):
         q = b.linear("q", h, "attn_q")
     else:
         q = b.linear("q_latent", h, "attn_q_a")
         q = b.rms_norm("q_latent_norm", q, "attn_q_a_norm", c.norm_eps)
         q = b.linear("q", q, "attn_q_b")
-    q_plain = b.take_columns("q_plain", q, 0, c.mla_plain_dim, c.n_heads)
+    has_plain = c.mla_plain_dim > 0
+    q_plain = b.take_columns("q_plain", q, 0, c.mla_plain_dim, c.n_heads) if has_plain else ""
     q_turned = b.take_columns("q_turned", q, c.mla_plain_dim, c.n_rot, c.n_heads)
-    q_turned = b.rope("q_rope", q_turned, c.n_rot, "norm", rope)
+    q_turned = b.rope("q_rope", q_turned, c.n_rot, pairing, rope)
     if c.has_split_kv:
         q_plain = b.head_linear("q_absorbed", q_plain, "attn_k_b", c.n_heads)
-    q = b.join_columns("q_joined", q_plain, q_turned, c.n_heads)
+    q = b.join_columns("q_joined", q_plain, q_turned, c.n_heads) if has_plain else q_turned
 
     latent = b.linear("kv_latent", h, "attn_kv_a_mqa", (0, c.kv_lora_rank))
     latent = b.rms_norm("kv_latent_norm", latent, "attn_kv_a_norm", c.norm_eps)
     k_turned = b.linear("k_turned", h, "attn_kv_a_mqa", (c.kv_lora_rank, c.mla_kv_width))
-    k_turned = b.rope("k_rope", k_turned, c.n_rot, "norm", rope)
+    k_turned = b.rope("k_rope", k_turned, c.n_rot, pairing, rope)
     if c.temperature_scale:
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     if c.has_split_kv:
@@ -105,9 +109,10 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float) -> st
         h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
     else:
         both = b.linear("kv", latent, "attn_kv_b")
-        k = b.take_columns("k_plain", both, 0, c.mla_plain_dim, c.n_heads)
+        k_plain = b.take_columns("k_plain", both, 0, c.mla_plain_dim, c.n_heads) if has_plain else ""
         v = b.take_columns("v", both, c.mla_plain_dim, c.mla_value_dim, c.n_heads)
-        k = b.join_columns("k_joined", k, k_turned, c.n_heads, is_shared=True)
+        k = b.repeat_columns("k_repeated", k_turned, c.n_heads)
+        k = b.join_columns("k_joined", k_plain, k, c.n_heads) if has_plain else k
         h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale)
     return b.linear("attn_out", h, "attn_output")
 

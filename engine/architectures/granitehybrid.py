@@ -7,7 +7,7 @@ Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import SSM, Key
+from ..keys import HEAD_COUNTS, SSM
 from . import granite
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
@@ -16,12 +16,6 @@ from .rope import rope_table
 from .tensors import attention as attention_tensors
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
-
-# In hybrid models the numbers of heads say what each layer is.
-HEAD_COUNTS = {
-    "attention.head_count": Key("n_heads", "integer", 0, 2**16, per_layer="any"),
-    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=None, per_layer="any"),
-}
 
 KEYS = granite.KEYS | SSM | HEAD_COUNTS
 

@@ -9,10 +9,9 @@ Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, SCALES, SSM, Key
+from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
-from .granitehybrid import HEAD_COUNTS
 from .layers import attention, blocks, ffn, head, route
 from .mamba2 import mixer, mixer_tensors
 from .tensors import HEAD, norms
@@ -24,14 +23,7 @@ INERT = {
     "attention.layer_norm_epsilon": "of a norm in blocks that only predict several tokens at once",
 }
 
-KEYS = (
-    SSM
-    | HEAD_COUNTS
-    | {
-        "feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer="any"),
-        "attention.scale": SCALES["attention.scale"],
-    }
-)
+KEYS = SSM | HEAD_COUNTS | FFN_WIDTHS | {"attention.scale": SCALES["attention.scale"]}
 
 TENSORS = {
     **HEAD,

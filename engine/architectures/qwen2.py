@@ -48,6 +48,8 @@ QWEN_TENSORS = {
     **HEAD,
     **norms("attn_norm", "ffn_norm"),
     **attention_tensors(),
+    "blk.N.attn_qkv.weight": required("n_embd_3", "n_embd"),
+    "blk.N.attn_qkv.bias": required("n_embd_3"),
     "blk.N.ffn_gate.weight": required("n_ff_half", "n_embd"),
     "blk.N.ffn_up.weight": required("n_ff_half", "n_embd"),
     "blk.N.ffn_down.weight": required("n_embd", "n_ff_half"),

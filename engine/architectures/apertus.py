@@ -1,0 +1,48 @@
+"""`apertus`: Apertus 8B and 70B.
+
+As llama, with norms on every head of queries and keys, the two halves of each head as RoPE's pairs, and a
+feed-forward layer of xIELU, whose numbers every layer has of its own, without a gate.
+
+Sources: Swiss AI 2025 (arXiv:2509.14233); llama.cpp `src/models/apertus.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key
+from .architecture import Architecture
+from .layers import attention, blocks, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms, qk_norms
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+
+KEYS = {
+    f"xielu.{name}": Key(f"xielu_{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)
+    for name in ("alpha_n", "alpha_p", "beta", "eps")
+}
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = b.linear("ffn_up", h, "ffn_up")
+        h = b.xielu("ffn_act", h, c.xielu_alpha_n, c.xielu_alpha_p, c.xielu_beta, c.xielu_eps)
+        x = b.add("resid_post", x, b.linear("ffn_out", h, "ffn_down"))
+    head(g, x, model, g.rms_norm)
+
+
+APERTUS = Architecture("apertus", TENSORS, build, KEYS)

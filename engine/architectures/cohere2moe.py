@@ -1,0 +1,68 @@
+"""`cohere2moe`: Command A with mixtures of experts.
+
+As cohere2, with a mixture of experts behind leading dense layers; it counts half, the shared expert the rest.
+RoPE in the layers with a sliding window and in the dense ones; of four layers the first sees all positions.
+Norms leave the mean in where the file names their epsilon so.
+
+Sources: llama.cpp `src/models/cohere2moe.cpp`.
+"""
+
+from dataclasses import replace
+
+from ...gguf_io.errors import ModelError
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = EXPERTS | {
+    "attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1, default=0.0, or_zero=True),
+    "attention.layer_norm_rms_epsilon": Key("rms_norm_eps", "float", 0, 1, default=0.0, or_zero=True),
+    "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),
+    "attention.sliding_window_pattern": sliding_pattern(4, dense_first=True),
+    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=None, per_layer="same"),
+    "logit_scale": optional_float("logit_scale", REQUIRED),
+}
+
+INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    norm_name = "rms_norm" if model.rms_norm_eps else "layer_norm"
+    model = replace(model, norm_eps=model.rms_norm_eps or model.norm_eps)
+    if not model.norm_eps:
+        raise ModelError("the metadata lacks cohere2moe.attention.layer_norm_epsilon, which the model needs")
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    table = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table if c.is_sliding or c.is_dense else ""
+        window = c.sliding_window if c.is_sliding else 0
+
+        normed = getattr(b, norm_name)("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, normed, c, rope, "norm", window=window))
+        if c.is_dense:
+            h = gated_ffn(b, normed, c)
+        else:
+            h = experts(b, normed, c, gating, is_normalized=c.expert_weights_norm)
+            h = b.scale("ffn_scaled", h, 0.5 if c.has_shared_expert else 1.0)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, getattr(g, norm_name), scale=model.logit_scale or 1.0)
+
+
+COHERE2MOE = Architecture("cohere2moe", TENSORS, build, KEYS, INERT)

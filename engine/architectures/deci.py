@@ -1,0 +1,54 @@
+"""`deci`: DeciLM 7B, Nemotron 51B, Nemotron Super 49B and Ultra 253B.
+
+As llama, after a search for parts that can be spared: each layer has its own number of heads and width of the
+feed-forward layer.  Without key heads a matrix takes the place of attention; without heads there is neither;
+without a feed-forward layer the whole layer is left out, as llama.cpp does.
+
+Sources: Bercovich et al. 2024, "Puzzle" (arXiv:2411.19146); llama.cpp `src/models/deci.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import FFN_WIDTHS, HEAD_COUNTS
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = HEAD_COUNTS | FFN_WIDTHS
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", when="n_heads"),
+    **attention_tensors(when="n_kv_heads"),
+    "blk.N.attn_output.weight": required("n_embd", "heads_width", when="n_heads"),
+    **norms("ffn_norm", when="n_ff"),
+    **ffn_tensors(when="n_ff"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        if c.n_ff == 0:
+            x = b.take_columns("resid_post", x, 0, c.n_embd)  # its name for the stream
+            continue
+        if c.n_heads:
+            h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+            if c.n_kv_heads:
+                h = attention(b, h, c, rope, "norm")
+            else:
+                h = b.linear("attn_out", h, "attn_output")
+            x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+DECI = Architecture("deci", TENSORS, build, KEYS)

@@ -1,0 +1,60 @@
+"""`exaone-moe`: K-EXAONE 236B-A23B.
+
+As llama, with norms on every head of queries and keys, three of four layers with a sliding window and RoPE,
+the others with neither, and a mixture of experts behind leading dense layers, beside a shared expert.
+
+Sources: LG AI Research 2026, "K-EXAONE"; llama.cpp `src/models/exaone-moe.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key, sliding_pattern
+from .architecture import Architecture
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms, qk_norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = EXPERTS | {
+    "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),
+    "attention.sliding_window_pattern": sliding_pattern(4),
+    "expert_gating_func": Key("expert_gating", "integer", 1, 4),
+    "expert_shared_count": Key("n_experts_shared", "integer", 1, 2**10, default=1),
+}
+
+INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    table = rope_table(g, model)
+    gating = GATINGS[model.expert_gating]
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope, window = (table, c.sliding_window) if c.is_sliding else ("", 0)
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=window))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        else:
+            h = gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+EXAONE_MOE = Architecture("exaone-moe", TENSORS, build, KEYS, INERT)

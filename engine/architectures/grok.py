@@ -1,0 +1,69 @@
+"""`grok`: Grok 1 and 2.
+
+Norms behind each branch too, a mixture of experts with GELU, in Grok 2 beside a dense feed-forward layer that
+counts as much, a cap on attention scores, and factors on the embedding, the scores and the logits.
+
+Sources: xAI 2024, 2025, "Open release of Grok-1", "Grok-2"; llama.cpp `src/models/grok.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS, Key, optional_float
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+# The defaults are those of Grok 1, whose old files say nothing of them.
+KEYS = EXPERT_COUNTS | {
+    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=None, per_layer="same"),
+    "embedding_scale": optional_float("embedding_scale", 78.38367176906169),
+    "logit_scale": optional_float("logit_scale", 0.5773502691896257),
+    "attention.output_scale": optional_float("attention_scale", 0.08838834764831845),
+    "attn_logit_softcapping": optional_float("attn_soft_cap", 30.0),
+    "final_logit_softcapping": optional_float("final_soft_cap", 0.0),
+    "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=8.0),
+}
+
+INERT = {
+    "router_logit_softcapping": "llama.cpp reads it, and caps nothing before experts are chosen",
+    "attention.temperature_length": "llama.cpp reads it, and does not sharpen attention",
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "attn_output_norm", "ffn_norm"),
+    "blk.N.layer_output_norm.weight": optional("n_embd"),
+    "blk.N.post_ffw_norm.weight": required("n_embd", unless="layer_output_norm.weight"),
+    **attention_tensors(),
+    "blk.N.ffn_gate.weight": optional("n_ff", "n_embd"),
+    "blk.N.ffn_up.weight": optional("n_ff", "n_embd"),
+    "blk.N.ffn_down.weight": optional("n_embd", "n_ff"),
+    **expert_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd", scale=model.embedding_scale)
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = attention(b, h, c, rope)
+        h = b.rms_norm("post_attn_norm", h, "attn_output_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        normed = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = experts(b, normed, c, "softmax", is_normalized=True, activation=b.gelu_mul, out="moe_out")
+        if b.has("ffn_up"):
+            h = b.add("ffn_sum", gated_ffn(b, normed, c, "gelu"), h)
+            h = b.scale("ffn_scaled", h, 0.5**0.5)
+        post = "layer_output_norm" if b.has("layer_output_norm") else "post_ffw_norm"
+        h = b.rms_norm("post_ffw_norm", h, post, c.norm_eps)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm, scale=model.logit_scale)
+
+
+GROK = Architecture("grok", TENSORS, build, KEYS, INERT)

@@ -1,0 +1,40 @@
+"""`olmo`: OLMo 1.
+
+As llama, with layer norms that have no weights, and limits on queries, keys and values in some models.
+
+Sources: Groeneveld et al. 2024 (arXiv:2402.00838); llama.cpp `src/models/olmo.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, optional_float
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = LAYER_NORM | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
+
+TENSORS = {
+    "token_embd.weight": HEAD["token_embd.weight"],
+    "output.weight": HEAD["output.weight"],
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.plain_layer_norm("attn_norm", x, c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+
+        h = b.plain_layer_norm("ffn_norm", x, c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, lambda out, x, _, eps: g.plain_layer_norm(out, x, eps))
+
+
+OLMO = Architecture("olmo", TENSORS, build, KEYS)

@@ -1,0 +1,51 @@
+"""`phimoe`: Phi-3.5-MoE, Phi-mini-MoE.
+
+As phi3, with a mixture of experts in every layer, and biases, on norms too.  Those are layer norms in the
+original; llama.cpp leaves the mean in, and so do we.
+
+Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phimoe.cpp`, `phi3.cpp`.
+"""
+
+from functools import partial
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, head
+from .phi3 import INERT
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+
+TENSORS = {
+    **HEAD,
+    "output.bias": required("n_vocab"),
+    "output_norm.bias": required("n_embd"),
+    **ROPE_FACTORS,
+    **norms_with_bias("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **expert_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = norm(b, "attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = norm(b, "ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
+    head(g, x, model, partial(norm, g))
+
+
+def norm(b: Graph, out: str, x: str, weight: str, eps: float) -> str:
+    """A norm without the mean, then a bias."""
+    return b.add_vector(out, b.rms_norm(f"{out}_plain", x, weight, eps), f"{weight}.bias")
+
+
+PHIMOE = Architecture("phimoe", TENSORS, build, EXPERT_COUNTS, INERT)

@@ -1,0 +1,55 @@
+"""`plamo3`: PLaMo 3.
+
+Norms behind each branch too and on every head of queries and keys, queries, keys and values in one matrix,
+gate and up in another.  Seven of eight layers have a sliding window, and RoPE with a base of its own.
+
+Sources: Preferred Networks 2025, "PLaMo 3"; llama.cpp `src/models/plamo3.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SLIDING_WINDOW, Key, sliding_pattern
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, fused_ffn, norms, qk_norms
+from .tensors import attention as attention_tensors
+
+KEYS = {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(8),
+    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    "blk.N.post_attention_norm": required("n_embd"),
+    "blk.N.post_ffw_norm": required("n_embd"),
+    **attention_tensors(),
+    **qk_norms(),
+    **fused_ffn(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    global_rope = rope_table(g, model)
+    local_rope = rope_table(g, model, "rope_swa", base=model.rope_freq_base_swa, is_stretched=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = attention(b, h, c, rope, window=window)
+        h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = gated_ffn(b, h, c)
+        h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+PLAMO3 = Architecture("plamo3", TENSORS, build, KEYS)
