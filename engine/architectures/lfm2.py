@@ -9,10 +9,9 @@ Sources: Liquid AI 2025 (arXiv:2511.23404); llama.cpp `src/models/lfm2.cpp`, `lf
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, SLIDING_WINDOW, Key
+from ..keys import EXPERTS, HEAD_COUNTS, SLIDING_WINDOW, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
-from .granitehybrid import HEAD_COUNTS
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table
 from .tensors import attention as attention_tensors
