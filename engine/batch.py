@@ -33,6 +33,7 @@ class Batch:
         for i, executor in enumerate(self._executors):
             if executor.n_positions >= executor.n_ctx:
                 raise ValueError(f"sequence {i} has filled its context of {executor.n_ctx} positions")
+            executor.runner.plan.require_whole(executor.n_positions)
         positions = np.array([executor.n_positions for executor in self._executors])
         logits = np.empty((len(ids), self._executors[0].n_vocab), np.float32)
         self._runner.run(ids, positions, np.arange(len(ids)), logits)

@@ -98,6 +98,8 @@ class Config:
     shortconv_size: int = 0
     n_stack_layers: int = 0  # of each of two stacks, which are gone through again and again
     n_high_cycles: int = 0
+    n_loops: int = 1  # how many times all blocks run
+    skips_loop_norm: bool = False  # the last norm only stands behind the last round
     n_low_cycles: int = 0  # in each high cycle
     full_attention_interval: int = 0  # of so many layers the last attends, the others are recurrent
     recurrent_layers: tuple[bool, ...] = ()

@@ -95,6 +95,7 @@ class Graph(GraphCore):
         soft_cap: float = 0.0,
         alibi_bias: float = 0.0,
         sinks: str = "",
+        is_causal: bool = True,
     ) -> str:
         """Attends with a state of its own, which this adds to the plan."""
         n_heads, n_kv_heads = self.width(q) // head_dim, self.width(k) // head_dim
@@ -115,6 +116,7 @@ class Graph(GraphCore):
             alibi_bias,
             self.weight(sinks) if sinks else None,
             chunk,
+            is_causal,
         )
         kept = min(window or chunk, chunk or window)
         self._add_state(KVSpec(n_kv_heads, head_dim, kept, op.value_dim, op.is_plain))

@@ -146,6 +146,7 @@ class Attention:
             alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
             op.sinks.dequantize() if op.sinks is not None else None,
             op.chunk,
+            op.is_causal,
         )
         writes = [
             Step(bind_general_write(rows, part, positions, count), (rows,), (part,))

@@ -82,7 +82,8 @@ class LLM:
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        self.context = Context(made, self.config.n_vocab, self.n_ctx, n_batch)
+        at_once = n_batch if self._model.plan.is_causal else self.n_ctx
+        self.context = Context(made, self.config.n_vocab, self.n_ctx, at_once)
         """Runs single steps, for those who choose the tokens themselves."""
 
     @property
@@ -184,6 +185,11 @@ class LLM:
         called again: let them depend on nothing but their arguments.
         """
         checked = self._prompt_ids(prompt)
+        if not self._model.plan.is_causal:
+            raise RequestError(
+                f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
+                "tokens see each other, and does not go on with one; use `logits`"
+            )
         params = params or SamplingParams()
         if params.stop and self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")

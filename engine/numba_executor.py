@@ -42,7 +42,7 @@ class NumbaExecutor:
         self.n_vocab = config.n_vocab
         self.n_positions = 0
         self.matrices = {} if matrices is None else matrices
-        self._n_batch = min(n_batch, n_ctx)
+        self._n_batch = min(n_batch, n_ctx) if plan.is_causal else n_ctx
         self.caches: list[Cache] = [
             KVCache(spec, n_ctx, self._n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec)
             for spec in plan.states
@@ -65,6 +65,7 @@ class NumbaExecutor:
             raise ValueError(
                 f"the state holds {self.n_positions} positions, so position {start} cannot be next"
             )
+        self.runner.plan.require_whole(start)
         if start + len(ids) > self.n_ctx:
             raise ValueError(f"{start} + {len(ids)} positions are more than the {self.n_ctx} of the context")
         logits = np.empty((len(rows), self.n_vocab), np.float32)

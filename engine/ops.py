@@ -98,7 +98,8 @@ class PositionEmbed(Op):
 
 @dataclass(frozen=True, eq=False)
 class Attention(Op):
-    """Appends k and v to the state number `state`, then attends causally over all that the state holds.
+    """Appends k and v to the state number `state`, then attends to what that holds: each query to positions
+    up to its own, or if not `is_causal`, to all those of the step, which is the whole sequence.
 
     q is (n_heads * head_dim) wide, k (n_kv_heads * head_dim), v (n_kv_heads * value_dim) and out
     (n_heads * value_dim).  window 0: no limit; chunk 0: positions are not cut into chunks; soft_cap 0: no
@@ -120,6 +121,7 @@ class Attention(Op):
     alibi_bias: float = 0.0
     sinks: Tensor | None = None
     chunk: int = 0
+    is_causal: bool = True
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
 
@@ -136,7 +138,8 @@ class Attention(Op):
     def is_plain(self) -> bool:
         """Is there nothing but a scale, a window and chunks?"""
         same_width = self.value_dim in (0, self.head_dim)
-        return same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
+        is_plain = same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
+        return is_plain and self.is_causal
 
 
 @dataclass(frozen=True, eq=False)

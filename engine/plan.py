@@ -50,6 +50,16 @@ class Plan:
     states: tuple[StateSpec, ...]  # operations refer to them by number
     output: str = "logits"
 
+    @property
+    def is_causal(self) -> bool:
+        """Does no token see those behind it?  Then a sequence can be run piece by piece."""
+        return all(op.is_causal for op in self.ops if isinstance(op, ops.Attention))
+
+    def require_whole(self, start: int) -> None:
+        """ValueError if what comes at position `start` would come too late to be seen by those before."""
+        if start and not self.is_causal:
+            raise ValueError("the tokens of this model see those behind them: run all of them in one step")
+
     def share_read(self, op: Op) -> Fraction:
         """How much of an operation's weights one token meets: of experts, those that it goes to."""
         if isinstance(op, ops.ExpertLinear):

@@ -171,10 +171,11 @@ class PlanRunner:
             soft_cap=op.soft_cap,
             slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
             sinks=op.sinks.dequantize() if op.sinks is not None else None,
+            is_causal=op.is_causal,
         )
 
         def gather(probs: NDArray[np.float32]) -> NDArray[np.float32]:
-            return gather_by_probs(probs, values, positions, op.window, op.chunk)
+            return gather_by_probs(probs, values, positions, op.window, op.chunk, op.is_causal)
 
         show_probs(op, taps, probs, self._values(op.out, len(ids)), gather, positions, ids)
 

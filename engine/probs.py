@@ -35,7 +35,7 @@ def show_probs(
     changed = (probs != before).any(axis=2)
     if not changed.any():
         return
-    seen = visible(positions, np.arange(probs.shape[2]), op.window, op.chunk)
+    seen = visible(positions, np.arange(probs.shape[2]), op.window, op.chunk, op.is_causal)
     wrong = np.argwhere(probs.any(axis=1) & ~seen)
     if len(wrong):
         query, key = int(positions[wrong[0, 0]]), int(wrong[0, 1])

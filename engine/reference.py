@@ -53,6 +53,7 @@ class ReferenceExecutor:
             raise ValueError(
                 f"the state holds {self._n_positions} positions, so position {start} cannot be next"
             )
+        self._plan.require_whole(start)
         if start + n > self._n_ctx:
             raise ValueError(f"{start} + {n} positions are more than the {self._n_ctx} of the context")
         positions = np.arange(start, start + n)

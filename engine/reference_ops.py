@@ -201,6 +201,7 @@ def _scores(op: ops.Attention, step: Step) -> dict[str, Any]:
         "soft_cap": op.soft_cap,
         "slopes": alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
         "sinks": step.optional(op.sinks),
+        "is_causal": op.is_causal,
     }
 
 

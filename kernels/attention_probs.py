@@ -44,6 +44,7 @@ def attention_probs(
     soft_cap: float = 0.0,
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
+    is_causal: bool = True,
 ) -> NDArray[np.float32]:
     """q (n, n_heads, d) of tokens at positions (n,), one after the other, whose keys the cache holds already;
     keys (n_kv_heads, n_slots, d) -> (n, n_heads, m) float32, m the last position + 1."""
@@ -76,6 +77,7 @@ def attention_probs(
         n_slots=keys.shape[1],
         window=window or NO_CHUNK,
         chunk=chunk or NO_CHUNK,
+        is_causal=int(is_causal),
         scale=scale,
         soft_cap=soft_cap,
     ).run()
@@ -88,6 +90,7 @@ def gather_by_probs(
     positions: NDArray[np.int64],
     window: int = 0,
     chunk: int = 0,
+    is_causal: bool = True,
 ) -> NDArray[np.float32]:
     """probs (n, n_heads, m) as `attention_probs` gives them, 0 where a query sees nothing; values
     (n_kv_heads, n_slots, dv) -> (n, n_heads, dv) float32."""
@@ -112,6 +115,7 @@ def gather_by_probs(
         n_slots=n_slots,
         window=window or NO_CHUNK,
         chunk=chunk or NO_CHUNK,
+        is_causal=int(is_causal),
     ).run()
     return out
 
@@ -133,6 +137,7 @@ def gather_by_probs(
         n_slots=I64,
         window=I64,
         chunk=I64,
+        is_causal=I64,
         scale=F32,
         soft_cap=F32,
     )
@@ -141,8 +146,9 @@ def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
-        n = position + 1 - start
-        inverse = weigh(args, head, args.q + item * args.head_dim, start, n, args.scratch)
+        last_seen = position if args.is_causal == 1 else args.n_keys - 1
+        n = last_seen + 1 - start
+        inverse = weigh(args, head, args.q + item * args.head_dim, position, start, n, args.scratch)
         for p in range(0, n, LANES):
             store(args.scratch + p, load(args.scratch + p, LANES) * inverse)
         row = args.probs + item * args.n_keys + start
@@ -164,13 +170,15 @@ def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
         n_slots=I64,
         window=I64,
         chunk=I64,
+        is_causal=I64,
     )
 )
 def _gather_by_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
+        last_seen = position if args.is_causal == 1 else args.n_keys - 1
         row = args.probs + item * args.n_keys + start
         for i in range(0, args.value_dim, LANES):
-            mixed = gather(args, head, i, start, position + 1 - start, row)
+            mixed = gather(args, head, i, start, last_seen + 1 - start, row)
             store(args.out + item * args.value_dim + i, mixed)

@@ -1,10 +1,10 @@
-"""Causal scaled dot-product attention with grouped queries, in NumPy; the kernels are in `attention.py`.
+"""Scaled dot-product attention with grouped queries, in NumPy; the kernels are in `attention.py`.
 
     score[t, h, s] = scale * sum_i q[t, h, i] * k[s, g(h), i]          g(h) = h // (n_heads / n_kv_heads)
     p[t, h, :]     = softmax over the visible s of score[t, h, :]
     out[t, h, :]   = sum_s p[t, h, s] * v[s, g(h), :]
 
-    s is visible to t  iff  k_positions[s] <= q_positions[t]
+    s is visible to t  iff  k_positions[s] <= q_positions[t], unless attention is not causal
                        and  window == 0 or q_positions[t] - k_positions[s] < window
                        and  chunk == 0 or q_positions[t] // chunk == k_positions[s] // chunk
 
@@ -14,7 +14,7 @@
 What some models change, before the softmax:
 
     soft_cap > 0     score = soft_cap * tanh(score / soft_cap)                            (Gemma 2)
-    slopes (h,)      score -= slopes[h] * (q_positions[t] - k_positions[s]), ALiBi        (Bloom, MPT)
+    slopes (h,)      score -= slopes[h] * |q_positions[t] - k_positions[s]|, ALiBi        (Bloom, MPT)
     sinks (h,)       the softmax has one more score, sinks[h], whose value is zero        (gpt-oss)
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245);
@@ -32,11 +32,15 @@ from .checks import check_array, check_indices
 
 
 def visible(
-    q_positions: NDArray[np.integer], k_positions: NDArray[np.integer], window: int = 0, chunk: int = 0
+    q_positions: NDArray[np.integer],
+    k_positions: NDArray[np.integer],
+    window: int = 0,
+    chunk: int = 0,
+    is_causal: bool = True,
 ) -> NDArray[np.bool_]:
     """q_positions (n,), k_positions (m,) -> (n, m): True where the query may see the key."""
     q, k = q_positions[:, None].astype(np.int64), k_positions[None, :].astype(np.int64)
-    mask = q >= k
+    mask = (q >= k) | (not is_causal)
     if window:
         mask &= q - k < window
     if chunk:
@@ -67,6 +71,7 @@ def attention_probs_reference(
     soft_cap: float = 0.0,
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
+    is_causal: bool = True,
 ) -> NDArray[np.float32]:
     """q (n, n_heads, d), k (m, n_kv_heads, d) -> p (n, n_heads, m)."""
     check_array("q", q, (None, None, None))
@@ -79,7 +84,7 @@ def attention_probs_reference(
         raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
     if window < 0:
         raise ValueError(f"window must be 0 (none) or more, not {window}")
-    mask = visible(q_positions, k_positions, window, chunk)
+    mask = visible(q_positions, k_positions, window, chunk, is_causal)
     if not mask.any(axis=1).all():
         raise ValueError("every query must see at least one key")
 
@@ -93,7 +98,7 @@ def attention_probs_reference(
     if soft_cap:
         scores = np.float32(soft_cap) * np.tanh(scores / np.float32(soft_cap))
     if slopes is not None:
-        distance = (q_positions[:, None] - k_positions).astype(np.float32)
+        distance = np.abs(q_positions[:, None] - k_positions).astype(np.float32)
         scores = scores - per_head(slopes, "slopes") * distance
     scores = np.where(mask, scores, np.float32(-np.inf))
     highest = scores.max(axis=-1, keepdims=True)

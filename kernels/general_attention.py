@@ -89,10 +89,12 @@ def bind_general_attend(
     slopes: NDArray[np.float32] | None = None,
     sinks: NDArray[np.float32] | None = None,
     chunk: int = 0,
+    is_causal: bool = True,
 ) -> Call:
     """Attend to a cache; q and out are buffers (`rows.py`) of n_heads times head_dim and value_dim columns.
 
-    slopes and sinks are (n_heads,). Raises TypeError or ValueError for arrays that do not fit.
+    slopes and sinks are (n_heads,). If not `is_causal`, each token sees all up to the step's last. Raises
+    TypeError or ValueError for arrays that do not fit.
     """
     check_array("keys", keys, (None, None, None), np.float16)
     n_kv_heads, n_slots, head_dim = keys.shape
@@ -102,6 +104,8 @@ def bind_general_attend(
         raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
     if not 0 <= window <= n_slots:
         raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    if chunk and not is_causal:
+        raise ValueError("chunks are for causal attention")
     n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
     _, ld_out = check_rows(step, n_heads * value_dim, out=out)
     check_array("out", out, (n_max_tokens, None))
@@ -131,6 +135,7 @@ def bind_general_attend(
         n_slots=n_slots,
         window=window or n_slots,
         chunk=chunk or NO_CHUNK,
+        is_causal=int(is_causal),
         scale=scale,
         soft_cap=soft_cap,
     )
@@ -159,9 +164,9 @@ def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @called
-def weigh(args, head, q, start, n, scores):  # type: ignore[no-untyped-def]
-    """What each of the n positions from `start` on counts for a query, times a number that all share; the
-    reciprocal of that number."""
+def weigh(args, head, q, position, start, n, scores):  # type: ignore[no-untyped-def]
+    """What each of the n positions from `start` on counts for the query at a position, times a number that
+    all share; the reciprocal of that number."""
     d = args.head_dim
     keys = args.keys + head // args.group * args.n_slots * d
     padded = (n + LANES - 1) // LANES * LANES
@@ -181,7 +186,7 @@ def weigh(args, head, q, start, n, scores):  # type: ignore[no-untyped-def]
         for p in range(n, padded):
             scores[p] = LOWEST
     for p in range(n):
-        scores[p] -= args.slopes[head] * np.float32(n - 1 - p)
+        scores[p] -= args.slopes[head] * np.float32(abs(position - start - p))
 
     highest = splat(args.sinks[head], F32, LANES)
     for p in range(0, padded, LANES):
@@ -228,6 +233,7 @@ def gather(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
         n_slots=I64,
         window=I64,
         chunk=I64,
+        is_causal=I64,
         scale=F32,
         soft_cap=F32,
     )
@@ -240,8 +246,10 @@ def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         token, head = item // args.n_heads, item % args.n_heads
         position = args.positions[token]
         start = first_seen(position, args.window, args.chunk)
-        n = position + 1 - start
-        inverse = weigh(args, head, args.q + token * args.ld_q + head * d, start, n, scores)
+        last_seen = position if args.is_causal == 1 else args.positions[args.step[0] - 1]
+        n = last_seen + 1 - start
+        q = args.q + token * args.ld_q + head * d
+        inverse = weigh(args, head, q, position, start, n, scores)
         out = args.out + token * args.ld_out + head * dv
         for i in range(0, dv, LANES):
             store(out + i, gather(args, head, i, start, n, scores) * inverse)

@@ -39,7 +39,7 @@ from nybble.kernels.scale import bind_mul
 class GeneralAttention(Case):
     """The cache starts full of NaN, and is compared after rounding to float16."""
 
-    rows_mix = True
+    rows_mix, is_causal = True, True
     tolerance = 1e-5
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
@@ -67,6 +67,7 @@ class GeneralAttention(Case):
             k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
         at = np.arange(self.n)
         more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks, "chunk": self.chunk}
+        more["is_causal"] = self.is_causal
         return attention_reference(q, k, v, at, at, 0.3, self.window, **more).reshape(self.n, -1)
 
     @property
@@ -97,11 +98,26 @@ class GeneralAttention(Case):
             slopes,
             sinks,
             self.chunk,
+            self.is_causal,
         )
         write = [
             bind_general_write(b[rows], b[cache], *at) for rows, cache in (("k", "keys"), ("v", "values"))
         ]
         return [*write, attend]
+
+
+class WholeAttention(GeneralAttention):
+    """Tokens see those behind them, so that all must go in one step."""
+
+    is_causal = False
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        inputs = super().make(rng)
+        self.window = self.chunk = 0
+        return inputs
+
+    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy) -> Array:
+        return super().run(0, n_threads, place)
 
 
 class Route(Case):
@@ -215,6 +231,7 @@ class ExpertSum(Case):
 
 CASES: tuple[type[Case], ...] = (
     GeneralAttention,
+    WholeAttention,
     Route,
     ExpertLinear,
     ExpertLinearOfEach,

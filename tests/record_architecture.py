@@ -73,12 +73,12 @@ def block_buffers(path: Path) -> list[str]:
     from nybble.engine.model import Model
 
     model = Model.load(path)
-    blocks: list[list[str]] = [[] for _ in range(model.config.n_layers)]
+    blocks: dict[int, list[str]] = {}
     for name in model.plan.buffers:
         if match := re.match(r"blk\.(\d+)\.(.*)", name):
-            blocks[int(match[1])].append(match[2])
+            blocks.setdefault(int(match[1]), []).append(match[2])
     model.close()
-    return [" ".join(block) for block in blocks]
+    return [" ".join(blocks[layer]) for layer in sorted(blocks)]
 
 
 def main(name: str, source: str = "", *changes: str) -> None:

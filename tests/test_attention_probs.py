@@ -54,7 +54,7 @@ class Case:
         return min(len(self.k), self.window + len(self.q)) if self.window else len(self.k)
 
 
-def make(seed: int) -> Case:
+def make(seed: int, is_causal: bool = True) -> Case:
     rng = np.random.default_rng(seed)
     m, n_kv_heads, group = (int(x) for x in rng.integers(1, (80, 4, 4)))
     n, d, dv = int(rng.integers(1, m + 1)), *(int(x) for x in 8 * rng.integers(1, 4, 2))
@@ -62,11 +62,13 @@ def make(seed: int) -> Case:
     q = rng.standard_normal((n, n_heads, d)).astype(np.float32)
     k, v = (rng.standard_normal((m, n_kv_heads, width)).astype(np.float16) for width in (d, dv))
     scores = {
+        "is_causal": is_causal,
         "soft_cap": float(rng.choice([0, 2])),
         "slopes": alibi_slopes(n_heads, 8.0) if rng.random() < 0.5 else None,
         "sinks": rng.standard_normal(n_heads).astype(np.float32) if rng.random() < 0.5 else None,
     }
-    return Case(q, k, v, int(rng.choice([0, 1, 5, 100])), int(rng.choice([0, 1, 7])), scores)
+    window, chunk = int(rng.choice([0, 1, 5, 100])), int(rng.choice([0, 1, 7]))
+    return Case(q, k, v, window, chunk if is_causal else 0, scores)
 
 
 def run(case: Case, place: Any = np.array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -76,16 +78,18 @@ def run(case: Case, place: Any = np.array) -> tuple[NDArray[np.float32], NDArray
     scores = case.scores | {
         name: value if value is None else place(value)
         for name, value in case.scores.items()
-        if name != "soft_cap"
+        if name not in ("soft_cap", "is_causal")
     }
     probs = attention_probs(place(case.q), keys, positions, 0.3, case.window, chunk=case.chunk, **scores)
-    heads = gather_by_probs(place(probs * probs), values, positions, case.window, case.chunk)
+    heads = gather_by_probs(
+        place(probs * probs), values, positions, case.window, case.chunk, scores["is_causal"]
+    )
     return probs, heads
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_agrees_with_the_reference(seed: int) -> None:
-    case = make(seed)
+    case = make(seed, is_causal=seed % 4 > 0)
     k, v = case.k.astype(np.float32), case.v.astype(np.float32)
     at = case.positions, np.arange(len(k))
     expected = attention_probs_reference(case.q, k, *at, 0.3, case.window, chunk=case.chunk, **case.scores)

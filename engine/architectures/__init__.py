@@ -17,6 +17,7 @@ from .deci import DECI
 from .deepseek import DEEPSEEK, DEEPSEEK2_OCR
 from .deepseek2 import DEEPSEEK2, MISTRAL4
 from .dots1 import BAILINGMOE, BAILINGMOE2, DOTS1, HY_V3
+from .dream import DREAM, LLADA, LLADA_MOE, RND1
 from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .exaone_moe import EXAONE_MOE
@@ -47,6 +48,7 @@ from .mimo2 import MIMO2
 from .minicpm3 import MINICPM3, PLM
 from .minimax_01 import MINIMAX_01
 from .muse_glimmer import MUSE_GLIMMER
+from .nanbeige import NANBEIGE
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
 from .olmo import OLMO
 from .olmo2 import OLMO2
@@ -93,6 +95,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         DEEPSEEK2,
         DEEPSEEK2_OCR,
         DOTS1,
+        DREAM,
         ERNIE4_5,
         ERNIE4_5_MOE,
         EXAONE,
@@ -125,6 +128,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         LAGUNA,
         LFM2,
         LFM2MOE,
+        LLADA,
+        LLADA_MOE,
         LLAMA,
         LLAMA4,
         MAINCODER,
@@ -140,6 +145,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MISTRAL4,
         MPT,
         MUSE_GLIMMER,
+        NANBEIGE,
         NEMOTRON,
         NEMOTRON_H,
         NEMOTRON_H_MOE,
@@ -170,6 +176,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN3VL,
         QWEN3VLMOE,
         REFACT,
+        RND1,
         SEED_OSS,
         SMALLTHINKER,
         SMOLLM3,

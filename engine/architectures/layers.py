@@ -51,6 +51,7 @@ def attention(
     output_bias: bool = True,
     sub_norm: str = "",
     norms_after_rope: bool = False,
+    is_causal: bool = True,
 ) -> str:
     """Self-attention of h: with norms of q and k and a gate where the file has them, with RoPE where there is
     a table.
@@ -83,6 +84,7 @@ def attention(
         soft_cap=c.attn_soft_cap,
         alibi_bias=c.alibi_bias,
         sinks=sinks,
+        is_causal=is_causal,
     )
     if b.has("attn_gate"):
         h = b.mul("attn_gated", h, b.activate("gate_act", b.linear("gate", x, "attn_gate"), gate))

@@ -1,0 +1,49 @@
+"""`nanbeige`: Nanbeige 4, whose blocks may run several times.
+
+As llama.  With `num_loops` above 1 all blocks run again on what they have made, each time with keys and
+values of their own; the last norm stands between the rounds too, unless the file says that it does not.
+
+Sources: Nanbeige Lab 2025 (arXiv:2512.06266); llama.cpp `src/models/nanbeige.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key
+from .architecture import Architecture
+from .layers import attention, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, ROPE_FACTORS, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = {
+    "num_loops": Key("n_loops", "integer", 1, 64, default=1),
+    "skip_loop_final_norm": Key("skips_loop_norm", "boolean", default=False),
+}
+
+TENSORS = {
+    **HEAD,
+    **ROPE_FACTORS,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope, n = rope_table(g, model), model.n_layers
+    x = g.embed("token_embd", "token_embd")
+    for number in range(model.n_loops * n):
+        b, c = g.block(number, weights_of=number % n), model.at(number % n)
+        if number and c.layer == 0 and not model.skips_loop_norm:
+            x = g.rms_norm(f"blk.{number - 1}.loop_norm", x, "output_norm", c.norm_eps)
+
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=False))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+NANBEIGE = Architecture("nanbeige", TENSORS, build, KEYS)
