@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .attribution import Attribution, logit_attribution
     from .comparison import Comparison, compare
+    from .control_vector import ControlVector, train_control_vector
+    from .corpus import capture_corpus
     from .lens import Lens, logit_lens
     from .patching import Sweep, patch_sweep
     from .text_loss import TextLoss, text_loss
@@ -21,14 +23,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Attribution",
     "Comparison",
+    "ControlVector",
     "Lens",
     "Sweep",
     "TextLoss",
+    "capture_corpus",
     "compare",
     "logit_attribution",
     "logit_lens",
     "patch_sweep",
     "text_loss",
+    "train_control_vector",
 ]
 
 _HOMES = {
@@ -38,6 +43,9 @@ _HOMES = {
     "Sweep": ".patching",
     "TextLoss": ".text_loss",
     "compare": ".comparison",
+    "capture_corpus": ".corpus",
+    "train_control_vector": ".control_vector",
+    "ControlVector": ".control_vector",
     "logit_attribution": ".attribution",
     "logit_lens": ".lens",
     "patch_sweep": ".patching",

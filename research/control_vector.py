@@ -1,0 +1,136 @@
+"""Control vectors: directions that, added to the residual stream of each layer, change what a model is like.
+
+They are found from pairs of prompts that differ in one respect, and kept in llama.cpp's form: a GGUF file of
+the architecture "controlvector" whose tensor "direction.3" is added behind block 3.
+
+Sources: Turner et al. 2023, "Activation Addition" (arXiv:2308.10248); Zou et al. 2023, "Representation
+Engineering" (arXiv:2310.01405).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.llm import LLM
+from ..engine.prompt import Prompt
+from ..engine.taps import Edit, EditInfo
+from ..gguf_io.errors import ModelError, RequestError
+from ..gguf_io.file import load_gguf
+from ..gguf_io.writer import Value, write_gguf
+
+_ARCHITECTURE = "controlvector"
+_TENSOR = re.compile(r"direction\.(\d+)")
+
+
+@dataclass(frozen=True)
+class ControlVector:
+    """Directions in the residual stream behind some blocks."""
+
+    directions: Mapping[int, NDArray[np.float32]]
+    """By block: (n_embd,) float32."""
+    model_hint: str = ""
+    """The architecture that it was made for."""
+
+    def edits(self, strength: float = 1.0, layers: range | None = None) -> dict[str, Edit]:
+        """For `edit=` of `LLM.generate`, `stream`, `logits` and `trace`: adds strength * direction at every
+        position, behind the blocks in `layers` (default: all that it has). RequestError if it has none of
+        them, or the strength is not finite."""
+        chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
+        if not chosen:
+            raise RequestError(
+                f"the control vector has no layer of {layers}; it has {sorted(self.directions)}"
+            )
+        if not np.isfinite(strength):
+            raise RequestError(f"the strength of a control vector must be finite, not {strength}")
+        return {f"blk.{i}.resid_post": _add(np.float32(strength) * d) for i, d in chosen.items()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes it in llama.cpp's form, which has no place for block 0; RequestError if there is one."""
+        if 0 in self.directions:
+            raise RequestError("llama.cpp's form of a control vector has no layer 0; leave it out")
+        metadata: dict[str, Value] = {
+            "general.architecture": _ARCHITECTURE,
+            "controlvector.model_hint": self.model_hint,
+            "controlvector.layer_count": len(self.directions),
+        }
+        write_gguf(path, metadata, {f"direction.{i}": d for i, d in sorted(self.directions.items())})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ControlVector:
+        """Reads llama.cpp's form; ModelError if the file holds something else, GGUFFormatError if it is
+        damaged."""
+        with load_gguf(path) as file:
+            if file.architecture != _ARCHITECTURE:
+                raise ModelError(
+                    f"{file.path}: a control vector was expected, found a {file.architecture} file"
+                )
+            directions = {}
+            for name, tensor in file.tensors.items():
+                match = _TENSOR.fullmatch(name)
+                if match is None or len(tensor.shape) != 1:
+                    raise ModelError(
+                        f"{file.path}: tensor {name} of shape {tensor.shape} is no direction of a control"
+                        " vector (direction.N, one dimension)"
+                    )
+                directions[int(match[1])] = tensor.dequantize()
+            hint = file.metadata.get("controlvector.model_hint", "")
+        values = list(directions.values())
+        if not values or len({v.shape for v in values}) != 1 or not all(np.isfinite(v).all() for v in values):
+            raise ModelError(f"{file.path}: a control vector needs finite directions of one size")
+        return cls(directions, hint if isinstance(hint, str) else "")
+
+
+def train_control_vector(
+    llm: LLM, pairs: Sequence[tuple[Prompt, Prompt]], method: Literal["mean", "pca"] = "mean"
+) -> ControlVector:
+    """From pairs of prompts, (more of it, less of it): directions for all blocks but the first.
+
+    "mean" is the mean difference of the residual streams at the last token; "pca" the first principal axis
+    of the differences, with the sign and the length of their mean along it. RequestError for no pairs, and as
+    `LLM.trace`.
+    """
+    if method not in ("mean", "pca"):
+        raise RequestError(f'method must be "mean" or "pca", not {method!r:.100}')
+    if not pairs:
+        raise RequestError("a control vector needs at least one pair of prompts")
+    sides = [np.stack([_last_residuals(llm, pair[side]) for pair in pairs]) for side in (0, 1)]
+    differences = sides[0].astype(np.float64) - sides[1]  # (n_pairs, n_layers, n_embd)
+    directions = {
+        layer: _direction(differences[:, layer], method).astype(np.float32)
+        for layer in range(1, differences.shape[1])
+    }
+    return ControlVector(directions, llm.config.architecture)
+
+
+def _last_residuals(llm: LLM, prompt: Prompt) -> NDArray[np.float32]:
+    trace = llm.trace(prompt, "blk.*.resid_post", logits=None)
+    return np.stack([value[-1] for value in trace.values()])
+
+
+def _direction(differences: NDArray[np.float64], method: str) -> NDArray[np.float64]:
+    """(n_pairs, n_embd) -> (n_embd,)."""
+    mean: NDArray[np.float64] = differences.mean(axis=0)
+    if method == "mean":
+        return mean
+    axis = np.linalg.svd(differences, full_matrices=False)[2][0]
+    along: NDArray[np.float64] = axis * (axis @ mean)
+    return along
+
+
+def _add(vector: NDArray[np.float32]) -> Edit:
+    def edit(values: NDArray[np.float32], info: EditInfo) -> None:
+        if values.shape[1] != len(vector):
+            raise RequestError(
+                f"{info.name} is {values.shape[1]} wide, but the control vector has {len(vector)} values: it"
+                " was made for another model"
+            )
+        values += vector
+
+    return edit

@@ -1,0 +1,169 @@
+"""Control vectors and captured corpora, and the files that they are kept in."""
+
+import json
+
+import gguf
+import numpy as np
+import pytest
+import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nybble
+from nybble import ModelError, RequestError, research
+from nybble.gguf_io.writer import write_gguf
+from nybble.research.control_vector import ControlVector
+
+PAIRS = [([5, 6, 7], [5, 6, 8]), ([9, 7], [9, 8]), ([3, 3, 7], [3, 3, 8])]
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory):
+    with nybble.LLM(tiny_model.write(tmp_path_factory.mktemp("control") / "m.gguf"), n_ctx=64) as llm:
+        yield llm
+
+
+def last(llm, prompt, layer):
+    return llm.trace(prompt, f"blk.{layer}.resid_post")[f"blk.{layer}.resid_post"][-1]
+
+
+def test_the_mean_difference(llm):
+    vector = research.train_control_vector(llm, PAIRS)
+    expected = np.mean([last(llm, a, 1) - last(llm, b, 1) for a, b in PAIRS], axis=0)
+    np.testing.assert_allclose(vector.directions[1], expected, atol=1e-5)
+    assert sorted(vector.directions) == list(range(1, llm.config.n_layers))
+    assert vector.model_hint == "llama"
+
+
+def test_the_principal_axis_points_the_same_way(llm):
+    vector = research.train_control_vector(llm, PAIRS, "pca")
+    differences = np.array([last(llm, a, 1) - last(llm, b, 1) for a, b in PAIRS], np.float64)
+    values, axes = np.linalg.eigh(differences.T @ differences)
+    direction = vector.directions[1].astype(np.float64)
+    along = axes[:, values.argmax()]
+    assert abs(direction @ along) == pytest.approx(np.linalg.norm(direction), rel=1e-4)
+    assert direction @ differences.mean(axis=0) > 0
+
+
+def test_it_is_added_behind_its_blocks(llm):
+    vector = research.train_control_vector(llm, PAIRS)
+    ids = [4, 5, 6]
+    plain = llm.trace(ids, "blk.1.resid_post")["blk.1.resid_post"]
+    moved = llm.trace(ids, "blk.1.resid_post", edit=vector.edits(2.0, range(1, 2)))["blk.1.resid_post"]
+    np.testing.assert_allclose(moved, plain + 2 * vector.directions[1], rtol=1e-5, atol=1e-5)
+    params = nybble.SamplingParams(max_tokens=3)
+    still = llm.generate(ids, params, edit=vector.edits(0.0)).token_ids
+    assert still == llm.generate(ids, params).token_ids
+
+
+def test_a_saved_vector_is_read_again_by_us_and_by_gguf(llm, tmp_path):
+    vector = research.train_control_vector(llm, PAIRS)
+    path = tmp_path / "v.gguf"
+    vector.save(path)
+    again = ControlVector.load(path)
+    assert again.model_hint == "llama"
+    assert {i: d.tobytes() for i, d in again.directions.items()} == {
+        i: d.tobytes() for i, d in vector.directions.items()
+    }
+    reader = gguf.GGUFReader(path)
+    assert reader.fields["general.architecture"].contents() == "controlvector"
+    assert [t.name for t in reader.tensors] == [f"direction.{i}" for i in sorted(vector.directions)]
+
+
+def test_what_is_no_control_vector_is_refused(llm, tmp_path):
+    with pytest.raises(ModelError, match="a control vector was expected, found a llama file"):
+        ControlVector.load(llm.path)
+    path = tmp_path / "v.gguf"
+    write_gguf(path, {"general.architecture": "controlvector"}, {"elsewhere": np.ones(4, np.float32)})
+    with pytest.raises(ModelError, match=r"tensor elsewhere .* is no direction"):
+        ControlVector.load(path)
+    write_gguf(
+        path, {"general.architecture": "controlvector"}, {"direction.1": np.full(4, np.nan, np.float32)}
+    )
+    with pytest.raises(ModelError, match="finite"):
+        ControlVector.load(path)
+    narrow = ControlVector({1: np.ones(4, np.float32)})
+    with pytest.raises(RequestError, match="made for another model"):
+        llm.logits([1, 2], edit=narrow.edits())
+    with pytest.raises(RequestError, match="no layer of"):
+        narrow.edits(1.0, range(5, 9))
+    with pytest.raises(RequestError, match="finite"):
+        narrow.edits(float("nan"))
+    with pytest.raises(RequestError, match="no layer 0"):
+        ControlVector({0: np.ones(4, np.float32)}).save(path)
+    with pytest.raises(RequestError, match="at least one pair"):
+        research.train_control_vector(llm, [])
+
+
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(width=32, allow_nan=False),
+    st.text(max_size=20),
+    st.lists(st.text(max_size=5), min_size=1, max_size=4),
+)
+SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,8}\.[a-z]{1,8}", fullmatch=True), VALUES, max_size=4),
+    st.lists(SHAPES, max_size=4),
+)
+def test_what_is_written_is_read(tmp_path_factory, metadata, shapes):
+    path = tmp_path_factory.mktemp("written") / "x.gguf"
+    tensors = {
+        f"t.{i}": np.random.default_rng(i).standard_normal(shape).astype(np.float32)
+        for i, shape in enumerate(shapes)
+    }
+    write_gguf(path, metadata, tensors)
+    with nybble.load_gguf(path) as file:
+        for key, value in metadata.items():
+            found = file.metadata[key]
+            assert (list(found) if isinstance(value, list) else found) == value
+        for name, array in tensors.items():
+            assert file.tensors[name].dequantize().tobytes() == array.tobytes()
+    found = {tensor.name: np.array(tensor.data) for tensor in gguf.GGUFReader(path).tensors}
+    assert all(
+        found[name].reshape(array.shape).tobytes() == array.tobytes() for name, array in tensors.items()
+    )
+
+
+@pytest.mark.parametrize("bad", [np.ones(3), np.ones((1,) * 5, np.float32), np.ones(0, np.float32)])
+def test_tensors_that_gguf_cannot_hold_leave_no_file(tmp_path, bad):
+    with pytest.raises(RequestError, match="must be float32"):
+        write_gguf(tmp_path / "x.gguf", {}, {"x": bad})
+    assert not list(tmp_path.iterdir())
+
+
+TEXTS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10], [11, 12]]
+
+
+def test_a_corpus_is_captured_and_a_cut_shard_is_done_again(llm, tmp_path):
+    shards = research.capture_corpus(
+        llm, TEXTS, "blk.1.resid_post", tmp_path, texts_per_shard=2, dtype="float32"
+    )
+    assert [path.name for path in shards] == ["00000.npz", "00001.npz", "00002.npz"]
+    found = [dict(np.load(path)) for path in shards]
+    assert np.concatenate([f["ids"] for f in found]).tolist() == [i for text in TEXTS for i in text]
+    assert np.concatenate([f["text"] for f in found]).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]
+    expected = llm.trace(TEXTS[2], "blk.1.resid_post")["blk.1.resid_post"]
+    assert found[1]["blk.1.resid_post"][:4].tobytes() == expected.tobytes()
+
+    whole = shards[1].read_bytes()
+    shards[1].write_bytes(whole[: len(whole) // 2])
+    shards[2].unlink()
+    untouched = shards[0].stat().st_mtime_ns
+    research.capture_corpus(llm, TEXTS, "blk.1.resid_post", tmp_path, texts_per_shard=2, dtype="float32")
+    for path, arrays in zip(shards, found, strict=True):
+        assert all(np.array_equal(np.load(path)[name], array) for name, array in arrays.items())
+    assert shards[0].stat().st_mtime_ns == untouched
+    assert json.loads((tmp_path / "settings.json").read_text())["n_texts"] == 5
+
+
+def test_a_folder_holds_one_capture(llm, tmp_path):
+    research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path)
+    with pytest.raises(RequestError, match="holds another capture"):
+        research.capture_corpus(llm, TEXTS, "blk.1.resid_post", tmp_path)
+    with pytest.raises(RequestError, match="a shard cannot hold it"):
+        research.capture_corpus(llm, TEXTS, "blk.0.attn_probs", tmp_path / "probs")
