@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .engine.generation import Output, Timings
     from .engine.llm import LLM
     from .engine.sampling import SamplingParams
+    from .engine.taps import EditInfo
+    from .engine.trace import Trace
     from .gguf_io.errors import (
         GGUFFormatError,
         GGUFUnsupportedError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "EditInfo",
     "GGUFFile",
     "GGUFFormatError",
     "GGUFUnsupportedError",
@@ -42,12 +45,14 @@ __all__ = [
     "SamplingParams",
     "Timings",
     "Tokenizer",
+    "Trace",
     "__version__",
     "load_gguf",
 ]
 
 _HOMES = {
     "LLM": ".engine.llm",
+    "EditInfo": ".engine.taps",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".gguf_io.errors",
     "GGUFUnsupportedError": ".gguf_io.errors",
@@ -59,6 +64,7 @@ _HOMES = {
     "SamplingParams": ".engine.sampling",
     "Timings": ".engine.generation",
     "Tokenizer": ".tokenizer",
+    "Trace": ".engine.trace",
     "load_gguf": ".gguf_io.file",
 }
 

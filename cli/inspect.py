@@ -1,4 +1,4 @@
-"""Shows what is in a GGUF file: metadata, tensors, and how much of which format.
+"""Shows what is in a GGUF file: metadata, tensors, and how much of which format; or its activations.
 
 FILE is the path of a GGUF file, or a name.
 """
@@ -20,9 +20,17 @@ _WIDTH = 72  # letters of a value
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
+    parser.add_argument(
+        "--activations",
+        action="store_true",
+        help="show instead what can be read and replaced while the model runs, in the order of computation",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.activations:
+        _print_activations(args.file)
+        return
     with load_gguf(resolve(args.file)) as file:
         n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
         print(f"{file.path}: GGUF v{file.version}, {_size(n_bytes)} of weights")
@@ -32,6 +40,14 @@ def run(args: argparse.Namespace) -> None:
         _print_table(_tensor_row(tensor) for tensor in file.tensors.values())
         print("\nformats")
         _print_table(_format_rows(list(file.tensors.values())))
+
+
+def _print_activations(file: str) -> None:
+    from ..engine.model import Model  # the plans of all architectures, which nothing else here needs
+
+    model = Model.load(resolve(file))
+    _print_table((spec.name, spec.shape, spec.meaning) for spec in model.activations.values())
+    model.close()
 
 
 def _metadata_rows(file: GGUFFile) -> Iterator[tuple[str, ...]]:

@@ -64,7 +64,9 @@ MEANINGS: dict[str, Meaning] = {
     "k_repeated": Meaning("rotated key that all heads share, for each of them"),
     "k_joined": Meaning("latent vector and rotated key side by side: the keys of attn_latent"),
     "q_scaled": Meaning("queries, sharpened far along the context"),
-    "attn_probs": Meaning("attention of each head to each position; rows sum to 1 (less, with sinks)"),
+    "attn_probs": Meaning(
+        "attention of each head to each position; sums to 1, or less with sinks", "attn.hook_pattern"
+    ),
     "attn_latent": Meaning("what each head gathers, as latent vectors"),
     "attn_heads": Meaning("what each head gathers, before the output matrix", "attn.hook_z"),
     "attn_heads_norm": Meaning("what each head gathers, normalized"),

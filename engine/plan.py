@@ -1,10 +1,7 @@
 """A plan: the operations of a model over named buffers, ready for an executor.
 
-Buffer names are stable and public: "token_embd"; per block "blk.N." and attn_norm, q, k, v, q_norm, k_norm,
-q_rope, k_rope, attn_heads (heads side by side, before the output matrix), attn_out, post_attn_norm,
-resid_mid, ffn_norm, ffn_gate, ffn_up, ffn_act, ffn_out, post_ffw_norm, resid_post; then
-"output_norm" and "logits".  A mixture of experts has router, expert_ids, expert_weights, exps_gate, exps_up,
-exps_act, exps_down, moe_out, and shexp_gate, shexp_up, shexp_act, shexp_out for the shared expert.
+Buffer names are stable and public: people read and replace activations by them. `activation_names.py` has
+all of them, and what they hold.
 """
 
 from collections.abc import Mapping

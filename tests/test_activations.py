@@ -3,6 +3,7 @@ each; the kernels to the bit, however the tokens come."""
 
 import re
 
+import activation_docs
 import architecture_fixtures
 import numpy as np
 import pytest
@@ -102,3 +103,9 @@ def test_every_meaning_is_used():
     }
     blocks = list(MEANINGS)[list(MEANINGS).index("resid_pre") : list(MEANINGS).index("output_norm")]
     assert set(blocks) - names == {"resid_pre", "attn_probs"}
+
+
+def test_the_documented_table_is_up_to_date():
+    assert activation_docs.PAGE.read_text(encoding="utf-8") == activation_docs.page(), (
+        "run python tests/activation_docs.py"
+    )

@@ -98,6 +98,14 @@ def test_inspect_shows_metadata_tensors_and_totals(tiny_path, capsys):
     assert max(map(len, text.splitlines())) < 140
 
 
+def test_inspect_shows_activations_in_the_order_of_computation(tiny_path, capsys):
+    assert main(["inspect", str(tiny_path), "--activations"]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    names = [name for name, _ in lines]
+    assert names[:3] == ["token_embd", "blk.0.resid_pre", "blk.0.attn_norm"] and names[-1] == "logits"
+    assert dict(lines)["blk.1.attn_probs"].startswith("n_tokens x 4 x n_keys")
+
+
 def test_inspect_lets_no_control_character_through(tmp_path, capsys):
     import gguf
 
