@@ -78,7 +78,7 @@ def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
     """Every activation of a plan by its name, in the order of computation."""
     table: dict[str, ActivationSpec] = {}
     dims = _dims(plan)
-    n_choices = {op.ids: plan.buffers[op.x] for op in plan.ops if isinstance(op, ops.Route)}
+    n_choices = {op.ids: plan.buffers[op.x] // op.n_sharing for op in plan.ops if isinstance(op, ops.Route)}
     blocks: set[str] = set()
     is_wanted_only = False
     for op in plan.ops:
