@@ -85,6 +85,11 @@ class TestUnigram:
         ]  # fmt: skip
         assert make(tiny.unigram()).decode(make(tiny.unigram()).encode(text)) == text
 
+    def test_no_space_is_put_in_front_unless_the_file_asks_for_it(self) -> None:
+        tokenizer = make(tiny.unigram(add_space_prefix=None))
+        assert pieces(tokenizer, "x hello", add_special=False) == ["x", " hello"]
+        assert tokenizer.decode(tokenizer.encode(" hello")) == " hello"
+
     def test_the_mask_of_some_models_swallows_the_space_before_it(self) -> None:
         metadata = tiny.unigram() | {"general.architecture": "nomic-bert-moe"}
         text = "hello \n<mask> hello"

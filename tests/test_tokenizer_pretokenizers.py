@@ -74,6 +74,17 @@ def test_digits_are_grouped_in_linear_time(pre: str) -> None:
     assert found[:2] == ["1", "111"] and len(found) == 100_001
 
 
+def test_digits_of_any_script_are_digits() -> None:
+    """For llama.cpp's engine `\\d` is an ASCII digit."""
+    assert words("superbpe", "１２３４") == ["１", "２３４"]
+
+
+@pytest.mark.parametrize("pre", ["afmoe", "tiny_aya"])
+def test_what_stands_before_digits_is_not_cut_as_if_it_went_on(pre: str) -> None:
+    """llama.cpp cuts groups of digits apart, but not the first of them from what stands before it."""
+    assert words(pre, "   317 ") == ["   ", "317", " "]
+
+
 def test_digits_of_afmoe_are_grouped_from_the_right_wherever_they_stand() -> None:
     assert words("afmoe", "x1234567def 12") == ["x", "1", "234", "567", "def", " ", "12"]
 
@@ -89,6 +100,7 @@ def test_kimi_keeps_han_apart() -> None:
 def test_the_ideographic_space_is_punctuation_for_deepseek() -> None:
     """It is in two ranges of the model's own expressions; for llama.cpp's engine, a tab."""
     assert words("deepseek-llm", "1  \u3000漢") == ["1", " ", " ", "\u3000", "漢"]
+    assert words("deepseek-coder", "1 \u2003\u2028漢") == ["1", " ", "\u2003", "\u2028漢"]
 
 
 @pytest.mark.parametrize("pre", [name for name, rules in PRETOKENIZERS.items() if rules.cuts_lines])

@@ -93,7 +93,8 @@ def unigram(pieces: dict[str, float] | None = None, **keys: Any) -> dict[str, An
     tokens = ["<pad>", "</s>", "<unk>", "<mask>", *pieces]
     types = np.array([CONTROL, CONTROL, UNKNOWN, CONTROL] + [NORMAL] * len(pieces), np.int32)
     scores = np.array([0.0] * 4 + list(pieces.values()), np.float32)
-    return _metadata({"model": "t5", "tokens": tokens, "token_type": types, "scores": scores} | keys)
+    settings = {"model": "t5", "tokens": tokens, "token_type": types, "scores": scores}
+    return _metadata(settings | {"add_space_prefix": True} | keys)
 
 
 def rwkv(words: tuple[str, ...] = (r"hello", r"\n\n", r"\xd0\xbf\xd1\x80", r" \'s")) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Unigram:
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
         self.vocabulary = vocabulary
         removes_spaces = read_flag(metadata, source, "remove_extra_whitespaces") is True
-        add_space_prefix = read_flag(metadata, source, "add_space_prefix") is not False
+        add_space_prefix = read_flag(metadata, source, "add_space_prefix") is True
         self.add_space_prefix = add_space_prefix and not removes_spaces
         self.strips_space_prefix = add_space_prefix or removes_spaces
         self._bytes = byte_values(vocabulary)
