@@ -113,6 +113,7 @@ class TestUnigram:
             (charsmap([0] * 300, b"x\0"), "outside"),
             (one_character(ord("y"), b"\xff"), "outside"),
             (charsmap([0] * 512, b"x"), "outside"),
+            (one_character(ord("y"), b"x" * 300), "too far"),
             (np.zeros(8, np.float32), "uint8"),
         ],
     )

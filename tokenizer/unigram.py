@@ -17,6 +17,7 @@ from .vocabulary import TokenType, Vocabulary, byte_values, read_flag, read_scor
 _SPACE = "▁"
 _UNIGRAM = 1
 _DEFAULT_IDS = {"eos": 1, "unknown": 2, "padding": 0}
+_LONGEST_REPLACEMENT = 256  # bytes, for one character; the longest in use is U+FDFA's, of 33
 _CHARSMAP = "tokenizer.ggml.precompiled_charsmap"
 
 
@@ -106,7 +107,7 @@ def _read_charsmap(metadata: Mapping[str, Any], source: str) -> bytes:
         )
     units = np.frombuffer(raw, "<u4", size // 4, 4).astype(np.int64)
     if not _leads_nowhere_else(units, np.frombuffer(texts, np.uint8)) or not _is_text(texts):
-        raise ModelError(f"{source}: {_CHARSMAP} is damaged: it points outside of itself")
+        raise ModelError(f"{source}: {_CHARSMAP} is damaged: it points outside of itself, or too far")
     return raw
 
 
@@ -119,7 +120,10 @@ def _leads_nowhere_else(units: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]
         return False
     ends = next_[is_step & (units & 1 << 8 != 0)]
     starts = units[ends] & (1 << 31) - 1
-    return bool((starts < len(texts)).all()) and not (texts[starts] & 0xC0 == 0x80).any()
+    if (starts >= len(texts)).any() or (texts[starts] & 0xC0 == 0x80).any():
+        return False
+    stops = np.append(np.flatnonzero(texts == 0), len(texts))
+    return bool((stops[np.searchsorted(stops, starts)] - starts <= _LONGEST_REPLACEMENT).all())
 
 
 def _is_text(texts: bytes) -> bool:
