@@ -7,7 +7,7 @@ of which the second half is scored.  With --stride every token is scored.
 import argparse
 import json
 
-from ..research.text_loss import text_loss
+from ..research.loss import text_loss
 from .engine_options import add_engine_options, open_llm
 from .text_options import add_text_options, bar, read_text, save_figure
 

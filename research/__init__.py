@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .control_vector import ControlVector, train_control_vector
     from .corpus import capture_corpus
     from .lens import Lens, logit_lens
+    from .loss import TextLoss, text_loss
     from .patching import Sweep, patch_sweep
-    from .text_loss import TextLoss, text_loss
 
 __all__ = [
     "Attribution",
@@ -41,7 +41,7 @@ _HOMES = {
     "Comparison": ".comparison",
     "Lens": ".lens",
     "Sweep": ".patching",
-    "TextLoss": ".text_loss",
+    "TextLoss": ".loss",
     "compare": ".comparison",
     "capture_corpus": ".corpus",
     "train_control_vector": ".control_vector",
@@ -49,7 +49,7 @@ _HOMES = {
     "logit_attribution": ".attribution",
     "logit_lens": ".lens",
     "patch_sweep": ".patching",
-    "text_loss": ".text_loss",
+    "text_loss": ".loss",
 }
 
 

@@ -14,7 +14,7 @@ from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..gguf_io.errors import RequestError
 from .log_softmax import kl_divergence, log_softmax
-from .text_loss import Progress, TextLoss
+from .loss import Progress, TextLoss
 from .windows import ROWS, Window, text_windows
 
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "max": 1.0}
