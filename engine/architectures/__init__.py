@@ -44,7 +44,7 @@ from .llama4 import LLAMA4
 from .maincoder import MAINCODER
 from .mamba2 import MAMBA2
 from .mellum import MAPLE, MELLUM
-from .mimo2 import MIMO2
+from .mimo2 import MIMO2, STEP35
 from .minicpm3 import MINICPM3, PLM
 from .minimax_01 import MINIMAX_01
 from .muse_glimmer import MUSE_GLIMMER
@@ -184,6 +184,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         STABLELM,
         STARCODER,
         STARCODER2,
+        STEP35,
         TALKIE,
         XVERSE,
     )

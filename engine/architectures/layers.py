@@ -131,12 +131,14 @@ def gated_ffn(
     c: Config,
     function: Activation = "silu",
     *,
+    activation: Gated | None = None,
     sub_norm: str = "",
     has_bias: bool = True,
 ) -> str:
     """A feed-forward layer with a gate, which may stand above `up` in one matrix.
 
-    `sub_norm` is the weight of a norm before the last matrix.
+    `activation` replaces `function` and the product; `sub_norm` is the weight of a norm before the last
+    matrix.
     """
     if b.has("ffn_gate"):
         gate = b.linear("ffn_gate", h, "ffn_gate", has_bias=has_bias)
@@ -144,7 +146,7 @@ def gated_ffn(
     else:
         gate = b.linear("ffn_gate", h, "ffn_up", (0, c.n_ff))
         up = b.linear("ffn_up", h, "ffn_up", (c.n_ff, 2 * c.n_ff))
-    h = b.gelu_mul("ffn_act", gate, up) if function == "gelu" else b.silu_mul("ffn_act", gate, up)
+    h = (activation or (b.gelu_mul if function == "gelu" else b.silu_mul))("ffn_act", gate, up)
     if sub_norm:
         h = b.rms_norm("ffn_sub_norm", h, sub_norm, c.norm_eps)
     return b.linear("ffn_out", h, "ffn_down", has_bias=has_bias)

@@ -10,51 +10,69 @@ Sources: Xiaomi 2026, "MiMo-V2-Flash" (arXiv:2601.02780); StepFun 2026, "Step 3.
 `src/models/mimo2.cpp`, `step35.cpp`.
 """
 
+from dataclasses import replace
+
+from ...gguf_io.errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import (
     EXPERTS,
     HEADS_BY_LAYER,
+    N_ROT_SWA,
     REQUIRED,
     SLIDING_WINDOW,
+    SWIGLU_LIMITS,
     Key,
     optional_float,
     sliding_pattern,
 )
 from ..tensor_shapes import optional
 from .architecture import Architecture
-from .layers import attention, blocks, experts, gated_ffn, head
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head, limited_swiglu
 from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms, where_present
+from .tensors import HEAD, norms, qk_norms, shared_expert, where_present
 from .tensors import attention as attention_tensors
 from .tensors import experts as expert_tensors
 from .tensors import gated_ffn as ffn_tensors
 
-KEYS = (
+COMMON_KEYS = (
     EXPERTS
     | HEADS_BY_LAYER
     | {
         "attention.sliding_window": SLIDING_WINDOW,
         "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
         "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
-        "attention.value_scale": optional_float("value_scale", 1.0),
     }
 )
 
-TENSORS = {
+KEYS = COMMON_KEYS | {"attention.value_scale": optional_float("value_scale", 1.0)}
+
+STEP_KEYS = COMMON_KEYS | SWIGLU_LIMITS | {"rope.dimension_count_swa": N_ROT_SWA}
+
+COMMON = {
     **HEAD,
     **norms("attn_norm", "ffn_norm"),
     **attention_tensors(),
-    "blk.N.attn_sinks.weight": optional("n_heads"),
     **where_present(ffn_tensors() | expert_tensors()),
 }
 
-INERT_TENSORS = {
-    f"blk.N.{name}": "no MiMo has it; llama.cpp's test model does, and leaves it aside"
-    for name in ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_qkv.bias")
-} | {
+TENSORS = {**COMMON, "blk.N.attn_sinks.weight": optional("n_heads")}
+
+STEP_TENSORS = {
+    **COMMON,
+    **where_present(qk_norms() | shared_expert()),
+    "rope_freqs.weight": optional("rope_pairs"),
+    "blk.N.attn_gate.weight": optional("n_heads", "n_embd"),
+}
+
+BESIDE_EXPERTS = {
     f"blk.N.ffn_{part}.weight": "llama.cpp's test model has it beside experts, and leaves it aside"
     for part in ("gate", "up", "down")
+}
+
+INERT_TENSORS = BESIDE_EXPERTS | {
+    f"blk.N.{name}": "no MiMo has it; llama.cpp's test model does, and leaves it aside"
+    for name in ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_qkv.bias")
 }
 
 
@@ -77,4 +95,35 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
+def build_step(g: Graph, model: Config) -> None:
+    if model.n_rot % 4:
+        raise ModelError(f"rope.dimension_count is {model.n_rot}, must be a multiple of 4: half is rotated")
+    table = rope_table(g, replace(model, n_rot=model.n_rot // 2))
+    table_swa = rope_table_swa(g, model, is_stretched=False, has_factors=False)
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = attention(b, h, c, table_swa if c.is_sliding else table, window=c.window)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        limited = limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
+        if b.has("ffn_gate_inp"):
+            h = experts(
+                b,
+                h,
+                c,
+                gating,
+                is_normalized=c.expert_weights_norm,
+                activation=limited_swiglu(b, c.swiglu_limit, caps_silu=True),
+                shared_activation=limited,
+            )
+        else:
+            h = gated_ffn(b, h, c, activation=limited)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
 MIMO2 = Architecture("mimo2", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)
+STEP35 = Architecture("step35", STEP_TENSORS, build_step, STEP_KEYS, inert_tensors=BESIDE_EXPERTS)

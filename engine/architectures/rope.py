@@ -60,10 +60,11 @@ def rope_table(
     return g.add_rope_table(name, RopeTable(*tables))
 
 
-def rope_table_swa(g: Graph, c: Config, *, is_stretched: bool = True) -> str:
+def rope_table_swa(g: Graph, c: Config, *, is_stretched: bool = True, has_factors: bool = True) -> str:
     """Adds the table of the layers with a sliding window, which may have a base and a part of their own."""
     own = replace(c, n_rot=c.n_rot_swa or c.n_rot)
-    return rope_table(g, own, "rope_swa", base=c.rope_freq_base_swa, is_stretched=is_stretched)
+    at = {"is_stretched": is_stretched, "has_factors": has_factors}
+    return rope_table(g, own, "rope_swa", base=c.rope_freq_base_swa, **at)
 
 
 def _checked(divisors: Tensor) -> Array:
