@@ -93,8 +93,10 @@ class Config:
     ssm_conv: int = 0  # how many positions the convolution sees
     ssm_inner: int = 0
     ssm_state: int = 0
-    ssm_heads: int = 0
+    ssm_heads: int = 0  # 0: each channel of a mixer is one
     ssm_groups: int = 0
+    ssm_dt_rank: int = 0  # width of a mixer's time steps before their matrix; 0: as in PLaMo 2
+    has_plain_ssm_norms: bool = False  # a mixer's time steps, B and C have norms without weights
     shortconv_size: int = 0
     n_stack_layers: int = 0  # of each of two stacks, which are gone through again and again
     n_high_cycles: int = 0
@@ -261,6 +263,21 @@ class Config:
     def ssm_in_width(self) -> int:
         """Width of a mixer's gate, channels and time steps."""
         return self.ssm_inner + self.ssm_channels + self.ssm_heads
+
+    @property
+    def ssm_inner_2(self) -> int:
+        """Width of a mixer's input and gate."""
+        return 2 * self.ssm_inner
+
+    @property
+    def ssm_dt_width(self) -> int:
+        """Width of a mixer's time steps before their matrix."""
+        return self.ssm_dt_rank or max(64, self.n_embd // 16)
+
+    @property
+    def ssm_x_width(self) -> int:
+        """Width of what a mixer's input says of itself: time steps, B and C."""
+        return self.ssm_dt_width + 2 * self.ssm_state
 
     @property
     def ssm_group_width(self) -> int:

@@ -243,7 +243,7 @@ def _derive_latent(values: dict[str, Any]) -> None:
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
     """The heads and groups of recurrent layers, and the parts of latent attention, must divide evenly."""
     if "ssm_heads" in values:
-        inner, heads, groups = values["ssm_inner"], values["ssm_heads"], values["ssm_groups"]
+        inner, heads, groups = values["ssm_inner"], values["ssm_heads"], values["ssm_groups"] or 1
         if inner % heads or inner % groups or heads % groups:
             raise _contradiction(
                 file,

@@ -163,10 +163,14 @@ FFN_WIDTHS = {"feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer=
 
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 
-SSM = {
+MIXER = {
     "ssm.conv_kernel": Key("ssm_conv", "integer", 1, 256),
     "ssm.inner_size": Key("ssm_inner", "integer", 1, 2**20),
     "ssm.state_size": Key("ssm_state", "integer", 1, 2**16),
+    "ssm.time_step_rank": Key("ssm_dt_rank", "integer", 1, 2**16),
+}
+
+SSM = MIXER | {
     "ssm.time_step_rank": Key("ssm_heads", "integer", 1, 2**16),
     "ssm.group_count": Key("ssm_groups", "integer", 1, 2**16, default=1),
 }

@@ -44,10 +44,12 @@ def require_lowered(plan: Plan) -> None:
             | ops.Route
             | ops.ExpertLinear
             | ops.ExpertSum
-            | ops.HeadLinear,
+            | ops.HeadLinear
+            | ops.CausalConv
+            | ops.SelectiveScan
+            | ops.DeltaRule
+            | ops.LightningAttention,
         )
-        if isinstance(op, ops.CausalConv | ops.SelectiveScan | ops.DeltaRule | ops.LightningAttention):
-            is_known = not isinstance(op, ops.SelectiveScan) or op.a.n_values == op.n_heads
         if not is_known:
             raise GGUFUnsupportedError(
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs "

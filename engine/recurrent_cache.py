@@ -81,7 +81,8 @@ def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: 
             return bind_causal_conv(x[0], weight, bias, state, out, count)
         case ops.SelectiveScan():
             values, dt, b, c = x
-            a, skip, dt_bias = (weight.dequantize().reshape(-1) for weight in (op.a, op.skip, op.dt_bias))
+            a = op.a.dequantize().reshape(op.n_heads, -1)
+            skip, dt_bias = (weight.dequantize().reshape(-1) for weight in (op.skip, op.dt_bias))
             return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, count, op.n_groups)
         case ops.DeltaRule():
             q, k, v, decay, beta = x

@@ -31,9 +31,10 @@ class CausalConv(Op):
 
 @dataclass(frozen=True, eq=False)
 class SelectiveScan(Op):
-    """The recurrence of Mamba-2 over the state number `state`: x and out n_heads * head_dim wide.
+    """The recurrence of Mamba and Mamba-2 over the state number `state`: x and out n_heads * head_dim wide.
 
-    dt is n_heads wide, b and c n_groups * n_state; a, skip and dt_bias hold n_heads values.
+    dt is n_heads wide, b and c n_groups * n_state; a, skip and dt_bias hold n_heads values, or a n_state for
+    each head.
     """
 
     x: str

@@ -73,10 +73,10 @@ def bind_selective_scan(
     step: NDArray[np.int64],
     n_groups: int,
 ) -> Call:
-    """The recurrence of Mamba-2 on buffers (`rows.py`), from the state as it is, which the call changes.
+    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
 
-    a, skip and dt_bias (n_heads,); state (n_heads, head_dim, n_state). Raises TypeError or ValueError for
-    arrays that do not fit.
+    a (n_heads, 1 or n_state), skip and dt_bias (n_heads,); state (n_heads, head_dim, n_state). Raises
+    TypeError or ValueError for arrays that do not fit.
     """
     check_array("state", state, (None, None, None))
     n_heads, head_dim, n_state = state.shape
@@ -85,7 +85,10 @@ def bind_selective_scan(
     _, ld_b = check_rows(step, n_groups * n_state, b=b, c=c)
     for name, part in (("dt", dt), ("b", b)):
         check_array(name, part, (n_max_tokens, None))
-    for name, part in (("a", a), ("skip", skip), ("dt_bias", dt_bias)):
+    check_array("a", a, (n_heads, a.shape[-1]))
+    if a.shape[1] not in (1, n_state):
+        raise ValueError(f"a is {a.shape}, must have a column for each of {n_state} state values, or one")
+    for name, part in (("skip", skip), ("dt_bias", dt_bias)):
         check_array(name, part, (n_heads,))
     if n_groups < 1 or n_heads % n_groups:
         raise ValueError(f"{n_heads} heads cannot share {n_groups} groups evenly")
@@ -106,6 +109,7 @@ def bind_selective_scan(
         n_heads=n_heads,
         head_dim=head_dim,
         n_state=n_state,
+        n_rates=a.shape[1],
         per_group=n_heads // n_groups,
     )
 
@@ -128,31 +132,36 @@ def bind_selective_scan(
         n_heads=I64,
         head_dim=I64,
         n_state=I64,
+        n_rates=I64,
         per_group=I64,
     )
 )
 def _selective_scan(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    n_state = args.n_state
+    n_state, n_rates = args.n_state, args.n_rates
     whole = n_state - n_state % LANES
     first, last = share(args.n_heads * args.head_dim, thread_id, n_threads)
     for row in range(first, last):
         head = row // args.head_dim
         group = head // args.per_group * n_state
-        state = args.state + row * n_state
+        a, state = args.a + head * n_rates, args.state + row * n_state
         for t in range(args.step[0]):
             x = args.x[t * args.ld_x + row]
             b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_b + group)
             raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
             dt = softplus_lanes(splat(raw, F32, LANES))
-            decay = exp(dt * args.a[head])
+            decay = exp(dt * a[0])
             taken_in = dt * x
             total = splat(0.0, F32, LANES)
             for j in range(0, whole, LANES):
+                if n_rates > 1:
+                    decay = exp(dt * load(a + j, LANES))
                 value = fma(load(b + j, LANES), taken_in, load(state + j, LANES) * decay)
                 store(state + j, value)
                 total = fma(value, load(c + j, LANES), total)
             y = reduce_add(total)
             for j in range(whole, n_state):
+                if n_rates > 1:
+                    decay = exp(dt * a[j])
                 state[j] = state[j] * reduce_max(decay) + b[j] * reduce_max(taken_in)
                 y += state[j] * c[j]
             args.out[t * args.ld_x + row] = y + args.skip[head] * x

@@ -46,7 +46,8 @@ class SelectiveScan(Case):
         self.n_groups, self.head_dim, n_state = (int(n) for n in rng.integers(1, 20, 3))
         self.n_heads = self.n_groups * int(rng.integers(1, 3))
         self.state = np.zeros((self.n_heads, self.head_dim, n_state), np.float32)
-        self.weights = -rng.random(self.n_heads).astype(np.float32), *normal(rng, 2, self.n_heads)
+        a = -rng.random((self.n_heads, int(rng.choice([1, n_state])))).astype(np.float32)
+        self.weights = a, *normal(rng, 2, self.n_heads)
         widths = {"x": self.n_heads * self.head_dim, "dt": self.n_heads}
         widths |= {"b": self.n_groups * n_state, "c": self.n_groups * n_state}
         return {name: normal(rng, self.n, n) for name, n in widths.items()}
@@ -54,8 +55,7 @@ class SelectiveScan(Case):
     def expected(self) -> Array:
         x, dt, b, c = self.inputs.values()
         x, b, c = x.reshape(self.n, self.n_heads, -1), *(y.reshape(self.n, self.n_groups, -1) for y in (b, c))
-        a, *rest = self.weights
-        return selective_scan_reference(x, dt, b, c, a[:, None], *rest, self.state)[0].reshape(self.n, -1)
+        return selective_scan_reference(x, dt, b, c, *self.weights, self.state)[0].reshape(self.n, -1)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weights = [place(np.ascontiguousarray(weight)) for weight in self.weights]

@@ -22,6 +22,7 @@ from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .exaone_moe import EXAONE_MOE
 from .falcon import FALCON
+from .falcon_h1 import FALCON_H1
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
 from .gemma4 import GEMMA4
@@ -37,11 +38,13 @@ from .grovemoe import GROVEMOE
 from .hrm_text import HRM_TEXT
 from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
+from .jamba import JAMBA
 from .laguna import LAGUNA, SPARK2_5
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
 from .llama4 import LLAMA4
 from .maincoder import MAINCODER
+from .mamba import MAMBA
 from .mamba2 import MAMBA2
 from .mellum import MAPLE, MELLUM
 from .mimo2 import MIMO2, STEP35
@@ -59,6 +62,7 @@ from .phi2 import PHI2
 from .phi3 import PHI3
 from .phimoe import PHIMOE
 from .plamo import PLAMO
+from .plamo2 import PLAMO2
 from .plamo3 import PLAMO3
 from .qwen2 import PANGU_EMBEDDED, QWEN, QWEN2, QWEN2MOE, QWEN2VL
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3TTS, QWEN3VL, QWEN3VLMOE
@@ -102,6 +106,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         EXAONE4,
         EXAONE_MOE,
         FALCON,
+        FALCON_H1,
         GEMMA,
         GEMMA2,
         GEMMA3,
@@ -125,6 +130,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         INTERNLM2,
         JAIS,
         JAIS2,
+        JAMBA,
         LAGUNA,
         LFM2,
         LFM2MOE,
@@ -133,6 +139,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         LLAMA,
         LLAMA4,
         MAINCODER,
+        MAMBA,
         MAMBA2,
         MAPLE,
         MELLUM,
@@ -160,6 +167,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         PHI3,
         PHIMOE,
         PLAMO,
+        PLAMO2,
         PLAMO3,
         PLM,
         POCKETTTS,

@@ -1,0 +1,49 @@
+"""`falcon-h1`: Falcon-H1, Falcon-H1R.
+
+In every layer attention and a Mamba-2 mixer stand side by side, on the same input; both are added to the
+residual stream.  The multipliers of the paper are part of the weights.
+
+Sources: Zuo et al. 2025 (arXiv:2507.22448); llama.cpp `src/models/falcon-h1.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import SSM
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import attention, blocks, gated_ffn, head
+from .mamba2 import mixer, mixer_tensors
+from .rope import rope_table
+from .tensors import HEAD, norms
+from .tensors import attention as attention_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm"),
+    "blk.N.ffn_norm.weight": optional("n_embd"),
+    "blk.N.ffn_norm": required("n_embd", unless="ffn_norm.weight"),
+    **attention_tensors(),
+    **mixer_tensors(),
+    **ffn_tensors(),
+}
+
+INERT = {"attention.recurrent_layers": "all are, beside attention"}
+
+INERT_TENSORS = {"rope_freqs.weight": "llama.cpp reads but does not use it"}
+
+
+def build(g: Graph, model: Config) -> None:
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        both = b.add("mixed", attention(b, h, c, rope), mixer(b, h, c))
+        x = b.add("resid_mid", x, both)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+FALCON_H1 = Architecture("falcon-h1", TENSORS, build, SSM, INERT, INERT_TENSORS)

@@ -1,0 +1,55 @@
+"""`jamba`: Jamba, Jamba 1.5, Jamba Reasoning.
+
+Most layers have the mixer of Mamba in place of attention, with norms of its time steps, B and C: those
+without key heads.  Attention knows no positions.  Every second layer of the larger models has a mixture of
+experts, as its tensors say.
+
+Sources: Lieber et al. 2024 (arXiv:2403.19887); llama.cpp `src/models/jamba.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS, EXPERTS, HEAD_COUNTS, MIXER
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import attention, blocks, experts, gated_ffn, head
+from .mamba import mixer, mixer_tensors
+from .tensors import HEAD, norms, where_present
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = MIXER | HEAD_COUNTS | EXPERT_COUNTS | {"expert_weights_scale": EXPERTS["expert_weights_scale"]}
+
+INERT = {
+    "attention.recurrent_layers": "follows from attention.head_count_kv",
+    "ssm.group_count": "all channels share B and C",
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(when="has_attention"),
+    **mixer_tensors(when="is_recurrent"),
+    "blk.N.ssm_dt_norm.weight": required("ssm_dt_rank", when="is_recurrent"),
+    "blk.N.ssm_b_norm.weight": required("ssm_state", when="is_recurrent"),
+    "blk.N.ssm_c_norm.weight": required("ssm_state", when="is_recurrent"),
+    **where_present(ffn_tensors()),
+    **where_present(expert_tensors()),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, mixer(b, h, c) if c.is_recurrent else attention(b, h, c))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        has_experts = b.has("ffn_gate_inp")
+        h = experts(b, h, c, "softmax", is_normalized=False) if has_experts else gated_ffn(b, h, c)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+JAMBA = Architecture("jamba", TENSORS, build, KEYS, INERT)

@@ -1,0 +1,88 @@
+"""`mamba`: Mamba, Falcon Mamba.  And its mixer, which hybrid models have too.
+
+Every layer is a mixer: a short convolution, a recurrence in which each channel has a state of its own
+(`kernels/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read (B and C)
+follow from the channels; Falcon Mamba has norms without weights there.  There is no attention and no
+feed-forward layer.
+
+Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXiv:2410.05355); llama.cpp
+`src/models/mamba.cpp`, `mamba-base.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import MIXER, Key
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .layers import blocks, head
+from .tensors import HEAD, Table, norms
+
+KEYS = MIXER | {
+    "ssm.dt_b_c_rms": Key("has_plain_ssm_norms", "boolean", default=False),
+    "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+}
+
+INERT = {
+    "attention.recurrent_layers": "all are",
+    "ssm.group_count": "all channels share B and C",
+}
+
+
+def mixer_tensors(when: str = "") -> Table:
+    """The tensors of a mixer."""
+    return {
+        "blk.N.ssm_in.weight": required("ssm_inner_2", "n_embd", when=when),
+        "blk.N.ssm_conv1d.weight": required("ssm_inner", "ssm_conv", when=when),
+        "blk.N.ssm_conv1d.bias": required("ssm_inner", when=when),
+        "blk.N.ssm_x.weight": required("ssm_x_width", "ssm_inner", when=when),
+        "blk.N.ssm_dt.weight": required("ssm_inner", "ssm_dt_rank", when=when),
+        "blk.N.ssm_dt.bias": required("ssm_inner", when=when),
+        "blk.N.ssm_a": required("ssm_inner", "ssm_state", when=when),
+        "blk.N.ssm_d": required("ssm_inner", when=when),
+        "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when=when),
+    }
+
+
+TENSORS = {**HEAD, **norms("attn_norm"), **mixer_tensors()}
+
+
+def mixer(b: Graph, h: str, c: Config) -> str:
+    """What a mixer makes of h."""
+    x = b.linear("ssm_conv_in", h, "ssm_in", (0, c.ssm_inner))
+    z = b.linear("ssm_z", h, "ssm_in", (c.ssm_inner, c.ssm_inner_2))
+    return recurrence(b, c, x, z, (0, c.ssm_dt_rank, c.ssm_dt_rank + c.ssm_state))
+
+
+def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]) -> str:
+    """What a mixer makes of its input and gate; of `ssm_x` time steps, B and C begin in the rows `starts`."""
+    x = b.causal_conv("ssm_conv", x, "ssm_conv1d")
+    x = b.activate("ssm_conv_act", x, "silu")
+    names, widths = ("ssm_dt_low", "ssm_b", "ssm_c"), (c.ssm_dt_width, c.ssm_state, c.ssm_state)
+    dt, writes, reads = (
+        b.linear(name, x, "ssm_x", (start, start + width))
+        for name, start, width in zip(names, starts, widths, strict=True)
+    )
+    if c.has_plain_ssm_norms:
+        dt = b.plain_rms_norm("ssm_dt_norm", dt, c.norm_eps)
+        writes = b.plain_rms_norm("ssm_b_norm", writes, c.norm_eps)
+        reads = b.plain_rms_norm("ssm_c_norm", reads, c.norm_eps)
+    elif b.has("ssm_dt_norm") or b.has_tensor("ssm_dt_norm"):
+        dt = b.rms_norm("ssm_dt_norm", dt, "ssm_dt_norm", c.norm_eps)
+        writes = b.rms_norm("ssm_b_norm", writes, "ssm_b_norm", c.norm_eps)
+        reads = b.rms_norm("ssm_c_norm", reads, "ssm_c_norm", c.norm_eps)
+    dt = b.linear("ssm_dt", dt, "ssm_dt", has_bias=False)  # which the recurrence adds
+    h = b.selective_scan("ssm_scan", x, dt, writes, reads, c.ssm_heads or c.ssm_inner, n_groups=1)
+    return b.linear("ssm_out", b.silu_mul("ssm_gated", z, h), "ssm_out")
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_post", x, mixer(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+MAMBA = Architecture("mamba", TENSORS, build, KEYS, INERT)
