@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import prod
 
 from ..gguf_io.errors import RequestError
@@ -47,7 +48,7 @@ class ActivationSpec:
     n_choices: int = 0
     """Not 0: values are whole numbers below it."""
 
-    @property
+    @cached_property
     def layer(self) -> int | None:
         """The number of its block; None outside of blocks."""
         found = _BLOCK.match(self.name)

@@ -9,6 +9,9 @@ of the wanted rows at a time, since logits are wide.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,7 +68,7 @@ class PlanRunner:
             self._positions,
         )
         steps = self._program.steps
-        self._macs = np.cumsum([0] + [step.macs_per_token for step in steps])
+        self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
         self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
         self._sequences = sequences
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
@@ -188,7 +191,7 @@ class PlanRunner:
         """Run steps of the program in slices, between which Python can be interrupted."""
         while first < last:
             budget = self._macs[first] + MACS_PER_SLICE / n_rows
-            stop = min(last, max(first + 1, int(np.searchsorted(self._macs, budget, side="right")) - 1))
+            stop = min(last, max(first + 1, bisect_right(self._macs, budget) - 1))
             self._team.run(first, stop)
             first = stop
 

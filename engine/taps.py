@@ -117,15 +117,20 @@ def _replacement(spec: ActivationSpec, edit: Edit, value: Array, info: EditInfo)
     result = edit(given, info)
     if result is None:
         result = given
-    wanted = f"float32 {value.shape}"
     if not isinstance(result, np.ndarray):
-        raise RequestError(f"the edit of {spec.name} gave {result!r:.100}; it must give {wanted}, or None")
+        raise RequestError(
+            f"the edit of {spec.name} gave {result!r:.100}; it must give float32 {value.shape}, or None"
+        )
     if result.shape != value.shape or result.dtype != np.float32:
         hint = "; use .astype(np.float32)" if result.shape == value.shape else ""
-        raise RequestError(f"the edit of {spec.name} gave {result.dtype} {result.shape}, not {wanted}{hint}")
+        raise RequestError(
+            f"the edit of {spec.name} gave {result.dtype} {result.shape}, not float32 {value.shape}{hint}"
+        )
     if not np.isfinite(result).all() and np.isfinite(value).all():
         row = int(info.positions[np.argwhere(~np.isfinite(result))[0, 0]])
-        raise RequestError(f"the edit of {spec.name} {wanted} gave NaN or infinity at position {row}")
+        raise RequestError(
+            f"the edit of {spec.name} float32 {value.shape} gave NaN or infinity at position {row}"
+        )
     n = spec.n_choices
     if n and not np.all((result >= 0) & (result < n) & (result == np.floor(result))):
         raise RequestError(f"the edit of {spec.name} must give whole numbers from 0 to {n - 1}")
