@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "measure the speed of a model on this machine",
     "perplexity": "measure how well a model predicts a text",
     "compare": "measure how far one model is from another",
+    "capture": "write a text's activations to files",
 }
 
 

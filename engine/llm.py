@@ -97,7 +97,7 @@ class LLM:
 
         `edit`: see `trace`.
         """
-        checked = self._prompt_ids(ids)
+        checked = self.prompt_ids(ids)
         return self.context.logits_at(checked, np.arange(len(checked)), self._taps(checked, edit))
 
     def trace(
@@ -143,7 +143,7 @@ class LLM:
         more than `max_bytes`, by default the memory that is free. What an edit raises passes as it is; the
         LLM can be used afterwards.
         """
-        checked = self._prompt_ids(prompt)
+        checked = self.prompt_ids(prompt)
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -184,7 +184,7 @@ class LLM:
         the stream's keys and values, which no other run uses. If the tokens must be run again, the edits are
         called again: let them depend on nothing but their arguments.
         """
-        checked = self._prompt_ids(prompt)
+        checked = self.prompt_ids(prompt)
         if not self._model.plan.is_causal:
             raise RequestError(
                 f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
@@ -203,6 +203,12 @@ class LLM:
             self._sampling_functions(params),
             self._taps(checked, edit),
         )
+
+    def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
+        """The tokens that are run for a prompt, (n_tokens,) int32; RequestError if it cannot be run."""
+        self.context.check_usable()
+        self._model.file.check_unchanged()
+        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
 
     def close(self) -> None:
         """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine."""
@@ -231,11 +237,6 @@ class LLM:
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
-
-    def _prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
-        self.context.check_usable()
-        self._model.file.check_unchanged()
-        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
 
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
         """None where nothing listens: then nothing is looked at."""

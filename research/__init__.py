@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .lens import Lens, logit_lens
     from .loss import TextLoss, text_loss
     from .patching import Sweep, patch_sweep
+    from .tokens import token_texts
 
 __all__ = [
     "Attribution",
@@ -33,6 +34,7 @@ __all__ = [
     "logit_lens",
     "patch_sweep",
     "text_loss",
+    "token_texts",
     "train_control_vector",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "logit_lens": ".lens",
     "patch_sweep": ".patching",
     "text_loss": ".loss",
+    "token_texts": ".tokens",
 }
 
 

@@ -1,112 +1,172 @@
 """Activations of a whole corpus, in files of a bounded size: what sparse autoencoders are trained on.
 
-A folder of shards `00000.npz`, `00001.npz` …, each with `ids` (n,) int32, `text` (n,) int64 (the number of
-each token's text) and one array (n, width) float16 or float32 for each activation. A shard appears only when
-it is complete; a run that was cut short goes on with the first that is missing or damaged.
+A folder of shards `00000`, `00001` …, each with `ids` (n,) int32, `text` (n,) int64 (the number of each
+token's text) and one array (n, width) float16 or float32 for each activation; see `shards.py`. A shard
+appears only when it is complete; a run that was cut short goes on with the first that is missing or damaged.
 """
 
 import json
 import os
-import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.activations import find_activations
+from ..engine.free_memory import free_memory
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..gguf_io.errors import RequestError
+from .shards import Form, ids_of_whole, shard_path, write_shard
 
+DEFAULT_SHARD_BYTES = 256 << 20
 _SETTINGS = "settings.json"
+
+
+class _Shard:
+    """A shard that is being filled: with activations or, where it is there already, with ids to compare."""
+
+    def __init__(self, path: Path, n_max: int, widths: Mapping[str, int], dtype: np.dtype[Any]) -> None:
+        self.path = path
+        self._n_max = n_max
+        self._there = ids_of_whole(path)
+        self._texts: list[NDArray[np.int32]] = []
+        self._numbers: list[int] = []
+        self._n_rows = 0
+        self._arrays: dict[str, NDArray[Any]] = {}
+        if self._there is None:
+            _check_memory(dtype.itemsize * n_max * sum(widths.values()))
+            self._arrays = {name: np.empty((n_max, width), dtype) for name, width in widths.items()}
+
+    def fits(self, ids: NDArray[np.int32]) -> bool:
+        return self._n_rows + len(ids) <= self._n_max
+
+    def add(self, llm: LLM, number: int, ids: NDArray[np.int32]) -> None:
+        rows = slice(self._n_rows, self._n_rows + len(ids))
+        self._n_rows = rows.stop
+        self._texts.append(ids)
+        self._numbers.append(number)
+        if self._there is not None:
+            return
+        for name, value in llm.trace(ids, list(self._arrays), logits=None).items():
+            array = self._arrays[name]
+            with np.errstate(over="ignore"):
+                array[rows] = value
+            if not np.isfinite(array[rows]).all():
+                raise RequestError(f'{name} has values that {array.dtype} cannot hold; use dtype="float32"')
+
+    def finish(self) -> Path:
+        """Writes it, or compares it with what is there."""
+        ids = np.concatenate(self._texts)
+        if self._there is None:
+            texts = np.repeat(self._numbers, [len(text) for text in self._texts]).astype(np.int64)
+            filled = {name: array[: self._n_rows] for name, array in self._arrays.items()}
+            write_shard(self.path, {"ids": ids, "text": texts, **filled})
+        elif not np.array_equal(self._there, ids):
+            raise RequestError(f"{self.path} holds activations of other texts; take another folder")
+        return self.path
 
 
 def capture_corpus(
     llm: LLM,
-    texts: Sequence[Prompt],
+    texts: Iterable[Prompt],
     capture: str | Sequence[str],
     folder: str | os.PathLike[str],
     *,
-    texts_per_shard: int = 64,
     dtype: Literal["float16", "float32"] = "float16",
-    progress: Callable[[range], Iterable[int]] = iter,
+    form: Form = "npz",
+    shard_bytes: int = DEFAULT_SHARD_BYTES,
+    progress: Callable[[Iterable[Prompt]], Iterable[Prompt]] = iter,
 ) -> list[Path]:
     """Runs every text and writes the activations that `capture` names (as in `LLM.trace`) to `folder`;
-    -> the shards. In memory is one shard at a time. `progress` may wrap the range of shards (`tqdm`).
+    -> the shards.
 
-    Shards that are there and whole are kept. Raises RequestError if the folder holds a capture with other
-    settings, for values that float16 cannot hold, and as `LLM.trace`.
+    `texts` may come from a generator that never ends in memory: at one time there are one shard, of whole
+    texts and at most `shard_bytes` (or of one text that is larger), and the activations of one text.
+    `progress` may wrap the texts (`tqdm`).
+
+    Shards that are there, whole and of these texts are kept. Raises RequestError if the folder holds another
+    capture, if a shard takes more memory than is free (before its texts are run), for values that float16
+    cannot hold, and as `LLM.trace`.
     """
-    if texts_per_shard < 1:
-        raise RequestError(f"texts_per_shard must be at least 1, not {texts_per_shard}")
     if dtype not in ("float16", "float32"):
         raise RequestError(f'dtype must be "float16" or "float32", not {dtype!r:.100}')
+    if form not in ("npz", "npy"):
+        raise RequestError(f'form must be "npz" or "npy", not {form!r:.100}')
+    widths = _widths(llm, capture)
+    row_bytes = np.dtype(dtype).itemsize * sum(widths.values())
+    if not isinstance(shard_bytes, int) or shard_bytes < row_bytes:
+        raise RequestError(
+            f"a shard must hold at least one token, {row_bytes:,} bytes; shard_bytes is {shard_bytes!r:.100}"
+        )
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    names = [capture] if isinstance(capture, str) else list(capture)
     _claim(place, {
         "model": llm.path.name,
-        "capture": names,
-        "n_texts": len(texts),
-        "texts_per_shard": texts_per_shard,
+        "model_bytes": llm.path.stat().st_size,
+        "activations": list(widths),
         "dtype": dtype,
+        "form": form,
+        "shard_bytes": shard_bytes,
     })  # fmt: skip
-    n_shards = -(-len(texts) // texts_per_shard)
-    shards = [place / f"{number:05}.npz" for number in range(n_shards)]
-    for number in progress(range(n_shards)):
-        if not _is_whole(shards[number]):
-            first = number * texts_per_shard
-            arrays = _run(llm, texts[first : first + texts_per_shard], first, names, np.dtype(dtype))
-            _write(shards[number], arrays)
+    shards: list[Path] = []
+    shard: _Shard | None = None
+    for number, text in enumerate(progress(texts)):
+        ids = llm.prompt_ids(text)
+        if shard is not None and not shard.fits(ids):
+            shards.append(shard.finish())
+            shard = None
+        if shard is None:
+            n_max = max(shard_bytes // row_bytes, len(ids))
+            shard = _Shard(shard_path(place, len(shards), form), n_max, widths, np.dtype(dtype))
+        shard.add(llm, number, ids)
+    if shard is not None:
+        shards.append(shard.finish())
+    if shard_path(place, len(shards), form).exists():
+        raise RequestError(f"{place} holds more shards than these texts fill; take another folder")
     return shards
 
 
-def _run(
-    llm: LLM, texts: Sequence[Prompt], first: int, names: list[str], dtype: np.dtype[Any]
-) -> dict[str, NDArray[Any]]:
-    traces = [llm.trace(text, names, logits=None) for text in texts]
-    arrays: dict[str, NDArray[Any]] = {
-        "ids": np.concatenate([trace.ids for trace in traces]),
-        "text": np.repeat(np.arange(first, first + len(traces)), [len(trace.ids) for trace in traces]),
-    }
-    for name in traces[0]:
-        if traces[0][name].ndim != 2:
-            raise RequestError(f"{name} is as wide as each text is long; a shard cannot hold it")
-        with np.errstate(over="ignore"):
-            arrays[name] = np.concatenate([trace[name] for trace in traces]).astype(dtype)
-        if not np.isfinite(arrays[name]).all():
-            raise RequestError(f'{name} has values that {dtype} cannot hold; use dtype="float32"')
-    return arrays
+def _widths(llm: LLM, capture: str | Sequence[str]) -> dict[str, int]:
+    """The activations that are captured, and the values that each has for a token."""
+    names = [capture] if isinstance(capture, str) else list(capture)
+    widths: dict[str, int] = {}
+    for spec in (spec for name in names for spec in find_activations(llm.activations, name)):
+        if spec.width is None:
+            raise RequestError(f"{spec.name} is as wide as each text is long; a shard cannot hold it")
+        widths[spec.name] = spec.width
+    if not widths:
+        raise RequestError("name at least one activation to capture")
+    return widths
+
+
+def _check_memory(n_bytes: int) -> None:
+    free = free_memory()
+    if free is not None and n_bytes > free:
+        raise RequestError(
+            f"a shard would take {n_bytes:,} bytes, but only {free:,} are free; lower shard_bytes"
+        )
 
 
 def _claim(place: Path, settings: dict[str, Any]) -> None:
     """Writes the settings, or compares them with those of the capture that is there."""
     path = place / _SETTINGS
-    if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if there != settings:
-            raise RequestError(
-                f"{place} holds another capture, {there}; take another folder than for {settings}"
-            )
-        return
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def _is_whole(path: Path) -> bool:
-    """Is this a shard, with the checksums of all its arrays right?"""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (FileNotFoundError, zipfile.BadZipFile, EOFError):
-        return False
-
-
-def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RequestError(f"{path} is not what a capture has written: {error}") from error
+    found = there if isinstance(there, dict) else {}
+    different = [key for key in settings if found.get(key) != settings[key]]
+    if different:
+        raise RequestError(
+            f"{place} holds another capture: "
+            + "; ".join(f"{key} {found.get(key)!r:.100}, not {settings[key]!r:.100}" for key in different)
+            + "; take another folder"
+        )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from .log_softmax import log_softmax
+from .tokens import token_text
 from .windows import ROWS
 
 
@@ -22,6 +23,8 @@ class Lens:
     """(n_layers,): the activations looked at, from the first to the last."""
     ids: NDArray[np.int32]
     """(n_tokens,)"""
+    tokens: list[str]
+    """(n_tokens,): their texts."""
     top_ids: NDArray[np.int64]
     """(n_layers, n_tokens): the most probable next token."""
     top_probabilities: NDArray[np.float64]
@@ -47,15 +50,5 @@ def logit_lens(llm: LLM, prompt: Prompt) -> Lens:
             targets = found.ids[i + 1 : i + 1 + len(rows)]
             following[layer, i : i + len(targets)] = rows[np.arange(len(targets)), targets]
     texts = [[token_text(llm, token_id) for token_id in row] for row in top_ids.tolist()]
-    return Lens(found.names, found.ids, top_ids, top_probabilities, texts, following)
-
-
-def token_text(llm: LLM, token_id: int) -> str:
-    """A token as people read it; part of a letter as its bytes, and a number where there is no tokenizer."""
-    if llm.tokenizer is None:
-        return str(token_id)
-    raw = llm.tokenizer.token_bytes(token_id, special=True)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return "".join(f"\\x{byte:02x}" for byte in raw)
+    tokens = [token_text(llm, token_id) for token_id in found.ids.tolist()]
+    return Lens(found.names, found.ids, tokens, top_ids, top_probabilities, texts, following)

@@ -53,7 +53,7 @@ def plot_comparison(found: Comparison) -> Any:
 
 def plot_lens(lens: Lens, labels: Sequence[str] | None = None) -> Any:
     """A map of layers (upwards) and tokens: colour is the probability of the layer's own best token, which is
-    written in the cell. `labels`: the tokens of the text, as names of the columns."""
+    written in the cell. `labels` name the columns; without them it is the tokens of the text."""
     n_layers, n_tokens = lens.top_probabilities.shape
     figure = _figure(1.5 + 0.9 * n_tokens, 1.5 + 0.22 * n_layers)
     axes = figure.subplots()
@@ -63,7 +63,7 @@ def plot_lens(lens: Lens, labels: Sequence[str] | None = None) -> Any:
             colour = "black" if lens.top_probabilities[layer, token] > 0.6 else "white"
             text = lens.top_tokens[layer][token]
             axes.text(token, layer, _visible(text), ha="center", va="center", fontsize=6, color=colour)
-    _name_axis(axes.set_xticks, labels or [""] * n_tokens, rotation=45)
+    _name_axis(axes.set_xticks, lens.tokens if labels is None else labels, rotation=45)
     _name_axis(axes.set_yticks, lens.names)
     figure.colorbar(image, label="probability of the best token")
     return figure

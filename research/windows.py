@@ -1,6 +1,6 @@
 """A long text in windows that a model's context holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,18 +32,47 @@ class Window:
 
 def text_windows(llm: LLM, text: Prompt, n_ctx: int, stride: int | None) -> list[Window]:
     """The windows of `text`, a text or ids without BOS; each begins with BOS where the model wants it."""
-    tokenizer = llm.tokenizer
+    _check_window(llm, n_ctx)
+    ids = prompt_ids(text, lambda text: _encode(llm, text), llm.config.n_vocab, _ANY_LENGTH)
+    return windows(ids, n_ctx, stride, _bos_id(llm))
 
-    def encode(text: str) -> list[int]:
-        if tokenizer is None:
-            raise RequestError(f"{llm.path} has no tokenizer; give token ids instead of a text")
-        return tokenizer.encode(text, add_special=False)
 
-    ids = prompt_ids(text, encode, llm.config.n_vocab, _ANY_LENGTH)
-    bos_id = tokenizer.bos_id if tokenizer is not None and tokenizer.add_bos else None
+def stream_windows(llm: LLM, pieces: Iterable[str], n_ctx: int) -> Iterator[NDArray[np.int32]]:
+    """A text that comes in pieces, each of which is made tokens by itself: windows of n_ctx tokens that
+    follow each other, the last perhaps shorter; in front of each is BOS where the model wants it."""
+    _check_window(llm, n_ctx)
+    bos_id = _bos_id(llm)
+    return _cut((_encode(llm, piece) for piece in pieces), n_ctx, [] if bos_id is None else [bos_id])
+
+
+def _cut(pieces: Iterable[list[int]], n_ctx: int, front: list[int]) -> Iterator[NDArray[np.int32]]:
+    waiting: list[int] = []
+    size = n_ctx - len(front)
+    for piece in pieces:
+        waiting += piece
+        n_whole = len(waiting) // size * size
+        for start in range(0, n_whole, size):
+            yield np.array([*front, *waiting[start : start + size]], np.int32)
+        waiting = waiting[n_whole:]
+    if waiting:
+        yield np.array([*front, *waiting], np.int32)
+
+
+def _encode(llm: LLM, text: str) -> list[int]:
+    if llm.tokenizer is None:
+        raise RequestError(f"{llm.path} has no tokenizer; give token ids instead of a text")
+    return llm.tokenizer.encode(text, add_special=False)
+
+
+def _bos_id(llm: LLM) -> int | None:
+    return llm.tokenizer.bos_id if llm.tokenizer is not None and llm.tokenizer.add_bos else None
+
+
+def _check_window(llm: LLM, n_ctx: int) -> None:
+    if n_ctx < 2:
+        raise RequestError(f"a window must have at least 2 tokens, not {n_ctx}")
     if n_ctx > llm.n_ctx:
         raise RequestError(f"a window of {n_ctx} tokens is more than the context holds, n_ctx={llm.n_ctx}")
-    return windows(ids, n_ctx, stride, bos_id)
 
 
 def windows(

@@ -1,6 +1,4 @@
-"""Control vectors and captured corpora, and the files that they are kept in."""
-
-import json
+"""Control vectors, and the files that they are kept in."""
 
 import gguf
 import numpy as np
@@ -134,36 +132,3 @@ def test_tensors_that_gguf_cannot_hold_leave_no_file(tmp_path, bad):
     with pytest.raises(RequestError, match="must be float32"):
         write_gguf(tmp_path / "x.gguf", {}, {"x": bad})
     assert not list(tmp_path.iterdir())
-
-
-TEXTS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10], [11, 12]]
-
-
-def test_a_corpus_is_captured_and_a_cut_shard_is_done_again(llm, tmp_path):
-    shards = research.capture_corpus(
-        llm, TEXTS, "blk.1.resid_post", tmp_path, texts_per_shard=2, dtype="float32"
-    )
-    assert [path.name for path in shards] == ["00000.npz", "00001.npz", "00002.npz"]
-    found = [dict(np.load(path)) for path in shards]
-    assert np.concatenate([f["ids"] for f in found]).tolist() == [i for text in TEXTS for i in text]
-    assert np.concatenate([f["text"] for f in found]).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]
-    expected = llm.trace(TEXTS[2], "blk.1.resid_post")["blk.1.resid_post"]
-    assert found[1]["blk.1.resid_post"][:4].tobytes() == expected.tobytes()
-
-    whole = shards[1].read_bytes()
-    shards[1].write_bytes(whole[: len(whole) // 2])
-    shards[2].unlink()
-    untouched = shards[0].stat().st_mtime_ns
-    research.capture_corpus(llm, TEXTS, "blk.1.resid_post", tmp_path, texts_per_shard=2, dtype="float32")
-    for path, arrays in zip(shards, found, strict=True):
-        assert all(np.array_equal(np.load(path)[name], array) for name, array in arrays.items())
-    assert shards[0].stat().st_mtime_ns == untouched
-    assert json.loads((tmp_path / "settings.json").read_text())["n_texts"] == 5
-
-
-def test_a_folder_holds_one_capture(llm, tmp_path):
-    research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path)
-    with pytest.raises(RequestError, match="holds another capture"):
-        research.capture_corpus(llm, TEXTS, "blk.1.resid_post", tmp_path)
-    with pytest.raises(RequestError, match="a shard cannot hold it"):
-        research.capture_corpus(llm, TEXTS, "blk.0.attn_probs", tmp_path / "probs")

@@ -1,0 +1,103 @@
+"""Shards: named arrays on disk that appear only when they are complete, and whose damage shows.
+
+"npz" is one file for a shard. "npy" is a folder with a file for each array, which `np.load(…, mmap_mode="r")`
+opens without reading it, and their CRC-32 in `checksums.json`.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Form = Literal["npz", "npy"]
+
+_CHECKSUMS = "checksums.json"
+_BLOCK = 1 << 20
+# What the readers raise for bytes that are not as they were written.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def shard_path(folder: Path, number: int, form: Form) -> Path:
+    """Where a shard is: a file, or a folder."""
+    return folder / (f"{number:05}.npz" if form == "npz" else f"{number:05}")
+
+
+def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a shard, perhaps over a damaged one; OSError if it cannot be written, and then there is none."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        _remove(partial)
+        if path.suffix == ".npz":
+            with open(partial, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+        else:
+            partial.mkdir()
+            for name, array in arrays.items():
+                np.save(partial / f"{name}.npy", array)
+            checksums = {name: _crc(partial / f"{name}.npy") for name in arrays}
+            (partial / _CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n", encoding="utf-8")
+            _remove(path)
+        os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
+    """The array "ids" of a shard, or None if the shard is not there or any of its arrays is damaged."""
+    if not path.exists():
+        return None
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    return None
+            with np.load(path) as arrays:
+                return np.asarray(arrays["ids"], np.int32)
+        checksums = json.loads((path / _CHECKSUMS).read_text(encoding="utf-8"))
+        if any(_crc(path / f"{name}.npy") != crc for name, crc in checksums.items()):
+            return None
+        return np.asarray(np.load(path / "ids.npy"), np.int32)
+    except PermissionError:
+        raise  # nothing is known of it
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
+        return None  # what the readers say of bytes that are not as they were written
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
