@@ -153,6 +153,11 @@ define(
     simd.f32_to_bits, _unary_typer((F32,), I32), each(0)(lambda b, t, v: b.bitcast(v, t.like(I32).ir_vector))
 )
 define(
+    simd.bytes_to_i32,
+    lambda v: v.like(I32, v.lanes // 4) if isinstance(v, VectorType) and v.element == U8 else None,
+    each(0)(lambda b, t, v: b.bitcast(v, t.like(I32, t.lanes // 4).ir_vector)),
+)
+define(
     simd.absolute,
     _unary_typer((F32,), None),
     each(0)(lambda builder, t, v: intrinsic(builder, f"llvm.fabs.v{t.lanes}f32", t.ir_vector, [v])),

@@ -17,7 +17,6 @@ import numpy as np
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
-from .pack_words import k_scale
 from .pointer import F16, F32, I8, I32, U16, Pointer, cast
 from .simd import bf16_to_f32, lane_numbers, load, load_splat, store, to_f32
 from .source import inlined
@@ -31,6 +30,18 @@ Decode = Callable[..., Any]
 def half(p: Pointer) -> np.ndarray:
     """The float16 at `p` in every lane, as float32."""
     return to_f32(load_splat(cast(p, F16), LANES))
+
+
+@inlined
+def k_scale(scales: Pointer, i: int) -> int:
+    """Six-bit scale i (0 … 7) or minimum i - 8 of the 12 bytes of Q4_K and Q5_K."""
+    if i < 4:
+        return scales[i] & 63
+    if i < 8:
+        return scales[i + 4] & 15 | scales[i - 4] >> 6 << 4
+    if i < 12:
+        return scales[i - 4] & 63
+    return scales[i - 4] >> 4 | scales[i - 8] >> 6 << 4
 
 
 def offsets_of(format: BlockFormat) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from . import simd
-from .lowering import Emit, VectorType, broadcast, bundle, define, each, literal, shuffle
+from .lowering import Emit, VectorType, broadcast, bundle, define, each, literal, shuffle, vectors
 from .pointer import F32, I32
 
 
@@ -55,14 +55,35 @@ def _half_typer(v: Any) -> Any:
     return v.like(lanes=v.lanes // 2) if isinstance(v, VectorType) and v.lanes % 2 == 0 else None
 
 
+def _interleaved(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    n = a.type.count
+    order = [lane for pair in zip(range(n), range(n, 2 * n), strict=True) for lane in pair]
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
 @each(0, 1)
 def _interleave(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-    order = [lane for pair in zip(range(t.lanes), range(t.lanes, 2 * t.lanes), strict=True) for lane in pair]
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+    return _interleaved(builder, a, b)
 
 
 def _interleave_typer(a: Any, b: Any) -> Any:
     return a.like(lanes=2 * a.lanes) if isinstance(a, VectorType) and a == b else None
+
+
+def _transpose(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    """Upper half of the vectors into the lower one, until all are one: its lanes are in the order wanted."""
+    t, rows = sig.args[0], vectors(builder, args[0])
+    while len(rows) > 1:
+        half = len(rows) // 2
+        rows = [_interleaved(builder, a, b) for a, b in zip(rows[:half], rows[half:], strict=True)]
+    lanes = [list(range(i * t.count, (i + 1) * t.count)) for i in range(t.lanes)]
+    return bundle(builder, [shuffle(builder, rows[0], some) for some in lanes])
+
+
+def _transpose_typer(v: Any) -> Any:
+    if isinstance(v, VectorType) and v.count in (2, 4, 8, 16):
+        return v.like(lanes=v.count, count=v.lanes)
+    return None
 
 
 define(simd.lane_numbers, _numbers_typer, _numbers)
@@ -75,3 +96,4 @@ define(
 define(simd.evens, _half_typer, _every_second(0))
 define(simd.odds, _half_typer, _every_second(1))
 define(simd.interleave, _interleave_typer, _interleave)
+define(simd.transpose, _transpose_typer, _transpose)

@@ -14,9 +14,9 @@ tile) and one 32-byte vector = 8 rows x 4 consecutive k, a block holds
 A super-block, of 256 columns or 64, starts with 16 float16 scales [and 16 float16 minimum scales], then
 come its blocks. The value of a weight is `scale * (level - offset)`; where there are minima `scale * level +
 minimum` (plain) or `scale * level - minimum` (super-blocks). Where there is a table, its entries are the
-levels, and what is stored are places in it. Rows beyond the matrix (the last tile) have scale zero, or levels
-that mean zero. DESIGN §3 gives the reasons: lanes own rows, so there is no horizontal sum, and one load of
-weights serves several tokens.
+levels, and what is stored are places in it. Rows beyond the matrix (the last tile) are what blocks of zero
+bytes become, which mean zero in every format. DESIGN §3 gives the reasons: lanes own rows, so there is no
+horizontal sum, and one load of weights serves several tokens.
 """
 
 from __future__ import annotations

@@ -92,11 +92,7 @@ def pack_tiles(format: BlockFormat, data: U8, shape: tuple[int, int], packed: U8
     missing = len(tiles) * TILE_ROWS - len(some)
     if missing:
         some = np.concatenate([some, np.zeros((missing, some.shape[1]), some.dtype)])
-    parts = packer(some)
-    if missing:
-        for scales in parts[1]:
-            scales[-1, ..., TILE_ROWS - missing :] = 0
-    _place(layout, parts, tiles)
+    _place(layout, packer(some), tiles)
 
 
 def _place(layout: Layout, parts: Parts, packed: U8) -> None:

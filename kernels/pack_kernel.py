@@ -2,14 +2,15 @@
 layout.
 
 Each thread packs whole tiles; of a stack of matrices each has tiles of its own. Within a tile the kernel goes
-through the 16 rows, and in a row through the blocks, and writes every 4 bytes (4 columns of one row) to the
-row's lane of the 32-byte vector they belong to. `pack.py` is the definition; the two agree to the bit.
-Formats with codebooks have no twin.
+through the blocks, and turns 8 rows of each over into the lanes of 32-byte vectors. `pack.py` is the
+definition; the two agree to the bit. Formats with codebooks have no twin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,39 +20,80 @@ from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS
 from .pack_spans import SPANS
+from .pack_words import ROWS
 from .pointer import I64, U8
-from .record import PointerTo, Record
+from .record import Field, PointerTo, Record
 from .rows import share
+from .simd import prefetch
+from .source import inlined
 
-PACK = Record(
-    blocks=PointerTo(U8),
-    packed=PointerTo(U8),
-    n_rows=I64,
-    n_tiles=I64,
-    row_blocks=I64,
-    first_tile=I64,
-    last_tile=I64,
-)
+BLOCKS: dict[str, Field] = {
+    "blocks": PointerTo(U8),
+    "last_rows": PointerTo(U8),
+    "n_out": I64,
+    "n_tiles": I64,
+    "row_bytes": I64,
+}
+"""The arguments of a kernel that reads matrices as they lie in a file; `n_tiles` in each of a stack."""
+
+
+def blocks_of(data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int = 1) -> dict[str, Any]:
+    """The arguments `BLOCKS` for a stack of (n_out, n_in) matrices.
+
+    Where rows are missing in the last tile of a matrix, it is read from a copy with rows of zeros below.
+    """
+    n_out, rest = shape[0], shape[0] % TILE_ROWS
+    rows = data.reshape(n_matrices, n_out, -1)
+    last = np.zeros((n_matrices if rest else 0, TILE_ROWS, rows.shape[2]), np.uint8)
+    last[:, :rest] = rows[: len(last), n_out - rest :]
+    return {
+        "blocks": data,
+        "last_rows": last,
+        "n_out": n_out,
+        "n_tiles": -(-n_out // TILE_ROWS),
+        "row_bytes": rows.shape[2],
+    }
+
+
+@inlined
+def rows_of_tile(args, tile):  # type: ignore[no-untyped-def]
+    """Where the 16 rows of a tile of the stack begin."""
+    matrix, first_row = tile // args.n_tiles, tile % args.n_tiles * TILE_ROWS
+    if first_row + TILE_ROWS > args.n_out:
+        return args.last_rows + matrix * TILE_ROWS * args.row_bytes
+    return args.blocks + (matrix * args.n_out + first_row) * args.row_bytes
+
+
+def tile_packer(format: BlockFormat) -> Callable[..., Any]:
+    """Make the function that packs 16 rows, `row_bytes` apart, into a tile."""
+    layout, _ = PACKERS[format]
+    pack_rows = SPANS[format](format, layout)
+    packed_bytes, file_bytes = layout.tile_bytes(format.block_size), format.block_bytes
+    tile_block_bytes = TILE_ROWS * file_bytes
+
+    @inlined
+    def pack_tile(rows, packed, row_bytes):  # type: ignore[no-untyped-def]
+        for i in range(row_bytes // file_bytes):
+            for line in range(0, tile_block_bytes, 64):  # of what is likely to be the next tile
+                prefetch(rows + (TILE_ROWS * row_bytes + i * tile_block_bytes + line))
+            for group in range(2):
+                source = rows + (group * ROWS * row_bytes + i * file_bytes)
+                pack_rows(source, packed + i * packed_bytes, group, row_bytes)
+
+    return pack_tile
 
 
 @cache
 def pack_kernel(format: BlockFormat) -> Kernel:
     """The kernel that packs tensors of `format`."""
-    layout, _ = PACKERS[format]
-    pack_span = SPANS[format](format, layout)
-    packed_bytes, file_bytes = layout.tile_bytes(format.block_size), format.block_bytes
+    pack_tile = tile_packer(format)
+    record = Record(**BLOCKS, packed=PointerTo(U8), tile_bytes=I64, first_tile=I64, last_tile=I64)
 
-    @kernel(PACK, f"pack_{format.name.lower()}")
+    @kernel(record, f"pack_{format.name.lower()}")
     def pack(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        n_blocks = args.row_blocks
         first, last = share(args.last_tile - args.first_tile, thread_id, n_threads)
         for tile in range(args.first_tile + first, args.first_tile + last):
-            matrix, first_row = tile // args.n_tiles, tile % args.n_tiles * TILE_ROWS
-            blocks = args.blocks + (matrix * args.n_rows + first_row) * n_blocks * file_bytes
-            for i in range(n_blocks):
-                span = args.packed + (tile * n_blocks + i) * packed_bytes
-                for row in range(min(TILE_ROWS, args.n_rows - first_row)):
-                    pack_span(blocks + (row * n_blocks + i) * file_bytes, span, row)
+            pack_tile(rows_of_tile(args, tile), args.packed + tile * args.tile_bytes, args.row_bytes)
 
     return pack
 
@@ -72,15 +114,9 @@ def bind_pack(
     if data.size != n_matrices * format.nbytes(n_out * n_in) or n_in % format.block_size:
         many = f"{n_matrices} times " if n_matrices > 1 else ""
         raise ValueError(f"{data.size} bytes are not {many}a {n_out} x {n_in} matrix of {format.name}")
-    n_tiles = -(-n_out // TILE_ROWS)
-    packed = np.zeros((n_matrices * n_tiles, layout.tile_bytes(n_in)), np.uint8)
+    arguments = blocks_of(data, shape, n_matrices)
+    packed = np.empty((n_matrices * arguments["n_tiles"], layout.tile_bytes(n_in)), np.uint8)
     call = pack_kernel(format).bind(
-        blocks=data,
-        packed=packed,
-        n_rows=n_out,
-        n_tiles=n_tiles,
-        row_blocks=n_in // format.block_size,
-        first_tile=0,
-        last_tile=len(packed),
+        **arguments, packed=packed, tile_bytes=packed.shape[1], first_tile=0, last_tile=len(packed)
     )
     return layout, packed, call

@@ -1,7 +1,8 @@
-"""How the compiled packing moves one block of one row, for each format: (source, span, row).
+"""How the compiled packing moves a block of 8 rows, for each format: (source, span, group, stride).
 
-`source` is the block in the file, `span` where its first span lies in the tile (`layout.py`), `row` is
-0 to 15. `pack.py` defines what they have to do.
+`source` is the first row's block in the file, `stride` how many bytes on the next row's is; `span` where the
+first span of the block lies in the tile (`layout.py`), `group` which half of the tile's rows it is (0 or 1).
+`pack.py` defines what they have to do.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
 from .layout import Layout
 from .pack_words import (
-    TWO_BITS,
+    NIBBLES,
+    bit_of_bytes,
+    copy_byte,
+    copy_byte_pairs,
     copy_half,
-    copy_words,
-    fifth_of_bytes,
+    eight_words,
+    four_words,
     join_nibbles,
-    k_scale,
-    put_word,
-    q3_scale,
+    join_two_bits,
+    join_upper_bits,
+    one_word,
+    put_bytes,
+    put_words,
     turn_bits,
-    two_bits_of,
-    word,
 )
+from .simd import part, where_less
 from .source import inlined
 
 Span = Callable[..., Any]
+SIX_BITS = 0x3F3F3F3F
+UPPER_TWO = 0x30303030
 
 
 def offsets_of(format: BlockFormat, *names: str) -> tuple[int, ...]:
@@ -39,20 +46,20 @@ def offsets_of(format: BlockFormat, *names: str) -> tuple[int, ...]:
 def plain(format: BlockFormat, layout: Layout) -> Span:
     """Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL: levels as they are, float16 scales."""
     scales_at, has_fifth, has_min = layout.quant_bytes, layout.bits == 5, layout.has_min
-    n_words = 8 if layout.bits == 8 else 4
+    all_words, group_bytes = (eight_words, 256) if layout.bits == 8 else (four_words, 128)
     d, m, qs, qh = offsets_of(format, "d", "m", "qs", "qh")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_words(source + qs, span + group * 32 * n_words + lane, n_words)
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        put_words(span + group * group_bytes, all_words(source + qs, stride))
         if has_fifth:
-            put_word(span + 256 + group * 32 + lane, 0, turn_bits(word(source + qh, 0)))
-        copy_half(source + d, span + scales_at, row)
+            put_words(span + 256 + group * 32, turn_bits(one_word(source + qh, stride)))
+        scales = span + scales_at + 16 * group
+        copy_half(source + d, scales, stride)
         if has_min:
-            copy_half(source + m, span + scales_at + 32, row)
+            copy_half(source + m, scales + 32, stride)
 
-    return pack_span
+    return pack_rows
 
 
 def nibbles_and_mins(format: BlockFormat, layout: Layout) -> Span:
@@ -62,22 +69,35 @@ def nibbles_and_mins(format: BlockFormat, layout: Layout) -> Span:
     d, dmin, scales, qs, qh = offsets_of(format, "d", "dmin", "scales", "qs", "qh")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_half(source + d, span, row)
-        copy_half(source + dmin, span + 32, row)
-        for b in range(8):
-            block = span + header_bytes + b * block_bytes
-            bytes_64 = source + qs + b // 2 * 32
-            for j in range(4):
-                value = join_nibbles(word(bytes_64, j), word(bytes_64, j + 4), b % 2 * 4)
-                put_word(block + group * 128 + lane, j, value)
-            if has_fifth:
-                put_word(block + 256 + group * 32 + lane, 0, fifth_of_bytes(source + qh, b))
-            block[scales_at + row] = k_scale(source + scales, b)
-            block[scales_at + 16 + row] = k_scale(source + scales, b + 8)
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        copy_half(source + d, span + 16 * group, stride)
+        copy_half(source + dmin, span + 32 + 16 * group, stride)
+        blocks = span + header_bytes
+        if has_fifth:
+            fifths = eight_words(source + qh, stride)
+        for pair in range(4):
+            levels = source + qs + 32 * pair
+            first, second = four_words(levels, stride), four_words(levels + 16, stride)
+            for half in range(2):
+                b = 2 * pair + half
+                block = blocks + b * block_bytes
+                put_words(block + group * 128, join_nibbles(first, second, 4 * half))
+                if has_fifth:
+                    put_words(block + 256 + group * 32, bit_of_bytes(fifths, b))
+        low_scales, low_mins = one_word(source + scales, stride), one_word(source + scales + 4, stride)
+        upper = one_word(source + scales + 8, stride)
+        high_scales = upper & NIBBLES | low_scales >> 2 & UPPER_TWO
+        high_mins = upper >> 4 & NIBBLES | low_mins >> 2 & UPPER_TWO
+        low_scales, low_mins = low_scales & SIX_BITS, low_mins & SIX_BITS
+        for b in range(4):
+            block = blocks + b * block_bytes + scales_at + 8 * group
+            put_bytes(block, low_scales >> (8 * b))
+            put_bytes(block + 16, low_mins >> (8 * b))
+            block = block + 4 * block_bytes
+            put_bytes(block, high_scales >> (8 * b))
+            put_bytes(block + 16, high_mins >> (8 * b))
 
-    return pack_span
+    return pack_rows
 
 
 def six_bits(format: BlockFormat, layout: Layout) -> Span:
@@ -86,26 +106,24 @@ def six_bits(format: BlockFormat, layout: Layout) -> Span:
     d, scales, ql, qh = offsets_of(format, "d", "scales", "ql", "qh")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_half(source + d, span, row)
-        for b in range(8):
-            block = span + header_bytes + b * block_bytes
-            low = source + ql + b // 4 * 64 + b % 2 * 32
-            high = source + qh + b // 4 * 32
-            for j in range(4):
-                value = join_nibbles(word(low, j), word(low, j + 4), b % 4 // 2 * 4)
-                put_word(block + group * 128 + lane, j, value)
-            for half in range(2):
-                shift, at = b % 4 * 2, half * 4
-                upper = (word(high, at) >> shift & TWO_BITS) << 4
-                upper |= (word(high, at + 1) >> shift & TWO_BITS) << 6
-                upper |= word(high, at + 2) >> shift & TWO_BITS
-                upper |= (word(high, at + 3) >> shift & TWO_BITS) << 2
-                put_word(block + 256 + group * 64 + lane, half, upper)
-                block[scales_at + 16 * half + row] = source[scales + 2 * b + half]
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        copy_half(source + d, span + 16 * group, stride)
+        blocks = span + header_bytes
+        for four in range(2):
+            upper = source + qh + 32 * four
+            upper_first, upper_second = four_words(upper, stride), four_words(upper + 16, stride)
+            for odd in range(2):
+                low = source + ql + 64 * four + 32 * odd
+                first, second = four_words(low, stride), four_words(low + 16, stride)
+                for half in range(2):
+                    block = blocks + (4 * four + 2 * half + odd) * block_bytes
+                    put_words(block + group * 128, join_nibbles(first, second, 4 * half))
+                    shift, two_bits = 4 * half + 2 * odd, block + 256 + group * 64
+                    put_words(two_bits, join_upper_bits(upper_first, shift))
+                    put_words(two_bits + 32, join_upper_bits(upper_second, shift))
+        copy_byte_pairs(source + scales, blocks + scales_at + 8 * group, stride, block_bytes)
 
-    return pack_span
+    return pack_rows
 
 
 def two_bits(format: BlockFormat, layout: Layout) -> Span:
@@ -114,18 +132,20 @@ def two_bits(format: BlockFormat, layout: Layout) -> Span:
     d, dmin, scales, qs = offsets_of(format, "d", "dmin", "scales", "qs")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_half(source + d, span, row)
-        copy_half(source + dmin, span + 32, row)
-        for b in range(8):
-            block = span + header_bytes + b * block_bytes
-            for half in range(2):
-                value = two_bits_of(source + qs + b // 4 * 32, 4 * half, b % 4 * 2)
-                put_word(block + group * 64 + lane, half, value)
-                block[scales_at + 16 * half + row] = source[scales + 2 * b + half]
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        copy_half(source + d, span + 16 * group, stride)
+        copy_half(source + dmin, span + 32 + 16 * group, stride)
+        blocks = span + header_bytes
+        for four in range(2):
+            levels = source + qs + 32 * four
+            first, second = four_words(levels, stride), four_words(levels + 16, stride)
+            for i in range(4):
+                vectors = blocks + (4 * four + i) * block_bytes + group * 64
+                put_words(vectors, join_two_bits(first, 2 * i))
+                put_words(vectors + 32, join_two_bits(second, 2 * i))
+        copy_byte_pairs(source + scales, blocks + scales_at + 8 * group, stride, block_bytes)
 
-    return pack_span
+    return pack_rows
 
 
 def three_bits(format: BlockFormat, layout: Layout) -> Span:
@@ -134,18 +154,31 @@ def three_bits(format: BlockFormat, layout: Layout) -> Span:
     d, scales, qs, hmask = offsets_of(format, "d", "scales", "qs", "hmask")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_half(source + d, span, row)
-        for b in range(8):
-            block = span + header_bytes + b * block_bytes
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        copy_half(source + d, span + 16 * group, stride)
+        blocks = span + header_bytes
+        thirds = eight_words(source + hmask, stride)
+        for four in range(2):
+            levels = source + qs + 32 * four
+            low, high = four_words(levels, stride), four_words(levels + 16, stride)
+            for i in range(4):
+                b = 4 * four + i
+                block = blocks + b * block_bytes
+                put_words(block + group * 64, join_two_bits(low, 2 * i))
+                put_words(block + group * 64 + 32, join_two_bits(high, 2 * i))
+                put_words(block + 128 + group * 32, bit_of_bytes(thirds, b))
+        first, second = one_word(source + scales, stride), one_word(source + scales + 4, stride)
+        upper = one_word(source + scales + 8, stride)
+        for i in range(4):  # byte i of each word: scales i, 4 + i, 8 + i and 12 + i, two in each block
+            to = blocks + i // 2 * block_bytes + scales_at + 16 * (i % 2) + 8 * group
             for half in range(2):
-                value = two_bits_of(source + qs + b // 4 * 32, 4 * half, b % 4 * 2)
-                put_word(block + group * 64 + lane, half, value)
-                block[scales_at + 16 * half + row] = (q3_scale(source + scales, 2 * b + half) - 32) & 255
-            put_word(block + 128 + group * 32 + lane, 0, fifth_of_bytes(source + hmask, b))
+                two = upper >> (8 * i + 4 * half)
+                put_bytes(to, (first >> (8 * i + 4 * half) & 15 | (two & 3) << 4) - 32)
+                to = to + 2 * block_bytes
+                put_bytes(to, (second >> (8 * i + 4 * half) & 15 | (two & 12) << 2) - 32)
+                to = to + 2 * block_bytes
 
-    return pack_span
+    return pack_rows
 
 
 def two_bits_alone(format: BlockFormat, layout: Layout) -> Span:
@@ -154,35 +187,37 @@ def two_bits_alone(format: BlockFormat, layout: Layout) -> Span:
     d, qs = offsets_of(format, "d", "qs")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        for b in range(8):
-            own = span + b // 2 * span_bytes
-            copy_half(source + d, own, row)
-            for half in range(2):
-                value = two_bits_of(source + qs + b // 4 * 32, 4 * half, b % 4 * 2)
-                put_word(own + header_bytes + b % 2 * block_bytes + group * 64 + lane, half, value)
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        for four in range(2):
+            levels = source + qs + 32 * four
+            first, second = four_words(levels, stride), four_words(levels + 16, stride)
+            for i in range(4):
+                own = span + (2 * four + i // 2) * span_bytes
+                copy_half(source + d, own + 16 * group, stride)
+                vectors = own + header_bytes + i % 2 * block_bytes + group * 64
+                put_words(vectors, join_two_bits(first, 2 * i))
+                put_words(vectors + 32, join_two_bits(second, 2 * i))
 
-    return pack_span
+    return pack_rows
 
 
 def nibbles_of_table(format: BlockFormat, layout: Layout) -> Span:
     """IQ4_XS."""
     block_bytes, header_bytes, scales_at = layout.block_bytes, layout.header_bytes, layout.quant_bytes
-    d, low, high, qs = offsets_of(format, "d", "scales_l", "scales_h", "qs")
+    d, low, qs = offsets_of(format, "d", "scales_l", "qs")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
-        copy_half(source + d, span, row)
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        copy_half(source + d, span + 16 * group, stride)
+        four_bits = one_word(source + low, stride)
+        two_bits = one_word(source + d, stride)  # `scales_h` are its upper two bytes
         for b in range(8):
             block = span + header_bytes + b * block_bytes
-            copy_words(source + qs + 16 * b, block + group * 128 + lane, 4)
-            four_bits = source[low + b // 2] >> (b % 2 * 4) & 15
-            six_bits = (source[high + b // 4] >> (b % 4 * 2) & 3) << 4 | four_bits
-            block[scales_at + row] = (six_bits - 32) & 255
+            put_words(block + group * 128, four_words(source + qs + 16 * b, stride))
+            scale = four_bits >> (4 * b) & 15 | (two_bits >> (16 + 2 * b) & 3) << 4
+            put_bytes(block + scales_at + 8 * group, scale - 32)
 
-    return pack_span
+    return pack_rows
 
 
 def float4(format: BlockFormat, layout: Layout) -> Span:
@@ -191,11 +226,11 @@ def float4(format: BlockFormat, layout: Layout) -> Span:
     e, qs = offsets_of(format, "e", "qs")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        copy_words(source + qs, span + row // 8 * 128 + row % 8 * 4, 4)
-        span[scales_at + row] = source[e]
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        put_words(span + group * 128, four_words(source + qs, stride))
+        copy_byte(source + e, span + scales_at + 8 * group, stride)
 
-    return pack_span
+    return pack_rows
 
 
 def float4_by_16(format: BlockFormat, layout: Layout) -> Span:
@@ -204,18 +239,19 @@ def float4_by_16(format: BlockFormat, layout: Layout) -> Span:
     d, qs = offsets_of(format, "d", "qs")
 
     @inlined
-    def pack_span(source, span, row):  # type: ignore[no-untyped-def]
-        group, lane = row // 8, row % 8 * 4
+    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+        all_scales = one_word(source + d, stride)
         for b in range(2):
-            own, first = span + b * span_bytes, source + qs + 16 * b
-            for j in range(4):
-                value = join_nibbles(word(first, j % 2), word(first, j % 2 + 2), j // 2 * 4)
-                put_word(own + group * 128 + lane, j, value)
+            own, words = span + b * span_bytes, four_words(source + qs + 16 * b, stride)
+            first, second = part(words, 0, 2), part(words, 2, 2)
+            put_words(own + group * 128, join_nibbles(first, second, 0))
+            put_words(own + group * 128 + 64, join_nibbles(first, second, 4))
             for half in range(2):
-                scale = source[d + 2 * b + half]
-                own[scales_at + 16 * half + row] = 0 if scale == 127 else scale & 127
+                scale = all_scales >> (16 * b + 8 * half) & 255
+                number = where_less(scale ^ 127, 1, 0, scale & 127)  # NaN, which is 127, counts as 0
+                put_bytes(own + scales_at + 16 * half + 8 * group, number)
 
-    return pack_span
+    return pack_rows
 
 
 SPANS: dict[BlockFormat, Callable[[BlockFormat, Layout], Span]] = {

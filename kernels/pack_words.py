@@ -1,88 +1,119 @@
-"""Words of 4 bytes, from rows in the file to lanes of packed vectors: what the compiled packing does."""
+"""Words of 4 bytes, from rows in the file to lanes of packed vectors: what the compiled packing does.
+
+Eight rows are worked on at once. Word j of them is one vector of 8 int32 lanes, a lane a row: the same 32
+bytes that a packed vector has (`layout.py`).
+"""
 
 from __future__ import annotations
 
-from .pointer import I32, U16, Pointer, cast
-from .source import called, inlined
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .pointer import I8, I32, U16, Pointer, cast
+from .simd import bytes_to_i32, evens, load, odds, part, store, to_i8, transpose
+from .source import inlined
 
 NIBBLES = 0x0F0F0F0F
 TWO_BITS = 0x03030303
+ROWS = 8
+
+
+def _words(n: int) -> Callable[..., Any]:
+    """Make the function that reads n words of 8 rows: a bundle of n vectors."""
+    n_bytes = 4 * n
+
+    @inlined
+    def words(source, stride):  # type: ignore[no-untyped-def]
+        return transpose(bytes_to_i32(load(source, n_bytes, ROWS, stride)))
+
+    return words
+
+
+one_word, four_words, eight_words = _words(1), _words(4), _words(8)
 
 
 @inlined
-def word(p: Pointer, j: int) -> int:
-    """Bytes 4j … 4j+3 as an integer."""
-    return cast(p, I32)[j]
+def put_words(vectors: Pointer, words: np.ndarray) -> None:
+    """Write words to as many vectors in a row."""
+    store(cast(vectors, I32), words, ROWS)
 
 
 @inlined
-def put_word(vectors: Pointer, j: int, value: int) -> None:
-    """Write 4 bytes to vector j; `vectors` points at the row's lane of vector 0."""
-    cast(vectors, I32)[8 * j] = value
+def put_bytes(scales: Pointer, numbers: np.ndarray) -> None:
+    """Write the low bytes of 8 words, side by side."""
+    store(cast(scales, I8), to_i8(numbers))
 
 
 @inlined
-def copy_words(source: Pointer, vectors: Pointer, n: int) -> None:
-    """n x 4 bytes of a row, each to its vector."""
-    for j in range(n):
-        put_word(vectors, j, word(source, j))
+def copy_byte(source: Pointer, scales: Pointer, stride: int) -> None:
+    """A byte of each of 8 rows, to be side by side."""
+    for row in range(ROWS):
+        scales[row] = source[row * stride]
 
 
 @inlined
-def copy_half(source: Pointer, scales: Pointer, row: int) -> None:
-    """A float16 to the row's place among 16."""
-    cast(scales, U16)[row] = cast(source, U16)[0]
-
-
-@called
-def turn_bits(bits: int) -> int:
-    """Bit k of 32 -> bit s of byte c, with k = 4s + c: an 8 x 4 matrix of bits turned over."""
-    turned = 0
-    for c in range(4):
-        for s in range(8):
-            turned |= (bits >> (4 * s + c) & 1) << (8 * c + s)
-    return turned
+def copy_half(source: Pointer, scales: Pointer, stride: int) -> None:
+    """A float16 of each of 8 rows, to be side by side."""
+    for row in range(ROWS):
+        cast(scales, U16)[row] = cast(source + row * stride, U16)[0]
 
 
 @inlined
-def fifth_of_bytes(source: Pointer, shift: int) -> int:
-    """Bit `shift` of 32 bytes, turned over likewise."""
-    turned = 0
-    for s in range(8):
-        turned |= (word(source, s) >> shift & 0x01010101) << s
-    return turned
+def copy_byte_pairs(source: Pointer, scales: Pointer, stride: int, block_bytes: int) -> None:
+    """Bytes 2b and 2b + 1 of each of 8 rows, b = 0 … 7: to block b, the second 16 bytes behind the first."""
+    numbers = load(source, 16, ROWS, stride)
+    store(scales, transpose(evens(numbers)), block_bytes)
+    store(scales + 16, transpose(odds(numbers)), block_bytes)
 
 
 @inlined
-def join_nibbles(first: int, second: int, shift: int) -> int:
-    """Nibbles at `shift` of the bytes of two words: the first in the low, the second in the high half of
-    each byte."""
-    return (first >> shift & NIBBLES) | (second >> shift & NIBBLES) << 4
+def _swap_bits(words: np.ndarray, distance: int, mask: int) -> np.ndarray:
+    """Bits of `mask` change places with those so far above them."""
+    differ = (words >> distance ^ words) & mask
+    return words ^ differ ^ differ << distance
 
 
 @inlined
-def k_scale(scales: Pointer, i: int) -> int:
-    """Six-bit scale i (0 … 7) or minimum i - 8 of the 12 bytes of Q4_K and Q5_K."""
-    if i < 4:
-        return scales[i] & 63
-    if i < 8:
-        return scales[i + 4] & 15 | scales[i - 4] >> 6 << 4
-    if i < 12:
-        return scales[i - 4] & 63
-    return scales[i - 4] >> 4 | scales[i - 8] >> 6 << 4
+def turn_bits(words: np.ndarray) -> np.ndarray:
+    """Bit k of 32 -> bit s of byte c, with k = 4s + c: an 8 x 4 matrix of bits turned over.
+
+    A bit's number s2 s1 s0 c1 c0 becomes c1 c0 s2 s1 s0 by four exchanges of two digits.
+    """
+    words = _swap_bits(words, 14, 0x0000CCCC)
+    words = _swap_bits(words, 7, 0x00AA00AA)
+    words = _swap_bits(words, 2, 0x0C0C0C0C)
+    return _swap_bits(words, 1, 0x22222222)
 
 
 @inlined
-def q3_scale(scales: Pointer, i: int) -> int:
-    """Six-bit scale i (0 … 15) of the 12 bytes of Q3_K."""
-    four_bits = scales[i % 8] >> (i // 8 * 4) & 15
-    return (scales[8 + i % 4] >> (i // 4 * 2) & 3) << 4 | four_bits
+def bit_of_bytes(words: np.ndarray, shift: int) -> np.ndarray:
+    """Bit `shift` of 32 bytes in 8 words, turned over likewise: bit s of each byte comes from word s."""
+    bits = words >> shift & 0x01010101
+    bits = part(bits, 0, 4) | part(bits, 4, 4) << 4
+    bits = part(bits, 0, 2) | part(bits, 2, 2) << 2
+    return part(bits, 0, 1) | part(bits, 1, 1) << 1
 
 
 @inlined
-def two_bits_of(source: Pointer, first: int, shift: int) -> int:
-    """Two bits at `shift` of the bytes of words `first` … `first + 3`, the first of them lowest."""
-    joined = word(source, first) >> shift & TWO_BITS
-    joined |= (word(source, first + 1) >> shift & TWO_BITS) << 2
-    joined |= (word(source, first + 2) >> shift & TWO_BITS) << 4
-    return joined | (word(source, first + 3) >> shift & TWO_BITS) << 6
+def join_nibbles(first: np.ndarray, second: np.ndarray, shift: int) -> np.ndarray:
+    """Nibbles at `shift` of the bytes of words: the first in the low, the second in the high half of each
+    byte."""
+    return first >> shift & NIBBLES | (second >> shift & NIBBLES) << 4
+
+
+@inlined
+def join_two_bits(words: np.ndarray, shift: int) -> np.ndarray:
+    """Two bits at `shift` of the bytes of four words, the first of them lowest."""
+    bits = words >> shift & TWO_BITS
+    bits = part(bits, 0, 2) | part(bits, 2, 2) << 4
+    return part(bits, 0, 1) | part(bits, 1, 1) << 2
+
+
+@inlined
+def join_upper_bits(words: np.ndarray, shift: int) -> np.ndarray:
+    """The same with the first of them at bit 4, and on from there: 4, 6, 0, 2."""
+    bits = words >> shift & TWO_BITS
+    bits = part(bits, 0, 2) << 4 | part(bits, 2, 2)
+    return part(bits, 0, 1) | part(bits, 1, 1) << 2

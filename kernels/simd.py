@@ -89,6 +89,11 @@ def f32_to_bits(v: np.ndarray) -> np.ndarray:
     return v.view(np.int32)
 
 
+def bytes_to_i32(v: np.ndarray) -> np.ndarray:
+    """uint8 lanes, every four of them as one int32 lane, the first byte lowest."""
+    return v.view(np.int32)
+
+
 def lane_numbers(lanes: int) -> np.ndarray:
     """One int32 vector 0, 1, 2, …"""
     return np.arange(lanes, dtype=np.int32)[None]
@@ -163,6 +168,11 @@ def odds(v: np.ndarray) -> np.ndarray:
 def interleave(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a0 b0 a1 b1 …: what `evens` and `odds` took apart."""
     return np.stack([a, b], axis=2).reshape(len(a), -1)
+
+
+def transpose(v: np.ndarray) -> np.ndarray:
+    """Vector j holds lane j of each vector: as many vectors as there were lanes. Of 2, 4, 8 or 16 vectors."""
+    return np.ascontiguousarray(v.T)
 
 
 def part(v: np.ndarray, first: int, count: int) -> np.ndarray:

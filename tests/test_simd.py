@@ -13,6 +13,7 @@ from nybble.kernels.simd import (
     absolute,
     bf16_to_f32,
     bits_to_f32,
+    bytes_to_i32,
     evens,
     f32_to_bits,
     fma,
@@ -37,6 +38,7 @@ from nybble.kernels.simd import (
     to_f16,
     to_f32,
     to_i8,
+    transpose,
     where_less,
 )
 
@@ -252,6 +254,28 @@ def test_lanes_and_bundles() -> None:
         assert (out[168:176] == np.arange(8)).all()
         if special == 0:
             assert out[208] == x[:8].max()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_transpose(dtype: type) -> None:
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        store(args.out, transpose(load(args.x, 8, 16, 8)), 16)
+        store(args.out + 128, transpose(load(args.x, 1, 2, 9)), 2)
+        store(args.out + 130, transpose(load(args.x, 2, 8, 5)), 8)
+
+    x = (100 * rng.random(128)).astype(dtype)
+    out = assert_same(kernel, x=x, out=np.zeros(146, dtype))
+    assert (out[:128].reshape(8, 16) == x.reshape(16, 8).T).all()
+    assert (out[128:130] == x[[0, 9]]).all()
+    assert (out[130:].reshape(2, 8) == x[:40].reshape(8, 5)[:, :2].T).all()
+
+
+def test_bytes_as_integers() -> None:
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        store(args.out, bytes_to_i32(load(args.x, 16, 2, 16)), 4)
+
+    x = integers(np.uint8, 32)
+    assert (assert_same(kernel, x=x, out=np.zeros(8, np.int32)) == x.view("<i4")).all()
 
 
 def test_reduce_add_has_one_order() -> None:
