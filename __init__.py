@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RequestError,
     )
     from .gguf_io.file import GGUFFile, load_gguf
+    from .gguf_io.writer import write_gguf
     from .tokenizer import Tokenizer
 
     __version__: str
@@ -48,6 +49,7 @@ __all__ = [
     "Trace",
     "__version__",
     "load_gguf",
+    "write_gguf",
 ]
 
 _HOMES = {
@@ -66,6 +68,7 @@ _HOMES = {
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.trace",
     "load_gguf": ".gguf_io.file",
+    "write_gguf": ".gguf_io.writer",
 }
 
 

@@ -12,53 +12,80 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RequestError
-from .tensor import MAX_NAME_BYTES
+from .formats import F32
+from .tensor import MAX_DIMENSIONS, MAX_NAME_BYTES, Tensor, padded
 
-Value = bool | int | float | str | Sequence[str]
+Text = str | bytes
+Value = bool | int | float | Text | Sequence[Text] | NDArray[Any]
 
-_VERSION, _ALIGNMENT, _F32 = 3, 32, 0
+_VERSION, _ALIGNMENT = 3, 32
 _U32, _F32_VALUE, _BOOL, _STRING, _ARRAY, _I64 = 4, 6, 7, 8, 9, 11
+_ELEMENTS = {
+    "u1": 0,
+    "i1": 1,
+    "u2": 2,
+    "i2": 3,
+    "u4": 4,
+    "i4": 5,
+    "f4": 6,
+    "b1": 7,
+    "u8": 10,
+    "i8": 11,
+    "f8": 12,
+}
 
 
 def write_gguf(
-    path: str | os.PathLike[str], metadata: Mapping[str, Value], tensors: Mapping[str, NDArray[np.float32]]
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, Value],
+    tensors: Mapping[str, NDArray[np.float32] | Tensor],
 ) -> None:
-    """Writes `metadata` and float32 `tensors` (of 1 to 4 dimensions, rows first) to `path`.
+    """Writes `metadata` and `tensors` to `path`: arrays in float32, of 1 to 4 dimensions, rows first, or the
+    tensors of another file (`load_gguf`), whose bytes are copied as they are, whatever their format.
 
-    Integers become u32, or i64 where they do not fit, floats f32. The file appears, or replaces another, only
-    when it is complete. Raises RequestError for what GGUF cannot hold, and the system's error if the file
-    cannot be written.
+    Integers become u32, or i64 where they do not fit, floats f32; NumPy arrays keep their type. The file
+    appears, or replaces another, only when it is complete. Raises RequestError for what GGUF cannot hold, and
+    the system's error if the file cannot be written.
     """
     target = Path(path)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    arrays = {name: _checked(name, array) for name, array in tensors.items()}
-    header = _header(metadata, arrays)
+    checked = {name: _checked(name, tensor) for name, tensor in tensors.items()}
+    alignment = _alignment(metadata)
+    header = _header(metadata, checked, alignment)
     try:
         with open(partial, "xb") as file:
             file.write(header)
-            for array in arrays.values():
-                _pad(file)
-                file.write(array.tobytes())
-            _pad(file)
+            for tensor in checked.values():
+                _pad(file, alignment)
+                tensor.data.tofile(file)
+            _pad(file, alignment)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _header(metadata: Mapping[str, Value], arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
-    parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(arrays), len(metadata))]
+def _alignment(metadata: Mapping[str, Value]) -> int:
+    """What the metadata say, as those of another file may."""
+    alignment = metadata.get("general.alignment", _ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise RequestError(f"general.alignment must be a power of two, not {alignment!r:.100}")
+    return alignment
+
+
+def _header(metadata: Mapping[str, Value], tensors: Mapping[str, Tensor], alignment: int) -> bytes:
+    parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
     parts.extend(_string(key) + _value(key, value) for key, value in metadata.items())
     offset = 0
-    for name, array in arrays.items():
-        sizes = struct.pack(f"<I{array.ndim}Q", array.ndim, *array.shape[::-1])
-        parts.append(_string(name) + sizes + struct.pack("<IQ", _F32, offset))
-        offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    for name, tensor in tensors.items():
+        sizes = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape[::-1])
+        parts.append(_string(name) + sizes + struct.pack("<IQ", tensor.format.ggml_id, offset))
+        offset += padded(tensor.nbytes, alignment)
     return b"".join(parts)
 
 
@@ -73,25 +100,35 @@ def _value(key: str, value: Value) -> bytes:
         raise RequestError(f"{key} = {value} does not fit in 64 bits")
     if isinstance(value, float):
         return struct.pack("<If", _F32_VALUE, value)
-    if isinstance(value, str):
+    if isinstance(value, Text):
         return struct.pack("<I", _STRING) + _string(value)
+    if isinstance(value, np.ndarray):
+        element = _ELEMENTS.get(value.dtype.str[1:])
+        if element is None or value.ndim != 1:
+            raise RequestError(f"{key}: GGUF has no array of {value.dtype} {value.shape}")
+        data = value.astype(value.dtype.newbyteorder("<")).tobytes()
+        return struct.pack("<IIQ", _ARRAY, element, len(value)) + data
     return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + b"".join(map(_string, value))
 
 
-def _string(text: str) -> bytes:
-    raw = text.encode()
+def _string(text: Text) -> bytes:
+    raw = text.encode() if isinstance(text, str) else text
     return struct.pack("<Q", len(raw)) + raw
 
 
-def _checked(name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _checked(name: str, tensor: NDArray[np.float32] | Tensor) -> Tensor:
     if not 0 < len(name.encode()) <= MAX_NAME_BYTES:
         raise RequestError(f"the name of a tensor has 1 to {MAX_NAME_BYTES} bytes; {name!r:.100} does not")
-    if array.dtype != np.float32 or not 1 <= array.ndim <= 4 or array.size == 0:
+    if isinstance(tensor, Tensor):
+        return tensor
+    if tensor.dtype != np.float32 or not 1 <= tensor.ndim <= MAX_DIMENSIONS or tensor.size == 0:
         raise RequestError(
-            f"tensor {name} must be float32 with values in 1 to 4 dimensions, not {array.dtype} {array.shape}"
+            f"tensor {name} must be float32 with values in 1 to {MAX_DIMENSIONS} dimensions, not"
+            f" {tensor.dtype} {tensor.shape}"
         )
-    return np.ascontiguousarray(array, "<f4")
+    data = np.ascontiguousarray(tensor, "<f4").reshape(-1).view(np.uint8)
+    return Tensor(name, tensor.shape, F32, data)
 
 
-def _pad(file: BinaryIO) -> None:
-    file.write(bytes(-file.tell() % _ALIGNMENT))
+def _pad(file: BinaryIO, alignment: int) -> None:
+    file.write(bytes(-file.tell() % alignment))
