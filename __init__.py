@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.architectures.architecture import Architecture
+    from .engine.architectures.registry import register_architecture
     from .engine.generation import Output, Timings
     from .engine.llm import LLM
     from .engine.sampling import SamplingParams
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "Architecture",
     "EditInfo",
     "GGUFFile",
     "GGUFFormatError",
@@ -49,10 +52,12 @@ __all__ = [
     "Trace",
     "__version__",
     "load_gguf",
+    "register_architecture",
     "write_gguf",
 ]
 
 _HOMES = {
+    "Architecture": ".engine.architectures.architecture",
     "LLM": ".engine.llm",
     "EditInfo": ".engine.taps",
     "GGUFFile": ".gguf_io.file",
@@ -68,6 +73,7 @@ _HOMES = {
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.trace",
     "load_gguf": ".gguf_io.file",
+    "register_architecture": ".engine.architectures.registry",
     "write_gguf": ".gguf_io.writer",
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Config:
     full_attention_interval: int = 0  # of so many layers the last attends, the others are recurrent
     recurrent_layers: tuple[bool, ...] = ()
 
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """What only an architecture from outside the package has: the keys whose field is "own.NAME", by NAME."""
     per_layer: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     layer: int = -1  # -1: the whole model
 

@@ -42,7 +42,9 @@ class GraphCore:
         return graph
 
     def plan(self) -> Plan:
-        """The plan of all that was added so far."""
+        """The plan of all that was added; ValueError if it does not end as a model must."""
+        if "logits" not in self._widths or not any(isinstance(op, ops.SelectRows) for op in self._ops):
+            raise ValueError("a graph must end with select_rows and an operation that writes 'logits'")
         return Plan(
             select_early(tuple(self._ops)), dict(self._widths), dict(self._rope_tables), tuple(self._states)
         )

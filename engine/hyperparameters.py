@@ -14,7 +14,7 @@ import numpy as np
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
 from .config import Config
-from .keys import INERT, KEYS, NEUTRAL, REQUIRED, Key
+from .keys import INERT, KEYS, NEUTRAL, OWN, REQUIRED, Key
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +136,8 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     _check_recurrence(file, values)
     _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
-    return Config(architecture=architecture, **values)
+    own = {name.removeprefix(OWN): values.pop(name) for name in list(values) if name.startswith(OWN)}
+    return Config(architecture=architecture, own=own, **values)
 
 
 def _contradiction(file: GGUFFile, problem: str) -> ModelError:

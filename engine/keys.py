@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 REQUIRED = object()
+OWN = "own."
 
 
 @dataclass(frozen=True)
 class Key:
-    """A metadata key: the field of `Config` that it fills, its type, range and default.
+    """A metadata key: the field of `Config` that it fills ("own.NAME": `Config.own["NAME"]`), its type, range
+    and default.
 
     An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`.  Where
     `per_layer` allows it, the file may give an array of one value per layer instead, all the same or any.

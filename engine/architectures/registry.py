@@ -1,0 +1,70 @@
+"""Architectures from outside the package: what they must be before nybble runs files of theirs."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import fields
+
+from ...gguf_io.errors import RequestError
+from ..config import Config
+from ..keys import KEYS, OWN, Key
+from ..tensor_shapes import Shape
+from . import ARCHITECTURES
+from .architecture import Architecture
+
+# What keys may fill: the numbers of a model, and some from which `hyperparameters.py` works others out.
+_FIELDS = {field.name for field in fields(Config)} | {
+    "sliding_pattern",
+    "sliding_pattern_dense_first",
+    "head_dim_swa",
+    "value_dim_swa",
+}
+_SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
+_BUILT_IN = frozenset(ARCHITECTURES)
+
+
+def register_architecture(architecture: Architecture, *, replace: bool = False) -> None:
+    """From now on, and in this process, nybble runs files whose `general.architecture` is its name.
+
+    A file of it meets the same checks as one of an architecture that nybble has: keys, tensors and their
+    shapes by its tables, and every tensor used. `replace` allows another of the same name that was registered
+    before, as a notebook does again and again.
+
+    Raises RequestError for a name that is taken, and for tables that name what `Config` does not have.
+    """
+    if not isinstance(architecture, Architecture):
+        raise RequestError(f"an Architecture is registered, not {architecture!r:.100}")
+    name = architecture.name
+    if not isinstance(name, str) or not name:
+        raise RequestError(f"the name of an architecture is a text that files can have, not {name!r:.100}")
+    check_tables(architecture)
+    if name in _BUILT_IN:
+        raise RequestError(f"nybble has an architecture {name!r}; register yours under another name")
+    if name in ARCHITECTURES and not replace:
+        raise RequestError(
+            f"an architecture {name!r} is registered already; take another name, or replace=True"
+        )
+    ARCHITECTURES[name] = architecture
+
+
+def check_tables(architecture: Architecture) -> None:
+    """RequestError for a table entry of the wrong kind, or that names what `Config` does not have."""
+    where = f"architecture {architecture.name!r}"
+    for key, entry in architecture.keys.items():
+        if not isinstance(entry, Key):
+            raise RequestError(f"{where}: key {key!r} must be a Key, not {entry!r:.100}")
+        if not entry.field.startswith(OWN):
+            _check_known(f"{where}: key {key!r} fills", [entry.field], _FIELDS)
+    both = [key for key in architecture.inert if key in architecture.keys or key in KEYS]
+    if both:
+        raise RequestError(f"{where}: key {both[0]!r} cannot be inert, since it is read")
+    for tensor, shape in architecture.tensors.items():
+        if not isinstance(shape, Shape):
+            raise RequestError(f"{where}: tensor {tensor!r} must be required(...) or optional(...)")
+        sizes = [name for size in shape.sizes if isinstance(size, str) for name in size.split("|")]
+        _check_known(f"{where}: tensor {tensor!r} is sized by", sizes, _SIZES)
+        _check_known(f"{where}: tensor {tensor!r} depends on", [shape.when] if shape.when else [], _SIZES)
+
+
+def _check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise RequestError(f"{what} {name!r}, which Config does not have (nybble/engine/config.py)")
