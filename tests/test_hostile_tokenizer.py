@@ -287,6 +287,7 @@ NEWER = {
     "unigram": tiny.unigram(remove_extra_whitespaces=True),
     "characters": tiny.characters(),
     "rwkv": tiny.rwkv(),
+    "plamo2": tiny.plamo2(),
 }
 
 

@@ -1,7 +1,9 @@
 """What is special about the kinds of tokenizers, on tiny vocabularies."""
 
+import random
 import struct
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -149,6 +151,57 @@ class TestCharacters:
             model="whitespace", pre="whitespace", bos_token_id=None, **{"normalizer.lowercase": True}
         )
         assert pieces(make(metadata), "  Hello\n wé ") == ["hello", "w", "\\xc3", "\\xa9"]
+
+
+class TestPLaMo2:
+    PIECES: ClassVar = {
+        "ab": -2.0,
+        "bc": -2.0,
+        "abc": -3.5,
+        "c": -1.5,
+        **dict.fromkeys("ab", -1.0),
+        "bcab": -3.0,
+    }
+
+    def test_the_cheapest_pieces(self) -> None:
+        assert pieces(make(tiny.plamo2()), "hello world") == ["h", "ell", "o wor", "ld"]
+
+    def test_of_ways_that_cost_the_same_the_longest_piece_first(self) -> None:
+        """Against the search from the end, written down as it is defined."""
+        tokenizer, draw = make(tiny.plamo2(self.PIECES)), random.Random(5)
+        for _ in range(300):
+            text = "".join(draw.choices("abcx", k=draw.randrange(12)))
+            best: list[tuple[float, list[str]]] = [(0.0, [])]
+            for start in range(len(text) - 1, -1, -1):
+                ways = [
+                    (best[length - 1][0] - self.PIECES.get(text[start : start + length], -1000), length)
+                    for length in range(len(text) - start, 0, -1)
+                    if length == 1 or text[start : start + length] in self.PIECES
+                ]
+                cost, length = min(ways, key=lambda way: way[0])
+                best.insert(0, (cost, [text[start : start + length], *best[length - 1][1]]))
+            assert pieces(tokenizer, text) == best[0][1]
+
+    def test_what_is_unknown_becomes_bytes(self) -> None:
+        tokenizer = make(tiny.plamo2())
+        text = "x\U0001f999北京京\U0010ffff"
+        assert pieces(tokenizer, text)[:6] == ["x", "\\xf0", "\\x9f", "\\xa6", "\\x99", "北京"]
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+    def test_a_byte_order_mark_is_dropped(self) -> None:
+        tokenizer = make(tiny.plamo2())
+        assert tokenizer.encode("\ufeffhe") == tokenizer.encode("he")
+
+    def test_control_tokens_are_not_read_from_text(self) -> None:
+        tokenizer = make(tiny.plamo2())
+        assert tokenizer.encode("<|plamo:eos|>", parse_special=True) == [2]
+        assert not {1, 2} & set(tokenizer.encode("<|plamo:eos|>"))
+
+    def test_there_must_be_bytes(self) -> None:
+        metadata = tiny.plamo2()
+        metadata["tokenizer.ggml.token_type"][4:260] = tiny.NORMAL
+        with pytest.raises(ModelError, match="none of the 276 tokens is of type BYTE"):
+            make(metadata)
 
 
 class TestRWKV:

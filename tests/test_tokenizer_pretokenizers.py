@@ -97,9 +97,11 @@ def test_kimi_keeps_han_apart() -> None:
     assert words("kimi-k2", "ПриветМир हिन्दी") == ["Привет", "Мир", " हिन्दी"]
 
 
-def test_the_ideographic_space_is_punctuation_for_deepseek() -> None:
-    """It is in two ranges of the model's own expressions; for llama.cpp's engine, a tab."""
+def test_wide_spaces_are_letters_or_punctuation_for_deepseek() -> None:
+    """They are in ranges of the models' own expressions, U+0800 to U+4E00 and U+3000 to U+3002; for
+    llama.cpp's engine they are white space like any other."""
     assert words("deepseek-llm", "1  \u3000漢") == ["1", " ", " ", "\u3000", "漢"]
+    assert words("deepseek-llm", "1 \u2029 ") == ["1", " ", "\u2029", " "]
     assert words("deepseek-coder", "1 \u2003\u2028漢") == ["1", " ", "\u2003", "\u2028漢"]
 
 

@@ -31,6 +31,16 @@ UNIGRAM_PIECES = {
     **dict.fromkeys("lox", -6.0),
     "1": -5.0,
 }
+PLAMO2_PIECES = {
+    **dict.fromkeys("helo wrd北", -5.0),
+    "hello": -4.0,
+    "he": -3.0,
+    "llo": -1.0,
+    "ell": -2.5,
+    "o wor": -3.5,
+    "ld": -2.0,
+    "北京": -6.0,
+}
 
 
 def byte_letters() -> list[str]:
@@ -95,6 +105,17 @@ def unigram(pieces: dict[str, float] | None = None, **keys: Any) -> dict[str, An
     scores = np.array([0.0] * 4 + list(pieces.values()), np.float32)
     settings = {"model": "t5", "tokens": tokens, "token_type": types, "scores": scores}
     return _metadata(settings | {"add_space_prefix": True} | keys)
+
+
+def plamo2(pieces: dict[str, float] | None = None, **keys: Any) -> dict[str, Any]:
+    """PLaMo 2: pieces and their scores, and all bytes."""
+    pieces = PLAMO2_PIECES if pieces is None else pieces
+    special = ["<|plamo:unk|>", "<|plamo:bos|>", "<|plamo:eos|>", "<|plamo:pad|>"]
+    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    types = np.array([UNKNOWN, *[CONTROL] * 3, *[BYTE] * 256, *[NORMAL] * len(pieces)], np.int32)
+    scores = np.array([0.0] * 260 + list(pieces.values()), np.float32)
+    settings = {"model": "plamo2", "tokens": tokens, "token_type": types, "scores": scores}
+    return _metadata(settings | keys)
 
 
 def rwkv(words: tuple[str, ...] = (r"hello", r"\n\n", r"\xd0\xbf\xd1\x80", r" \'s")) -> dict[str, Any]:

@@ -4,8 +4,8 @@ Each name stands for regular expressions that are applied one after another, eac
 ones before it have left: what it matches and what lies between the matches both become pieces. They are
 those of the models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which
 gave the names, spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a
-difference to the ids (Cyrillic case, combining marks in the GPT-4o, Tekken and Kimi rules, the ideographic
-space in DeepSeek's), nybble does what the model was trained with.
+difference to the ids (Cyrillic case, combining marks in the GPT-4o, Tekken and Kimi rules, wide spaces
+in DeepSeek's), nybble does what the model was trained with.
 
 Some expressions are written otherwise than there, so that they take one pass or linear time;
 `tests/test_tokenizer_pretokenizers.py` has the original and compares.

@@ -10,6 +10,7 @@ from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from .bpe import BPE
 from .detokenizer import StreamDecoder
+from .plamo2 import PLaMo2
 from .rwkv import RWKV
 from .special_tokens import SpecialTokenSplitter, stripping_ids
 from .spm import SentencePieceBPE
@@ -47,6 +48,7 @@ _MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
     "gemma4": BPE,
     "whitespace": BPE,
     "rwkv": RWKV,
+    "plamo2": PLaMo2,
 }
 _NO_MODEL = ("none", "no_vocab")
 

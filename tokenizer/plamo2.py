@@ -1,0 +1,74 @@
+"""PLaMo 2's tokenizer (`tokenizer.ggml.model = plamo2`): the cheapest pieces, from the end of the text.
+
+A Unigram model (Kudo, "Subword Regularization", 2018) whose scores are whole numbers of 1/10 000. A character
+that no piece covers costs 1000 and becomes its bytes. Where two ways cost the same, the one whose first piece
+is longer is taken, then the one whose second is longer, and so on. `tokenizers` does all that from the other
+end: so text and pieces are turned around.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..gguf_io.errors import ModelError
+from .vocabulary import TokenType, Vocabulary, byte_values, read_scores, read_vocabulary
+
+_DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0, "padding": 3}
+_UNIT = 1e-4  # of scores
+_UNKNOWN = -10_000_000
+_PENALTY = 10  # that `tokenizers` puts on top of the lowest score where a character is unknown
+
+
+class PLaMo2:
+    """Encodes pieces of text without special tokens, and says what bytes a token stands for.
+
+    Tokens that are no text are never read from it, where llama.cpp takes CONTROL tokens for text.
+    """
+
+    add_space_prefix = False
+    strips_space_prefix = False
+    add_bos = False
+    add_eos = False
+    add_sep = False
+
+    def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
+        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
+        self.vocabulary = vocabulary
+        self._bytes = byte_values(vocabulary)
+        if not self._bytes:
+            raise ModelError(f"{source}: none of the {len(vocabulary)} tokens is of type BYTE, expected 256")
+        self._id_of_byte = {byte[0]: id_ for id_, byte in self._bytes.items()}
+        scores = np.rint(read_scores(metadata, source, len(vocabulary)).astype(np.float64) / _UNIT)
+        is_piece = (vocabulary.types == TokenType.NORMAL) & (scores > _UNKNOWN + _PENALTY)
+        self._ids: list[int] = np.flatnonzero(is_piece).tolist()
+        self._tokenizer = _build(vocabulary, self._ids, scores[is_piece].tolist())
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, which must be free of lone surrogates. A byte order mark at its start is dropped."""
+        turned = text.removeprefix("\ufeff")[::-1]
+        encoded = self._tokenizer.encode(turned, add_special_tokens=False)
+        ids: list[int] = []
+        for index, (start, stop) in zip(reversed(encoded.ids), reversed(encoded.offsets), strict=True):
+            if index < len(self._ids):
+                ids.append(self._ids[index])
+            else:
+                ids += map(self._id_of_byte.__getitem__, turned[start:stop][::-1].encode())
+        return ids
+
+    def token_bytes(self, id_: int) -> bytes:
+        """The bytes of a NORMAL or BYTE token."""
+        return self._bytes.get(id_) or self.vocabulary.tokens[id_].encode()
+
+
+def _build(vocabulary: Vocabulary, ids: list[int], scores: list[float]) -> Any:
+    """A `tokenizers.Tokenizer` of the tokens `ids`, and of one more that stands for what is unknown."""
+    # imported here, as not every kind of tokenizer needs the package
+    from tokenizers import Tokenizer, models
+
+    texts = [vocabulary.tokens[id_][::-1] for id_ in ids]
+    known = set().union(*texts)
+    unknown = next(letter for letter in map(chr, range(0x10FFFF, 0, -1)) if letter not in known)
+    pieces = [*zip(texts, scores, strict=True), (unknown, float(_UNKNOWN + _PENALTY))]
+    return Tokenizer(models.Unigram(pieces, unk_id=len(ids), byte_fallback=False))
