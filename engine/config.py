@@ -98,6 +98,10 @@ class Config:
     ssm_groups: int = 0
     ssm_dt_rank: int = 0  # width of a mixer's time steps before their matrix; 0: as in PLaMo 2
     has_plain_ssm_norms: bool = False  # a mixer's time steps, B and C have norms without weights
+    kda_dim: int = 0  # of a head of Kimi Delta Attention
+    kda_heads: int = 0
+    kda_gate_bound: float = 0.0  # lower bound of the logarithm of what a state keeps; 0: none
+    kda_gate_is_bounded: bool = True
     shortconv_size: int = 0
     n_stack_layers: int = 0  # of each of two stacks, which are gone through again and again
     n_high_cycles: int = 0
@@ -246,6 +250,26 @@ class Config:
     def mla_heads_width(self) -> int:
         """Width of what the heads of latent attention give."""
         return self.n_heads * self.mla_value_dim
+
+    @property
+    def kda_inner(self) -> int:
+        """Width of the queries, keys, values and gates of Kimi Delta Attention: all heads side by side."""
+        return self.kda_heads * self.kda_dim
+
+    @property
+    def kda_inner_3(self) -> int:
+        """Width of its queries, keys and values."""
+        return 3 * self.kda_inner
+
+    @property
+    def hybrid_q_width(self) -> int:
+        """Width of the queries of this layer, Kimi Delta Attention or latent attention."""
+        return self.kda_inner if self.is_recurrent else self.mla_q_width
+
+    @property
+    def hybrid_heads_width(self) -> int:
+        """Width of what the heads of this layer give, of the one kind or the other."""
+        return self.kda_inner if self.is_recurrent else self.mla_heads_width
 
     @property
     def ssm_channels(self) -> int:

@@ -229,17 +229,17 @@ class Graph(GraphCore):
 
     def causal_conv(self, out: str, x: str, weight: str) -> str:
         """With a state of its own, which this adds to the plan."""
-        kernel, bias = self.weight(weight), self.optional_tensor(f"{weight}.bias")
-        n_channels, size = kernel.shape
-        state = self._add_state(RecurrentSpec((size - 1, n_channels)))
-        return self._add(ops.CausalConv(self._prefix + out, x, state, kernel, bias), n_channels)
+        kernel, bias, n_channels = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
+        kernel = kernel.reshaped((n_channels, kernel.shape[-1]))
+        state = self._add_state(RecurrentSpec((kernel.shape[1] - 1, n_channels)))
+        return self._add(ops.CausalConv(self._prefix + out, state, x, kernel, bias), n_channels)
 
     def selective_scan(self, out: str, x: str, dt: str, b: str, c: str, n_heads: int, n_groups: int) -> str:
         """With a state of its own; weights are ssm_a, ssm_d and ssm_dt.bias."""
         width = self.width(x)
         state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(b) // n_groups)))
         weights = [self.tensor(name) for name in ("ssm_a", "ssm_d", "ssm_dt.bias")]
-        op = ops.SelectiveScan(self._prefix + out, x, dt, b, c, state, n_heads, n_groups, *weights)
+        op = ops.SelectiveScan(self._prefix + out, state, x, dt, b, c, n_heads, n_groups, *weights)
         return self._add(op, width)
 
     def decay(self, out: str, x: str) -> str:
@@ -259,19 +259,19 @@ class Graph(GraphCore):
         n_k_heads: int,
         is_grouped: bool = False,
     ) -> str:
-        """With a state of its own, which this adds to the plan."""
+        """With a state of its own, which this adds to the plan; `decay` is for heads or for values."""
         width = self.width(v)
         shape = (n_heads, width // n_heads, self.width(k) // n_k_heads)
         state = self._add_state(RecurrentSpec(shape))
-        at = q, k, v, decay, beta, state, n_heads, n_k_heads, is_grouped
-        op = ops.DeltaRule(self._prefix + out, *at)
+        at = q, k, v, decay, beta, n_heads, n_k_heads, is_grouped, self.width(decay) // n_heads
+        op = ops.DeltaRule(self._prefix + out, state, *at)
         return self._add(op, width)
 
     def lightning_attention(self, out: str, q: str, k: str, v: str, decay: tuple[float, ...]) -> str:
         """With a state of its own, which this adds to the plan; one decay for each head."""
         width, n_heads = self.width(v), len(decay)
         state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(k) // n_heads)))
-        return self._add(ops.LightningAttention(self._prefix + out, q, k, v, state, decay), width)
+        return self._add(ops.LightningAttention(self._prefix + out, state, q, k, v, decay), width)
 
     def select_rows(self, x: str) -> None:
         """From here on only the rows of x whose logits are wanted are needed."""

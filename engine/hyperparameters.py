@@ -163,6 +163,8 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     for heads, kv_heads in zip(of_layer, kv_of_layer, strict=True):
         if kv_heads and (heads % kv_heads or heads == 0):
             raise _contradiction(file, f"head_count {heads} is no multiple of head_count_kv {kv_heads}")
+    if "kda_dim" in values:
+        values["kda_heads"] = n_heads  # where a layer has a number of its own, that is of attention
     if n_heads == 0:  # no layer attends
         values["head_dim"] = values["head_dim"] or 0
     if values["head_dim"] is None:

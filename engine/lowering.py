@@ -112,7 +112,7 @@ def _l2_norm(op: ops.L2Norm, p: Place) -> Call:
 @_lowers(ops.Decay)
 def _decay(op: ops.Decay, p: Place) -> Call:
     a, bias = np.zeros((2, p.out.shape[1]), np.float32)
-    a[: op.a.n_values] = op.a.dequantize().reshape(-1)
+    a[: p.width(op.out)] = np.repeat(op.a.dequantize(), p.width(op.out) // op.a.n_values)
     bias[: op.bias.n_values] = op.bias.dequantize()
     return bind_decay(p.x[0], a, bias, p.out, p.count)
 

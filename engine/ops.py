@@ -19,6 +19,7 @@ from .recurrent_ops import Decay as Decay
 from .recurrent_ops import DeltaRule as DeltaRule
 from .recurrent_ops import L2Norm as L2Norm
 from .recurrent_ops import LightningAttention as LightningAttention
+from .recurrent_ops import Recurrent as Recurrent
 from .recurrent_ops import SelectiveScan as SelectiveScan
 
 

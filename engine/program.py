@@ -45,10 +45,7 @@ def require_lowered(plan: Plan) -> None:
             | ops.ExpertLinear
             | ops.ExpertSum
             | ops.HeadLinear
-            | ops.CausalConv
-            | ops.SelectiveScan
-            | ops.DeltaRule
-            | ops.LightningAttention,
+            | ops.Recurrent,
         )
         if not is_known:
             raise GGUFUnsupportedError(
@@ -134,7 +131,7 @@ class ProgramBuilder:
             case ops.Attention():
                 yield from self._attention(op, inputs, out, self._rows)
                 return
-            case ops.CausalConv() | ops.SelectiveScan() | ops.DeltaRule() | ops.LightningAttention():
+            case ops.Recurrent():
                 yield from self._recurrence(op, inputs, out, self._rows)
             case ops.Route():
                 yield self._route(op, inputs[0], out)

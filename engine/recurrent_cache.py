@@ -18,8 +18,6 @@ from .packed_matrix import row_vector
 from .states import RecurrentSpec
 from .step import Rows, Step
 
-Recurrent = ops.CausalConv | ops.SelectiveScan | ops.DeltaRule | ops.LightningAttention
-
 
 class RecurrentCache:
     """What a recurrence carries from one token to the next; there is no way back but to the start."""
@@ -53,7 +51,7 @@ class Recurrence:
         self._one = aligned_zeros((8,), np.int64)
         self._one[0] = 1
 
-    def steps(self, op: Recurrent, x: list[NDArray], out: NDArray, rows: Rows) -> list[Step]:
+    def steps(self, op: ops.Recurrent, x: list[NDArray], out: NDArray, rows: Rows) -> list[Step]:
         """A call for each sequence, on its rows."""
         steps = []
         for i, caches in enumerate(self._sequences):
@@ -69,7 +67,9 @@ class Recurrence:
         return steps
 
 
-def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: NDArray[np.int64]) -> Call:
+def _bind(
+    op: ops.Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: NDArray[np.int64]
+) -> Call:
     match op:
         case ops.CausalConv():
             n_channels, size = op.weight.shape
@@ -86,9 +86,11 @@ def _bind(op: Recurrent, x: list[NDArray], state: NDArray, out: NDArray, count: 
             return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, count, op.n_groups)
         case ops.DeltaRule():
             q, k, v, decay, beta = x
-            at = decay, beta, state, out, count, op.n_k_heads, op.is_grouped
+            at = decay, beta, state, out, count, op.n_k_heads, op.is_grouped, op.n_rates
             return bind_delta_rule(q, k, v, *at)
         case ops.LightningAttention():
             q, k, v = x
             decay = np.array(op.decay, np.float32)
             return bind_lightning_attention(q, k, v, decay, state, out, count)
+        case _:
+            raise TypeError(f"no kernel for {type(op).__name__}")

@@ -17,21 +17,27 @@ class L2Norm(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class CausalConv(Op):
-    """Mixes each channel's last values; those before the step are the state number `state`.
+class Recurrent(Op):
+    """What all below have that carry something from one token to the next: the number of a state."""
+
+    state: int
+
+
+@dataclass(frozen=True, eq=False)
+class CausalConv(Recurrent):
+    """Mixes each channel's last values; those before the step are the state.
 
     weight is (n_channels, size), bias (n_channels,).
     """
 
     x: str
-    state: int
     weight: Tensor
     bias: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class SelectiveScan(Op):
-    """The recurrence of Mamba and Mamba-2 over the state number `state`: x and out n_heads * head_dim wide.
+class SelectiveScan(Recurrent):
+    """The recurrence of Mamba and Mamba-2: x and out n_heads * head_dim wide.
 
     dt is n_heads wide, b and c n_groups * n_state; a, skip and dt_bias hold n_heads values, or a n_state for
     each head.
@@ -41,7 +47,6 @@ class SelectiveScan(Op):
     dt: str
     b: str
     c: str
-    state: int
     n_heads: int
     n_groups: int
     a: Tensor
@@ -53,7 +58,10 @@ class SelectiveScan(Op):
 
 @dataclass(frozen=True, eq=False)
 class Decay(Op):
-    """out = a * softplus(x + bias): the logarithm of how much of a state remains; a is below 0."""
+    """out = a * softplus(x + bias): the logarithm of how much of a state remains.
+
+    a has a number below 0 for each of as many equal parts of x.
+    """
 
     x: str
     a: Tensor
@@ -61,11 +69,12 @@ class Decay(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class DeltaRule(Op):
-    """The gated delta rule over the state number `state`: v and out n_heads * head_dim wide.
+class DeltaRule(Recurrent):
+    """The gated delta rule: v and out n_heads * head_dim wide.
 
-    q and k are n_k_heads * head_dim wide, the logarithm of the decay and beta n_heads.  Neighbouring heads
-    share a key head if `is_grouped`, else heads that are n_k_heads apart.
+    q and k are n_k_heads * head_dim wide, beta n_heads, the logarithm of the decay n_heads * n_rates: one for
+    each head or for each value of its keys.  Neighbouring heads share a key head if `is_grouped`, else heads
+    that are n_k_heads apart.
     """
 
     q: str
@@ -73,17 +82,17 @@ class DeltaRule(Op):
     v: str
     decay: str
     beta: str
-    state: int
     n_heads: int
     n_k_heads: int
     is_grouped: bool = False
+    n_rates: int = 1
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay", "beta")
 
 
 @dataclass(frozen=True, eq=False)
-class LightningAttention(Op):
-    """Linear attention over the state number `state`, which keeps `decay` of itself, a number for each head.
+class LightningAttention(Recurrent):
+    """Linear attention over a state that keeps `decay` of itself, a number for each head.
 
     q and k are n_heads * d_k wide, v and out n_heads * d_v.
     """
@@ -91,7 +100,6 @@ class LightningAttention(Op):
     q: str
     k: str
     v: str
-    state: int
     decay: tuple[float, ...]
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")

@@ -258,14 +258,15 @@ def _selective_scan(op: ops.SelectiveScan, x: list[Array], step: Step) -> Array:
 
 @_runs(ops.Decay)
 def _decay(op: ops.Decay, x: list[Array], step: Step) -> Array:
-    return decay_reference(x[0], step.values(op.a).reshape(-1), step.values(op.bias))
+    a = step.values(op.a).reshape(-1)
+    return decay_reference(x[0], np.repeat(a, x[0].shape[1] // len(a)), step.values(op.bias))
 
 
 @_runs(ops.DeltaRule)
 def _delta_rule(op: ops.DeltaRule, x: list[Array], step: Step) -> Array:
     state = step.recurrent(op.state)
     q, k = _groups(x[0], op.n_k_heads), _groups(x[1], op.n_k_heads)
-    at = _groups(x[2], op.n_heads), x[3], x[4], state.value
+    at = _groups(x[2], op.n_heads), _groups(x[3], op.n_heads), x[4], state.value
     out, value = delta_rule_reference(q, k, *at, op.is_grouped)
     state.advance(value, len(out))
     return out.reshape(x[2].shape)

@@ -1,16 +1,18 @@
 """Gated delta rule: linear attention whose state forgets, and corrects what it would have recalled.
 
-    S = exp(g[t, h]) * S                                          forget: g <= 0
+    S[:, j] = exp(g[t, h, j]) * S[:, j]                           forget: g <= 0
     d = beta[t, h] * (v[t, h] - S k[t, h])                        the error of what S recalls for k
     S = S + d k[t, h]^T
     out[t, h] = S q[t, h] / sqrt(d_k)
 
-    q, k  (n, n_k_heads, d_k) float32, of length 1      v, out  (n, n_heads, d_v)      g, beta  (n, n_heads)
+    q, k  (n, n_k_heads, d_k) float32, of length 1      v, out  (n, n_heads, d_v)      beta  (n, n_heads)
+    g     (n, n_heads, 1), or (n, n_heads, d_k) for Kimi Delta Attention
     S     (n_heads, d_v, d_k) float32: the layer's state, zero at the start of a sequence
 
 Head h reads the queries and keys of head h % n_k_heads; if grouped, of head h // (n_heads / n_k_heads).
 
-Source: Yang, Kautz & Hatamizadeh 2024, "Gated Delta Networks" (arXiv:2412.06464).
+Sources: Yang, Kautz & Hatamizadeh 2024, "Gated Delta Networks" (arXiv:2412.06464); Kimi Team 2025, "Kimi
+Linear" (arXiv:2510.26692).
 """
 
 import numpy as np
@@ -36,7 +38,7 @@ def delta_rule_reference(
     check_array("k", k, q.shape)
     check_array("v", v, (n, None, None))
     _, n_heads, d_v = v.shape
-    check_array("g", g, (n, n_heads))
+    check_array("g", g, (n, n_heads, None))
     check_array("beta", beta, (n, n_heads))
     check_array("state", state, (n_heads, d_v, d_k))
     if n_k_heads == 0 or n_heads % n_k_heads:
@@ -47,7 +49,7 @@ def delta_rule_reference(
     decay = np.exp(g)
     out = np.empty_like(v)
     for t in range(n):
-        state = decay[t, :, None, None] * state
+        state = decay[t, :, None, :] * state
         recalled = (state @ k[t, :, :, None])[:, :, 0]
         correction = beta[t, :, None] * (v[t] - recalled)
         state = state + correction[:, :, None] * k[t, :, None, :]
@@ -69,19 +71,23 @@ def bind_delta_rule(
     step: NDArray[np.int64],
     n_k_heads: int,
     is_grouped: bool = False,
+    n_rates: int = 1,
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
 
-    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
-    not fit.
+    state (n_heads, d_v, d_k), d_k a multiple of LANES; g has `n_rates` columns for each head, 1 or d_k.
+    Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("state", state, (None, None, None))
     n_heads, d_v, d_k = state.shape
     n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
     _, ld_k = check_rows(step, n_k_heads * d_k, q=q, k=k)
-    _, ld_g = check_rows(step, n_heads, g=g, beta=beta)
-    for name, part in (("q", q), ("g", g)):
+    _, ld_g = check_rows(step, n_heads * n_rates, g=g)
+    _, ld_beta = check_rows(step, n_heads, beta=beta)
+    for name, part in (("q", q), ("g", g), ("beta", beta)):
         check_array(name, part, (n_max_tokens, None))
+    if n_rates not in (1, d_k):
+        raise ValueError(f"a head of keys of {d_k} cannot have {n_rates} decays")
     if n_k_heads < 1 or n_heads % n_k_heads or d_k % LANES:
         raise ValueError(
             f"{n_heads} value heads cannot share {n_k_heads} key heads of {d_k}, which must be a multiple of "
@@ -99,11 +105,13 @@ def bind_delta_rule(
         ld_v=ld_v,
         ld_k=ld_k,
         ld_g=ld_g,
+        ld_beta=ld_beta,
         n_heads=n_heads,
         n_k_heads=n_k_heads,
         n_neighbours=n_heads // n_k_heads if is_grouped else 1,
         d_v=d_v,
         d_k=d_k,
+        n_rates=n_rates,
         scale=d_k**-0.5,
     )
 
@@ -121,16 +129,18 @@ def bind_delta_rule(
         ld_v=I64,
         ld_k=I64,
         ld_g=I64,
+        ld_beta=I64,
         n_heads=I64,
         n_k_heads=I64,
         n_neighbours=I64,
         d_v=I64,
         d_k=I64,
+        n_rates=I64,
         scale=F32,
     )
 )
 def _delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    d_k = args.d_k
+    d_k, n_rates = args.d_k, args.n_rates
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet
         head = row // args.d_v
@@ -138,14 +148,17 @@ def _delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         state = args.state + row * d_k
         for t in range(args.step[0]):
             q, k = args.q + (t * args.ld_k + key_head), args.k + (t * args.ld_k + key_head)
-            decay = exp(splat(args.g[t * args.ld_g + head], F32, LANES))
+            g = args.g + (t * args.ld_g + head * n_rates)
+            decay = exp(splat(g[0], F32, LANES))
             recalled = splat(0.0, F32, LANES)
             for j in range(0, d_k, LANES):
+                if n_rates > 1:
+                    decay = exp(load(g + j, LANES))
                 value = load(state + j, LANES) * decay
                 store(state + j, value)
                 recalled = fma(value, load(k + j, LANES), recalled)
             wanted = args.v[t * args.ld_v + row]
-            correction = args.beta[t * args.ld_g + head] * (wanted - reduce_add(recalled))
+            correction = args.beta[t * args.ld_beta + head] * (wanted - reduce_add(recalled))
             total = splat(0.0, F32, LANES)
             for j in range(0, d_k, LANES):
                 value = fma(load(k + j, LANES), correction, load(state + j, LANES))

@@ -71,6 +71,7 @@ class DeltaRule(Case):
         self.n_k_heads, d_v = int(rng.integers(1, 4)), int(rng.integers(1, 20))
         d_k = 8 * int(rng.integers(1, 4))
         self.n_heads, self.is_grouped = self.n_k_heads * int(rng.integers(1, 3)), bool(rng.random() < 0.5)
+        self.n_rates = int(rng.choice([1, d_k]))
         self.state = np.zeros((self.n_heads, d_v, d_k), np.float32)
         keys = [normal(rng, self.n, self.n_k_heads, d_k) for _ in range(2)]
         q, k = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in keys)
@@ -78,20 +79,20 @@ class DeltaRule(Case):
             "v": normal(rng, self.n, self.n_heads * d_v),
             "q": q.reshape(self.n, -1),
             "k": k.reshape(self.n, -1),
-            "g": -rng.random((self.n, self.n_heads)).astype(np.float32),
+            "g": -rng.random((self.n, self.n_heads * self.n_rates)).astype(np.float32),
             "beta": rng.random((self.n, self.n_heads)).astype(np.float32),
         }
 
     def expected(self) -> Array:
         v, q, k, g, beta = self.inputs.values()
         q, k = (x.reshape(self.n, self.n_k_heads, -1) for x in (q, k))
-        v = v.reshape(self.n, self.n_heads, -1)
+        v, g = (x.reshape(self.n, self.n_heads, -1) for x in (v, g))
         out, _ = delta_rule_reference(q, k, v, g, beta, self.state, self.is_grouped)
         return out.reshape(self.n, -1)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in ("q", "k", "v", "g", "beta"))
-        at = place(self.state), b["out"], b["step"], self.n_k_heads, self.is_grouped
+        at = place(self.state), b["out"], b["step"], self.n_k_heads, self.is_grouped, self.n_rates
         return [bind_delta_rule(*inputs, *at)]
 
 

@@ -6,6 +6,7 @@ from .arcee import ARCEE
 from .architecture import Architecture
 from .arctic import ARCTIC
 from .baichuan import BAICHUAN, REFACT, XVERSE
+from .bailingmoe3 import BAILINGMOE3
 from .bitnet import BITNET
 from .bloom import BLOOM, MPT
 from .chatglm import CHATGLM
@@ -39,6 +40,7 @@ from .hrm_text import HRM_TEXT
 from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
 from .jamba import JAMBA
+from .kimi_linear import KIMI_LINEAR
 from .laguna import LAGUNA, SPARK2_5
 from .lfm2 import LFM2, LFM2MOE
 from .llama import LLAMA, MISTRAL3
@@ -85,6 +87,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         BAICHUAN,
         BAILINGMOE,
         BAILINGMOE2,
+        BAILINGMOE3,
         BITNET,
         BLOOM,
         CHATGLM,
@@ -131,6 +134,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         JAIS,
         JAIS2,
         JAMBA,
+        KIMI_LINEAR,
         LAGUNA,
         LFM2,
         LFM2MOE,

@@ -81,8 +81,10 @@ def build(g: Graph, model: Config) -> None:
 
 def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairing: Pairing = "norm") -> str:
     """Attention of all heads to one latent vector and one rotated key per token; or, where one matrix makes
-    keys and values of that vector, to those.
+    keys and values of that vector, to those.  Without a table `rope` nothing is rotated; what the heads give
+    has a gate where the file has it.
     """
+    x = h
     if b.has("attn_q"):
         q = b.linear("q", h, "attn_q")
     else:
@@ -92,7 +94,7 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairi
     has_plain = c.mla_plain_dim > 0
     q_plain = b.take_columns("q_plain", q, 0, c.mla_plain_dim, c.n_heads) if has_plain else ""
     q_turned = b.take_columns("q_turned", q, c.mla_plain_dim, c.n_rot, c.n_heads)
-    q_turned = b.rope("q_rope", q_turned, c.n_rot, pairing, rope)
+    q_turned = b.rope("q_rope", q_turned, c.n_rot, pairing, rope) if rope else q_turned
     if c.has_split_kv:
         q_plain = b.head_linear("q_absorbed", q_plain, "attn_k_b", c.n_heads)
     q = b.join_columns("q_joined", q_plain, q_turned, c.n_heads) if has_plain else q_turned
@@ -100,7 +102,7 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairi
     latent = b.linear("kv_latent", h, "attn_kv_a_mqa", (0, c.kv_lora_rank))
     latent = b.rms_norm("kv_latent_norm", latent, "attn_kv_a_norm", c.norm_eps)
     k_turned = b.linear("k_turned", h, "attn_kv_a_mqa", (c.kv_lora_rank, c.mla_kv_width))
-    k_turned = b.rope("k_rope", k_turned, c.n_rot, pairing, rope)
+    k_turned = b.rope("k_rope", k_turned, c.n_rot, pairing, rope) if rope else k_turned
     if c.temperature_scale:
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     if c.has_split_kv:
@@ -114,6 +116,8 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairi
         k = b.repeat_columns("k_repeated", k_turned, c.n_heads)
         k = b.join_columns("k_joined", k_plain, k, c.n_heads) if has_plain else k
         h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale)
+    if b.has("attn_gate"):
+        h = b.mul("attn_gated", h, b.activate("gate_act", b.linear("gate", x, "attn_gate"), "sigmoid"))
     return b.linear("attn_out", h, "attn_output")
 
 

@@ -30,15 +30,17 @@ TENSORS = {
 
 INERT = {"attention.recurrent_layers": "all are, beside attention"}
 
-INERT_TENSORS = {"rope_freqs.weight": "llama.cpp reads but does not use it"}
+_UNUSED = "no Falcon-H1 has it; llama.cpp's test model does, and leaves it aside"
+
+INERT_TENSORS = {"rope_freqs.weight": _UNUSED, "blk.N.attn_output.bias": _UNUSED}
 
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model)
+    rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        both = b.add("mixed", attention(b, h, c, rope), mixer(b, h, c))
+        both = b.add("mixed", attention(b, h, c, rope, output_bias=False), mixer(b, h, c))
         x = b.add("resid_mid", x, both)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)

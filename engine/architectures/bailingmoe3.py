@@ -1,0 +1,81 @@
+"""`bailingmoe3`: Ling 3.0, Ring 3.0.
+
+As `kimi-linear`, but what a state of Kimi Delta Attention forgets has a bound, its gates have a matrix each,
+and latent attention turns a part of each head and has a gate for each head.  The sums in feed-forward layers
+may have limits.
+
+Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cpp
+`src/models/bailingmoe3.cpp`.
+"""
+
+from ...gguf_io.errors import GGUFUnsupportedError
+from ...kernels.rope import Pairing
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
+from ..tensor_shapes import required
+from . import kimi_linear
+from .architecture import Architecture
+from .deepseek2 import latent_attention
+from .kimi_linear import INERT_TENSORS, RECURRENT_INERT, bounded_decay, delta_attention
+from .layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
+from .rope import rope_table
+from .tensors import Table
+
+KEYS = (
+    kimi_linear.KEYS
+    | EXPERTS
+    | ROPE_SECTIONS
+    | SWIGLU_LIMITS
+    | {
+        "kda.safe_gate": Key("kda_gate_is_bounded", "boolean", default=True),
+        "kda.gate_lower_bound": Key("kda_gate_bound", "float", -1e9, -1e-9),
+    }
+)
+
+LOW_RANK = tuple(f"blk.N.ssm_{name}.weight" for name in ("f_a", "f_b", "g_a", "g_b"))
+
+TENSORS: Table = {
+    **{name: kimi_linear.TENSORS[name] for name in kimi_linear.TENSORS if name not in LOW_RANK},
+    "blk.N.ssm_f_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_g_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": required("n_heads", "n_embd", when="has_attention"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    if not model.kda_gate_is_bounded:
+        raise GGUFUnsupportedError("kda.safe_gate is false; 'bailingmoe3' is only known with bounded decays")
+    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    pairing: Pairing = "neox" if any(model.rope_sections) else "norm"
+    rope = rope_table(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        if c.is_recurrent:
+            h = delta_attention(b, h, c, bounded_decay(b, c, rate_sign=1))
+        else:
+            h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, pairing)
+        x = b.add("resid_mid", x, h)
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        of_experts = limited_swiglu(b, c.swiglu_limit, caps_silu=True)
+        of_shared = limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
+        if c.has_experts:
+            is_normalized = c.expert_weights_norm
+            h = experts(
+                b,
+                h,
+                c,
+                gating,
+                is_normalized=is_normalized,
+                activation=of_experts,
+                shared_activation=of_shared,
+            )
+        else:
+            h = gated_ffn(b, h, c, activation=of_shared)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+BAILINGMOE3 = Architecture("bailingmoe3", TENSORS, build, KEYS, RECURRENT_INERT, INERT_TENSORS)
