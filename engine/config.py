@@ -80,6 +80,9 @@ class Config:
     n_expert_groups: int = 1
     n_expert_groups_used: int = 1
 
+    n_streams: int = 1  # residual streams side by side
+    sparsity: float | None = None  # how far above its mean a gate counts, in deviations; None: not said
+
     xielu_alpha_n: float = 0.0  # before softplus, as the file has them
     xielu_alpha_p: float = 0.0
     xielu_beta: float = 0.0
@@ -200,6 +203,16 @@ class Config:
     def n_ff_exp_2(self) -> int:
         """Gate and up rows of an expert in one matrix."""
         return 2 * self.n_ff_exp
+
+    @property
+    def n_more_streams(self) -> int:
+        """Residual streams beside the first."""
+        return self.n_streams - 1
+
+    @property
+    def n_stream_pairs(self) -> int:
+        """A number for each residual stream from each."""
+        return self.n_streams**2
 
     @property
     def n_chunk_experts(self) -> int:

@@ -7,12 +7,12 @@ from ..kernels.activation import Activation
 from ..kernels.rope import Pairing
 from ..kernels.route import Gating
 from . import ops
-from .graph_core import GraphCore
 from .plan import RopeTable
 from .states import KVSpec, RecurrentSpec
+from .stream_graph import StreamGraph
 
 
-class Graph(GraphCore):
+class Graph(StreamGraph):
     """Builds a plan.  Each method adds an operation and returns the name of the buffer that it writes.
 
     `out` and weights are named within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes

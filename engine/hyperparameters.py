@@ -5,6 +5,7 @@ A key under the architecture's prefix is honoured (it is in KEYS or in the archi
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ _LAYERED = (
     "n_ff_exp",
     "n_experts_used",
     "rope_is_on",
+    "sparsity",
     "swiglu_limit",
     "swiglu_limit_shexp",
     "xielu_alpha_n",
@@ -86,8 +88,8 @@ def _check(file: GGUFFile, name: str, value: Any, found: str, key: Key) -> Any:
         raise ModelError(f"{file.path}: {name} has the wrong type: must be {key.type}, found {found}")
     if key.type == "integer" and not key.low <= value <= key.high:
         raise ModelError(f"{file.path}: {name} is {value}, must be {key.low} to {key.high}")
-    is_zero = key.or_zero and value == 0
-    if key.type == "float" and not is_zero and not key.low < value <= key.high:  # False for NaN
+    is_other = (key.or_zero and value == 0) or (key.or_never and value == -math.inf)
+    if key.type == "float" and not is_other and not key.low < value <= key.high:  # False for NaN
         raise ModelError(
             f"{file.path}: {name} is {value}, must be finite, above {key.low:g} and at most {key.high:g}"
         )

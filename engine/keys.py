@@ -12,7 +12,8 @@ class Key:
     """A metadata key: the field of `Config` that it fills ("own.NAME": `Config.own["NAME"]`), its type, range
     and default.
 
-    An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`.  Where
+    An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`, or minus
+    infinity if `or_never`.  Where
     `per_layer` allows it, the file may give an array of one value per layer instead, all the same or any.
     `integers` is an array of at most four.  A default of None is worked out from the other fields.  Most keys
     begin with the architecture's name.
@@ -25,6 +26,7 @@ class Key:
     default: Any = REQUIRED
     per_layer: Literal["no", "same", "any"] = "no"
     or_zero: bool = False
+    or_never: bool = False
     is_prefixed: bool = True
 
 
@@ -59,6 +61,7 @@ KEYS = {
 
 # Keys that would change the computation, with the values at which they do not.
 NEUTRAL: dict[str, tuple[object, ...]] = {
+    "altup.active_idx": (0,),
     "attention.causal": (True,),
     "attention.clamp_kqv": (0.0,),
     "attention.max_alibi_bias": (0.0,),

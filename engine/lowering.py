@@ -16,6 +16,7 @@ from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
 from ..kernels.layer_norm import bind_layer_norm
+from ..kernels.outliers import bind_keep_outliers
 from ..kernels.position import bind_position_embedding
 from ..kernels.rms_norm import bind_rms_norm
 from ..kernels.rope import bind_rope
@@ -28,6 +29,7 @@ from ..kernels.scale import (
     bind_soft_cap,
 )
 from ..kernels.selective_scan import bind_decay
+from ..kernels.streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
 from ..kernels.swiglu_oai import bind_swiglu_oai
 from ..kernels.xielu import bind_xielu
 from . import ops
@@ -170,6 +172,28 @@ def _repeat_columns(op: ops.RepeatColumns, p: Place) -> Call:
 def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
     width = p.width(op.x) // op.n_groups
     return bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, op.n, (width, op.start), (op.n, 0))
+
+
+@_lowers(ops.MixStreams)
+def _mix_streams(op: ops.MixStreams, p: Place) -> Call:
+    n_out, width = p.width(op.weights_of) // op.n_streams, p.width(op.x) // op.n_streams
+    return bind_mix_streams(p.x[0], p.x[1], p.out, p.count, op.n_streams, n_out, width)
+
+
+@_lowers(ops.MeanOfStreams)
+def _mean_of_streams(op: ops.MeanOfStreams, p: Place) -> Call:
+    return bind_mean_of_streams(p.x[0], p.out, p.count, op.n_streams, p.width(op.out))
+
+
+@_lowers(ops.MatchLength)
+def _match_length(op: ops.MatchLength, p: Place) -> Call:
+    width = p.width(op.like)
+    return bind_match_length(p.x[0], p.x[1], p.out, p.count, p.width(op.x) // width, width)
+
+
+@_lowers(ops.KeepOutliers)
+def _keep_outliers(op: ops.KeepOutliers, p: Place) -> Call:
+    return bind_keep_outliers(p.x[0], p.out, p.count, p.width(op.x), op.n_deviations)
 
 
 def _join_columns(op: ops.JoinColumns, p: Place) -> list[Call]:

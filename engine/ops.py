@@ -1,6 +1,6 @@
 """The operations that a plan is made of; see `op.py` for what they have in common.
 
-Those of mixtures of experts and of recurrent layers have files of their own and can be found here too.
+Those of mixtures of experts, recurrent layers and several streams have files of their own and are here too.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,10 @@ from .recurrent_ops import L2Norm as L2Norm
 from .recurrent_ops import LightningAttention as LightningAttention
 from .recurrent_ops import Recurrent as Recurrent
 from .recurrent_ops import SelectiveScan as SelectiveScan
+from .stream_ops import KeepOutliers as KeepOutliers
+from .stream_ops import MatchLength as MatchLength
+from .stream_ops import MeanOfStreams as MeanOfStreams
+from .stream_ops import MixStreams as MixStreams
 
 
 @dataclass(frozen=True, eq=False)

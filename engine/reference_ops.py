@@ -27,6 +27,7 @@ from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
 from ..kernels.lightning_attention import lightning_attention_reference
 from ..kernels.linear import linear_reference
+from ..kernels.outliers import keep_outliers_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
 from ..kernels.rms_norm import rms_norm_reference
 from ..kernels.rope import rope_reference
@@ -39,6 +40,7 @@ from ..kernels.scale import (
     soft_cap_reference,
 )
 from ..kernels.selective_scan import decay_reference, selective_scan_reference
+from ..kernels.streams import match_length_reference, mean_of_streams_reference, mix_streams_reference
 from ..kernels.swiglu_oai import swiglu_oai_reference
 from ..kernels.xielu import xielu_reference
 from . import ops
@@ -112,6 +114,10 @@ _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_gro
 _runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
 _runs(ops.RepeatColumns)(lambda op, x, step: repeat_columns_reference(x[0], op.n))
 _runs(ops.Xielu)(lambda op, x, step: xielu_reference(x[0], op.alpha_n, op.alpha_p, op.beta, op.eps))
+_runs(ops.MixStreams)(lambda op, x, step: mix_streams_reference(x[0], x[1], op.n_streams))
+_runs(ops.MeanOfStreams)(lambda op, x, step: mean_of_streams_reference(x[0], op.n_streams))
+_runs(ops.MatchLength)(lambda op, x, step: match_length_reference(*x))
+_runs(ops.KeepOutliers)(lambda op, x, step: keep_outliers_reference(x[0], op.n_deviations))
 _RUN[ops.SelectRows] = lambda op, x, step: tuple(array[step.rows] for array in x)
 
 

@@ -75,7 +75,7 @@ def bind_layer_norm(
 
 
 @inlined
-def _sum(x: Pointer, width: int) -> np.float32:
+def sum_of_values(x: Pointer, width: int) -> np.float32:
     whole = width - width % 8
     total = splat(0.0, F32, 8)
     for j in range(0, whole, 8):
@@ -87,7 +87,7 @@ def _sum(x: Pointer, width: int) -> np.float32:
 
 
 @inlined
-def _sum_of_squared_distances(x: Pointer, mean: np.float32, width: int) -> np.float32:
+def sum_of_squared_distances(x: Pointer, mean: np.float32, width: int) -> np.float32:
     whole = width - width % 8
     total = splat(0.0, F32, 8)
     for j in range(0, whole, 8):
@@ -122,8 +122,8 @@ def _layer_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         offset = i // args.n_groups * args.ld + group * width
         x, out = args.x + offset, args.out + offset
         weight, bias = args.weight + group * args.weight_stride, args.bias + group * args.weight_stride
-        mean = np.float32(_sum(x, width) / width)
-        variance = _sum_of_squared_distances(x, mean, width) / width
+        mean = np.float32(sum_of_values(x, width) / width)
+        variance = sum_of_squared_distances(x, mean, width) / width
         scale = np.float32(1.0 / sqrt(variance + args.eps))
         for j in range(0, whole, 8):
             store(out + j, fma((load(x + j, 8) - mean) * scale, load(weight + j, 8), load(bias + j, 8)))

@@ -2,6 +2,7 @@
 
 `architectures/NAME.json` has the metadata, the shapes of the tensors and the names of each block's buffers;
 the weights are random, but each depends only on its name and shape, so that they need not be kept.
+Where rounding would grow from layer to layer, `spread` makes some weights smaller.
 `architectures/NAME.npz` has ids (n,), the rows (m,) of them that were recorded, and logits (m, n_vocab).
 `record_architecture.py` makes both.
 """
@@ -41,8 +42,9 @@ def write(
         else:
             writer.add_key_value(key, value, gguf.GGUFValueType[kind])
     for tensor, shape in made["tensors"].items():
-        values = weights(tensor, tuple(shape))
         name = tensor.removesuffix(".weight")
+        spread = made.get("spread", {}).get(name.rpartition(".")[2], 1)
+        values = weights(tensor, tuple(shape)) * np.float32(spread)
         is_matrix = tensor.endswith(".weight") and values.ndim > 1
         if has_scales and is_matrix and name.startswith("blk.") and not name.endswith("gate_inp"):
             exponents = np.arange(values.shape[0] if values.ndim == 3 else 1) - 2
@@ -71,7 +73,7 @@ def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
         values = -rng.uniform(0.1, 1.1, shape)
     elif name.endswith((".scale", ".scales", "ssm_d", "layer_output_scale.weight")):
         values = rng.uniform(0.5, 1.5, shape)
-    elif name.endswith(".bias"):
+    elif name.endswith((".bias", "_coef.weight")):
         values = 0.1 * normal
     elif name.startswith(("token_embd", "position_embd")):
         values = normal

@@ -12,6 +12,7 @@ from guard import guarded
 from kernel_cases import Array, Case, Place, make, normal
 from numpy.typing import NDArray
 from recurrent_kernel_cases import CASES as RECURRENT_CASES
+from stream_kernel_cases import CASES as STREAM_CASES
 
 from nybble.gguf_io.formats import F32
 from nybble.kernels.add import bind_add
@@ -241,7 +242,7 @@ CASES: tuple[type[Case], ...] = (
 
 
 def main() -> None:
-    for kind, seed in itertools.product(GRAPH_CASES + RECURRENT_CASES + CASES, range(8)):
+    for kind, seed in itertools.product(GRAPH_CASES + RECURRENT_CASES + STREAM_CASES + CASES, range(8)):
         for chunk in (0, 7):
             make(kind, seed).run(chunk, place=guarded)
 

@@ -3,7 +3,8 @@
     python tests/record_architecture.py NAME MODEL.gguf [KEY=VALUE ...]
 
 Metadata and shapes are those of MODEL.gguf, a tiny model (its weights do not matter), with some keys changed;
-KEY= takes a key away. The names of buffers are recorded by `python tests/record_architecture.py NAME` alone.
+KEY= takes a key away, and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers are
+recorded by `python tests/record_architecture.py NAME` alone.
 """
 
 import json
@@ -38,8 +39,10 @@ def described(path: str, changes: dict[str, str]) -> dict[str, Any]:
             value = json.loads(text)
             kinds = {float: "FLOAT32", int: "UINT32", str: "STRING", bool: "BOOL"}
             metadata[key] = [metadata[key][0] if key in metadata else kinds[type(value)], value]
+    spread = {key.removeprefix("spread."): metadata.pop(key)[1] for key in [*metadata] if "spread." in key}
     tensors = {tensor.name: [int(size) for size in tensor.shape[::-1]] for tensor in reader.tensors}
-    return {"metadata": metadata, "tensors": tensors}
+    made = {"metadata": metadata, "tensors": tensors}
+    return made | ({"spread": spread} if spread else {})
 
 
 def llama_cpp_logits(path: str, ids: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from guard import misaligned
 from kernel_cases import Case, make
 from layer_kernel_cases import CASES as LAYER_CASES
 from recurrent_kernel_cases import CASES as RECURRENT_CASES
+from stream_kernel_cases import CASES as STREAM_CASES
 
 import nybble.kernels
 from nybble.kernels.source import Source
 
 each_case = pytest.mark.parametrize(
-    "kind", GRAPH_CASES + LAYER_CASES + RECURRENT_CASES, ids=lambda kind: kind.__name__
+    "kind", GRAPH_CASES + LAYER_CASES + RECURRENT_CASES + STREAM_CASES, ids=lambda kind: kind.__name__
 )
 
 

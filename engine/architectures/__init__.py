@@ -26,6 +26,7 @@ from .falcon import FALCON
 from .falcon_h1 import FALCON_H1
 from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
+from .gemma3n import GEMMA3N
 from .gemma4 import GEMMA4
 from .glm4 import GLM4
 from .glm4moe import GLM4MOE
@@ -113,6 +114,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GEMMA,
         GEMMA2,
         GEMMA3,
+        GEMMA3N,
         GEMMA4,
         GLM4,
         GLM4MOE,

@@ -1,0 +1,47 @@
+"""The operations of models with several residual streams side by side, and of what only they have."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .op import Op
+
+
+@dataclass(frozen=True, eq=False)
+class MixStreams(Op):
+    """Each of the new streams is a sum of those in x, weighted token by token.
+
+    x is (n_streams * width) wide, `weights_of` (n_out * n_streams), new stream by new stream, and out
+    (n_out * width).
+    """
+
+    x: str
+    weights_of: str
+    n_streams: int
+
+    reads: ClassVar[tuple[str, ...]] = ("x", "weights_of")
+
+
+@dataclass(frozen=True, eq=False)
+class MeanOfStreams(Op):
+    """The mean of `n_streams` equal parts of x."""
+
+    x: str
+    n_streams: int
+
+
+@dataclass(frozen=True, eq=False)
+class MatchLength(Op):
+    """Gives each of the equal parts of x, as wide as `like`, the length of that."""
+
+    x: str
+    like: str
+
+    reads: ClassVar[tuple[str, ...]] = ("x", "like")
+
+
+@dataclass(frozen=True, eq=False)
+class KeepOutliers(Op):
+    """out = max(0, x - cut), the cut of a row lying `n_deviations` standard deviations above its mean."""
+
+    x: str
+    n_deviations: float

@@ -1,0 +1,189 @@
+"""Several residual streams: sums of them, and lengths.
+
+mix           out[t, j, :] = sum_i w[t, j, i] * x[t, i, :]                over the streams in order
+mean          out[t, :] = sum_i x[t, i, :] / streams
+match length  out[t, j, :] = x[t, j, :] * |like[t, :]| / |x[t, j, :]|     (AltUp's further streams)
+
+    x, out  (n, streams * width) float32      w  (n, streams out * streams in) float32
+    like  (n, width) float32                  |.|  the root of the sum of squares
+
+Sources: Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310), section 3; Zhu et al. 2024,
+"Hyper-Connections" (arXiv:2409.19606), section 2.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rms_norm import sum_of_squares
+from .rows import check_rows, share
+from .simd import fma, load, splat, sqrt, store
+
+Array = NDArray[np.float32]
+
+
+def mix_streams_reference(x: Array, weights: Array, n_streams: int) -> Array:
+    """x (n, n_streams * width), weights (n, n_out * n_streams) -> (n, n_out * width)."""
+    check_array("x", x, (None, None))
+    check_array("weights", weights, (len(x), None))
+    streams = x.reshape(len(x), n_streams, -1)
+    mixed = np.einsum("tji,tiw->tjw", weights.reshape(len(x), -1, n_streams), streams)
+    return mixed.reshape(len(x), -1).astype(np.float32)
+
+
+def mean_of_streams_reference(x: Array, n_streams: int) -> Array:
+    """x (n, n_streams * width) -> (n, width)."""
+    check_array("x", x, (None, None))
+    return x.reshape(len(x), n_streams, -1).mean(1, dtype=np.float64).astype(np.float32)
+
+
+def match_length_reference(x: Array, like: Array) -> Array:
+    """x (n, n_streams * width), like (n, width) -> (n, n_streams * width)."""
+    check_array("like", like, (None, None))
+    check_array("x", x, (len(like), None))
+    streams = x.reshape(len(x), -1, like.shape[1])
+    lengths = np.linalg.norm(streams, axis=-1, keepdims=True)
+    return (streams * (np.linalg.norm(like, axis=-1)[:, None, None] / lengths)).reshape(x.shape)
+
+
+def bind_mix_streams(
+    x: Array, weights: Array, out: Array, step: NDArray[np.int64], n_streams: int, n_out: int, width: int
+) -> Call:
+    """The mix on buffers (`rows.py`) of n_streams * width, n_out * n_streams and n_out * width columns.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_max_tokens, ld_x = check_rows(step, n_streams * width, x=x)
+    _, ld_weights = check_rows(step, n_out * n_streams, weights=weights)
+    _, ld_out = check_rows(step, n_out * width, out=out)
+    check_array("weights", weights, (n_max_tokens, None))
+    check_array("out", out, (n_max_tokens, None))
+    return _mix_streams.bind(
+        x=x,
+        weights=weights,
+        out=out,
+        step=step,
+        n_streams=n_streams,
+        n_out=n_out,
+        width=width,
+        ld_x=ld_x,
+        ld_weights=ld_weights,
+        ld_out=ld_out,
+    )
+
+
+def bind_mean_of_streams(x: Array, out: Array, step: NDArray[np.int64], n_streams: int, width: int) -> Call:
+    """The mean on buffers of n_streams * width and `width` columns; as above."""
+    n_max_tokens, ld_x = check_rows(step, n_streams * width, x=x)
+    _, ld_out = check_rows(step, width, out=out)
+    check_array("out", out, (n_max_tokens, None))
+    return _mean_of_streams.bind(
+        x=x, out=out, step=step, n_streams=n_streams, width=width, ld_x=ld_x, ld_out=ld_out
+    )
+
+
+def bind_match_length(
+    x: Array, like: Array, out: Array, step: NDArray[np.int64], n_streams: int, width: int
+) -> Call:
+    """The same lengths on buffers of n_streams * width and `like` of `width` columns; as above."""
+    n_max_tokens, ld = check_rows(step, n_streams * width, x=x, out=out)
+    _, ld_like = check_rows(step, width, like=like)
+    check_array("like", like, (n_max_tokens, None))
+    return _match_length.bind(
+        x=x, like=like, out=out, step=step, n_streams=n_streams, width=width, ld=ld, ld_like=ld_like
+    )
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        weights=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_streams=I64,
+        n_out=I64,
+        width=I64,
+        ld_x=I64,
+        ld_weights=I64,
+        ld_out=I64,
+    )
+)
+def _mix_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    width = args.width
+    whole = width - width % 8
+    first, last = share(args.step[0] * args.n_out, thread_id, n_threads)
+    for i in range(first, last):
+        token, stream = i // args.n_out, i % args.n_out
+        x, out = args.x + token * args.ld_x, args.out + token * args.ld_out + stream * width
+        weights = args.weights + token * args.ld_weights + stream * args.n_streams
+        for j in range(0, whole, 8):
+            total = splat(0.0, F32, 8)
+            for k in range(args.n_streams):
+                total = fma(load(x + k * width + j, 8), splat(weights[k], F32, 8), total)
+            store(out + j, total)
+        for j in range(whole, width):
+            rest = np.float32(0.0)
+            for k in range(args.n_streams):
+                rest += x[k * width + j] * weights[k]
+            out[j] = rest
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_streams=I64,
+        width=I64,
+        ld_x=I64,
+        ld_out=I64,
+    )
+)
+def _mean_of_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    width = args.width
+    whole = width - width % 8
+    share_of_each = np.float32(1.0 / args.n_streams)
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        x, out = args.x + token * args.ld_x, args.out + token * args.ld_out
+        for j in range(0, whole, 8):
+            total = splat(0.0, F32, 8)
+            for k in range(args.n_streams):
+                total = total + load(x + k * width + j, 8)
+            store(out + j, total * share_of_each)
+        for j in range(whole, width):
+            rest = np.float32(0.0)
+            for k in range(args.n_streams):
+                rest += x[k * width + j]
+            out[j] = rest * share_of_each
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        like=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_streams=I64,
+        width=I64,
+        ld=I64,
+        ld_like=I64,
+    )
+)
+def _match_length(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    width = args.width
+    whole = width - width % 8
+    first, last = share(args.step[0] * args.n_streams, thread_id, n_threads)
+    for i in range(first, last):
+        token = i // args.n_streams
+        offset = token * args.ld + i % args.n_streams * width
+        x, out = args.x + offset, args.out + offset
+        wanted = sum_of_squares(args.like + token * args.ld_like, width)
+        scale = np.float32(sqrt(wanted / sum_of_squares(x, width)))
+        for j in range(0, whole, 8):
+            store(out + j, load(x + j, 8) * scale)
+        for j in range(whole, width):
+            out[j] = x[j] * scale
