@@ -25,6 +25,7 @@ class GraphCore:
         self._widths: dict[str, int] = {}
         self._rope_tables: dict[str, RopeTable] = {}
         self._states: list[StateSpec] = []
+        self._n_ctx_max: list[int] = []
         self._prefix = self._weight_prefix = ""
 
     def block(self, layer: int, weights_of: int | None = None) -> Self:
@@ -46,8 +47,16 @@ class GraphCore:
         if "logits" not in self._widths or not any(isinstance(op, ops.SelectRows) for op in self._ops):
             raise ValueError("a graph must end with select_rows and an operation that writes 'logits'")
         return Plan(
-            select_early(tuple(self._ops)), dict(self._widths), dict(self._rope_tables), tuple(self._states)
+            select_early(tuple(self._ops)),
+            dict(self._widths),
+            dict(self._rope_tables),
+            tuple(self._states),
+            n_ctx_max=min(self._n_ctx_max, default=0),
         )
+
+    def limit_context(self, n_positions: int) -> None:
+        """Says that the graph is right for contexts of at most so many positions."""
+        self._n_ctx_max.append(n_positions)
 
     @property
     def used(self) -> frozenset[str]:

@@ -238,11 +238,17 @@ def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
 
 
 def _derive_latent(values: dict[str, Any]) -> None:
-    """Heads of latent attention, for which old files have the keys of ordinary heads."""
+    """Heads of latent attention, for which old files have the keys of ordinary heads, and layers with a
+    sliding window may have keys of their own.
+    """
     if "mla_key_dim" in values:
         values["has_split_kv"] = bool(values["mla_key_dim"])
         values["mla_key_dim"] = values["mla_key_dim"] or values["head_dim"]
         values["mla_value_dim"] = values["mla_value_dim"] or values["value_dim"]
+    for name in ("kv_lora_rank", "mla_key_dim", "mla_value_dim"):
+        if own := values.pop(f"{name}_swa", 0):
+            sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
+            values["per_layer"][name] = sizes
 
 
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:

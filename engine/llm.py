@@ -72,7 +72,8 @@ class LLM:
             self.tokenizer: Tokenizer | None = self._model.tokenizer
             """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
             self._text = self.tokenizer or IdsOnly.from_gguf(self._model.file, self.config.n_vocab)
-            self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX)
+            longest = self._model.plan.n_ctx_max or _DEFAULT_N_CTX
+            self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX, longest)
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             made = self._make_executor(n_batch)

@@ -46,6 +46,7 @@ class Plan:
     rope_tables: Mapping[str, RopeTable]
     states: tuple[StateSpec, ...]  # operations refer to them by number
     output: str = "logits"
+    n_ctx_max: int = 0  # the longest context for which this is what the model computes; 0: any
 
     @property
     def is_causal(self) -> bool:
@@ -65,6 +66,11 @@ class Plan:
 
     def for_context(self, n_ctx: int) -> Self:
         """The plan for a context of so many positions; RequestError if the model has not learned as many."""
+        if 0 < self.n_ctx_max < n_ctx:
+            raise RequestError(
+                f"n_ctx {n_ctx} is too long: with more than {self.n_ctx_max} positions the model chooses some "
+                f"to attend to, which nybble cannot do; use n_ctx={self.n_ctx_max} at most"
+            )
         for op in self.ops:
             if isinstance(op, ops.PositionEmbed) and op.weight.shape[0] < n_ctx:
                 n = op.weight.shape[0]

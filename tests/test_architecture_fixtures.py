@@ -220,3 +220,12 @@ def test_a_model_that_fills_in_a_text_does_not_go_on_with_one(tmp_path):
         np.testing.assert_allclose(found, expected["logits"], atol=1e-2)
         with pytest.raises(RequestError, match="'dream' fills in a text"):
             llm.generate([1, 2, 3])
+
+
+def test_a_model_that_would_choose_positions_refuses_longer_contexts(tmp_path):
+    made = architecture_fixtures.description("deepseek32")
+    path = architecture_fixtures.write(tmp_path / "model.gguf", made)
+    with LLM(path) as llm:
+        assert llm.n_ctx == 64
+    with pytest.raises(RequestError, match="n_ctx 65 is too long.*use n_ctx=64"):
+        LLM(path, n_ctx=65)

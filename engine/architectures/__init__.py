@@ -17,6 +17,7 @@ from .dbrx import DBRX
 from .deci import DECI
 from .deepseek import DEEPSEEK, DEEPSEEK2_OCR
 from .deepseek2 import DEEPSEEK2, MISTRAL4
+from .deepseek32 import DEEPSEEK32, DOTS3NOTE, GLM_DSA
 from .dots1 import BAILINGMOE, BAILINGMOE2, DOTS1, HY_V3
 from .dream import DREAM, LLADA, LLADA_MOE, RND1
 from .exaone import EXAONE
@@ -102,7 +103,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         DEEPSEEK,
         DEEPSEEK2,
         DEEPSEEK2_OCR,
+        DEEPSEEK32,
         DOTS1,
+        DOTS3NOTE,
         DREAM,
         ERNIE4_5,
         ERNIE4_5_MOE,
@@ -118,6 +121,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GEMMA4,
         GLM4,
         GLM4MOE,
+        GLM_DSA,
         GPT2,
         GPTNEOX,
         GPT_OSS,

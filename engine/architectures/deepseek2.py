@@ -56,12 +56,7 @@ N_VOCAB_OF_GLM, N_LAYERS_OF_GLM = 154880, (47, 48)
 
 
 def build(g: Graph, model: Config) -> None:
-    # Converters divide the multiplier by ten, and what it adds to cosine and sine is part of the scale here.
-    log_mul = model.yarn_log_mul * 10
-    rope = rope_table(g, replace(model, yarn_log_mul=1.0 if log_mul else 0.0))
-    growth = 0.1 * math.log(model.rope_scale)
-    net = 1.0 if log_mul or model.rope_scaling != "yarn" or model.rope_scale <= 1 else 1 + growth
-    scale = (model.rope_attn_factor * net * (1 + log_mul * growth)) ** 2 * model.mla_key_dim**-0.5
+    rope, scale = rope_and_scale(g, model)
     is_glm = model.n_vocab == N_VOCAB_OF_GLM and model.n_layers in N_LAYERS_OF_GLM
     gating = GATINGS.get(model.expert_gating, "sigmoid" if is_glm else "softmax")
 
@@ -79,10 +74,30 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairing: Pairing = "norm") -> str:
+def rope_and_scale(g: Graph, model: Config) -> tuple[str, float]:
+    """The table of RoPE, and what multiplies the scores: YaRN's factor is in both."""
+    # Converters divide the multiplier by ten, and what it adds to cosine and sine is part of the scale here.
+    log_mul = model.yarn_log_mul * 10
+    rope = rope_table(g, replace(model, yarn_log_mul=1.0 if log_mul else 0.0))
+    growth = 0.1 * math.log(model.rope_scale)
+    net = 1.0 if log_mul or model.rope_scaling != "yarn" or model.rope_scale <= 1 else 1 + growth
+    return rope, (model.rope_attn_factor * net * (1 + log_mul * growth)) ** 2 * model.mla_key_dim**-0.5
+
+
+def latent_attention(
+    b: Graph,
+    h: str,
+    c: Config,
+    rope: str,
+    scale: float,
+    pairing: Pairing = "norm",
+    *,
+    window: int = 0,
+    sinks: str = "",
+) -> str:
     """Attention of all heads to one latent vector and one rotated key per token; or, where one matrix makes
     keys and values of that vector, to those.  Without a table `rope` nothing is rotated; what the heads give
-    has a gate where the file has it.
+    has a gate, and the rotated key a norm, where the file has them.
     """
     x = h
     if b.has("attn_q"):
@@ -102,12 +117,14 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairi
     latent = b.linear("kv_latent", h, "attn_kv_a_mqa", (0, c.kv_lora_rank))
     latent = b.rms_norm("kv_latent_norm", latent, "attn_kv_a_norm", c.norm_eps)
     k_turned = b.linear("k_turned", h, "attn_kv_a_mqa", (c.kv_lora_rank, c.mla_kv_width))
+    if b.has("attn_k_norm"):
+        k_turned = b.rms_norm("k_norm", k_turned, "attn_k_norm", c.norm_eps)
     k_turned = b.rope("k_rope", k_turned, c.n_rot, pairing, rope) if rope else k_turned
     if c.temperature_scale:
         q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
     if c.has_split_kv:
         k = b.join_columns("k_joined", latent, k_turned)
-        h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale)
+        h = b.attention("attn_latent", q, k, latent, c.mla_kv_width, scale, window, sinks=sinks)
         h = b.head_linear("attn_heads", h, "attn_v_b", c.n_heads)
     else:
         both = b.linear("kv", latent, "attn_kv_b")
@@ -115,7 +132,7 @@ def latent_attention(b: Graph, h: str, c: Config, rope: str, scale: float, pairi
         v = b.take_columns("v", both, c.mla_plain_dim, c.mla_value_dim, c.n_heads)
         k = b.repeat_columns("k_repeated", k_turned, c.n_heads)
         k = b.join_columns("k_joined", k_plain, k, c.n_heads) if has_plain else k
-        h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale)
+        h = b.attention("attn_heads", q, k, v, c.mla_key_dim, scale, window, sinks=sinks)
     if b.has("attn_gate"):
         h = b.mul("attn_gated", h, b.activate("gate_act", b.linear("gate", x, "attn_gate"), "sigmoid"))
     return b.linear("attn_out", h, "attn_output")

@@ -1,0 +1,97 @@
+"""`deepseek32`: DeepSeek V3.2; `glm-dsa`: GLM-5; `dots3note`: dots 3 Note.
+
+As `deepseek2`, but an indexer chooses the positions that each token attends to, `attention.indexer.top_k` of
+them.  Up to so many positions it chooses all, and nybble refuses longer contexts.  dots has a sliding window
+in some layers, with latent vectors and heads of another size and no indexer, a norm of the rotated key, and a
+gate for each head.
+
+Sources: DeepSeek-AI 2025, "DeepSeek-V3.2" (arXiv:2512.02556); Z.ai 2026, "GLM-5"; llama.cpp
+`src/models/deepseek32.cpp`, `glm-dsa.cpp`, `dots3note.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import HEADS_BY_LAYER, REQUIRED, SLIDING_WINDOW, Key, sliding_pattern
+from ..tensor_shapes import required
+from . import deepseek2
+from .architecture import Architecture
+from .deepseek2 import latent_attention, rope_and_scale
+from .layers import GATINGS, blocks, experts, gated_ffn, head
+from .rope import rope_table, rope_table_swa
+
+INDEXER_KEYS = {"attention.indexer.top_k": Key("n_index_top", "integer", 1, 2**31 - 1)}
+
+_CHOOSES = "says how positions are chosen, of which there are no more than are chosen"
+
+INDEXER_INERT = {"attention.layer_norm_epsilon": _CHOOSES} | {
+    f"attention.indexer.{name}": _CHOOSES for name in ("head_count", "key_length", "types")
+}
+
+INDEXER_INERT_TENSORS = {
+    f"blk.N.indexer.{name}": _CHOOSES
+    for name in ("k_norm.weight", "k_norm.bias", "proj.weight", "attn_k.weight", "attn_q_b.weight")
+}
+
+INERT = INDEXER_INERT | {"rope.dimension_sections": "llama.cpp turns all pairs with the position"}
+
+KEYS = deepseek2.KEYS | INDEXER_KEYS
+
+WINDOW = {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
+    "attention.kv_lora_rank_swa": Key("kv_lora_rank_swa", "integer", 1, 2**16),
+    "attention.key_length_mla_swa": Key("mla_key_dim_swa", "integer", 1, 2**16),
+    "attention.value_length_mla_swa": Key("mla_value_dim_swa", "integer", 1, 2**16),
+    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15),
+}
+
+DOTS_KEYS = KEYS | HEADS_BY_LAYER | WINDOW
+
+DOTS_INERT = INERT | {
+    f"attention.{part}_length_swa": "follows from attention.kv_lora_rank_swa" for part in ("key", "value")
+}
+
+TENSORS = {name: shape for name, shape in deepseek2.TENSORS.items() if name != "blk.N.attn_q.weight"}
+
+DOTS_TENSORS = {
+    **TENSORS,
+    "blk.N.attn_k_norm.weight": required("n_rot"),
+    "blk.N.attn_gate.weight": required("n_heads", "n_embd"),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    g.limit_context(model.n_index_top)
+    rope, scale = rope_and_scale(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, latent_attention(b, h, c, rope, scale))
+        x = b.add("resid_post", x, feed_forward(b, x, c))
+    head(g, x, model, g.rms_norm)
+
+
+def build_dots(g: Graph, model: Config) -> None:
+    g.limit_context(model.n_index_top)
+    table, table_swa = rope_table(g, model), rope_table_swa(g, model)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        rope = table_swa if c.is_sliding else table
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, window=c.window)
+        x = b.add("resid_mid", x, h)
+        x = b.add("resid_post", x, feed_forward(b, x, c))
+    head(g, x, model, g.rms_norm)
+
+
+def feed_forward(b: Graph, x: str, c: Config) -> str:
+    """The second half of a block."""
+    h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+    if not c.has_experts:
+        return gated_ffn(b, h, c)
+    return experts(b, h, c, GATINGS.get(c.expert_gating, "sigmoid"), is_normalized=c.expert_weights_norm)
+
+
+DEEPSEEK32 = Architecture("deepseek32", TENSORS, build, KEYS, INERT, INDEXER_INERT_TENSORS)
+GLM_DSA = Architecture("glm-dsa", TENSORS, build, KEYS, INERT, INDEXER_INERT_TENSORS)
+DOTS3NOTE = Architecture("dots3note", DOTS_TENSORS, build_dots, DOTS_KEYS, DOTS_INERT, INDEXER_INERT_TENSORS)
