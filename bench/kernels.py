@@ -1,0 +1,132 @@
+"""How fast are the kernels beside their NumPy references, and how near?
+
+    python bench/kernels.py
+
+One thread each, at the shapes of SmolLM2-135M: 576 wide, 9 heads of 64 that share 3 of keys and values. The
+linear layer's reference has its weights in float32 already. `error` is the largest difference, relative to
+the largest value; that of linear layers comes from activations in 8 bits, that of attention from a cache in
+float16. All operands are in the processor's caches, and a kernel is called from Python, which an executor's
+plan is not.
+"""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from synthetic import FORMATS, random_rows
+
+from nybble.gguf_io.dequantize import dequantize
+from nybble.kernels.attention import attention_reference, attention_scratch, bind_attend
+from nybble.kernels.kernel import Call
+from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
+from nybble.kernels.linear import linear_reference
+from nybble.kernels.pack import pack
+from nybble.kernels.quantize import bind_quantize
+from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.rope import bind_rope, rope_angles, rope_frequencies, rope_reference
+
+WIDTH, N_HEADS, N_KV_HEADS, HEAD_DIM = 576, 9, 3, 64
+N_CONTEXT = 1024  # positions that attention sees
+
+Array = NDArray[np.float32]
+Case = tuple[Callable[[], Array], list[Call], Array]  # the reference, its twin, and where that writes
+
+
+def normal(*shape: int) -> Array:
+    """Standard normal float32, always the same."""
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def rms_norm(n: int) -> Case:
+    x, weight, out = normal(n, WIDTH), normal(WIDTH), normal(n, WIDTH)
+    call = bind_rms_norm(x, weight, out, np.array([n]), WIDTH, 1e-5)
+    return lambda: rms_norm_reference(x, weight, 1e-5), [call], out
+
+
+def rope(n: int) -> Case:
+    x, out = normal(n, WIDTH), normal(n, WIDTH)
+    cos, sin = rope_angles(np.arange(n), rope_frequencies(HEAD_DIM, 10000.0))
+    call = bind_rope(x, cos, sin, out, np.array([n]), N_HEADS, HEAD_DIM, "norm")
+    heads = x.reshape(n, N_HEADS, HEAD_DIM)
+    return lambda: rope_reference(heads, cos, sin, "norm").reshape(n, WIDTH), [call], out
+
+
+def attention(n: int) -> Case:
+    """The last n of N_CONTEXT positions attend to all before them, and their keys and values are written."""
+    q, out = normal(n, WIDTH), normal(n, WIDTH)
+    k, v = normal(2, N_CONTEXT, N_KV_HEADS * HEAD_DIM)
+    keys, values = allocate_kv_cache(N_KV_HEADS, HEAD_DIM, n_slots_for(N_CONTEXT))
+    every = np.arange(N_CONTEXT)
+    bind_cache_write(k, v, keys, values, every, np.array([N_CONTEXT])).run()
+    step, last, scale = np.array([n]), every[-n:].copy(), HEAD_DIM**-0.5
+    scratch = attention_scratch(N_HEADS, N_KV_HEADS, HEAD_DIM, keys.shape[1] * keys.shape[3], 1)
+    calls = [
+        bind_cache_write(k[-n:], v[-n:], keys, values, last, step),
+        *bind_attend(q, keys, values, last, out, step, scratch, N_HEADS, scale),
+    ]
+    heads = (x.reshape(-1, x.shape[1] // HEAD_DIM, HEAD_DIM) for x in (q, k, v))
+    arguments = (*heads, last, every, scale)
+    return lambda: attention_reference(*arguments).reshape(n, WIDTH), calls, out
+
+
+def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
+    def case(n: int) -> Case:
+        """Activations to 8 bits, then the layer."""
+        format, step = FORMATS[format_name], np.array([n])
+        data = random_rows(np.random.default_rng(0), format, n_out, n_in).reshape(-1)
+        weight = dequantize(format, data, n_out * n_in).reshape(n_out, n_in)
+        x, out = normal(n, n_in), normal(n, n_out)
+        q, half = np.zeros((n, n_in), np.int8), np.zeros((n, n_in // 32), np.int32)
+        scale, sums = np.zeros((n, n_in // 32), np.float32), np.zeros((n, n_in // 32), np.int32)
+        layout, packed = pack(format, data, (n_out, n_in))
+        calls = [
+            bind_quantize(x, q, scale, sums, half, step, n_in),
+            bind_quantized_linear(layout, packed, q, scale, sums, half, out, step),
+        ]
+        return lambda: linear_reference(x, weight), calls, out
+
+    return case
+
+
+CASES: dict[str, Callable[[int], Case]] = {
+    "RMS norm": rms_norm,
+    "RoPE": rope,
+    f"attention to {N_CONTEXT}": attention,
+    "linear Q4_1, 1536 x 576": linear("Q4_1", 1536, 576),
+    "linear Q4_K, 1536 x 768": linear("Q4_K", 1536, 768),
+}
+
+
+def microseconds(function: Callable[[], object]) -> float:
+    """The median of many calls, after some that warm up."""
+    times = []
+    for _ in range(25):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(times[5:])
+
+
+def main() -> None:
+    """A table in Markdown."""
+    print("| operation | tokens | NumPy, us | kernel, us | | error |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, make in CASES.items():
+        for n in (1, 128):
+            reference, calls, out = make(n)
+            by_kernel = microseconds(lambda calls=calls: [call.run() for call in calls])
+            by_numpy, expected = microseconds(reference), reference()
+            error = np.abs(out - expected).max() / np.abs(expected).max()
+            ratio = f"{by_numpy / by_kernel:.1f}x"
+            print(f"| {name} | {n} | {by_numpy:.1f} | {by_kernel:.1f} | {ratio} | {error:.0e} |")
+
+
+if __name__ == "__main__":
+    main()
