@@ -6,10 +6,14 @@ Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path 
 
 import argparse
 import sys
+from pathlib import Path
 
 from ..engine.generation import TextStream
+from ..engine.llm import LLM
 from ..engine.sampling import SamplingParams
+from ..engine.taps import Edits
 from ..gguf_io.errors import RequestError
+from ..research.control_vector import ControlVector
 from .engine_options import add_engine_options, open_llm
 
 _DEFAULT_MODEL = "smollm2"
@@ -34,6 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         text = f"{text} ({'random' if default is None else default})"
         parser.add_argument(*options, dest=field, type=kind, default=default, metavar=placeholder, help=text)
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
+    parser.add_argument(
+        "--control-vector",
+        "--control-vector-scaled",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="add a control vector (a GGUF file) behind the blocks; may be repeated",
+    )
+    parser.add_argument(
+        "--control-vector-layer-range",
+        nargs=2,
+        type=int,
+        metavar=("START", "END"),
+        help="only behind these blocks, both included",
+    )
     add_engine_options(parser)
 
 
@@ -47,13 +66,40 @@ def run(args: argparse.Namespace) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to stop
     with open_llm(model, args) as llm:
-        stream = llm.stream(prompt, params)
+        stream = llm.stream(prompt, params, edit=_control(llm, args))
         try:
             for piece in stream:
                 print(piece, end="", flush=True)
             print(flush=True)
         finally:
             print(_summary(stream), file=sys.stderr)
+
+
+def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
+    """What the control vectors on the command line do; None if there are none."""
+    layers = None
+    if args.control_vector_layer_range:
+        start, end = args.control_vector_layer_range
+        layers = range(start, end + 1)
+    if not args.control_vector:
+        if layers:
+            raise RequestError("--control-vector-layer-range needs a --control-vector")
+        return None
+    parts = [(ControlVector.load(name), strength) for name, strength in map(_scaled, args.control_vector)]
+    vector = ControlVector.mixed(parts)
+    vector.require_fit(llm)
+    return vector.edits(1.0, layers)
+
+
+def _scaled(text: str) -> tuple[str, float]:
+    """A file's name, and the strength behind the last colon, else 1."""
+    name, _, strength = text.rpartition(":")
+    if name and not Path(text).exists():
+        try:
+            return name, float(strength)
+        except ValueError:
+            pass  # the colon is part of the name
+    return text, 1.0
 
 
 def _read_stdin() -> str:

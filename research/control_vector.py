@@ -45,11 +45,35 @@ class ControlVector:
         chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
         if not chosen:
             raise RequestError(
-                f"the control vector has no layer of {layers}; it has {sorted(self.directions)}"
+                f"the control vector has none of the chosen layers ({layers}); it has"
+                f" {', '.join(map(str, sorted(self.directions)))}"
             )
-        if not np.isfinite(strength):
-            raise RequestError(f"the strength of a control vector must be finite, not {strength}")
+        _check_strength(strength)
         return {f"blk.{i}.resid_post": _add(np.float32(strength) * d) for i, d in chosen.items()}
+
+    @classmethod
+    def mixed(cls, parts: Sequence[tuple[ControlVector, float]]) -> ControlVector:
+        """The sum of some vectors, each times its strength. RequestError for none, or of several sizes."""
+        if len({d.shape for vector, _ in parts for d in vector.directions.values()}) != 1:
+            raise RequestError("control vectors can be mixed only if there are some, all of one size")
+        for _, strength in parts:
+            _check_strength(strength)
+        mixture: dict[int, NDArray[np.float32]] = {}
+        for vector, strength in parts:
+            for layer, direction in vector.directions.items():
+                mixture[layer] = mixture.get(layer, np.float32(0)) + np.float32(strength) * direction
+        return cls(dict(sorted(mixture.items())), parts[0][0].model_hint)
+
+    def require_fit(self, llm: LLM) -> None:
+        """RequestError if the model lacks a layer of this vector, or is of another width."""
+        for layer, direction in self.directions.items():
+            spec = llm.activations.get(f"blk.{layer}.resid_post")
+            if spec is None or spec.width != len(direction):
+                raise RequestError(
+                    f"the control vector (made for {self.model_hint or '?'}) has {len(direction)} values"
+                    f" for layer {layer}; {llm.path} has {llm.config.n_layers} layers of"
+                    f" {llm.config.n_embd} values"
+                )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes it in llama.cpp's form, which has no place for block 0; RequestError if there is one."""
@@ -122,6 +146,11 @@ def _direction(differences: NDArray[np.float64], method: str) -> NDArray[np.floa
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
     along: NDArray[np.float64] = axis * (axis @ mean)
     return along
+
+
+def _check_strength(strength: float) -> None:
+    if not np.isfinite(strength):
+        raise RequestError(f"the strength of a control vector must be finite, not {strength}")
 
 
 def _add(vector: NDArray[np.float32]) -> Edit:

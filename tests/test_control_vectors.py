@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import nybble
 from nybble import ModelError, RequestError, research
+from nybble.cli import main
 from nybble.gguf_io.writer import write_gguf
 from nybble.research.control_vector import ControlVector
 
@@ -54,6 +55,43 @@ def test_it_is_added_behind_its_blocks(llm):
     assert still == llm.generate(ids, params).token_ids
 
 
+def test_vectors_are_mixed_by_their_strengths(llm):
+    a, b = (ControlVector({i: np.full(64, v, np.float32)}, "llama") for i, v in ((1, 2.0), (0, 3.0)))
+    mixture = ControlVector.mixed([(a, 0.5), (b, 2.0), (a, 1.0)])
+    assert {i: set(d.tolist()) for i, d in mixture.directions.items()} == {0: {6.0}, 1: {3.0}}
+    assert mixture.model_hint == "llama" and mixture.directions[1].dtype == np.float32
+
+
+def test_the_command_line_adds_them(llm, tmp_path, capsys):
+    a, b = tmp_path / "a.gguf", tmp_path / "b:2.gguf"
+    random = np.random.default_rng(0)
+    vectors = [ControlVector({1: random.standard_normal(64).astype(np.float32)}, "llama") for _ in range(2)]
+    for vector, path in zip(vectors, (a, b), strict=True):
+        vector.save(path)
+    command = ["run", str(llm.path), "the other hand", "-n", "6", "-c", "64"]
+    both = ["--control-vector", f"{a}:3.5", "--control-vector-scaled", str(b)]
+
+    def text(*options):
+        assert main([*command, *options]) == 0
+        return capsys.readouterr().out
+
+    params = nybble.SamplingParams(max_tokens=6)
+    edit = ControlVector.mixed([(vectors[0], 3.5), (vectors[1], 1.0)]).edits()
+    steered = llm.generate("the other hand", params, edit=edit).text
+    plain = llm.generate("the other hand", params).text
+    assert steered != plain == text().rstrip("\n")
+    assert text(*both, "--control-vector-layer-range", "1", "1") == f"{steered}\n"
+    for options, message in [
+        ([*both, "--control-vector-layer-range", "2", "9"], "none of the chosen layers"),
+        (["--control-vector-layer-range", "1", "9"], "needs a --control-vector"),
+        (["--control-vector", str(llm.path)], "a control vector was expected"),
+        (["--control-vector", f"{a}:nan"], "must be finite"),
+        (["--control-vector", f"{a}:much"], "No such file"),
+    ]:
+        assert main([*command, *options]) == 1
+        assert message in capsys.readouterr().err
+
+
 def test_a_saved_vector_is_read_again_by_us_and_by_gguf(llm, tmp_path):
     vector = research.train_control_vector(llm, PAIRS)
     path = tmp_path / "v.gguf"
@@ -83,8 +121,15 @@ def test_what_is_no_control_vector_is_refused(llm, tmp_path):
     narrow = ControlVector({1: np.ones(4, np.float32)})
     with pytest.raises(RequestError, match="made for another model"):
         llm.logits([1, 2], edit=narrow.edits())
-    with pytest.raises(RequestError, match="no layer of"):
+    with pytest.raises(RequestError, match=r"has 4 values for layer 1; .* has 2 layers of 64 values"):
+        narrow.require_fit(llm)
+    with pytest.raises(RequestError, match=r"none of the chosen layers .* it has 1$"):
         narrow.edits(1.0, range(5, 9))
+    with pytest.raises(RequestError, match="finite"):
+        ControlVector.mixed([(narrow, float("inf"))])
+    for parts in ([], [(narrow, 1.0), (ControlVector({1: np.ones(5, np.float32)}), 1.0)]):
+        with pytest.raises(RequestError, match="all of one size"):
+            ControlVector.mixed(parts)
     with pytest.raises(RequestError, match="finite"):
         narrow.edits(float("nan"))
     with pytest.raises(RequestError, match="no layer 0"):
