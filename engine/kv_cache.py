@@ -105,7 +105,7 @@ class Attention:
             self._scratch[i, *sizes] = attention_scratch(*sizes)
         scratch = self._scratch[i, *sizes]
         window = min(op.window, cache.n_slots)  # a context shorter than the window needs no mask
-        at = positions, out, count, scratch, op.n_heads, op.scale, window, op.chunk
+        at = positions, out, count, scratch, op.n_heads, op.scale, window, op.chunk, op.is_causal
         attend, merge = bind_attend(q, keys, values, *at)
         steps = (
             Step(attend, (q, keys, values), (out, scratch.partials)),

@@ -104,7 +104,8 @@ class PositionEmbed(Op):
 @dataclass(frozen=True, eq=False)
 class Attention(Op):
     """Appends k and v to the state number `state`, then attends to what that holds: each query to positions
-    up to its own, or if not `is_causal`, to all those of the step, which is the whole sequence.
+    up to its own, or if not `is_causal`, to all those of the step, which is the whole sequence; with a
+    `window` to those less than so many away.
 
     q is (n_heads * head_dim) wide, k (n_kv_heads * head_dim), v (n_kv_heads * value_dim) and out
     (n_heads * value_dim).  window 0: no limit; chunk 0: positions are not cut into chunks; soft_cap 0: no
@@ -141,10 +142,9 @@ class Attention(Op):
 
     @property
     def is_plain(self) -> bool:
-        """Is there nothing but a scale, a window and chunks?"""
+        """Is there nothing but a scale, a window and chunks?  Then there are faster kernels."""
         same_width = self.value_dim in (0, self.head_dim)
-        is_plain = same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
-        return is_plain and self.is_causal
+        return same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Causal scaled dot-product attention with grouped queries and an optional sliding window, in kernels.
+"""Scaled dot-product attention with grouped queries and an optional sliding window, in kernels.
 
 The mathematics and the NumPy reference are in `attention_reference.py`.
 
@@ -32,6 +32,7 @@ from .online_softmax import (
     attend_block,
     finish_state,
     first_seen,
+    last_seen,
     merge_state,
     start_state,
 )
@@ -68,6 +69,7 @@ _ATTEND = Record(
     n_segments=I64,
     window=I64,
     chunk=I64,
+    is_causal=I64,
     scale=F32,
 )
 
@@ -84,12 +86,14 @@ def bind_attend(
     scale: float,
     window: int = 0,
     chunk: int = 0,
+    is_causal: bool = True,
 ) -> tuple[Call, Call]:
     """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
 
     q and out are buffers (`rows.py`) of width n_heads * head_dim; positions (n_max_tokens,) as in
     `bind_cache_write`, whose call for this step comes before. A query sees at most the last n_slots
-    positions. Raises TypeError or ValueError for arrays that do not fit.
+    positions; if not `is_causal`, all up to the step's last. Raises TypeError or ValueError for arrays that
+    do not fit.
     """
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     if n_heads < 1 or n_heads % n_kv_heads:
@@ -98,6 +102,8 @@ def bind_attend(
         raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
     if chunk < 0:
         raise ValueError(f"chunk must be 0 (none) or more, not {chunk}")
+    if chunk and not is_causal:
+        raise ValueError("chunks are for causal attention")
     if not np.isfinite(scale):
         raise ValueError(f"scale must be finite, not {scale}")
     n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
@@ -126,6 +132,7 @@ def bind_attend(
         "n_segments": segments_touched(n_slots),
         "window": window or n_slots,
         "chunk": chunk or NO_CHUNK,
+        "is_causal": int(is_causal),
         "scale": scale,
     }
     return _attend.bind(**arguments), _attend_merge.bind(**arguments)
@@ -138,12 +145,18 @@ def _start(args, position):  # type: ignore[no-untyped-def]
 
 
 @called
+def _end(args, position):  # type: ignore[no-untyped-def]
+    """The last position that the query at a position sees."""
+    return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
+
+
+@called
 def _segments(args, first, last):  # type: ignore[no-untyped-def]
     """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
     lowest, highest = args.positions[first], args.positions[first]
     for token in range(first, last):
         lowest, highest = min(lowest, args.positions[token]), max(highest, args.positions[token])
-    return _start(args, lowest) // SEGMENT, highest // SEGMENT + 1
+    return _start(args, lowest) // SEGMENT, _end(args, highest) // SEGMENT + 1
 
 
 @called
@@ -169,7 +182,7 @@ def _gather(args, kv_head, first, last, q, positions, starts):  # type: ignore[n
         for i in range(0, args.group * d, 8):
             store(q + n * d + i, load(row + i, 8) * args.scale)
         for _ in range(args.group):
-            positions[n] = args.positions[token]
+            positions[n] = _end(args, args.positions[token])
             starts[n] = _start(args, args.positions[token])
             n += 1
     filled = (n + QUERIES - 1) // QUERIES * QUERIES
@@ -207,10 +220,10 @@ def _attend_segment(args, kv_head, segment, n, q, positions, starts, states, wei
 
 
 @called
-def _sees(args, position, segment):  # type: ignore[no-untyped-def]
-    """Whether the query at a position sees something of a segment."""
+def _sees(first, last, segment):  # type: ignore[no-untyped-def]
+    """Whether a query that sees the positions first .. last sees something of a segment."""
     start = segment * SEGMENT
-    return start <= position and start + SEGMENT > _start(args, position)
+    return start <= last and start + SEGMENT > first
 
 
 @kernel(_ATTEND)
@@ -250,7 +263,7 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
             _attend_segment(args, kv_head, segment, n, q, positions, starts, states, weights, bounds)
             if not split:
                 for i in range(n):
-                    if _sees(args, positions[i], segment):
+                    if _sees(starts[i], positions[i], segment):
                         merge_state(totals + i * size, states + i * size, size)
         if not split:
             for i in range(n):
@@ -271,8 +284,9 @@ def _attend_merge(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         token, head = i // n_heads, i % n_heads
         row = head // group * args.n_segments * SPLIT_QUERIES + token * group + head % group
         start_state(total, size)
+        position = args.positions[token]
         for segment in range(first, last):
-            if _sees(args, args.positions[token], segment):
+            if _sees(_start(args, position), _end(args, position), segment):
                 state = args.partials + (row + (segment - first) * SPLIT_QUERIES) * size
                 merge_state(total, state, size)
         finish_state(args.out + token * args.ld_out + head * d, total, d)

@@ -17,7 +17,7 @@ from .checks import check_array
 from .general_attention import LANES, LOWEST, gather, general_scratch, weigh
 from .kernel import kernel
 from .kv_cache import check_kv_cache
-from .online_softmax import NO_CHUNK, first_seen
+from .online_softmax import NO_CHUNK, first_seen, last_seen
 from .pointer import F16, F32, I64
 from .record import PointerTo, Record
 from .simd import load, store
@@ -146,8 +146,7 @@ def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
-        last_seen = position if args.is_causal == 1 else args.n_keys - 1
-        n = last_seen + 1 - start
+        n = last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
         inverse = weigh(args, head, args.q + item * args.head_dim, position, start, n, args.scratch)
         for p in range(0, n, LANES):
             store(args.scratch + p, load(args.scratch + p, LANES) * inverse)
@@ -177,8 +176,8 @@ def _gather_by_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
-        last_seen = position if args.is_causal == 1 else args.n_keys - 1
+        n = last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
         row = args.probs + item * args.n_keys + start
         for i in range(0, args.value_dim, LANES):
-            mixed = gather(args, head, i, start, last_seen + 1 - start, row)
+            mixed = gather(args, head, i, start, n, row)
             store(args.out + item * args.value_dim + i, mixed)

@@ -5,7 +5,7 @@
     out[t, h, :]   = sum_s p[t, h, s] * v[s, g(h), :]
 
     s is visible to t  iff  k_positions[s] <= q_positions[t], unless attention is not causal
-                       and  window == 0 or q_positions[t] - k_positions[s] < window
+                       and  window == 0 or |q_positions[t] - k_positions[s]| < window
                        and  chunk == 0 or q_positions[t] // chunk == k_positions[s] // chunk
 
     q  (n, n_heads, d) float32      k  (m, n_kv_heads, d) float32      v  (m, n_kv_heads, dv) float32
@@ -42,7 +42,7 @@ def visible(
     q, k = q_positions[:, None].astype(np.int64), k_positions[None, :].astype(np.int64)
     mask = (q >= k) | (not is_causal)
     if window:
-        mask &= q - k < window
+        mask &= np.abs(q - k) < window
     if chunk:
         mask &= q // chunk == k // chunk
     return mask

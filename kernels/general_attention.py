@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
-from .online_softmax import NO_CHUNK, first_seen
+from .online_softmax import NO_CHUNK, first_seen, last_seen
 from .pointer import F16, F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
@@ -246,8 +246,8 @@ def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         token, head = item // args.n_heads, item % args.n_heads
         position = args.positions[token]
         start = first_seen(position, args.window, args.chunk)
-        last_seen = position if args.is_causal == 1 else args.positions[args.step[0] - 1]
-        n = last_seen + 1 - start
+        last = last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
+        n = last + 1 - start
         q = args.q + token * args.ld_q + head * d
         inverse = weigh(args, head, q, position, start, n, scores)
         out = args.out + token * args.ld_out + head * dv

@@ -115,6 +115,12 @@ def first_seen(position: int, window: int, chunk: int) -> int:
 
 
 @called
+def last_seen(position: int, window: int, last: int, is_causal: int) -> int:
+    """The last position that it sees: its own, or if not causal, of its window up to `last`, the step's."""
+    return position if is_causal == 1 else min(position + window - 1, last)
+
+
+@called
 def _seen(position: int, lowest: int, start: int) -> tuple[int, int]:
     """The query that sees lowest .. position sees first .. last - 1 of the block that begins at `start`."""
     first = min(max(lowest - start, 0), BLOCK)

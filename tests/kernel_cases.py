@@ -8,6 +8,7 @@ python kernel_cases.py save FILE    outputs of small cases, as .npz (NUMBA_DISAB
 import itertools
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from guard import guarded
@@ -30,10 +31,11 @@ Place = Callable[[NDArray], NDArray]
 class Case:
     """n rows of inputs; `run` takes them through the kernel in chunks, `expected` through the reference.
 
-    `rows_mix`: a row depends on the rows before it; `tolerance` is relative to the largest expected value.
+    `rows_mix`: a row depends on others, which come before it if `is_causal`; `tolerance` is relative to the
+    largest expected value.
     """
 
-    rows_mix = False
+    rows_mix, is_causal = False, True
     tolerance = 2e-6
 
     def __init__(self, rng: np.random.Generator, n: int) -> None:
@@ -194,7 +196,7 @@ class Attention(Case):
         with np.errstate(over="ignore"):
             k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
         at = np.arange(self.n)
-        limits = {"window": self.window, "chunk": self.chunk}
+        limits: dict[str, Any] = {"window": self.window, "chunk": self.chunk, "is_causal": self.is_causal}
         return attention_reference(q, k, v, at, at, self.scale, **limits).reshape(self.n, -1)
 
     def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
@@ -210,7 +212,7 @@ class Attention(Case):
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))
         write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["step"])
         window = min(self.window, n_slots)
-        numbers = self.n_heads, self.scale, window, self.chunk
+        numbers = self.n_heads, self.scale, window, self.chunk, self.is_causal
         return [write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
 
 
@@ -223,6 +225,16 @@ class ChunkAttention(Attention):
     chunks = (1, 5, 64, 100, 300)
 
 
+class WholeAttention(Attention):
+    """Tokens see those behind them, so that all must go in one step."""
+
+    windows = (0, 1, 5, 64, 100, 300)
+    is_causal = False
+
+    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy) -> Array:
+        return super().run(0, n_threads, place)
+
+
 CASES: tuple[type[Case], ...] = (
     RmsNorm,
     Add,
@@ -233,6 +245,7 @@ CASES: tuple[type[Case], ...] = (
     Attention,
     WindowAttention,
     ChunkAttention,
+    WholeAttention,
 )
 
 

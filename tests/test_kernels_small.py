@@ -65,7 +65,8 @@ def test_a_bad_number_stays_in_its_rows(kind: type[Case], poison: float) -> None
         with np.errstate(all="ignore"):
             expected = case.expected()
         x[row] = kept
-        assert same_bits(bad[:row], clean[:row]), name
+        if case.is_causal:
+            assert same_bits(bad[:row], clean[:row]), name
         if not case.rows_mix:
             assert same_bits(bad[row + 1 :], clean[row + 1 :]), name
             assert (np.isnan(bad[row]) == np.isnan(expected[row])).all(), name
