@@ -33,6 +33,7 @@ MEANINGS: dict[str, Meaning] = {
     "streams_proj": Meaning("the same, projected to each of these streams"),
     "streams_matched": Meaning("the same, as long as the embedding"),
     "streams": Meaning("all residual streams side by side"),
+    "typed_embd": Meaning("embeddings of the tokens, as such of the first of several texts"),
     "input_embd": Meaning("sum of the embeddings of tokens and positions"),
     # the residual stream of a block, and its first half
     "resid_pre": Meaning("residual stream that comes into the block", "hook_resid_pre"),
@@ -155,6 +156,7 @@ MEANINGS: dict[str, Meaning] = {
     "attn_resid": Meaning("active stream with attention"),
     "laurel_sum": Meaning("active stream with attention and the low-rank layer"),
     "resid_mid": Meaning("residual stream with the first half of the block", "hook_resid_mid"),
+    "resid_mid_norm": Meaning("the same after the block's norm, where norms stand behind the branches"),
     # the second half
     "ffn_norm_plain": Meaning("the same as ffn_norm, before the norm's bias"),
     "ffn_norm": Meaning("input of the feed-forward half, normalized, times the norm's weight"),
@@ -237,6 +239,7 @@ MEANINGS: dict[str, Meaning] = {
     "more_streams": Meaning("the same with what the token brings to this layer"),
     "resid_unscaled": Meaning("residual stream before the factor of the layer"),
     "resid_post": Meaning("residual stream that leaves the block", "hook_resid_post"),
+    "resid_post_norm": Meaning("the same after the block's last norm", "hook_normalized_resid_post"),
     "pass_output": Meaning("the same, normalized, at the end of a pass through a stack of blocks"),
     "loop_norm": Meaning("the same after the last norm, for the next round through all blocks"),
     # behind the last block

@@ -35,7 +35,7 @@ class Batch:
                 raise ValueError(f"sequence {i} has filled its context of {executor.n_ctx} positions")
             executor.runner.plan.require_whole(executor.n_positions)
         positions = np.array([executor.n_positions for executor in self._executors])
-        logits = np.empty((len(ids), self._executors[0].n_vocab), np.float32)
+        logits = np.empty((len(ids), self._executors[0].n_outputs), np.float32)
         self._runner.run(ids, positions, np.arange(len(ids)), logits)
         for executor in self._executors:
             executor.n_positions += 1

@@ -49,6 +49,7 @@ def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Ben
             raise RequestError(f"{name} must be at least 1, not {value}")
     if n_prompt + n_decode > llm.n_ctx:
         raise RequestError(f"{n_prompt} + {n_decode} tokens do not fit in n_ctx={llm.n_ctx}")
+    llm.require_generation()
     ids = random_ids(llm.config.n_vocab, n_prompt + n_decode)
     _time(llm, ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
     runs = [_time(llm, ids, n_prompt) for _ in range(repetitions)]

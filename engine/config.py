@@ -107,6 +107,11 @@ class Config:
     kda_gate_bound: float = 0.0  # lower bound of the logarithm of what a state keeps; 0: none
     kda_gate_is_bounded: bool = True
     shortconv_size: int = 0
+    n_token_types: int = 0  # embeddings that say which of several texts a token belongs to
+    pooling: int | None = None  # how the embeddings of tokens become that of a text; None: the file is silent
+    classifier_pooling: int | None = None  # the same, for a classifier
+    n_classes: int = 1  # that a classifier gives scores for
+
     n_stack_layers: int = 0  # of each of two stacks, which are gone through again and again
     n_high_cycles: int = 0
     n_loops: int = 1  # how many times all blocks run

@@ -22,8 +22,8 @@ class Context:
     that take turns are slow but right, and a stream that was left halfway blocks nobody.
     """
 
-    def __init__(self, executor: Executor, n_vocab: int, n_ctx: int, n_batch: int) -> None:
-        self.n_vocab = n_vocab
+    def __init__(self, executor: Executor, n_outputs: int, n_ctx: int, n_batch: int) -> None:
+        self.n_outputs = n_outputs
         self.n_ctx = n_ctx
         self.n_batch = n_batch
         self._lock = threading.RLock()
@@ -76,7 +76,7 @@ class Context:
     ) -> NDArray[np.float32]:
         """The logits (m, n_vocab) after those of `ids` (n,) at `positions` (m,), ascending; raises what
         `last_logits` does."""
-        result = np.empty((len(positions), self.n_vocab), np.float32)
+        result = np.empty((len(positions), self.n_outputs), np.float32)
         owner, n_done = object(), 0
         with self.exclusive():
             for first in range(0, len(ids), self.n_batch):

@@ -22,7 +22,8 @@ class Executor(Protocol):
     def forward(
         self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
     ) -> NDArray[np.float32]:
-        """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab).
+        """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab),
+        or of a model without logits the embeddings: (len(rows), n_embd).
 
         `rows` are indices into `ids`, ascending; with none of them the head is skipped.  The state must hold
         exactly the positions before `start`.  The next call may overwrite the result.

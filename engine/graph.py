@@ -173,6 +173,12 @@ class Graph(StreamGraph):
         owner = self if self.has_tensor(tensor) else self.whole_model
         return self._add(ops.AddVector(self._prefix + out, x, owner.tensor(tensor)), self.width(x))
 
+    def add_row(self, out: str, x: str, weight: str, row: int) -> str:
+        """Adds one row of a matrix to every row of x."""
+        matrix = self.weight(weight)
+        vector = matrix.rows(row, row + 1).reshaped(matrix.shape[1:])
+        return self._add(ops.AddVector(self._prefix + out, x, vector), self.width(x))
+
     def mul(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Mul(self._prefix + out, a, b), self.width(a))
 
@@ -277,3 +283,8 @@ class Graph(StreamGraph):
         """From here on only the rows of x whose logits are wanted are needed."""
         self.width(x)
         self._ops.append(ops.SelectRows(x, (x,)))
+
+    def embeddings(self, x: str) -> None:
+        """The end of an encoder: x holds the embeddings of the tokens."""
+        self.select_rows(x)
+        self._output = x

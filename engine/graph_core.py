@@ -27,6 +27,7 @@ class GraphCore:
         self._states: list[StateSpec] = []
         self._n_ctx_max: list[int] = []
         self._prefix = self._weight_prefix = ""
+        self._output = "logits"
 
     def block(self, layer: int, weights_of: int | None = None) -> Self:
         """This same graph, with names that begin with "blk.<layer>."; weights may be another's."""
@@ -44,19 +45,30 @@ class GraphCore:
 
     def plan(self) -> Plan:
         """The plan of all that was added; ValueError if it does not end as a model must."""
-        if "logits" not in self._widths or not any(isinstance(op, ops.SelectRows) for op in self._ops):
-            raise ValueError("a graph must end with select_rows and an operation that writes 'logits'")
+        if self._output not in self._widths or not any(isinstance(op, ops.SelectRows) for op in self._ops):
+            raise ValueError(
+                "a graph must end with select_rows and an operation that writes 'logits', or with embeddings"
+            )
         return Plan(
             select_early(tuple(self._ops)),
             dict(self._widths),
             dict(self._rope_tables),
             tuple(self._states),
-            n_ctx_max=min(self._n_ctx_max, default=0),
+            self._output,
+            min(self._n_ctx_max, default=0),
         )
 
     def limit_context(self, n_positions: int) -> None:
         """Says that the graph is right for contexts of at most so many positions."""
         self._n_ctx_max.append(n_positions)
+
+    def begin_pooled(self, width: int) -> None:
+        """Begins a plan that is not given tokens, but a buffer "pooled"."""
+        self._widths["pooled"] = width
+
+    def pooled_plan(self) -> Plan:
+        """The plan of all that was added since `begin_pooled`; its output is what was written last."""
+        return Plan(tuple(self._ops), dict(self._widths), {}, (), list(self._widths)[-1])
 
     @property
     def used(self) -> frozenset[str]:

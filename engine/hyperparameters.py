@@ -138,6 +138,8 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     _check_recurrence(file, values)
     _derive_experts(file, values)
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
+    labels = f"{architecture}.classifier.output_labels"
+    values["n_classes"] = (labels in file.metadata and file.metadata.length_of(labels)) or 1
     own = {name.removeprefix(OWN): values.pop(name) for name in list(values) if name.startswith(OWN)}
     return Config(architecture=architecture, own=own, **values)
 

@@ -56,6 +56,8 @@ KEYS = {
     "rope.scaling.attn_factor": Key("rope_attn_factor", "float", 0, 1e6, default=1.0),
     "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=32.0),
     "rope.scaling.yarn_beta_slow": Key("yarn_beta_slow", "float", 0, 1e6, default=1.0),
+    "pooling_type": Key("pooling", "integer", -1, 2**32 - 1, default=None),
+    "classifier.pooling_type": Key("classifier_pooling", "integer", -1, 2**32 - 1, default=None),
     "vocab_size": Key("n_vocab", "integer", 1, 2**31 - 1, default=None),
 }
 
@@ -85,7 +87,7 @@ _OTHERS = "a key of other architectures, which llama.cpp's test models carry"
 
 # Keys that change nothing, and why.
 INERT = {
-    "pooling_type": "says how embeddings are pooled; logits do not depend on it",
+    "classifier.output_labels": "the names of the classes; their number counts, and is looked up there",
     "tensor_data_layout": "says how a converter found the rows; they are stored as the graph needs them",
     "rope.scaling.finetuned": "says how the model was trained",
     "activation.situ_beta": _OTHERS,

@@ -17,11 +17,13 @@ from .activations import ActivationSpec
 from .config import Config
 from .context import Context
 from .cpus import default_threads
+from .embedding import Embedder, Pooling
 from .executor import Executor
 from .generation import Output, TextStream
 from .model import Model
 from .models import resolve
 from .prompt import Prompt, prompt_ids
+from .reranking import class_labels
 from .sampling import SamplingParams
 from .taps import Edits, Taps
 from .trace import Trace, Wanted, record
@@ -84,7 +86,8 @@ class LLM:
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
         at_once = n_batch if self._model.plan.is_causal else self.n_ctx
-        self.context = Context(made, self.config.n_vocab, self.n_ctx, at_once)
+        n_outputs = self.config.n_vocab if self._model.plan.has_logits else self.config.n_embd
+        self.context = Context(made, n_outputs, self.n_ctx, at_once)
         """Runs single steps, for those who choose the tokens themselves."""
 
     @property
@@ -99,6 +102,7 @@ class LLM:
         `edit`: see `trace`.
         """
         checked = self.prompt_ids(ids)
+        self._require_logits()
         return self.context.logits_at(checked, np.arange(len(checked)), self._taps(checked, edit))
 
     def trace(
@@ -145,6 +149,8 @@ class LLM:
         LLM can be used afterwards.
         """
         checked = self.prompt_ids(prompt)
+        if logits is not None:
+            self._require_logits(", and `trace` with logits=None")
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -186,11 +192,7 @@ class LLM:
         called again: let them depend on nothing but their arguments.
         """
         checked = self.prompt_ids(prompt)
-        if not self._model.plan.is_causal:
-            raise RequestError(
-                f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
-                "tokens see each other, and does not go on with one; use `logits`"
-            )
+        self.require_generation()
         params = params or SamplingParams()
         if params.stop and self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
@@ -204,6 +206,54 @@ class LLM:
             self._sampling_functions(params),
             self._taps(checked, edit),
         )
+
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """An embedding of each text: (n_texts, n_embd) float32, of length 1 unless `normalize` is False.
+
+        `texts`: a text or a list of them; a list of token ids stands for a text. BOS, EOS and their like are
+        added to texts where the file asks for it; what a model wants to have before a text ("query: ") is up
+        to the caller.
+
+        `pooling` says how the embeddings of a text's tokens become one: their "mean", that of the first token
+        ("cls") or of the "last"; with "none" there is one for each token of a single text. By default the
+        file says. Any model gives embeddings, but few are trained for it.
+
+        Raises RequestError for a text that is empty or does not fit in the context, and for a model that says
+        nothing about pooling if nobody else does; ModelError if the model gives NaN.
+        """
+        return self._embedder.embed(texts, pooling, normalize)
+
+    def classify(self, texts: Prompt | Sequence[Prompt]) -> NDArray[np.float32]:
+        """The scores (before any softmax) that a classifier or reranker gives each text for each of its
+        classes: (n_texts, n_classes) float32; see `class_labels`.
+
+        Raises RequestError for a model that is neither, and what `embed` raises.
+        """
+        return self._embedder.classify(texts)
+
+    def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """How well each document answers the query, by a reranker: (n_documents,) float32, more is better.
+
+        With several classes (Qwen3-Reranker: yes, no) it is the probability of the first. Raises what
+        `classify` raises.
+        """
+        return self._embedder.rerank(query, documents)
+
+    @property
+    def class_labels(self) -> list[str]:
+        """The names of the classes of `classify`, as far as the file has names for them."""
+        return class_labels(self._model.file, self.config.architecture)
+
+    def require_generation(self) -> None:
+        """RequestError, which says what to use instead, if this model does not go on with a text."""
+        self._require_logits()
+        if not self._model.plan.is_causal:
+            raise RequestError(
+                f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
+                "tokens see each other, and does not go on with one; use `logits`"
+            )
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The tokens that are run for a prompt, (n_tokens,) int32; RequestError if it cannot be run."""
@@ -238,6 +288,17 @@ class LLM:
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(self._model, self.context, self.prompt_ids)
+
+    def _require_logits(self, more: str = "") -> None:
+        if not self._model.plan.has_logits:
+            raise RequestError(
+                f"{self.path}: a model of architecture {self.config.architecture!r} gives embeddings of a "
+                f"text and does not say what comes next; use `embed`{more}"
+            )
 
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
         """None where nothing listens: then nothing is looked at."""

@@ -20,11 +20,13 @@ from .tensor_shapes import check_all_used, check_tensors
 
 @dataclass(frozen=True)
 class Model:
-    """The open file, its hyperparameters and its plan.  The plan's tensors are views of the mapped file."""
+    """The open file, its hyperparameters and its plans.  The plans' tensors are views of the mapped file."""
 
     file: GGUFFile
     config: Config
     plan: Plan
+    pooled_plan: Plan
+    """What stands behind the pooling of embeddings: begins with the buffer "pooled", and may be empty."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -37,10 +39,12 @@ class Model:
             architecture = find_architecture(file)
             config = read_config(file, architecture.name, architecture.keys, architecture.inert)
             check_tensors(file, config, architecture.tensors, architecture.inert_tensors)
-            graph = Graph(file.tensors)
+            graph, pooled = Graph(file.tensors), Graph(file.tensors)
             architecture.build(graph, config)
-            check_all_used(file, config, graph.used, architecture.inert_tensors)
-            return cls(file, config, graph.plan())
+            pooled.begin_pooled(config.n_embd)
+            architecture.build_pooled(pooled, config)
+            check_all_used(file, config, graph.used | pooled.used, architecture.inert_tensors)
+            return cls(file, config, graph.plan(), pooled.pooled_plan())
         except BaseException:
             file.close()
             raise

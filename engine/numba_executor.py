@@ -39,7 +39,7 @@ class NumbaExecutor:
         compiled_before = compile_log.seconds
         self.n_ctx = n_ctx
         self.n_threads = n_threads
-        self.n_vocab = config.n_vocab
+        self.n_outputs = config.n_vocab if plan.has_logits else config.n_embd
         self.n_positions = 0
         self.matrices = {} if matrices is None else matrices
         self._n_batch = min(n_batch, n_ctx) if plan.is_causal else n_ctx
@@ -68,7 +68,7 @@ class NumbaExecutor:
         self.runner.plan.require_whole(start)
         if start + len(ids) > self.n_ctx:
             raise ValueError(f"{start} + {len(ids)} positions are more than the {self.n_ctx} of the context")
-        logits = np.empty((len(rows), self.n_vocab), np.float32)
+        logits = np.empty((len(rows), self.n_outputs), np.float32)
         n_done = 0
         for first in range(0, len(ids), self._n_batch):
             chunk = ids[first : first + self._n_batch]

@@ -46,7 +46,23 @@ class Plan:
     rope_tables: Mapping[str, RopeTable]
     states: tuple[StateSpec, ...]  # operations refer to them by number
     output: str = "logits"
+    """The last buffer: the logits, or if the model has none, the embeddings."""
     n_ctx_max: int = 0  # the longest context for which this is what the model computes; 0: any
+
+    @property
+    def has_logits(self) -> bool:
+        """Does the model say what comes next?  Encoders do not."""
+        return self.output == "logits"
+
+    @property
+    def has_scores(self) -> bool:
+        """Does it give a score for each class?  Of plans behind a pooling those of rerankers do."""
+        return self.output == "scores"
+
+    @property
+    def embedding(self) -> str:
+        """The buffer with an embedding of each token: what comes out of the last norm."""
+        return "output_norm" if "output_norm" in self.buffers else self.output
 
     @property
     def is_causal(self) -> bool:

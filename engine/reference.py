@@ -29,7 +29,7 @@ class ReferenceExecutor:
 
     def __init__(self, plan: Plan, config: Config, n_ctx: int, n_threads: int = 1) -> None:
         self._plan = plan.for_context(n_ctx)
-        self._n_vocab = config.n_vocab
+        self._n_outputs = config.n_vocab if plan.has_logits else config.n_embd
         self._n_ctx = n_ctx
         self._weights: dict[Tensor, Array] = {}
         self._states = [make_state(spec) for spec in plan.states]
@@ -80,7 +80,7 @@ class ReferenceExecutor:
                     if self._last_reader[name] is op:
                         buffers.pop(name, None)
         self._n_positions += n
-        logits = buffers.get(self._plan.output, np.empty((0, self._n_vocab), np.float32))
+        logits = buffers.get(self._plan.output, np.empty((0, self._n_outputs), np.float32))
         return logits if wanted is rows else logits[rows]
 
     def reset(self) -> None:

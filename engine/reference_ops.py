@@ -1,6 +1,6 @@
 """What each operation of a plan computes, in NumPy: the table that the reference executor looks it up in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -83,6 +83,19 @@ _RUN: dict[type[ops.Op], Callable[[Any, list[Array], Step], tuple[Array, ...]]] 
 def run(op: ops.Op, x: list[Array], step: Step) -> tuple[Array, ...]:
     """What `op` computes from its inputs x, one array for each of its outputs."""
     return _RUN[type(op)](op, x, step)
+
+
+def run_alone(
+    operations: Iterable[ops.Op], buffers: dict[str, Array], values: Callable[[Tensor], Array]
+) -> dict[str, Array]:
+    """Runs operations that look at nothing but their rows, in order, and adds what they write to `buffers`;
+    `values` gives a weight in float32."""
+    none = np.empty(0, np.int32)
+    step = Step(none, none.astype(np.int64), none.astype(np.intp), {}, [], values)
+    for op in operations:
+        x = [buffers[name] for name in op.inputs]
+        buffers.update(zip(op.outputs, run(op, x, step), strict=True))
+    return buffers
 
 
 def _runs(kind: type[T]) -> Callable[[Callable[[T, list[Array], Step], Array]], None]:

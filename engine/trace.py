@@ -98,7 +98,7 @@ def record(
     specs = {spec.name: spec for spec in sorted(taps.captured, key=lambda spec: order[spec.name])}
     wanted = _positions(logits, len(ids))
     shapes = {spec.buffer: _shape(spec, len(ids)) for spec in specs.values()}
-    _check_size(shapes, len(wanted) * context.n_vocab, max_bytes)
+    _check_size(shapes, len(wanted) * context.n_outputs, max_bytes)
     taps.kept = {buffer: np.zeros(shape, np.float32) for buffer, shape in shapes.items()}
     found, place = np.unique(wanted, return_inverse=True)
     result = context.logits_at(ids, found, taps if taps.buffers else None)

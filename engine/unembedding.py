@@ -9,7 +9,7 @@ from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
 from .plan import Plan
-from .reference_ops import Step, run
+from .reference_ops import run_alone
 
 Array = NDArray[np.float32]
 
@@ -20,6 +20,8 @@ class Unembedding:
     def __init__(self, plan: Plan) -> None:
         self._weights: dict[Tensor, Array] = {}
         residual = [name for name in plan.buffers if name.endswith(".resid_post")]
+        if not plan.has_logits:
+            raise RequestError("this model gives embeddings, and no logits")
         if not residual:
             raise RequestError("this model has no residual stream that is known by name")
         self.residual = residual[-1]
@@ -35,13 +37,7 @@ class Unembedding:
         Raises RequestError for another shape.
         """
         self._check(residual)
-        buffers = {self.residual: residual}
-        none = np.empty(0, np.int32)
-        step = Step(none, none.astype(np.int64), none.astype(np.intp), {}, [], self._values)
-        for op in self._ops:
-            x = [buffers[name] for name in op.inputs]
-            buffers.update(zip(op.outputs, run(op, x, step), strict=True))
-        return buffers[self._output]
+        return run_alone(self._ops, {self.residual: residual}, self._values)[self._output]
 
     def directions(self, ids: NDArray[np.integer], residual: Array) -> NDArray[np.float64]:
         """The directions in the residual stream along which the logits of the tokens `ids` (m,) grow, where

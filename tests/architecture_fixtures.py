@@ -3,7 +3,9 @@
 `architectures/NAME.json` has the metadata, the shapes of the tensors and the names of each block's buffers;
 the weights are random, but each depends only on its name and shape, so that they need not be kept.
 Where rounding would grow from layer to layer, `spread` makes some weights smaller.
-`architectures/NAME.npz` has ids (n,), the rows (m,) of them that were recorded, and logits (m, n_vocab).
+`architectures/NAME.npz` has ids (n,), the rows (m,) of them that were recorded, and logits (m, n_vocab), or
+for an encoder in their place the embeddings (m, n_embd), and `pooled`, the model's pooled embedding (n_embd,)
+or its scores (n_classes,).
 `record_architecture.py` makes both.
 """
 
@@ -23,6 +25,12 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 def description(name: str) -> dict[str, Any]:
     """What `NAME.json` says."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def recorded(name: str) -> dict[str, np.ndarray]:
+    """ids, rows and logits of `NAME.npz`."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return {key: file[key] for key in ("ids", "rows", "logits")}
 
 
 def write(
@@ -75,7 +83,7 @@ def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
         values = rng.uniform(0.5, 1.5, shape)
     elif name.endswith((".bias", "_coef.weight")):
         values = 0.1 * normal
-    elif name.startswith(("token_embd", "position_embd")):
+    elif name.startswith(("token_embd", "position_embd", "token_types")):
         values = normal
     else:
         values = normal * shape[-1] ** -0.5

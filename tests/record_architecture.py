@@ -1,10 +1,11 @@
 """Records a fixture for `architecture_fixtures.py` with llama.cpp (needs llama-cpp-python and gguf).
 
-    python tests/record_architecture.py NAME MODEL.gguf [KEY=VALUE ...]
+    python tests/record_architecture.py NAME MODEL.gguf [--embeddings] [KEY=VALUE ...]
 
-Metadata and shapes are those of MODEL.gguf, a tiny model (its weights do not matter), with some keys changed;
-KEY= takes a key away, and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers are
-recorded by `python tests/record_architecture.py NAME` alone.
+With --embeddings those are recorded instead of logits, which encoders do not have, and what the model makes
+of them. Metadata and shapes are those of MODEL.gguf, a tiny model (its weights do not matter), with some keys
+changed; KEY= takes a key away, and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers
+are recorded by `python tests/record_architecture.py NAME` alone.
 """
 
 import json
@@ -47,6 +48,28 @@ def described(path: str, changes: dict[str, str]) -> dict[str, Any]:
 
 def llama_cpp_logits(path: str, ids: np.ndarray) -> np.ndarray:
     """The logits (n, n_vocab) after each of `ids`, with a float32 cache."""
+    llama_cpp, model, context = run_llama_cpp(path, ids)
+    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    rows = [llama_cpp.llama_get_logits_ith(context, i) for i in range(len(ids))]
+    return np.stack([np.ctypeslib.as_array(row, (n_vocab,)).copy() for row in rows])
+
+
+def llama_cpp_embeddings(path: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The embedding of each of `ids`, (n, n_embd), and what the model makes of all: its pooled embedding
+    (n_embd,) or scores (n_classes,)."""
+    llama_cpp, model, context = run_llama_cpp(path, ids, embeddings=True, pooling_type=0)
+    n_embd = llama_cpp.llama_model_n_embd(model)
+    rows = [llama_cpp.llama_get_embeddings_ith(context, i) for i in range(len(ids))]
+    rows = [np.ctypeslib.as_array(row, (n_embd,)).copy() for row in rows]
+    llama_cpp, model, context = run_llama_cpp(path, ids, embeddings=True)
+    is_rank = llama_cpp.llama_pooling_type(context) == llama_cpp.LLAMA_POOLING_TYPE_RANK
+    width = llama_cpp.llama_model_n_cls_out(model) if is_rank else n_embd
+    pooled = np.ctypeslib.as_array(llama_cpp.llama_get_embeddings_seq(context, 0), (width,))
+    return np.stack(rows), pooled.copy()
+
+
+def run_llama_cpp(path: str, ids: np.ndarray, **options: int) -> tuple[Any, Any, Any]:
+    """llama_cpp, the model and the context in which `ids` have been run."""
     import llama_cpp
 
     params = llama_cpp.llama_model_default_params()
@@ -58,6 +81,8 @@ def llama_cpp_logits(path: str, ids: np.ndarray) -> np.ndarray:
     context_params.n_ctx, context_params.n_threads, context_params.n_threads_batch = 64, 1, 1
     context_params.flash_attn_type = context_params.type_k = context_params.type_v = 0
     context_params.kv_unified = True
+    for name, value in options.items():
+        setattr(context_params, name, value)
     context = llama_cpp.llama_init_from_model(model, context_params)
     batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
     batch.n_tokens = len(ids)
@@ -66,9 +91,7 @@ def llama_cpp_logits(path: str, ids: np.ndarray) -> np.ndarray:
         batch.seq_id[i][0] = 0
     if llama_cpp.llama_decode(context, batch) != 0:
         raise SystemExit("llama.cpp could not run the model")
-    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
-    rows = [llama_cpp.llama_get_logits_ith(context, i) for i in range(len(ids))]
-    return np.stack([np.ctypeslib.as_array(row, (n_vocab,)).copy() for row in rows])
+    return llama_cpp, model, context
 
 
 def block_buffers(path: Path) -> list[str]:
@@ -87,7 +110,7 @@ def block_buffers(path: Path) -> list[str]:
 def main(name: str, source: str = "", *changes: str) -> None:
     target = architecture_fixtures.FOLDER / f"{name}.json"
     if source:
-        made = described(source, dict(change.split("=", 1) for change in changes))
+        made = described(source, dict(change.split("=", 1) for change in changes if "=" in change))
     else:
         made = architecture_fixtures.description(name)
     with TemporaryDirectory() as folder:
@@ -97,9 +120,14 @@ def main(name: str, source: str = "", *changes: str) -> None:
             n_vocab = next(shape[0] for shape in matrices if shape)
             ids = np.random.default_rng(5).integers(0, n_vocab, N_IDS).astype(np.int32)
             rows = np.arange(EVERY - 1, N_IDS, EVERY)
-            logits = llama_cpp_logits(str(path), ids)[rows]
-            print(f"{name}: logits deviate by {logits.std():.3f}")
-            np.savez_compressed(target.with_suffix(".npz"), ids=ids, rows=rows, logits=logits)
+            found = {}
+            if "--embeddings" in changes:
+                outputs, found["pooled"] = llama_cpp_embeddings(str(path), ids)
+            else:
+                outputs = llama_cpp_logits(str(path), ids)
+            print(f"{name}: outputs deviate by {outputs.std():.3f}")
+            found |= {"ids": ids, "rows": rows, "logits": outputs[rows]}
+            np.savez_compressed(target.with_suffix(".npz"), **found)
         else:
             made["blocks"] = block_buffers(path)
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in made.items()]

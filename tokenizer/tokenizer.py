@@ -169,6 +169,22 @@ class Tokenizer:
             ids.append(self.sep_id)
         return ids
 
+    def encode_pair(self, first: str, second: str) -> list[int]:
+        """The ids of two texts, as a model that compares them has learned it: "[CLS] first [SEP] second
+        [SEP]", or what the file has in these places. Control tokens in the texts are no more than text.
+
+        Raises what `encode` raises.
+        """
+        begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
+        end = [self.eos_id] if self.add_eos and self.eos_id is not None else []
+        if self.add_sep and self.sep_id is not None:
+            end.append(self.sep_id)
+        between = list(end)
+        if self._vocabulary.add_sep and not self.add_sep and self.sep_id is not None:
+            between.append(self.sep_id)
+        texts = [self.encode(text, add_special=False) for text in (first, second)]
+        return [*begin, *texts[0], *between, *texts[1], *end]
+
     def decode(self, ids: Iterable[int], special: bool = False, continuation: bool = False) -> str:
         """The text of `ids`: what `encode` was given.
 

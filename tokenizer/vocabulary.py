@@ -30,7 +30,7 @@ class TokenType(IntEnum):
 class Vocabulary:
     """Tokens, their types, and the ids with a meaning of their own.
 
-    `add_bos` and `add_eos` are None where the file leaves the choice to the tokenizer's kind.
+    `add_bos`, `add_eos` and `add_sep` are None where the file leaves the choice to the tokenizer's kind.
     """
 
     source: str
@@ -45,6 +45,7 @@ class Vocabulary:
     sep_id: int | None
     add_bos: bool | None
     add_eos: bool | None
+    add_sep: bool | None
     eog_ids: frozenset[int] = field(default=frozenset())
 
     def __len__(self) -> int:
@@ -103,6 +104,7 @@ def read_vocabulary(
         sep_id=special_id("seperator"),  # so GGUF spells it
         add_bos=read_flag(metadata, source, "add_bos_token"),
         add_eos=read_flag(metadata, source, "add_eos_token"),
+        add_sep=read_flag(metadata, source, "add_sep_token"),
         eog_ids=end_of_generation_ids(ids, ends),
     )
 

@@ -7,6 +7,7 @@ from .architecture import Architecture
 from .arctic import ARCTIC
 from .baichuan import BAICHUAN, REFACT, XVERSE
 from .bailingmoe3 import BAILINGMOE3
+from .bert import BERT, JINA_BERT_V3, NOMIC_BERT, NOMIC_BERT_MOE
 from .bitnet import BITNET
 from .bloom import BLOOM, MPT
 from .chatglm import CHATGLM
@@ -90,6 +91,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         BAILINGMOE,
         BAILINGMOE2,
         BAILINGMOE3,
+        BERT,
         BITNET,
         BLOOM,
         CHATGLM,
@@ -140,6 +142,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         JAIS,
         JAIS2,
         JAMBA,
+        JINA_BERT_V3,
         KIMI_LINEAR,
         LAGUNA,
         LFM2,
@@ -166,6 +169,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         NEMOTRON,
         NEMOTRON_H,
         NEMOTRON_H_MOE,
+        NOMIC_BERT,
+        NOMIC_BERT_MOE,
         OLMO,
         OLMO2,
         OLMOE,

@@ -1,8 +1,9 @@
 """What an architecture is: one record, filled in by one file, the same for all.
 
 To write one: the metadata keys it adds (`keys`), those it leaves aside (`inert`, with reasons), the tensors
-it has (`tensors`), those it leaves aside (`inert_tensors`, with reasons) and the graph (`build`).  Nothing
-else in nybble knows an architecture by name.
+it has (`tensors`), those it leaves aside (`inert_tensors`, with reasons), the graph (`build`), and what
+stands behind the pooling of embeddings (`build_pooled`).  Nothing else in nybble knows an architecture by
+name.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,10 @@ from ..config import Config
 from ..graph import Graph
 from ..keys import Key
 from ..tensor_shapes import Shape
+
+
+def no_head(graph: Graph, config: Config) -> None:
+    """The pooled embedding is the embedding."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,4 @@ class Architecture:
     keys: Mapping[str, Key] = field(default_factory=dict)
     inert: Mapping[str, str] = field(default_factory=dict)
     inert_tensors: Mapping[str, str] = field(default_factory=dict)
+    build_pooled: Callable[[Graph, Config], None] = no_head

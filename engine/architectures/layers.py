@@ -198,6 +198,14 @@ def experts(
     return b.add(out, routed, shared)
 
 
+def ungated_experts(
+    b: Graph, h: str, ids: str, weights: str, function: Activation, out: str = "ffn_out"
+) -> str:
+    """A mixture of experts without gates, which have been chosen."""
+    h = b.activate("exps_act", b.expert_linear("exps_up", h, ids, "ffn_up_exps"), function)
+    return b.expert_sum(out, b.expert_linear("exps_down", h, ids, "ffn_down_exps"), weights)
+
+
 def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:
     """The experts that each row of h goes to, and their weights."""
     return b.route(

@@ -12,11 +12,12 @@ from ..graph import Graph
 from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
-from .layers import attention, blocks, ffn, head, route
+from .layers import attention, blocks, ffn, head, route, ungated_experts
 from .mamba2 import mixer, mixer_tensors
 from .tensors import HEAD, norms
 from .tensors import attention as attention_tensors
 from .tensors import ffn as ffn_tensors
+from .tensors import ungated_experts as expert_tensors
 
 INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",
@@ -38,10 +39,8 @@ MOE_TENSORS = {
     **norms("attn_norm"),
     **attention_tensors(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
-    "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when="is_ffn_block"),
+    **expert_tensors(when="is_ffn_block"),
     "blk.N.exp_probs_b.bias": optional("n_experts", when="is_ffn_block"),
-    "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when="is_ffn_block"),
-    "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when="is_ffn_block"),
     "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_ffn_block"),
     "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_ffn_block"),
 }
@@ -64,10 +63,7 @@ def build(g: Graph, model: Config) -> None:
 def experts(b: Graph, h: str, c: Config) -> str:
     """A mixture of feed-forward layers without gates, and a shared one."""
     ids, weights = route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
-    routed = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
-    routed = b.activate("exps_act", routed, "relu2")
-    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
-    routed = b.expert_sum("moe_out", routed, weights)
+    routed = ungated_experts(b, h, ids, weights, "relu2", out="moe_out")
     shared = b.linear("shexp_up", h, "ffn_up_shexp")
     shared = b.activate("shexp_act", shared, "relu2")
     return b.add("ffn_out", routed, b.linear("shexp_out", shared, "ffn_down_shexp"))

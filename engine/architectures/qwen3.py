@@ -11,6 +11,7 @@ from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, ROPE_SECTIONS
 from .architecture import Architecture
+from .classifier import CLASSIFIER, classifier
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table
 from .tensors import HEAD, norms, qk_norms
@@ -20,6 +21,7 @@ from .tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,
+    **CLASSIFIER,
     **norms("attn_norm", "ffn_norm"),
     **attention_tensors(),
     **qk_norms(),
@@ -27,11 +29,6 @@ TENSORS = {
 }
 
 MOE_TENSORS = {**TENSORS, **expert_tensors()}
-
-INERT_TENSORS = {
-    "cls.output.weight": "the head of a reranker; nybble computes the logits of the next token",
-    "cls.output.bias": "as cls.output.weight",
-}
 
 VL_INERT = {"n_deepstack_layers": "says which layers take in pictures, and there are none in text"}
 
@@ -49,8 +46,10 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-QWEN3 = Architecture("qwen3", TENSORS, build, inert_tensors=INERT_TENSORS)
-QWEN3VL = Architecture("qwen3vl", TENSORS, build, ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
-QWEN3TTS = Architecture("qwen3tts", TENSORS, build, ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
-QWEN3MOE = Architecture("qwen3moe", MOE_TENSORS, build, EXPERTS)
-QWEN3VLMOE = Architecture("qwen3vlmoe", MOE_TENSORS, build, EXPERTS | ROPE_SECTIONS, VL_INERT, INERT_TENSORS)
+QWEN3 = Architecture("qwen3", TENSORS, build, build_pooled=classifier)
+QWEN3VL = Architecture("qwen3vl", TENSORS, build, ROPE_SECTIONS, VL_INERT, build_pooled=classifier)
+QWEN3TTS = Architecture("qwen3tts", TENSORS, build, ROPE_SECTIONS, VL_INERT, build_pooled=classifier)
+QWEN3MOE = Architecture("qwen3moe", MOE_TENSORS, build, EXPERTS, build_pooled=classifier)
+QWEN3VLMOE = Architecture(
+    "qwen3vlmoe", MOE_TENSORS, build, EXPERTS | ROPE_SECTIONS, VL_INERT, build_pooled=classifier
+)

@@ -98,6 +98,15 @@ def experts(when: str = "has_experts") -> Table:
     }
 
 
+def ungated_experts(when: str = "has_experts") -> Table:
+    """A mixture of experts without gates."""
+    return {
+        "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
+        "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when),
+        "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when=when),
+    }
+
+
 def shared_expert(when: str = "has_shared_expert", width: str = "n_ff_shexp") -> Table:
     """The expert that all tokens go to."""
     return {

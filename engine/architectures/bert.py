@@ -1,0 +1,98 @@
+"""`bert`: BERT, RoBERTa, XLM-R, DistilBERT, MiniLM, BGE, E5, GTE, and rerankers of them; `nomic-bert`: Nomic
+Embed 1 and 1.5; `nomic-bert-moe`: Nomic Embed 2; `jina-bert-v3`: Jina Embeddings 3.
+
+Encoders: every token sees all others, and what comes out is an embedding of each.  Layer norms stand behind
+the branches, on the residual stream itself.  BERT has learned positions and a feed-forward layer with GELU;
+Nomic RoPE and SwiGLU, in the second version GELU, and in every second layer a mixture of experts without
+gates; Jina 3 is BERT with RoPE.  All tokens are taken to be of the first of several texts.
+
+Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402.01613); Nussbaum & Duderstadt
+2025 (arXiv:2502.07972); Sturua et al. 2024 (arXiv:2409.10173); llama.cpp `src/models/bert.cpp`,
+`nomic-bert.cpp`, `nomic-bert-moe.cpp`, `jina-bert-v3.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERT_COUNTS, LAYER_NORM, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .classifier import DEEP_CLASSIFIER, classifier
+from .layers import attention, blocks, ffn, gated_ffn, route, ungated_experts
+from .rope import rope_table
+from .tensors import Table, norms_with_bias
+from .tensors import attention as attention_tensors
+from .tensors import ffn as ffn_tensors
+from .tensors import gated_ffn as gated_ffn_tensors
+from .tensors import ungated_experts as ungated_expert_tensors
+
+KEYS = LAYER_NORM | {
+    "tokenizer.ggml.token_type_count": Key("n_token_types", "integer", 1, 2**16, is_prefixed=False),
+}
+
+MOE_KEYS = KEYS | EXPERT_COUNTS | {"moe_every_n_layers": Key("moe_layer_step", "integer", 2, 2)}
+
+INERT = {"attention.causal": "attention goes both ways whatever it says"}
+
+POST_NORM: Table = {
+    "token_embd.weight": required("n_vocab", "n_embd"),
+    "token_types.weight": optional("n_token_types", "n_embd"),
+    "token_embd_norm.weight": required("n_embd"),
+    "token_embd_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_output_norm", "layer_output_norm"),
+    **attention_tensors(),
+}
+
+BERT_TENSORS = {
+    **POST_NORM,
+    "position_embd.weight": required("n_ctx_train", "n_embd"),
+    **ffn_tensors(),
+    **DEEP_CLASSIFIER,
+}
+
+NOMIC_TENSORS = {**POST_NORM, **gated_ffn_tensors()}
+
+MOE_TENSORS = {**POST_NORM, **ffn_tensors(when="is_dense"), **ungated_expert_tensors()}
+
+JINA3_TENSORS = {**POST_NORM, **ffn_tensors()}
+
+
+def build_bert(g: Graph, model: Config) -> None:
+    x = token_inputs(g)
+    x = g.add("input_embd", x, g.position_embed("position_embd", x, "position_embd"))
+    build_blocks(g, x, model, "")
+
+
+def build_turned(g: Graph, model: Config) -> None:
+    """With RoPE instead of learned positions."""
+    build_blocks(g, token_inputs(g), model, rope_table(g, model, has_factors=False))
+
+
+def token_inputs(g: Graph) -> str:
+    """Embeddings of the tokens, as such of the first text."""
+    x = g.embed("token_embd", "token_embd")
+    return g.add_row("typed_embd", x, "token_types", 0) if g.has("token_types") else x
+
+
+def build_blocks(g: Graph, x: str, model: Config, rope: str) -> None:
+    x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
+    for b, c in blocks(g, model):
+        h = attention(b, x, c, rope, layer_norms=True, is_causal=False)
+        h = b.add("resid_mid", x, h)
+        x = b.layer_norm("resid_mid_norm", h, "attn_output_norm", c.norm_eps)
+        h = b.add("resid_post", x, feed_forward(b, x, c))
+        x = b.layer_norm("resid_post_norm", h, "layer_output_norm", c.norm_eps)
+    g.embeddings(x)
+
+
+def feed_forward(b: Graph, x: str, c: Config) -> str:
+    """Experts, a layer with a gate or one without, as the block has them."""
+    if c.has_experts:
+        ids, weights = route(b, x, c, "softmax", is_normalized=False)
+        return ungated_experts(b, x, ids, weights, "gelu")
+    return gated_ffn(b, x, c) if b.has("ffn_gate") else ffn(b, x, "gelu")
+
+
+BERT = Architecture("bert", BERT_TENSORS, build_bert, KEYS, INERT, build_pooled=classifier)
+NOMIC_BERT = Architecture("nomic-bert", NOMIC_TENSORS, build_turned, KEYS, INERT)
+NOMIC_BERT_MOE = Architecture("nomic-bert-moe", MOE_TENSORS, build_turned, MOE_KEYS, INERT)
+JINA_BERT_V3 = Architecture("jina-bert-v3", JINA3_TENSORS, build_turned, KEYS, INERT)

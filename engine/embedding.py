@@ -1,0 +1,139 @@
+"""Embeddings: a vector for a text, pooled from those of its tokens, and the scores that rerankers make of it.
+
+    mean   the mean of all tokens
+    cls    the first token, which is [CLS] or the like
+    last   the last token, the only one of a decoder that has seen all others
+    none   no pooling: a vector for each token
+
+A model may put matrices behind the pooling, which give the embedding, or a score for each class.
+
+Sources: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084); Nogueira & Cho 2019, "Passage Re-ranking
+with BERT" (arXiv:1901.04085); llama.cpp `src/llama-graph.cpp`, build_pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import ModelError, RequestError
+from ..gguf_io.tensor import Tensor
+from .context import Context
+from .model import Model
+from .prompt import Prompt
+from .reference_ops import run_alone
+from .reranking import first_probability, pair_ids, rerank_template
+from .trace import record
+
+Array = NDArray[np.float32]
+Pooling = Literal["none", "mean", "cls", "last"]
+
+_POOLINGS = ("none", "mean", "cls", "last", "rank")  # by the number that files have for them
+
+
+def pool(rows: Array, pooling: Pooling) -> Array:
+    """The embeddings of a text's tokens, (n, n_embd), n > 0 -> (1, n_embd), or with "none" themselves."""
+    if pooling == "mean":
+        return rows.mean(axis=0, keepdims=True)
+    return {"none": rows, "cls": rows[:1], "last": rows[-1:]}[pooling]
+
+
+def normalized(rows: Array) -> Array:
+    """Rows divided by their Euclidean lengths; one that is all zero stays so."""
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    divided: Array = (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    return divided
+
+
+class Embedder:
+    """Computes embeddings with the model that runs in `context`; `ids_of` makes checked ids of a text."""
+
+    def __init__(self, model: Model, context: Context, ids_of: Callable[[Prompt], NDArray[np.int32]]) -> None:
+        self._model, self._context, self._ids_of = model, context, ids_of
+        self._weights: dict[Tensor, Array] = {}
+
+    def embed(self, texts: Prompt | Sequence[Prompt], pooling: Pooling | None, normalize: bool) -> Array:
+        """See `LLM.embed`."""
+        chosen, prompts = self._pooling(pooling), self._prompts(texts)
+        if chosen == "none" and len(prompts) != 1:
+            raise RequestError("without pooling there is a vector for each token: embed one text at a time")
+        head = self._model.pooled_plan
+        embeddings = [pool(self._tokens(ids), chosen) for ids in prompts]
+        if chosen != "none" and not head.has_scores:
+            embeddings = [self._behind_pooling(pooled) for pooled in embeddings]
+        found = np.concatenate([np.empty((0, self._width(chosen)), np.float32), *embeddings])
+        return normalized(found) if normalize else found
+
+    def classify(self, texts: Prompt | Sequence[Prompt]) -> Array:
+        """See `LLM.classify`."""
+        config, path = self._model.config, self._model.file.path
+        if not self._model.pooled_plan.has_scores:
+            raise RequestError(f"{path} has no classifier (tensors cls and cls.output); use `embed`")
+        by_file = _POOLINGS[config.classifier_pooling or 0]
+        pooling: Pooling = "mean" if by_file == "mean" else "last" if self._model.plan.is_causal else "cls"
+        scores = [self._behind_pooling(pool(self._tokens(ids), pooling)) for ids in self._prompts(texts)]
+        return np.concatenate([np.empty((0, config.n_classes), np.float32), *scores])
+
+    def rerank(self, query: str, documents: Sequence[str]) -> Array:
+        """See `LLM.rerank`."""
+        tokenizer, file = self._model.tokenizer, self._model.file
+        if tokenizer is None:
+            raise RequestError(f"{file.path} has no tokenizer; use `classify` with token ids")
+        template = rerank_template(file)
+        scores = self.classify([pair_ids(tokenizer, template, query, text) for text in documents])
+        return scores[:, 0] if scores.shape[1] == 1 else first_probability(scores)
+
+    def _prompts(self, texts: Prompt | Sequence[Prompt]) -> list[NDArray[np.int32]]:
+        """The ids of each text; of one, where `texts` is a text or a list of ids itself."""
+        is_list = isinstance(texts, Sequence | np.ndarray) and not isinstance(texts, str | bytes)
+        is_one = not is_list or (len(texts) > 0 and isinstance(texts[0], int | np.integer))
+        prompts: Any = [texts] if is_one else texts
+        return [self._ids_of(text) for text in prompts]
+
+    def _pooling(self, asked: str | None) -> Pooling:
+        """What the caller asks for, or else the file; RequestError if that is nothing that embeds."""
+        path, number = self._model.file.path, self._model.config.pooling
+        known = get_args(Pooling)
+        if asked is not None and asked not in known:
+            raise RequestError(f"pooling must be one of {', '.join(known)}, not {asked!r:.100}")
+        by_file = _POOLINGS[number] if number is not None and 0 <= number < len(_POOLINGS) else None
+        chosen = by_file if asked is None else asked
+        if chosen == "rank":
+            raise RequestError(
+                f'{path} is made for ranking: use `rerank`, or embed with pooling="mean" or "cls"'
+            )
+        if chosen is None:
+            raise RequestError(
+                f"{path} does not say how embeddings are pooled (its pooling_type is {number}); choose with "
+                'pooling="mean", "cls", "last" or "none"'
+            )
+        return chosen  # type: ignore[return-value]
+
+    def _tokens(self, ids: NDArray[np.int32]) -> Array:
+        """An embedding of each token, (n, n_embd)."""
+        name = self._model.plan.embedding
+        rows = record(self._context, self._model.activations, ids, [name], None, None, None)[name]
+        if not np.isfinite(rows).all():
+            position = int(np.argwhere(~np.isfinite(rows))[0, 0])
+            raise ModelError(
+                f"{self._model.file.path}: the embedding at position {position} is NaN or infinite: the "
+                "model's weights are damaged or leave the range of float32"
+            )
+        return rows
+
+    def _behind_pooling(self, pooled: Array) -> Array:
+        """What the matrices behind the pooling, if there are any, make of it."""
+        head = self._model.pooled_plan
+        return run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]
+
+    def _width(self, pooling: Pooling) -> int:
+        head = self._model.pooled_plan
+        return head.buffers["pooled" if pooling == "none" or head.has_scores else head.output]
+
+    def _values(self, weight: Tensor) -> Array:
+        if weight not in self._weights:
+            self._weights[weight] = weight.dequantize()
+        return self._weights[weight]

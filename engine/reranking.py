@@ -1,0 +1,54 @@
+"""What a reranker is asked, and how its answer is read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import ModelError, RequestError
+from ..gguf_io.file import GGUFFile
+from ..tokenizer import Tokenizer
+
+_TEMPLATE = "tokenizer.chat_template.rerank"
+
+
+def rerank_template(file: GGUFFile) -> str | None:
+    """The text with {query} and {document} in it that the model has learned, or None; ModelError if it is
+    no text."""
+    template = file.metadata.get(_TEMPLATE)
+    if template is not None and not isinstance(template, str):
+        found = file.metadata.type_of(_TEMPLATE)
+        raise ModelError(f"{file.path}: {_TEMPLATE} has the wrong type: must be text, found {found}")
+    return template
+
+
+def pair_ids(tokenizer: Tokenizer, template: str | None, query: str, document: str) -> list[int]:
+    """The ids of a query and a document, in the template or beside each other.
+
+    A template has control tokens of its own, so those in query and document count as such too.
+    """
+    for name, text in (("query", query), ("document", document)):
+        if not isinstance(text, str):
+            raise RequestError(f"a {name} is a text, not {text!r:.100}")
+    if template is None:
+        return tokenizer.encode_pair(query, document)
+    before, slot, after = template.partition("{document}")
+    if not slot or "{query}" not in before:
+        raise ModelError(f"{_TEMPLATE} has no place for {{query}} and then {{document}}: {template!r:.200}")
+    return tokenizer.encode(before.replace("{query}", query) + document + after, parse_special=True)
+
+
+def first_probability(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scores (n, n_classes) -> the probability of the first class (n,)."""
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return weights[:, 0] / weights.sum(axis=1)
+
+
+def class_labels(file: GGUFFile, architecture: str) -> list[str]:
+    """The names of a classifier's classes; none if the file has no list of them."""
+    key = f"{architecture}.classifier.output_labels"
+    labels = file.metadata.get(key, [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        found = file.metadata.type_of(key)
+        raise ModelError(f"{file.path}: {key} has the wrong type: must be a list of texts, found {found}")
+    return labels
