@@ -15,6 +15,7 @@ from ..gguf_io.errors import NybbleError
 COMMANDS = {
     "run": "continue a text",
     "pull": "fetch a model that has a name",
+    "embed": "make vectors of texts, to be compared",
     "inspect": "show what is in a GGUF file",
     "tokenize": "show the tokens of a text",
     "bench": "measure the speed of a model on this machine",

@@ -33,6 +33,12 @@ def recorded(name: str) -> dict[str, np.ndarray]:
         return {key: file[key] for key in ("ids", "rows", "logits")}
 
 
+def pooled(name: str) -> np.ndarray | None:
+    """What `NAME.npz` says llama.cpp makes of all tokens together, if it was asked."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return file.get("pooled")
+
+
 def write(
     path: Path, made: dict[str, Any], formats: Mapping[str, str] = {}, has_scales: bool = False
 ) -> Path:

@@ -3,7 +3,7 @@
 import random
 import struct
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -218,3 +218,20 @@ def test_bytes_that_a_vocabulary_lacks_are_left_out() -> None:
     tokens[tokens.index("ċ")] = "lost"
     assert pieces(make(metadata), "he\vllhe\v") == ["he", "ll", "he"]
     assert pieces(make(metadata), "h\ve") == ["h", "e"]
+
+
+def test_two_texts_beside_each_other() -> None:
+    def pair(metadata: dict[str, Any]) -> str:
+        tokenizer = make(metadata)
+        ids = tokenizer.encode_pair("hello", "he<s>")
+        return b"".join(tokenizer.token_bytes(id_, special=True) for id_ in ids).decode()
+
+    assert pair(tiny.wordpiece()) == "[CLS] hello[SEP] he[UNK][UNK][UNK][SEP]"
+    assert (
+        pair(tiny.wordpiece(add_sep_token=True, add_eos_token=True))
+        == "[CLS] hello[SEP] he[UNK][UNK][UNK][SEP]"
+    )
+    roberta = tiny.spm(bos_token_id=1, eos_token_id=2, seperator_token_id=2, add_eos_token=True)
+    assert pair(roberta) == "<s> hello</s> he<s></s>"
+    roberta["tokenizer.ggml.add_sep_token"] = True
+    assert pair(roberta) == "<s> hello</s></s> he<s></s>"
