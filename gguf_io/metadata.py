@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +54,22 @@ class NumericArray:
         return values
 
 
+class RawValue(NamedTuple):
+    """A value in bytes, its type before it."""
+
+    data: bytes
+
+
 class Entry:
-    """What the file says about one key: its value, the type it is stored in, and where it starts."""
+    """What the file says about one key: its value, the type it is stored in, where it starts and ends."""
 
-    __slots__ = ("offset", "type_name", "value")
+    __slots__ = ("end", "offset", "type_name", "value")
 
-    def __init__(self, value: Any, type_name: str, offset: int) -> None:
+    def __init__(self, value: Any, type_name: str, offset: int, end: int) -> None:
         self.value = value
         self.type_name = type_name
         self.offset = offset
+        self.end = end
 
 
 class Metadata(Mapping[str, Any]):
@@ -73,8 +80,10 @@ class Metadata(Mapping[str, Any]):
     kept: treat the list as read-only too.
     """
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
+    def __init__(self, entries: dict[str, Entry], data: memoryview) -> None:
+        """`data` is the whole file."""
         self._entries = entries
+        self._data = data
 
     def __getitem__(self, key: str) -> Any:
         entry = self._entries[key]
@@ -105,6 +114,11 @@ class Metadata(Mapping[str, Any]):
         """The byte offset of the value's type field in the file."""
         return self._entries[key].offset
 
+    def raw(self, key: str) -> RawValue:
+        """The value as it lies in the file, to be written to another."""
+        entry = self._entries[key]
+        return RawValue(bytes(self._data[entry.offset : entry.end]))
+
     def __repr__(self) -> str:
         return f"<Metadata of {len(self)} keys>"
 
@@ -121,7 +135,7 @@ def read_metadata(cursor: Cursor, n_keys: int) -> Metadata:
         if key in entries:
             raise cursor.error(start, "metadata key", f"{key!r} occurs twice")
         entries[key] = _read_value(cursor, f"metadata {key!r}")
-    return Metadata(entries)
+    return Metadata(entries, cursor.data)
 
 
 def _read_value(cursor: Cursor, field: str) -> Entry:
@@ -131,9 +145,10 @@ def _read_value(cursor: Cursor, field: str) -> Entry:
     if scalar is not None:
         name, layout, _ = scalar
         value = layout.unpack_from(cursor.data, cursor.take(layout.size, field))[0]
-        return Entry(value, name, start)
+        return Entry(value, name, start, cursor.offset)
     if code == _STRING:
-        return Entry(text_or_bytes(cursor.string(field)), "string", start)
+        text = text_or_bytes(cursor.string(field))
+        return Entry(text, "string", start, cursor.offset)
     if code == _ARRAY:
         return _read_array(cursor, field, start)
     raise cursor.error(start, field, f"value type {code} is not one of GGUF's (0 to 12)")
@@ -144,7 +159,8 @@ def _read_array(cursor: Cursor, field: str, start: int) -> Entry:
     code = cursor.u32(field)
     if code == _STRING:
         n_strings = cursor.count(field, 8)
-        return Entry(read_string_array(cursor, n_strings, field), "string[]", start)
+        strings = read_string_array(cursor, n_strings, field)
+        return Entry(strings, "string[]", start, cursor.offset)
     scalar = _SCALARS.get(code)
     if scalar is None:
         problem = "arrays of arrays are not allowed" if code == _ARRAY else f"element type {code} is unknown"
@@ -153,7 +169,7 @@ def _read_array(cursor: Cursor, field: str, start: int) -> Entry:
     n_bytes = cursor.count(field, dtype.itemsize) * dtype.itemsize
     begin = cursor.take(n_bytes, field)
     values = NumericArray(cursor.data[begin : begin + n_bytes], dtype, is_bool=name == "bool")
-    return Entry(values, f"{name}[]", start)
+    return Entry(values, f"{name}[]", start, cursor.offset)
 
 
 def text_or_bytes(raw: bytes) -> str | bytes:

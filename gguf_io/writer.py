@@ -9,20 +9,23 @@ Source: the GGUF specification, github.com/ggml-org/ggml/blob/master/docs/gguf.m
 """
 
 import os
+import secrets
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RequestError
-from .formats import F32
+from .formats import F32, BlockFormat
+from .metadata import RawValue
 from .tensor import MAX_DIMENSIONS, MAX_NAME_BYTES, Tensor, padded
 
 Text = str | bytes
-Value = bool | int | float | Text | Sequence[Text] | NDArray[Any]
+Value = bool | int | float | Text | Sequence[Text] | NDArray[Any] | RawValue
 
 _VERSION, _ALIGNMENT = 3, 32
 _U32, _F32_VALUE, _BOOL, _STRING, _ARRAY, _I64 = 4, 6, 7, 8, 9, 11
@@ -41,6 +44,17 @@ _ELEMENTS = {
 }
 
 
+class Shaped(Protocol):
+    """What the table of tensors says of each: `shape` rows first."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def format(self) -> BlockFormat: ...
+    @property
+    def nbytes(self) -> int: ...
+
+
 def write_gguf(
     path: str | os.PathLike[str],
     metadata: Mapping[str, Value],
@@ -53,21 +67,30 @@ def write_gguf(
     appears, or replaces another, only when it is complete. Raises RequestError for what GGUF cannot hold, and
     the system's error if the file cannot be written.
     """
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     checked = {name: _checked(name, tensor) for name, tensor in tensors.items()}
     alignment = _alignment(metadata)
-    header = _header(metadata, checked, alignment)
-    try:
-        with open(partial, "xb") as file:
-            file.write(header)
-            for tensor in checked.values():
-                _pad(file, alignment)
-                tensor.data.tofile(file)
-            _pad(file, alignment)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    header = file_header(metadata, checked, alignment)
+    with complete_or_absent(path) as file:
+        file.write(header)
+        for tensor in checked.values():
+            file.write(tensor.data.data)
+            file.write(bytes(-file.tell() % alignment))
+
+
+@contextmanager
+def complete_or_absent(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file to write to, which gets its name `path` at the end; after an error nothing is left of it."""
+    target = Path(os.path.realpath(path))  # what a symbolic link points to is replaced, not the link
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+    with open(partial, "xb") as file:
+        try:
+            yield file
+            file.close()  # a full disk may show here only
+            os.replace(partial, target)
+        except BaseException:
+            file.close()
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
@@ -78,7 +101,8 @@ def _alignment(metadata: Mapping[str, Value]) -> int:
     return alignment
 
 
-def _header(metadata: Mapping[str, Value], tensors: Mapping[str, Tensor], alignment: int) -> bytes:
+def file_header(metadata: Mapping[str, Value], tensors: Mapping[str, Shaped], alignment: int) -> bytes:
+    """All that stands before the data of the tensors, which follow in this order, each padded as this is."""
     parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
     parts.extend(_string(key) + _value(key, value) for key, value in metadata.items())
     offset = 0
@@ -86,10 +110,13 @@ def _header(metadata: Mapping[str, Value], tensors: Mapping[str, Tensor], alignm
         sizes = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape[::-1])
         parts.append(_string(name) + sizes + struct.pack("<IQ", tensor.format.ggml_id, offset))
         offset += padded(tensor.nbytes, alignment)
-    return b"".join(parts)
+    whole = b"".join(parts)
+    return whole.ljust(padded(len(whole), alignment), b"\0")
 
 
 def _value(key: str, value: Value) -> bytes:
+    if isinstance(value, RawValue):
+        return value.data
     if isinstance(value, bool):
         return struct.pack("<I?", _BOOL, value)
     if isinstance(value, int):
@@ -128,7 +155,3 @@ def _checked(name: str, tensor: NDArray[np.float32] | Tensor) -> Tensor:
         )
     data = np.ascontiguousarray(tensor, "<f4").reshape(-1).view(np.uint8)
     return Tensor(name, tensor.shape, F32, data)
-
-
-def _pad(file: BinaryIO, alignment: int) -> None:
-    file.write(bytes(-file.tell() % alignment))
