@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         RequestError,
     )
     from .gguf_io.file import GGUFFile, load_gguf
+    from .gguf_io.quantize_file import quantize_gguf
     from .gguf_io.writer import write_gguf
     from .tokenizer import Tokenizer
 
@@ -52,6 +53,7 @@ __all__ = [
     "Trace",
     "__version__",
     "load_gguf",
+    "quantize_gguf",
     "register_architecture",
     "write_gguf",
 ]
@@ -73,6 +75,7 @@ _HOMES = {
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.trace",
     "load_gguf": ".gguf_io.file",
+    "quantize_gguf": ".gguf_io.quantize_file",
     "register_architecture": ".engine.architectures.registry",
     "write_gguf": ".gguf_io.writer",
 }

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "continue a text",
     "pull": "fetch a model that has a name",
     "embed": "make vectors of texts, to be compared",
+    "quantize": "write a model in another format",
     "inspect": "show what is in a GGUF file",
     "tokenize": "show the tokens of a text",
     "bench": "measure the speed of a model on this machine",
