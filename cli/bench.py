@@ -5,8 +5,7 @@ import dataclasses
 import json
 
 from ..engine.benchmark import Benchmark, measure
-from ..engine.llm import LLM
-from .engine_options import add_engine_options
+from .engine_options import add_engine_options, open_llm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    n_ctx = args.ctx or max(args.prompt + args.decode, 1)
-    with LLM(args.model, n_ctx=n_ctx, n_threads=args.threads, executor=args.executor) as llm:
+    with open_llm(args.model, args, max(args.prompt + args.decode, 1)) as llm:
         result = measure(llm, args.prompt, args.decode, args.repeat)
     print(json.dumps(dataclasses.asdict(result), indent=2) if args.json else _report(result))
 

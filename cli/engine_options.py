@@ -6,7 +6,7 @@ from ..engine.llm import LLM
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds context, threads and executor."""
+    """Adds context, threads, executor and weights."""
     parser.add_argument("-c", "--ctx", type=int, metavar="N", help="tokens that fit in the context")
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: one per core)")
     parser.add_argument(
@@ -15,8 +15,20 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         default="numba",
         help="numba is fast; reference is simple",
     )
+    parser.add_argument(
+        "--weights",
+        choices=("packed", "mapped"),
+        default="packed",
+        help="mapped ones stay in the file: for models larger than memory; slower",
+    )
 
 
-def open_llm(model: str, args: argparse.Namespace) -> LLM:
-    """The model called `model`, with the options of `add_engine_options`."""
-    return LLM(model, n_ctx=args.ctx, n_threads=args.threads, executor=args.executor)
+def open_llm(model: str, args: argparse.Namespace, n_ctx: int | None = None) -> LLM:
+    """The model called `model`, with the options of `add_engine_options`; `n_ctx` where they name none."""
+    return LLM(
+        model,
+        n_ctx=args.ctx or n_ctx,
+        n_threads=args.threads,
+        executor=args.executor,
+        weights=args.weights,
+    )

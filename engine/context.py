@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,14 +20,24 @@ class Context:
     The state of the executor (keys and values) belongs to the last `owner`.  Someone else who asks takes it
     over, and the former owner, when it asks again, has its tokens run again from the start.  So two streams
     that take turns are slow but right, and a stream that was left halfway blocks nobody.
+
+    `check_weights` is called before each step, and raises if the weights are no longer what they were.
     """
 
-    def __init__(self, executor: Executor, n_outputs: int, n_ctx: int, n_batch: int) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        n_outputs: int,
+        n_ctx: int,
+        n_batch: int,
+        check_weights: Callable[[], None] = lambda: None,
+    ) -> None:
         self.n_outputs = n_outputs
         self.n_ctx = n_ctx
         self.n_batch = n_batch
         self._lock = threading.RLock()
         self._executor = executor
+        self._check_weights = check_weights
         self._is_open = True
         self._process = os.getpid()
         self._owner: object = None
@@ -106,6 +116,7 @@ class Context:
         rows: NDArray[np.intp],
         taps: Taps | None,
     ) -> NDArray[np.float32]:
+        self._check_weights()
         self._owner = None  # until this has gone well, the state belongs to nobody
         if start == 0:
             self._executor.reset()

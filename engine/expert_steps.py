@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
 from ..kernels.expert_groups import Groups, bind_gather, bind_group
-from ..kernels.expert_linear import bind_expert_linear, expert_scratch
+from ..kernels.expert_linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
 from . import ops
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
@@ -25,13 +25,19 @@ class ExpertSteps:
     """Lowers `ExpertLinear`, and `HeadLinear`, whose heads are experts that every token goes to.
 
     Tokens are put together by expert once, however many layers follow the same router; what these read is
-    rounded to 8 bits once for each token, and laid side by side once.
+    rounded to 8 bits once for each token, and laid side by side once. `tiles` gives the memory for tiles of
+    mapped weights.
     """
 
     def __init__(
-        self, plan: Plan, rows: Rows, n_threads: int, pack: Callable[[Tensor], PackedMatrix]
+        self,
+        plan: Plan,
+        rows: Rows,
+        n_threads: int,
+        pack: Callable[[Tensor], PackedMatrix],
+        tiles: Callable[[], NDArray[np.uint8]],
     ) -> None:
-        self._plan, self._rows, self._pack = plan, rows, pack
+        self._plan, self._rows, self._pack, self._tiles = plan, rows, pack, tiles
         self._scratch = expert_scratch(n_threads)
         self._groups: dict[tuple[int, int], Groups] = {}
         self._inputs: dict[tuple[int, int, bool], tuple[NDArray, ...]] = {}
@@ -70,10 +76,11 @@ class ExpertSteps:
             steps += quantizing
         inputs, gathering = self._gathered((op.x, name_of_ids), xs, groups, n_in, is_shared=width == n_in)
         steps += gathering
-        weights = matrix.layout or matrix.format
-        call = bind_expert_linear(
-            weights, matrix.data, inputs, groups, out, self._scratch, n_out, bias, scale
-        )
+        rest = inputs, groups, out, self._scratch, n_out, bias, scale
+        if matrix.is_mapped:
+            call = bind_mapped_expert_linear(matrix.format, matrix.data, self._tiles(), *rest)
+        else:
+            call = bind_expert_linear(matrix.layout or matrix.format, matrix.data, *rest)
         steps.append(Step(call, (*inputs, *groups.arrays), (out,), n_used * n_out * n_in))
         return steps
 

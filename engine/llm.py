@@ -30,6 +30,7 @@ from .trace import Trace, Wanted, record
 from .unembedding import Unembedding
 
 ExecutorName = Literal["numba", "reference"]
+WeightsName = Literal["packed", "mapped"]
 
 _DEFAULT_N_CTX = 4096
 _MAX_N_CTX = 2**31 - 1
@@ -45,6 +46,8 @@ class LLM:
     `n_threads`: default one per physical core that this process may use.
     `executor`: "numba" is the fast one; "reference" is NumPy in float32, slow and simple.
     `n_batch`: so many tokens of a prompt are run at a time; the result does not depend on it.
+    `weights`: "packed" weights lie in memory as the kernels want them; "mapped" ones stay in the file, for
+    models larger than memory: the same bits, more slowly ("numba" only).
 
     Raises `RequestError` (a ValueError) for what is out of range, `GGUFFormatError`, `GGUFUnsupportedError`
     or `ModelError` for what is wrong with the file, `PullError` if a named model cannot be fetched.  OSError
@@ -59,12 +62,17 @@ class LLM:
         n_threads: int | None = None,
         executor: ExecutorName = "numba",
         n_batch: int = 512,
+        weights: WeightsName = "packed",
     ) -> None:
         _check_range("n_ctx", n_ctx, 1, _MAX_N_CTX)
         _check_range("n_threads", n_threads, 1, _MAX_THREADS)
         _check_range("n_batch", n_batch, 1, _MAX_N_CTX)
         if executor not in ("numba", "reference"):
             raise RequestError(f'executor must be "numba" or "reference", not {executor!r}')
+        if weights not in ("packed", "mapped"):
+            raise RequestError(f'weights must be "packed" or "mapped", not {weights!r}')
+        if weights == "mapped" and executor == "reference":
+            raise RequestError('weights="mapped" goes with executor="numba" only')
         path = resolve(model)
         started = time.perf_counter()
         self._model = Model.load(path)
@@ -78,6 +86,7 @@ class LLM:
             self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX, longest)
             self.n_threads = n_threads or default_threads()
             self.executor = executor
+            self.weights = weights
             made = self._make_executor(n_batch)
         except BaseException:
             self._model.close()
@@ -87,7 +96,8 @@ class LLM:
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
         at_once = n_batch if self._model.plan.is_causal else self.n_ctx
         n_outputs = self.config.n_vocab if self._model.plan.has_logits else self.config.n_embd
-        self.context = Context(made, n_outputs, self.n_ctx, at_once)
+        check = self._model.file.check_unchanged
+        self.context = Context(made, n_outputs, self.n_ctx, at_once, check)
         """Runs single steps, for those who choose the tokens themselves."""
 
     @property
@@ -313,9 +323,12 @@ class LLM:
             return ReferenceExecutor(plan, self.config, self.n_ctx, self.n_threads)
         from .compile_notice import announce_compiling
         from .numba_executor import NumbaExecutor
+        from .packed_matrix import map_tensor
 
+        is_mapped = self.weights == "mapped"
         announce_compiling()
-        return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch)
+        matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if is_mapped else None
+        return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch, matrices)
 
     def _sampling_functions(self, params: SamplingParams) -> SamplingFunctions:
         """Greedy sampling needs none of those that are compiled."""

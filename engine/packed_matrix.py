@@ -1,4 +1,5 @@
-"""Weights as the fast executor keeps them: packed for a compute layout, or in tiles of floats."""
+"""Weights as the fast executor keeps them: packed for a compute layout, in tiles of floats, or left in the
+file."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from ..gguf_io.formats import F32, PLAIN, BlockFormat
 from ..gguf_io.tensor import Tensor
 from ..kernels.float_linear import ELEMENT_OF, pack_floats
 from ..kernels.layout import TILE_ROWS, Layout
+from ..kernels.mapped_linear import MAPPABLE
 from ..kernels.pack import PACKERS, TILES_AT_ONCE, pack_tiles
 from ..kernels.pack_kernel import bind_pack
 from ..kernels.pack_spans import SPANS
@@ -24,13 +26,14 @@ class PackedMatrix:
     """A (n_out, n_in) matrix, or a stack of them with whole tiles for each.
 
     `layout` is None where `data` holds floats (n_tiles, n_in, 16). `format` is that of the floats, or of the
-    tensor.
+    tensor. `is_mapped`: `data` are the file's own bytes, and kernels pack them a tile at a time.
     """
 
     tensor: Tensor
     format: BlockFormat
     layout: Layout | None
     data: NDArray
+    is_mapped: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -72,6 +75,20 @@ def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> 
         list(threads.map(call.run, range(n_threads), [n_threads] * n_threads))
         tensor.release_pages(start_of(first), start_of(last))
     return PackedMatrix(tensor, tensor.format, layout, data)
+
+
+def map_tensor(tensor: Tensor) -> PackedMatrix:
+    """The tensor as it is; its pages come from the file when they are read, and may go again.
+
+    Raises GGUFUnsupportedError for a format that compiled code does not pack.
+    """
+    if tensor.format not in MAPPABLE:
+        raise GGUFUnsupportedError(
+            f"{tensor.path}: tensor {tensor.name!r} has the format {tensor.format.name}, which cannot stay in"
+            ' the file; use weights="packed", or another quantization of the model'
+        )
+    layout = None if tensor.format in ELEMENT_OF else PACKERS[tensor.format][0]
+    return PackedMatrix(tensor, tensor.format, layout, tensor.data, is_mapped=True)
 
 
 def _stacked(tensor: Tensor) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
+from ..gguf_io.tensor import Tensor
 from . import ops
 from .op import Op
 from .states import StateSpec
@@ -68,6 +69,12 @@ class Plan:
     def is_causal(self) -> bool:
         """Does no token see those behind it?  Then a sequence can be run piece by piece."""
         return all(op.is_causal for op in self.ops if isinstance(op, ops.Attention))
+
+    @property
+    def matrices(self) -> tuple[Tensor, ...]:
+        """The weights that buffers are multiplied with; stacks of experts count as one."""
+        linear = ops.Linear | ops.ExpertLinear | ops.HeadLinear
+        return tuple(op.weight for op in self.ops if isinstance(op, linear))
 
     def require_whole(self, start: int) -> None:
         """ValueError if what comes at position `start` would come too late to be seen by those before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..kernels.embedding import bind_embedding
 from ..kernels.expert_sum import bind_expert_sum
 from ..kernels.float_linear import bind_float_linear
 from ..kernels.linear import bind_add_bias
+from ..kernels.mapped_linear import bind_mapped_linear, tiles_bytes
 from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
@@ -85,8 +87,9 @@ class ProgramBuilder:
             if isinstance(op, ops.QueryScale)
         }
         self._attention, self._recurrence = attention, recurrence
+        self._n_threads = n_threads
         self._rows = self.tokens
-        self._experts = ExpertSteps(plan, self._rows, n_threads, self.pack)
+        self._experts = self._expert_steps()
         self._memory = Memory()
         self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
         self.steps: list[Step] = []
@@ -94,7 +97,6 @@ class ProgramBuilder:
         """Where the steps of each operation begin, and last how many steps there are."""
         self.whole: dict[str, NDArray[np.float32]] = {}
         """Buffers as they were before `SelectRows`; the runner copies their wanted rows to `buffers`."""
-        self._n_threads = n_threads
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
                 self.first_step.append(len(self.steps))
@@ -103,6 +105,7 @@ class ProgramBuilder:
                     if self._last_read[name] == i:
                         self._memory.give_back(self.buffers[name], plan.buffers[name])
         self.first_step.append(len(self.steps))
+        del self._experts  # it refers to us: the weights shall go as soon as nobody uses them
 
     @property
     def n_buffer_bytes(self) -> int:
@@ -112,7 +115,7 @@ class ProgramBuilder:
     def _lower(self, op: ops.Op) -> Iterator[Step]:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
-            self._experts = ExpertSteps(self.plan, self._rows, self._n_threads, self.pack)
+            self._experts = self._expert_steps()
             self._select(op)
             return
         for name in op.outputs:
@@ -166,15 +169,20 @@ class ProgramBuilder:
         matrix = self.pack(op.weight)
         x, count = self.buffers[op.x], self._rows.count
         n_out, n_in = op.weight.shape
-        if matrix.layout is None:
-            call = bind_float_linear(matrix.format, matrix.data, x, out, count)
-            yield Step(call, (x,), (out,), n_out * n_in)
-        else:
+        xs: tuple[NDArray, ...] = (x,)
+        if matrix.layout is not None:
             quantized, steps = self._rows.quantized(op.x, x, n_in)
             yield from steps
             xs = quantized.arrays
-            call = bind_quantized_linear(matrix.layout, matrix.data.reshape(-1), *xs, out, count)
-            yield Step(call, xs, (out,), n_out * n_in)
+        if matrix.is_mapped:
+            call = bind_mapped_linear(matrix.format, matrix.data, (n_out, n_in), xs, out, count, self._tiles)
+        elif matrix.layout is None:
+            call = bind_float_linear(matrix.format, matrix.data, x, out, count)
+        else:
+            q, scale, sums, half = xs
+            packed = matrix.data.reshape(-1)
+            call = bind_quantized_linear(matrix.layout, packed, q, scale, sums, half, out, count)
+        yield Step(call, xs, (out,), n_out * n_in)
         if op.scale != 1:
             yield Step(bind_scale(out, out, count, op.scale), (out,), (out,))
         if op.bias is not None:
@@ -201,6 +209,15 @@ class ProgramBuilder:
             op.n_sharing,
         )
         return Step(call, (logits,), (ids, out, scratch))
+
+    def _expert_steps(self) -> ExpertSteps:
+        return ExpertSteps(self.plan, self._rows, self._n_threads, self.pack, lambda: self._tiles)
+
+    @cached_property
+    def _tiles(self) -> NDArray[np.uint8]:
+        """Where each thread packs tiles of mapped weights."""
+        n_bytes = tiles_bytes((tensor.format, tensor.shape[-1]) for tensor in self.plan.matrices)
+        return aligned_zeros((self._n_threads, n_bytes), np.uint8)
 
     def pack(self, tensor: Tensor) -> PackedMatrix:
         """The packed form of a tensor, made once."""

@@ -26,18 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from . import float_linear, quantized_linear
 from .checks import check_array, check_indices
 from .expert_groups import Groups
 from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
-from .pointer import F32, I64
-from .quantized_linear import LINEAR, TOKENS_PER_PASS
+from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
+from .pointer import F32, I64, U8
+from .quantized_linear import TOKENS_PER_PASS
 from .record import Field, PointerTo, Record
 from .rows import padded_width, share
 from .simd import load, store
 from .source import inlined
+from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 Array = NDArray[np.float32]
 
@@ -91,7 +92,7 @@ def expert_scratch(n_threads: int) -> Array:
 
 
 def bind_expert_linear(
-    weights: Layout | BlockFormat,
+    weights: Weights,
     packed: NDArray,
     xs: tuple[NDArray, ...],
     groups: Groups,
@@ -108,21 +109,52 @@ def bind_expert_linear(
     `quantize.py`. out (n_max, at least n_used * n_out). Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    n_pairs, n_experts, n_used = len(groups.token), groups.n_experts, groups.n_used
     n_in, n_tiles = xs[0].shape[1], -(-n_out // TILE_ROWS)
-    inputs: dict[str, NDArray]
+    n_all = groups.n_experts * n_tiles
     if isinstance(weights, Layout):
         if n_in == 0 or n_in % (BLOCK * weights.blocks_per_span):
             raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {weights.name}")
-        check_array("packed", packed, (n_experts * n_tiles, weights.tile_bytes(n_in)), np.uint8)
-        inputs = dict(zip(("x", "x_scale", "x_sum", "x_half"), xs, strict=True))
-        types = (np.int8, np.float32, np.int32, np.int32)
-        for (name, array), dtype in zip(inputs.items(), types, strict=True):
-            check_array(name, array, (n_pairs, n_in if name == "x" else n_in // BLOCK), dtype)
+        check_array("packed", packed, (n_all, weights.tile_bytes(n_in)), np.uint8)
     else:
-        check_array("packed", packed, (n_experts * n_tiles, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
-        inputs = dict(zip(("x",), xs, strict=True))
-        check_array("x", xs[0], (n_pairs, None))
+        check_array("packed", packed, (n_all, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
+    arguments = _arguments(weights, xs, groups, out, scratch, n_out, bias, scale)
+    return expert_kernel(weights).bind(
+        w=packed, ld_w=packed.size // n_all, n_out=n_out, n_tiles=n_tiles, **arguments
+    )
+
+
+def bind_mapped_expert_linear(
+    format: BlockFormat,
+    data: NDArray[np.uint8],
+    tiles: NDArray[np.uint8],
+    xs: tuple[NDArray, ...],
+    groups: Groups,
+    out: Array,
+    scratch: Array,
+    n_out: int,
+    bias: Array | None = None,
+    scale: Array | None = None,
+) -> Call:
+    """The same for the bytes of a file (`mapped_linear.py`): data of all experts, and memory for tiles."""
+    weights, shape = layout_of(format), (n_out, xs[0].shape[1])
+    made = tile_arguments(format, data, shape, tiles, groups.n_experts)
+    arguments = _arguments(weights, xs, groups, out, scratch, n_out, bias, scale)
+    return expert_kernel(weights, format).bind(**made, **arguments)
+
+
+def _arguments(
+    weights: Weights,
+    xs: tuple[NDArray, ...],
+    groups: Groups,
+    out: Array,
+    scratch: Array,
+    n_out: int,
+    bias: Array | None,
+    scale: Array | None,
+) -> dict[str, Any]:
+    """The arguments that have nothing to do with where the weights are, checked."""
+    n_pairs, n_experts, n_used, n_in = len(groups.token), groups.n_experts, groups.n_used, xs[0].shape[1]
+    inputs = input_arguments(weights, xs, n_pairs, n_in)
     check_array("out", out, (n_pairs // n_used, None))
     if n_used * n_out > out.shape[1]:
         raise ValueError(f"out has rows of {out.shape[1]}; {n_used} x {n_out} columns are needed")
@@ -137,52 +169,26 @@ def bind_expert_linear(
         check_array("scale", scale, (n_experts,))
         scales[:n_experts] = scale
     scales[n_experts] = np.nan
-    return expert_kernel(weights).bind(
-        w=packed,
+    return {
         **inputs,
-        token=groups.token,
-        slot=groups.slot,
-        first=groups.first,
-        cost=groups.cost,
-        bias=biases,
-        scale=scales,
-        out=out,
-        scratch=scratch,
-        n_experts=n_experts,
-        n_in=n_in,
-        n_out=n_out,
-        n_tiles=n_tiles,
-        ld_bias=0 if bias is None else width,
-        ld_out=out.shape[1],
-    )
+        "token": groups.token,
+        "slot": groups.slot,
+        "first": groups.first,
+        "cost": groups.cost,
+        "bias": biases,
+        "scale": scales,
+        "out": out,
+        "scratch": scratch,
+        "n_experts": n_experts,
+        "ld_bias": 0 if bias is None else width,
+        "ld_out": out.shape[1],
+    }
 
 
-def _quantized_product(layout: Layout) -> Callable[..., Any]:
-    """Make the function that multiplies n pairs, from number `first` on, with a tile: into 16 x n results."""
-    product = quantized_linear.tokens_product(layout)
-    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
-
-    @inlined
-    def tile_and_pairs(args, tile, first, n, results):  # type: ignore[no-untyped-def]
-        n_in = args.n_in
-        n_blocks = n_in // BLOCK
-        w = args.w + tile * (n_blocks // blocks_per_span * span_bytes)
-        x, b = args.x + first * n_in, first * n_blocks
-        product(w, x, args.x_scale + b, args.x_sum + b, args.x_half + b, results, n, n_in, TILE_ROWS)
-
-    return tile_and_pairs
-
-
-def _float_product(format: BlockFormat) -> Callable[..., Any]:
-    """The same for float weights."""
-    product = float_linear.tokens_product(format)
-
-    @inlined
-    def tile_and_pairs(args, tile, first, n, results):  # type: ignore[no-untyped-def]
-        n_in = args.n_in
-        product(args.w + tile * TILE_ROWS * n_in, args.x + first * n_in, results, n, n_in, n_in, TILE_ROWS)
-
-    return tile_and_pairs
+@inlined
+def _packed_tile(args, tile, thread_id):  # type: ignore[no-untyped-def]
+    """Where a tile of the stack is."""
+    return args.w + tile * args.ld_w
 
 
 @inlined
@@ -192,18 +198,20 @@ def _rounded_up(n: int, divisor: int) -> int:
 
 
 @cache
-def expert_kernel(weights: Layout | BlockFormat) -> Kernel:
-    """The kernel for experts in a compute layout, or in a float format."""
-    if isinstance(weights, Layout):
-        product, name = _quantized_product(weights), weights.name
-        inputs = {name: LINEAR.fields[name] for name in ("w", "x", "x_scale", "x_sum", "x_half")}
+def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel:
+    """The kernel for experts in a compute layout or a float format; `mapped`: made of blocks of a file."""
+    if mapped is not None:
+        source, tile_at, name = TILES, tile_maker(mapped), f"mapped_{mapped.name.lower()}"
+    elif isinstance(weights, Layout):
+        source, tile_at, name = {"w": PointerTo(U8), "ld_w": I64}, _packed_tile, weights.name
     else:
-        product, name = _float_product(weights), weights.name.lower()
-        inputs = {"w": PointerTo(ELEMENT_OF[weights]), "x": PointerTo(F32)}
+        source, tile_at = {"w": PointerTo(ELEMENT_OF[weights]), "ld_w": I64}, _packed_tile
+        name = weights.name.lower()
+    product = tile_product(weights)
     pairs = dict.fromkeys(("token", "slot", "first", "cost"), PointerTo(I64))
     floats = dict.fromkeys(("bias", "scale", "out", "scratch"), PointerTo(F32))
-    sizes = dict.fromkeys(("n_experts", "n_in", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
-    fields: dict[str, Field] = {**inputs, **pairs, **floats, **sizes}
+    sizes = dict.fromkeys(("n_experts", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
+    fields: dict[str, Field] = {**source, **inputs_of(weights), **pairs, **floats, **sizes}
 
     @kernel(Record(**fields), f"expert_linear_{name}")
     def expert_linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
@@ -221,7 +229,8 @@ def expert_kernel(weights: Layout | BlockFormat) -> Kernel:
                 for first_pair in range(first, last, TOKENS_PER_PASS):
                     n = min(TOKENS_PER_PASS, last - first_pair)
                     for tile in range(first_tile, last_tile):
-                        product(args, matrix * n_tiles + tile, first_pair, n, results)
+                        w = tile_at(args, matrix * n_tiles + tile, thread_id)
+                        product(args, w, first_pair, n, results, TILE_ROWS)
                         row = tile * TILE_ROWS
                         for i in range(n):
                             value = load(results + i * TILE_ROWS, TILE_ROWS) * scale

@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
+from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS
 from .pack_spans import SPANS
 from .pack_words import ROWS
-from .pointer import I64, U8
+from .pointer import I32, I64, U8, U16, cast
 from .record import Field, PointerTo, Record
 from .rows import share
-from .simd import prefetch
+from .simd import load, prefetch, store, transpose
 from .source import inlined
+
+LANES = 8  # columns of floats that are turned over together
 
 BLOCKS: dict[str, Field] = {
     "blocks": PointerTo(U8),
@@ -65,7 +68,9 @@ def rows_of_tile(args, tile):  # type: ignore[no-untyped-def]
 
 
 def tile_packer(format: BlockFormat) -> Callable[..., Any]:
-    """Make the function that packs 16 rows, `row_bytes` apart, into a tile."""
+    """Make the function that packs 16 rows, `row_bytes` apart, into a tile: of `SPANS`, or of floats."""
+    if format in ELEMENT_OF:
+        return _float_packer(ELEMENT_OF[format].size)
     layout, _ = PACKERS[format]
     pack_rows = SPANS[format](format, layout)
     packed_bytes, file_bytes = layout.tile_bytes(format.block_size), format.block_bytes
@@ -74,11 +79,35 @@ def tile_packer(format: BlockFormat) -> Callable[..., Any]:
     @inlined
     def pack_tile(rows, packed, row_bytes):  # type: ignore[no-untyped-def]
         for i in range(row_bytes // file_bytes):
-            for line in range(0, tile_block_bytes, 64):  # of what is likely to be the next tile
-                prefetch(rows + (TILE_ROWS * row_bytes + i * tile_block_bytes + line))
+            _prefetch_behind(rows, TILE_ROWS * row_bytes, i * tile_block_bytes, tile_block_bytes)
             for group in range(2):
                 source = rows + (group * ROWS * row_bytes + i * file_bytes)
                 pack_rows(source, packed + i * packed_bytes, group, row_bytes)
+
+    return pack_tile
+
+
+@inlined
+def _prefetch_behind(rows, n_bytes, first, n):  # type: ignore[no-untyped-def]
+    """Fetch n bytes of what lies behind a tile, where the next one is likely to be."""
+    for line in range(0, n, 64):
+        prefetch(rows + (n_bytes + first + line))
+
+
+def _float_packer(size: int) -> Callable[..., Any]:
+    """The same for numbers of so many bytes, which are turned over as they are."""
+    element = I32 if size == 4 else U16
+
+    @inlined
+    def pack_tile(rows, packed, row_bytes):  # type: ignore[no-untyped-def]
+        source, tile, n_in = cast(rows, element), cast(packed, element), row_bytes // size
+        whole = n_in - n_in % LANES
+        for k in range(0, whole, LANES):
+            _prefetch_behind(rows, TILE_ROWS * row_bytes, TILE_ROWS * size * k, TILE_ROWS * size * LANES)
+            columns = transpose(load(source + k, LANES, TILE_ROWS, n_in))
+            store(tile + k * TILE_ROWS, columns, TILE_ROWS)
+        for k in range(whole, n_in):
+            store(tile + k * TILE_ROWS, transpose(load(source + k, 1, TILE_ROWS, n_in)))
 
     return pack_tile
 

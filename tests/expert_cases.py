@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.expert_groups import Groups, bind_gather, bind_group
-from nybble.kernels.expert_linear import bind_expert_linear, expert_scratch
+from nybble.kernels.expert_linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
 from nybble.kernels.float_linear import ELEMENT_OF, pack_floats
-from nybble.kernels.pack import pack
+from nybble.kernels.mapped_linear import tile_bytes
+from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.quantize import bind_quantize
+from nybble.kernels.tile_product import Weights
 
 Array = NDArray[np.float32]
 SEVERAL = (
@@ -43,9 +45,15 @@ class Experts:
     inputs: tuple[NDArray, ...] = field(default=(), init=False)  # of the last run: x, or its 8-bit form
 
     def run(
-        self, n_threads: int = 1, place: Place = np.copy, first: int = 0, last: int | None = None
+        self,
+        n_threads: int = 1,
+        place: Place = np.copy,
+        first: int = 0,
+        last: int | None = None,
+        is_mapped: bool = False,
     ) -> Array:
-        """Tokens first .. last - 1 through the kernels -> (n, n_used * n_out)."""
+        """Tokens first .. last - 1 through the kernels -> (n, n_used * n_out); `is_mapped`: the weights are
+        packed on the way."""
         x, ids = place(self.x[first:last]), place(self.ids[first:last])
         n_experts, n_out, n_in = self.shape
         n, n_used = ids.shape
@@ -53,13 +61,8 @@ class Experts:
         groups = Groups(*(place(array) for array in groups.arrays), n_used)
         out = place(np.full((n, n_used * n_out), 7, np.float32))
         calls = [bind_group(ids, groups, step)]
-        widths = (n_in,)
-        if self.format in ELEMENT_OF:
-            weights, self.inputs = self.format, (x,)
-            packed = [pack_floats(self.format, place(part), (n_out, n_in)) for part in self.data]
-        else:
-            weights = pack(self.format, self.data[0], (n_out, n_in))[0]
-            packed = [pack(self.format, part, (n_out, n_in))[1] for part in self.data]
+        widths, self.inputs = (n_in,), (x,)
+        if self.format not in ELEMENT_OF:
             dtypes = np.float32, np.int32, np.int32
             rest = (place(np.zeros((n, x.shape[1] // 32), dtype)) for dtype in dtypes)
             self.inputs, widths = (place(np.zeros(x.shape, np.int8)), *rest), (n_in, *[n_in // 32] * 3)
@@ -68,13 +71,24 @@ class Experts:
         for array, width in zip(self.inputs, widths, strict=True):
             gathered.append(place(np.zeros((n * n_used, width), array.dtype)))
             calls.append(bind_gather(array, gathered[-1], groups, 0 if self.is_shared else width))
-        scratch = place(expert_scratch(n_threads))
-        tiles, xs = place(np.concatenate(packed)), tuple(gathered)
-        calls.append(
-            bind_expert_linear(weights, tiles, xs, groups, out, scratch, n_out, self.bias, self.scale)
-        )
+        rest = tuple(gathered), groups, out, place(expert_scratch(n_threads)), n_out, self.bias, self.scale
+        if is_mapped:
+            tiles = place(np.full((n_threads, tile_bytes(self.format, n_in)), 99, np.uint8))
+            data = place(self.data.reshape(-1))
+            calls.append(bind_mapped_expert_linear(self.format, data, tiles, *rest))
+        else:
+            weights, packed = self._packed(place)
+            calls.append(bind_expert_linear(weights, packed, *rest))
         run_all(calls, n_threads)
         return out
+
+    def _packed(self, place: Place) -> tuple[Weights, NDArray]:
+        shape = self.shape[1:]
+        if self.format in ELEMENT_OF:
+            parts = [pack_floats(self.format, place(part), shape) for part in self.data]
+            return self.format, place(np.concatenate(parts))
+        parts = [pack(self.format, part, shape)[1] for part in self.data]
+        return PACKERS[self.format][0], place(np.concatenate(parts))
 
     def error(self) -> float:
         """The largest difference from float64 over what rounding may do (see `test_linear_kernels.py`), for
@@ -123,7 +137,10 @@ def main(mode: str) -> None:
                 sys.exit(f"{format.name}: the error is {error} times what rounding may do")
         else:
             for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 9), (40, 1, 5)):
-                random_experts(i, format, n_out, n_blocks, n).run(2, guarded)
+                made = random_experts(i, format, n_out, n_blocks, n)
+                made.run(2, guarded)
+                if format in (formats.Q4_0, formats.BF16):
+                    made.run(2, guarded, is_mapped=True)
 
 
 if __name__ == "__main__":

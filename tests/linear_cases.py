@@ -17,6 +17,7 @@ from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
 from nybble.kernels.kernel import Call
+from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_bytes
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
@@ -69,25 +70,36 @@ class Layer:
         self.format, self.n_out, self.n_in, self.data = format, n_out, n_in, data
         self.n_padded = -(-n_out // 16) * 16
 
-    def run(self, x: NDArray[np.float32], n_threads: int = 1, place: Place = np.copy) -> NDArray[np.float32]:
+    def run(
+        self,
+        x: NDArray[np.float32],
+        n_threads: int = 1,
+        place: Place = np.copy,
+        n_mapped_tiles: int = 0,
+    ) -> NDArray[np.float32]:
+        """`n_mapped_tiles`: not packed before, but so many tiles at a time."""
         n = len(x)
         step, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
         shape, data = (self.n_out, self.n_in), place(self.data)
         x = place(x)
-        if self.format in ELEMENT_OF:
-            packed = place(pack_floats(self.format, data, shape))
-            calls = [bind_float_linear(self.format, packed, x, out, step)]
-        else:
-            layout, packed = pack(self.format, data, shape)
+        xs: tuple[NDArray, ...] = (x,)
+        calls = []
+        if self.format not in ELEMENT_OF:
             self.q = place(np.full((n, self.n_in), 99, np.int8))
             self.scale = place(np.full((n, self.n_in // 32), 99, np.float32))
             sums, half = (place(np.full((n, self.n_in // 32), 99, np.int32)) for _ in range(2))
             xs = (self.q, self.scale, sums, half)
-            weights = place(packed.reshape(-1))
-            calls = [
-                bind_quantize(x, *xs, step, self.n_in),
-                bind_quantized_linear(layout, weights, *xs, out, step),
-            ]
+            calls.append(bind_quantize(x, *xs, step, self.n_in))
+        if n_mapped_tiles:
+            n_bytes = n_mapped_tiles * tile_bytes(self.format, self.n_in)
+            tiles = place(np.full((n_threads, n_bytes), 99, np.uint8))
+            calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles))
+        elif self.format in ELEMENT_OF:
+            packed = place(pack_floats(self.format, data, shape))
+            calls.append(bind_float_linear(self.format, packed, x, out, step))
+        else:
+            layout, packed = pack(self.format, data, shape)
+            calls.append(bind_quantized_linear(layout, place(packed.reshape(-1)), *xs, out, step))
         run_all(calls, n_threads)
         return out
 
@@ -132,6 +144,8 @@ def main(mode: str, *paths: str) -> None:
             for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 9), (40, 1, 5)):
                 layer, x = random_layer(i, format, n_out, n_blocks, n)
                 layer.run(x, 2, guarded)
+                if format in MAPPABLE:
+                    layer.run(x, 2, guarded, n_mapped_tiles=1)
                 if format in SPANS:
                     pack_in_place(layer, guarded, 2)
     elif mode == "save":
@@ -139,6 +153,8 @@ def main(mode: str, *paths: str) -> None:
         for i, format in enumerate(FORMATS):
             layer, x = random_layer(i, format, 17, 2, 5)
             outputs[format.name] = layer.run(x, 2)
+            if format in MAPPABLE:
+                outputs[f"{format.name} mapped"] = layer.run(x, 2, n_mapped_tiles=1)
             if format in SPANS:
                 outputs[f"{format.name} packed"] = pack_in_place(layer, np.copy)
         np.savez(paths[0], **outputs)
