@@ -157,6 +157,8 @@ MEANINGS: dict[str, Meaning] = {
     "laurel_sum": Meaning("active stream with attention and the low-rank layer"),
     "resid_mid": Meaning("residual stream with the first half of the block", "hook_resid_mid"),
     "resid_mid_norm": Meaning("the same after the block's norm, where norms stand behind the branches"),
+    "resid_mid_2": Meaning("the same with what came into the block once more"),
+    "resid_mid_norm_2": Meaning("the same after the second norm"),
     # the second half
     "ffn_norm_plain": Meaning("the same as ffn_norm, before the norm's bias"),
     "ffn_norm": Meaning("input of the feed-forward half, normalized, times the norm's weight"),

@@ -107,6 +107,8 @@ class Config:
     kda_gate_bound: float = 0.0  # lower bound of the logarithm of what a state keeps; 0: none
     kda_gate_is_bounded: bool = True
     shortconv_size: int = 0
+    activation: str = ""  # of feed-forward layers, where files say which
+    n_dense: int = 0  # width between two matrices behind the pooling of embeddings
     n_token_types: int = 0  # embeddings that say which of several texts a token belongs to
     pooling: int | None = None  # how the embeddings of tokens become that of a text; None: the file is silent
     classifier_pooling: int | None = None  # the same, for a classifier

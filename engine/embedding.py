@@ -5,7 +5,8 @@
     last   the last token, the only one of a decoder that has seen all others
     none   no pooling: a vector for each token
 
-A model may put matrices behind the pooling, which give the embedding, or a score for each class.
+A model may put matrices behind the pooling (or where there is none, behind the tokens), which give the
+embedding; or a score for each class.
 
 Sources: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084); Nogueira & Cho 2019, "Passage Re-ranking
 with BERT" (arXiv:1901.04085); llama.cpp `src/llama-graph.cpp`, build_pooling.
@@ -62,9 +63,9 @@ class Embedder:
             raise RequestError("without pooling there is a vector for each token: embed one text at a time")
         head = self._model.pooled_plan
         embeddings = [pool(self._tokens(ids), chosen) for ids in prompts]
-        if chosen != "none" and not head.has_scores:
+        if not head.has_scores:
             embeddings = [self._behind_pooling(pooled) for pooled in embeddings]
-        found = np.concatenate([np.empty((0, self._width(chosen)), np.float32), *embeddings])
+        found = np.concatenate([np.empty((0, self._model.config.n_embd), np.float32), *embeddings])
         return normalized(found) if normalize else found
 
     def classify(self, texts: Prompt | Sequence[Prompt]) -> Array:
@@ -128,10 +129,6 @@ class Embedder:
         """What the matrices behind the pooling, if there are any, make of it."""
         head = self._model.pooled_plan
         return run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]
-
-    def _width(self, pooling: Pooling) -> int:
-        head = self._model.pooled_plan
-        return head.buffers["pooled" if pooling == "none" or head.has_scores else head.output]
 
     def _values(self, weight: Tensor) -> Array:
         if weight not in self._weights:

@@ -122,7 +122,10 @@ def main(name: str, source: str = "", *changes: str) -> None:
             rows = np.arange(EVERY - 1, N_IDS, EVERY)
             found = {}
             if "--embeddings" in changes:
-                outputs, found["pooled"] = llama_cpp_embeddings(str(path), ids)
+                bare = {name: s for name, s in made["tensors"].items() if not name.startswith("dense_")}
+                plain = architecture_fixtures.write(Path(folder) / "plain.gguf", {**made, "tensors": bare})
+                outputs = llama_cpp_embeddings(str(plain), ids)[0]
+                found["pooled"] = llama_cpp_embeddings(str(path), ids)[1]
             else:
                 outputs = llama_cpp_logits(str(path), ids)
             print(f"{name}: outputs deviate by {outputs.std():.3f}")

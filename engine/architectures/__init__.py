@@ -21,6 +21,7 @@ from .deepseek2 import DEEPSEEK2, MISTRAL4
 from .deepseek32 import DEEPSEEK32, DOTS3NOTE, GLM_DSA
 from .dots1 import BAILINGMOE, BAILINGMOE2, DOTS1, HY_V3
 from .dream import DREAM, LLADA, LLADA_MOE, RND1
+from .eurobert import EUROBERT, NEO_BERT
 from .exaone import EXAONE
 from .exaone4 import EXAONE4
 from .exaone_moe import EXAONE_MOE
@@ -30,6 +31,7 @@ from .gemma import GEMMA, GEMMA2
 from .gemma3 import GEMMA3
 from .gemma3n import GEMMA3N
 from .gemma4 import GEMMA4
+from .gemma_embedding import GEMMA_EMBEDDING
 from .glm4 import GLM4
 from .glm4moe import GLM4MOE
 from .gpt2 import GPT2, STARCODER
@@ -43,10 +45,11 @@ from .hrm_text import HRM_TEXT
 from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
 from .jamba import JAMBA
+from .jina_bert_v2 import JINA_BERT_V2
 from .kimi_linear import KIMI_LINEAR
 from .laguna import LAGUNA, SPARK2_5
 from .lfm2 import LFM2, LFM2MOE
-from .llama import LLAMA, MISTRAL3
+from .llama import LLAMA, LLAMA_EMBED, MISTRAL3
 from .llama4 import LLAMA4
 from .maincoder import MAINCODER
 from .mamba import MAMBA
@@ -55,6 +58,7 @@ from .mellum import MAPLE, MELLUM
 from .mimo2 import MIMO2, STEP35
 from .minicpm3 import MINICPM3, PLM
 from .minimax_01 import MINIMAX_01
+from .modern_bert import MODERN_BERT
 from .muse_glimmer import MUSE_GLIMMER
 from .nanbeige import NANBEIGE
 from .nemotron_h import NEMOTRON_H, NEMOTRON_H_MOE
@@ -111,6 +115,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         DREAM,
         ERNIE4_5,
         ERNIE4_5_MOE,
+        EUROBERT,
         EXAONE,
         EXAONE4,
         EXAONE_MOE,
@@ -121,6 +126,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GEMMA3,
         GEMMA3N,
         GEMMA4,
+        GEMMA_EMBEDDING,
         GLM4,
         GLM4MOE,
         GLM_DSA,
@@ -142,6 +148,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         JAIS,
         JAIS2,
         JAMBA,
+        JINA_BERT_V2,
         JINA_BERT_V3,
         KIMI_LINEAR,
         LAGUNA,
@@ -151,6 +158,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         LLADA_MOE,
         LLAMA,
         LLAMA4,
+        LLAMA_EMBED,
         MAINCODER,
         MAMBA,
         MAMBA2,
@@ -163,12 +171,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         MINIMAX_M2,
         MISTRAL3,
         MISTRAL4,
+        MODERN_BERT,
         MPT,
         MUSE_GLIMMER,
         NANBEIGE,
         NEMOTRON,
         NEMOTRON_H,
         NEMOTRON_H_MOE,
+        NEO_BERT,
         NOMIC_BERT,
         NOMIC_BERT_MOE,
         OLMO,

@@ -38,17 +38,24 @@ TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
+    head(g, build_blocks(g, model), model, g.rms_norm)
+
+
+def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
+    """All but the last norm and the head. If not `is_causal`, half of a window is on each side of a token."""
     global_rope = rope_table(g, model)
     local_rope = rope_table(g, model, "rope_swa", base=model.rope_freq_base_swa, is_stretched=False)
     # The 27B model, which is the one with 62 layers, scales by the width that its heads would usually have.
     scale = (model.n_embd / model.n_heads if model.n_layers == 62 else model.head_dim) ** -0.5
 
+    local_window = model.sliding_window if is_causal else model.sliding_window // 2 + 1
+
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
     for b, c in blocks(g, model):
-        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+        rope, window = (local_rope, local_window) if c.is_sliding else (global_rope, 0)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=window, scale=scale)
+        h = attention(b, h, c, rope, window=window, scale=scale, is_causal=is_causal)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
@@ -56,7 +63,7 @@ def build(g: Graph, model: Config) -> None:
         h = gated_ffn(b, h, c, "gelu")
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    return x
 
 
 GEMMA3 = Architecture("gemma3", TENSORS, build, KEYS, INERT)

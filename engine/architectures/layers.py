@@ -221,6 +221,11 @@ def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -
     )
 
 
+def encoder_end(g: Graph, x: str, c: Config, norm: Norm, norm_weight: str = "output_norm") -> None:
+    """The last norm of an encoder, which gives the embeddings of the tokens."""
+    g.embeddings(norm("output_norm", x, norm_weight, c.norm_eps))
+
+
 def head(
     g: Graph,
     x: str,

@@ -1,5 +1,6 @@
 """`llama`: Llama 1 to 3, Mistral, Mixtral, TinyLlama, SmolLM, Yi, Solar and many more that share their graph;
-`mistral3`: Ministral 3 and Devstral 2, which stretch their context and sharpen attention far along.
+`mistral3`: Ministral 3 and Devstral 2, which stretch their context and sharpen attention far along;
+`llama-embed`: encoders like Llama Embed Nemotron, whose tokens see those behind them.
 
 Pre-norm blocks of grouped-query attention with RoPE and a SwiGLU feed-forward layer, or a mixture of them;
 biases where the file has them; the head is the embedding where the file has no head.
@@ -12,7 +13,8 @@ from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, SCALES, Key, optional_float
 from .architecture import Architecture
-from .layers import attention, blocks, experts, gated_ffn, head
+from .bert import INERT as ENCODER_INERT
+from .layers import attention, blocks, encoder_end, experts, gated_ffn, head
 from .rope import rope_table
 from .tensors import HEAD, ROPE_FACTORS, norms
 from .tensors import attention as attention_tensors
@@ -44,19 +46,30 @@ INERT = {
     "attention.sliding_window": "llama.cpp lets every layer of Mistral 7B v0.1 see all positions; so do we",
 }
 
+INERT_TENSORS = {"output.weight": "an encoder gives embeddings, and no logits"}
+
 
 def build(g: Graph, model: Config) -> None:
+    head(g, build_blocks(g, model), model, g.rms_norm)
+
+
+def build_encoder(g: Graph, model: Config) -> None:
+    encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
+
+
+def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", is_causal=is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    return x
 
 
 LLAMA = Architecture("llama", TENSORS, build, KEYS, INERT)
 MISTRAL3 = Architecture("mistral3", TENSORS, build, MISTRAL3_KEYS, INERT)
+LLAMA_EMBED = Architecture("llama-embed", TENSORS, build_encoder, KEYS, INERT | ENCODER_INERT, INERT_TENSORS)

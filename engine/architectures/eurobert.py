@@ -1,0 +1,62 @@
+"""`eurobert`: EuroBERT, Jina Embeddings 5 nano; `neo-bert`: NeoBERT.
+
+Encoders that are built as llama is: RMS norms before the branches, RoPE and SwiGLU, without biases.  NeoBERT
+has gate and `up` in one matrix, and neighbouring values as RoPE's pairs.
+
+Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 2025, "NeoBERT"
+(arXiv:2502.19587); llama.cpp `src/models/eurobert.cpp`, `neo-bert.cpp`.
+"""
+
+from ...kernels.rope import Pairing
+from ..config import Config
+from ..graph import Graph
+from ..tensor_shapes import required
+from .architecture import Architecture
+from .bert import INERT
+from .classifier import DEEP_CLASSIFIER, classifier
+from .layers import attention, blocks, encoder_end, gated_ffn
+from .rope import rope_table
+from .tensors import attention as attention_tensors
+from .tensors import fused_ffn, norms
+from .tensors import gated_ffn as ffn_tensors
+
+EURO_TENSORS = {
+    "token_embd.weight": required("n_vocab", "n_embd"),
+    "output_norm.weight": required("n_embd"),
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **ffn_tensors(),
+}
+
+NEO_TENSORS = {
+    "token_embd.weight": required("n_vocab", "n_embd"),
+    "enc.output_norm.weight": required("n_embd"),
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **fused_ffn(),
+    **DEEP_CLASSIFIER,
+}
+
+
+def build_euro(g: Graph, model: Config) -> None:
+    encoder_end(g, build_blocks(g, model, "neox"), model, g.rms_norm)
+
+
+def build_neo(g: Graph, model: Config) -> None:
+    encoder_end(g, build_blocks(g, model, "norm"), model, g.rms_norm, "enc.output_norm")
+
+
+def build_blocks(g: Graph, model: Config, pairing: Pairing) -> str:
+    rope = rope_table(g, model, has_factors=False)
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing, is_causal=False))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    return x
+
+
+EUROBERT = Architecture("eurobert", EURO_TENSORS, build_euro, inert=INERT)
+NEO_BERT = Architecture("neo-bert", NEO_TENSORS, build_neo, inert=INERT, build_pooled=classifier)

@@ -1,0 +1,52 @@
+"""`gemma-embedding`: EmbeddingGemma.
+
+As gemma3, but every token sees all others, or in layers with a sliding window those nearby; and two matrices
+may stand behind the pooling.
+
+Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/models/gemma-embedding.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key
+from ..tensor_shapes import optional
+from .architecture import Architecture
+from .bert import INERT as ENCODER_INERT
+from .gemma3 import INERT as GEMMA3_INERT
+from .gemma3 import KEYS as GEMMA3_KEYS
+from .gemma3 import TENSORS as GEMMA3_TENSORS
+from .gemma3 import build_blocks
+from .layers import encoder_end
+
+KEYS = GEMMA3_KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
+
+INERT = {
+    **GEMMA3_INERT,
+    **ENCODER_INERT,
+    "dense_2_feat_in": "it is embedding_length",
+    "dense_3_feat_in": "it is dense_2_feat_out",
+    "dense_3_feat_out": "it is embedding_length",
+}
+
+TENSORS = {
+    **GEMMA3_TENSORS,
+    "dense_2.weight": optional("n_dense", "n_embd"),
+    "dense_3.weight": optional("n_embd", "n_dense"),
+}
+
+INERT_TENSORS = {"output.weight": "an encoder gives embeddings, and no logits"}
+
+
+def build(g: Graph, model: Config) -> None:
+    encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
+
+
+def dense(g: Graph, model: Config) -> None:
+    """Two matrices, one after the other, where the file has them."""
+    if g.has("dense_2") and g.has("dense_3"):
+        g.linear("dense_3", g.linear("dense_2", "pooled", "dense_2"), "dense_3")
+
+
+GEMMA_EMBEDDING = Architecture(
+    "gemma-embedding", TENSORS, build, KEYS, INERT, INERT_TENSORS, build_pooled=dense
+)

@@ -1,0 +1,80 @@
+"""`modern-bert`: ModernBERT, GTE ModernBERT and its reranker, Granite Embedding R2.
+
+An encoder with layer norms before the branches, but before the first, whose input the norm of the embedding
+has normalized; GEGLU or SwiGLU, with gate and `up` in one matrix; of three layers the first sees all tokens
+and the others those nearby, with a RoPE base of their own.
+
+Sources: Warner et al. 2024, "ModernBERT" (arXiv:2412.13663); llama.cpp `src/models/modern-bert.cpp`.
+"""
+
+from functools import partial
+
+from ...gguf_io.errors import GGUFUnsupportedError
+from ...kernels.activation import Activation
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .bert import INERT
+from .classifier import DEEP_CLASSIFIER, classifier
+from .layers import attention, blocks, encoder_end, gated_ffn
+from .rope import rope_table, rope_table_swa
+from .tensors import attention as attention_tensors
+from .tensors import fused_ffn, norms
+
+KEYS = LAYER_NORM | {
+    "attention.sliding_window": SLIDING_WINDOW,
+    "attention.sliding_window_pattern": sliding_pattern(3, dense_first=True),
+    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    "hidden_activation": Key("activation", "text", default="gelu"),
+    "classifier.pooling_type": Key("classifier_pooling", "integer", -1, 2**32 - 1, default=1),
+}
+
+TENSORS = {
+    "token_embd.weight": required("n_vocab", "n_embd"),
+    "token_embd_norm.weight": required("n_embd"),
+    "output_norm.weight": required("n_embd"),
+    "blk.N.attn_norm.weight": optional("n_embd"),
+    **norms("ffn_norm"),
+    **attention_tensors(),
+    **fused_ffn(),
+    **DEEP_CLASSIFIER,
+    "cls.norm.weight": optional("n_embd"),
+}
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "geglu": "gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "swiglu": "silu",
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    if model.activation not in ACTIVATIONS:
+        raise GGUFUnsupportedError(
+            f"{g.weight('token_embd').path}: modern-bert.hidden_activation is {model.activation!r:.100}; "
+            f"nybble knows {', '.join(ACTIVATIONS)}"
+        )
+    global_rope = rope_table(g, model, has_factors=False)
+    local_rope = rope_table_swa(g, model, is_stretched=False, has_factors=False)
+
+    x = g.embed("token_embd", "token_embd")
+    x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
+    for b, c in blocks(g, model):
+        rope, window = (local_rope, c.sliding_window // 2 + 1) if c.is_sliding else (global_rope, 0)
+
+        is_first = c.layer == 0 and not b.has("attn_norm")
+        h = x if is_first else b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope, window=window, is_causal=False))
+
+        h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c, ACTIVATIONS[c.activation]))
+    encoder_end(g, x, model, g.layer_norm)
+
+
+MODERN_BERT = Architecture(
+    "modern-bert", TENSORS, build, KEYS, INERT, build_pooled=partial(classifier, has_gelu=True)
+)
