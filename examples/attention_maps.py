@@ -12,12 +12,13 @@ import sys
 import numpy as np
 
 import nybble
+from nybble import research
 
 TEXT = "The keeper of the lighthouse fed the cat, and then the keeper of the lighthouse went to sleep."
 
 with nybble.LLM("smollm2", n_ctx=256) as llm:
     trace = llm.trace(TEXT, "blk.*.attn_probs", logits=None)
-    labels = [llm.tokenizer.decode([token_id]) for token_id in trace.ids.tolist()]
+    labels = research.token_texts(llm, TEXT)
 
 ids = trace.ids
 probs = np.stack(list(trace.values()))  # (layers, queries, heads, keys)

@@ -1,8 +1,9 @@
 """What each layer would answer: the logit lens, as a table and, with a second argument, as a picture.
 
-    python examples/logit_lens.py ["The capital of France is"] [lens.png]
+    python examples/logit_lens.py ["The capital of France is the city of"] [lens.png]
 
-Early layers repeat or guess; the answer appears in the later ones and grows.
+The lowest row repeats the text, since the embeddings are the head too; early layers guess what is frequent;
+the answer appears in the later ones, and its probability grows.
 """
 
 import sys
@@ -14,7 +15,7 @@ prompt = sys.argv[1] if len(sys.argv) > 1 else "The capital of France is the cit
 
 with nybble.LLM("smollm2", n_ctx=256) as llm:
     lens = research.logit_lens(llm, prompt)
-    labels = [llm.tokenizer.decode([token_id]) for token_id in lens.ids.tolist()]
+    labels = research.token_texts(llm, prompt)
     if len(sys.argv) > 2:
         from nybble.research.plots import plot_lens
 

@@ -22,7 +22,7 @@ with nybble.LLM("smollm2", n_ctx=64) as llm:
     sweep = research.patch_sweep(
         llm, CLEAN, CORRUPTED, lambda logits: float(logits[mary] - logits[john]), names
     )
-    labels = [llm.tokenizer.decode([token_id]) for token_id in llm.tokenizer.encode(CLEAN)]
+    labels = research.token_texts(llm, CLEAN)
 
 if len(sys.argv) > 1:
     from nybble.research.plots import plot_sweep
