@@ -28,6 +28,7 @@ _ELEMENT_WISE = (
     ops.Xielu,
     ops.Activate,
     ops.Scale,
+    ops.Shift,
     ops.Clamp,
     ops.Mul,
     ops.QueryScale,

@@ -82,6 +82,8 @@ class Config:
     n_expert_groups_used: int = 1
 
     n_streams: int = 1  # residual streams side by side
+    hyper_eps: float = 0.0  # least share of a stream in what is read from all
+    hyper_magnitude: float = 1.0  # highest share of a stream in what is written to all
     sparsity: float | None = None  # how far above its mean a gate counts, in deviations; None: not said
 
     xielu_alpha_n: float = 0.0  # before softplus, as the file has them
@@ -216,6 +218,16 @@ class Config:
     def n_more_streams(self) -> int:
         """Residual streams beside the first."""
         return self.n_streams - 1
+
+    @property
+    def n_streams_2(self) -> int:
+        """Two numbers for each residual stream."""
+        return 2 * self.n_streams
+
+    @property
+    def streams_width(self) -> int:
+        """Width of all residual streams side by side."""
+        return self.n_streams * self.n_embd
 
     @property
     def n_stream_pairs(self) -> int:

@@ -26,6 +26,7 @@ from ..kernels.scale import (
     bind_multiply_columns,
     bind_scale,
     bind_scale_rows,
+    bind_shift,
     bind_soft_cap,
 )
 from ..kernels.selective_scan import bind_decay
@@ -84,6 +85,7 @@ _lowers(ops.GeluMul)(lambda op, p: bind_gelu_mul(p.x[0], p.x[1], p.out, p.count)
 _lowers(ops.SwigluOai)(lambda op, p: bind_swiglu_oai(p.x[0], p.x[1], p.out, p.count))
 _lowers(ops.Add)(lambda op, p: bind_add(p.x[0], p.x[1], p.out, p.count))
 _lowers(ops.Scale)(lambda op, p: bind_scale(p.x[0], p.out, p.count, op.factor))
+_lowers(ops.Shift)(lambda op, p: bind_shift(p.x[0], p.out, p.count, p.width(op.out), op.amount))
 _lowers(ops.Clamp)(lambda op, p: bind_clamp(p.x[0], p.out, p.count, op.low, op.high))
 _lowers(ops.SoftCap)(lambda op, p: bind_soft_cap(p.x[0], p.out, p.count, op.cap))
 

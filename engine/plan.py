@@ -91,8 +91,8 @@ class Plan:
         """The plan for a context of so many positions; RequestError if the model has not learned as many."""
         if 0 < self.n_ctx_max < n_ctx:
             raise RequestError(
-                f"n_ctx {n_ctx} is too long: with more than {self.n_ctx_max} positions the model chooses some "
-                f"to attend to, which nybble cannot do; use n_ctx={self.n_ctx_max} at most"
+                f"n_ctx {n_ctx} is too long: with more than {self.n_ctx_max} positions the model chooses "
+                f"some to attend to, which nybble cannot do; use n_ctx={self.n_ctx_max} at most"
             )
         for op in self.ops:
             if isinstance(op, ops.PositionEmbed) and op.weight.shape[0] < n_ctx:

@@ -37,6 +37,7 @@ from ..kernels.scale import (
     mul_reference,
     scale_columns_reference,
     scale_reference,
+    shift_reference,
     soft_cap_reference,
 )
 from ..kernels.selective_scan import decay_reference, selective_scan_reference
@@ -121,6 +122,7 @@ _runs(ops.Mul)(lambda op, x, step: mul_reference(*x))
 _runs(ops.ExpertSum)(lambda op, x, step: expert_sum_reference(*x))
 _runs(ops.Activate)(lambda op, x, step: activation_reference(x[0], op.function))
 _runs(ops.Scale)(lambda op, x, step: scale_reference(x[0], op.factor))
+_runs(ops.Shift)(lambda op, x, step: shift_reference(x[0], op.amount))
 _runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.low, op.high))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))

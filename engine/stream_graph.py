@@ -17,6 +17,10 @@ class StreamGraph(GraphCore):
         op = ops.MeanOfStreams(self._prefix + out, x, n_streams)
         return self._add(op, self.width(x) // n_streams)
 
+    def shift(self, out: str, x: str, amount: float) -> str:
+        """x itself where the amount is 0."""
+        return x if amount == 0 else self._add(ops.Shift(self._prefix + out, x, amount), self.width(x))
+
     def match_length(self, out: str, x: str, like: str) -> str:
         """Each stream of x with the length of `like`."""
         return self._add(ops.MatchLength(self._prefix + out, x, like), self.width(x))

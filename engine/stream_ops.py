@@ -30,6 +30,14 @@ class MeanOfStreams(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Shift(Op):
+    """out = x + amount."""
+
+    x: str
+    amount: float
+
+
+@dataclass(frozen=True, eq=False)
 class MatchLength(Op):
     """Gives each of the equal parts of x, as wide as `like`, the length of that."""
 

@@ -1,6 +1,7 @@
 """Products and limits, element by element.
 
 scale    out = x * factor                        (embedding, residual and logit scales: Granite, MiniCPM)
+shift    out = x + amount                        (floors of the gates of several residual streams)
 mul      out[:, i] = a[:, i] * b[:, i // m], a being m times as wide as b         (gates)
 columns  out[:, i] = x[:, i] * weight[i], or x[:, i] / weight[i]                  (AWQ scales of MPT)
 clamp    out = max(low, min(x, high))                                             (MPT's q, k and v)
@@ -27,6 +28,12 @@ def scale_reference(x: Array, factor: float) -> Array:
     """x (n, width) -> (n, width)."""
     check_array("x", x, (None, None))
     return x * np.float32(factor)
+
+
+def shift_reference(x: Array, amount: float) -> Array:
+    """x (n, width) -> (n, width)."""
+    check_array("x", x, (None, None))
+    return x + np.float32(amount)
 
 
 def mul_reference(a: Array, b: Array) -> Array:
@@ -62,6 +69,12 @@ def bind_scale(x: Array, out: Array, step: NDArray[np.int64], factor: float) -> 
     """
     _, ld = check_rows(step, x.shape[-1], x=x, out=out)
     return _scale.bind(x=x, out=out, step=step, ld=ld, number=factor)
+
+
+def bind_shift(x: Array, out: Array, step: NDArray[np.int64], width: int, amount: float) -> Call:
+    """As `bind_scale`, on `width` columns."""
+    _, ld = check_rows(step, width, x=x, out=out)
+    return _shift.bind(x=x, out=out, step=step, ld=ld, width=width, number=amount)
 
 
 def bind_clamp(x: Array, out: Array, step: NDArray[np.int64], low: float, high: float) -> Call:
@@ -123,6 +136,15 @@ def _scale(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.x + j, ROW_MULTIPLE) * args.number)
+
+
+@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64, number=F32))
+def _shift(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        x, out = args.x + token * args.ld, args.out + token * args.ld
+        for j in range(args.width):
+            out[j] = x[j] + args.number
 
 
 @kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, low=F32, high=F32))

@@ -22,10 +22,12 @@ from nybble.kernels.scale import (
     bind_multiply_columns,
     bind_scale,
     bind_scale_rows,
+    bind_shift,
     bind_soft_cap,
     clamp_reference,
     mul_reference,
     scale_reference,
+    shift_reference,
     soft_cap_reference,
 )
 from nybble.kernels.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
@@ -77,6 +79,14 @@ class Scale(Silu):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         return [bind_scale(b["x"], b["out"], b["step"], 0.3)]
+
+
+class Shift(Scale):
+    def expected(self) -> Array:
+        return shift_reference(self.inputs["x"], 0.3)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_shift(b["x"], b["out"], b["step"], self.out_width, 0.3)]
 
 
 class Clamp(Scale):
@@ -294,6 +304,7 @@ CASES: tuple[type[Case], ...] = (
     Sigmoid,
     Softplus,
     Scale,
+    Shift,
     Clamp,
     SoftCap,
     SwigluOai,

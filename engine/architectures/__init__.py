@@ -43,6 +43,7 @@ from .grok import GROK
 from .grovemoe import GROVEMOE
 from .hrm_text import HRM_TEXT
 from .hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HUNYUAN_VL
+from .hy_v4 import HY_V4
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
 from .jamba import JAMBA
 from .jina_bert_v2 import JINA_BERT_V2
@@ -144,6 +145,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         HUNYUAN_MOE,
         HUNYUAN_VL,
         HY_V3,
+        HY_V4,
         INTERNLM2,
         JAIS,
         JAIS2,

@@ -48,7 +48,9 @@ WINDOW = {
 DOTS_KEYS = KEYS | HEADS_BY_LAYER | WINDOW
 
 DOTS_INERT = INERT | {
-    f"attention.{part}_length_swa": "follows from attention.kv_lora_rank_swa" for part in ("key", "value")
+    "attention.key_length_swa": "follows from attention.kv_lora_rank_swa",
+    "attention.value_length_swa": "follows from attention.kv_lora_rank_swa",
+    "rope.dimension_count_swa": "all layers turn rope.dimension_count values",
 }
 
 TENSORS = {name: shape for name, shape in deepseek2.TENSORS.items() if name != "blk.N.attn_q.weight"}

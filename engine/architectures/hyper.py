@@ -1,0 +1,54 @@
+"""Hyper-connections: several residual streams, which every half of a block reads together and writes apart.
+
+Gates of all streams are worked out from all of them: by how much each stream counts in what the half reads,
+and by how much what it gives is added to each.  At the end gates of the same kind make one stream of all.
+
+Source: Zhu et al. 2024, "Hyper-Connections" (arXiv:2409.19606), section 2.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import Key, optional_float
+from ..tensor_shapes import required
+from .tensors import Table
+
+KEYS = {
+    "hyper_connection.count": Key("n_streams", "integer", 1, 64),
+    "hyper_connection.epsilon": optional_float("hyper_eps", 0.0),
+}
+
+
+def gate_tensors(n_gates: str, n_scales: int) -> Table:
+    """The matrices of both halves of every block, of n_gates rows and so many scales, and of the end."""
+    blocks: Table = {}
+    for part in ("attn", "ffn"):
+        blocks |= {
+            f"blk.N.hc_{part}_fn.weight": required(n_gates, "streams_width"),
+            f"blk.N.hc_{part}_base.weight": required(n_gates),
+            f"blk.N.hc_{part}_scale.weight": required(n_scales),
+        }
+    return blocks | {
+        "output_hc_fn.weight": required("n_streams", "streams_width"),
+        "output_hc_base.weight": required("n_streams"),
+        "output_hc_scale.weight": required(1),
+    }
+
+
+def gates(b: Graph, x: str, c: Config, part: str, weights: str) -> str:
+    """What all gates depend on, before their nonlinearity."""
+    h = b.plain_rms_norm(f"{part}_gates_norm", x, c.norm_eps)
+    h = b.linear(f"{part}_gates_raw", h, f"{weights}_fn")
+    h = b.scale_columns(f"{part}_gates_scaled", h, f"{weights}_scale.weight")
+    return b.add_vector(f"{part}_gates", h, f"{weights}_base.weight")
+
+
+def read(b: Graph, x: str, c: Config, part: str, logits: str) -> str:
+    """The sum of the streams, each times its gate."""
+    share = b.activate(f"{part}_read_act", logits, "sigmoid")
+    share = b.shift(f"{part}_read", share, c.hyper_eps)
+    return b.expert_sum(f"{part}_in", x, share)
+
+
+def merge(g: Graph, x: str, c: Config) -> str:
+    """The one stream that the last norm gets."""
+    return read(g, x, c, "output", gates(g, x, c, "output", "output_hc"))
