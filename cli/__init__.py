@@ -1,6 +1,7 @@
 """The command `nybble`: finds the subcommand, and turns errors into one line and an exit code.
 
-Each subcommand is a module here with `add_arguments(parser)` and `run(args)`; its docstring is its help.
+Each subcommand is a module here with `add_arguments(parser)` and `run(args)`, which may return an exit code;
+its docstring is its help.
 """
 
 import argparse
@@ -11,13 +12,14 @@ import sys
 from collections.abc import Sequence
 
 from ..gguf_io.errors import NybbleError
+from .plain_text import plain
 
 COMMANDS = {
     "run": "continue a text",
     "pull": "fetch a model that has a name",
     "embed": "make vectors of texts, to be compared",
     "quantize": "write a model in another format",
-    "inspect": "show what is in a GGUF file",
+    "inspect": "show what is in a GGUF file, and whether it can be run",
     "tokenize": "show the tokens of a text",
     "bench": "measure the speed of a model on this machine",
     "perplexity": "measure how well a model predicts a text",
@@ -27,12 +29,12 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; -> its exit code: 0, 1 for an error, 130 for Ctrl-C, 141 if nobody reads on."""
+    """Runs one command; -> its exit code: 0, 1 for an error or no, 130 for Ctrl-C, 141 if nobody reads on."""
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)  # a crash in a kernel shows where Python was
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _run(arguments)
+        code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python flushes stdout once more at exit; let that go nowhere.
@@ -42,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
         return 130
     except (NybbleError, OSError, MemoryError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = plain(str(error)) or type(error).__name__
         print(f"nybble: error: {message}", file=sys.stderr)
         return 1
-    return 0
+    return code
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
     front = argparse.ArgumentParser(
         prog="nybble",
         description="Runs GGUF language models on the CPU in Python, NumPy and Numba alone.",
@@ -65,7 +67,7 @@ def _run(arguments: list[str]) -> None:
         from .. import __version__
 
         print(f"nybble {__version__}")
-        return
+        return 0
     if args.command is None:
         front.error("which command? (nybble --help)")
     command = importlib.import_module(f".{args.command}", __name__)
@@ -76,4 +78,4 @@ def _run(arguments: list[str]) -> None:
     )
     command.add_arguments(parser)
     # Intermixed, so that `run smollm2 -n 5 "a text"` works: options may stand between the words.
-    command.run(parser.parse_intermixed_args(arguments[n_front:]))
+    return command.run(parser.parse_intermixed_args(arguments[n_front:])) or 0

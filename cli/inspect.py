@@ -1,18 +1,26 @@
-"""Shows what is in a GGUF file: metadata, tensors, and how much of which format; or its activations.
+"""Shows what is in a GGUF file, whether nybble can run it here, and if not, why; or its activations.
 
-FILE is the path of a GGUF file, or a name.
+FILE is the path of a GGUF file, or a name. No weights are read. The exit code is 0 if the file can be run,
+else 1.
 """
 
 import argparse
+import json
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from ..engine.free_memory import free_memory
 from ..engine.models import resolve
+from ..engine.verdict import Verdict, examine
+from ..gguf_io.errors import NybbleError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor
+from .plain_text import plain
 
 _N_SHOWN = 4  # elements of an array
 _WIDTH = 72  # letters of a value
@@ -25,21 +33,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show instead what can be read and replaced while the model runs, in the order of computation",
     )
+    parser.add_argument("--json", action="store_true", help="the same for programs")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     if args.activations:
         _print_activations(args.file)
+        return 0
+    try:
+        with load_gguf(resolve(args.file)) as file:
+            verdict = examine(file)
+            if args.json:
+                print(json.dumps(_report(file, verdict), indent=1, allow_nan=False))
+            else:
+                _print_file(file, verdict)
+            return 0 if verdict.runs else 1
+    except (NybbleError, OSError) as error:  # it cannot even be opened
+        if not args.json:
+            raise
+        print(json.dumps({"runs": False, "problems": [str(error)]}, indent=1))
+        return 1
+
+
+def _print_file(file: GGUFFile, verdict: Verdict) -> None:
+    n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
+    print(f"{plain(file.path)}: GGUF v{file.version}, {_size(n_bytes)} of weights")
+    print(f"\nmetadata ({len(file.metadata)} keys)")
+    _print_table(_metadata_rows(file))
+    print(f"\ntensors ({len(file.tensors)}; shapes are rows x columns)")
+    _print_table(_tensor_row(tensor) for tensor in file.tensors.values())
+    print("\nformats")
+    _print_table(_format_rows(list(file.tensors.values())))
+    need, free = verdict.footprint, free_memory()
+    if need is not None:
+        print("\nmemory")
+        rows = [("packed weights", need.weights), (f"context of {need.n_ctx} tokens", need.states)]
+        rows += [("activations", need.buffers), ("all", need.total)]
+        rows += [] if free is None else [("free on this machine", free)]
+        _print_table((name, _size(n_bytes)) for name, n_bytes in rows)
+    if verdict.runs:
+        print("\nnybble runs this file")
         return
-    with load_gguf(resolve(args.file)) as file:
-        n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
-        print(f"{file.path}: GGUF v{file.version}, {_size(n_bytes)} of weights")
-        print(f"\nmetadata ({len(file.metadata)} keys)")
-        _print_table(_metadata_rows(file))
-        print(f"\ntensors ({len(file.tensors)}; shapes are rows x columns)")
-        _print_table(_tensor_row(tensor) for tensor in file.tensors.values())
-        print("\nformats")
-        _print_table(_format_rows(list(file.tensors.values())))
+    print("\nnybble cannot run this file:", flush=True)
+    for problem in verdict.problems:
+        print(f"  {plain(problem)}")
+
+
+def _report(file: GGUFFile, verdict: Verdict) -> dict[str, Any]:
+    """What `--json` prints; of arrays in the metadata the length."""
+    need = verdict.footprint
+    return {
+        "runs": verdict.runs,
+        "problems": list(verdict.problems),
+        "path": file.path,
+        "version": file.version,
+        "metadata": {key: _json_value(file, key) for key in file.metadata},
+        "tensors": {
+            tensor.name: {"format": tensor.format.name, "shape": tensor.shape, "bytes": tensor.nbytes}
+            for tensor in file.tensors.values()
+        },
+        "memory": None if need is None else {**asdict(need), "total": need.total, "free": free_memory()},
+    }
+
+
+def _json_value(file: GGUFFile, key: str) -> Any:
+    length = file.metadata.length_of(key)
+    if length is not None:
+        return {"type": file.metadata.type_of(key), "length": length}
+    value = file.metadata[key]
+    is_plain = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_plain else repr(value)
 
 
 def _print_activations(file: str) -> None:
@@ -56,12 +119,12 @@ def _metadata_rows(file: GGUFFile) -> Iterator[tuple[str, ...]]:
         kind = file.metadata.type_of(key)
         if length is not None:
             kind = kind.replace("[]", f"[{length}]")
-        yield _plain(key), kind, _value(file.metadata[key])
+        yield plain(key), kind, _value(file.metadata[key])
 
 
 def _tensor_row(tensor: Tensor) -> tuple[str, ...]:
     shape = " x ".join(map(str, tensor.shape)) or "scalar"
-    return _plain(tensor.name), tensor.format.name, shape, _size(tensor.nbytes)
+    return plain(tensor.name), tensor.format.name, shape, _size(tensor.nbytes)
 
 
 def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
@@ -94,11 +157,6 @@ def _value(value: Any) -> str:
         return f"{value:g}"
     text = repr(value[: 2 * _WIDTH] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
-
-
-def _plain(name: str) -> str:
-    """A name from the file, with escapes if it holds control characters."""
-    return name if name.isprintable() else repr(name)
 
 
 def _size(n_bytes: int) -> str:

@@ -41,11 +41,13 @@ def _of_machine() -> int | None:
         return None
 
 
-def _of_container() -> int | None:
-    """What a control group still allows (Linux, cgroup v2)."""
-    folder = Path("/sys/fs/cgroup")
+def _of_container(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a control group still allows (Linux, cgroup v2); pages of files, which count as used, are given up
+    for others."""
     try:
-        limit, used = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        return max(0, int(limit) - int(used))
+        limit, used, stat = ((folder / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
+        sizes = dict(line.split(maxsplit=1) for line in stat.splitlines())
+        pages = sum(int(sizes.get(name, 0)) for name in ("active_file", "inactive_file"))
+        return max(0, int(limit) - int(used) + pages)
     except (OSError, ValueError):
         return None  # there is none, or the limit is "max"

@@ -38,6 +38,11 @@ class KVCache:
             widths = spec.head_dim, spec.value_dim or spec.head_dim
             self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory; the system gives them as positions are filled."""
+        return self.keys.nbytes + self.values.nbytes
+
     def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
         p % n_slots."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import REFERENCE, SamplingFunctions
-from ..tokenizer import IdsOnly, Tokenizer
+from ..tokenizer import Tokenizer
 from .activations import ActivationSpec
 from .config import Config
 from .context import Context
@@ -32,7 +32,6 @@ from .unembedding import Unembedding
 ExecutorName = Literal["numba", "reference"]
 WeightsName = Literal["packed", "mapped"]
 
-_DEFAULT_N_CTX = 4096
 _MAX_N_CTX = 2**31 - 1
 _MAX_THREADS = 256
 
@@ -81,9 +80,8 @@ class LLM:
             self.config: Config = self._model.config
             self.tokenizer: Tokenizer | None = self._model.tokenizer
             """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
-            self._text = self.tokenizer or IdsOnly.from_gguf(self._model.file, self.config.n_vocab)
-            longest = self._model.plan.n_ctx_max or _DEFAULT_N_CTX
-            self.n_ctx = n_ctx or min(self.config.n_ctx_train, _DEFAULT_N_CTX, longest)
+            self._text = self._model.text
+            self.n_ctx = n_ctx or self._model.default_n_ctx
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights

@@ -7,7 +7,7 @@ from typing import Self
 
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile, load_gguf
-from ..tokenizer import Tokenizer, has_tokenizer
+from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
 from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
@@ -16,6 +16,8 @@ from .graph import Graph
 from .hyperparameters import read_config
 from .plan import Plan
 from .tensor_shapes import check_all_used, check_tensors
+
+_DEFAULT_N_CTX = 4096
 
 
 @dataclass(frozen=True)
@@ -30,29 +32,44 @@ class Model:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Opens `path` and checks it: container, architecture, hyperparameters, tensors, in that order.
-
-        Raises GGUFFormatError, GGUFUnsupportedError or ModelError, and OSError as it comes.
-        """
+        """Opens `path` and checks it: the container, then as `of` does. OSErrors come as they are."""
         file = load_gguf(path)
         try:
-            architecture = find_architecture(file)
-            config = read_config(file, architecture.name, architecture.keys, architecture.inert)
-            check_tensors(file, config, architecture.tensors, architecture.inert_tensors)
-            graph, pooled = Graph(file.tensors), Graph(file.tensors)
-            architecture.build(graph, config)
-            pooled.begin_pooled(config.n_embd)
-            architecture.build_pooled(pooled, config)
-            check_all_used(file, config, graph.used | pooled.used, architecture.inert_tensors)
-            return cls(file, config, graph.plan(), pooled.pooled_plan())
+            return cls.of(file)
         except BaseException:
             file.close()
             raise
 
+    @classmethod
+    def of(cls, file: GGUFFile) -> Self:
+        """Checks the architecture, hyperparameters and tensors of an open file, in that order.
+
+        Raises GGUFUnsupportedError or ModelError.
+        """
+        architecture = find_architecture(file)
+        config = read_config(file, architecture.name, architecture.keys, architecture.inert)
+        check_tensors(file, config, architecture.tensors, architecture.inert_tensors)
+        graph, pooled = Graph(file.tensors), Graph(file.tensors)
+        architecture.build(graph, config)
+        pooled.begin_pooled(config.n_embd)
+        architecture.build_pooled(pooled, config)
+        check_all_used(file, config, graph.used | pooled.used, architecture.inert_tensors)
+        return cls(file, config, graph.plan(), pooled.pooled_plan())
+
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the file; None if it says that it has none, and its model speaks ids alone."""
-        return Tokenizer.from_gguf(self.file) if has_tokenizer(self.file) else None
+        return find_tokenizer(self.file)
+
+    @cached_property
+    def text(self) -> Tokenizer | IdsOnly:
+        """The tokenizer, or what stands in for it."""
+        return self.tokenizer or IdsOnly.from_gguf(self.file, self.config.n_vocab)
+
+    @property
+    def default_n_ctx(self) -> int:
+        """The length of contexts unless somebody asks for another: memory is taken for it."""
+        return min(self.config.n_ctx_train, self.plan.n_ctx_max or _DEFAULT_N_CTX, _DEFAULT_N_CTX)
 
     @cached_property
     def activations(self) -> dict[str, ActivationSpec]:
@@ -62,6 +79,11 @@ class Model:
     def close(self) -> None:
         """Closes the file; whoever still holds a tensor may go on using it."""
         self.file.close()
+
+
+def find_tokenizer(file: GGUFFile) -> Tokenizer | None:
+    """The tokenizer of a file, None if it has none; raises what `Tokenizer.from_gguf` raises."""
+    return Tokenizer.from_gguf(file) if has_tokenizer(file) else None
 
 
 def find_architecture(file: GGUFFile) -> Architecture:

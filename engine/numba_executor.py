@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 from ..kernels.object_cache import compile_log
 from .config import Config
-from .kv_cache import KVCache
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .plan_runner import PlanRunner
 from .program import require_lowered
-from .recurrent_cache import Cache, RecurrentCache
-from .states import KVSpec
+from .recurrent_cache import make_caches
 from .taps import Taps
 
 HEAD_ROWS = 32
@@ -42,11 +40,8 @@ class NumbaExecutor:
         self.n_outputs = config.n_vocab if plan.has_logits else config.n_embd
         self.n_positions = 0
         self.matrices = {} if matrices is None else matrices
-        self._n_batch = min(n_batch, n_ctx) if plan.is_causal else n_ctx
-        self.caches: list[Cache] = [
-            KVCache(spec, n_ctx, self._n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec)
-            for spec in plan.states
-        ]
+        self._n_batch = plan.tokens_at_once(n_ctx, n_batch)
+        self.caches = make_caches(plan.states, n_ctx, self._n_batch)
         self.runner = PlanRunner(plan, self._n_batch, HEAD_ROWS, n_threads, [self.caches], self.matrices)
         self.compile_seconds = compile_log.seconds - compiled_before
 

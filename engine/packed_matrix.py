@@ -41,6 +41,26 @@ class PackedMatrix:
         return self.data.nbytes
 
 
+def layout_of(tensor: Tensor) -> Layout | None:
+    """The layout that a matrix is packed for, None for floats; GGUFUnsupportedError if there is none."""
+    if tensor.format in PLAIN:
+        return None
+    if tensor.format not in PACKERS:
+        raise GGUFUnsupportedError(
+            f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no"
+            ' kernel; use executor="reference", or another quantization of the model'
+        )
+    return PACKERS[tensor.format][0]
+
+
+def packed_bytes(tensor: Tensor) -> int:
+    """How many bytes `pack_tensor` will make of a tensor."""
+    n_matrices, n_out, n_in = _stacked(tensor)
+    layout = layout_of(tensor)
+    tile_bytes = layout.tile_bytes(n_in) if layout else TILE_ROWS * n_in * _float_format(tensor).block_bytes
+    return n_matrices * -(-n_out // TILE_ROWS) * tile_bytes
+
+
 PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form
 
 
@@ -50,13 +70,8 @@ def pack_tensor(tensor: Tensor, threads: ThreadPoolExecutor, n_threads: int) -> 
 
     Raises GGUFUnsupportedError for a format without a kernel.
     """
-    if tensor.format in PLAIN:
+    if layout_of(tensor) is None:
         return _pack_floats(tensor)
-    if tensor.format not in PACKERS:
-        raise GGUFUnsupportedError(
-            f"tensor {tensor.name!r} has the format {tensor.format.name}, for which the numba executor has no"
-            ' kernel; use executor="reference", or another quantization of the model'
-        )
     if tensor.format not in SPANS:
         return _pack_in_numpy(tensor, threads)
     n_matrices, n_out, n_in = _stacked(tensor)
@@ -97,11 +112,15 @@ def _stacked(tensor: Tensor) -> tuple[int, int, int]:
     return n_matrices, n_out, n_in
 
 
+def _float_format(tensor: Tensor) -> BlockFormat:
+    """What its numbers are kept as: integers and F64 are too rare for kernels of their own."""
+    return tensor.format if tensor.format in ELEMENT_OF else F32
+
+
 def _pack_floats(tensor: Tensor) -> PackedMatrix:
     """One matrix at a time."""
     n_matrices, n_out, n_in = _stacked(tensor)
-    # Integers and F64 are too rare for kernels of their own.
-    format = tensor.format if tensor.format in ELEMENT_OF else F32
+    format = _float_format(tensor)
     n_tiles = -(-n_out // TILE_ROWS)
     data = np.zeros((n_matrices * n_tiles, n_in, TILE_ROWS), ELEMENT_OF[format].dtype)
     for i in range(n_matrices):

@@ -72,9 +72,14 @@ class Plan:
 
     @property
     def matrices(self) -> tuple[Tensor, ...]:
-        """The weights that buffers are multiplied with; stacks of experts count as one."""
+        """The weights that buffers are multiplied with, each once; stacks of experts count as one."""
         linear = ops.Linear | ops.ExpertLinear | ops.HeadLinear
-        return tuple(op.weight for op in self.ops if isinstance(op, linear))
+        found = (op.weight for op in self.ops if isinstance(op, linear))
+        return tuple({weight.name: weight for weight in found}.values())
+
+    def tokens_at_once(self, n_ctx: int, n_batch: int) -> int:
+        """How many tokens a step takes at the most, where `n_batch` are wanted."""
+        return min(n_batch, n_ctx) if self.is_causal else n_ctx
 
     def require_whole(self, start: int) -> None:
         """ValueError if what comes at position `start` would come too late to be seen by those before."""

@@ -76,6 +76,11 @@ class PlanRunner:
         self._writers |= {op.probs: i for i, op in enumerate(plan.ops) if isinstance(op, ops.Attention)}
         self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
 
+    @property
+    def n_buffer_bytes(self) -> int:
+        """Memory of the plan's buffers."""
+        return self._program.n_buffer_bytes
+
     def run(
         self,
         ids: NDArray[np.int32],

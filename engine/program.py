@@ -26,16 +26,18 @@ from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from . import ops
+from .buffers import Buffers
 from .expert_steps import ExpertSteps
 from .lowering import Place, is_lowered, lower
-from .memory import Memory, aligned_zeros
-from .packed_matrix import PackedMatrix, pack_tensor, row_vector
+from .memory import aligned_zeros
+from .packed_matrix import PackedMatrix, layout_of, pack_tensor, row_vector
 from .plan import Plan
 from .step import Rows, Step
 
 
 def require_lowered(plan: Plan) -> None:
-    """Raises GGUFUnsupportedError if the plan has an operation that this executor has no kernel for."""
+    """Raises GGUFUnsupportedError if the plan has an operation, or a matrix in a format, that this executor
+    has no kernel for."""
     for op in plan.ops:
         is_known = is_lowered(op) or isinstance(
             op,
@@ -54,6 +56,8 @@ def require_lowered(plan: Plan) -> None:
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs "
                 'yet; use executor="reference"'
             )
+    for matrix in plan.matrices:
+        layout_of(matrix)
 
 
 class ProgramBuilder:
@@ -74,7 +78,8 @@ class ProgramBuilder:
         self.plan = plan
         self.positions = positions
         self.tokens, self.wanted = Rows(n_batch), Rows(n_head_rows)
-        self.buffers: dict[str, NDArray[np.float32]] = {}
+        self._memory = Buffers(plan, n_batch, n_head_rows)
+        self.buffers, self.whole = self._memory.arrays, self._memory.whole
         self.matrices = matrices
         self.ids = aligned_zeros((n_batch,), np.int64)
         self.angles = {
@@ -90,20 +95,15 @@ class ProgramBuilder:
         self._n_threads = n_threads
         self._rows = self.tokens
         self._experts = self._expert_steps()
-        self._memory = Memory()
-        self._last_read = {name: i for i, op in enumerate(plan.ops) for name in op.inputs}
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
-        self.whole: dict[str, NDArray[np.float32]] = {}
-        """Buffers as they were before `SelectRows`; the runner copies their wanted rows to `buffers`."""
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
                 self.first_step.append(len(self.steps))
+                self._memory.begin(op)
                 self.steps.extend(self._lower(op))
-                for name in set(op.inputs):
-                    if self._last_read[name] == i:
-                        self._memory.give_back(self.buffers[name], plan.buffers[name])
+                self._memory.end(i, op)
         self.first_step.append(len(self.steps))
         del self._experts  # it refers to us: the weights shall go as soon as nobody uses them
 
@@ -116,10 +116,7 @@ class ProgramBuilder:
         if isinstance(op, ops.SelectRows):
             self._rows = self.wanted
             self._experts = self._expert_steps()
-            self._select(op)
             return
-        for name in op.outputs:
-            self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
         out = self.buffers[op.out]
         inputs = [self.buffers[name] for name in op.inputs]
         count = self._rows.count
@@ -150,12 +147,6 @@ class ProgramBuilder:
                 place = Place(self.plan, inputs, out, count, self.positions, self.angles, self.query_scales)
                 for call in lower(op, place):
                     yield Step(call, tuple(inputs), (out,))
-
-    def _select(self, op: ops.SelectRows) -> None:
-        """The whole buffers are not given back: each slice of the wanted rows is taken from them."""
-        for name in op.names:
-            self.whole[name] = self.buffers[name]
-            self.buffers[name] = self._memory.take(self._rows.n_max, self.plan.buffers[name])
 
     def _embed(self, op: ops.Embed, out: NDArray[np.float32]) -> Step:
         table = op.weight

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from . import ops
 from .kv_cache import KVCache
 from .memory import aligned_zeros
 from .packed_matrix import row_vector
-from .states import RecurrentSpec
+from .states import KVSpec, RecurrentSpec, StateSpec
 from .step import Rows, Step
 
 
@@ -28,6 +30,11 @@ class RecurrentCache:
         shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
         self.value = aligned_zeros(shape, np.float32)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.value.nbytes
+
     def can_truncate(self, n_before: int, n_after: int) -> bool:
         """Can a state after `n_before` positions go back to `n_after`?"""
         return n_after in (0, n_before)
@@ -38,6 +45,13 @@ class RecurrentCache:
 
 
 Cache = KVCache | RecurrentCache
+
+
+def make_caches(specs: Sequence[StateSpec], n_ctx: int, n_batch: int) -> list[Cache]:
+    """The empty states of a sequence of up to `n_ctx` tokens, of which `n_batch` come at once at the most."""
+    return [
+        KVCache(spec, n_ctx, n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec) for spec in specs
+    ]
 
 
 class Recurrence:

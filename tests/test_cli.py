@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tiny_model
+from forge import GGUFForge
 
 import nybble
 from nybble.cli import COMMANDS, main
@@ -116,9 +117,18 @@ def test_inspect_lets_no_control_character_through(tmp_path, capsys):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    assert main(["inspect", str(tmp_path / "evil.gguf")]) == 0
+    assert main(["inspect", str(tmp_path / "evil.gguf")]) == 1
     text = capsys.readouterr().out
     assert "\x1b" not in text and "\u202e" not in text and "x" * 100 not in text
+
+
+def test_no_message_lets_a_control_character_through(tiny_path, tmp_path, capsys):
+    path = tmp_path / "evil.gguf"
+    path.write_bytes(GGUFForge.parse(tiny_path.read_bytes()).add_tensor("\x1b[31mred", [4]).build())
+    message = r"tensor \x1b[31mred would not be used"
+    assert message in fails(["run", path, "the"], capsys)
+    assert main(["inspect", str(path)]) == 1
+    assert message in capsys.readouterr().out
 
 
 def test_tokenize(tiny_path, capsys):

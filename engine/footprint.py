@@ -1,0 +1,62 @@
+"""How much memory a model takes, known before any weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..gguf_io.errors import ModelError
+from .buffers import Buffers
+from .free_memory import free_memory
+from .numba_executor import HEAD_ROWS
+from .packed_matrix import packed_bytes
+from .plan import Plan
+from .recurrent_cache import make_caches
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of memory that the numba executor takes for a context of `n_ctx` tokens.
+
+    What Python and its packages take comes on top (some 150 MB), and what experts are laid side by side in.
+    """
+
+    n_ctx: int
+    weights: int
+    """Packed matrices."""
+    states: int
+    """Keys and values, and what recurrent layers carry on, when the context is full."""
+    buffers: int
+    """Activations of the tokens of one step."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.states + self.buffers
+
+    def require_free(self, source: str) -> None:
+        """Raises ModelError if that is more than there is; `source` names the file."""
+        free = free_memory()
+        if free is not None and self.total > free:
+            raise ModelError(
+                f"{source}: needs {self.total / 1e6:,.0f} MB of memory, {self.weights / 1e6:,.0f} of them for"
+                f" weights and {self.states / 1e6:,.0f} for a context of {self.n_ctx} tokens, but"
+                f" {free / 1e6:,.0f} MB are free; close other programs, take a smaller quantization, or"
+                " give LLM a shorter n_ctx"
+            )
+
+
+def footprint(plan: Plan, n_ctx: int, n_batch: int = 512) -> Footprint:
+    """What running `plan` with these settings takes. Raises what making an executor of it would raise.
+
+    States and buffers are allocated and dropped at once: their pages cost nothing until they are written to.
+    """
+    n_at_once = plan.tokens_at_once(n_ctx, n_batch)
+    buffers = Buffers(plan, n_at_once, HEAD_ROWS)
+    for i, op in enumerate(plan.ops):
+        buffers.begin(op)
+        buffers.end(i, op)
+    return Footprint(
+        n_ctx,
+        sum(map(packed_bytes, plan.matrices)),
+        sum(cache.nbytes for cache in make_caches(plan.states, n_ctx, n_at_once)),
+        buffers.n_bytes,
+    )

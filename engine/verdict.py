@@ -1,0 +1,54 @@
+"""Whether nybble can run a file on this machine, and if not, why: by the very checks that loading makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..gguf_io.errors import NybbleError
+from ..gguf_io.file import GGUFFile
+from .footprint import Footprint, footprint
+from .model import Model, find_tokenizer
+from .program import require_lowered
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`problems`: what stands in the way, none if the file can be run. A check that needs the result of one
+    that failed is left out, and so is its part here."""
+
+    problems: tuple[str, ...]
+    model: Model | None
+    footprint: Footprint | None
+
+    @property
+    def runs(self) -> bool:
+        return not self.problems
+
+
+def examine(file: GGUFFile) -> Verdict:
+    """Checks an open file without reading its weights, for a context as long as that of `LLM` by default."""
+    problems: list[str] = []
+
+    def attempt(check: Callable[[], T]) -> T | None:
+        try:
+            return check()
+        except NybbleError as error:
+            problems.append(str(error))
+        except MemoryError as error:
+            problems.append(f"{file.path}: there is not enough memory: {error}")
+        return None
+
+    model = attempt(lambda: Model.of(file))
+    attempt(lambda: find_tokenizer(file) if model is None else model.text)
+    need = None
+    if model is not None:
+        n_ctx, plan = model.default_n_ctx, model.plan
+        attempt(lambda: require_lowered(plan))
+        need = None if problems else attempt(lambda: footprint(plan.for_context(n_ctx), n_ctx))
+    if need is not None:
+        attempt(lambda: need.require_free(file.path))
+    return Verdict(tuple(problems), model, need)
