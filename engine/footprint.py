@@ -39,8 +39,8 @@ class Footprint:
             raise ModelError(
                 f"{source}: needs {self.total / 1e6:,.0f} MB of memory, {self.weights / 1e6:,.0f} of them for"
                 f" weights and {self.states / 1e6:,.0f} for a context of {self.n_ctx} tokens, but"
-                f" {free / 1e6:,.0f} MB are free; close other programs, take a smaller quantization, or"
-                " give LLM a shorter n_ctx"
+                f' {free / 1e6:,.0f} MB are free; weights="mapped" leaves the weights in the file, and'
+                " a smaller quantization or n_ctx takes less"
             )
 
 
