@@ -166,6 +166,8 @@ def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
         case ops.DeltaRule():
             heads, keys = op.n_heads, op.n_k_heads
             return (op.q, keys), (op.k, keys), (op.v, heads), (op.out, heads)
+        case ops.GatedLinearAttention() | ops.GeneralizedDeltaRule() | ops.Bonus():
+            return tuple((name, op.n_heads) for name in (*op.inputs, op.out))
         case ops.SelectiveScan() if op.n_heads < plan.buffers[op.x]:
             x, _, b, c = op.inputs
             return (x, op.n_heads), (b, op.n_groups), (c, op.n_groups), (op.out, op.n_heads)

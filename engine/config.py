@@ -104,6 +104,13 @@ class Config:
     ssm_groups: int = 0
     ssm_dt_rank: int = 0  # width of a mixer's time steps before their matrix; 0: as in PLaMo 2
     has_plain_ssm_norms: bool = False  # a mixer's time steps, B and C have norms without weights
+    wkv_dim: int = 0  # of a head of RWKV
+    time_mix_rank: int = 0  # of the matrices that say how a token is mixed with the one before
+    decay_rank: int = 0  # of those that give decays, and so on
+    in_context_rank: int = 0
+    value_mix_rank: int = 0
+    gate_rank: int = 0
+    rescale_interval: int = 0  # behind so many layers the residual stream is halved; 0: never
     kda_dim: int = 0  # of a head of Kimi Delta Attention
     kda_heads: int = 0
     kda_gate_bound: float = 0.0  # lower bound of the logarithm of what a state keeps; 0: none
@@ -283,6 +290,21 @@ class Config:
     def mla_heads_width(self) -> int:
         """Width of what the heads of latent attention give."""
         return self.n_heads * self.mla_value_dim
+
+    @property
+    def time_mix_width(self) -> int:
+        """Width of what all five mixtures of a token with the one before are made from."""
+        return 5 * self.time_mix_rank
+
+    @property
+    def n_lerps(self) -> int:
+        """How many mixtures of a token with the one before there are, where their shares are fixed."""
+        return 6 if self.gate_rank else 5
+
+    @property
+    def own_value_mix_rank(self) -> int:
+        """The same for mixtures with the first layer's values, of which the first itself makes no use."""
+        return self.in_context_rank if self.layer == 0 else self.value_mix_rank
 
     @property
     def kda_inner(self) -> int:

@@ -8,11 +8,12 @@ from ..kernels.rope import Pairing
 from ..kernels.route import Gating
 from . import ops
 from .plan import RopeTable
-from .states import KVSpec, RecurrentSpec
+from .recurrent_graph import RecurrentGraph
+from .states import KVSpec
 from .stream_graph import StreamGraph
 
 
-class Graph(StreamGraph):
+class Graph(RecurrentGraph, StreamGraph):
     """Builds a plan.  Each method adds an operation and returns the name of the buffer that it writes.
 
     `out` and weights are named within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes
@@ -41,18 +42,20 @@ class Graph(StreamGraph):
         """The same without a weight."""
         return self._add(ops.RmsNorm(self._prefix + out, x, None, eps, n_groups), self.width(x))
 
-    def layer_norm(self, out: str, x: str, weight: str, eps: float) -> str:
-        """The same with the mean taken off, and the bias if the file has it."""
+    def layer_norm(self, out: str, x: str, weight: str, eps: float, n_groups: int = 1) -> str:
+        """The same with the mean taken off, and the bias if the file has it; n_groups: of a weight of width
+        x, which has a part for each of so many groups.
+        """
         gain, bias, width = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
+        if n_groups > 1:
+            shape = n_groups, width // n_groups
+            gain, bias = gain.reshaped(shape), bias and bias.reshaped(shape)
         op = ops.LayerNorm(self._prefix + out, x, gain, bias, eps, width // gain.shape[-1])
         return self._add(op, width)
 
     def plain_layer_norm(self, out: str, x: str, eps: float) -> str:
         """The same without a weight."""
         return self._add(ops.LayerNorm(self._prefix + out, x, None, None, eps), self.width(x))
-
-    def l2_norm(self, out: str, x: str, eps: float, n_groups: int) -> str:
-        return self._add(ops.L2Norm(self._prefix + out, x, eps, n_groups), self.width(x))
 
     def linear(
         self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None, has_bias: bool = True
@@ -148,9 +151,12 @@ class Graph(StreamGraph):
         """x itself where the factor is 1."""
         return x if factor == 1 else self._add(ops.Scale(self._prefix + out, x, factor), self.width(x))
 
-    def scale_columns(self, out: str, x: str, tensor: str, divides: bool = False) -> str:
-        """Multiplies (or divides) by a tensor of this very name."""
-        return self._add(ops.ScaleColumns(self._prefix + out, x, self.tensor(tensor), divides), self.width(x))
+    def scale_columns(
+        self, out: str, x: str, tensor: str, divides: bool = False, row: int | None = None
+    ) -> str:
+        """Multiplies (or divides) by a tensor of this very name, or by a row of it."""
+        weight = self.tensor(tensor) if row is None else self.tensor(tensor).rows(row, row + 1)
+        return self._add(ops.ScaleColumns(self._prefix + out, x, weight, divides), self.width(x))
 
     def clamp(self, out: str, x: str, limit: float) -> str:
         """x itself where the limit is 0."""
@@ -168,10 +174,11 @@ class Graph(StreamGraph):
     def add(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
 
-    def add_vector(self, out: str, x: str, tensor: str) -> str:
-        """Adds a tensor of this very name, of the block or of none, to every row."""
-        owner = self if self.has_tensor(tensor) else self.whole_model
-        return self._add(ops.AddVector(self._prefix + out, x, owner.tensor(tensor)), self.width(x))
+    def add_vector(self, out: str, x: str, tensor: str, row: int | None = None) -> str:
+        """Adds a tensor of this very name, of the block or of none, or a row of it, to every row of x."""
+        owner, width = self if self.has_tensor(tensor) else self.whole_model, self.width(x)
+        vector = owner.tensor(tensor) if row is None else owner.tensor(tensor).rows(row, row + 1)
+        return self._add(ops.AddVector(self._prefix + out, x, vector.reshaped((width,))), width)
 
     def add_row(self, out: str, x: str, weight: str, row: int) -> str:
         """Adds one row of a matrix to every row of x."""
@@ -191,9 +198,9 @@ class Graph(StreamGraph):
         width = self.width(a) + self.width(b)
         return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups), width)
 
-    def repeat_columns(self, out: str, x: str, n: int) -> str:
-        """x, n times side by side."""
-        return self._add(ops.RepeatColumns(self._prefix + out, x, n), n * self.width(x))
+    def repeat_columns(self, out: str, x: str, n: int, n_groups: int = 1) -> str:
+        """Each of n_groups equal parts of x, n times side by side."""
+        return self._add(ops.RepeatColumns(self._prefix + out, x, n, n_groups), n * self.width(x))
 
     def head_linear(self, out: str, x: str, weight: str, n_heads: int) -> str:
         """Each head times its own matrix; a matrix of two dimensions is that of a single head."""
@@ -232,52 +239,6 @@ class Graph(StreamGraph):
     def expert_sum(self, out: str, x: str, weights: str) -> str:
         width = self.width(x) // self.width(weights)
         return self._add(ops.ExpertSum(self._prefix + out, x, weights), width)
-
-    def causal_conv(self, out: str, x: str, weight: str) -> str:
-        """With a state of its own, which this adds to the plan."""
-        kernel, bias, n_channels = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
-        kernel = kernel.reshaped((n_channels, kernel.shape[-1]))
-        state = self._add_state(RecurrentSpec((kernel.shape[1] - 1, n_channels)))
-        return self._add(ops.CausalConv(self._prefix + out, state, x, kernel, bias), n_channels)
-
-    def selective_scan(self, out: str, x: str, dt: str, b: str, c: str, n_heads: int, n_groups: int) -> str:
-        """With a state of its own; weights are ssm_a, ssm_d and ssm_dt.bias."""
-        width = self.width(x)
-        state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(b) // n_groups)))
-        weights = [self.tensor(name) for name in ("ssm_a", "ssm_d", "ssm_dt.bias")]
-        op = ops.SelectiveScan(self._prefix + out, state, x, dt, b, c, n_heads, n_groups, *weights)
-        return self._add(op, width)
-
-    def decay(self, out: str, x: str) -> str:
-        """With the weights ssm_a and ssm_dt.bias."""
-        weights = [self.tensor(name) for name in ("ssm_a", "ssm_dt.bias")]
-        return self._add(ops.Decay(self._prefix + out, x, *weights), self.width(x))
-
-    def delta_rule(
-        self,
-        out: str,
-        q: str,
-        k: str,
-        v: str,
-        decay: str,
-        beta: str,
-        n_heads: int,
-        n_k_heads: int,
-        is_grouped: bool = False,
-    ) -> str:
-        """With a state of its own, which this adds to the plan; `decay` is for heads or for values."""
-        width = self.width(v)
-        shape = (n_heads, width // n_heads, self.width(k) // n_k_heads)
-        state = self._add_state(RecurrentSpec(shape))
-        at = q, k, v, decay, beta, n_heads, n_k_heads, is_grouped, self.width(decay) // n_heads
-        op = ops.DeltaRule(self._prefix + out, state, *at)
-        return self._add(op, width)
-
-    def lightning_attention(self, out: str, q: str, k: str, v: str, decay: tuple[float, ...]) -> str:
-        """With a state of its own, which this adds to the plan; one decay for each head."""
-        width, n_heads = self.width(v), len(decay)
-        state = self._add_state(RecurrentSpec((n_heads, width // n_heads, self.width(k) // n_heads)))
-        return self._add(ops.LightningAttention(self._prefix + out, state, q, k, v, decay), width)
 
     def select_rows(self, x: str) -> None:
         """From here on only the rows of x whose logits are wanted are needed."""

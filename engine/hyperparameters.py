@@ -127,6 +127,7 @@ def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config
     if values["n_nextn"] >= values["n_layers"]:
         raise _contradiction(file, f"nextn_predict_layers {values['n_nextn']} leaves no layer")
     values["n_layers"] -= values["n_nextn"]
+    _derive_wkv_heads(file, values)
     if values["n_kv_heads"] is None:
         values["n_kv_heads"] = values["n_heads"]
     values["per_layer"] = _layered(values)
@@ -156,6 +157,19 @@ def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
             layered[name] = values[name][:n_layers]
             values[name] = max(layered[name])
     return layered
+
+
+def _derive_wkv_heads(file: GGUFFile, values: dict[str, Any]) -> None:
+    """Heads of RWKV, of which the file says the size alone."""
+    size = values.get("wkv_dim")
+    if size is None:
+        return
+    if values["n_embd"] % size:
+        raise _contradiction(
+            file, f"embedding_length {values['n_embd']} is no multiple of {size}, a head's size"
+        )
+    values["n_heads"], values["head_dim"], values["value_dim"] = values["n_embd"] // size, size, size
+    values["n_kv_heads"] = values["n_kv_heads"] or values["n_heads"]
 
 
 def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:

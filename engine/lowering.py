@@ -13,6 +13,7 @@ from ..kernels.activation import bind_activation
 from ..kernels.add import bind_add, bind_add_vector
 from ..kernels.columns import bind_copy_columns
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
+from ..kernels.gated_linear_attention import bind_bonus
 from ..kernels.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
 from ..kernels.layer_norm import bind_layer_norm
@@ -164,10 +165,23 @@ def _xielu(op: ops.Xielu, p: Place) -> Call:
     return bind_xielu(p.x[0], p.out, p.count, p.width(op.out), op.alpha_n, op.alpha_p, op.beta, op.eps)
 
 
-@_lowers(ops.RepeatColumns)
-def _repeat_columns(op: ops.RepeatColumns, p: Place) -> Call:
-    n = p.width(op.x)
-    return bind_copy_columns(p.x[0], p.out, p.count, op.n, n, (0, 0), (n, 0))
+@_lowers(ops.Bonus)
+def _bonus(op: ops.Bonus, p: Place) -> Call:
+    q, k, v = p.x
+    return bind_bonus(q, k, v, op.weight.dequantize().reshape(op.n_heads, -1), p.out, p.count)
+
+
+def _repeat_columns(op: ops.RepeatColumns, p: Place) -> list[Call]:
+    n = p.width(op.x) // op.n_groups
+    if op.n_groups == 1:
+        return [bind_copy_columns(p.x[0], p.out, p.count, op.n, n, (0, 0), (n, 0))]
+    whole = op.n * n
+    return [
+        bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, n, (n, 0), (whole, i * n)) for i in range(op.n)
+    ]
+
+
+_LOWER[ops.RepeatColumns] = _repeat_columns
 
 
 @_lowers(ops.TakeColumns)

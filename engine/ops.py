@@ -14,13 +14,17 @@ from .expert_ops import ExpertSum as ExpertSum
 from .expert_ops import HeadLinear as HeadLinear
 from .expert_ops import Route as Route
 from .op import Op as Op
+from .recurrent_ops import Bonus as Bonus
 from .recurrent_ops import CausalConv as CausalConv
 from .recurrent_ops import Decay as Decay
 from .recurrent_ops import DeltaRule as DeltaRule
+from .recurrent_ops import GatedLinearAttention as GatedLinearAttention
+from .recurrent_ops import GeneralizedDeltaRule as GeneralizedDeltaRule
 from .recurrent_ops import L2Norm as L2Norm
 from .recurrent_ops import LightningAttention as LightningAttention
 from .recurrent_ops import Recurrent as Recurrent
 from .recurrent_ops import SelectiveScan as SelectiveScan
+from .recurrent_ops import TokenShift as TokenShift
 from .stream_ops import KeepOutliers as KeepOutliers
 from .stream_ops import MatchLength as MatchLength
 from .stream_ops import MeanOfStreams as MeanOfStreams
@@ -285,10 +289,11 @@ class JoinColumns(Op):
 
 @dataclass(frozen=True, eq=False)
 class RepeatColumns(Op):
-    """x, n times side by side."""
+    """Each of `n_groups` equal parts of x, n times side by side."""
 
     x: str
     n: int
+    n_groups: int = 1
 
 
 @dataclass(frozen=True, eq=False)

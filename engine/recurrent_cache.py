@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.causal_conv import bind_causal_conv
+from ..kernels.causal_conv import bind_causal_conv, bind_token_shift
 from ..kernels.delta_rule import bind_delta_rule
+from ..kernels.gated_linear_attention import bind_gated_linear_attention
+from ..kernels.generalized_delta_rule import bind_generalized_delta_rule
 from ..kernels.kernel import Call
 from ..kernels.lightning_attention import bind_lightning_attention
 from ..kernels.rows import padded_width
@@ -93,6 +95,8 @@ def _bind(
             if op.bias is not None:
                 bias = row_vector(op.bias, out.shape[1])
             return bind_causal_conv(x[0], weight, bias, state, out, count)
+        case ops.TokenShift():
+            return bind_token_shift(x[0], state, out, count)
         case ops.SelectiveScan():
             values, dt, b, c = x
             a = op.a.dequantize().reshape(op.n_heads, -1)
@@ -106,5 +110,11 @@ def _bind(
             q, k, v = x
             decay = np.array(op.decay, np.float32)
             return bind_lightning_attention(q, k, v, decay, state, out, count)
+        case ops.GatedLinearAttention():
+            q, k, v, decay = x
+            return bind_gated_linear_attention(q, k, v, decay, state, out, count, op.reads_before)
+        case ops.GeneralizedDeltaRule():
+            q, k, v, a, b, decay = x
+            return bind_generalized_delta_rule(q, k, v, a, b, decay, state, out, count)
         case _:
             raise TypeError(f"no kernel for {type(op).__name__}")

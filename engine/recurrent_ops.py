@@ -36,6 +36,13 @@ class CausalConv(Recurrent):
 
 
 @dataclass(frozen=True, eq=False)
+class TokenShift(Recurrent):
+    """out = the row before - x: what x lacks of the token before, which is the state."""
+
+    x: str
+
+
+@dataclass(frozen=True, eq=False)
 class SelectiveScan(Recurrent):
     """The recurrence of Mamba and Mamba-2: x and out n_heads * head_dim wide.
 
@@ -103,3 +110,52 @@ class LightningAttention(Recurrent):
     decay: tuple[float, ...]
 
     reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
+
+
+@dataclass(frozen=True, eq=False)
+class GatedLinearAttention(Recurrent):
+    """Linear attention over a state whose every column forgets at a rate of its own.
+
+    q, k and the logarithm of the decay are n_heads * d_k wide, v and out n_heads * d_v.  The state is read
+    before it takes in a token if `reads_before`.
+    """
+
+    q: str
+    k: str
+    v: str
+    decay: str
+    n_heads: int
+    reads_before: bool
+
+    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay")
+
+
+@dataclass(frozen=True, eq=False)
+class Bonus(Op):
+    """out = v times a number for each head: the product of q and k, whose every column counts `weight`."""
+
+    q: str
+    k: str
+    v: str
+    weight: Tensor  # n_heads * d_k values
+    n_heads: int
+
+    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralizedDeltaRule(Recurrent):
+    """The recurrence of RWKV-7: what the state recalls for `a` is added for `b`.
+
+    q, k, a, b and the logarithm of the decay are n_heads * d_k wide, v and out n_heads * d_v.
+    """
+
+    q: str
+    k: str
+    v: str
+    a: str
+    b: str
+    decay: str
+    n_heads: int
+
+    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "a", "b", "decay")

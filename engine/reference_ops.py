@@ -16,16 +16,14 @@ from ..kernels.attention_reference import (
     attention_reference,
     gather_reference,
 )
-from ..kernels.causal_conv import causal_conv_reference
 from ..kernels.columns import join_columns_reference, repeat_columns_reference, take_columns_reference
-from ..kernels.delta_rule import delta_rule_reference
 from ..kernels.embedding import embedding_reference
 from ..kernels.expert_linear import expert_linear_reference, head_linear_reference
 from ..kernels.expert_sum import expert_sum_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
+from ..kernels.gated_linear_attention import bonus_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
-from ..kernels.lightning_attention import lightning_attention_reference
 from ..kernels.linear import linear_reference
 from ..kernels.outliers import keep_outliers_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
@@ -40,11 +38,12 @@ from ..kernels.scale import (
     shift_reference,
     soft_cap_reference,
 )
-from ..kernels.selective_scan import decay_reference, selective_scan_reference
+from ..kernels.selective_scan import decay_reference
 from ..kernels.streams import match_length_reference, mean_of_streams_reference, mix_streams_reference
 from ..kernels.swiglu_oai import swiglu_oai_reference
 from ..kernels.xielu import xielu_reference
 from . import ops
+from .recurrent_reference import run_recurrence
 from .states import KVState, RecurrentState, State
 
 Array = NDArray[np.float32]
@@ -83,6 +82,11 @@ _RUN: dict[type[ops.Op], Callable[[Any, list[Array], Step], tuple[Array, ...]]] 
 
 def run(op: ops.Op, x: list[Array], step: Step) -> tuple[Array, ...]:
     """What `op` computes from its inputs x, one array for each of its outputs."""
+    if isinstance(op, ops.Recurrent):
+        state = step.recurrent(op.state)
+        out, value = run_recurrence(op, x, state.value, step.values)
+        state.advance(value, len(out))
+        return (out,)
     return _RUN[type(op)](op, x, step)
 
 
@@ -127,7 +131,7 @@ _runs(ops.Clamp)(lambda op, x, step: clamp_reference(x[0], op.low, op.high))
 _runs(ops.SoftCap)(lambda op, x, step: soft_cap_reference(x[0], op.cap))
 _runs(ops.TakeColumns)(lambda op, x, step: take_columns_reference(x[0], op.n_groups, op.start, op.n))
 _runs(ops.JoinColumns)(lambda op, x, step: join_columns_reference(x[0], x[1], op.n_groups))
-_runs(ops.RepeatColumns)(lambda op, x, step: repeat_columns_reference(x[0], op.n))
+_runs(ops.RepeatColumns)(lambda op, x, step: repeat_columns_reference(x[0], op.n, op.n_groups))
 _runs(ops.Xielu)(lambda op, x, step: xielu_reference(x[0], op.alpha_n, op.alpha_p, op.beta, op.eps))
 _runs(ops.MixStreams)(lambda op, x, step: mix_streams_reference(x[0], x[1], op.n_streams))
 _runs(ops.MeanOfStreams)(lambda op, x, step: mean_of_streams_reference(x[0], op.n_streams))
@@ -257,46 +261,13 @@ def _expert_linear(op: ops.ExpertLinear, x: list[Array], step: Step) -> Array:
     return expert_linear_reference(x[0], ids, stack.__getitem__, n_out, bias, is_shared, scale)
 
 
-@_runs(ops.CausalConv)
-def _causal_conv(op: ops.CausalConv, x: list[Array], step: Step) -> Array:
-    state = step.recurrent(op.state)
-    out, tail = causal_conv_reference(x[0], step.values(op.weight), step.optional(op.bias), state.value)
-    state.advance(tail, len(out))
-    return out
-
-
-@_runs(ops.SelectiveScan)
-def _selective_scan(op: ops.SelectiveScan, x: list[Array], step: Step) -> Array:
-    state = step.recurrent(op.state)
-    heads, dt = _groups(x[0], op.n_heads), x[1]
-    b, c = _groups(x[2], op.n_groups), _groups(x[3], op.n_groups)
-    a = step.values(op.a).reshape(op.n_heads, -1)
-    skip, dt_bias = (step.values(weight).reshape(-1) for weight in (op.skip, op.dt_bias))
-    y, value = selective_scan_reference(heads, dt, b, c, a, skip, dt_bias, state.value)
-    state.advance(value, len(y))
-    return y.reshape(x[0].shape)
-
-
 @_runs(ops.Decay)
 def _decay(op: ops.Decay, x: list[Array], step: Step) -> Array:
     a = step.values(op.a).reshape(-1)
     return decay_reference(x[0], np.repeat(a, x[0].shape[1] // len(a)), step.values(op.bias))
 
 
-@_runs(ops.DeltaRule)
-def _delta_rule(op: ops.DeltaRule, x: list[Array], step: Step) -> Array:
-    state = step.recurrent(op.state)
-    q, k = _groups(x[0], op.n_k_heads), _groups(x[1], op.n_k_heads)
-    at = _groups(x[2], op.n_heads), _groups(x[3], op.n_heads), x[4], state.value
-    out, value = delta_rule_reference(q, k, *at, op.is_grouped)
-    state.advance(value, len(out))
-    return out.reshape(x[2].shape)
-
-
-@_runs(ops.LightningAttention)
-def _lightning_attention(op: ops.LightningAttention, x: list[Array], step: Step) -> Array:
-    state, decay = step.recurrent(op.state), np.array(op.decay, np.float32)
-    q, k, v = (_groups(part, len(decay)) for part in x)
-    out, value = lightning_attention_reference(q, k, v, decay, state.value)
-    state.advance(value, len(out))
-    return out.reshape(x[2].shape)
+@_runs(ops.Bonus)
+def _bonus(op: ops.Bonus, x: list[Array], step: Step) -> Array:
+    q, k, v = (_groups(part, op.n_heads) for part in x)
+    return bonus_reference(q, k, v, step.values(op.weight).reshape(op.n_heads, -1)).reshape(x[2].shape)

@@ -6,6 +6,7 @@
     relu2(x)    = max(x, 0)^2                                                (Nemotron)
     sigmoid(x)  = 1 / (1 + exp(-x))
     softplus(x) = ln(1 + exp(x)), above 20 x itself                          (time steps of recurrent layers)
+    exp(x)      = e^x                                                        (RWKV's decays)
 
     x, out  the same shape, float32
 
@@ -30,7 +31,7 @@ from .simd import absolute, fma, lane_numbers, load, maximum, splat, store, wher
 from .source import inlined
 
 Array = NDArray[np.float32]
-Activation = Literal["silu", "gelu", "relu", "relu2", "sigmoid", "softplus"]
+Activation = Literal["silu", "gelu", "relu", "relu2", "sigmoid", "softplus", "exp"]
 
 _ONE = np.float32(1)
 
@@ -53,6 +54,7 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "relu2": lambda x: np.square(np.maximum(x, np.float32(0))),
     "sigmoid": sigmoid,
     "softplus": softplus,
+    "exp": np.exp,
 }
 
 
@@ -163,4 +165,5 @@ _KERNELS: dict[str, Kernel] = {
     "relu2": _kernel_of("relu2", _relu2),
     "sigmoid": _kernel_of("sigmoid", sigmoid_lanes),
     "softplus": _kernel_of("softplus", softplus_lanes),
+    "exp": _kernel_of("exp", exp),
 }

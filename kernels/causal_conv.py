@@ -4,10 +4,12 @@
 
 The size - 1 values before the first token are the layer's state, zero at the start of a sequence.
 
+RWKV's token shift is one of two values, with fixed weights: out[t] = x[t - 1] - x[t].
+
     x, out  (n, n_channels) float32      weight  (n_channels, size) float32      bias  (n_channels,) or None
     tail    (size - 1, n_channels) float32: the last columns of the call before; returned anew for the next
 
-Source: Gu & Dao 2023, "Mamba" (arXiv:2312.00752), section 3.4.
+Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752), section 3.4; Peng et al. 2023, "RWKV" (arXiv:2305.13048).
 """
 
 import numpy as np
@@ -40,6 +42,14 @@ def causal_conv_reference(x: Array, weight: Array, bias: Array | None, tail: Arr
     return out, whole[n:]
 
 
+def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
+    """x (n, n_channels), tail (1, n_channels) -> how much each row is below the one before, the next tail."""
+    check_array("x", x, (None, None))
+    check_array("tail", tail, (1, x.shape[1]))
+    whole = np.concatenate([tail, x])
+    return whole[:-1] - x, whole[len(x) :]
+
+
 def bind_causal_conv(
     x: Array, weight: Array, bias: Array, tail: Array, out: Array, step: NDArray[np.int64]
 ) -> Call:
@@ -56,6 +66,13 @@ def bind_causal_conv(
     return _causal_conv.bind(
         x=x, weight=weight, bias=bias, tail=tail, out=out, step=step, ld=ld, n_before=len(weight) - 1
     )
+
+
+def bind_token_shift(x: Array, tail: Array, out: Array, step: NDArray[np.int64]) -> Call:
+    """The token shift on buffers (`rows.py`), with a tail (1, ld) as above."""
+    weight = np.ones((2, x.shape[-1]), np.float32)
+    weight[1] = -1
+    return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, step)
 
 
 @kernel(

@@ -4,7 +4,7 @@ A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 
     take   out[t, g, :] = x[t, g, start : start + n]          (Qwen 3.5's query and gate, stored head by head)
     join   out[t, g, :] = a[t, g, :] followed by b[t, g, :]                  (the two parts of an MLA key)
-    repeat out[t, g, :] = x[t, :]                                            (an MLA key's part of all heads)
+    repeat out[t, g, i, :] = x[t, g, :]             (an MLA key's part of all heads; keys that heads share)
 
     x, a, b, out  (n_tokens, n_groups * their own width) float32
 """
@@ -40,10 +40,10 @@ def join_columns_reference(
     return np.concatenate(parts, axis=2).reshape(n, -1)
 
 
-def repeat_columns_reference(x: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    """x (n_tokens, width) -> (n_tokens, n * width)."""
+def repeat_columns_reference(x: NDArray[np.float32], n: int, n_groups: int = 1) -> NDArray[np.float32]:
+    """x (n_tokens, n_groups * width) -> (n_tokens, n_groups * n * width): each group n times side by side."""
     check_array("x", x, (None, None))
-    return np.tile(x, (1, n))
+    return np.tile(x.reshape(len(x), n_groups, -1), (1, 1, n)).reshape(len(x), -1)
 
 
 def bind_copy_columns(

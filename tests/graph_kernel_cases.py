@@ -71,6 +71,10 @@ class Softplus(Silu):
     function = "softplus"
 
 
+class Exp(Silu):
+    function = "exp"
+
+
 class Scale(Silu):
     tolerance = 0.0
 
@@ -257,19 +261,22 @@ class RepeatColumns(Case):
     tolerance = 0.0
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.count = int(rng.integers(1, 6))
-        return {"x": normal(rng, self.n, width(rng))}
+        self.count, self.n_groups = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+        return {"x": normal(rng, self.n, self.n_groups * width(rng))}
 
     @property
     def out_width(self) -> int:
         return self.count * self.inputs["x"].shape[1]
 
     def expected(self) -> Array:
-        return repeat_columns_reference(self.inputs["x"], self.count)
+        return repeat_columns_reference(self.inputs["x"], self.count, self.n_groups)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        n = self.inputs["x"].shape[1]
-        return [bind_copy_columns(b["x"], b["out"], b["step"], self.count, n, (0, 0), (n, 0))]
+        n = self.inputs["x"].shape[1] // self.n_groups
+        if self.n_groups == 1:
+            return [bind_copy_columns(b["x"], b["out"], b["step"], self.count, n, (0, 0), (n, 0))]
+        columns = [((n, 0), (self.count * n, i * n)) for i in range(self.count)]
+        return [bind_copy_columns(b["x"], b["out"], b["step"], self.n_groups, n, *c) for c in columns]
 
 
 class Xielu(Silu):
@@ -303,6 +310,7 @@ CASES: tuple[type[Case], ...] = (
     Relu2,
     Sigmoid,
     Softplus,
+    Exp,
     Scale,
     Shift,
     Clamp,

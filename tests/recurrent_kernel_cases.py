@@ -5,8 +5,23 @@ from graph_kernel_cases import width
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
-from nybble.kernels.causal_conv import bind_causal_conv, causal_conv_reference
+from nybble.kernels.causal_conv import (
+    bind_causal_conv,
+    bind_token_shift,
+    causal_conv_reference,
+    token_shift_reference,
+)
 from nybble.kernels.delta_rule import bind_delta_rule, delta_rule_reference
+from nybble.kernels.gated_linear_attention import (
+    bind_bonus,
+    bind_gated_linear_attention,
+    bonus_reference,
+    gated_linear_attention_reference,
+)
+from nybble.kernels.generalized_delta_rule import (
+    bind_generalized_delta_rule,
+    generalized_delta_rule_reference,
+)
 from nybble.kernels.kernel import Call
 from nybble.kernels.lightning_attention import bind_lightning_attention, lightning_attention_reference
 from nybble.kernels.rows import padded_width
@@ -116,6 +131,90 @@ class LightningAttention(Case):
         return [bind_lightning_attention(b["q"], b["k"], b["v"], *at)]
 
 
+class TokenShift(Case):
+    rows_mix = True
+    tolerance = 0.0
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        return {"x": normal(rng, self.n, width(rng))}
+
+    def expected(self) -> Array:
+        return token_shift_reference(self.inputs["x"], np.zeros((1, self.out_width), np.float32))[0]
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        tail = place(np.zeros((1, b["x"].shape[1]), np.float32))
+        return [bind_token_shift(b["x"], tail, b["out"], b["step"])]
+
+
+class GatedLinearAttention(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_heads, d_v, d_k = (
+            int(rng.integers(1, 4)),
+            int(rng.integers(1, 20)),
+            8 * int(rng.integers(1, 4)),
+        )
+        self.state = np.zeros((self.n_heads, d_v, d_k), np.float32)
+        self.reads_before = bool(rng.random() < 0.5)
+        inputs = {name: normal(rng, self.n, self.n_heads * d_k) for name in "qkg"}
+        return {"v": normal(rng, self.n, self.n_heads * d_v)} | inputs | {"g": -np.abs(inputs["g"])}
+
+    def expected(self) -> Array:
+        v, q, k, g = (x.reshape(self.n, self.n_heads, -1) for x in self.inputs.values())
+        out, _ = gated_linear_attention_reference(q, k, v, g, self.state, self.reads_before)
+        return out.reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        inputs = (b[name] for name in "qkvg")
+        return [
+            bind_gated_linear_attention(*inputs, place(self.state), b["out"], b["step"], self.reads_before)
+        ]
+
+
+class Bonus(Case):
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        n_heads, d_k = int(rng.integers(1, 4)), 8 * int(rng.integers(1, 4))
+        self.weight = normal(rng, n_heads, d_k)
+        return {name: normal(rng, self.n, n_heads * d_k) for name in "qkv"}
+
+    def expected(self) -> Array:
+        q, k, v = (x.reshape(self.n, len(self.weight), -1) for x in self.inputs.values())
+        return bonus_reference(q, k, v, self.weight).reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_bonus(b["q"], b["k"], b["v"], place(self.weight), b["out"], b["step"])]
+
+
+class GeneralizedDeltaRule(Case):
+    rows_mix = True
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        self.n_heads, d_v, d_k = (
+            int(rng.integers(1, 4)),
+            int(rng.integers(1, 20)),
+            8 * int(rng.integers(1, 4)),
+        )
+        self.state = np.zeros((self.n_heads, d_v, d_k), np.float32)
+        inputs = {name: normal(rng, self.n, self.n_heads, d_k) for name in "qkabg"}
+        length = np.linalg.norm(inputs["a"], axis=-1, keepdims=True)
+        inputs |= {"a": inputs["a"] / length, "b": -inputs["a"] / length, "g": -np.abs(inputs["g"])}
+        rows = {name: x.reshape(self.n, -1) for name, x in inputs.items()}
+        return {"v": normal(rng, self.n, self.n_heads * d_v)} | rows
+
+    def expected(self) -> Array:
+        v, q, k, a, b, g = (x.reshape(self.n, self.n_heads, -1) for x in self.inputs.values())
+        return generalized_delta_rule_reference(q, k, v, a, b, g, self.state)[0].reshape(self.n, -1)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        inputs = (b[name] for name in "qkvabg")
+        return [bind_generalized_delta_rule(*inputs, place(self.state), b["out"], b["step"])]
+
+
 class Decay(Case):
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         self.weights = normal(rng, 2, width(rng))
@@ -130,4 +229,14 @@ class Decay(Case):
         return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["step"])]
 
 
-CASES: tuple[type[Case], ...] = (CausalConv, SelectiveScan, DeltaRule, LightningAttention, Decay)
+CASES: tuple[type[Case], ...] = (
+    CausalConv,
+    TokenShift,
+    SelectiveScan,
+    DeltaRule,
+    LightningAttention,
+    GatedLinearAttention,
+    Bonus,
+    GeneralizedDeltaRule,
+    Decay,
+)

@@ -78,6 +78,8 @@ from .qwen2 import PANGU_EMBEDDED, QWEN, QWEN2, QWEN2MOE, QWEN2VL
 from .qwen3 import QWEN3, QWEN3MOE, QWEN3TTS, QWEN3VL, QWEN3VLMOE
 from .qwen3next import QWEN3NEXT
 from .qwen35 import QWEN35, QWEN35MOE
+from .rwkv6 import RWKV6, RWKV6QWEN2
+from .rwkv7 import ARWKV7, RWKV7
 from .seed_oss import SEED_OSS
 from .smallthinker import SMALLTHINKER
 from .smollm3 import SMOLLM3
@@ -92,6 +94,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         APERTUS,
         ARCEE,
         ARCTIC,
+        ARWKV7,
         BAICHUAN,
         BAILINGMOE,
         BAILINGMOE2,
@@ -212,6 +215,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         QWEN3VLMOE,
         REFACT,
         RND1,
+        RWKV6,
+        RWKV6QWEN2,
+        RWKV7,
         SEED_OSS,
         SMALLTHINKER,
         SMOLLM3,

@@ -1,0 +1,174 @@
+"""`rwkv6`: RWKV-6 Finch; `rwkv6qwen2`: QRWKV, Qwen 2 and 2.5 with such layers in place of attention.
+
+Time mixing is linear attention whose state forgets, each value of a key at its own rate, which depends on
+the token (`kernels/gated_linear_attention.py`).  For all that is computed, the token is first mixed with the
+one before, in shares that depend on both.  RWKV-6 reads the state before it takes in the token, whose own
+value comes by way of a bonus, and has norms of the heads; channel mixing is a feed-forward layer of mixed
+tokens with a gate.  QRWKV reads the state behind the token, shares keys and values between heads, and has
+the feed-forward layer of Qwen.
+
+Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (arXiv:2505.03005); llama.cpp
+`src/models/rwkv6.cpp`, `rwkv6qwen2.cpp`, `rwkv6-base.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import LAYER_NORM, Key
+from ..tensor_shapes import optional, required
+from .architecture import Architecture
+from .layers import blocks, gated_ffn, head
+from .tensors import HEAD, Table, norms, norms_with_bias
+from .tensors import gated_ffn as ffn_tensors
+
+WKV_KEYS = {
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+    "wkv.head_size": Key("wkv_dim", "integer", 8, 2**12),
+}
+
+KEYS = WKV_KEYS | {
+    "time_mix_extra_dim": Key("time_mix_rank", "integer", 1, 2**16),
+    "time_decay_extra_dim": Key("decay_rank", "integer", 1, 2**16),
+    "rescale_every_n_layers": Key("rescale_interval", "integer", 0, 2**16, default=0),
+}
+
+TIME_MIX: Table = {
+    "blk.N.time_mix_w1.weight": required("time_mix_width", "n_embd"),
+    "blk.N.time_mix_w2.weight": required(5, "n_embd", "time_mix_rank"),
+    "blk.N.time_mix_lerp_x.weight": required(1, 1, "n_embd"),
+    "blk.N.time_mix_lerp_fused.weight": optional(5, 1, 1, "n_embd"),
+    "blk.N.time_mix_decay.weight": required("n_embd"),
+    "blk.N.time_mix_decay_w1.weight": required("decay_rank", "n_embd"),
+    "blk.N.time_mix_decay_w2.weight": required("n_embd", "decay_rank"),
+    "blk.N.time_mix_receptance.weight": required("n_embd", "n_embd"),
+    "blk.N.time_mix_key.weight": required("kv_width", "n_embd"),
+    "blk.N.time_mix_value.weight": required("kv_width", "n_embd"),
+    "blk.N.time_mix_gate.weight": required("n_embd", "n_embd"),
+    "blk.N.time_mix_output.weight": required("n_embd", "n_embd"),
+}
+
+RESIDUAL_NORMS: Table = {
+    **HEAD,
+    "token_embd_norm.weight": required("n_embd"),
+    "token_embd_norm.bias": required("n_embd"),
+    "output_norm.bias": required("n_embd"),
+    **norms_with_bias("attn_norm", "attn_norm_2"),
+}
+
+TENSORS = {
+    **RESIDUAL_NORMS,
+    **TIME_MIX,
+    **{
+        f"blk.N.time_mix_lerp_{part}.weight": required(1, 1, "n_embd", unless="time_mix_lerp_fused.weight")
+        for part in "wkvrg"
+    },
+    "blk.N.time_mix_first.weight": required("n_heads", "wkv_dim"),
+    "blk.N.time_mix_ln.weight": required("n_embd"),
+    "blk.N.time_mix_ln.bias": required("n_embd"),
+    "blk.N.channel_mix_lerp_k.weight": required(1, 1, "n_embd"),
+    "blk.N.channel_mix_lerp_r.weight": required(1, 1, "n_embd"),
+    "blk.N.channel_mix_key.weight": required("n_ff", "n_embd"),
+    "blk.N.channel_mix_value.weight": required("n_embd", "n_ff"),
+    "blk.N.channel_mix_receptance.weight": required("n_embd", "n_embd"),
+}
+
+QWEN_TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **TIME_MIX,
+    "blk.N.time_mix_receptance.bias": optional("n_embd"),
+    "blk.N.time_mix_key.bias": optional("kv_width"),
+    "blk.N.time_mix_value.bias": optional("kv_width"),
+    **ffn_tensors(),
+}
+
+NORM_EPS_OF_HEADS = 64e-5
+
+
+def build(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
+    for b, c in blocks(g, model):
+        h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, time_mix(b, h, c))
+
+        h = b.layer_norm("ffn_norm", x, "attn_norm_2", c.norm_eps)
+        h = channel_mix(b, h)
+        if c.rescale_interval and (c.layer + 1) % c.rescale_interval == 0:
+            x = b.scale("resid_post", b.add("resid_unscaled", x, h), 0.5)
+        else:
+            x = b.add("resid_post", x, h)
+    head(g, x, model, g.layer_norm)
+
+
+def build_qwen(g: Graph, model: Config) -> None:
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, time_mix(b, h, c))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        x = b.add("resid_post", x, gated_ffn(b, h, c))
+    head(g, x, model, g.rms_norm)
+
+
+def lerp(b: Graph, out: str, h: str, shift: str, share: str, row: int | None = None) -> str:
+    """h and a share of the token before; of a tensor of several shares that in its `row`."""
+    return b.add(out, h, b.scale_columns(f"{out}_shift", shift, f"{share}.weight", row=row))
+
+
+def time_mix(b: Graph, h: str, c: Config) -> str:
+    """Linear attention of RWKV-6 or QRWKV."""
+    x = mixtures(b, h, c)
+    r, gate = b.linear("r", x["r"], "time_mix_receptance"), b.linear("gate", x["g"], "time_mix_gate")
+    k, v = b.linear("k", x["k"], "time_mix_key"), b.linear("v", x["v"], "time_mix_value")
+    w = b.soft_cap("w_low_act", b.linear("w_low", x["w"], "time_mix_decay_w1"), 1.0)  # tanh
+    w = b.add_vector("w_biased", b.linear("w", w, "time_mix_decay_w2"), "time_mix_decay.weight")
+    decay = b.scale("decay", b.activate("w_act", w, "exp"), -1.0)
+    if b.has("time_mix_first"):
+        h = b.gated_linear_attention("wkv", r, k, v, decay, c.n_heads, reads_before=True)
+        h = b.add("wkv_sum", h, b.bonus("wkv_bonus", r, k, v, "time_mix_first", c.n_heads))
+        h = b.layer_norm("wkv_norm", h, "time_mix_ln", NORM_EPS_OF_HEADS, c.n_heads)
+        gate = b.activate("gate_act", gate, "silu")
+    else:
+        if (n_sharing := c.n_heads // c.n_kv_heads) > 1:
+            k = b.repeat_columns("k_shared", k, n_sharing, c.n_kv_heads)
+            v = b.repeat_columns("v_shared", v, n_sharing, c.n_kv_heads)
+        kept = b.mul("k_kept", k, b.activate("kept", decay, "exp"))
+        k = b.add("k_new", k, b.scale("k_kept_signed", kept, -1.0))
+        r = b.scale("r_scaled", r, c.head_dim**-0.5)
+        h = b.gated_linear_attention("wkv", r, k, v, decay, c.n_heads)
+        gate = b.activate("gate_act", gate, "sigmoid")
+    return b.linear("attn_out", b.mul("wkv_gated", h, gate), "time_mix_output")
+
+
+def mixtures(b: Graph, h: str, c: Config) -> dict[str, str]:
+    """h mixed with the token before, in five ways."""
+    shift = b.token_shift("shift", h)
+    low = b.linear("mix_low", lerp(b, "mix_in", h, shift, "time_mix_lerp_x"), "time_mix_w1")
+    shares = b.head_linear("mixes", b.soft_cap("mix_low_act", low, 1.0), "time_mix_w2", 5)
+    mixed = {}
+    for i, part in enumerate("wkvrg"):
+        share = b.take_columns(f"{part}_mix", shares, i * c.n_embd, c.n_embd)
+        if b.has("time_mix_lerp_fused"):
+            share = b.add_vector(f"{part}_mix_biased", share, "time_mix_lerp_fused.weight", row=i)
+        else:
+            share = b.add_vector(f"{part}_mix_biased", share, f"time_mix_lerp_{part}.weight")
+        mixed[part] = b.add(f"{part}_x", h, b.mul(f"{part}_x_shift", shift, share))
+    return mixed
+
+
+def channel_mix(b: Graph, h: str) -> str:
+    """A feed-forward layer of mixed tokens, with a gate where the file has it."""
+    shift = b.token_shift("ffn_shift", h)
+    k = lerp(b, "ffn_k_x", h, shift, "channel_mix_lerp_k")
+    k = b.activate("ffn_act", b.linear("ffn_up", k, "channel_mix_key"), "relu2")
+    if not b.has("channel_mix_receptance"):
+        return b.linear("ffn_out", k, "channel_mix_value")
+    r = b.linear("ffn_r", lerp(b, "ffn_r_x", h, shift, "channel_mix_lerp_r"), "channel_mix_receptance")
+    value = b.linear("ffn_value", k, "channel_mix_value")
+    return b.mul("ffn_out", b.activate("ffn_r_act", r, "sigmoid"), value)
+
+
+RWKV6 = Architecture("rwkv6", TENSORS, build, KEYS | LAYER_NORM)
+RWKV6QWEN2 = Architecture("rwkv6qwen2", QWEN_TENSORS, build_qwen, KEYS)

@@ -1,0 +1,179 @@
+"""Gated linear attention: a state that forgets, each value of a key at its own rate, and takes in v k^T.
+
+    S[:, j] = exp(g[t, h, j]) * S[:, j] + v[t, h] k[t, h, j]
+    out[t, h] = S q[t, h]                           of S as it is then, or if `reads_before` as it was before
+
+    q, k, g  (n, n_heads, d_k) float32, g <= 0      v, out  (n, n_heads, d_v)
+    S        (n_heads, d_v, d_k) float32: the layer's state, zero at the start of a sequence
+
+Where a state is read before it takes in a token, the token's own value comes by way of a bonus:
+
+    out[t, h] = (sum_j q[t, h, j] k[t, h, j] u[h, j]) * v[t, h]         u  (n_heads, d_k) float32
+
+Sources: Yang et al. 2023, "Gated Linear Attention" (arXiv:2312.06635); Peng et al. 2024, "Eagle and Finch"
+(arXiv:2404.05892), which reads before.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, reduce_add, splat, store
+
+Array = NDArray[np.float32]
+LANES = 8
+
+
+def gated_linear_attention_reference(
+    q: Array, k: Array, v: Array, g: Array, state: Array, reads_before: bool = False
+) -> tuple[Array, Array]:
+    """Shapes as above -> out (n, n_heads, d_v), the state after the last token."""
+    check_array("q", q, (None, None, None))
+    n, n_heads, d_k = q.shape
+    check_array("k", k, q.shape)
+    check_array("g", g, q.shape)
+    check_array("v", v, (n, n_heads, None))
+    check_array("state", state, (n_heads, v.shape[2], d_k))
+    out = np.empty_like(v)
+    for t in range(n):
+        before = state
+        state = np.exp(g[t])[:, None, :] * state + v[t, :, :, None] * k[t, :, None, :]
+        out[t] = ((before if reads_before else state) @ q[t, :, :, None])[:, :, 0]
+    return out, state
+
+
+def bonus_reference(q: Array, k: Array, v: Array, u: Array) -> Array:
+    """q, k (n, n_heads, d_k), v (n, n_heads, d_v), u (n_heads, d_k) -> (n, n_heads, d_v)."""
+    check_array("q", q, (None, None, None))
+    check_array("k", k, q.shape)
+    check_array("u", u, q.shape[1:])
+    check_array("v", v, (*q.shape[:2], None))
+    return (q * k * u).sum(axis=2, keepdims=True) * v
+
+
+def bind_gated_linear_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    g: Array,
+    state: Array,
+    out: Array,
+    step: NDArray[np.int64],
+    reads_before: bool = False,
+) -> Call:
+    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+
+    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
+    not fit.
+    """
+    check_array("state", state, (None, None, None))
+    n_heads, d_v, d_k = state.shape
+    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(step, n_heads * d_k, q=q, k=k, g=g)
+    check_array("q", q, (n_max_tokens, None))
+    if d_k % LANES:
+        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    return _gated_linear_attention.bind(
+        q=q,
+        k=k,
+        v=v,
+        g=g,
+        state=state,
+        out=out,
+        step=step,
+        ld_v=ld_v,
+        ld_k=ld_k,
+        n_heads=n_heads,
+        d_v=d_v,
+        d_k=d_k,
+        reads_before=int(reads_before),
+    )
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        k=PointerTo(F32),
+        v=PointerTo(F32),
+        g=PointerTo(F32),
+        state=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld_v=I64,
+        ld_k=I64,
+        n_heads=I64,
+        d_v=I64,
+        d_k=I64,
+        reads_before=I64,
+    )
+)
+def _gated_linear_attention(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d_k, reads_before = args.d_k, args.reads_before
+    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
+    for row in range(first, last):  # the rows of a head's state do not meet
+        head = row // args.d_v
+        state = args.state + row * d_k
+        for t in range(args.step[0]):
+            offset = t * args.ld_k + head * d_k
+            q, k, g = args.q + offset, args.k + offset, args.g + offset
+            value = args.v[t * args.ld_v + row]
+            total = splat(0.0, F32, LANES)
+            for j in range(0, d_k, LANES):
+                before = load(state + j, LANES)
+                after = fma(load(k + j, LANES), value, before * exp(load(g + j, LANES)))
+                store(state + j, after)
+                read = before if reads_before else after
+                total = fma(read, load(q + j, LANES), total)
+            args.out[t * args.ld_v + row] = reduce_add(total)
+
+
+def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray[np.int64]) -> Call:
+    """The bonus on buffers (`rows.py`); u (n_heads, d_k), v and out as many columns for each head.
+
+    d_k is a multiple of LANES. Raises TypeError or ValueError for arrays that do not fit.
+    """
+    check_array("u", u, (None, None))
+    n_heads, d_k = u.shape
+    check_rows(step, n_heads * d_k, q=q, k=k, v=v, out=out)
+    if d_k % LANES:
+        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    return _bonus.bind(q=q, k=k, v=v, u=u, out=out, step=step, ld=q.shape[1], n_heads=n_heads, d_k=d_k)
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        k=PointerTo(F32),
+        v=PointerTo(F32),
+        u=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld=I64,
+        n_heads=I64,
+        d_k=I64,
+    )
+)
+def _bonus(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d_k = args.d_k
+    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    for i in range(first, last):
+        head = i % args.n_heads
+        offset = i // args.n_heads * args.ld + head * d_k
+        q, k, v, out, u = (
+            args.q + offset,
+            args.k + offset,
+            args.v + offset,
+            args.out + offset,
+            args.u + head * d_k,
+        )
+        total = splat(0.0, F32, LANES)
+        for j in range(0, d_k, LANES):
+            total = fma(load(q + j, LANES) * load(k + j, LANES), load(u + j, LANES), total)
+        weight = reduce_add(total)
+        for j in range(0, d_k, LANES):
+            store(out + j, load(v + j, LANES) * weight)

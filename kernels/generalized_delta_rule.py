@@ -1,0 +1,127 @@
+"""Generalized delta rule: a state that forgets at a rate of its own for each value of a key, moves what it
+recalls for one vector to another, and takes in v k^T.
+
+    r = S a[t, h]                                                 recalled, before anything is forgotten
+    S[:, j] = exp(g[t, h, j]) * S[:, j] + r b[t, h, j] + v[t, h] k[t, h, j]
+    out[t, h] = S q[t, h]
+
+    q, k, a, b, g  (n, n_heads, d_k) float32, g <= 0      v, out  (n, n_heads, d_v)
+    S     (n_heads, d_v, d_k) float32: the layer's state, zero at the start of a sequence
+
+Source: Peng et al. 2025, "RWKV-7 Goose" (arXiv:2503.14456).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64
+from .record import PointerTo, Record
+from .rows import check_rows, share
+from .simd import fma, load, reduce_add, splat, store
+
+Array = NDArray[np.float32]
+LANES = 8
+
+
+def generalized_delta_rule_reference(
+    q: Array, k: Array, v: Array, a: Array, b: Array, g: Array, state: Array
+) -> tuple[Array, Array]:
+    """Shapes as above -> out (n, n_heads, d_v), the state after the last token."""
+    check_array("q", q, (None, None, None))
+    n, n_heads, d_k = q.shape
+    for name, part in (("k", k), ("a", a), ("b", b), ("g", g)):
+        check_array(name, part, q.shape)
+    check_array("v", v, (n, n_heads, None))
+    check_array("state", state, (n_heads, v.shape[2], d_k))
+    out = np.empty_like(v)
+    for t in range(n):
+        recalled = state @ a[t, :, :, None]
+        state = np.exp(g[t])[:, None, :] * state + recalled * b[t, :, None, :]
+        state = state + v[t, :, :, None] * k[t, :, None, :]
+        out[t] = (state @ q[t, :, :, None])[:, :, 0]
+    return out, state
+
+
+def bind_generalized_delta_rule(
+    q: Array,
+    k: Array,
+    v: Array,
+    a: Array,
+    b: Array,
+    g: Array,
+    state: Array,
+    out: Array,
+    step: NDArray[np.int64],
+) -> Call:
+    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+
+    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
+    not fit.
+    """
+    check_array("state", state, (None, None, None))
+    n_heads, d_v, d_k = state.shape
+    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(step, n_heads * d_k, q=q, k=k, a=a, b=b, g=g)
+    check_array("q", q, (n_max_tokens, None))
+    if d_k % LANES:
+        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    return _generalized_delta_rule.bind(
+        q=q,
+        k=k,
+        v=v,
+        a=a,
+        b=b,
+        g=g,
+        state=state,
+        out=out,
+        step=step,
+        ld_v=ld_v,
+        ld_k=ld_k,
+        n_heads=n_heads,
+        d_v=d_v,
+        d_k=d_k,
+    )
+
+
+@kernel(
+    Record(
+        q=PointerTo(F32),
+        k=PointerTo(F32),
+        v=PointerTo(F32),
+        a=PointerTo(F32),
+        b=PointerTo(F32),
+        g=PointerTo(F32),
+        state=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        ld_v=I64,
+        ld_k=I64,
+        n_heads=I64,
+        d_v=I64,
+        d_k=I64,
+    )
+)
+def _generalized_delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    d_k = args.d_k
+    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
+    for row in range(first, last):  # the rows of a head's state do not meet
+        head = row // args.d_v
+        state = args.state + row * d_k
+        for t in range(args.step[0]):
+            offset = t * args.ld_k + head * d_k
+            q, k, g = args.q + offset, args.k + offset, args.g + offset
+            a, b = args.a + offset, args.b + offset
+            recalled = splat(0.0, F32, LANES)
+            for j in range(0, d_k, LANES):
+                recalled = fma(load(state + j, LANES), load(a + j, LANES), recalled)
+            moved, value = reduce_add(recalled), args.v[t * args.ld_v + row]
+            total = splat(0.0, F32, LANES)
+            for j in range(0, d_k, LANES):
+                kept = fma(load(b + j, LANES), moved, load(state + j, LANES) * exp(load(g + j, LANES)))
+                kept = fma(load(k + j, LANES), value, kept)
+                store(state + j, kept)
+                total = fma(kept, load(q + j, LANES), total)
+            args.out[t * args.ld_v + row] = reduce_add(total)
