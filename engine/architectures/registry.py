@@ -10,15 +10,12 @@ from ..tensor_shapes import Shape
 from . import ARCHITECTURES
 from .architecture import Architecture
 
-# What keys may fill: the numbers of a model, and some from which `hyperparameters.py` works others out.
-_FIELDS = {field.name for field in fields(Config)} | {
-    "sliding_pattern",
-    "sliding_pattern_dense_first",
-    "head_dim_swa",
-    "value_dim_swa",
-}
-_SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
 _BUILT_IN = frozenset(ARCHITECTURES)
+
+# What keys may fill: the numbers of a model, and some from which `hyperparameters.py` works others out.
+_FIELDS = {field.name for field in fields(Config)}
+_FIELDS |= {key.field for architecture in ARCHITECTURES.values() for key in architecture.keys.values()}
+_SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
 
 
 def register_architecture(architecture: Architecture, *, replace: bool = False) -> None:
