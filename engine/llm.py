@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import REFERENCE, SamplingFunctions
 from ..tokenizer import Tokenizer
-from .activations import ActivationSpec
+from .activations import ActivationSpec, find_activations
 from .config import Config
 from .context import Context
 from .cpus import default_threads
 from .embedding import Embedder, Pooling
 from .executor import Executor
 from .generation import Output, TextStream
+from .linear_path import LinearPath
 from .model import Model
 from .models import resolve
 from .prompt import Prompt, prompt_ids
@@ -172,6 +173,12 @@ class LLM:
         """The last norm and the head on their own."""
         self.context.check_usable()
         return Unembedding(self._model.plan)
+
+    def linear_path(self, name: str) -> LinearPath:
+        """How an activation, such as the output of the heads, comes to the residual stream; RequestError if
+        that is not linear, or the name not known."""
+        (spec,) = find_activations(self.activations, name)[:1]
+        return LinearPath(self._model.plan, spec.buffer)
 
     def generate(
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None

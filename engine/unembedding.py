@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
+from .linear_path import norm_back
 from .plan import Plan
 from .reference_ops import run_alone
 
@@ -52,15 +53,8 @@ class Unembedding:
         head = next((op for op in self._ops if isinstance(op, ops.Linear)), None)
         if not isinstance(norm, ops.RmsNorm | ops.LayerNorm) or head is None:
             raise RequestError("logits can be attributed only where the model ends with a norm and a matrix")
-        x = residual.astype(np.float64)
         rows = self._values(head.weight)[np.asarray(ids)].astype(np.float64)
-        if norm.weight is not None:
-            rows *= self._values(norm.weight)
-        if isinstance(norm, ops.LayerNorm):
-            x = x - x.mean(axis=1, keepdims=True)
-            rows = rows - rows.mean(axis=1, keepdims=True)
-        scale = 1 / np.sqrt(np.mean(np.square(x), axis=1) + norm.eps)
-        return scale[:, None, None] * rows
+        return norm_back(norm, residual, np.repeat(rows[None], len(residual), axis=0))
 
     def _writes(self, op: ops.Op) -> bool:
         return self.residual in op.outputs and not isinstance(op, ops.SelectRows)

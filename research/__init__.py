@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attention import AttentionMaps, attention_maps
     from .attribution import Attribution, logit_attribution
     from .comparison import Comparison, compare
     from .control_vector import ControlVector, train_control_vector
@@ -19,26 +20,35 @@ if TYPE_CHECKING:
     from .lens import Lens, logit_lens
     from .loss import TextLoss, text_loss
     from .patching import Sweep, patch_sweep
+    from .path_patching import PathSweep, path_patch_sweep
     from .tokens import token_texts
 
 __all__ = [
+    "AttentionMaps",
     "Attribution",
     "Comparison",
     "ControlVector",
     "Lens",
+    "PathSweep",
     "Sweep",
     "TextLoss",
+    "attention_maps",
     "capture_corpus",
     "compare",
     "logit_attribution",
     "logit_lens",
     "patch_sweep",
+    "path_patch_sweep",
     "text_loss",
     "token_texts",
     "train_control_vector",
 ]
 
 _HOMES = {
+    "AttentionMaps": ".attention",
+    "PathSweep": ".path_patching",
+    "attention_maps": ".attention",
+    "path_patch_sweep": ".path_patching",
     "Attribution": ".attribution",
     "Comparison": ".comparison",
     "Lens": ".lens",

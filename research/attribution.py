@@ -1,18 +1,22 @@
-"""Direct logit attribution: which layers write the answer into the residual stream.
+"""Direct logit attribution: which layers and heads write the answer into the residual stream.
 
 The residual stream is a sum: the embedding, and what the attention and the feed-forward half of every block
-add. With the last norm's scale held fast a logit is linear in it, so each part has a share of its own.
+add; the former is a sum over heads. With the scales of norms held fast a logit is linear in it, so each part
+has a share of its own.
 
 Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits" (transformer-circuits.pub).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.linear_path import LinearPath
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..engine.trace import Trace
 from ..gguf_io.errors import RequestError
 
 
@@ -21,7 +25,8 @@ class Attribution:
     """What each part adds to the logit of a token, or to that of one token over another."""
 
     names: list[str]
-    """(n_parts,): "embedding", "blk.0.attn", "blk.0.ffn" …; "blk.0" where both halves work side by side."""
+    """(n_parts,): "embedding", "blk.0.attn", "blk.0.ffn" …; "blk.0" where a block is not in halves. By heads:
+    "blk.0.head.0", "blk.0.head.1" …, and "blk.0.attn" for what they leave: a bias, rounding."""
     values: NDArray[np.float64]
     """(n_parts, n_positions)"""
 
@@ -31,32 +36,73 @@ class Attribution:
         total: NDArray[np.float64] = self.values.sum(axis=0)
         return total
 
+    @property
+    def heads(self) -> dict[int, NDArray[np.float64]]:
+        """By block: (n_heads, n_positions), the shares of its heads; empty unless they were asked for."""
+        rows: dict[int, list[NDArray[np.float64]]] = {}
+        for name, values in zip(self.names, self.values, strict=True):
+            if ".head." in name:
+                rows.setdefault(int(name.split(".")[1]), []).append(values)
+        return {layer: np.stack(parts) for layer, parts in rows.items()}
+
 
 def logit_attribution(
-    llm: LLM, prompt: Prompt, token: int, over: int | None = None, positions: list[int] | None = None
+    llm: LLM,
+    prompt: Prompt,
+    token: int,
+    over: int | None = None,
+    positions: list[int] | None = None,
+    *,
+    by_head: bool = False,
 ) -> Attribution:
     """The share of each part in the logit of `token` after `positions` (default: the last), less that of
-    `over` if it is given. Raises RequestError as `LLM.trace` and `Unembedding.directions` do."""
-    found = llm.trace(prompt, "blk.*.resid_*", logits=None)
+    `over` if it is given; `by_head` divides what attention adds. Raises RequestError as `LLM.trace` and
+    `Unembedding.directions` do, and if heads do not come to the residual stream in a linear way."""
+    heads = [name for name in llm.activations if by_head and name.endswith(".attn_heads")]
+    paths = {name.removesuffix(".attn_heads"): llm.linear_path(name) for name in heads}
+    needed = [name for path in paths.values() for name in (path.start, *path.needs)]
+    found = llm.trace(prompt, ["blk.*.resid_*", *needed], logits=None)
     places = [len(found.ids) - 1] if positions is None else positions
     wanted = np.array([token] if over is None else [token, over])
     if wanted.min() < 0 or wanted.max() >= llm.config.n_vocab:
         raise RequestError(f"tokens lie in 0 to {llm.config.n_vocab - 1}, not {wanted.tolist()}")
-    streams = {name: array[places].astype(np.float64) for name, array in found.items()}
+    streams = {name: found[name][places].astype(np.float64) for name in found if ".resid_" in name}
     last = list(streams)[-1]
     directions = llm.unembedding.directions(wanted, streams[last].astype(np.float32))
     direction = directions[:, 0] - (0 if over is None else directions[:, 1])
+    names, shares = [], []
+    for name, part in _parts(streams):
+        share = np.einsum("pe,pe->p", part, direction)
+        block = name.removesuffix(".attn")
+        if block in paths and not name.endswith(".ffn"):
+            by_heads = _head_shares(found, paths[block], direction, places)
+            names += [f"{block}.head.{i}" for i in range(len(by_heads))]
+            shares += [*by_heads]
+            share = share - by_heads.sum(axis=0)
+        names.append(name)
+        shares.append(share)
+    return Attribution(names, np.stack(shares))
+
+
+def _parts(streams: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """What the residual stream is a sum of, with names."""
     first = next(iter(streams))
-    names, parts = ["embedding"], [streams[first]]
+    yield "embedding", streams[first]
     before = streams[first]
     for name, stream in list(streams.items())[1:]:
-        if name.endswith("resid_pre"):  # what the block before has left
-            before = stream
-            continue
         block = name.rsplit(".", 1)[0]
-        has_halves = f"{block}.resid_mid" in streams
-        half = "" if not has_halves else ".attn" if name.endswith("resid_mid") else ".ffn"
-        names.append(block + half)
-        parts.append(stream - before)
+        if not name.endswith("resid_pre"):  # that is what the block before has left
+            has_halves = f"{block}.resid_mid" in streams
+            half = "" if not has_halves else ".attn" if name.endswith("resid_mid") else ".ffn"
+            yield block + half, stream - before
         before = stream
-    return Attribution(names, np.stack([np.einsum("pe,pe->p", part, direction) for part in parts]))
+
+
+def _head_shares(
+    found: Trace, path: LinearPath, direction: NDArray[np.float64], places: list[int]
+) -> NDArray[np.float64]:
+    """(n_heads, n_positions)"""
+    back = path.pull_back(direction, {name: found[name][places] for name in path.needs})
+    values = found.heads(path.start)[places]  # (n_positions, n_heads, value_dim)
+    shares: NDArray[np.float64] = (values * back.reshape(values.shape)).sum(axis=2).T
+    return shares

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,8 @@ class Comparison:
     loss_a: TextLoss
     loss_b: TextLoss
     layer_errors: dict[str, float]
-    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream behind it (NMSE)."""
+    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream behind it (NMSE), the mean of
+    all tokens: so each counts the same, though the first is often a thousand times larger."""
 
     @property
     def mean_kl(self) -> float:
@@ -90,13 +90,12 @@ def compare(
     parts = text_windows(a, text, n_ctx, stride)[:max_windows]
     _check_same_tokens(a, b, parts, text_windows(b, text, n_ctx, stride)[:max_windows])
     layers = _common_layers(a, b)
-    squares: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
+    errors: dict[str, list[NDArray[np.float64]]] = {name: [] for name in layers}
     rows: list[tuple[NDArray[Any], ...]] = []
     for window in progress(parts):
         trace_a, trace_b = (llm.trace(window.ids, layers, logits=window.rows) for llm in (a, b))
         for name in layers:
-            values = trace_a[name].astype(np.float64)
-            squares[name] += np.square(values - trace_b[name]).sum(), np.square(values).sum()
+            errors[name].append(_relative_errors(trace_a[name], trace_b[name]))
         for i in range(0, len(trace_a.logits), ROWS):
             p, q = (log_softmax(trace.logits[i : i + ROWS]) for trace in (trace_a, trace_b))
             wanted = window.ids[window.first_scored :][i : i + ROWS, None]
@@ -105,8 +104,16 @@ def compare(
     kl, is_same_top, *losses_of = (np.concatenate(column) for column in zip(*rows, strict=True))
     places = np.concatenate([w.start + np.arange(w.first_scored, len(w.ids)) for w in parts])
     loss_a, loss_b = (TextLoss(losses, places, len(parts)) for losses in losses_of)
-    errors = {name: float(error / total) if total else 0.0 for name, (error, total) in squares.items()}
-    return Comparison(kl, is_same_top, loss_a, loss_b, errors)
+    layer_errors = {name: float(np.concatenate(found).mean()) for name, found in errors.items()}
+    return Comparison(kl, is_same_top, loss_a, loss_b, layer_errors)
+
+
+def _relative_errors(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """a, b (n, width) -> Σ (a - b)^2 / Σ a^2 of each row (n,)."""
+    x = a.astype(np.float64)
+    sizes = np.square(x).sum(axis=1)
+    errors: NDArray[np.float64] = np.square(x - b).sum(axis=1) / np.where(sizes, sizes, 1.0)
+    return errors
 
 
 def _check_same_tokens(a: LLM, b: LLM, parts_a: list[Window], parts_b: list[Window]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
+from ..engine.trace import Trace
 from ..gguf_io.errors import RequestError
 
 Metric = Callable[[NDArray[np.float32]], float]
@@ -45,16 +46,8 @@ def patch_sweep(
     RequestError if the prompts have different lengths or the metric does not tell them apart, and as
     `LLM.trace`.
     """
-    source = llm.trace(clean, names, logits="last")
-    base = llm.trace(corrupted, logits="last")
-    if len(source.ids) != len(base.ids):
-        raise RequestError(
-            f"prompts must have the same number of tokens to be patched: clean has {len(source.ids)},"
-            f" corrupted {len(base.ids)}"
-        )
-    best, worst = metric(source.logits[0]), metric(base.logits[0])
-    if best == worst:
-        raise RequestError(f"the metric gives {best} for both prompts: there is no difference to explain")
+    source, base = run_both(llm, clean, corrupted, names)
+    best, worst = metrics_of(source, base, metric)
     effects = np.zeros((len(source), len(source.ids)))
     first = int(np.argmax(source.ids != base.ids))
     places = [(row, name, at) for row, name in enumerate(source) for at in range(first, len(source.ids))]
@@ -62,6 +55,28 @@ def patch_sweep(
         run = llm.trace(corrupted, edit={name: _put(source[name][at], at)}, logits="last")
         effects[row, at] = (metric(run.logits[0]) - worst) / (best - worst)
     return Sweep(source.names, effects, best, worst)
+
+
+def run_both(
+    llm: LLM, clean: Prompt, corrupted: Prompt, names: str | Sequence[str], base_names: Sequence[str] = ()
+) -> tuple[Trace, Trace]:
+    """The clean run, with the activations of `names`, and the corrupted one, with those of `base_names`."""
+    source = llm.trace(clean, names, logits="last")
+    base = llm.trace(corrupted, base_names, logits="last")
+    if len(source.ids) != len(base.ids):
+        raise RequestError(
+            f"prompts must have the same number of tokens to be patched: clean has {len(source.ids)},"
+            f" corrupted {len(base.ids)}"
+        )
+    return source, base
+
+
+def metrics_of(source: Trace, base: Trace, metric: Metric) -> tuple[float, float]:
+    """What the metric gives for the clean run and the corrupted one."""
+    best, worst = metric(source.logits[0]), metric(base.logits[0])
+    if best == worst:
+        raise RequestError(f"the metric gives {best} for both prompts: there is no difference to explain")
+    return best, worst
 
 
 def _put(value: NDArray[np.float32], position: int) -> Edit:

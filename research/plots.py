@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import NybbleError
 
 if TYPE_CHECKING:
+    from .attribution import Attribution
     from .comparison import Comparison
     from .lens import Lens
 
@@ -24,8 +25,18 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plot_loss(losses: NDArray[np.float64], places: NDArray[np.int64]) -> Any:
-    """The loss of each token over a text, (n,) in nats, and its running mean."""
+def plot_loss(
+    losses: NDArray[np.float64], places: NDArray[np.int64], labels: Sequence[str] | None = None
+) -> Any:
+    """The loss of each token over a text, (n,) in nats, and the mean so far. `labels` are the tokens of a
+    short text: then each has a bar."""
+    if labels is not None:
+        figure = _figure(1.5 + 0.2 * len(losses), 3.5)
+        axes = figure.subplots()
+        axes.bar(places, losses, width=0.8)
+        axes.set(ylabel="loss (nats)", xlim=(places[0] - 0.6, places[-1] + 0.6))
+        axes.set_xticks(places, [_visible(labels[place]) for place in places], fontsize=6, rotation=90)
+        return figure
     figure = _figure(9, 3.5)
     axes = figure.subplots()
     axes.plot(places, losses, ".", markersize=2, alpha=0.4, label="token")
@@ -82,16 +93,54 @@ def plot_attention(probabilities: NDArray[np.float32], labels: Sequence[str], co
         axes.set_title(f"head {head}", fontsize=8)
         _name_axis(axes.set_xticks, labels, rotation=90)
         _name_axis(axes.set_yticks, labels)
+    figure.supxlabel("key", fontsize=8)
+    figure.supylabel("query", fontsize=8)
     return figure
 
 
-def plot_sweep(effects: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Any:
-    """A map of what patching did: effects (n_names, n_tokens); 1 is all of the difference, 0 none of it."""
-    figure = _figure(1.5 + 0.5 * len(labels), 1.5 + 0.2 * len(names))
+def plot_attribution(found: Attribution, position: int = 0) -> Any:
+    """What the parts of the model add to a logit, at one of the positions asked for: a bar for each half of
+    each block, and, where heads were told apart, a map of layers (upwards) and heads."""
+    shares = dict(zip(found.names, found.values[:, position].tolist(), strict=True))
+    halves: dict[str, float] = {}
+    for name, share in shares.items():
+        half = f"{name.partition('.head.')[0]}.attn" if ".head." in name else name
+        halves[half] = halves.get(half, 0.0) + share
+    heads = {layer: values[:, position] for layer, values in found.heads.items()}
+    figure = _figure(9 if heads else 5, 1.5 + 0.11 * len(halves))
+    left, *right = figure.subplots(1, 2 if heads else 1, squeeze=False)[0]
+    colours = ["tab:orange" if name.endswith(".ffn") else "tab:blue" for name in halves]
+    left.barh(range(len(halves)), list(halves.values()), color=colours)
+    left.axvline(0, color="black", linewidth=0.5)
+    _name_axis(left.set_yticks, list(halves))
+    left.set(xlabel="adds to the logit", ylim=(-1, len(halves)))
+    for axes in right:
+        table = np.full((len(heads), max(map(len, heads.values()))), np.nan)
+        for row, values in enumerate(heads.values()):
+            table[row, : len(values)] = values
+        limit = float(np.nanmax(np.abs(table))) or 1.0
+        image = axes.imshow(table, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
+        axes.set(xlabel="head", ylabel="layer")
+        _name_axis(axes.set_xticks, [str(head) for head in range(table.shape[1])])
+        _name_axis(axes.set_yticks, [str(layer) for layer in heads])
+        figure.colorbar(image, label="adds to the logit")
+    return figure
+
+
+def plot_sweep(
+    effects: NDArray[np.float64], names: Sequence[str], labels: Sequence[str] | None = None
+) -> Any:
+    """A map of what patching did: effects (n_names, n_columns); 1 is all of the difference, 0 none of it.
+    `labels` name the columns, as tokens; without them they are heads."""
+    figure = _figure(1.5 + 0.5 * effects.shape[1], 1.5 + 0.2 * len(names))
     axes = figure.subplots()
-    limit = max(1.0, float(np.abs(effects).max()))
+    limit = float(np.nanmax(np.abs(effects))) or 1.0
     image = axes.imshow(effects, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
-    _name_axis(axes.set_xticks, labels, rotation=45)
+    if labels is None:
+        axes.set(xlabel="head")
+        _name_axis(axes.set_xticks, [str(head) for head in range(effects.shape[1])])
+    else:
+        _name_axis(axes.set_xticks, labels, rotation=45)
     _name_axis(axes.set_yticks, names)
     figure.colorbar(image, label="share of the difference that comes back")
     return figure

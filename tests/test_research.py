@@ -97,7 +97,7 @@ def test_how_far_a_coarser_model_is(llm, coarse):
     assert found.top_agreement == np.mean(p.argmax(1) == q.argmax(1))
     a, b = (model.trace(ids, "blk.1.resid_post")["blk.1.resid_post"] for model in (llm, coarse))
     assert found.layer_errors["blk.1.resid_post"] == pytest.approx(
-        np.square(a - b).sum() / np.square(a).sum()
+        np.mean(np.square(a - b).sum(axis=1) / np.square(a).sum(axis=1)), rel=1e-4
     )
     assert len(found.layer_errors) == llm.config.n_layers
 
@@ -161,7 +161,12 @@ def test_pictures(llm, tmp_path):
     attention = softmax(np.random.default_rng(0).standard_normal((6, 3, 6)))
     figures = [
         plots.plot_loss(loss.losses, loss.places),
+        plots.plot_loss(loss.losses, loss.places, research.token_texts(llm, IDS)),
+        plots.plot_attribution(research.logit_attribution(llm, IDS, 5)),
+        plots.plot_attribution(research.logit_attribution(llm, IDS, 5, by_head=True)),
+        plots.plot_sweep(np.array([[0.5, np.nan], [0.1, -0.2]]), ["a", "b"]),
         plots.plot_comparison(research.compare(llm, llm, IDS, n_ctx=16)),
+        plots.plot_lens(lens),
         plots.plot_lens(lens, ["$a_b", "\n", " x", "y", "z", "w"]),
         plots.plot_attention(attention, list("abcdef")),
         plots.plot_sweep(np.eye(3), ["a", "b", "c"], ["x", "y", "z"]),
