@@ -45,6 +45,7 @@ class Config:
     n_rot_swa: int = 0  # for the layers with a sliding window; 0: as the others
     rope_freq_base_swa: float = 0.0  # for the layers with a sliding window
     n_index_top: int = 0  # an indexer chooses so many of the positions that a token attends to; 0: all
+    index_block: int = 0  # positions that are chosen together
     n_shared_kv_layers: int = 0  # the last so many layers read the keys and values of others
     n_embd_per_layer: int = 0  # width of what each token brings to every layer
 

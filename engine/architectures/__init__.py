@@ -59,6 +59,7 @@ from .mellum import MAPLE, MELLUM
 from .mimo2 import MIMO2, STEP35
 from .minicpm3 import MINICPM3, PLM
 from .minimax_01 import MINIMAX_01
+from .minimax_m3 import MINIMAX_M3
 from .modern_bert import MODERN_BERT
 from .muse_glimmer import MUSE_GLIMMER
 from .nanbeige import NANBEIGE
@@ -174,6 +175,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MINICPM3,
         MINIMAX_01,
         MINIMAX_M2,
+        MINIMAX_M3,
         MISTRAL3,
         MISTRAL4,
         MODERN_BERT,

@@ -1,0 +1,76 @@
+"""`minimax-m3`: MiniMax M3.
+
+Grouped attention with a norm on every head of queries and keys and RoPE on a part of each.  An indexer
+chooses blocks of positions to attend to, `attention.indexer.top_k` of them; up to so many it chooses all, and
+nybble refuses longer contexts.  Leading dense layers, then mixtures of experts beside a shared one, all with
+the activation of `gpt-oss`.
+
+Sources: MiniMax 2026, "MiniMax-M3"; llama.cpp `src/models/minimax-m3.cpp`.
+"""
+
+from ..config import Config
+from ..graph import Graph
+from ..keys import EXPERTS, Key
+from .architecture import Architecture
+from .deepseek32 import INDEXER_KEYS
+from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .rope import rope_table
+from .tensors import HEAD, norms, qk_norms, shared_expert
+from .tensors import attention as attention_tensors
+from .tensors import experts as expert_tensors
+from .tensors import gated_ffn as ffn_tensors
+
+KEYS = (
+    EXPERTS
+    | INDEXER_KEYS
+    | {
+        "attention.indexer.block_size": Key("index_block", "integer", 1, 2**31 - 1),
+        "expert_gating_func": Key("expert_gating", "integer", 1, 4),
+    }
+)
+
+_CHOOSES = "says how blocks are chosen, of which there are no more than are chosen"
+
+INERT = {f"attention.indexer.{name}": _CHOOSES for name in ("head_count", "key_length", "local_blocks")}
+
+INERT_TENSORS = {
+    f"blk.N.indexer.{name}.weight": _CHOOSES for name in ("q_proj", "k_proj", "q_norm", "k_norm")
+}
+
+TENSORS = {
+    **HEAD,
+    **norms("attn_norm", "ffn_norm"),
+    **attention_tensors(),
+    **qk_norms(),
+    **ffn_tensors(when="is_dense"),
+    **expert_tensors(),
+    **shared_expert(),
+}
+
+
+def build(g: Graph, model: Config) -> None:
+    g.limit_context(model.n_index_top * model.index_block)
+    rope, gating = rope_table(g, model), GATINGS[model.expert_gating]
+    x = g.embed("token_embd", "token_embd")
+    for b, c in blocks(g, model):
+        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
+        x = b.add("resid_mid", x, attention(b, h, c, rope))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        if c.has_experts:
+            h = experts(
+                b,
+                h,
+                c,
+                gating,
+                is_normalized=c.expert_weights_norm,
+                activation=b.swiglu_oai,
+                shared_activation=b.swiglu_oai,
+            )
+        else:
+            h = gated_ffn(b, h, c, activation=b.swiglu_oai)
+        x = b.add("resid_post", x, h)
+    head(g, x, model, g.rms_norm)
+
+
+MINIMAX_M3 = Architecture("minimax-m3", TENSORS, build, KEYS, INERT, INERT_TENSORS)
