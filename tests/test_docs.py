@@ -8,6 +8,7 @@ from pathlib import Path
 
 import markdown_page
 import pytest
+import support_docs
 
 PAGES = sorted((markdown_page.ROOT / "docs").glob("*.md"))
 KERNEL_PAGES = ["kernels.md", "quantized_linear.md"]
@@ -55,3 +56,14 @@ def test_links_lead_somewhere_and_to_it(page: Path) -> None:
         p.read_text(encoding="utf-8") for p in [markdown_page.ROOT / "README.md", *PAGES] if p != page
     )
     assert f"]({page.name})" in others or f"](docs/{page.name})" in others
+
+
+@pytest.mark.parametrize("name", support_docs.TABLES)
+def test_tables_of_what_runs_are_up_to_date(name: str) -> None:
+    found = (markdown_page.ROOT / name).read_text(encoding="utf-8")
+    assert found == support_docs.page(name), "run python tests/support_docs.py"
+
+
+def test_every_architecture_says_for_which_models_it_is() -> None:
+    rows = support_docs.architectures().splitlines()[2:]
+    assert not [row for row in rows if not row.split("|")[2].strip()]

@@ -40,7 +40,7 @@ class TokenizerModel(Protocol):
         """What a NORMAL or BYTE token stands for."""
 
 
-_MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
+MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
     "llama": SentencePieceBPE,
     "gpt2": BPE,
     "bert": WordPiece,
@@ -126,11 +126,11 @@ class Tokenizer:
             raise GGUFUnsupportedError(
                 f"{source}: tokenizer.ggml.model is {kind!r}: the file has no tokenizer, only ids"
             )
-        if kind not in _MODELS:
+        if kind not in MODELS:
             raise GGUFUnsupportedError(
-                f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(_MODELS)}"
+                f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(MODELS)}"
             )
-        model = _MODELS[kind](metadata, source)
+        model = MODELS[kind](metadata, source)
         vocabulary = model.vocabulary
         after, before = stripping_ids(metadata, vocabulary.ids, vocabulary.ids_of_type(*_SPECIAL))
         return cls(model, strip_after=after, strip_before=before)
