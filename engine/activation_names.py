@@ -104,6 +104,9 @@ MEANINGS: dict[str, Meaning] = {
     "laurel_norm": Meaning("the same after its norm"),
     "laurel": Meaning("what the low-rank layer gives, with its input"),
     # gated delta nets (qwen35), Kimi Delta Attention (kimi-linear)
+    "resid_bank": Meaning("residual streams of the blocks so far that ended, side by side"),
+    "attn_streams": Meaning("the residual stream of now and those that ended"),
+    "attn_pooled": Meaning("what the mixing half reads: a mean of all residual streams"),
     "z_low": Meaning("gate of the delta net's heads, compressed"),
     "z": Meaning("gate of the delta net's heads, before its nonlinearity"),
     "z_act": Meaning("gate of the delta net's heads after its sigmoid"),
@@ -260,6 +263,8 @@ MEANINGS: dict[str, Meaning] = {
     "ffn_write_scaled": Meaning("the same times the model's factor"),
     "ffn_write": Meaning("the same and its floor"),
     "ffn_in": Meaning("what the feed-forward half reads from the streams"),
+    "ffn_streams": Meaning("the residual stream of now and those that ended"),
+    "ffn_pooled": Meaning("what the feed-forward half reads: a mean of all residual streams"),
     "ffn_norm_plain": Meaning("the same as ffn_norm, before the norm's bias"),
     "ffn_norm": Meaning("input of the feed-forward half, normalized, times the norm's weight"),
     "ffn_norm_scaled": Meaning("the same times the model's factor; to it the half is added"),
@@ -293,6 +298,23 @@ MEANINGS: dict[str, Meaning] = {
     "shexp_router": Meaning("what the shared expert counts, before its sigmoid"),
     "shexp_share": Meaning("what the shared expert counts, 0 to 1"),
     "shexp_gated": Meaning("what the shared expert gives, times its share"),
+    **{
+        f"{part}_{name}": Meaning(text.format(what))
+        for part, what in {
+            "ffn": "the neurons",
+            "exps": "the chosen experts",
+            "shexp": "the shared expert",
+        }.items()
+        for name, text in {
+            "gate_soft": "gate of {} below a soft limit",
+            "gate_share": "gate of {} after its sigmoid",
+            "gate_situ": "both multiplied",
+            "up_soft": "up projection of {} within a soft limit",
+        }.items()
+    },
+    "moe_in": Meaning("input of the experts, compressed"),
+    "moe_norm_out": Meaning("sum of the experts, normalized"),
+    "moe_up": Meaning("the same, with the width of the residual stream"),
     "chunk_ids": Meaning("numbers of the chosen smaller experts (grovemoe)"),
     "chunk_weights": Meaning("what each chosen smaller expert counts"),
     "chexps_gate": Meaning("gate of the smaller experts, before the nonlinearity"),
@@ -359,6 +381,8 @@ MEANINGS: dict[str, Meaning] = {
     "output_read_act": Meaning("how much of each stream is read, 0 to 1"),
     "output_read": Meaning("the same and its floor"),
     "output_in": Meaning("what the last norm reads from the streams"),
+    "output_streams": Meaning("all residual streams at the end"),
+    "output_pooled": Meaning("a mean of them"),
     "output_norm": Meaning("residual stream after the last norm, times its weight"),
     "output_norm_plain": Meaning("the same as output_norm, before the norm's bias"),
     "logits_raw": Meaning("logits before the model's factor or cap"),

@@ -79,6 +79,7 @@ class Config:
     swiglu_limit_shexp: float = 0.0
     expert_weights_norm: bool = False
     expert_weights_scale: float = 1.0
+    n_expert_latent: int = 0  # width of what experts read and write; 0: n_embd
     n_expert_groups: int = 1
     n_expert_groups_used: int = 1
 
@@ -112,6 +113,9 @@ class Config:
     value_mix_rank: int = 0
     gate_rank: int = 0
     rescale_interval: int = 0  # behind so many layers the residual stream is halved; 0: never
+    residual_block: int = 0  # of so many layers the first starts a new residual stream
+    situ_beta: float = 0.0
+    situ_linear_beta: float = 0.0
     kda_dim: int = 0  # of a head of Kimi Delta Attention
     kda_heads: int = 0
     kda_gate_bound: float = 0.0  # lower bound of the logarithm of what a state keeps; 0: none
@@ -251,6 +255,11 @@ class Config:
     def chunk_expert_width(self) -> int:
         """Width of such a smaller expert."""
         return self.n_ff_chexp or self.head_dim
+
+    @property
+    def expert_width(self) -> int:
+        """Width of what experts read and write."""
+        return self.n_expert_latent or self.n_embd
 
     @property
     def n_embd_3(self) -> int:

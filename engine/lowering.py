@@ -18,6 +18,7 @@ from ..kernels.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
 from ..kernels.layer_norm import bind_layer_norm
 from ..kernels.outliers import bind_keep_outliers
+from ..kernels.pool_streams import bind_pool_streams
 from ..kernels.position import bind_position_embedding
 from ..kernels.rms_norm import bind_rms_norm
 from ..kernels.rope import bind_rope
@@ -188,6 +189,12 @@ _LOWER[ops.RepeatColumns] = _repeat_columns
 def _take_columns(op: ops.TakeColumns, p: Place) -> Call:
     width = p.width(op.x) // op.n_groups
     return bind_copy_columns(p.x[0], p.out, p.count, op.n_groups, op.n, (width, op.start), (op.n, 0))
+
+
+@_lowers(ops.PoolStreams)
+def _pool_streams(op: ops.PoolStreams, p: Place) -> Call:
+    n_streams = p.width(op.x) // op.weight.n_values
+    return bind_pool_streams(p.x[0], op.weight.dequantize(), p.out, p.count, n_streams, op.eps)
 
 
 @_lowers(ops.MixStreams)

@@ -29,6 +29,7 @@ from .stream_ops import KeepOutliers as KeepOutliers
 from .stream_ops import MatchLength as MatchLength
 from .stream_ops import MeanOfStreams as MeanOfStreams
 from .stream_ops import MixStreams as MixStreams
+from .stream_ops import PoolStreams as PoolStreams
 from .stream_ops import Shift as Shift
 
 

@@ -26,6 +26,7 @@ from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
 from ..kernels.linear import linear_reference
 from ..kernels.outliers import keep_outliers_reference
+from ..kernels.pool_streams import pool_streams_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
 from ..kernels.rms_norm import rms_norm_reference
 from ..kernels.rope import rope_reference
@@ -138,6 +139,11 @@ _runs(ops.MeanOfStreams)(lambda op, x, step: mean_of_streams_reference(x[0], op.
 _runs(ops.MatchLength)(lambda op, x, step: match_length_reference(*x))
 _runs(ops.KeepOutliers)(lambda op, x, step: keep_outliers_reference(x[0], op.n_deviations))
 _RUN[ops.SelectRows] = lambda op, x, step: tuple(array[step.rows] for array in x)
+
+
+@_runs(ops.PoolStreams)
+def _pool_streams(op: ops.PoolStreams, x: list[Array], step: Step) -> Array:
+    return pool_streams_reference(x[0], step.values(op.weight), op.eps)
 
 
 @_runs(ops.Embed)

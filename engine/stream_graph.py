@@ -28,3 +28,8 @@ class StreamGraph(GraphCore):
     def keep_outliers(self, out: str, x: str, n_deviations: float) -> str:
         """What of a row lies so many standard deviations above its mean, from there."""
         return self._add(ops.KeepOutliers(self._prefix + out, x, n_deviations), self.width(x))
+
+    def pool_streams(self, out: str, x: str, weight: str, eps: float) -> str:
+        """The mean of the streams in x, weighted by how each scores."""
+        vector = self.weight(weight)
+        return self._add(ops.PoolStreams(self._prefix + out, x, vector, eps), vector.n_values)

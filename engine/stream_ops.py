@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..gguf_io.tensor import Tensor
 from .op import Op
 
 
@@ -53,3 +54,14 @@ class KeepOutliers(Op):
 
     x: str
     n_deviations: float
+
+
+@dataclass(frozen=True, eq=False)
+class PoolStreams(Op):
+    """The mean of the equal parts of x, as wide as `weight`, weighted by a softmax of how each scores: the
+    product of its normalized values and `weight`.
+    """
+
+    x: str
+    weight: Tensor
+    eps: float

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from nybble.kernels.kernel import Call
 from nybble.kernels.outliers import bind_keep_outliers, keep_outliers_reference
+from nybble.kernels.pool_streams import bind_pool_streams, pool_streams_reference
 from nybble.kernels.streams import (
     bind_match_length,
     bind_mean_of_streams,
@@ -72,4 +73,19 @@ class KeepOutliers(Case):
         return [bind_keep_outliers(b["x"], b["out"], b["step"], self.out_width, 0.5)]
 
 
-CASES: tuple[type[Case], ...] = (MixStreams, MeanOfStreams, MatchLength, KeepOutliers)
+class PoolStreams(MeanOfStreams):
+    tolerance = 1e-5
+
+    def make(self, rng: np.random.Generator) -> dict[str, Array]:
+        inputs = super().make(rng)
+        self.weight = normal(rng, self.width)
+        return inputs
+
+    def expected(self) -> Array:
+        return pool_streams_reference(self.inputs["x"], self.weight, 1e-5)
+
+    def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
+        return [bind_pool_streams(b["x"], place(self.weight), b["out"], b["step"], self.n_streams, 1e-5)]
+
+
+CASES: tuple[type[Case], ...] = (MixStreams, MeanOfStreams, MatchLength, KeepOutliers, PoolStreams)

@@ -47,6 +47,7 @@ from .hy_v4 import HY_V4
 from .internlm2 import ERNIE4_5, ERNIE4_5_MOE, INTERNLM2, PADDLEOCR
 from .jamba import JAMBA
 from .jina_bert_v2 import JINA_BERT_V2
+from .kimi_k3 import KIMI_K3
 from .kimi_linear import KIMI_LINEAR
 from .laguna import LAGUNA, SPARK2_5
 from .lfm2 import LFM2, LFM2MOE
@@ -156,6 +157,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         JAMBA,
         JINA_BERT_V2,
         JINA_BERT_V3,
+        KIMI_K3,
         KIMI_LINEAR,
         LAGUNA,
         LFM2,

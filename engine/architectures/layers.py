@@ -171,6 +171,24 @@ def experts(
     input.  Its last matrix is linear in `up`, so that only the gate needs that before the activation.
     """
     ids, weights = route(b, router_input or h, c, gating, is_normalized=is_normalized)
+    if not b.has("ffn_up_shexp"):
+        return gated_experts(b, h, c, ids, weights, activation, weighs_input=weighs_input, out=out)
+    routed = gated_experts(b, h, c, ids, weights, activation, weighs_input=weighs_input)
+    return b.add(out, routed, shared_expert(b, h, c, shared_activation))
+
+
+def gated_experts(
+    b: Graph,
+    h: str,
+    c: Config,
+    ids: str,
+    weights: str,
+    activation: Gated | None = None,
+    *,
+    weighs_input: bool = False,
+    out: str = "moe_out",
+) -> str:
+    """A mixture of experts with gates, which have been chosen."""
     if b.has("ffn_gate_up_exps"):
         both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
         gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
@@ -180,22 +198,23 @@ def experts(
         up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
     if weighs_input:
         gate = b.mul("exps_gate_weighted", gate, weights)
-    routed = (activation or b.silu_mul)("exps_act", gate, up)
-    routed = b.expert_linear("exps_down", routed, ids, "ffn_down_exps")
-    if not b.has("ffn_up_shexp"):
-        return b.expert_sum(out, routed, weights)
-    routed = b.expert_sum("moe_out", routed, weights)
+    h = (activation or b.silu_mul)("exps_act", gate, up)
+    return b.expert_sum(out, b.expert_linear("exps_down", h, ids, "ffn_down_exps"), weights)
+
+
+def shared_expert(b: Graph, h: str, c: Config, activation: Gated | None = None) -> str:
+    """The expert that all tokens go to, with a share where the file has that."""
     if b.has("ffn_gate_shexp"):
         gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
     else:
         gate = b.linear("shexp_gate", h, "ffn_up_shexp", (0, c.n_ff_shexp))
         up = b.linear("shexp_up", h, "ffn_up_shexp", (c.n_ff_shexp, 2 * c.n_ff_shexp))
-    shared = (shared_activation or b.silu_mul)("shexp_act", gate, up)
+    shared = (activation or b.silu_mul)("shexp_act", gate, up)
     shared = b.linear("shexp_out", shared, "ffn_down_shexp")
-    if b.has("ffn_gate_inp_shexp"):
-        share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
-        shared = b.mul("shexp_gated", shared, share)
-    return b.add(out, routed, shared)
+    if not b.has("ffn_gate_inp_shexp"):
+        return shared
+    share = b.activate("shexp_share", b.linear("shexp_router", h, "ffn_gate_inp_shexp"), "sigmoid")
+    return b.mul("shexp_gated", shared, share)
 
 
 def ungated_experts(

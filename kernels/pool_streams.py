@@ -1,0 +1,113 @@
+"""Attention over residual streams: each token takes a mean of its streams, weighted by how they score.
+
+    s[t, i] = sum_j weight[j] * x[t, i, j] / sqrt(mean_j x[t, i, j]^2 + eps)
+    out[t]  = sum_i softmax(s[t])[i] * x[t, i]
+
+    x  (n, streams * width) float32      weight  (width,) float32      out  (n, width) float32
+
+Source: Kimi Team 2026, "Attention Residuals".
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .exponential import exp
+from .kernel import Call, kernel
+from .pointer import F32, I64, Pointer
+from .record import PointerTo, Record
+from .rms_norm import sum_of_squares
+from .rows import check_rows, share
+from .simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
+from .source import inlined
+
+Array = NDArray[np.float32]
+
+
+def pool_streams_reference(x: Array, weight: Array, eps: float) -> Array:
+    """x (n, n_streams * width), weight (width,) -> (n, width)."""
+    check_array("weight", weight, (None,))
+    check_array("x", x, (None, None))
+    streams = x.reshape(len(x), -1, len(weight))
+    length = np.sqrt(np.mean(np.square(streams, dtype=np.float64), axis=2) + eps)
+    scores = (streams @ weight.astype(np.float64)) / length
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return np.einsum("ti,tij->tj", shares, streams).astype(np.float32)
+
+
+def bind_pool_streams(
+    x: Array, weight: Array, out: Array, step: NDArray[np.int64], n_streams: int, eps: float
+) -> Call:
+    """The same on buffers (`rows.py`) of n_streams * width and `width` columns; weight (width,).
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    check_array("weight", weight, (None,))
+    n_max_tokens, ld_x = check_rows(step, n_streams * len(weight), x=x)
+    _, ld_out = check_rows(step, len(weight), out=out)
+    check_array("out", out, (n_max_tokens, None))
+    return _pool_streams.bind(
+        x=x,
+        weight=weight,
+        out=out,
+        step=step,
+        n_streams=n_streams,
+        width=len(weight),
+        ld_x=ld_x,
+        ld_out=ld_out,
+        eps=eps,
+    )
+
+
+@inlined
+def _dot(a: Pointer, b: Pointer, width: int) -> np.float32:
+    """The sum of the products of `width` values, in lanes first."""
+    whole = width - width % 8
+    total = splat(0.0, F32, 8)
+    for j in range(0, whole, 8):
+        total = fma(load(a + j, 8), load(b + j, 8), total)
+    result = reduce_add(total)
+    for j in range(whole, width):
+        result += a[j] * b[j]
+    return result
+
+
+@kernel(
+    Record(
+        x=PointerTo(F32),
+        weight=PointerTo(F32),
+        out=PointerTo(F32),
+        step=PointerTo(I64),
+        n_streams=I64,
+        width=I64,
+        ld_x=I64,
+        ld_out=I64,
+        eps=F32,
+    )
+)
+def _pool_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    width = args.width
+    whole = width - width % 8
+    first, last = share(args.step[0], thread_id, n_threads)
+    for token in range(first, last):
+        out = args.out + token * args.ld_out
+        highest, total = np.float32(-np.inf), np.float32(0.0)
+        for stream in range(args.n_streams):  # what was summed shrinks whenever a higher score comes
+            x = args.x + (token * args.ld_x + stream * width)
+            length = sqrt(np.float32(sum_of_squares(x, width) / np.float32(width) + args.eps))
+            score = np.float32(_dot(x, args.weight, width) / length)
+            before, highest = highest, max(highest, score)
+            shrinking = reduce_max(exp(splat(before - highest, F32, 8)))
+            counts = reduce_max(exp(splat(score - highest, F32, 8)))
+            total = total * shrinking + counts
+            for j in range(0, whole, 8):
+                kept = load(out + j, 8) * shrinking if stream else splat(0.0, F32, 8)
+                store(out + j, fma(load(x + j, 8), counts, kept))
+            for j in range(whole, width):
+                out[j] = x[j] * counts + (out[j] * shrinking if stream else np.float32(0.0))
+        share_of_all = np.float32(1.0) / total
+        for j in range(0, whole, 8):
+            store(out + j, load(out + j, 8) * share_of_all)
+        for j in range(whole, width):
+            out[j] *= share_of_all
