@@ -17,21 +17,19 @@ from nybble import research
 TEXT = "The keeper of the lighthouse fed the cat, and then the keeper of the lighthouse went to sleep."
 
 with nybble.LLM("smollm2", n_ctx=256) as llm:
-    trace = llm.trace(TEXT, "blk.*.attn_probs", logits=None)
-    labels = research.token_texts(llm, TEXT)
+    maps = research.attention_maps(llm, TEXT)
 
-ids = trace.ids
-probs = np.stack(list(trace.values()))  # (layers, queries, heads, keys)
-looks = {  # query, key
-    "the first token": [(q, 0) for q in range(2, len(ids))],
-    "the token before": [(q, q - 1) for q in range(2, len(ids))],
+tokens, probs = maps.tokens, np.stack(list(maps.layers.values()))  # (layers, heads, queries, keys)
+looks = {  # pairs of query and key
+    "the first token": [(q, 0) for q in range(2, len(tokens))],
+    "the token before": [(q, q - 1) for q in range(2, len(tokens))],
     "what followed the last time": [
-        (q, k + 1) for q in range(len(ids)) for k in range(q - 1) if ids[k] == ids[q]
+        (q, k + 1) for q in range(len(tokens)) for k in range(q - 1) if tokens[k] == tokens[q]
     ],
 }
 for what, places in looks.items():
     queries, keys = np.array(places).T
-    scores = probs[:, queries, :, keys].mean(axis=0)  # (layers, heads)
+    scores = probs[:, :, queries, keys].mean(axis=2)  # (layers, heads)
     best = np.argsort(scores, axis=None)[::-1][:4]
     heads = [divmod(int(i), scores.shape[1]) for i in best]
     print(f"to {what} goes {scores.mean():.0%} of all attention; most of")
@@ -41,4 +39,4 @@ if len(sys.argv) > 1:
     from nybble.research.plots import plot_attention
 
     layer = int(sys.argv[2]) if len(sys.argv) > 2 else 17
-    plot_attention(probs[layer], labels, columns=3).savefig(sys.argv[1], dpi=100)
+    plot_attention(probs[layer].swapaxes(0, 1), tokens, columns=3).savefig(sys.argv[1], dpi=100)

@@ -49,6 +49,9 @@ def test_the_name_moves_to_the_last_token(smollm2_path: Path) -> None:
     rows = [tuple(map(float, row)) for row in re.findall(r"resid_pre +(\S+) +(\S+)$", found, re.MULTILINE)]
     assert rows[0][0] > 0.9 > 0.1 > abs(rows[0][1]), "first at the name"
     assert rows[-1][1] > 0.9 > 0.1 > abs(rows[-1][0]), "then at the end"
+    heads = re.findall(r"layer (\d+) head (\d+) (\S+) (\S+)  token (\d+), (.*)$", found, re.MULTILINE)
+    assert heads[0][:2] == ("23", "3") and heads[0][4:] == ("9", "' John'") and float(heads[0][3]) < -1
+    assert sum(head[4:] == ("1", "' Mary'") and float(head[2]) > float(head[3]) for head in heads) == 2
 
 
 def test_a_coarser_quantization_is_worse(smollm2_path: Path) -> None:
