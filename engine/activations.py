@@ -123,16 +123,16 @@ def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[
         return [table[pattern]]
     found = [spec for name, spec in table.items() if fnmatchcase(name, pattern)]
     if not found:
-        raise RequestError(f"no activation is called {pattern!r:.100}{_nearest(table, pattern)}")
+        hint = f"{nearest(table, pattern)} (LLM.activations has them all)"
+        raise RequestError(f"no activation is called {pattern!r:.100}{hint}")
     return found
 
 
-def _nearest(table: Mapping[str, ActivationSpec], pattern: str) -> str:
-    """A hint: the known names, and names of all blocks, that look most like it."""
+def nearest(table: Iterable[str], pattern: str) -> str:
+    """A hint: the known names, and names of all blocks, that look most like it; "" if none does."""
     names = dict.fromkeys(name for known in table for name in (known, _BLOCK.sub("blk.*.", known)))
     close = difflib.get_close_matches(pattern[:100], names, n=4, cutoff=0.5)
-    hint = f"; the nearest are {', '.join(close)}" if close else ""
-    return f"{hint} (LLM.activations has them all)"
+    return f"; the nearest are {', '.join(close)}" if close else ""
 
 
 def _dims(plan: Plan) -> dict[str, tuple[int, ...]]:

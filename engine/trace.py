@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
-from .activations import ActivationSpec
+from .activations import ActivationSpec, nearest
 from .context import Context
 from .free_memory import free_memory
 from .taps import Edits, Taps
@@ -60,7 +60,8 @@ class Trace(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._specs:
-            raise KeyError(f"{name!r} was not captured; captured were {', '.join(self._specs) or 'none'}")
+            hint = nearest(self._specs, name) if isinstance(name, str) else ""
+            raise KeyError(f"{name!r:.100} was not captured{hint} (of {len(self._specs)} that were)")
         return self._arrays[self._specs[name].buffer]
 
     def __iter__(self) -> Iterator[str]:

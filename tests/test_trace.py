@@ -39,7 +39,7 @@ def test_a_trace_has_what_was_asked_for(llm):
     assert trace.heads("blk.0.q").shape == (24, 4, 32)
     assert bits(trace.logits) == bits(llm.logits(IDS))
     assert len(trace) == 8 and "blk.0.q" in trace and "blk.1.q" not in trace
-    with pytest.raises(KeyError, match=r"'blk\.1\.q' was not captured"):
+    with pytest.raises(KeyError, match=r"'blk\.1\.q' was not captured; the nearest are blk\.0\.q.*of 8 that"):
         trace["blk.1.q"]
 
 
@@ -227,6 +227,27 @@ def test_what_an_edit_raises_passes_and_the_model_goes_on(llm, error):
         llm.generate(IDS, edit={"blk.1.ffn_out": fail})
     assert caught.traceback[-1].name == "fail" and caught.value.__cause__ is None
     assert llm.generate(IDS, nybble.SamplingParams(max_tokens=4)).token_ids == expected
+
+
+def test_a_text_goes_on_after_an_edit_has_failed(llm):
+    """What the failing step has left half done is computed again."""
+    fails_at = {27}
+
+    def fail_once(value, info):
+        value[:, 0] += 1
+        if fails_at & set(info.positions.tolist()):
+            fails_at.clear()
+            raise ZeroDivisionError
+
+    params = nybble.SamplingParams(max_tokens=8)
+    stream = llm.stream(IDS, params, edit={"blk.1.ffn_out": fail_once})
+    text = ""
+    with pytest.raises(ZeroDivisionError):
+        for piece in stream:
+            text += piece
+    assert fails_at == set() and 0 < len(stream.token_ids) < 8
+    text += "".join(stream)
+    assert text == llm.generate(IDS, params, edit={"blk.1.ffn_out": fail_once}).text
 
 
 @pytest.mark.parametrize("use", ["logits", "generate", "trace", "close"])
