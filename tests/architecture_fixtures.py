@@ -4,8 +4,8 @@
 the weights are random, but each depends only on its name and shape, so that they need not be kept.
 Where rounding would grow from layer to layer, `spread` makes some weights smaller.
 `architectures/NAME.npz` has ids (n,), the rows (m,) of them that were recorded, and logits (m, n_vocab), or
-for an encoder in their place the embeddings (m, n_embd), and `pooled`, the model's pooled embedding (n_embd,)
-or its scores (n_classes,).
+for an encoder in their place the embeddings (m, n_embd).  Where the model says how to pool, there is
+`pooled`: its embedding of all tokens (n_embd,), or its scores (n_classes,).
 `record_architecture.py` makes both.
 """
 

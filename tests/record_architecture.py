@@ -2,10 +2,10 @@
 
     python tests/record_architecture.py NAME MODEL.gguf [--embeddings] [KEY=VALUE ...]
 
-With --embeddings those are recorded instead of logits, which encoders do not have, and what the model makes
-of them. Metadata and shapes are those of MODEL.gguf, a tiny model (its weights do not matter), with some keys
-changed; KEY= takes a key away, and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers
-are recorded by `python tests/record_architecture.py NAME` alone.
+With --embeddings those are recorded instead of logits, which encoders do not have. Metadata and shapes are
+those of MODEL.gguf, a tiny model (its weights do not matter), with some keys changed; KEY= takes a key away,
+and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers are recorded by `python
+tests/record_architecture.py NAME` alone.
 """
 
 import json
@@ -121,11 +121,12 @@ def main(name: str, source: str = "", *changes: str) -> None:
             ids = np.random.default_rng(5).integers(0, n_vocab, N_IDS).astype(np.int32)
             rows = np.arange(EVERY - 1, N_IDS, EVERY)
             found = {}
+            if any(key.endswith(".pooling_type") for key in made["metadata"]):
+                found["pooled"] = llama_cpp_embeddings(str(path), ids)[1]
             if "--embeddings" in changes:
                 bare = {name: s for name, s in made["tensors"].items() if not name.startswith("dense_")}
                 plain = architecture_fixtures.write(Path(folder) / "plain.gguf", {**made, "tensors": bare})
                 outputs = llama_cpp_embeddings(str(plain), ids)[0]
-                found["pooled"] = llama_cpp_embeddings(str(path), ids)[1]
             else:
                 outputs = llama_cpp_logits(str(path), ids)
             print(f"{name}: outputs deviate by {outputs.std():.3f}")
