@@ -1,5 +1,5 @@
-"""`qwen3`: dense Qwen 3; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`, `qwen3vlmoe`: their text side;
-`qwen3tts`: the model of codes for speech, with as many tokens as codes.
+"""`qwen3`: dense Qwen 3, Qwen3-Embedding and -Reranker; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`,
+`qwen3vlmoe`: their text side; `qwen3tts`: the model of codes for speech, with as many tokens as codes.
 
 As llama, without biases, with a norm on every head of queries and keys, and the two halves of each head as
 RoPE's pairs.  Of the mixture of experts the chosen weights add up to 1; there is no shared expert.
