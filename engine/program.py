@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.decode_row import ROW_DECODERS
+from ..kernels.delta_rule import LANES
 from ..kernels.embedding import bind_embedding
 from ..kernels.expert_sum import bind_expert_sum
 from ..kernels.float_linear import bind_float_linear
@@ -32,7 +33,11 @@ from .lowering import Place, is_lowered, lower
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix, layout_of, pack_tensor, row_vector
 from .plan import Plan
+from .states import RecurrentSpec
 from .step import Rows, Step
+
+# Their kernels read keys, and the rows of the state, whole vectors at a time.
+_IN_LANES = ops.DeltaRule | ops.LightningAttention | ops.GatedLinearAttention | ops.GeneralizedDeltaRule
 
 
 def require_lowered(plan: Plan) -> None:
@@ -55,6 +60,12 @@ def require_lowered(plan: Plan) -> None:
             raise GGUFUnsupportedError(
                 f"the numba executor does not know the operation {type(op).__name__} that {op.out} needs "
                 'yet; use executor="reference"'
+            )
+        spec = plan.states[op.state] if isinstance(op, _IN_LANES) else None
+        if isinstance(spec, RecurrentSpec) and spec.shape[-1] % LANES:
+            raise GGUFUnsupportedError(
+                f"{op.out}: the numba executor needs keys whose size is a multiple of {LANES}, and those of "
+                f'this model have {spec.shape[-1]} values; use executor="reference"'
             )
     for matrix in plan.matrices:
         layout_of(matrix)

@@ -12,7 +12,7 @@ from nybble.engine.llm import LLM
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.reference import ReferenceExecutor
-from nybble.gguf_io.errors import RequestError
+from nybble.gguf_io.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
 # GELU, which is a table in float16.
@@ -229,3 +229,13 @@ def test_a_model_that_would_choose_positions_refuses_longer_contexts(tmp_path):
         assert llm.n_ctx == 64
     with pytest.raises(RequestError, match=r"n_ctx 65 is too long.*use n_ctx=64"):
         LLM(path, n_ctx=65)
+
+
+def test_heads_that_kernels_cannot_divide_into_lanes(tmp_path):
+    made = architecture_fixtures.description("rwkv7")
+    made["metadata"]["rwkv7.wkv.head_size"] = ["UINT32", 4]
+    path = architecture_fixtures.write(tmp_path / "model.gguf", made)
+    with pytest.raises(GGUFUnsupportedError, match=r"multiple of 8, and those .* have 4.*\"reference\""):
+        LLM(path)
+    with LLM(path, executor="reference") as llm:
+        assert np.isfinite(llm.logits([1, 2, 3])).all()

@@ -34,7 +34,7 @@ KEYS = (
         "attention.key_length_mla": Key("mla_key_dim", "integer", 1, 2**16),
         "attention.value_length_mla": Key("mla_value_dim", "integer", 1, 2**16),
         "ssm.conv_kernel": MIXER["ssm.conv_kernel"],
-        "kda.head_dim": Key("kda_dim", "integer", 8, 2**16),
+        "kda.head_dim": Key("kda_dim", "integer", 1, 2**16),
     }
 )
 

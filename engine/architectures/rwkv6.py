@@ -23,7 +23,7 @@ from .tensors import gated_ffn as ffn_tensors
 WKV_KEYS = {
     "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
     "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
-    "wkv.head_size": Key("wkv_dim", "integer", 8, 2**12),
+    "wkv.head_size": Key("wkv_dim", "integer", 1, 2**12),
 }
 
 KEYS = WKV_KEYS | {
