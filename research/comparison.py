@@ -102,8 +102,9 @@ def compare(
             losses = (-np.take_along_axis(x, wanted, 1)[:, 0] for x in (p, q))
             rows.append((kl_divergence(p, q), p.argmax(1) == q.argmax(1), *losses))
     kl, is_same_top, *losses_of = (np.concatenate(column) for column in zip(*rows, strict=True))
-    places = np.concatenate([w.start + np.arange(w.first_scored, len(w.ids)) for w in parts])
-    loss_a, loss_b = (TextLoss(losses, places, len(parts)) for losses in losses_of)
+    places = np.concatenate([window.places for window in parts])
+    ids = np.concatenate([window.ids[window.first_scored :] for window in parts])
+    loss_a, loss_b = (TextLoss(losses, places, ids, len(parts)) for losses in losses_of)
     layer_errors = {name: float(np.concatenate(found).mean()) for name, found in errors.items()}
     return Comparison(kl, is_same_top, loss_a, loss_b, layer_errors)
 

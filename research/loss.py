@@ -22,6 +22,8 @@ class TextLoss:
     """(n,): -log of the probability that the model gave to each scored token."""
     places: NDArray[np.int64]
     """(n,): where in the text these tokens are."""
+    ids: NDArray[np.int32]
+    """(n,): which they are."""
     n_windows: int
 
     @property
@@ -58,12 +60,13 @@ def text_loss(
     llama.cpp's `llama-perplexity`. One window after another is run and let go, so that a text may be long.
     `progress` may wrap the list of windows (`tqdm`). Raises RequestError as `windows` and `LLM.trace`.
     """
-    losses, places = [], []
+    losses, places, ids = [], [], []
     parts = text_windows(llm, text, n_ctx, stride)[:max_windows]
     for window in progress(parts):
         logits = llm.trace(window.ids, logits=window.rows).logits
         for i in range(0, len(logits), ROWS):
             wanted = window.ids[window.first_scored :][i : i + ROWS]
             losses.append(-np.take_along_axis(log_softmax(logits[i : i + ROWS]), wanted[:, None], 1)[:, 0])
-        places.append(window.start + np.arange(window.first_scored, len(window.ids)))
-    return TextLoss(np.concatenate(losses), np.concatenate(places), len(parts))
+        places.append(window.places)
+        ids.append(window.ids[window.first_scored :])
+    return TextLoss(np.concatenate(losses), np.concatenate(places), np.concatenate(ids), len(parts))

@@ -28,14 +28,14 @@ def _figure(width: float, height: float) -> Any:
 def plot_loss(
     losses: NDArray[np.float64], places: NDArray[np.int64], labels: Sequence[str] | None = None
 ) -> Any:
-    """The loss of each token over a text, (n,) in nats, and the mean so far. `labels` are the tokens of a
-    short text: then each has a bar."""
+    """The loss of each token over a text, (n,) in nats, and the mean so far. `labels`, the n
+    tokens, give each a bar, where the text is short."""
     if labels is not None:
         figure = _figure(1.5 + 0.2 * len(losses), 3.5)
         axes = figure.subplots()
         axes.bar(places, losses, width=0.8)
         axes.set(ylabel="loss (nats)", xlim=(places[0] - 0.6, places[-1] + 0.6))
-        axes.set_xticks(places, [_visible(labels[place]) for place in places], fontsize=6, rotation=90)
+        axes.set_xticks(places, [_visible(label) for label in labels], fontsize=6, rotation=90)
         return figure
     figure = _figure(9, 3.5)
     axes = figure.subplots()

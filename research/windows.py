@@ -29,6 +29,11 @@ class Window:
         """The positions whose logits predict the scored tokens."""
         return range(self.first_scored - 1, len(self.ids) - 1)
 
+    @property
+    def places(self) -> NDArray[np.intp]:
+        """Where in the text the scored tokens are."""
+        return self.start + np.arange(self.first_scored, len(self.ids))
+
 
 def text_windows(llm: LLM, text: Prompt, n_ctx: int, stride: int | None) -> list[Window]:
     """The windows of `text`, a text or ids without BOS; each begins with BOS where the model wants it."""

@@ -72,7 +72,7 @@ def test_the_loss_of_a_text(llm):
         p = softmax(llm.logits(window.ids))
         for i in range(window.first_scored, len(window.ids)):
             expected[window.start + i] = -np.log(p[i - 1, window.ids[i]])
-    assert found.places.tolist() == list(range(1, len(IDS)))
+    assert found.places.tolist() == list(range(1, len(IDS))) and found.ids.tolist() == IDS[1:].tolist()
     np.testing.assert_allclose(found.losses, expected[1:], rtol=1e-6)
     assert found.perplexity == pytest.approx(np.exp(expected[1:].mean()))
     assert found.standard_error == pytest.approx(expected[1:].std(ddof=1) / np.sqrt(len(IDS) - 1))
@@ -161,7 +161,7 @@ def test_pictures(llm, tmp_path):
     attention = softmax(np.random.default_rng(0).standard_normal((6, 3, 6)))
     figures = [
         plots.plot_loss(loss.losses, loss.places),
-        plots.plot_loss(loss.losses, loss.places, research.token_texts(llm, IDS)),
+        plots.plot_loss(loss.losses, loss.places, research.token_texts(llm, loss.ids)),
         plots.plot_attribution(research.logit_attribution(llm, IDS, 5)),
         plots.plot_attribution(research.logit_attribution(llm, IDS, 5, by_head=True)),
         plots.plot_sweep(np.array([[0.5, np.nan], [0.1, -0.2]]), ["a", "b"]),
