@@ -9,17 +9,20 @@ and neither's threads disturb the other.
 
 llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees
 fit, a float16 cache, weights mapped.  If it lives in another environment, give its Python by --llama-python.
+Its AMX code, which works on repacked weights, dies where GCC 12 has compiled it: build it with Clang
+(`CC=clang CXX=clang++ pip install --no-binary llama-cpp-python llama-cpp-python`), or measure it without
+repacked weights (--no-repack), and say so.
 """
 
 import argparse
 import ctypes
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +59,7 @@ def run_nybble(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn
     )
 
 
-def run_llama_cpp(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
+def run_llama_cpp(model: str, n_prompt: int, n_decode: int, n_threads: int, repack: bool = True) -> Turn:
     """One turn of llama.cpp, through its C interface: no Python of llama-cpp-python's is in the way."""
     import llama_cpp
     import numpy as np
@@ -67,6 +70,7 @@ def run_llama_cpp(model: str, n_prompt: int, n_decode: int, n_threads: int) -> T
     started = time.perf_counter()
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
+    model_params.use_extra_bufts = repack
     loaded = llama_cpp.llama_model_load_from_file(model.encode(), model_params)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = n_prompt + n_decode
@@ -106,17 +110,20 @@ def peak_memory_mb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-ENGINES: dict[str, Callable[[str, int, int, int], Turn]] = {
-    "nybble": run_nybble,
-    "llama.cpp": run_llama_cpp,
-}
+ENGINES = ("nybble", "llama.cpp")
 
 
-def take_turn(engine: str, python: str, model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
+def take_turn(engine: str, python: str, model: str, n_threads: int, args: argparse.Namespace) -> Turn:
     """Runs one turn in a process of its own; ends the program with its words if it fails."""
     command = [python, os.path.abspath(__file__), model, "--worker", engine]
-    command += ["-p", str(n_prompt), "-n", str(n_decode), "-t", str(n_threads)]
+    command += ["-p", str(args.prompt), "-n", str(args.decode), "-t", str(n_threads)]
+    if not args.repack:
+        command.append("--no-repack")
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode < 0:
+        died = signal.Signals(-done.returncode).name
+        hint = "; see --help for its AMX code, and --no-repack" if engine == "llama.cpp" else ""
+        sys.exit(f"{engine} died by {died}{hint}\n{done.stderr.strip()}")
     if done.returncode:
         sys.exit(f"{engine} failed:\n{done.stderr.strip()}")
     return Turn(**json.loads(done.stdout.splitlines()[-1]))
@@ -135,7 +142,7 @@ def compare(model: str, n_threads: int, args: argparse.Namespace) -> dict[str, A
     for pair in range(args.pairs):
         order = args.engines if pair % 2 == 0 else args.engines[::-1]
         for engine in order:
-            turn = take_turn(engine, pythons[engine], model, args.prompt, args.decode, n_threads)
+            turn = take_turn(engine, pythons[engine], model, n_threads, args)
             turns[engine].append(turn)
             print(
                 f"{Path(model).name} -t {n_threads}, {pair + 1}/{args.pairs}, {engine}:"
@@ -219,6 +226,8 @@ def main() -> None:
         "--pairs", type=int, default=5, metavar="N", help="turns of each engine (%(default)s)"
     )
     parser.add_argument("--llama-python", default=sys.executable, metavar="PATH", help="has llama_cpp")
+    parser.add_argument("--no-repack", dest="repack", action="store_false",
+                        help="llama.cpp without its repacked weights and AMX")  # fmt: skip
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), metavar="ENGINE",
                         help="only these: nybble, llama.cpp")  # fmt: skip
     parser.add_argument("--json", action="store_true")
@@ -226,7 +235,8 @@ def main() -> None:
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        turn = ENGINES[args.worker](args.models[0], args.prompt, args.decode, args.threads[0])
+        sizes = (args.models[0], args.prompt, args.decode, args.threads[0])
+        turn = run_nybble(*sizes) if args.worker == "nybble" else run_llama_cpp(*sizes, args.repack)
         print(json.dumps(asdict(turn)))
         return
     from nybble.engine.models import resolve
