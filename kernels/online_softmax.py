@@ -27,16 +27,22 @@ from .simd import (
     load,
     load_splat,
     maximum,
+    part,
     reduce_add,
+    repeat,
     splat,
     spread_max,
     store,
+    tile,
     to_f32,
     where_less,
 )
-from .source import called
+from .source import called, inlined
+from .target import host_target
 
 QUERIES = 4  # worked on side by side
+VECTORS = 2 if host_target().lanes == LANES else 1  # that each of them meets at a time: what registers hold
+_PRODUCTS, _POSITIONS = VECTORS * QUERIES, VECTORS * LANES
 HEAD = 2 * LANES  # a state's m and l; o follows
 LOWEST = -3.0e38
 MASKED = -np.inf
@@ -72,13 +78,25 @@ def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
 
 @called
 def _scores(q: Pointer, keys: Pointer, head_dim: int) -> np.ndarray:
-    """The products of QUERIES queries with LANES neighbouring keys."""
-    products = splat(0.0, F32, LANES, QUERIES)
+    """The products of QUERIES queries with VECTORS vectors of neighbouring keys; those with the first vector
+    come first."""
+    products = splat(0.0, F32, LANES, _PRODUCTS)
     for i in range(head_dim):
-        products = fma(
-            load_splat(q + i, LANES, QUERIES, head_dim), to_f32(load(keys + i * LANES, LANES)), products
-        )
+        query = load_splat(q + i, LANES, QUERIES, head_dim)
+        key = to_f32(load(keys + i * LANES, LANES, VECTORS, head_dim * LANES))
+        products = fma(tile(query, VECTORS), repeat(key, QUERIES), products)
     return products
+
+
+@inlined
+def _masked(scores: np.ndarray, p: int, bounds: Pointer, all_first: int, all_last: int) -> np.ndarray:
+    """The scores of LANES positions from p on: -inf where a query does not see them."""
+    if p < all_first or p + LANES > all_last:
+        lanes = lane_numbers(LANES) + p
+        masked = splat(MASKED, F32, LANES)
+        scores = where_less(lanes, load_splat(bounds, LANES, QUERIES, 1), masked, scores)
+        scores = where_less(lanes, load_splat(bounds + QUERIES, LANES, QUERIES, 1), scores, masked)
+    return scores
 
 
 @called
@@ -87,7 +105,17 @@ def _add_values(
 ) -> None:
     """o = o * scale + the weighted values of positions first .. last - 1, for QUERIES queries."""
     padded = size - HEAD
-    for i in range(0, padded, LANES):
+    paired = padded // (2 * LANES) * (2 * LANES) if VECTORS == 2 else 0
+    for i in range(0, paired, 2 * LANES):
+        first_o = load(states + HEAD + i, LANES, QUERIES, size) * scale
+        second_o = load(states + HEAD + LANES + i, LANES, QUERIES, size) * scale
+        for p in range(first, last):
+            value, weight = values + i * BLOCK + p * LANES, load_splat(weights + p, LANES, QUERIES, BLOCK)
+            first_o = fma(weight, to_f32(load(value, LANES)), first_o)
+            second_o = fma(weight, to_f32(load(value + BLOCK * LANES, LANES)), second_o)
+        store(states + HEAD + i, first_o, size)
+        store(states + HEAD + LANES + i, second_o, size)
+    for i in range(paired, padded, LANES):
         o = load(states + HEAD + i, LANES, QUERIES, size) * scale
         for p in range(first, last):
             v = to_f32(load(values + i * BLOCK + p * LANES, LANES))
@@ -160,15 +188,16 @@ def attend_block(
 
     m_before = load(states, LANES, QUERIES, size)
     m = m_before
-    for p in range(seen_first // LANES * LANES, seen_last, LANES):
-        scores = _scores(q, keys + p * head_dim, head_dim)
-        if p < all_first or p + LANES > all_last:
-            lanes = lane_numbers(LANES) + p
-            masked = splat(MASKED, F32, LANES)
-            scores = where_less(lanes, load_splat(bounds, LANES, QUERIES, 1), masked, scores)
-            scores = where_less(lanes, load_splat(bounds + QUERIES, LANES, QUERIES, 1), scores, masked)
+    begin = seen_first // _POSITIONS * _POSITIONS
+    for p in range(begin, seen_last, _POSITIONS):
+        products = _scores(q, keys + p * head_dim, head_dim)
+        scores = _masked(part(products, 0, QUERIES), p, bounds, all_first, all_last)
         store(weights + p, scores, BLOCK)
         m = maximum(m, scores)
+        if VECTORS == 2:
+            scores = _masked(part(products, QUERIES, QUERIES), p + LANES, bounds, all_first, all_last)
+            store(weights + p + LANES, scores, BLOCK)
+            m = maximum(m, scores)
     m = spread_max(m)
     scale = exp(m_before - m)
     store(states, m, size)
@@ -176,7 +205,7 @@ def attend_block(
     for i in range(QUERIES):
         state, row = states + i * size, weights + i * BLOCK
         largest, total = load(state, LANES), load(state + LANES, LANES)
-        for p in range(seen_first // LANES * LANES, seen_last, LANES):
+        for p in range(begin, seen_last, LANES):
             weight = exp(load(row + p, LANES) - largest)
             total = total + weight
             store(row + p, weight)
