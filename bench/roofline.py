@@ -26,7 +26,7 @@ from nybble.kernels.kernel import Call
 from nybble.kernels.pack import pack
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 
 SHAPES = {"135m up": (1536, 576), "1.1b up": (5632, 2048), "1.1b down": (2048, 5632)}
 N_TOKENS = 512
@@ -46,14 +46,14 @@ def seconds(calls: list[Call], n_threads: int, repetitions: int = REPETITIONS) -
     return statistics.median(times)
 
 
-def peak(bind: Callable[[np.ndarray, int], tuple[Call, int]], dtype: type, n_threads: int) -> float:
+def peak(bind: Callable[[int, int], tuple[Call, int]], n_threads: int) -> float:
     """Operations a second that the threads make together."""
-    call, n_operations = bind(np.zeros((n_threads, 64), dtype), 200_000)
+    call, n_operations = bind(200_000, n_threads)
     return n_operations * n_threads / seconds([call], n_threads)
 
 
 def linear(
-    format: BlockFormat, n_out: int, n_in: int, n_tokens: int, n_matrices: int
+    format: BlockFormat, n_out: int, n_in: int, n_tokens: int, n_matrices: int, n_threads: int
 ) -> tuple[list[Call], int, float]:
     """Calls of so many different matrices, the bytes of their weights, and the NMSE of 8-bit activations."""
     rng = np.random.default_rng(0)
@@ -63,6 +63,7 @@ def linear(
     q = np.zeros((n_tokens, n_in), np.int8)
     scale, sums, half = (np.zeros((n_tokens, n_in // 32), t) for t in (np.float32, np.int32, np.int32))
     bind_quantize(x, q, scale, sums, half, count, n_in).run()
+    working = linear_working_memory(n_in, n_threads)
     calls, n_bytes = [], 0
     for _ in range(n_matrices):
         data = random_rows(rng, format, n_out, n_in).reshape(-1)
@@ -72,7 +73,7 @@ def linear(
         else:
             layout, packed = pack(format, data, (n_out, n_in))
             flat = packed.reshape(-1)
-            calls.append(bind_quantized_linear(layout, flat, q, scale, sums, half, out, count))
+            calls.append(bind_quantized_linear(layout, flat, q, scale, sums, half, out, count, working))
         n_bytes += packed.nbytes
     calls[-1].run()
     exact = x.astype(np.float64) @ dequantize(format, data, n_out * n_in).reshape(n_out, n_in).T
@@ -87,7 +88,7 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
         print(f"| {line} |" if "|" in separator else line, flush=True)
 
     stream = stream_bandwidth(n_threads)
-    int8, f32 = peak(bind_peak_int8, np.int32, n_threads), peak(bind_peak_f32, np.float32, n_threads)
+    int8, f32 = peak(bind_peak_int8, n_threads), peak(bind_peak_f32, n_threads)
     print(f"\n{n_threads} thread(s): reads {stream / 1e9:.1f} GB/s, int8 {int8 / 1e9:.0f} GFLOP/s,"
           f" float32 {f32 / 1e9:.0f} GFLOP/s\n")  # fmt: skip
     row("format", "shape", "1 token", "of stream", f"{N_TOKENS} tokens", "of peak", "int8 error")
@@ -98,9 +99,9 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
             if format.name not in names or n_in % format.block_size:
                 continue
             n_matrices = max(1, 96_000_000 // format.nbytes(n_out * n_in))  # more than the caches hold
-            calls, n_bytes, _ = linear(format, n_out, n_in, 1, n_matrices)
+            calls, n_bytes, _ = linear(format, n_out, n_in, 1, n_matrices, n_threads)
             bandwidth = n_bytes / seconds(calls, n_threads)
-            calls, _, error = linear(format, n_out, n_in, N_TOKENS, 1)
+            calls, _, error = linear(format, n_out, n_in, N_TOKENS, 1, n_threads)
             speed = 2 * n_out * n_in * N_TOKENS / seconds(calls, n_threads)
             roof = f32 if format in ELEMENT_OF else int8
             row(format.name, shape, f"{bandwidth / 1e9:.1f} GB/s", f"{bandwidth / stream:.0%}",

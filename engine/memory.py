@@ -4,23 +4,13 @@ starts at zero and stays zero, which is why memory is not shared between widths.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict, deque
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.rows import aligned_zeros as aligned_zeros
 from ..kernels.rows import padded_width
-
-ALIGNMENT = 64
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> NDArray:
-    """Zeroed memory that starts at a cache line. Untouched pages cost nothing."""
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.zeros(n_bytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 class Memory:

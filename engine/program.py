@@ -23,7 +23,7 @@ from ..kernels.expert_sum import bind_expert_sum
 from ..kernels.float_linear import bind_float_linear
 from ..kernels.linear import bind_add_bias
 from ..kernels.mapped_linear import bind_mapped_linear, tiles_bytes
-from ..kernels.quantized_linear import bind_quantized_linear
+from ..kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from . import ops
@@ -109,6 +109,8 @@ class ProgramBuilder:
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
+        n_in = max((op.weight.shape[1] for op in plan.ops if isinstance(op, ops.Linear)), default=0)
+        self._working = linear_working_memory(n_in, n_threads)
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
                 self.first_step.append(len(self.steps))
@@ -183,7 +185,9 @@ class ProgramBuilder:
         else:
             q, scale, sums, half = xs
             packed = matrix.data.reshape(-1)
-            call = bind_quantized_linear(matrix.layout, packed, q, scale, sums, half, out, count)
+            call = bind_quantized_linear(
+                matrix.layout, packed, q, scale, sums, half, out, count, self._working
+            )
         yield Step(call, xs, (out,), n_out * n_in)
         if op.scale != 1:
             yield Step(bind_scale(out, out, count, op.scale), (out,), (out,))

@@ -23,6 +23,7 @@ from . import (  # noqa: F401  (they teach Numba the vocabulary)
     arithmetic_lowering,
     dot_lowering,
     lane_lowering,
+    matrix_lowering,
     memory_lowering,
     sync_lowering,
     unpack_lowering,

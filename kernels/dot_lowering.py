@@ -1,7 +1,8 @@
 """The integer dot products of the SIMD vocabulary on each machine (`target.py` names the paths).
 
 path      instruction            products gathered in
-vnni      vpdpbusd               int32 (unsigned x signed: int8 weights + 128, see `dot_start_signed`)
+vnni, amx vpdpbusd               int32 (unsigned x signed: int8 weights + 128, see `dot_start_signed`);
+                                 8 lanes, or 16 with AVX-512
 avx2      vpmaddubsw, vpmaddwd   int16 until `dot_spill` (int8 weights: sign moved to the activations, int32)
 dotprod   sdot (AArch64)         int32
 generic   plain IR               int32
@@ -40,11 +41,11 @@ I32X8 = ir.VectorType(ir.IntType(32), 8)
 
 
 class DotType(types.Type):
-    """The Numba type of a dot state of `count` (row group, token) pairs."""
+    """The Numba type of a dot state of `count` (row group, token) pairs, with a row in each of `lanes`."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__(f"dot({host_target().dot}, {count})")
+    def __init__(self, lanes: int, count: int) -> None:
+        self.lanes, self.count = lanes, count
+        super().__init__(f"dot({host_target().dot}, {lanes}, {count})")
 
 
 @register_model(DotType)
@@ -52,7 +53,7 @@ class DotModel(models.PrimitiveModel):
     """int32 sums; with AVX2 also the int16 sums that were not spilled yet."""
 
     def __init__(self, dmm: Any, fe_type: DotType) -> None:
-        sums = ir.ArrayType(I32X8, fe_type.count)
+        sums = ir.ArrayType(ir.VectorType(ir.IntType(32), fe_type.lanes), fe_type.count)
         gathered = ir.ArrayType(I16X16, fe_type.count)
         super().__init__(dmm, fe_type, ir.LiteralStructType([sums, gathered]))
 
@@ -60,27 +61,29 @@ class DotModel(models.PrimitiveModel):
 def pin(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
     """An identity that LLVM cannot see through: it keeps integer sums in the written order, which avoids
     spills."""
-    constraint = "=w,0" if host_target().is_arm64 else "=x,0"
+    constraint = "=w,0" if host_target().is_arm64 else "=v,0" if host_target().lanes == 16 else "=x,0"
     return builder.asm(ir.FunctionType(v.type, [v.type]), "", constraint, [v], side_effect=True)
 
 
-# --- one step: 8 rows x 4 k of weights, 4 bytes of one token in every lane ----------------------------------
+# --- one step: 8 (or 16) rows x 4 k of weights, 4 bytes of one token in every lane --------------------------
 
 Step = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, ir.Value], tuple[ir.Value, ir.Value]]
 
 
 def _vpdpbusd(builder: ir.IRBuilder, sum32: ir.Value, w: ir.Value, x: ir.Value) -> ir.Value:
     # LLVM up to 20 declares it with int32 lanes, LLVM 22 with bytes, but still accepts the old form.
-    w, x = (builder.bitcast(v, I32X8) for v in (w, x))
-    return intrinsic(builder, "llvm.x86.avx512.vpdpbusd.256", I32X8, [sum32, w, x])
+    w, x = (builder.bitcast(v, sum32.type) for v in (w, x))
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * sum32.type.count}"
+    return intrinsic(builder, name, sum32.type, [sum32, w, x])
 
 
 def _vnni_unsigned(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
-    return _vpdpbusd(builder, sum32, w, x), sum16
+    return pin(builder, _vpdpbusd(builder, sum32, w, x)), sum16
 
 
 def _vnni_signed(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
-    return _vpdpbusd(builder, sum32, builder.xor(w, ir.Constant(I8X32, [128] * 32)), x), sum16
+    unsigned = builder.xor(w, ir.Constant(w.type, [128] * w.type.count))
+    return pin(builder, _vpdpbusd(builder, sum32, unsigned, x)), sum16
 
 
 def _pmaddubsw(builder: ir.IRBuilder, w: ir.Value, x: ir.Value) -> ir.Value:
@@ -123,12 +126,14 @@ def _generic(extend: str) -> Step:
 
 
 UNSIGNED: dict[str, Step] = {
+    "amx": _vnni_unsigned,
     "vnni": _vnni_unsigned,
     "avx2": _avx2_unsigned,
     "dotprod": _sdot,
     "generic": _generic("zext"),
 }
 SIGNED: dict[str, Step] = {
+    "amx": _vnni_signed,
     "vnni": _vnni_signed,
     "avx2": _avx2_signed,
     "dotprod": _sdot,
@@ -151,9 +156,10 @@ def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value
 
 
 def _start_signed(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-    bias = -128 if host_target().dot == "vnni" else 0
-    factor = ir.Constant(I32X8, [bias] * 8)
-    return _state(builder, bundle(builder, [builder.mul(v, factor) for v in vectors(builder, args[0])]))
+    bias = -128 if host_target().has_vnni else 0
+    sums = vectors(builder, args[0])
+    factor = ir.Constant(sums[0].type, [bias] * sums[0].type.count)
+    return _state(builder, bundle(builder, [builder.mul(v, factor) for v in sums]))
 
 
 def _dot(steps: dict[str, Step]) -> Callable[..., ir.Value]:
@@ -166,7 +172,8 @@ def _dot(steps: dict[str, Step]) -> Callable[..., ir.Value]:
         gathered = vectors(builder, builder.extract_value(state, 1))
         groups = vectors(builder, w)
         for t, address in enumerate(strided(builder, x, I8, IR_TYPES["i32"], n_tokens, stride)):
-            token = builder.bitcast(splat(builder, builder.load(address, align=1), 8), I8X32)
+            four = splat(builder, builder.load(address, align=1), sig.args[0].lanes)
+            token = builder.bitcast(four, groups[0].type)
             for g, rows in enumerate(groups):
                 i = g * n_tokens + t
                 sums[i], gathered[i] = step(builder, sums[i], gathered[i], rows, token)
@@ -190,8 +197,8 @@ def _sum(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
 
 
 def _start_typer(sums: Any) -> Any:
-    fits = isinstance(sums, VectorType) and (sums.element, sums.lanes) == (I32, 8)
-    return DotType(sums.count) if fits else None
+    fits = isinstance(sums, VectorType) and sums.element == I32 and sums.lanes in (8, host_target().lanes)
+    return DotType(sums.lanes, sums.count) if fits else None
 
 
 def _dot_typer(weight: Any) -> Callable[..., Any]:
@@ -201,7 +208,8 @@ def _dot_typer(weight: Any) -> Callable[..., Any]:
             isinstance(state, DotType) and isinstance(w, VectorType) and isinstance(x, PointerType) and n
         ):
             return None
-        fits = (w.element, w.lanes, x.element) == (weight, 32, I8) and w.count * n == state.count
+        fits = (w.element, w.lanes, x.element) == (weight, 4 * state.lanes, I8)
+        fits = fits and w.count * n == state.count
         return state if fits else None
 
     return typer
@@ -216,4 +224,4 @@ define(simd.dot_start_signed, _start_typer, _start_signed)
 define(simd.dot_unsigned, _dot_typer(U8), _dot(UNSIGNED))
 define(simd.dot_signed, _dot_typer(I8), _dot(SIGNED))
 define(simd.dot_spill, _is_state, _spill)
-define(simd.dot_sum, lambda s: VectorType(I32, 8, s.count) if isinstance(s, DotType) else None, _sum)
+define(simd.dot_sum, lambda s: VectorType(I32, s.lanes, s.count) if isinstance(s, DotType) else None, _sum)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .block_scales import Shape
 from .layout import Layout
 from .simd import dot_signed, dot_spill, dot_unsigned, load
 from .source import inlined
@@ -13,113 +14,102 @@ from .unpack import lookup
 Function = Callable[..., Any]
 
 
-def half_block(layout: Layout, half: int, n_tokens: int) -> Function:
+def half_block(layout: Layout, half: int, shape: Shape) -> Function:
     """Make the function that adds columns 0-15 (`half` 0) or 16-31 of a block to a dot state.
 
-    It takes the state, where the block is, the bits that stand apart (`upper_bits_at`), the activations, and
-    how far they are from one token to the next.
+    It takes the state, where the block is, how far the vectors of one step are apart, the bits that stand
+    apart (`upper_bits_at`), the activations, and how far they are from one token to the next.
     """
-    if layout.bits < 4:
-        return _two_or_three_bits(layout, half, n_tokens)
-    if layout.table:
-        return _nibbles_of_table(layout, half, n_tokens)
-    return _nibbles_and_more(layout, half, n_tokens)
-
-
-def upper_bits_at(layout: Layout) -> tuple[int, int, int]:
-    """Where in a block the bits begin that stand apart, for each half, and how far the other row group is."""
-    return {3: (128, 128, 32), 5: (256, 256, 32), 6: (256, 288, 64)}.get(layout.bits, (0, 0, 32))
-
-
-def _nibbles(half: int) -> Function:
-    """Make the function that reads one vector of nibbles for each row group."""
+    levels_of_step = step_levels(layout, half, shape)
+    add_step, spill_every = _adding(layout, shape.n_tokens)
+    spill_at_2, spill_at_4 = spill_every <= 2, spill_every <= 4
 
     @inlined
-    def nibbles(w):  # type: ignore[no-untyped-def]
-        levels = load(w, 32, 2, 128)
+    def add_half(state, w, w_stride, upper, x, stride):  # type: ignore[no-untyped-def]
+        # Written out: LLVM does not unroll loops of this size.
+        state = add_step(state, levels_of_step(w, w_stride, upper, 0), x, stride)
+        state = add_step(state, levels_of_step(w, w_stride, upper, 1), x + 4, stride)
+        if spill_at_2:
+            state = dot_spill(state)
+        state = add_step(state, levels_of_step(w, w_stride, upper, 2), x + 8, stride)
+        state = add_step(state, levels_of_step(w, w_stride, upper, 3), x + 12, stride)
+        if spill_at_4:
+            state = dot_spill(state)
+        return state
+
+    return add_half
+
+
+def upper_bits_at(layout: Layout) -> tuple[int, int]:
+    """Where in a block the bits begin that stand apart, for each half."""
+    return {3: (128, 128), 5: (256, 256), 6: (256, 320)}.get(layout.bits, (0, 0))
+
+
+def step_levels(layout: Layout, half: int, shape: Shape) -> Function:
+    """Make the function that gives the levels, or places in the table, of step j of a half: 4 columns of all
+    rows. It takes where the block is, how far the vectors are apart, the bits that stand apart, and j."""
+    return (_two_or_three_bits if layout.bits < 4 else _nibbles_and_more)(layout, half, shape)
+
+
+def _nibbles_and_more(layout: Layout, half: int, shape: Shape) -> Function:
+    """The same for 4 to 6 bits."""
+    bits, n_bytes, n_groups = layout.bits, 4 * shape.lanes, shape.n_groups
+
+    @inlined
+    def levels_of_step(w, w_stride, upper, j):  # type: ignore[no-untyped-def]
+        levels = load(w + 64 * j, n_bytes, n_groups, w_stride)
         if half:
-            return levels >> 4
-        return levels & 15
-
-    return nibbles
-
-
-def _nibbles_and_more(layout: Layout, half: int, n_tokens: int) -> Function:
-    bits, nibbles = layout.bits, _nibbles(half)
-
-    @inlined
-    def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
-        if bits == 4:
-            for j in range(4):
-                state = dot_unsigned(state, nibbles(w + 32 * j), x + 4 * j, stride, n_tokens)
-        elif bits == 5:
-            for j in range(4):
-                fifth = upper >> j & 16 if half else upper << (4 - j) & 16
-                state = dot_unsigned(state, nibbles(w + 32 * j) | fifth, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
+            levels = levels >> 4
         else:
-            for j in range(2):
-                two_bits = upper >> (2 * j) & 48
-                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
-            for j in range(2, 4):
-                two_bits = upper << (8 - 2 * j) & 48
-                state = dot_unsigned(state, nibbles(w + 32 * j) | two_bits, x + 4 * j, stride, n_tokens)
-            state = dot_spill(state)
-        return state
+            levels = levels & 15
+        if bits == 5:
+            levels = levels | (upper >> j & 16 if half else upper << (4 - j) & 16)
+        elif bits == 6:
+            levels = levels | (upper >> (2 * j) & 48 if j < 2 else upper << (8 - 2 * j) & 48)
+        return levels
 
-    return add_half
+    return levels_of_step
 
 
-def _two_or_three_bits(layout: Layout, half: int, n_tokens: int) -> Function:
-    has_third, add_step = layout.bits == 3, _step(layout, n_tokens)
+def _two_or_three_bits(layout: Layout, half: int, shape: Shape) -> Function:
+    """The same for 2 and 3 bits."""
+    has_third, n_bytes, n_groups = layout.bits == 3, 4 * shape.lanes, shape.n_groups
 
     @inlined
-    def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
-        two_bits = load(w + 32 * half, 32, 2, 64)
-        for j in range(4):
-            levels = two_bits >> (2 * j) & 3
-            if has_third:
-                levels = levels | (upper >> (2 + j) & 4 if half else upper << 2 >> j & 4)
-            state = add_step(state, levels, j, x, stride)
-        return state
+    def levels_of_step(w, w_stride, upper, j):  # type: ignore[no-untyped-def]
+        levels = load(w + 64 * half, n_bytes, n_groups, w_stride) >> (2 * j) & 3
+        if has_third:
+            levels = levels | (upper >> (2 + j) & 4 if half else upper << 2 >> j & 4)
+        return levels
 
-    return add_half
+    return levels_of_step
 
 
-def _nibbles_of_table(layout: Layout, half: int, n_tokens: int) -> Function:
-    nibbles, add_step = _nibbles(half), _step(layout, n_tokens)
-
-    @inlined
-    def add_half(state, w, upper, x, stride):  # type: ignore[no-untyped-def]
-        for j in range(4):
-            state = add_step(state, nibbles(w + 32 * j), j, x, stride)
-        return state
-
-    return add_half
-
-
-def _step(layout: Layout, n_tokens: int) -> Function:
-    """Make the function that adds step `j` of a half, and spills before int16 sums could overflow."""
-    table, is_signed = layout.table, layout.is_signed
+def _adding(layout: Layout, n_tokens: int) -> tuple[Function, int]:
+    """Make the function that adds the products of a step, and say after how many steps int16 sums must be
+    spilled, at most; a half has 4, and the next begins anew."""
+    table = layout.table
     steps_in_int16 = 32767 // (2 * 127 * layout.max_level)
-    spill_every = next(n for n in (8, 4, 2, 1) if n <= steps_in_int16)  # a half has 4: the next begins anew
+    spill_every = next((n for n in (8, 4, 2) if n <= steps_in_int16), 1)
 
     @inlined
-    def plain(state, levels, j, x, stride):  # type: ignore[no-untyped-def]
-        return dot_unsigned(state, levels, x + 4 * j, stride, n_tokens)
+    def plain(state, levels, x, stride):  # type: ignore[no-untyped-def]
+        return dot_unsigned(state, levels, x, stride, n_tokens)
 
     @inlined
-    def signed(state, places, j, x, stride):  # type: ignore[no-untyped-def]
-        return dot_signed(state, lookup(table, places), x + 4 * j, stride, n_tokens)
+    def signed(state, places, x, stride):  # type: ignore[no-untyped-def]
+        return dot_signed(state, lookup(table, places), x, stride, n_tokens)
 
     @inlined
-    def unsigned(state, places, j, x, stride):  # type: ignore[no-untyped-def]
-        state = dot_unsigned(state, lookup(table, places), x + 4 * j, stride, n_tokens)
-        if (j + 1) % spill_every == 0:
-            state = dot_spill(state)
-        return state
+    def unsigned(state, places, x, stride):  # type: ignore[no-untyped-def]
+        return dot_unsigned(state, lookup(table, places), x, stride, n_tokens)
+
+    @inlined
+    def unsigned_and_spilled(state, places, x, stride):  # type: ignore[no-untyped-def]
+        return dot_spill(dot_unsigned(state, lookup(table, places), x, stride, n_tokens))
 
     if table is None:
-        return plain
-    return signed if is_signed else unsigned
+        return plain, spill_every
+    if layout.is_signed:
+        return signed, 8
+    return (unsigned_and_spilled if spill_every == 1 else unsigned), spill_every

@@ -1,14 +1,14 @@
 """Compute layouts: the few ways in which packed weights lie in memory.
 
 Weights are packed in *tiles* of 16 rows. Inside a tile the columns (k) go in blocks of 32, and everything
-that one block needs lies together, so that a kernel reads one stream. With `g` = 0, 1 (rows 0-7, 8-15 of the
-tile) and one 32-byte vector = 8 rows x 4 consecutive k, a block holds
+that one block needs lies together, so that a kernel reads one stream. With 64 bytes = 16 rows x 4 consecutive
+k (one vector of AVX-512, two of other machines), a block holds
 
-    two bits      [g][2][32]   vector h: in bits 2j, 2j+1 of a byte k = 16h+4j …   (2 and 3 bits)
-    low nibbles   [g][4][32]   byte j of a row group: low nibbles k = 4j … 4j+3, high ones k = 16+4j … 16+4j+3
-    single bits   [g][32]      bit s of a byte belongs to step s (k = 4s …)   (3 bits: bit 2, 5 bits: bit 4)
-    upper bits    [g][2][32]   two bits for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
-    bytes         [g][8][32]   int8, k = 4s … of step s   (8 bits: instead)
+    two bits      [2][64]   number h: in bits 2j, 2j+1 of a byte k = 16h+4j …   (2 and 3 bits)
+    low nibbles   [4][64]   number j: low nibbles k = 4j … 4j+3, high ones k = 16+4j … 16+4j+3
+    single bits   [64]      bit s of a byte belongs to step s (k = 4s …)   (3 bits: bit 2, 5 bits: bit 4)
+    upper bits    [2][64]   two bits for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
+    bytes         [8][64]   int8, k = 4s … of step s   (8 bits: instead)
     scales        of each row, see `Scale`
 
 A super-block, of 256 columns or 64, starts with 16 float16 scales [and 16 float16 minimum scales], then

@@ -46,12 +46,12 @@ def offsets_of(format: BlockFormat, *names: str) -> tuple[int, ...]:
 def plain(format: BlockFormat, layout: Layout) -> Span:
     """Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL: levels as they are, float16 scales."""
     scales_at, has_fifth, has_min = layout.quant_bytes, layout.bits == 5, layout.has_min
-    all_words, group_bytes = (eight_words, 256) if layout.bits == 8 else (four_words, 128)
+    all_words = eight_words if layout.bits == 8 else four_words
     d, m, qs, qh = offsets_of(format, "d", "m", "qs", "qh")
 
     @inlined
     def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
-        put_words(span + group * group_bytes, all_words(source + qs, stride))
+        put_words(span + group * 32, all_words(source + qs, stride))
         if has_fifth:
             put_words(span + 256 + group * 32, turn_bits(one_word(source + qh, stride)))
         scales = span + scales_at + 16 * group
@@ -81,7 +81,7 @@ def nibbles_and_mins(format: BlockFormat, layout: Layout) -> Span:
             for half in range(2):
                 b = 2 * pair + half
                 block = blocks + b * block_bytes
-                put_words(block + group * 128, join_nibbles(first, second, 4 * half))
+                put_words(block + group * 32, join_nibbles(first, second, 4 * half))
                 if has_fifth:
                     put_words(block + 256 + group * 32, bit_of_bytes(fifths, b))
         low_scales, low_mins = one_word(source + scales, stride), one_word(source + scales + 4, stride)
@@ -117,10 +117,10 @@ def six_bits(format: BlockFormat, layout: Layout) -> Span:
                 first, second = four_words(low, stride), four_words(low + 16, stride)
                 for half in range(2):
                     block = blocks + (4 * four + 2 * half + odd) * block_bytes
-                    put_words(block + group * 128, join_nibbles(first, second, 4 * half))
-                    shift, two_bits = 4 * half + 2 * odd, block + 256 + group * 64
+                    put_words(block + group * 32, join_nibbles(first, second, 4 * half))
+                    shift, two_bits = 4 * half + 2 * odd, block + 256 + group * 32
                     put_words(two_bits, join_upper_bits(upper_first, shift))
-                    put_words(two_bits + 32, join_upper_bits(upper_second, shift))
+                    put_words(two_bits + 64, join_upper_bits(upper_second, shift))
         copy_byte_pairs(source + scales, blocks + scales_at + 8 * group, stride, block_bytes)
 
     return pack_rows
@@ -140,9 +140,9 @@ def two_bits(format: BlockFormat, layout: Layout) -> Span:
             levels = source + qs + 32 * four
             first, second = four_words(levels, stride), four_words(levels + 16, stride)
             for i in range(4):
-                vectors = blocks + (4 * four + i) * block_bytes + group * 64
+                vectors = blocks + (4 * four + i) * block_bytes + group * 32
                 put_words(vectors, join_two_bits(first, 2 * i))
-                put_words(vectors + 32, join_two_bits(second, 2 * i))
+                put_words(vectors + 64, join_two_bits(second, 2 * i))
         copy_byte_pairs(source + scales, blocks + scales_at + 8 * group, stride, block_bytes)
 
     return pack_rows
@@ -164,8 +164,8 @@ def three_bits(format: BlockFormat, layout: Layout) -> Span:
             for i in range(4):
                 b = 4 * four + i
                 block = blocks + b * block_bytes
-                put_words(block + group * 64, join_two_bits(low, 2 * i))
-                put_words(block + group * 64 + 32, join_two_bits(high, 2 * i))
+                put_words(block + group * 32, join_two_bits(low, 2 * i))
+                put_words(block + group * 32 + 64, join_two_bits(high, 2 * i))
                 put_words(block + 128 + group * 32, bit_of_bytes(thirds, b))
         first, second = one_word(source + scales, stride), one_word(source + scales + 4, stride)
         upper = one_word(source + scales + 8, stride)
@@ -194,9 +194,9 @@ def two_bits_alone(format: BlockFormat, layout: Layout) -> Span:
             for i in range(4):
                 own = span + (2 * four + i // 2) * span_bytes
                 copy_half(source + d, own + 16 * group, stride)
-                vectors = own + header_bytes + i % 2 * block_bytes + group * 64
+                vectors = own + header_bytes + i % 2 * block_bytes + group * 32
                 put_words(vectors, join_two_bits(first, 2 * i))
-                put_words(vectors + 32, join_two_bits(second, 2 * i))
+                put_words(vectors + 64, join_two_bits(second, 2 * i))
 
     return pack_rows
 
@@ -213,7 +213,7 @@ def nibbles_of_table(format: BlockFormat, layout: Layout) -> Span:
         two_bits = one_word(source + d, stride)  # `scales_h` are its upper two bytes
         for b in range(8):
             block = span + header_bytes + b * block_bytes
-            put_words(block + group * 128, four_words(source + qs + 16 * b, stride))
+            put_words(block + group * 32, four_words(source + qs + 16 * b, stride))
             scale = four_bits >> (4 * b) & 15 | (two_bits >> (16 + 2 * b) & 3) << 4
             put_bytes(block + scales_at + 8 * group, scale - 32)
 
@@ -227,7 +227,7 @@ def float4(format: BlockFormat, layout: Layout) -> Span:
 
     @inlined
     def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
-        put_words(span + group * 128, four_words(source + qs, stride))
+        put_words(span + group * 32, four_words(source + qs, stride))
         copy_byte(source + e, span + scales_at + 8 * group, stride)
 
     return pack_rows
@@ -244,8 +244,8 @@ def float4_by_16(format: BlockFormat, layout: Layout) -> Span:
         for b in range(2):
             own, words = span + b * span_bytes, four_words(source + qs + 16 * b, stride)
             first, second = part(words, 0, 2), part(words, 2, 2)
-            put_words(own + group * 128, join_nibbles(first, second, 0))
-            put_words(own + group * 128 + 64, join_nibbles(first, second, 4))
+            put_words(own + group * 32, join_nibbles(first, second, 0))
+            put_words(own + group * 32 + 128, join_nibbles(first, second, 4))
             for half in range(2):
                 scale = all_scales >> (16 * b + 8 * half) & 255
                 number = where_less(scale ^ 127, 1, 0, scale & 127)  # NaN, which is 127, counts as 0

@@ -1,7 +1,7 @@
 """Words of 4 bytes, from rows in the file to lanes of packed vectors: what the compiled packing does.
 
-Eight rows are worked on at once. Word j of them is one vector of 8 int32 lanes, a lane a row: the same 32
-bytes that a packed vector has (`layout.py`).
+Eight rows are worked on at once. Word j of them is one vector of 8 int32 lanes, a lane a row: half of 64
+bytes of the layout (`layout.py`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ one_word, four_words, eight_words = _words(1), _words(4), _words(8)
 
 @inlined
 def put_words(vectors: Pointer, words: np.ndarray) -> None:
-    """Write words to as many vectors in a row."""
-    store(cast(vectors, I32), words, ROWS)
+    """Write words to the rows' halves of as many 64 bytes."""
+    store(cast(vectors, I32), words, 2 * ROWS)
 
 
 @inlined

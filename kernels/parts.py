@@ -14,12 +14,9 @@ U8 = NDArray[np.uint8]
 
 
 def vectors(levels: U8) -> U8:
-    """(n_rows, …, 4 * n) bytes of rows -> (tiles, …, 2 groups, n vectors, 32): 8 rows side by side, 4 columns
-    each."""
+    """(n_rows, …, 4 * n) bytes of rows -> (tiles, …, n, 64): 16 rows side by side, 4 columns each."""
     words = np.ascontiguousarray(levels).view(np.uint32)
-    grouped = words.reshape(-1, 2, 8, *words.shape[1:])  # (tiles, g, r, …, n)
-    middle = range(3, grouped.ndim - 1)
-    return grouped.transpose(0, *middle, 1, grouped.ndim - 1, 2).copy().view(np.uint8)
+    return np.moveaxis(words.reshape(-1, TILE_ROWS, *words.shape[1:]), 1, -1).copy().view(np.uint8)
 
 
 def rows(scales: NDArray) -> NDArray:

@@ -4,49 +4,32 @@
                                [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
 One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
-compile-time constant. A tile of 16 rows meets some tokens (or two, or one) at a time; each of the 8 lanes of
-a vector is one row, so that a sum is never split and a row's result has the same bits whether 1 or 512
-tokens are in flight. Threads share the tiles.
+compile-time constant. The product of tiles with tokens is in `vector_product.py`; where the machine
+multiplies small matrices and there are enough tokens, in `matrix_product.py`. A result has the same bits
+whether 1 or 512 tokens are in flight. Threads share the tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import matrix_product
 from .checks import check_array
-from .half_block import half_block, upper_bits_at
 from .kernel import Call, Kernel, kernel
-from .layout import BLOCK, TILE_ROWS, Layout, Scale
-from .pointer import F16, F32, I8, I32, I64, U8, cast
+from .layout import BLOCK, TILE_ROWS, Layout
+from .matrix_product import PRODUCTS, TOKENS
+from .pointer import F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
-from .rows import check_step, share
-from .simd import (
-    dot_signed,
-    dot_start,
-    dot_start_signed,
-    dot_sum,
-    fma,
-    load,
-    load_splat,
-    part,
-    prefetch,
-    repeat,
-    splat,
-    store,
-    tile,
-    to_f32,
-)
+from .rows import aligned_zeros, check_step, share
+from .simd import matrix_end, matrix_start
 from .source import inlined
 from .target import host_target
-from .unpack import e4m3_to_f32, power_of_two_to_f32
+from .vector_product import token_by_token, tokens_product
 
 TOKENS_PER_PASS = 48  # their activations stay in the cache while a thread's tiles go by
-PREFETCH_BYTES = 4096
 
 LINEAR = Record(
     w=PointerTo(U8),
@@ -55,158 +38,89 @@ LINEAR = Record(
     x_sum=PointerTo(I32),
     x_half=PointerTo(I32),
     out=PointerTo(F32),
+    working=PointerTo(U8),
     step=PointerTo(I64),
     n_in=I64,
     n_tiles=I64,
     ld_out=I64,
+    ld_working=I64,
 )
 
 
-def _tile_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
-    """Make the function that multiplies one tile of 16 rows with `n_tokens` tokens and stores 16 x n_tokens
-    results."""
-    add_low, add_high = (half_block(layout, half, n_tokens) for half in (0, 1))
-    low_at, high_at, upper_stride = upper_bits_at(layout)
-    bits, minus_offset, is_signed, unit = layout.bits, -layout.offset, layout.is_signed, layout.unit
-    is_super, has_min, by_16 = layout.is_super, layout.has_min, layout.sub_block == 16
-    has_power, has_e4m3 = layout.scale is Scale.POWER, layout.scale is Scale.E4M3
-    has_nibbles, has_none = layout.scale is Scale.NIBBLES, layout.scale is Scale.NONE
-    scale_element = F16 if layout.scale is Scale.HALF else U8 if has_min else I8
-    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
-    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
-    n_pairs = 2 * n_tokens
-
-    @inlined
-    def tile_product(w, x, x_scale, x_sum, x_half, out, n_blocks, n_in, ld_out):  # type: ignore[no-untyped-def]
-        out_sum = splat(0.0, F32, 8, n_pairs)
-        for first in range(0, n_blocks, blocks_per_span):
-            if is_super:
-                super_scale = to_f32(load(cast(w, F16), 8, 2, 8))
-                if unit != 1.0:
-                    super_scale = super_scale * unit
-                if has_min:
-                    minus_super_min = to_f32(load(cast(w + 32, F16), 8, 2, 8)) * -1.0
-                w = w + header_bytes
-            for b in range(first, first + blocks_per_span):
-                for line in range(0, block_bytes, 64):
-                    prefetch(w + (PREFETCH_BYTES + line))
-                x_block = x + b * BLOCK
-                scale_x = tile(load_splat(x_scale + b, 8, n_tokens, n_blocks), 2)
-                sum_x = tile(load_splat(x_sum + b, 8, n_tokens, n_blocks), 2)
-                s = w + quant_bytes
-                if bits == 8:
-                    state = dot_start_signed(sum_x)
-                    for j in range(8):
-                        state = dot_signed(
-                            state, load(cast(w + 32 * j, I8), 32, 2, 256), x_block + 4 * j, n_in, n_tokens
-                        )
-                    scale = to_f32(load(cast(s, F16), 8, 2, 8))
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                elif by_16:
-                    half_x = tile(load_splat(x_half + b, 8, n_tokens, n_blocks), 2)
-                    low_bits = load(w + low_at, 32, 2, upper_stride)
-                    high_bits = load(w + high_at, 32, 2, upper_stride)
-                    state = add_low(dot_start(half_x * minus_offset), w, low_bits, x_block, n_in)
-                    if has_e4m3:
-                        scale = e4m3_to_f32(load(s, 8, 2, 8)) * unit
-                    elif has_nibbles:
-                        scale = super_scale * to_f32(load(s, 8, 2, 8) & 15)
-                    else:
-                        scale = super_scale * to_f32(load(cast(s, I8), 8, 2, 8))
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    state = add_high(
-                        dot_start((sum_x - half_x) * minus_offset), w, high_bits, x_block + 16, n_in
-                    )
-                    if has_e4m3:
-                        scale = e4m3_to_f32(load(s + 16, 8, 2, 8)) * unit
-                    elif has_nibbles:
-                        scale = super_scale * to_f32(load(s + 16, 8, 2, 8) & 15)
-                    else:
-                        scale = super_scale * to_f32(load(cast(s + 16, I8), 8, 2, 8))
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    if has_min:
-                        minimum = minus_super_min * to_f32(load(s, 8, 2, 8) >> 4)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
-                        minimum = minus_super_min * to_f32(load(s + 16, 8, 2, 8) >> 4)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x - half_x) * scale_x, out_sum)
-                else:
-                    upper = load(w + low_at, 32, 2, upper_stride)
-                    if is_signed:
-                        state = dot_start_signed(sum_x)
-                    else:
-                        state = dot_start(sum_x * minus_offset)
-                    state = add_low(state, w, upper, x_block, n_in)
-                    state = add_high(state, w, upper, x_block + 16, n_in)
-                    if has_none:
-                        scale = super_scale
-                    elif is_super:
-                        scale = super_scale * to_f32(load(cast(s, scale_element), 8, 2, 8))
-                    elif has_power:
-                        scale = power_of_two_to_f32(load(s, 8, 2, 8))
-                    else:
-                        scale = to_f32(load(cast(s, F16), 8, 2, 8))
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    if has_min:
-                        if is_super:
-                            minimum = minus_super_min * to_f32(load(s + 16, 8, 2, 8))
-                        else:
-                            minimum = to_f32(load(cast(s + 32, F16), 8, 2, 8))
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x) * scale_x, out_sum)
-                w = w + block_bytes
-        store(out, part(out_sum, 0, n_tokens), ld_out)
-        store(out + 8, part(out_sum, n_tokens, n_tokens), ld_out)
-
-    return tile_product
-
-
-def tokens_together() -> int:
-    """How many tokens a tile meets at a time: as many as there are registers for 16 rows of sums each."""
-    return 6 if host_target().n_vector_registers >= 32 else 4
-
-
-def tokens_product(layout: Layout) -> Callable[..., Any]:
-    """Make the function that multiplies one tile with n tokens side by side in memory, some at a time."""
-    n_together = tokens_together()
-    some_tokens, two_tokens, one_token = (_tile_product(layout, n) for n in (n_together, 2, 1))
-
-    @inlined
-    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
-        n_blocks = n_in // BLOCK
-        t = 0
-        while t < n:
-            q, b = x + t * n_in, t * n_blocks
-            scale, sums, half = x_scale + b, x_sum + b, x_half + b
-            if t + n_together <= n:
-                some_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
-                t += n_together
-            elif t + 2 <= n:
-                two_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
-                t += 2
-            else:
-                one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
-                t += 1
-
-    return product
+def linear_working_memory(n_in: int, n_threads: int) -> NDArray[np.uint8]:
+    """Working memory of the threads for layers of up to n_in columns: (n_threads, bytes)."""
+    n_bytes = matrix_product.working_bytes(n_in) if host_target().has_matrix_unit else 64
+    return aligned_zeros((n_threads, -(-n_bytes // 64) * 64), np.uint8)
 
 
 @cache
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
-    product = tokens_product(layout)
+    n_together = 2 if host_target().lanes == TILE_ROWS else 1
+    product, last_product = tokens_product(layout, n_together), token_by_token(layout)
     span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
+    width = layout.sub_block
+    unpack, multiply = matrix_product.unpack_tile(layout), matrix_product.matrix_tokens(layout)
+    gather, n_subs = matrix_product.gather_factors(layout), BLOCK // width
 
-    @kernel(LINEAR, f"linear_{layout.name}")
-    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    @inlined
+    def by_matrices(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
+        """16 tokens at a time; the last 16 may begin among those before them."""
         n_in, n_tokens = args.n_in, args.step[0]
         n_blocks = n_in // BLOCK
-        tile_bytes = n_blocks // blocks_per_span * span_bytes
-        first, last = share(args.n_tiles, thread_id, n_threads)
+        levels = args.working + thread_id * args.ld_working
+        products = cast(levels + n_in * TILE_ROWS, I32)
+        scales = cast(products + 2 * PRODUCTS, F32)
+        minima = scales + n_blocks * n_subs * TILE_ROWS
+        factors = minima + n_blocks * n_subs * TILE_ROWS
+        per_group = n_blocks * matrix_product.FACTORS * TOKENS
+        matrix_start(width)
+        for begin in range(0, n_tokens, matrix_product.TOKENS_PER_PASS):
+            end = min(begin + matrix_product.TOKENS_PER_PASS, n_tokens)
+            n_groups = (end - begin + TOKENS - 1) // TOKENS
+            for g in range(n_groups):
+                b = min(begin + g * TOKENS, n_tokens - TOKENS) * n_blocks
+                gather(args.x_scale + b, args.x_sum + b, args.x_half + b, factors + g * per_group, n_blocks)
+            for i in range(first, last):
+                unpack(args.w + i * tile_bytes, levels, scales, minima, n_blocks)
+                for g in range(n_groups):
+                    token = min(begin + g * TOKENS, n_tokens - TOKENS)
+                    x, out = args.x + token * n_in, args.out + (token * args.ld_out + i * TILE_ROWS)
+                    f = factors + g * per_group
+                    multiply(x, levels, scales, minima, f, products, out, n_in, args.ld_out)
+        matrix_end()
+
+    @inlined
+    def by_vectors(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
+        n_in, n_tokens = args.n_in, args.step[0]
+        n_blocks = n_in // BLOCK
         for t in range(0, n_tokens, TOKENS_PER_PASS):
             n, b = min(TOKENS_PER_PASS, n_tokens - t), t * n_blocks
             x, scale, sums, half = args.x + t * n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
-            for i in range(first, last):
-                out = args.out + (t * args.ld_out + i * TILE_ROWS)
-                product(args.w + i * tile_bytes, x, scale, sums, half, out, n, n_in, args.ld_out)
+            i = first
+            while i < last:
+                w, out = args.w + i * tile_bytes, args.out + (t * args.ld_out + i * TILE_ROWS)
+                if i + n_together <= last:
+                    product(w, x, scale, sums, half, out, n, n_in, args.ld_out)
+                    i += n_together
+                else:
+                    last_product(w, x, scale, sums, half, out, n, n_in, args.ld_out)
+                    i += 1
+
+    @inlined
+    def by_either(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
+        if args.step[0] < TOKENS:
+            by_vectors(args, first, last, tile_bytes, thread_id)
+        else:
+            by_matrices(args, first, last, tile_bytes, thread_id)
+
+    multiply_tiles = by_either if host_target().has_matrix_unit else by_vectors
+
+    @kernel(LINEAR, f"linear_{layout.name}")
+    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        tile_bytes = args.n_in // BLOCK // blocks_per_span * span_bytes
+        first, last = share(args.n_tiles, thread_id, n_threads)
+        multiply_tiles(args, first, last, tile_bytes, thread_id)
 
     return linear
 
@@ -220,10 +134,11 @@ def bind_quantized_linear(
     half: NDArray[np.int32],
     out: NDArray[np.float32],
     step: NDArray[np.int64],
+    working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in /
-    32); out (n_max, 16 * n_tiles); step[0] = tokens now. Raises ValueError where the sizes do not belong
-    together."""
+    32); out (n_max, 16 * n_tiles); step[0] = tokens now; working: `linear_working_memory`, which calls that
+    never run at the same time can share. Raises ValueError where the sizes do not belong together."""
     n_max, n_in = q.shape
     if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
         raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
@@ -237,7 +152,10 @@ def bind_quantized_linear(
         check_array(name, array, (n_max, n_in // BLOCK), np.int32)
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
     check_step(step)
+    check_array("working", working, (None, None), np.uint8)
+    if working.shape[1] < linear_working_memory(n_in, 1).shape[1]:
+        raise ValueError(f"working has {working.shape[1]} bytes a thread, too few for {n_in} columns")
     return linear_kernel(layout).bind(
         w=packed, x=q, x_scale=scale, x_sum=sums, x_half=half, out=out, step=step,
-        n_in=n_in, n_tiles=n_tiles, ld_out=out.shape[1],
+        working=working, n_in=n_in, n_tiles=n_tiles, ld_out=out.shape[1], ld_working=working.shape[1],
     )  # fmt: skip

@@ -8,6 +8,8 @@ within 0 .. n_max_tokens.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,11 +17,20 @@ from .checks import check_array
 from .source import inlined
 
 ROW_MULTIPLE = 16
+CACHE_LINE = 64
 
 
 def padded_width(width: int) -> int:
     """The row length of a buffer of `width` columns."""
     return -(-width // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> NDArray:
+    """Zeroed memory that starts at a cache line. Untouched pages cost nothing."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(n_bytes + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 @inlined

@@ -191,7 +191,7 @@ def repeat(v: np.ndarray, times: int) -> np.ndarray:
 
 
 # --- integer dot products -----------------------------------------------------------------------------------
-# A *dot state* holds one int32 sum for each of 8 rows (lanes), for each (row group, token) pair of the
+# A *dot state* holds one int32 sum for each of 8 or 16 rows (lanes), for each (row group, token) pair of the
 # bundle, row groups outermost. Some machines gather in int16 first; `dot_spill` marks where those sums must
 # be moved on before they overflow.
 
@@ -202,13 +202,13 @@ def dot_start(first: np.ndarray) -> np.ndarray:
 
 
 def dot_unsigned(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
-    """Add w · x over 4 consecutive k. `w` (n_groups, 32) uint8 holds 8 rows x 4 k; token t's 4 int8 lie at `x
-    + t * stride`.
+    """Add w · x over 4 consecutive k. `w` (n_groups, 4 * lanes) uint8 holds a row x 4 k in each lane;
+    token t's 4 int8 lie at `x + t * stride`.
 
     The products of one pair must stay within int16 until the next `dot_spill`: 8 calls for weights up to 15,
     4 up to 31, 2 up to 63.
     """
-    rows = w.reshape(len(w), 8, 4).astype(np.int32)
+    rows = w.reshape(len(w), -1, 4).astype(np.int32)
     tokens = np.stack([(x + t * stride).view(4) for t in range(n_tokens)]).astype(np.int32)
     return state + np.einsum("grk,tk->gtr", rows, tokens).reshape(state.shape).astype(np.int32)
 
@@ -234,3 +234,26 @@ def dot_spill(state: np.ndarray) -> np.ndarray:
 def dot_sum(state: np.ndarray) -> np.ndarray:
     """The int32 sums of a dot state."""
     return state
+
+
+# --- products of small matrices -----------------------------------------------------------------------------
+# Only on machines with `Target.has_matrix_unit`; a kernel that multiplies matrices calls `matrix_start`
+# first and `matrix_end` last.
+
+
+def matrix_start(width: int) -> None:
+    """Get ready for products over `width` (16 or 32) columns."""
+
+
+def matrix_product(x: Pointer, stride: int, w: Pointer, out: Pointer, width: int, number: int) -> None:
+    """out (16, 16) int32 = x (16 tokens, width) int8, `stride` apart, times w (width / 4, 16 rows, 4).
+
+    `number` is 0 or 1: products that follow each other take turns, so that they overlap.
+    """
+    tokens = np.stack([(x + t * stride).view(width) for t in range(16)]).astype(np.int32)
+    rows = w.view(16 * width).view(np.int8).reshape(width // 4, 16, 4).astype(np.int32)
+    out.view(256)[:] = np.einsum("tjc,jrc->tr", tokens.reshape(16, -1, 4), rows).reshape(-1)
+
+
+def matrix_end() -> None:
+    """Let go of the unit, which other programs would have to keep."""

@@ -1,19 +1,23 @@
 """The machine that kernels are compiled for: its name, its features, and which integer dot product it has.
 
-`NYBBLE_DOT` forces a path (`vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers, and
-tests run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of the
-same kind, as in Numba; `compile_for` any machine, to read its assembly.
+`NYBBLE_DOT` forces a path (`amx`, `vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers,
+and tests run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of
+the same kind, as in Numba; `compile_for` any machine, to read its assembly.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 
 from ..gguf_io.errors import NybbleError
 
-DOT_PATHS = ("vnni", "dotprod", "avx2", "generic")
+DOT_PATHS = ("amx", "vnni", "dotprod", "avx2", "generic")
+AVX512 = frozenset({"+avx512f", "+avx512bw", "+avx512vl", "+avx512vnni"})
+AMX = frozenset({"+amx-tile", "+amx-int8"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,21 @@ class Target:
     def n_vector_registers(self) -> int:
         return 32 if self.is_arm64 or "+avx512vl" in self.features.split(",") else 16
 
+    @property
+    def lanes(self) -> int:
+        """32-bit numbers in the vectors of linear layers and attention: 16 with AVX-512, else 8."""
+        return 16 if self.has_vnni and set(self.features.split(",")) >= AVX512 else 8
+
+    @property
+    def has_vnni(self) -> bool:
+        """Whether four products of bytes are added to a 32-bit sum in one x86 instruction."""
+        return self.dot in ("amx", "vnni")
+
+    @property
+    def has_matrix_unit(self) -> bool:
+        """Whether there are the products of small matrices of `simd.py`."""
+        return self.dot == "amx"
+
     @classmethod
     def of(cls, triple: str, cpu: str, features: str) -> Target:
         """A machine with the best dot product among its features."""
@@ -56,6 +75,8 @@ def dot_path(triple: str, features: str) -> str:
     """The best integer dot product among `features`."""
     have = set(features.split(","))
     if triple.startswith(("x86_64", "i686")):
+        if have >= AVX512 | AMX:
+            return "amx"
         if "+avxvnni" in have or {"+avx512vnni", "+avx512vl"} <= have:
             return "vnni"
         if "+avx2" in have:
@@ -63,6 +84,15 @@ def dot_path(triple: str, features: str) -> str:
     if triple.startswith(("aarch64", "arm64")) and "+dotprod" in have:
         return "dotprod"
     return "generic"
+
+
+def _may_use_tiles() -> bool:
+    """Ask Linux for the use of AMX's tile registers, which a process must do before it touches them (Linux:
+    Documentation/arch/x86/xstate.rst); elsewhere they are not used."""
+    if not sys.platform.startswith("linux"):
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
 
 
 _chosen: Target | None = None
@@ -95,10 +125,17 @@ def host_target() -> Target:
     if features is None:
         features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
     best = dot_path(triple, features)
+    if best == "amx" and not _may_use_tiles():
+        best = "vnni"
     dot = os.environ.get("NYBBLE_DOT") or best
     if dot not in DOT_PATHS:
         raise NybbleError(f"NYBBLE_DOT={dot!r} is not a dot product path; choose from {', '.join(DOT_PATHS)}")
-    allowed = {"vnni": ("vnni", "avx2"), "avx2": ("avx2",), "dotprod": ("dotprod",)}.get(best, ())
+    allowed = {
+        "amx": ("amx", "vnni", "avx2"),
+        "vnni": ("vnni", "avx2"),
+        "avx2": ("avx2",),
+        "dotprod": ("dotprod",),
+    }.get(best, ())
     if dot not in (*allowed, "generic"):
         raise NybbleError(f"NYBBLE_DOT={dot!r} needs a CPU that has it; this one ({cpu}) has {best!r}")
     return Target(triple, cpu, features, dot)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from . import float_linear, quantized_linear
+from . import float_linear, vector_product
 from .checks import check_array
 from .float_linear import ELEMENT_OF
 from .layout import BLOCK, Layout
@@ -49,7 +49,7 @@ def tile_product(weights: Weights) -> Callable[..., Any]:
     """Make the function that multiplies the tile at w with n tokens, from number `first` of `args.x` on; a
     token's 16 results are written `ld_out` behind those of the one before."""
     if isinstance(weights, Layout):
-        quantized = quantized_linear.tokens_product(weights)
+        quantized = vector_product.tokens_product(weights)
 
         @inlined
         def product(args, w, first, n, out, ld_out):  # type: ignore[no-untyped-def]

@@ -34,30 +34,33 @@ def typeof_table(value: Table, context: Any) -> TableType:
 
 
 def _lookup_typer(table: Any, v: Any) -> Any:
-    fits = isinstance(table, TableType) and isinstance(v, VectorType) and v.element == U8 and v.lanes == 32
+    fits = (
+        isinstance(table, TableType) and isinstance(v, VectorType) and v.element == U8 and v.lanes in (32, 64)
+    )
     return v.like(table.table.element) if fits else None
 
 
 def _lookup(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
     numbers = [int(number) for number in sig.args[0].table.padded]
-    return bundle(builder, [_look_up_32(builder, numbers, v) for v in vectors(builder, args[1])])
+    return bundle(builder, [_look_up(builder, numbers, v) for v in vectors(builder, args[1])])
 
 
-def _look_up_32(builder: ir.IRBuilder, numbers: list[int], v: ir.Value) -> Any:
+def _look_up(builder: ir.IRBuilder, numbers: list[int], v: ir.Value) -> Any:
     target = host_target()
     if target.dot != "generic" and target.is_x86:
-        table = ir.Constant(v.type, numbers * 2)  # the instruction looks up in each half of 16 bytes
-        return intrinsic(builder, "llvm.x86.avx2.pshuf.b", v.type, [table, v])
+        table = ir.Constant(v.type, numbers * (v.type.count // 16))  # it looks up in each 16 bytes
+        name = "llvm.x86.avx512.pshuf.b.512" if v.type.count == 64 else "llvm.x86.avx2.pshuf.b"
+        return intrinsic(builder, name, v.type, [table, v])
     if target.dot != "generic" and target.is_arm64:
         halves = [shuffle(builder, v, list(range(first, first + 16))) for first in (0, 16)]
         table = ir.Constant(halves[0].type, numbers)
         name = "llvm.aarch64.neon.tbl1.v16i8"
         found = [intrinsic(builder, name, table.type, [table, half]) for half in halves]
         return builder.shuffle_vector(*found, ir.Constant(ir.VectorType(ir.IntType(32), 32), list(range(32))))
-    value = ir.Constant(v.type, [numbers[0]] * 32)
+    value = ir.Constant(v.type, [numbers[0]] * v.type.count)
     for i, number in enumerate(numbers[1:], 1):
-        is_i = builder.icmp_unsigned("==", v, ir.Constant(v.type, [i] * 32))
-        value = builder.select(is_i, ir.Constant(v.type, [number] * 32), value)
+        is_i = builder.icmp_unsigned("==", v, ir.Constant(v.type, [i] * v.type.count))
+        value = builder.select(is_i, ir.Constant(v.type, [number] * v.type.count), value)
     return value
 
 

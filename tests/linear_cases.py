@@ -22,7 +22,7 @@ from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 
 Place = Callable[[NDArray], NDArray]
 
@@ -99,7 +99,8 @@ class Layer:
             calls.append(bind_float_linear(self.format, packed, x, out, step))
         else:
             layout, packed = pack(self.format, data, shape)
-            calls.append(bind_quantized_linear(layout, place(packed.reshape(-1)), *xs, out, step))
+            weights, working = place(packed.reshape(-1)), place(linear_working_memory(self.n_in, n_threads))
+            calls.append(bind_quantized_linear(layout, weights, *xs, out, step, working))
         run_all(calls, n_threads)
         return out
 
@@ -141,7 +142,7 @@ def nmse(format: BlockFormat, outlier: float = 1) -> float:
 def main(mode: str, *paths: str) -> None:
     if mode == "guard":
         for i, format in enumerate(FORMATS):
-            for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 9), (40, 1, 5)):
+            for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 18), (40, 1, 5)):
                 layer, x = random_layer(i, format, n_out, n_blocks, n)
                 layer.run(x, 2, guarded)
                 if format in MAPPABLE:
@@ -155,6 +156,9 @@ def main(mode: str, *paths: str) -> None:
             outputs[format.name] = layer.run(x, 2)
             if format in MAPPABLE:
                 outputs[f"{format.name} mapped"] = layer.run(x, 2, n_mapped_tiles=1)
+            if format.name in ("Q4_0", "Q4_K", "Q6_K", "Q2_K", "IQ4_XS"):
+                layer, x = random_layer(i, format, 17, 2, 17)
+                outputs[f"{format.name} many"] = layer.run(x)
             if format in SPANS:
                 outputs[f"{format.name} packed"] = pack_in_place(layer, np.copy)
         np.savez(paths[0], **outputs)

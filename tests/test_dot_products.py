@@ -115,10 +115,11 @@ def paths_of_this_machine() -> list[str]:
     import llvmlite.binding as llvm
 
     best = dot_path(llvm.get_process_triple(), llvm.get_host_cpu_features().flatten())
-    return [*{"vnni": ["vnni", "avx2"], "generic": []}.get(best, [best]), "generic"]
+    paths = {"amx": ["amx", "vnni", "avx2"], "vnni": ["vnni", "avx2"], "generic": []}
+    return [*paths.get(best, [best]), "generic"]
 
 
-@pytest.mark.parametrize("path", ["vnni", "avx2", "dotprod", "generic"])
+@pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "dotprod", "generic"])
 def test_every_path_gives_the_same_integers(path: str) -> None:
     if path not in paths_of_this_machine():
         pytest.skip("this machine does not have it")
@@ -133,10 +134,12 @@ def test_a_cpu_without_any_extension() -> None:
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 AVX2 = "+avx,+avx2,+fma,+f16c"
+AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512vl,+avx512vnni"
 MACHINES = {
     "avx2": (X86, "haswell", AVX2, r"\bvpmaddubsw\b.*ymm", r"\bvpmaddwd\b.*ymm", r"\bvfmadd\w+ps\b"),
     "avxvnni": (X86, "alderlake", f"{AVX2},+avxvnni", r"\bvpdpbusd\b.*ymm", r"\bvcvtph2ps\b"),
-    "avx512vnni": (X86, "icelake-server", f"{AVX2},+avx512f,+avx512vl,+avx512vnni", r"\bvpdpbusd\b.*ymm"),
+    "avx512vnni": (X86, "icelake-server", AVX512, r"\bvpdpbusd\b.*zmm", r"\bvcvtph2ps\b.*zmm"),
+    "amx": (X86, "sapphirerapids", f"{AVX512},+amx-tile,+amx-int8", r"\btdpbssd\b", r"\btilerelease\b"),
     "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
     "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfmla\b"),
     "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b"),

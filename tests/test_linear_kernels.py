@@ -38,7 +38,7 @@ from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 
 SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
 each_format = pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
@@ -96,11 +96,12 @@ def test_sums_do_not_overflow(format: BlockFormat, byte: int) -> None:
 
 @each_format
 def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
-    layer, x = random_layer(4, format, 75, 3, 13)
+    """Whether vectors or, for 16 tokens and more, a unit for matrices multiplies."""
+    layer, x = random_layer(4, format, 75, 3, 37)
     expected = layer.run(x)
     for n_threads in (2, 3, 7):
         assert layer.run(x, n_threads).tobytes() == expected.tobytes(), n_threads
-    for n in (1, 2, 3, 4, 5, 8):
+    for n in (1, 2, 5, 8, 16, 21):
         parts = [layer.run(x[first : first + n], 2) for first in range(0, len(x), n)]
         assert np.concatenate(parts).tobytes() == expected.tobytes(), n
 
@@ -251,6 +252,7 @@ def quantized_arguments(**changes: Any) -> dict[str, Any]:
         "half": half,
         "out": np.zeros((3, 32), np.float32),
         "step": np.array([3]),
+        "working": linear_working_memory(64, 1),
     }
     return {**good, **changes}
 
@@ -277,6 +279,8 @@ def test_good_arguments_are_taken() -> None:
         ({"out": np.zeros((32, 3), np.float32).T}, ValueError, "contiguous"),
         ({"step": np.zeros(0, np.int64)}, ValueError, "number of tokens"),
         ({"step": np.array([3], np.int32)}, TypeError, "step"),
+        ({"working": np.zeros((1, 63), np.uint8)}, ValueError, "too few for 64 columns"),
+        ({"working": np.zeros((1, 64), np.int8)}, TypeError, "working"),
     ],
 )
 def test_quantized_linear_refuses(changes: dict[str, Any], error: type, message: str) -> None:

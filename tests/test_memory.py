@@ -4,14 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nybble.engine.memory import ALIGNMENT, Memory, aligned_zeros
+from nybble.engine.memory import Memory, aligned_zeros
+from nybble.kernels.rows import CACHE_LINE
 
 
 def test_zeros_start_at_a_cache_line() -> None:
     for shape, dtype in (((3, 5), np.float32), ((1, 16), np.int8), ((7,), np.int64), ((2, 3, 4), np.float16)):
         array = aligned_zeros(shape, dtype)
         assert array.shape == shape and array.dtype == dtype and not array.any()
-        assert array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
+        assert array.ctypes.data % CACHE_LINE == 0 and array.flags.c_contiguous and array.flags.writeable
 
 
 def test_rows_are_padded() -> None:

@@ -264,7 +264,7 @@ def test_another_machine_has_code_of_its_own(copy: Path) -> None:
     [
         (
             {"NYBBLE_DOT": "sse9"},
-            "'sse9' is not a dot product path; choose from vnni, dotprod, avx2, generic",
+            "'sse9' is not a dot product path; choose from amx, vnni, dotprod, avx2, generic",
         ),
         (
             {"NYBBLE_DOT": "dotprod", "NUMBA_CPU_NAME": "generic"},

@@ -1,0 +1,177 @@
+"""The product of packed weights with 16 tokens at a time, on machines with a unit for small matrices.
+
+Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The tile
+is first unpacked, once for all tokens of a pass, to int8 levels (offsets taken off, tables looked up) in the
+order that the unit wants, with float32 scales. The integers are those of `vector_product.py`, and the floats
+are made of them in the same order: both give the same bits.
+
+Working memory of a thread, for n_in columns in blocks of 32, each with 1 or 2 sub-blocks:
+
+    levels     (n_blocks, 8, 16, 4) int8       scales, minima   (n_blocks, sub-blocks, 16) float32
+    products   (2, 16, 16) int32, token by token
+    factors    (8, n_blocks, 3, 16) float32: for each 16 tokens of a pass the scales of their activations and,
+               for layouts with minima, these times the sums of the activations of each sub-block
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .half_block import step_levels, upper_bits_at
+from .layout import BLOCK, TILE_ROWS, Layout
+from .pointer import F32, I8, cast
+from .simd import fma, load, load_splat, matrix_product, repeat, splat, store, to_f32
+from .source import inlined
+from .unpack import lookup
+
+TOKENS = 16
+TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while a thread's tiles go by
+LEVEL_BYTES = TILE_ROWS * BLOCK
+PRODUCTS = TOKENS * TILE_ROWS
+FACTORS = 3
+
+
+def working_bytes(n_in: int) -> int:
+    """Bytes of a thread's working memory."""
+    n_blocks = n_in // BLOCK
+    floats = 2 * 2 * TILE_ROWS + TOKENS_PER_PASS * FACTORS
+    return n_blocks * (LEVEL_BYTES + 4 * floats) + 2 * 4 * PRODUCTS
+
+
+def gather_factors(layout: Layout) -> Callable[..., Any]:
+    """Make the function that fills the factors of 16 tokens, side by side: their addresses are constants."""
+    by_16, has_min = layout.sub_block == 16, layout.has_min
+
+    @inlined
+    def gather(x_scale, x_sum, x_half, factors, n_blocks):  # type: ignore[no-untyped-def]
+        for t in range(TOKENS):
+            for b in range(n_blocks):
+                i, out = t * n_blocks + b, factors + (b * FACTORS * TOKENS + t)
+                scale = x_scale[i]
+                out[0] = scale
+                if has_min and by_16:
+                    out[TOKENS] = np.float32(x_half[i]) * scale
+                    out[2 * TOKENS] = np.float32(x_sum[i] - x_half[i]) * scale
+                elif has_min:
+                    out[TOKENS] = np.float32(x_sum[i]) * scale
+
+    return gather
+
+
+def unpack_tile(layout: Layout) -> Callable[..., Any]:
+    """Make the function that unpacks a tile into levels, scales and minima."""
+    shape = Shape(n_tokens=1)
+    low_levels, high_levels = (step_levels(layout, half, shape) for half in (0, 1))
+    read_header = span_scales(layout, shape)
+    scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
+    lanes, n_bytes, offset, table = shape.lanes, 4 * shape.lanes, layout.offset, layout.table
+    low_at, high_at = upper_bits_at(layout)
+    is_bytes, is_signed, has_table = layout.bits == 8, layout.is_signed, table is not None
+    by_16, has_min = layout.sub_block == 16, layout.has_min
+    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
+    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
+    n_subs = BLOCK // layout.sub_block
+
+    @inlined
+    def put(levels, value):  # type: ignore[no-untyped-def]
+        if is_signed:
+            store(cast(levels, I8), lookup(table, value))
+        elif has_table:
+            store(levels, lookup(table, value) - offset)
+        else:
+            store(levels, value - offset)
+
+    @inlined
+    def unpack(w, levels, scales, minima, n_blocks):  # type: ignore[no-untyped-def]
+        for first in range(0, n_blocks, blocks_per_span):
+            super_scale, super_min = read_header(w, lanes)
+            w = w + header_bytes
+            for _ in range(first, first + blocks_per_span):
+                if is_bytes:
+                    for j in range(8):
+                        store(levels + 64 * j, load(w + 64 * j, n_bytes))
+                else:
+                    low_bits, high_bits = load(w + low_at, n_bytes), load(w + high_at, n_bytes)
+                    for j in range(4):
+                        put(levels + 64 * j, low_levels(w, n_bytes, low_bits, j))
+                        put(levels + (256 + 64 * j), high_levels(w, n_bytes, high_bits, j))
+                s = w + quant_bytes
+                store(scales, scale_of(s, 0, super_scale, lanes, lanes))
+                if by_16:
+                    store(scales + 16, scale_of(s, 1, super_scale, lanes, lanes))
+                if has_min:
+                    store(minima, minimum_of(s, 0, super_min, lanes, lanes))
+                    if by_16:
+                        store(minima + 16, minimum_of(s, 1, super_min, lanes, lanes))
+                levels = levels + LEVEL_BYTES
+                scales, minima = scales + TILE_ROWS * n_subs, minima + TILE_ROWS * n_subs
+                w = w + block_bytes
+
+    return unpack
+
+
+def matrix_tokens(layout: Layout) -> Callable[..., Any]:
+    """Make the function that multiplies an unpacked tile with 16 tokens and stores 16 x 16 results."""
+    by_16, has_min = layout.sub_block == 16, layout.has_min
+
+    @inlined
+    def add(out_sum, products, scale, factors):  # type: ignore[no-untyped-def]
+        integers = load(products, TILE_ROWS, TOKENS, TILE_ROWS)
+        scale_x = load_splat(factors, TILE_ROWS, TOKENS, 1)
+        return fma(to_f32(integers), repeat(load(scale, TILE_ROWS), TOKENS) * scale_x, out_sum)
+
+    @inlined
+    def add_minimum(out_sum, minimum, sums):  # type: ignore[no-untyped-def]
+        minima = repeat(load(minimum, TILE_ROWS), TOKENS)
+        return fma(minima, load_splat(sums, TILE_ROWS, TOKENS, 1), out_sum)
+
+    @inlined
+    def by_halves(x, levels, scales, minima, factors, products, n_blocks, n_in):  # type: ignore[no-untyped-def]
+        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
+        for b in range(n_blocks):
+            x_block, block, f = x + b * BLOCK, levels + b * LEVEL_BYTES, factors + b * FACTORS * TOKENS
+            matrix_product(x_block, n_in, block, products, 16, 0)
+            matrix_product(x_block + 16, n_in, block + LEVEL_BYTES // 2, products + PRODUCTS, 16, 1)
+            scale = scales + b * 2 * TILE_ROWS
+            out_sum = add(out_sum, products, scale, f)
+            out_sum = add(out_sum, products + PRODUCTS, scale + TILE_ROWS, f)
+            if has_min:
+                minimum = minima + b * 2 * TILE_ROWS
+                out_sum = add_minimum(out_sum, minimum, f + TOKENS)
+                out_sum = add_minimum(out_sum, minimum + TILE_ROWS, f + 2 * TOKENS)
+        return out_sum
+
+    @inlined
+    def add_block(out_sum, b, scales, minima, factors, products):  # type: ignore[no-untyped-def]
+        f = factors + b * FACTORS * TOKENS
+        out_sum = add(out_sum, products, scales + b * TILE_ROWS, f)
+        if has_min:
+            out_sum = add_minimum(out_sum, minima + b * TILE_ROWS, f + TOKENS)
+        return out_sum
+
+    @inlined
+    def by_blocks(x, levels, scales, minima, factors, products, n_blocks, n_in):  # type: ignore[no-untyped-def]
+        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
+        for b in range(0, n_blocks - 1, 2):  # two products on the way at a time
+            x_block, block = x + b * BLOCK, levels + b * LEVEL_BYTES
+            matrix_product(x_block, n_in, block, products, 32, 0)
+            matrix_product(x_block + BLOCK, n_in, block + LEVEL_BYTES, products + PRODUCTS, 32, 1)
+            out_sum = add_block(out_sum, b, scales, minima, factors, products)
+            out_sum = add_block(out_sum, b + 1, scales, minima, factors, products + PRODUCTS)
+        if n_blocks % 2 == 1:
+            b = n_blocks - 1
+            matrix_product(x + b * BLOCK, n_in, levels + b * LEVEL_BYTES, products, 32, 0)
+            out_sum = add_block(out_sum, b, scales, minima, factors, products)
+        return out_sum
+
+    product = by_halves if by_16 else by_blocks
+
+    @inlined
+    def tokens(x, levels, scales, minima, factors, products, out, n_in, ld_out):  # type: ignore[no-untyped-def]
+        store(out, product(x, levels, scales, minima, factors, products, n_in // BLOCK, n_in), ld_out)
+
+    return tokens

@@ -1,0 +1,171 @@
+"""The product of packed weights with some tokens in vectors: dot products, then a float for each block.
+
+A tile of 16 rows, or two, meets some tokens (or two, or one) at a time; each lane of a vector is one row, so
+that a sum is never split and a row's result has the same bits whatever is beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .half_block import half_block, upper_bits_at
+from .layout import BLOCK, Layout
+from .pointer import F32, I8, cast
+from .simd import (
+    dot_signed,
+    dot_start,
+    dot_start_signed,
+    dot_sum,
+    fma,
+    load,
+    load_splat,
+    part,
+    prefetch,
+    repeat,
+    splat,
+    store,
+    tile,
+    to_f32,
+)
+from .source import inlined
+from .target import host_target
+
+PREFETCH_BYTES = 4096
+
+
+def _byte_block(shape: Shape) -> Callable[..., Any]:
+    """Make the function that adds a block of int8 levels to a dot state."""
+    n_tokens, n_groups, n_bytes = shape.n_tokens, shape.n_groups, 4 * shape.lanes
+
+    @inlined
+    def add_block(state, w, w_stride, x, stride):  # type: ignore[no-untyped-def]
+        for j in range(8):
+            levels = load(cast(w + 64 * j, I8), n_bytes, n_groups, w_stride)
+            state = dot_signed(state, levels, x + 4 * j, stride, n_tokens)
+        return state
+
+    return add_block
+
+
+def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
+    """Make the function that multiplies one tile of 16 rows, or two, with some tokens and stores the
+    results."""
+    add_low, add_high = (half_block(layout, half, shape) for half in (0, 1))
+    add_bytes, read_header = _byte_block(shape), span_scales(layout, shape)
+    scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
+    low_at, high_at = upper_bits_at(layout)
+    n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
+    n_bytes, is_pair, span_bytes = 4 * lanes, shape.n_tiles == 2, layout.span_bytes
+    is_bytes, minus_offset, is_signed = layout.bits == 8, -layout.offset, layout.is_signed
+    has_min, by_16 = layout.has_min, layout.sub_block == 16
+    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
+    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
+    n_pairs, has_two_groups = n_groups * n_tokens, n_groups == 2
+
+    @inlined
+    def product(w, x, x_scale, x_sum, x_half, out, n_blocks, n_in, ld_out):  # type: ignore[no-untyped-def]
+        level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
+        if is_pair:
+            byte_stride = n_blocks // blocks_per_span * span_bytes
+            level_stride, half_stride = byte_stride, byte_stride // 2
+        out_sum = splat(0.0, F32, lanes, n_pairs)
+        for first in range(0, n_blocks, blocks_per_span):
+            super_scale, super_min = read_header(w, half_stride)
+            w = w + header_bytes
+            for b in range(first, first + blocks_per_span):
+                for line in range(0, block_bytes, 64):
+                    prefetch(w + (PREFETCH_BYTES + line))
+                    if is_pair:
+                        prefetch(w + (byte_stride + PREFETCH_BYTES + line))
+                x_block = x + b * BLOCK
+                scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, n_blocks), n_groups)
+                sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, n_blocks), n_groups)
+                s = w + quant_bytes
+                scale = scale_of(s, 0, super_scale, half_stride, byte_stride)
+                if by_16:
+                    half_x = tile(load_splat(x_half + b, lanes, n_tokens, n_blocks), n_groups)
+                    low_bits = load(w + low_at, n_bytes, n_groups, level_stride)
+                    high_bits = load(w + high_at, n_bytes, n_groups, level_stride)
+                    state = dot_start(half_x * minus_offset)
+                    state = add_low(state, w, level_stride, low_bits, x_block, n_in)
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    state = dot_start((sum_x - half_x) * minus_offset)
+                    state = add_high(state, w, level_stride, high_bits, x_block + 16, n_in)
+                    scale = scale_of(s, 1, super_scale, half_stride, byte_stride)
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    if has_min:
+                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
+                        minimum = minimum_of(s, 1, super_min, half_stride, byte_stride)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x - half_x) * scale_x, out_sum)
+                else:
+                    if is_signed:
+                        state = dot_start_signed(sum_x)
+                    else:
+                        state = dot_start(sum_x * minus_offset)
+                    if is_bytes:
+                        state = add_bytes(state, w, level_stride, x_block, n_in)
+                    else:
+                        upper = load(w + low_at, n_bytes, n_groups, level_stride)
+                        state = add_low(state, w, level_stride, upper, x_block, n_in)
+                        state = add_high(state, w, level_stride, upper, x_block + 16, n_in)
+                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    if has_min:
+                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x) * scale_x, out_sum)
+                w = w + block_bytes
+        store(out, part(out_sum, 0, n_tokens), ld_out)
+        if has_two_groups:
+            store(out + lanes, part(out_sum, n_tokens, n_tokens), ld_out)
+
+    return product
+
+
+def tokens_together() -> int:
+    """How many tokens a tile meets at a time: as many as there are registers for 16 rows of sums each."""
+    return 6 if host_target().n_vector_registers >= 32 else 4
+
+
+def tokens_product(layout: Layout, n_tiles: int = 1) -> Callable[..., Any]:
+    """Make the function that multiplies one tile, or two, with n tokens side by side in memory, some at a
+    time."""
+    n_together = tokens_together()
+    some_tokens, two_tokens, one_token = (
+        some_tokens_product(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1)
+    )
+
+    @inlined
+    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
+        n_blocks = n_in // BLOCK
+        t = 0
+        while t < n:
+            q, b = x + t * n_in, t * n_blocks
+            scale, sums, half = x_scale + b, x_sum + b, x_half + b
+            if t + n_together <= n:
+                some_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += n_together
+            elif t + 2 <= n:
+                two_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += 2
+            else:
+                one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                t += 1
+
+    return product
+
+
+def token_by_token(layout: Layout) -> Callable[..., Any]:
+    """The same for one tile with one token at a time: less code to compile, for a tile that is left over."""
+    one_token = some_tokens_product(layout, Shape(1))
+
+    @inlined
+    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
+        n_blocks = n_in // BLOCK
+        for t in range(n):
+            q, b = x + t * n_in, t * n_blocks
+            scale, sums, half = x_scale + b, x_sum + b, x_half + b
+            one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+
+    return product
