@@ -31,6 +31,6 @@ with tempfile.TemporaryDirectory() as folder:
 print(f"{len(found.kl)} tokens; the same most probable token at {found.top_agreement:.1%} of them")
 print(f"KL divergence: mean {found.mean_kl:.4f}, 99 % {found.kl_quantiles['99 %']:.4f} nats")
 print(f"perplexity: {found.loss_a.perplexity:.2f} and {found.loss_b.perplexity:.2f}")
-print("error of the residual stream, in units of its own mean square (NMSE)")
+print("error of the residual stream, in units of its own mean square (NMSE), mean of the tokens")
 for name, error in list(found.layer_errors.items())[::5]:
     print(f"  {name:<18} {error:.1e}")

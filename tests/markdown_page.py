@@ -1,7 +1,7 @@
 """Markdown pages as programs: their fenced blocks in order.
 
 python MARK ...   `python`: runs; `python FILE`: stands in FILE of the package; `sh`: every line is a command;
-                  `text`: what the block before prints
+                  `text`: what the block before prints; unmarked: anything else
 """
 
 import contextlib
