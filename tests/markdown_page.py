@@ -1,7 +1,10 @@
 """Markdown pages as programs: their fenced blocks in order.
 
-python MARK ...   `python`: runs; `python FILE`: stands in FILE of the package; `sh`: every line is a command;
-                  `text`: what the block before prints; unmarked: anything else
+python          runs
+python FILE     stands in FILE of the package, as it is here
+sh              every line is a command
+text            what the block before prints
+(no mark)       anything else
 """
 
 import contextlib
