@@ -49,6 +49,7 @@ class Config:
     n_shared_kv_layers: int = 0  # the last so many layers read the keys and values of others
     n_embd_per_layer: int = 0  # width of what each token brings to every layer
 
+    is_causal: bool = True  # does no token see those behind it?
     attention_scale: float = 0.0  # 0: 1 / sqrt(head_dim)
     attn_soft_cap: float = 0.0
     final_soft_cap: float = 0.0

@@ -104,6 +104,9 @@ INERT = {
 # Keys that several architectures have.
 LAYER_NORM = {"attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1)}
 
+# Where decoders have been made encoders, as some embedding models.
+IS_CAUSAL = {"attention.causal": Key("is_causal", "boolean", default=True)}
+
 SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
 
 

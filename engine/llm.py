@@ -267,7 +267,7 @@ class LLM:
         if not self._model.plan.is_causal:
             raise RequestError(
                 f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
-                "tokens see each other, and does not go on with one; use `logits`"
+                "tokens see each other, and does not go on with one; use `logits` or `embed`"
             )
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:

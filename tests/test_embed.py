@@ -126,6 +126,13 @@ def test_an_encoder_says_what_it_is_for(bert):
     assert bert.class_labels == []
 
 
+def test_a_decoder_whose_tokens_see_each_other_embeds(tmp_path):
+    with fixture(tmp_path, "qwen3-both-ways", executor="reference") as llm:
+        assert not np.array_equal(llm.logits([1, 2, 3])[0], llm.logits([1, 2, 4])[0])
+        with pytest.raises(RequestError, match="use `logits` or `embed`"):
+            llm.generate([1, 2, 3])
+
+
 def test_a_classifier_has_labels_and_embeds_on_demand(tmp_path):
     with fixture(tmp_path, "bert-classifier", executor="reference") as llm:
         assert llm.class_labels == ["no", "maybe", "yes"]

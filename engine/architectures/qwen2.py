@@ -11,7 +11,7 @@ Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_SECTIONS, Key
+from ..keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
@@ -70,7 +70,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, attention(b, h, c, rope, is_causal=c.is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = experts(b, h, c, "softmax", is_normalized=False) if c.has_experts else gated_ffn(b, h, c)
@@ -79,7 +79,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 QWEN = Architecture("qwen", QWEN_TENSORS, build)
-QWEN2 = Architecture("qwen2", TENSORS, build)
+QWEN2 = Architecture("qwen2", TENSORS, build, IS_CAUSAL)
 PANGU_EMBEDDED = Architecture("pangu-embedded", TENSORS, build, inert_tensors=PANGU_INERT_TENSORS)
 QWEN2MOE = Architecture("qwen2moe", MOE_TENSORS, build, MOE_KEYS)
 QWEN2VL = Architecture("qwen2vl", TENSORS, build, VL_KEYS, inert_tensors=VL_INERT_TENSORS)

@@ -9,7 +9,7 @@ Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `q
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_SECTIONS
+from ..keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
 from .architecture import Architecture
 from .classifier import CLASSIFIER, classifier
 from .layers import attention, blocks, experts, gated_ffn, head
@@ -38,7 +38,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, attention(b, h, c, rope, is_causal=c.is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
@@ -46,7 +46,7 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-QWEN3 = Architecture("qwen3", TENSORS, build, build_pooled=classifier)
+QWEN3 = Architecture("qwen3", TENSORS, build, IS_CAUSAL, build_pooled=classifier)
 QWEN3VL = Architecture("qwen3vl", TENSORS, build, ROPE_SECTIONS, VL_INERT, build_pooled=classifier)
 QWEN3TTS = Architecture("qwen3tts", TENSORS, build, ROPE_SECTIONS, VL_INERT, build_pooled=classifier)
 QWEN3MOE = Architecture("qwen3moe", MOE_TENSORS, build, EXPERTS, build_pooled=classifier)
