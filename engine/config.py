@@ -413,6 +413,16 @@ class Config:
         return self.n_ff > 0
 
     @property
+    def is_expert_block(self) -> bool:
+        """Where a block is only one thing: is it a mixture of experts?"""
+        return self.is_ffn_block and self.n_experts > 0
+
+    @property
+    def is_dense_block(self) -> bool:
+        """Where a block is only one thing: is it a feed-forward layer without experts?"""
+        return self.is_ffn_block and self.n_experts == 0
+
+    @property
     def is_attention_block(self) -> bool:
         """Where a block is only one thing: is it attention?"""
         return self.n_ff == 0 and self.n_kv_heads > 0

@@ -94,6 +94,7 @@ INERT = {
     "attention.indexer.kpool_select_tail": _OTHERS,
     "attention.rope_pattern": _OTHERS,
     "deepstack_mapping": _OTHERS,
+    "expert_group_scale": _OTHERS,
     "hash_layer_count": _OTHERS,
     "hrm.prefix_lm": _OTHERS,
     "router_logit_softcapping": _OTHERS,

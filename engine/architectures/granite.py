@@ -12,7 +12,16 @@ from dataclasses import replace
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, REQUIRED, SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
+from ..keys import (
+    EXPERT_COUNTS,
+    EXPERTS,
+    REQUIRED,
+    SCALES,
+    SLIDING_WINDOW,
+    Key,
+    optional_float,
+    sliding_pattern,
+)
 from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
@@ -38,7 +47,7 @@ SWA_KEYS = KEYS | {
 del SWA_KEYS["rope.scaling.finetuned"]
 
 # MiniCPM's older files say nothing of its factors, and a negative one stands for that here.
-MINICPM_KEYS = {
+MINICPM_KEYS = EXPERT_COUNTS | {
     "embedding_scale": optional_float("embedding_scale", 12.0),
     "residual_scale": optional_float("residual_scale", -1.0),
     "logit_scale": optional_float("logit_scale", -1.0),

@@ -29,7 +29,6 @@ KEYS = kimi_linear.KEYS | {
 }
 
 INERT = kimi_linear.RECURRENT_INERT | {
-    "expert_group_scale": "a key of other architectures, which llama.cpp's test models carry",
     "expert_shared_feed_forward_length": "the shared experts are as wide as the others",
 }
 

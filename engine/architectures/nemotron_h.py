@@ -39,10 +39,11 @@ MOE_TENSORS = {
     **norms("attn_norm"),
     **attention_tensors(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
-    **expert_tensors(when="is_ffn_block"),
-    "blk.N.exp_probs_b.bias": optional("n_experts", when="is_ffn_block"),
-    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_ffn_block"),
-    "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_ffn_block"),
+    **ffn_tensors(when="is_dense_block"),
+    **expert_tensors(when="is_expert_block"),
+    "blk.N.exp_probs_b.bias": optional("n_experts", when="is_expert_block"),
+    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_expert_block"),
+    "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_expert_block"),
 }
 
 
