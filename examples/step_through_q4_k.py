@@ -23,7 +23,7 @@ from nybble.gguf_io.formats import Q4_K
 from nybble.gguf_io.k_quants import scales_and_mins
 from nybble.kernels.pack import pack
 from nybble.kernels.quantize import quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0
 
@@ -58,11 +58,11 @@ print(f"   x[0:4] = {x[0, :4].round(3)}, scale {scale_x[0, 0]:.5f}: q = {q[0, :4
 
 def watch(frame, event, argument):
     """Called by Python for each line of the kernel: prints at the end of a block."""
-    if frame.f_code.co_name != "tile_product":
+    if not frame.f_code.co_qualname.startswith("some_tokens_product"):  # kernels/vector_product.py
         return None
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
     if event == "line" and line.strip() == "w = w + block_bytes":
-        v = frame.f_locals  # bundles of 8 lanes: lane 0 of vector 0 is row 0
+        v = frame.f_locals  # bundles of vectors of 8 or 16 rows: lane 0 of vector 0 is row 0
         print(
             f"   block {v['b']}: levels · q = {v['state'][0, 0]:6}, scale {v['scale'][0, 0]:.5f}; "
             f"sum of q {v['sum_x'][0, 0]:5}, minimum {v['minimum'][0, 0]:8.5f}; out {v['out_sum'][0, 0]:9.5f}"
@@ -77,7 +77,8 @@ def watch(frame, event, argument):
 
 print("4. The kernel: out += scale_x * (scale * (levels · q) + minimum * (sum of q))")
 out = np.zeros((1, N_OUT), np.float32)
-call = bind_quantized_linear(layout, packed, q, scale_x, sums, half, out, step=np.array([1]))
+working = linear_working_memory(N_IN, n_threads=1)
+call = bind_quantized_linear(layout, packed, q, scale_x, sums, half, out, np.array([1]), working)
 sys.settrace(watch)
 try:
     call.run()
