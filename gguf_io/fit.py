@@ -90,10 +90,12 @@ def fit_scale_and_minimum(x: Floats, highest: int, any_sign: bool = False) -> tu
     return scale, -(offset + bottom)
 
 
-def levels(x: Floats, scale: Floats, minimum: Floats | None, lowest: int, highest: int) -> Floats:
+def levels(
+    x: Floats, scale: Floats, minimum: Floats | None, lowest: int, highest: int, out: Floats | None = None
+) -> Floats:
     """x (size, n), scale and minimum (n,) -> the nearest q (size, n), whole numbers in lowest..highest."""
-    q = x.copy() if minimum is None else x + minimum
-    q *= reciprocal(scale)
+    q = np.empty_like(x) if out is None else out
+    np.multiply(x if minimum is None else np.add(x, minimum, out=q), reciprocal(scale), out=q)
     _round(q, lowest, highest)
     return q
 

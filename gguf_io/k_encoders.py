@@ -122,11 +122,12 @@ def _best_codes(
     """For each group: of the scales sc, sc - 1, sc + 1, with mn or the minimum that suits them, the best."""
     best = np.full_like(d, np.inf)
     best_sc, best_mn = sc.copy(), mn.copy()
+    residual = np.empty_like(x)
     for step in (0, -1, 1):
         new_sc, new_mn = np.clip(sc + step, 0, highest_code), mn
         for _ in range(2):
             minimum = dmin * new_mn
-            residual = levels(x, d * new_sc, minimum, 0, highest)
+            levels(x, d * new_sc, minimum, 0, highest, out=residual)
             residual *= d * new_sc
             residual -= minimum
             residual -= x

@@ -16,7 +16,9 @@ from .formats import BlockFormat
 
 Encoder = Callable[[Floats, Blocks], None]
 
-_VALUES_AT_ONCE = 1 << 16
+_VALUES_AT_ONCE = 1 << 18
+"""Much for a cache, but threads that run side by side wait for one another between NumPy's operations."""
+
 _LARGEST = np.float32(2.0**28)
 """Just above what any block format holds; below it no sum of squares overflows."""
 
