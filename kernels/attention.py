@@ -39,7 +39,7 @@ from .online_softmax import (
 from .pointer import F16, F32, I32, I64, cast
 from .record import PointerTo, Record
 from .rows import check_rows, share
-from .simd import load, splat, store
+from .simd import load, store
 from .source import called
 
 # The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever
@@ -176,18 +176,21 @@ def _gather(args, kv_head, first, last, q, positions, starts):  # type: ignore[n
 
     The last bundle is filled up with zeros at the last position, whose results nobody reads.
     """
-    n, d = 0, args.head_dim
+    n, d, width = 0, args.head_dim, args.group * args.head_dim
+    whole = width - width % 8
     for token in range(first, last):
-        row = args.q + token * args.ld_q + kv_head * args.group * d
-        for i in range(0, args.group * d, 8):
+        row = args.q + token * args.ld_q + kv_head * width
+        for i in range(0, whole, 8):
             store(q + n * d + i, load(row + i, 8) * args.scale)
+        for i in range(whole, width):
+            q[n * d + i] = row[i] * args.scale
         for _ in range(args.group):
             positions[n] = _end(args, args.positions[token])
             starts[n] = _start(args, args.positions[token])
             n += 1
     filled = (n + QUERIES - 1) // QUERIES * QUERIES
-    for i in range(n * d, filled * d, 8):
-        store(q + i, splat(0.0, F32, 8))
+    for i in range(n * d, filled * d):
+        q[i] = np.float32(0)
     for i in range(n, filled):
         positions[i], starts[i] = positions[n - 1], starts[n - 1]
     return n

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .attention_reference import attention_probs_reference as attention_probs_reference
 from .attention_reference import gather_reference as gather_reference
 from .checks import check_array
-from .general_attention import LANES, LOWEST, gather, general_scratch, weigh
+from .general_attention import LANES, LOWEST, gather, gather_one, general_scratch, weigh
 from .kernel import kernel
 from .kv_cache import check_kv_cache
 from .online_softmax import NO_CHUNK, first_seen, last_seen
@@ -52,7 +52,7 @@ def attention_probs(
     n, n_heads, head_dim = q.shape
     check_array("keys", keys, (None, None, head_dim), np.float16)
     check_array("positions", positions, (n,), np.int64)
-    if n == 0 or n_heads % keys.shape[0] or head_dim % LANES:
+    if n == 0 or n_heads % keys.shape[0]:
         raise ValueError(f"queries {q.shape} do not fit keys {keys.shape}")
     slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
     sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
@@ -99,7 +99,7 @@ def gather_by_probs(
     check_array("values", values, (None, None, None), np.float16)
     n_kv_heads, n_slots, value_dim = values.shape
     check_array("positions", positions, (n,), np.int64)
-    if n == 0 or positions.max() >= m or n_heads % n_kv_heads or value_dim % LANES:
+    if n == 0 or positions.max() >= m or n_heads % n_kv_heads:
         raise ValueError(f"probabilities {probs.shape} do not fit values {values.shape}")
     out = np.empty((n, n_heads, value_dim), np.float32)
     _gather_by_probs.bind(
@@ -173,11 +173,14 @@ def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
     )
 )
 def _gather_by_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.value_dim - args.value_dim % LANES
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
         n = last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
         row = args.probs + item * args.n_keys + start
-        for i in range(0, args.value_dim, LANES):
+        for i in range(0, whole, LANES):
             mixed = gather(args, head, i, start, n, row)
             store(args.out + item * args.value_dim + i, mixed)
+        for i in range(whole, args.value_dim):
+            store(args.out + item * args.value_dim + i, gather_one(args, head, i, start, n, row))

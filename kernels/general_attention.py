@@ -33,12 +33,9 @@ LOWEST = -3.0e38  # what the score of a sink is where there is none
 def allocate_general_cache(
     n_kv_heads: int, head_dim: int, value_dim: int, n_slots: int
 ) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """keys and values, zeroed; ValueError for widths that are no multiple of LANES."""
-    if min(n_kv_heads, head_dim, value_dim, n_slots) < 1 or head_dim % LANES or value_dim % LANES:
-        raise ValueError(
-            f"a cache needs heads of a multiple of {LANES} values, not {n_kv_heads} heads of {head_dim} "
-            f"and {value_dim}"
-        )
+    """keys and values, zeroed."""
+    if min(n_kv_heads, head_dim, value_dim, n_slots) < 1:
+        raise ValueError(f"no cache has {n_kv_heads} heads of {head_dim} and {value_dim} in {n_slots} slots")
     keys = np.zeros((n_kv_heads, n_slots, head_dim), np.float16)
     return keys, np.zeros((n_kv_heads, n_slots, value_dim), np.float16)
 
@@ -154,28 +151,34 @@ def bind_general_attend(
     )
 )
 def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    whole = args.width - args.width % LANES
     first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):
         token, head = i // args.n_kv_heads, i % args.n_kv_heads
         row = args.rows + token * args.ld + head * args.width
         slot = args.cache + (head * args.n_slots + args.positions[token] % args.n_slots) * args.width
-        for j in range(0, args.width, LANES):
+        for j in range(0, whole, LANES):
             store(slot + j, to_f16(load(row + j, LANES)))
+        for j in range(whole, args.width):
+            store(slot + j, to_f16(load(row + j, 1)))
 
 
 @called
 def weigh(args, head, q, position, start, n, scores):  # type: ignore[no-untyped-def]
     """What each of the n positions from `start` on counts for the query at a position, times a number that
     all share; the reciprocal of that number."""
-    d = args.head_dim
+    d, whole = args.head_dim, args.head_dim - args.head_dim % LANES
     keys = args.keys + head // args.group * args.n_slots * d
     padded = (n + LANES - 1) // LANES * LANES
     for p in range(n):
         key = keys + (start + p) % args.n_slots * d
         product = splat(0.0, F32, LANES)
-        for i in range(0, d, LANES):
+        for i in range(0, whole, LANES):
             product = fma(load(q + i, LANES), to_f32(load(key + i, LANES)), product)
-        scores[p] = reduce_add(product) * args.scale
+        rest = splat(0.0, F32, 1)
+        for i in range(whole, d):
+            rest = fma(load(q + i, 1), to_f32(load(key + i, 1)), rest)
+        scores[p] = (reduce_add(product) + reduce_add(rest)) * args.scale
     for p in range(n, padded):
         scores[p] = LOWEST
     if args.soft_cap > 0:
@@ -199,6 +202,17 @@ def weigh(args, head, q, position, start, n, scores):  # type: ignore[no-untyped
         total = total + weight
     sink = exp(splat(args.sinks[head], F32, LANES) - m)
     return 1.0 / (splat(reduce_add(total), F32, LANES) + sink)
+
+
+@called
+def gather_one(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
+    """As `gather`, one column."""
+    values = args.values + head // args.group * args.n_slots * args.value_dim + i
+    mixed = splat(0.0, F32, 1)
+    for p in range(n):
+        value = values + (start + p) % args.n_slots * args.value_dim
+        mixed = fma(to_f32(load(value, 1)), weights[p], mixed)
+    return mixed
 
 
 @called
@@ -239,7 +253,7 @@ def gather(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
     )
 )
 def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    d, dv = args.head_dim, args.value_dim
+    d, dv, whole = args.head_dim, args.value_dim, args.value_dim - args.value_dim % LANES
     scores = args.scratch + thread_id * args.ld_scratch
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
     for item in range(first, last):
@@ -251,5 +265,7 @@ def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         q = args.q + token * args.ld_q + head * d
         inverse = weigh(args, head, q, position, start, n, scores)
         out = args.out + token * args.ld_out + head * dv
-        for i in range(0, dv, LANES):
+        for i in range(0, whole, LANES):
             store(out + i, gather(args, head, i, start, n, scores) * inverse)
+        for i in range(whole, dv):
+            store(out + i, gather_one(args, head, i, start, n, scores) * reduce_max(inverse))

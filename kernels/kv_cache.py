@@ -42,10 +42,10 @@ def allocate_kv_cache(
     n_kv_heads: int, head_dim: int, n_slots: int
 ) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     """keys and values, zeroed (the system gives their pages when they are first written)."""
-    if n_kv_heads < 1 or head_dim < 8 or head_dim % 8 or n_slots < BLOCK or n_slots % BLOCK:
+    if n_kv_heads < 1 or head_dim < 1 or n_slots < BLOCK or n_slots % BLOCK:
         raise ValueError(
-            "a cache needs at least one head, a head_dim that is a multiple of 8 and a number of slots that "
-            f"is a multiple of {BLOCK}, not {n_kv_heads}, {head_dim}, {n_slots}"
+            f"a cache needs at least one head, a head_dim and a number of slots that {BLOCK} divides,"
+            f" not {n_kv_heads}, {head_dim}, {n_slots}"
         )
     keys = np.zeros((n_kv_heads, n_slots // LANES, head_dim, LANES), np.float16)
     return keys, np.zeros(_values_shape(n_kv_heads, head_dim, n_slots), np.float16)
@@ -61,7 +61,7 @@ def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tu
     n_kv_heads, n_groups, head_dim, _ = keys.shape
     n_slots = n_groups * LANES
     check_array("values", values, _values_shape(n_kv_heads, head_dim, n_slots), np.float16)
-    if n_kv_heads == 0 or n_slots == 0 or n_slots % BLOCK or head_dim == 0 or head_dim % 8:
+    if n_kv_heads == 0 or n_slots == 0 or n_slots % BLOCK or head_dim == 0:
         raise ValueError(f"{keys.shape} is not a shape of keys that allocate_kv_cache gives")
     return n_kv_heads, head_dim, n_slots
 
@@ -114,7 +114,7 @@ def bind_cache_write(
     )
 )
 def _cache_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    d = args.head_dim
+    d, whole = args.head_dim, args.head_dim - args.head_dim % 8
     first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):
         token, head = i // args.n_kv_heads, i % args.n_kv_heads
@@ -124,6 +124,9 @@ def _cache_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         for j in range(d):
             store(key + j * LANES, to_f16(load(args.k + offset + j, 1)))
         value = args.values + slot // BLOCK * BLOCK * args.padded + slot % BLOCK * LANES
-        for j in range(0, d, 8):
+        for j in range(0, whole, 8):
             vector = value + j // LANES * BLOCK * LANES + j % LANES
             store(vector, to_f16(load(args.v + offset + j, 8)))
+        for j in range(whole, d):
+            place = value + j // LANES * BLOCK * LANES + j % LANES
+            store(place, to_f16(load(args.v + offset + j, 1)))

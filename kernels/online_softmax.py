@@ -72,8 +72,11 @@ def merge_state(total: Pointer, state: Pointer, size: int) -> None:
 def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
     """out = o / l."""
     weights = reduce_add(load(state + LANES, LANES))
-    for i in range(0, head_dim, 8):
+    whole = head_dim - head_dim % 8
+    for i in range(0, whole, 8):
         store(out + i, load(state + HEAD + i, 8) / weights)
+    for i in range(whole, head_dim):
+        out[i] = state[HEAD + i] / weights
 
 
 @called

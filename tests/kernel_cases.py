@@ -180,7 +180,7 @@ class Attention(Case):
     chunks = (0,)
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.n_kv_heads, self.head_dim = int(rng.integers(1, 4)), int(rng.choice([8, 24, 32, 64, 80]))
+        self.n_kv_heads, self.head_dim = int(rng.integers(1, 4)), int(rng.choice([5, 8, 24, 32, 64, 80, 100]))
         self.n_heads = self.n_kv_heads * int(rng.integers(1, 6))
         self.window, self.chunk = int(rng.choice(self.windows)), int(rng.choice(self.chunks))
         self.scale = float(self.head_dim**-0.5)

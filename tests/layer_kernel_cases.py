@@ -44,9 +44,8 @@ class GeneralAttention(Case):
     tolerance = 1e-5
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.n_kv_heads, self.head_dim, self.value_dim = (
-            int(n) for n in rng.choice([1, 2, 3], 3) * (1, 8, 8)
-        )
+        self.n_kv_heads = int(rng.integers(1, 4))
+        self.head_dim, self.value_dim = (int(n) for n in rng.choice([3, 8, 16, 20, 24], 2))
         self.n_heads = self.n_kv_heads * int(rng.integers(1, 5))
         self.window, self.chunk = (int(rng.choice([0, 1, 5, 100])) for _ in range(2))
         self.soft_cap = float(rng.choice([0, 2]))

@@ -127,6 +127,33 @@ def test_sequences_side_by_side_have_the_bits_of_each_alone(model):
         executor.close()
 
 
+@pytest.mark.parametrize(("name", "head_dim"), [("llama", 100), ("llama", 2), ("gemma2", 20)])
+def test_heads_of_any_size(name, head_dim, tmp_path):
+    """OpenLLaMA 3B has heads of 100."""
+    made = architecture_fixtures.description(name)
+    for key in ("key_length", "value_length"):
+        made["metadata"][f"{name}.attention.{key}"] = ["UINT32", head_dim]
+    made["metadata"][f"{name}.rope.dimension_count"] = ["UINT32", head_dim]
+    n_heads, n_kv_heads = (made["metadata"][f"{name}.attention.head_count{x}"][1] for x in ("", "_kv"))
+    for tensor, (*rows, n_in) in made["tensors"].items():
+        part = tensor.split(".")[-2]
+        heads = {"attn_q": n_heads, "attn_k": n_kv_heads, "attn_v": n_kv_heads}.get(part)
+        if heads:
+            made["tensors"][tensor] = [heads * head_dim, n_in] if rows else [heads * head_dim]
+        elif tensor.endswith("attn_output.weight"):
+            made["tensors"][tensor] = [*rows, n_heads * head_dim]
+        elif tensor == "rope_freqs.weight":
+            made["tensors"][tensor] = [head_dim // 2]
+    model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
+    ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
+    reference, kernels = ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)
+    logits = reference.forward(ids.astype(np.int32), 0, np.arange(40))
+    for chunk in (40, 7, 1):
+        assert error(kernels, ids, slice(None), logits, chunk) < NUMBA_TOLERANCE
+    kernels.close()
+    model.close()
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_fixtures(name):
     model = Model.load(shared_files.shared(f"archs/{name}.gguf"))
