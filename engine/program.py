@@ -179,7 +179,8 @@ class ProgramBuilder:
             yield from steps
             xs = quantized.arrays
         if matrix.is_mapped:
-            call = bind_mapped_linear(matrix.format, matrix.data, (n_out, n_in), xs, out, count, self._tiles)
+            memory = self._tiles, self._working
+            call = bind_mapped_linear(matrix.format, matrix.data, (n_out, n_in), xs, out, count, *memory)
         elif matrix.layout is None:
             call = bind_float_linear(matrix.format, matrix.data, x, out, count)
         else:

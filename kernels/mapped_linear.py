@@ -19,14 +19,16 @@ from .checks import check_array
 from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS
+from .matrix_product import TOKENS
 from .pack import PACKERS
 from .pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
 from .pack_spans import SPANS
 from .pointer import F32, I64, U8
-from .quantized_linear import TOKENS_PER_PASS
+from .quantized_linear import TOKENS_PER_PASS, check_working, matrix_passes
 from .record import Field, PointerTo, Record
 from .rows import check_step, share
 from .source import inlined
+from .target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 MAPPABLE: tuple[BlockFormat, ...] = (*SPANS, *ELEMENT_OF)
@@ -98,14 +100,14 @@ def mapped_linear_kernel(format: BlockFormat) -> Kernel:
     """The kernel for weights in `format`."""
     pack_tile, product = tile_packer(format), tile_product(layout_of(format))
     inputs = inputs_of(layout_of(format))
-    record = Record(**TILES, **inputs, out=PointerTo(F32), step=PointerTo(I64), ld_out=I64)
+    pointers = {"out": PointerTo(F32), "step": PointerTo(I64), "working": PointerTo(U8)}
+    record = Record(**TILES, **inputs, **pointers, ld_out=I64, ld_working=I64)
 
-    @kernel(record, f"mapped_linear_{format.name.lower()}")
-    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    @inlined
+    def by_vectors(args, first, last, thread_id):  # type: ignore[no-untyped-def]
         n_tokens, n_bytes = args.step[0], args.tile_bytes
         tiles = args.tiles + thread_id * args.ld_tiles
         n_together = args.ld_tiles // n_bytes if n_tokens > TOKENS_PER_PASS else 1
-        first, last = share(args.n_tiles, thread_id, n_threads)
         while first < last:
             n_now = min(n_together, last - first)
             for i in range(n_now):
@@ -116,6 +118,22 @@ def mapped_linear_kernel(format: BlockFormat) -> Kernel:
                     out = args.out + (t * args.ld_out + (first + i) * TILE_ROWS)
                     product(args, tiles + i * n_bytes, t, n, out, args.ld_out)
             first += n_now
+
+    multiply_tiles = by_vectors
+    if format not in ELEMENT_OF and host_target().has_matrix_unit:
+        by_matrices = matrix_passes(PACKERS[format][0], tile_maker(format))
+
+        @inlined
+        def multiply_tiles(args, first, last, thread_id):  # type: ignore[no-untyped-def]
+            if args.step[0] < TOKENS:
+                by_vectors(args, first, last, thread_id)
+            else:
+                by_matrices(args, first, last, thread_id)
+
+    @kernel(record, f"mapped_linear_{format.name.lower()}")
+    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        first, last = share(args.n_tiles, thread_id, n_threads)
+        multiply_tiles(args, first, last, thread_id)
 
     return linear
 
@@ -128,10 +146,11 @@ def bind_mapped_linear(
     out: NDArray[np.float32],
     step: NDArray[np.int64],
     tiles: NDArray[np.uint8],
+    working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. data: the bytes of a (n_out, n_in) matrix; xs: x (n_max, ld >= n_in) for floats, else
     the four arrays of `bind_quantize`; out (n_max, n_out rounded up to 16s); step[0] = tokens now; tiles
-    (n_threads, `tiles_bytes`).
+    (n_threads, `tiles_bytes`); working: `linear_working_memory`.
 
     Raises ValueError or TypeError where something does not fit.
     """
@@ -140,4 +159,6 @@ def bind_mapped_linear(
     inputs = input_arguments(layout_of(format), xs, n_max, shape[1])
     check_array("out", out, (n_max, TILE_ROWS * arguments["n_tiles"]))
     check_step(step)
-    return mapped_linear_kernel(format).bind(**arguments, **inputs, out=out, step=step, ld_out=out.shape[1])
+    check_working(working, shape[1])
+    rest = {"ld_out": out.shape[1], "working": working, "ld_working": working.shape[1]}
+    return mapped_linear_kernel(format).bind(**arguments, **inputs, out=out, step=step, **rest)

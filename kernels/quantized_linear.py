@@ -11,7 +11,9 @@ whether 1 or 512 tokens are in flight. Threads share the tiles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,19 +55,22 @@ def linear_working_memory(n_in: int, n_threads: int) -> NDArray[np.uint8]:
     return aligned_zeros((n_threads, -(-n_bytes // 64) * 64), np.uint8)
 
 
-@cache
-def linear_kernel(layout: Layout) -> Kernel:
-    """The kernel for weights in `layout`."""
-    n_together = 2 if host_target().lanes == TILE_ROWS else 1
-    product, last_product = tokens_product(layout, n_together), token_by_token(layout)
-    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
+def check_working(working: NDArray[np.uint8], n_in: int) -> None:
+    """TypeError or ValueError unless it is `linear_working_memory` for at least n_in columns."""
+    check_array("working", working, (None, None), np.uint8)
+    if working.shape[1] < linear_working_memory(n_in, 1).shape[1]:
+        raise ValueError(f"working has {working.shape[1]} bytes a thread, too few for {n_in} columns")
+
+
+def matrix_passes(layout: Layout, tile_at: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that multiplies tiles first … last - 1, which are where `tile_at` says, with at least
+    `TOKENS` tokens: 16 at a time, of which the last may begin among those before them."""
     width = layout.sub_block
     unpack, multiply = matrix_product.unpack_tile(layout), matrix_product.matrix_tokens(layout)
     gather, n_subs = matrix_product.gather_factors(layout), BLOCK // width
 
     @inlined
-    def by_matrices(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
-        """16 tokens at a time; the last 16 may begin among those before them."""
+    def by_matrices(args, first, last, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_tokens = args.n_in, args.step[0]
         n_blocks = n_in // BLOCK
         levels = args.working + thread_id * args.ld_working
@@ -82,13 +87,29 @@ def linear_kernel(layout: Layout) -> Kernel:
                 b = min(begin + g * TOKENS, n_tokens - TOKENS) * n_blocks
                 gather(args.x_scale + b, args.x_sum + b, args.x_half + b, factors + g * per_group, n_blocks)
             for i in range(first, last):
-                unpack(args.w + i * tile_bytes, levels, scales, minima, n_blocks)
+                unpack(tile_at(args, i, thread_id), levels, scales, minima, n_blocks)
                 for g in range(n_groups):
                     token = min(begin + g * TOKENS, n_tokens - TOKENS)
                     x, out = args.x + token * n_in, args.out + (token * args.ld_out + i * TILE_ROWS)
                     f = factors + g * per_group
                     multiply(x, levels, scales, minima, f, products, out, n_in, args.ld_out)
         matrix_end()
+
+    return by_matrices
+
+
+@cache
+def linear_kernel(layout: Layout) -> Kernel:
+    """The kernel for weights in `layout`."""
+    n_together = 2 if host_target().lanes == TILE_ROWS else 1
+    product, last_product = tokens_product(layout, n_together), token_by_token(layout)
+    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
+
+    @inlined
+    def tile_at(args, i, thread_id):  # type: ignore[no-untyped-def]
+        return args.w + i * (args.n_in // BLOCK // blocks_per_span * span_bytes)
+
+    by_matrices = matrix_passes(layout, tile_at)
 
     @inlined
     def by_vectors(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
@@ -112,7 +133,7 @@ def linear_kernel(layout: Layout) -> Kernel:
         if args.step[0] < TOKENS:
             by_vectors(args, first, last, tile_bytes, thread_id)
         else:
-            by_matrices(args, first, last, tile_bytes, thread_id)
+            by_matrices(args, first, last, thread_id)
 
     multiply_tiles = by_either if host_target().has_matrix_unit else by_vectors
 
@@ -152,9 +173,7 @@ def bind_quantized_linear(
         check_array(name, array, (n_max, n_in // BLOCK), np.int32)
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
     check_step(step)
-    check_array("working", working, (None, None), np.uint8)
-    if working.shape[1] < linear_working_memory(n_in, 1).shape[1]:
-        raise ValueError(f"working has {working.shape[1]} bytes a thread, too few for {n_in} columns")
+    check_working(working, n_in)
     return linear_kernel(layout).bind(
         w=packed, x=q, x_scale=scale, x_sum=sums, x_half=half, out=out, step=step,
         working=working, n_in=n_in, n_tiles=n_tiles, ld_out=out.shape[1], ld_working=working.shape[1],

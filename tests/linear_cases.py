@@ -93,7 +93,8 @@ class Layer:
         if n_mapped_tiles:
             n_bytes = n_mapped_tiles * tile_bytes(self.format, self.n_in)
             tiles = place(np.full((n_threads, n_bytes), 99, np.uint8))
-            calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles))
+            working = place(linear_working_memory(self.n_in, n_threads))
+            calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles, working))
         elif self.format in ELEMENT_OF:
             packed = place(pack_floats(self.format, data, shape))
             calls.append(bind_float_linear(self.format, packed, x, out, step))
