@@ -9,7 +9,7 @@ import json
 
 from ..research.loss import text_loss
 from .engine_options import add_engine_options, open_llm
-from .text_options import add_text_options, bar, read_text, save_figure
+from .text_options import add_text_options, bar, check_picture, read_text, save_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    check_picture(args.plot)
     text = read_text(args.file)
     with open_llm(args.model, args) as llm:
         found = text_loss(

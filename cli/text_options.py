@@ -43,12 +43,20 @@ def bar(windows: list[Window]) -> Iterable[Window]:
     return progress
 
 
+def check_picture(name: str | None) -> None:
+    """Before hours of work: NybbleError if no picture can be drawn, or not with such an ending."""
+    if name is None:
+        return
+    from ..research.plots import picture_formats
+
+    ending = Path(name).suffix.removeprefix(".").lower()
+    if ending not in picture_formats():
+        raise RequestError(f"cannot write a picture to {name}; it may end with .png, .svg or .pdf")
+
+
 def save_figure(figure: Any, name: str) -> None:
-    """Writes a picture; RequestError for an ending that is not one."""
-    try:
-        figure.savefig(name, dpi=150, bbox_inches="tight")
-    except ValueError as error:
-        raise RequestError(f"cannot write a picture to {name}: {error}") from error
+    """Writes a picture."""
+    figure.savefig(name, dpi=150, bbox_inches="tight")
 
 
 def _positive(text: str) -> int:

@@ -151,9 +151,9 @@ def _check_memory(n_bytes: int) -> None:
 
 
 def _claim(place: Path, settings: dict[str, Any]) -> None:
-    """Writes the settings, or compares them with those of the capture that is there."""
+    """Writes the settings, or compares them with those of the capture that is there, if it has a shard."""
     path = place / _SETTINGS
-    if not path.exists():
+    if not any(shard.suffix != ".partial" for shard in place.glob("[0-9]*")):
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, path)

@@ -25,6 +25,11 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def picture_formats() -> set[str]:
+    """The endings of files that figures can be saved to: "png", "svg" …; NybbleError without matplotlib."""
+    return set(_figure(1, 1).canvas.get_supported_filetypes())
+
+
 def plot_loss(
     losses: NDArray[np.float64], places: NDArray[np.int64], labels: Sequence[str] | None = None
 ) -> Any:

@@ -167,6 +167,7 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path):
         )
         with pytest.raises(RequestError, match='float16 cannot hold; use dtype="float32"'):
             research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x")
+        assert research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x", dtype="float32")
 
 
 def test_windows_of_a_text_that_comes_in_pieces(llm):

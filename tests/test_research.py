@@ -188,6 +188,8 @@ def test_the_commands(llm, coarse, tmp_path, capsys):
     compared = json.loads(capsys.readouterr().out)
     assert compared["perplexity_a"] == pytest.approx(found["perplexity"])
     assert 0 < compared["kl"]["median"] <= compared["kl"]["max"]
+    assert main(["compare", str(llm.path), str(coarse.path), *options, "--plot", "kl.txt"]) == 1
+    assert "picture to kl.txt; it may end with .png" in capsys.readouterr().err
     text.write_bytes(b"\xff\xfe")
     assert main(["perplexity", str(llm.path), *options]) == 1
     assert "not a text in UTF-8" in capsys.readouterr().err
