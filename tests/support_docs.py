@@ -44,7 +44,8 @@ def overview() -> str:
         [
             [
                 f"[{len(ARCHITECTURES)} architectures](docs/architectures.md)",
-                f"{n_fixtures} small random models, in both executors, whole and in pieces, against llama.cpp",
+                f"{n_fixtures} small random models, in both executors, whole and in pieces, against"
+                " llama.cpp",
             ],
             [
                 f"[{len(SUPPORTED)} formats](docs/formats.md), F64 to IQ1_S",
