@@ -5,20 +5,19 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import RequestError
-from ..kernels.sampling import REFERENCE, SamplingFunctions
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
 from .config import Config
 from .context import Context
 from .cpus import default_threads
 from .embedding import Embedder, Pooling
-from .executor import Executor
+from .executors import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
 from .generation import Output, TextStream
 from .linear_path import LinearPath
 from .model import Model
@@ -29,12 +28,6 @@ from .sampling import SamplingParams
 from .taps import Edits, Taps
 from .trace import Trace, Wanted, record
 from .unembedding import Unembedding
-
-ExecutorName = Literal["numba", "reference"]
-WeightsName = Literal["packed", "mapped"]
-
-_MAX_N_CTX = 2**31 - 1
-_MAX_THREADS = 256
 
 
 class LLM:
@@ -64,15 +57,7 @@ class LLM:
         n_batch: int = 512,
         weights: WeightsName = "packed",
     ) -> None:
-        _check_range("n_ctx", n_ctx, 1, _MAX_N_CTX)
-        _check_range("n_threads", n_threads, 1, _MAX_THREADS)
-        _check_range("n_batch", n_batch, 1, _MAX_N_CTX)
-        if executor not in ("numba", "reference"):
-            raise RequestError(f'executor must be "numba" or "reference", not {executor!r}')
-        if weights not in ("packed", "mapped"):
-            raise RequestError(f'weights must be "packed" or "mapped", not {weights!r}')
-        if weights == "mapped" and executor == "reference":
-            raise RequestError('weights="mapped" goes with executor="numba" only')
+        check_options(n_ctx, n_threads, executor, n_batch, weights)
         path = resolve(model)
         started = time.perf_counter()
         self._model = Model.load(path)
@@ -86,7 +71,7 @@ class LLM:
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights
-            made = self._make_executor(n_batch)
+            made = make_executor(self._model, executor, weights, self.n_ctx, self.n_threads, n_batch)
         except BaseException:
             self._model.close()
             raise
@@ -218,7 +203,7 @@ class LLM:
             params,
             self.load_seconds,
             self.compile_seconds,
-            self._sampling_functions(params),
+            sampling_functions(self.executor, params),
             self._taps(checked, edit),
         )
 
@@ -318,34 +303,3 @@ class LLM:
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
         """None where nothing listens: then nothing is looked at."""
         return Taps(self.activations, len(ids), edit) if edit else None
-
-    def _make_executor(self, n_batch: int) -> Executor:
-        """Each is imported only when it is wanted, so that the reference never waits for Numba."""
-        plan = self._model.plan
-        if self.executor == "reference":
-            from .reference import ReferenceExecutor
-
-            return ReferenceExecutor(plan, self.config, self.n_ctx, self.n_threads)
-        from .compile_notice import announce_compiling
-        from .numba_executor import NumbaExecutor
-        from .packed_matrix import map_tensor
-
-        is_mapped = self.weights == "mapped"
-        announce_compiling()
-        matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if is_mapped else None
-        return NumbaExecutor(plan, self.config, self.n_ctx, self.n_threads, n_batch, matrices)
-
-    def _sampling_functions(self, params: SamplingParams) -> SamplingFunctions:
-        """Greedy sampling needs none of those that are compiled."""
-        if self.executor == "reference" or params.temperature == 0:
-            return REFERENCE
-        from ..kernels.sampling_kernels import compiled_sampling
-
-        return compiled_sampling()
-
-
-def _check_range(name: str, value: Any, low: int, high: int) -> None:
-    if value is None and name != "n_batch":
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RequestError(f"{name} must be an integer from {low} to {high}, not {value!r:.100}")

@@ -1,0 +1,64 @@
+"""Which of the two executors runs a model, with how many threads and tokens, and which weights."""
+
+from typing import Any, Literal
+
+from ..gguf_io.errors import RequestError
+from ..kernels.sampling import REFERENCE, SamplingFunctions
+from .executor import Executor
+from .model import Model
+from .sampling import SamplingParams
+
+ExecutorName = Literal["numba", "reference"]
+WeightsName = Literal["packed", "mapped"]
+
+_MAX_N_CTX = 2**31 - 1
+_MAX_THREADS = 256
+
+
+def check_options(
+    n_ctx: int | None, n_threads: int | None, executor: ExecutorName, n_batch: int, weights: WeightsName
+) -> None:
+    """RequestError unless the options of `LLM` are in range and go together; None: whatever suits."""
+    if n_ctx is not None:
+        _check_range("n_ctx", n_ctx, _MAX_N_CTX)
+    if n_threads is not None:
+        _check_range("n_threads", n_threads, _MAX_THREADS)
+    _check_range("n_batch", n_batch, _MAX_N_CTX)
+    if executor not in ("numba", "reference"):
+        raise RequestError(f'executor must be "numba" or "reference", not {executor!r}')
+    if weights not in ("packed", "mapped"):
+        raise RequestError(f'weights must be "packed" or "mapped", not {weights!r}')
+    if weights == "mapped" and executor == "reference":
+        raise RequestError('weights="mapped" goes with executor="numba" only')
+
+
+def _check_range(name: str, value: Any, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+        raise RequestError(f"{name} must be an integer from 1 to {high}, not {value!r:.100}")
+
+
+def make_executor(
+    model: Model, executor: ExecutorName, weights: WeightsName, n_ctx: int, n_threads: int, n_batch: int
+) -> Executor:
+    """Each is imported only when it is wanted, so that the reference never waits for Numba."""
+    plan, config = model.plan, model.config
+    if executor == "reference":
+        from .reference import ReferenceExecutor
+
+        return ReferenceExecutor(plan, config, n_ctx, n_threads)
+    from .compile_notice import announce_compiling
+    from .numba_executor import NumbaExecutor
+    from .packed_matrix import map_tensor
+
+    announce_compiling()
+    matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if weights == "mapped" else None
+    return NumbaExecutor(plan, config, n_ctx, n_threads, n_batch, matrices)
+
+
+def sampling_functions(executor: ExecutorName, params: SamplingParams) -> SamplingFunctions:
+    """Those that go with an executor. Greedy sampling needs none of those that are compiled."""
+    if executor == "reference" or params.temperature == 0:
+        return REFERENCE
+    from ..kernels.sampling_kernels import compiled_sampling
+
+    return compiled_sampling()
