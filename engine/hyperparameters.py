@@ -1,10 +1,11 @@
-"""Metadata to `Config`: the declarative tables of keys (`keys.py`), read, checked and completed.
+"""Metadata to `Config`: the declarative tables of keys (`keys.py`), read and checked.
+
+What the keys do not say themselves is worked out in `derivation.py`.
 
 A key under the architecture's prefix is honoured (it is in KEYS or in the architecture's own table), neutral
 (present, but with a value that changes nothing), inert (known to change nothing) or an error that names it.
 """
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,34 +16,16 @@ import numpy as np
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
 from .config import Config
-from .keys import INERT, KEYS, NEUTRAL, OWN, REQUIRED, Key
-
-_log = logging.getLogger(__name__)
+from .derivation import derive
+from .keys import INERT, KEYS, NEUTRAL, REQUIRED, Key
 
 _PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
-_TOKENS = "tokenizer.ggml.tokens"
-_LAYERED = (
-    "n_heads",
-    "n_kv_heads",
-    "n_ff",
-    "n_ff_exp",
-    "n_experts_used",
-    "rope_is_on",
-    "sparsity",
-    "swiglu_limit",
-    "swiglu_limit_shexp",
-    "xielu_alpha_n",
-    "xielu_alpha_p",
-    "xielu_beta",
-    "xielu_eps",
-)
-_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def read_config(
     file: GGUFFile, architecture: str, keys: Mapping[str, Key], inert: Mapping[str, str]
 ) -> Config:
-    """The hyperparameters of `file`; `keys` and `inert` are what the architecture adds to the tables above.
+    """The hyperparameters of `file`; `keys` and `inert` are what the architecture adds to those of `keys.py`.
 
     Raises ModelError for what is missing, of the wrong type, out of range or contradictory, and
     GGUFUnsupportedError for what is sound but not honoured.
@@ -58,7 +41,7 @@ def read_config(
     values = {key.field: _read(file, name, key) for name, key in full_names.items()}
     for name, key in full_names.items():
         values[key.field] = _array(file, name, values[key.field], key, values["n_layers"])
-    return _derive(file, architecture, values)
+    return derive(file, architecture, values)
 
 
 def _require_neutral(file: GGUFFile, full_name: str, name: str) -> None:
@@ -120,220 +103,3 @@ def _array(file: GGUFFile, name: str, value: Any, key: Key, n_layers: int) -> An
             f"{file.path}: {name} differs from layer to layer, which nybble does not do yet"
         )
     return scalars[0]
-
-
-def _derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config:
-    """Fills in what follows from other values, and checks what must fit together."""
-    if values["n_nextn"] >= values["n_layers"]:
-        raise _contradiction(file, f"nextn_predict_layers {values['n_nextn']} leaves no layer")
-    values["n_layers"] -= values["n_nextn"]
-    _derive_wkv_heads(file, values)
-    if values["n_kv_heads"] is None:
-        values["n_kv_heads"] = values["n_heads"]
-    values["per_layer"] = _layered(values)
-    _derive_heads(file, values)
-    _derive_rope(file, values)
-    _derive_layers(values)
-    _derive_sliding_heads(file, values)
-    _derive_latent(values)
-    _check_recurrence(file, values)
-    _derive_experts(file, values)
-    values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
-    labels = f"{architecture}.classifier.output_labels"
-    values["n_classes"] = (labels in file.metadata and file.metadata.length_of(labels)) or 1
-    own = {name.removeprefix(OWN): values.pop(name) for name in list(values) if name.startswith(OWN)}
-    return Config(architecture=architecture, own=own, **values)
-
-
-def _contradiction(file: GGUFFile, problem: str) -> ModelError:
-    return ModelError(f"{file.path}: {problem}")
-
-
-def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
-    """What differs from layer to layer; in `values` the highest takes its place."""
-    n_layers, layered = values["n_layers"], {}
-    for name in _LAYERED:
-        if isinstance(values.get(name), tuple):
-            layered[name] = values[name][:n_layers]
-            values[name] = max(layered[name])
-    return layered
-
-
-def _derive_wkv_heads(file: GGUFFile, values: dict[str, Any]) -> None:
-    """Heads of RWKV, of which the file says the size alone."""
-    size = values.get("wkv_dim")
-    if size is None:
-        return
-    if values["n_embd"] % size:
-        raise _contradiction(
-            file, f"embedding_length {values['n_embd']} is no multiple of {size}, a head's size"
-        )
-    values["n_heads"], values["head_dim"], values["value_dim"] = values["n_embd"] // size, size, size
-    values["n_kv_heads"] = values["n_kv_heads"] or values["n_heads"]
-
-
-def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
-    """Numbers and widths of heads."""
-    n_heads, n_kv_heads, n_embd = values["n_heads"], values["n_kv_heads"], values["n_embd"]
-    layered = values["per_layer"]
-    of_layer = layered.get("n_heads", (n_heads,) * values["n_layers"])
-    kv_of_layer = layered.get("n_kv_heads", (n_kv_heads,) * values["n_layers"])
-    for heads, kv_heads in zip(of_layer, kv_of_layer, strict=True):
-        if kv_heads and (heads % kv_heads or heads == 0):
-            raise _contradiction(file, f"head_count {heads} is no multiple of head_count_kv {kv_heads}")
-    if "kda_dim" in values:
-        values["kda_heads"] = n_heads  # where a layer has a number of its own, that is of attention
-    if n_heads == 0:  # no layer attends
-        values["head_dim"] = values["head_dim"] or 0
-    if values["head_dim"] is None:
-        if n_embd % (of_layer[0] or n_heads):
-            raise _contradiction(file, f"embedding_length {n_embd} is no multiple of head_count {n_heads}")
-        values["head_dim"] = n_embd // (of_layer[0] or n_heads)
-    values["value_dim"] = values["value_dim"] or values["head_dim"]
-
-
-def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
-    """What is rotated, and how far positions are stretched."""
-    head_dim = values["head_dim"]
-    values["n_rot"] = values["n_rot"] or head_dim
-    if values["n_rot"] % 2 or values["n_rot"] > head_dim:
-        raise _contradiction(
-            file,
-            f"rope.dimension_count is {values['n_rot']}, "
-            f"must be even and at most {head_dim}, the head's size",
-        )
-    scaling, old_scale = values["rope_scaling"], values.pop("old_rope_scale")
-    if scaling not in _ROPE_SCALINGS:
-        raise GGUFUnsupportedError(f"{file.path}: rope.scaling.type {scaling!r} is not supported yet")
-    values["rope_scale"] = 1.0 if scaling == "none" else values["rope_scale"] or old_scale
-    values["n_ctx_original"] = values["n_ctx_original"] or values["n_ctx_train"]
-
-
-def _derive_layers(values: dict[str, Any]) -> None:
-    """Which layers see a window only, and which are recurrent."""
-    n_layers = values["n_layers"]
-    pattern, dense_first = values.pop("sliding_pattern", 0), "sliding_pattern_dense_first" in values
-    if dense_first:
-        pattern = values.pop("sliding_pattern_dense_first")
-    values["sliding_layers"] = _sliding_layers(
-        n_layers, values.get("sliding_window", 0), pattern, dense_first
-    )
-    recurrent = values.get("recurrent_layers", ())
-    interval = values.get("full_attention_interval", 0)
-    if isinstance(recurrent, int):  # one value for all
-        recurrent = (recurrent,) * n_layers
-    elif not recurrent and interval:
-        recurrent = [(layer + 1) % interval for layer in range(n_layers)]
-    elif not recurrent:
-        recurrent = [heads == 0 for heads in values["per_layer"].get("n_kv_heads", ())]
-    values["recurrent_layers"] = tuple(bool(value) for value in recurrent[:n_layers])
-
-
-def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
-    """Sizes of heads, where layers with a sliding window have their own."""
-    if "head_dim_swa" not in values:
-        return
-    n_rot_swa = values.pop("n_rot_swa") or values["n_rot"]
-    for name, own in (
-        ("head_dim", values.pop("head_dim_swa")),
-        ("value_dim", values.pop("value_dim_swa")),
-        ("n_rot", n_rot_swa),
-    ):
-        sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
-        values["per_layer"][name] = sizes
-    for head_dim, value_dim, n_rot in zip(
-        *(values["per_layer"][name] for name in ("head_dim", "value_dim", "n_rot")), strict=True
-    ):
-        if head_dim != value_dim:
-            raise _contradiction(file, f"heads have keys of {head_dim} and values of {value_dim}")
-        if n_rot % 2 or n_rot > head_dim:
-            raise _contradiction(file, f"rope.dimension_count {n_rot} must be even and at most {head_dim}")
-    shared, n_layers = values.get("n_shared_kv_layers", 0), values["n_layers"] + values["n_nextn"]
-    if shared and n_layers - shared < 2:
-        raise _contradiction(file, f"attention.shared_kv_layers {shared} leaves less than two of {n_layers}")
-
-
-def _derive_latent(values: dict[str, Any]) -> None:
-    """Heads of latent attention, for which old files have the keys of ordinary heads, and layers with a
-    sliding window may have keys of their own.
-    """
-    if "mla_key_dim" in values:
-        values["has_split_kv"] = bool(values["mla_key_dim"])
-        values["mla_key_dim"] = values["mla_key_dim"] or values["head_dim"]
-        values["mla_value_dim"] = values["mla_value_dim"] or values["value_dim"]
-    for name in ("kv_lora_rank", "mla_key_dim", "mla_value_dim"):
-        if own := values.pop(f"{name}_swa", 0):
-            sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
-            values["per_layer"][name] = sizes
-
-
-def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
-    """The heads and groups of recurrent layers, and the parts of latent attention, must divide evenly."""
-    if "ssm_heads" in values:
-        inner, heads, groups = values["ssm_inner"], values["ssm_heads"], values["ssm_groups"] or 1
-        if inner % heads or inner % groups or heads % groups:
-            raise _contradiction(
-                file,
-                f"ssm.inner_size {inner}, ssm.time_step_rank {heads} and ssm.group_count {groups} do not "
-                "divide evenly",
-            )
-    if "mla_key_dim" in values and values["mla_key_dim"] <= values["n_rot"] and values["has_split_kv"]:
-        raise _contradiction(
-            file,
-            f"attention.key_length_mla {values['mla_key_dim']} must be above rope.dimension_count "
-            f"{values['n_rot']}",
-        )
-
-
-def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
-    """Widths of the experts, where they follow from others."""
-    n_experts, n_used = values.get("n_experts", 0), values.get("n_experts_used", 0)
-    if n_experts == 0:
-        return
-    if not 0 < n_used <= n_experts:
-        raise _contradiction(file, f"expert_used_count is {n_used}, must be 1 to {n_experts}, expert_count")
-    groups, used = values.get("n_expert_groups", 1), values.get("n_expert_groups_used", 1)
-    if groups > 1 and (n_experts % groups or not 0 < used <= groups or n_used > n_experts // groups * used):
-        raise _contradiction(
-            file, f"{n_used} of {n_experts} experts cannot come from {used} of {groups} equal groups"
-        )
-    if (
-        values.get("n_ff_exp") is None
-    ):  # the architecture has no key of its own for it, or one with this default
-        values["n_ff_exp"] = values["n_ff"]
-    values["n_ff_exp"] = values["n_ff_exp"] or values["n_ff"] // n_used
-    if values.get("n_ff_shexp", 0) is None:
-        values["n_ff_shexp"] = values["n_ff"]
-    elif not values.get("n_ff_shexp", 0):
-        of_each = values.get("n_ff_each_shexp") or values["n_ff_exp"]
-        values["n_ff_shexp"] = of_each * values.get("n_experts_shared", 0)
-
-
-def _sliding_layers(
-    n_layers: int, window: int, pattern: int | tuple[int, ...], dense_first: bool
-) -> tuple[bool, ...]:
-    """`pattern` is a truth value per layer, or a period p: the last of each p layers sees all (0: none), or
-    the first.
-    """
-    if window == 0:
-        return (False,) * n_layers
-    if isinstance(pattern, tuple):
-        return tuple(value != 0 for value in pattern[:n_layers])
-    dense = 0 if dense_first else pattern - 1
-    return tuple(pattern == 0 or layer % pattern != dense for layer in range(n_layers))
-
-
-def _vocabulary_size(file: GGUFFile, declared: int | None) -> int:
-    """The number of tokens that the file lists; what it declares counts only where it lists none."""
-    listed = file.metadata.length_of(_TOKENS) if _TOKENS in file.metadata else None
-    if listed is None:
-        if declared is None:
-            raise ModelError(
-                f"{file.path}: neither vocab_size nor {_TOKENS} says how large the vocabulary is"
-            )
-        return declared
-    if declared not in (None, listed):
-        _log.warning(
-            "%s: vocab_size is %d, but there are %d tokens; using those", file.path, declared, listed
-        )
-    return listed

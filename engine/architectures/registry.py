@@ -12,7 +12,7 @@ from .architecture import Architecture
 
 _BUILT_IN = frozenset(ARCHITECTURES)
 
-# What keys may fill: the numbers of a model, and some from which `hyperparameters.py` works others out.
+# What keys may fill: the numbers of a model, and some from which `derivation.py` works others out.
 _FIELDS = {field.name for field in fields(Config)}
 _FIELDS |= {key.field for architecture in ARCHITECTURES.values() for key in architecture.keys.values()}
 _SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
