@@ -172,6 +172,12 @@ HEAD_COUNTS = {
 
 FFN_WIDTHS = {"feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer="any")}
 
+# Where no layer attends.
+NO_HEADS = {
+    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
+    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+}
+
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 
 MIXER = {

@@ -10,6 +10,7 @@ from ..graph import Graph
 
 Norm = Callable[[str, str, str, float], str]  # Graph.rms_norm and the like
 Gated = Callable[[str, str, str], str]  # Graph.silu_mul and the like
+Mixer = Callable[[Graph, str, Config], str]  # what stands in place of attention in a block
 
 GATINGS: dict[int, Gating] = {1: "softmax", 2: "sigmoid", 3: "softmax of chosen", 4: "sqrt softplus"}
 

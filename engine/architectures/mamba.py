@@ -11,7 +11,7 @@ Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXi
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import MIXER, Key
+from ..keys import MIXER, NO_HEADS, Key
 from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import blocks, head
@@ -20,8 +20,7 @@ from .tensors import HEAD, Table, norms
 KEYS = MIXER | {
     "ssm.dt_b_c_rms": Key("has_plain_ssm_norms", "boolean", default=False),
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
-    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
-    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+    **NO_HEADS,
 }
 
 INERT = {

@@ -9,7 +9,7 @@ Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `m
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import SSM, Key
+from ..keys import NO_HEADS, SSM, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import blocks, head
@@ -17,8 +17,7 @@ from .tensors import HEAD, Table, norms
 
 KEYS = SSM | {
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
-    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
-    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
+    **NO_HEADS,
 }
 
 INERT = {"attention.recurrent_layers": "all are"}

@@ -13,18 +13,14 @@ Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import LAYER_NORM, Key
+from ..keys import LAYER_NORM, NO_HEADS, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
-from .layers import blocks, gated_ffn, head
+from .layers import Mixer, blocks, gated_ffn, head
 from .tensors import HEAD, Table, norms, norms_with_bias
 from .tensors import gated_ffn as ffn_tensors
 
-WKV_KEYS = {
-    "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
-    "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),
-    "wkv.head_size": Key("wkv_dim", "integer", 1, 2**12),
-}
+WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("wkv_dim", "integer", 1, 2**12)}
 
 KEYS = WKV_KEYS | {
     "time_mix_extra_dim": Key("time_mix_rank", "integer", 1, 2**16),
@@ -102,10 +98,15 @@ def build(g: Graph, model: Config) -> None:
 
 
 def build_qwen(g: Graph, model: Config) -> None:
+    qwen_blocks(g, model, time_mix)
+
+
+def qwen_blocks(g: Graph, model: Config, mixer: Mixer) -> None:
+    """Qwen 2 with `mixer` in place of attention."""
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, time_mix(b, h, c))
+        x = b.add("resid_mid", x, mixer(b, h, c))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         x = b.add("resid_post", x, gated_ffn(b, h, c))

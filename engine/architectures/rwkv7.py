@@ -15,8 +15,8 @@ from ..graph import Graph
 from ..keys import LAYER_NORM, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
-from .layers import blocks, gated_ffn, head
-from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp
+from .layers import blocks, head
+from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks
 from .tensors import HEAD, Table, norms
 from .tensors import gated_ffn as ffn_tensors
 
@@ -81,14 +81,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def build_qwen(g: Graph, model: Config) -> None:
-    x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
-        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, time_mix(b, h, c))
-
-        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+    qwen_blocks(g, model, time_mix)
 
 
 def time_mix(b: Graph, h: str, c: Config) -> str:
