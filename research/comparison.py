@@ -13,7 +13,7 @@ from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..gguf_io.errors import RequestError
 from .log_softmax import kl_divergence, log_softmax
-from .loss import Progress, TextLoss
+from .loss import Progress, TextLoss, token_losses
 from .windows import ROWS, Window, text_windows
 
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "max": 1.0}
@@ -98,13 +98,10 @@ def compare(
             errors[name].append(_relative_errors(trace_a[name], trace_b[name]))
         for i in range(0, len(trace_a.logits), ROWS):
             p, q = (log_softmax(trace.logits[i : i + ROWS]) for trace in (trace_a, trace_b))
-            wanted = window.ids[window.first_scored :][i : i + ROWS, None]
-            losses = (-np.take_along_axis(x, wanted, 1)[:, 0] for x in (p, q))
+            losses = (token_losses(x, window.scored_ids[i : i + ROWS]) for x in (p, q))
             rows.append((kl_divergence(p, q), p.argmax(1) == q.argmax(1), *losses))
     kl, is_same_top, *losses_of = (np.concatenate(column) for column in zip(*rows, strict=True))
-    places = np.concatenate([window.places for window in parts])
-    ids = np.concatenate([window.ids[window.first_scored :] for window in parts])
-    loss_a, loss_b = (TextLoss(losses, places, ids, len(parts)) for losses in losses_of)
+    loss_a, loss_b = (TextLoss.of(losses, parts) for losses in losses_of)
     layer_errors = {name: float(np.concatenate(found).mean()) for name, found in errors.items()}
     return Comparison(kl, is_same_top, loss_a, loss_b, layer_errors)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,13 @@ class TextLoss:
     ids: NDArray[np.int32]
     """(n,): which they are."""
     n_windows: int
+
+    @classmethod
+    def of(cls, losses: NDArray[np.float64], windows: list[Window]) -> Self:
+        """The losses (n,) of all scored tokens of `windows`."""
+        places = np.concatenate([window.places for window in windows])
+        ids = np.concatenate([window.scored_ids for window in windows])
+        return cls(losses, places, ids, len(windows))
 
     @property
     def mean(self) -> float:
@@ -60,13 +68,16 @@ def text_loss(
     llama.cpp's `llama-perplexity`. One window after another is run and let go, so that a text may be long.
     `progress` may wrap the list of windows (`tqdm`). Raises RequestError as `windows` and `LLM.trace`.
     """
-    losses, places, ids = [], [], []
+    losses = []
     parts = text_windows(llm, text, n_ctx, stride)[:max_windows]
     for window in progress(parts):
         logits = llm.trace(window.ids, logits=window.rows).logits
         for i in range(0, len(logits), ROWS):
-            wanted = window.ids[window.first_scored :][i : i + ROWS]
-            losses.append(-np.take_along_axis(log_softmax(logits[i : i + ROWS]), wanted[:, None], 1)[:, 0])
-        places.append(window.places)
-        ids.append(window.ids[window.first_scored :])
-    return TextLoss(np.concatenate(losses), np.concatenate(places), np.concatenate(ids), len(parts))
+            log_probs = log_softmax(logits[i : i + ROWS])
+            losses.append(token_losses(log_probs, window.scored_ids[i : i + ROWS]))
+    return TextLoss.of(np.concatenate(losses), parts)
+
+
+def token_losses(log_probs: NDArray[np.float64], ids: NDArray[np.int32]) -> NDArray[np.float64]:
+    """log_probs (n, n_vocab), ids (n,) -> the loss of each token (n,)."""
+    return -np.take_along_axis(log_probs, ids[:, None], 1)[:, 0]

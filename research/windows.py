@@ -30,6 +30,11 @@ class Window:
         return range(self.first_scored - 1, len(self.ids) - 1)
 
     @property
+    def scored_ids(self) -> NDArray[np.int32]:
+        """The scored tokens."""
+        return self.ids[self.first_scored :]
+
+    @property
     def places(self) -> NDArray[np.intp]:
         """Where in the text the scored tokens are."""
         return self.start + np.arange(self.first_scored, len(self.ids))
