@@ -20,6 +20,7 @@ from ..gguf_io.errors import RequestError
 from ..research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
 from ..research.windows import stream_windows
 from .engine_options import add_engine_options, open_llm
+from .text_options import decode
 
 _PIECE = 1 << 20  # bytes of text that are made tokens at a time
 
@@ -93,10 +94,5 @@ def _pieces(file: BinaryIO, name: str) -> Iterator[str]:
     n_read = 0
     while lines := file.readlines(_PIECE):
         raw = b"".join(lines)
-        try:
-            yield raw.decode()
-        except UnicodeDecodeError as error:
-            raise RequestError(
-                f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {n_read + error.start}"
-            ) from error
+        yield decode(raw, name, n_read)
         n_read += len(raw)

@@ -26,12 +26,16 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
 
 def read_text(name: str) -> str:
     """The text of a file; RequestError if it is not UTF-8, the system's error if it cannot be read."""
-    raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    return decode(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes(), name)
+
+
+def decode(raw: bytes, name: str, start: int = 0) -> str:
+    """The text of the bytes at `start` of the file `name`; RequestError if it is not UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {error.start}"
+            f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {start + error.start}"
         ) from error
 
 

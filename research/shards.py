@@ -75,17 +75,8 @@ def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
         return np.asarray(np.load(path / "ids.npy"), np.int32)
     except PermissionError:
         raise  # nothing is known of it
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ):
-        return None  # what the readers say of bytes that are not as they were written
+    except _DAMAGE:
+        return None
 
 
 def _crc(path: Path) -> int:
