@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.decode_row import ROW_DECODERS
-from ..kernels.delta_rule import LANES
 from ..kernels.embedding import bind_embedding
 from ..kernels.expert_sum import bind_expert_sum
 from ..kernels.float_linear import bind_float_linear
 from ..kernels.linear import bind_add_bias
+from ..kernels.linear_state import LANES
 from ..kernels.mapped_linear import bind_mapped_linear, tiles_bytes
 from ..kernels.quantized_linear import bind_quantized_linear, linear_working_memory
 from ..kernels.route import bind_route, route_scratch

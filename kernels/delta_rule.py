@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
+from .linear_state import LANES
 from .pointer import F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
@@ -55,9 +56,6 @@ def delta_rule_reference(
         state = state + correction[:, :, None] * k[t, :, None, :]
         out[t] = (state @ q[t, :, :, None])[:, :, 0]
     return out, state
-
-
-LANES = 8
 
 
 def bind_delta_rule(

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
+from .linear_state import LANES, check_lanes, state_sizes
 from .pointer import F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import fma, load, reduce_add, splat, store
 
 Array = NDArray[np.float32]
-LANES = 8
 
 
 def gated_linear_attention_reference(
@@ -71,13 +71,7 @@ def bind_gated_linear_attention(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    check_array("state", state, (None, None, None))
-    n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
-    _, ld_k = check_rows(step, n_heads * d_k, q=q, k=k, g=g)
-    check_array("q", q, (n_max_tokens, None))
-    if d_k % LANES:
-        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    sizes = state_sizes(step, state, {"v": v, "out": out}, {"q": q, "k": k, "g": g})
     return _gated_linear_attention.bind(
         q=q,
         k=k,
@@ -86,12 +80,8 @@ def bind_gated_linear_attention(
         state=state,
         out=out,
         step=step,
-        ld_v=ld_v,
-        ld_k=ld_k,
-        n_heads=n_heads,
-        d_v=d_v,
-        d_k=d_k,
         reads_before=int(reads_before),
+        **sizes,
     )
 
 
@@ -140,8 +130,7 @@ def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray
     check_array("u", u, (None, None))
     n_heads, d_k = u.shape
     check_rows(step, n_heads * d_k, q=q, k=k, v=v, out=out)
-    if d_k % LANES:
-        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    check_lanes(d_k)
     return _bonus.bind(q=q, k=k, v=v, u=u, out=out, step=step, ld=q.shape[1], n_heads=n_heads, d_k=d_k)
 
 

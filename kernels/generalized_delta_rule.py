@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
+from .linear_state import LANES, state_sizes
 from .pointer import F32, I64
 from .record import PointerTo, Record
-from .rows import check_rows, share
+from .rows import share
 from .simd import fma, load, reduce_add, splat, store
 
 Array = NDArray[np.float32]
-LANES = 8
 
 
 def generalized_delta_rule_reference(
@@ -61,13 +61,7 @@ def bind_generalized_delta_rule(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    check_array("state", state, (None, None, None))
-    n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
-    _, ld_k = check_rows(step, n_heads * d_k, q=q, k=k, a=a, b=b, g=g)
-    check_array("q", q, (n_max_tokens, None))
-    if d_k % LANES:
-        raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
+    sizes = state_sizes(step, state, {"v": v, "out": out}, {"q": q, "k": k, "a": a, "b": b, "g": g})
     return _generalized_delta_rule.bind(
         q=q,
         k=k,
@@ -78,11 +72,7 @@ def bind_generalized_delta_rule(
         state=state,
         out=out,
         step=step,
-        ld_v=ld_v,
-        ld_k=ld_k,
-        n_heads=n_heads,
-        d_v=d_v,
-        d_k=d_k,
+        **sizes,
     )
 
 
