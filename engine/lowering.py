@@ -104,10 +104,7 @@ def _activate(op: ops.Activate, p: Place) -> Call:
 
 @_lowers(ops.RmsNorm)
 def _rms_norm(op: ops.RmsNorm, p: Place) -> Call:
-    weight = np.ones(p.width(op.out) // op.n_groups, np.float32)
-    if op.weight is not None:
-        weight = op.weight.dequantize()
-    return bind_rms_norm(p.x[0], weight, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+    return bind_rms_norm(p.x[0], _norm_weight(op, p), p.out, p.count, p.width(op.out), op.eps, op.n_groups)
 
 
 @_lowers(ops.L2Norm)
@@ -125,11 +122,15 @@ def _decay(op: ops.Decay, p: Place) -> Call:
 
 @_lowers(ops.LayerNorm)
 def _layer_norm(op: ops.LayerNorm, p: Place) -> Call:
-    weight = np.ones(p.width(op.out) // op.n_groups, np.float32)
-    if op.weight is not None:
-        weight = op.weight.dequantize()
+    weight = _norm_weight(op, p)
     bias = np.zeros_like(weight) if op.bias is None else op.bias.dequantize()
     return bind_layer_norm(p.x[0], weight, bias, p.out, p.count, p.width(op.out), op.eps, op.n_groups)
+
+
+def _norm_weight(op: ops.RmsNorm | ops.LayerNorm, p: Place) -> NDArray[np.float32]:
+    if op.weight is None:
+        return np.ones(p.width(op.out) // op.n_groups, np.float32)
+    return op.weight.dequantize()
 
 
 @_lowers(ops.Rope)
