@@ -34,18 +34,21 @@ def q3_k(x: Floats, blocks: Blocks) -> None:
 
 
 def q4_k(x: Floats, blocks: Blocks) -> None:
-    coded = _with_minima(x, n_groups=8, highest=15, highest_code=63)
-    blocks["d"], blocks["dmin"] = coded.d, coded.dmin
-    blocks["scales"] = join_scales_and_minima(coded.scales, coded.minima)
-    blocks["qs"] = join_nibbles(coded.q.reshape(-1, 4, 64)).reshape(-1, 128)
+    _nibbles_with_minima(x, blocks, highest=15)
 
 
 def q5_k(x: Floats, blocks: Blocks) -> None:
-    coded = _with_minima(x, n_groups=8, highest=31, highest_code=63)
+    q = _nibbles_with_minima(x, blocks, highest=31)
+    blocks["qh"] = np.packbits(q.reshape(-1, 8, 32) >> 4, axis=1, bitorder="little")[:, 0]
+
+
+def _nibbles_with_minima(x: Floats, blocks: Blocks, highest: int) -> U8:
+    """What Q4_K and Q5_K have in common; -> the levels (n, 256), of which `qs` has the lower 4 bits."""
+    coded = _with_minima(x, n_groups=8, highest=highest, highest_code=63)
     blocks["d"], blocks["dmin"] = coded.d, coded.dmin
     blocks["scales"] = join_scales_and_minima(coded.scales, coded.minima)
     blocks["qs"] = join_nibbles(coded.q.reshape(-1, 4, 64)).reshape(-1, 128)
-    blocks["qh"] = np.packbits(coded.q.reshape(-1, 8, 32) >> 4, axis=1, bitorder="little")[:, 0]
+    return coded.q
 
 
 def q6_k(x: Floats, blocks: Blocks) -> None:
