@@ -116,7 +116,8 @@ def unpack_tile(layout: Layout) -> Callable[..., Any]:
 
 def matrix_tokens(layout: Layout) -> Callable[..., Any]:
     """Make the function that multiplies an unpacked tile with 16 tokens and stores 16 x 16 results."""
-    by_16, has_min = layout.sub_block == 16, layout.has_min
+    width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
+    per_block = TILE_ROWS * BLOCK // width
 
     @inlined
     def add(out_sum, products, scale, factors):  # type: ignore[no-untyped-def]
@@ -130,48 +131,21 @@ def matrix_tokens(layout: Layout) -> Callable[..., Any]:
         return fma(minima, load_splat(sums, TILE_ROWS, TOKENS, 1), out_sum)
 
     @inlined
-    def by_halves(x, levels, scales, minima, factors, products, n_blocks, n_in):  # type: ignore[no-untyped-def]
-        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
-        for b in range(n_blocks):
-            x_block, block, f = x + b * BLOCK, levels + b * LEVEL_BYTES, factors + b * FACTORS * TOKENS
-            matrix_product(x_block, n_in, block, products, 16, 0)
-            matrix_product(x_block + 16, n_in, block + LEVEL_BYTES // 2, products + PRODUCTS, 16, 1)
-            scale = scales + b * 2 * TILE_ROWS
-            out_sum = add(out_sum, products, scale, f)
-            out_sum = add(out_sum, products + PRODUCTS, scale + TILE_ROWS, f)
-            if has_min:
-                minimum = minima + b * 2 * TILE_ROWS
-                out_sum = add_minimum(out_sum, minimum, f + TOKENS)
-                out_sum = add_minimum(out_sum, minimum + TILE_ROWS, f + 2 * TOKENS)
-        return out_sum
-
-    @inlined
-    def add_block(out_sum, b, scales, minima, factors, products):  # type: ignore[no-untyped-def]
-        f = factors + b * FACTORS * TOKENS
-        out_sum = add(out_sum, products, scales + b * TILE_ROWS, f)
-        if has_min:
-            out_sum = add_minimum(out_sum, minima + b * TILE_ROWS, f + TOKENS)
-        return out_sum
-
-    @inlined
-    def by_blocks(x, levels, scales, minima, factors, products, n_blocks, n_in):  # type: ignore[no-untyped-def]
-        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
-        for b in range(0, n_blocks - 1, 2):  # two products on the way at a time
-            x_block, block = x + b * BLOCK, levels + b * LEVEL_BYTES
-            matrix_product(x_block, n_in, block, products, 32, 0)
-            matrix_product(x_block + BLOCK, n_in, block + LEVEL_BYTES, products + PRODUCTS, 32, 1)
-            out_sum = add_block(out_sum, b, scales, minima, factors, products)
-            out_sum = add_block(out_sum, b + 1, scales, minima, factors, products + PRODUCTS)
-        if n_blocks % 2 == 1:
-            b = n_blocks - 1
-            matrix_product(x + b * BLOCK, n_in, levels + b * LEVEL_BYTES, products, 32, 0)
-            out_sum = add_block(out_sum, b, scales, minima, factors, products)
-        return out_sum
-
-    product = by_halves if by_16 else by_blocks
-
-    @inlined
     def tokens(x, levels, scales, minima, factors, products, out, n_in, ld_out):  # type: ignore[no-untyped-def]
-        store(out, product(x, levels, scales, minima, factors, products, n_in // BLOCK, n_in), ld_out)
+        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
+        for b in range(n_in // BLOCK):
+            x_block, block, f = x + b * BLOCK, levels + b * LEVEL_BYTES, factors + b * FACTORS * TOKENS
+            scale, minimum = scales + b * per_block, minima + b * per_block
+            matrix_product(x_block, n_in, block, products, width, 0)
+            if by_16:
+                matrix_product(x_block + 16, n_in, block + LEVEL_BYTES // 2, products + PRODUCTS, width, 1)
+            out_sum = add(out_sum, products, scale, f)
+            if by_16:
+                out_sum = add(out_sum, products + PRODUCTS, scale + TILE_ROWS, f)
+            if has_min:
+                out_sum = add_minimum(out_sum, minimum, f + TOKENS)
+            if has_min and by_16:
+                out_sum = add_minimum(out_sum, minimum + TILE_ROWS, f + 2 * TOKENS)
+        store(out, out_sum, ld_out)
 
     return tokens
