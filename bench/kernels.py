@@ -88,7 +88,7 @@ def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
         layout, packed = pack(format, data, (n_out, n_in))
         working = linear_working_memory(n_in, 1)
         calls = [
-            bind_quantize(x, q, scale, sums, half, step, n_in),
+            bind_quantize(x, q, scale, sums, half, step, n_in, layout.sum_factor),
             bind_quantized_linear(layout, packed, q, scale, sums, half, out, step, working),
         ]
         return lambda: linear_reference(x, weight), calls, out

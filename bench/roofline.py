@@ -23,7 +23,7 @@ from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
 from nybble.kernels.kernel import Call
-from nybble.kernels.pack import pack
+from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
@@ -62,7 +62,8 @@ def linear(
     out = np.zeros((n_tokens, n_out), np.float32)
     q = np.zeros((n_tokens, n_in), np.int8)
     scale, sums, half = (np.zeros((n_tokens, n_in // 32), t) for t in (np.float32, np.int32, np.int32))
-    bind_quantize(x, q, scale, sums, half, count, n_in).run()
+    factor = PACKERS[format][0].sum_factor if format in PACKERS else 1
+    bind_quantize(x, q, scale, sums, half, count, n_in, factor).run()
     working = linear_working_memory(n_in, n_threads)
     calls, n_bytes = [], 0
     for _ in range(n_matrices):

@@ -69,12 +69,16 @@ class ExpertSteps:
         n_used, width = self._plan.buffers[op.out] // n_out, self._plan.buffers[op.x]
         matrix = self._pack(op.weight)
         groups, steps = self._grouped(name_of_ids, ids, n_used, n_experts)
+        factor = 1
         xs: tuple[NDArray, ...] = (x,)
         if matrix.layout is not None:
-            quantized, quantizing = self._rows.quantized(op.x, x, width)
+            factor = matrix.layout.sum_factor
+            quantized, quantizing = self._rows.quantized(op.x, x, width, factor)
             xs = quantized.arrays
             steps += quantizing
-        inputs, gathering = self._gathered((op.x, name_of_ids), xs, groups, n_in, is_shared=width == n_in)
+        inputs, gathering = self._gathered(
+            (op.x, name_of_ids, factor), xs, groups, n_in, is_shared=width == n_in
+        )
         steps += gathering
         rest = inputs, groups, out, self._scratch, n_out, bias, scale
         if matrix.is_mapped:
@@ -96,7 +100,7 @@ class ExpertSteps:
         return groups, [Step(bind_group(ids, groups, self._rows.count), (ids,), groups.arrays)]
 
     def _gathered(
-        self, names: tuple[str, str], xs: tuple[NDArray, ...], groups: Groups, n_in: int, is_shared: bool
+        self, names: tuple[str, str, int], xs: tuple[NDArray, ...], groups: Groups, n_in: int, is_shared: bool
     ) -> tuple[tuple[NDArray, ...], list[Step]]:
         """A buffer's values, or its 8-bit form, for each pair, and the steps that copy them unless done."""
         n_pairs, is_float = len(groups.token), len(xs) == 1

@@ -175,7 +175,7 @@ class ProgramBuilder:
         n_out, n_in = op.weight.shape
         xs: tuple[NDArray, ...] = (x,)
         if matrix.layout is not None:
-            quantized, steps = self._rows.quantized(op.x, x, n_in)
+            quantized, steps = self._rows.quantized(op.x, x, n_in, matrix.layout.sum_factor)
             yield from steps
             xs = quantized.arrays
         if matrix.is_mapped:

@@ -75,14 +75,18 @@ class Rows:
 
     n_max: int
     count: NDArray[np.int64] = field(default_factory=lambda: aligned_zeros((8,), np.int64))
-    _quantized: dict[int, Quantized] = field(default_factory=dict)
+    _quantized: dict[tuple[int, int], Quantized] = field(default_factory=dict)
 
-    def quantized(self, name: str, x: NDArray[np.float32], n_in: int) -> tuple[Quantized, list[Step]]:
-        """The 8-bit form of the buffer x, of n_in columns, and the step that makes it unless it is there."""
-        if n_in not in self._quantized:
-            self._quantized[n_in] = Quantized.make(self.n_max, n_in)
-        made = self._quantized[n_in]
+    def quantized(
+        self, name: str, x: NDArray[np.float32], n_in: int, sum_factor: int
+    ) -> tuple[Quantized, list[Step]]:
+        """The 8-bit form of the buffer x, of n_in columns, with the sums that a layout wants, and the
+        step that makes it unless it is there."""
+        key = n_in, sum_factor
+        if key not in self._quantized:
+            self._quantized[key] = Quantized.make(self.n_max, n_in)
+        made = self._quantized[key]
         if made.holds == name:
             return made, []
         made.holds = name
-        return made, [Step(bind_quantize(x, *made.arrays, self.count, n_in), (x,), made.arrays)]
+        return made, [Step(bind_quantize(x, *made.arrays, self.count, n_in, sum_factor), (x,), made.arrays)]

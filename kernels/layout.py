@@ -75,6 +75,11 @@ class Layout:
         return self.bits == 8 or (self.table is not None and min(self.table.values) < 0)
 
     @property
+    def sum_factor(self) -> int:
+        """What sums of activations are multiplied with: a product starts at -offset * sum, to take it off."""
+        return -self.offset or 1
+
+    @property
     def max_level(self) -> int:
         """The largest level, before the offset is taken off."""
         return max(self.table.values) if self.table else (1 << self.bits) - 1

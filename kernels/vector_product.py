@@ -12,7 +12,7 @@ from typing import Any
 from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import half_block, upper_bits_at
 from .layout import BLOCK, Layout
-from .pointer import F32, I8, cast
+from .pointer import F32, I8, I32, cast
 from .simd import (
     dot_signed,
     dot_start,
@@ -58,7 +58,7 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
     low_at, high_at = upper_bits_at(layout)
     n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
     n_bytes, is_pair, span_bytes = 4 * lanes, shape.n_tiles == 2, layout.span_bytes
-    is_bytes, minus_offset, is_signed = layout.bits == 8, -layout.offset, layout.is_signed
+    is_bytes, has_offset, is_signed = layout.bits == 8, layout.offset != 0, layout.is_signed
     has_min, by_16 = layout.has_min, layout.sub_block == 16
     blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
@@ -70,7 +70,7 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
         if is_pair:
             byte_stride = n_blocks // blocks_per_span * span_bytes
             level_stride, half_stride = byte_stride, byte_stride // 2
-        out_sum = splat(0.0, F32, lanes, n_pairs)
+        out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
         for first in range(0, n_blocks, blocks_per_span):
             super_scale, super_min = read_header(w, half_stride)
             w = w + header_bytes
@@ -88,10 +88,10 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
                     half_x = tile(load_splat(x_half + b, lanes, n_tokens, n_blocks), n_groups)
                     low_bits = load(w + low_at, n_bytes, n_groups, level_stride)
                     high_bits = load(w + high_at, n_bytes, n_groups, level_stride)
-                    state = dot_start(half_x * minus_offset)
+                    state = dot_start(half_x if has_offset else nothing)
                     state = add_low(state, w, level_stride, low_bits, x_block, n_in)
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    state = dot_start((sum_x - half_x) * minus_offset)
+                    state = dot_start(sum_x - half_x if has_offset else nothing)
                     state = add_high(state, w, level_stride, high_bits, x_block + 16, n_in)
                     scale = scale_of(s, 1, super_scale, half_stride, byte_stride)
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
@@ -104,7 +104,7 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
                     if is_signed:
                         state = dot_start_signed(sum_x)
                     else:
-                        state = dot_start(sum_x * minus_offset)
+                        state = dot_start(sum_x if has_offset else nothing)
                     if is_bytes:
                         state = add_bytes(state, w, level_stride, x_block, n_in)
                     else:

@@ -66,7 +66,8 @@ class Experts:
             dtypes = np.float32, np.int32, np.int32
             rest = (place(np.zeros((n, x.shape[1] // 32), dtype)) for dtype in dtypes)
             self.inputs, widths = (place(np.zeros(x.shape, np.int8)), *rest), (n_in, *[n_in // 32] * 3)
-            calls.append(bind_quantize(x, *self.inputs, step, x.shape[1]))
+            factor = PACKERS[self.format][0].sum_factor
+            calls.append(bind_quantize(x, *self.inputs, step, x.shape[1], factor))
         gathered = []
         for array, width in zip(self.inputs, widths, strict=True):
             gathered.append(place(np.zeros((n * n_used, width), array.dtype)))

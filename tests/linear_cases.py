@@ -89,7 +89,8 @@ class Layer:
             self.scale = place(np.full((n, self.n_in // 32), 99, np.float32))
             sums, half = (place(np.full((n, self.n_in // 32), 99, np.int32)) for _ in range(2))
             xs = (self.q, self.scale, sums, half)
-            calls.append(bind_quantize(x, *xs, step, self.n_in))
+            factor = PACKERS[self.format][0].sum_factor
+            calls.append(bind_quantize(x, *xs, step, self.n_in, factor))
         if n_mapped_tiles:
             n_bytes = n_mapped_tiles * tile_bytes(self.format, self.n_in)
             tiles = place(np.full((n_threads, n_bytes), 99, np.uint8))

@@ -125,11 +125,13 @@ def test_both_packers_agree(
 # --- activations --------------------------------------------------------------------------------------------
 
 
-def quantized(x: NDArray[np.float32], n_threads: int = 1) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def quantized(
+    x: NDArray[np.float32], n_threads: int = 1, factor: int = 1
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     n, n_in = x.shape
     scale, sums, half = (np.full((n, n_in // 32), 99, dtype) for dtype in (np.float32, np.int32, np.int32))
     xs = (np.full((n, n_in), 99, np.int8), scale, sums, half)
-    run_all([bind_quantize(x, *xs, np.array([n]), n_in)], n_threads)
+    run_all([bind_quantize(x, *xs, np.array([n]), n_in, factor)], n_threads)
     return xs
 
 
@@ -140,12 +142,13 @@ def quantized(x: NDArray[np.float32], n_threads: int = 1) -> tuple[NDArray, NDAr
 def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int) -> None:
     x = np.random.default_rng(seed).uniform(-1, 1, (n, 32 * n_blocks))
     x = (x * np.float64(10.0) ** exponent).astype(np.float32)
-    found = quantized(x, n_threads=seed % 3 + 1)
-    for a, b in zip(found, quantize_reference(x), strict=True):
+    factor = (1, -8, -32)[seed % 3]
+    found = quantized(x, n_threads=seed % 3 + 1, factor=factor)
+    for a, b in zip(found, quantize_reference(x, factor), strict=True):
         assert a.tobytes() == b.tobytes()
     q, scale, sums, half = found
-    assert (sums == q.reshape(n, -1, 32).sum(axis=2)).all()
-    assert (half == q.reshape(n, -1, 32)[..., :16].sum(axis=2)).all()
+    assert (sums == factor * q.reshape(n, -1, 32).sum(axis=2)).all()
+    assert (half == factor * q.reshape(n, -1, 32)[..., :16].sum(axis=2)).all()
     if exponent > -36:
         assert (np.abs(q.reshape(n, -1, 32)).max(axis=2) == 127).all()
         error = np.abs(q * np.repeat(scale.astype(np.float64), 32, axis=1) - x)
@@ -294,6 +297,12 @@ def test_quantize_refuses(n_in: int) -> None:
     scale, sums = np.zeros((2, n_in // 32), np.float32), np.zeros((2, n_in // 32), np.int32)
     with pytest.raises(ValueError, match="multiple of 32"):
         bind_quantize(x, q, scale, sums, sums, np.array([2]), n_in)
+
+
+def test_quantize_refuses_a_factor_whose_sums_would_not_fit() -> None:
+    x, sums = np.zeros((1, 32), np.float32), np.zeros((1, 1), np.int32)
+    with pytest.raises(ValueError, match="within -128"):
+        bind_quantize(x, np.zeros((1, 32), np.int8), x[:, :1].copy(), sums, sums, np.array([1]), 32, 129)
 
 
 def test_quantize_reference_refuses() -> None:
