@@ -116,4 +116,5 @@ def block_minimum(layout: Layout, shape: Shape) -> Function:
     def nibbles(s, i, minus_super_min, half_stride, byte_stride):  # type: ignore[no-untyped-def]
         return minus_super_min * to_f32(load(s + 16 * i, lanes, n_groups, byte_stride) >> 4)
 
-    return {Scale.HALF: plain, Scale.BYTE: byte, Scale.NIBBLES: nibbles}.get(layout.scale, plain)
+    with_minima = {Scale.HALF: plain, Scale.BYTE: byte, Scale.NIBBLES: nibbles}
+    return with_minima[layout.scale] if layout.has_min else plain

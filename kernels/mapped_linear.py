@@ -2,7 +2,8 @@
 
 A thread packs a tile of 16 rows into memory of its own, small enough to stay in its cache, and multiplies it
 there and then with all tokens. Layouts and products are those of `quantized_linear.py` and `float_linear.py`,
-and so are the bits of the results. Packing costs the same for one token as for many.
+and so are the bits of the results. Packing costs the same for one token as for many (for 256, where a unit
+for matrices multiplies).
 """
 
 from __future__ import annotations

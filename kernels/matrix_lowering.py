@@ -33,7 +33,7 @@ def _register(number: int) -> ir.Constant:
 def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
     data = tile_config(literal(sig.args[0]) or 0)
     config = cgutils.global_constant(
-        builder, f"tile_config_{len(data)}", ir.Constant(ir.ArrayType(BYTE, 64), bytearray(data))
+        builder, "tile_config", ir.Constant(ir.ArrayType(BYTE, 64), bytearray(data))
     )
     config.align = 64
     intrinsic(builder, "llvm.x86.ldtilecfg", VOID, [builder.bitcast(config, cgutils.voidptr_t)])

@@ -5,12 +5,13 @@ is first unpacked, once for all tokens of a pass, to int8 levels (offsets taken 
 order that the unit wants, with float32 scales. The integers are those of `vector_product.py`, and the floats
 are made of them in the same order: both give the same bits.
 
-Working memory of a thread, for n_in columns in blocks of 32, each with 1 or 2 sub-blocks:
+Working memory of a thread, for n_in columns in blocks of 32, each with 1 or 2 sub-blocks (with room
+for 2):
 
     levels     (n_blocks, 8, 16, 4) int8       scales, minima   (n_blocks, sub-blocks, 16) float32
     products   (2, 16, 16) int32, token by token
-    factors    (8, n_blocks, 3, 16) float32: for each 16 tokens of a pass the scales of their activations and,
-               for layouts with minima, these times the sums of the activations of each sub-block
+    factors    (16, n_blocks, 3, 16) float32: for each 16 tokens of a pass the scales of their activations,
+               and, for layouts with minima, these times the sums of the activations of each sub-block
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ FACTORS = 3
 
 
 def working_bytes(n_in: int) -> int:
-    """Bytes of a thread's working memory."""
+    """Bytes of a thread's working memory for layers of up to n_in columns."""
     n_blocks = n_in // BLOCK
     floats = 2 * 2 * TILE_ROWS + TOKENS_PER_PASS * FACTORS
     return n_blocks * (LEVEL_BYTES + 4 * floats) + 2 * 4 * PRODUCTS
 
 
 def gather_factors(layout: Layout) -> Callable[..., Any]:
-    """Make the function that fills the factors of 16 tokens, side by side: their addresses are constants."""
+    """Make the function that fills the factors of 16 tokens, those of a block side by side: what `load_splat`
+    reads is then a constant distance apart."""
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined

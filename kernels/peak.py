@@ -1,6 +1,7 @@
-"""Arithmetic as fast as it goes: the yardstick for prefill, where every weight meets many tokens.
+"""Arithmetic of vectors as fast as it goes: the yardstick for prefill, where every weight meets many tokens.
+A unit for matrices (`matrix_product.py`) may exceed it.
 
-    int8   a row in every lane x 4 columns of weights times 4 bytes of a token, as in `quantized_linear.py`
+    int8   a row in every lane x 4 columns of weights times 4 bytes of a token, as in `vector_product.py`
     f32    a vector of float32 times another, added: one fused multiply-add
 
 Both work on values in registers and the first cache line, in as many independent chains as hide the latency.

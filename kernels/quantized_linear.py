@@ -25,7 +25,7 @@ from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import PRODUCTS, TOKENS
 from .pointer import F32, I8, I32, I64, U8, cast
 from .record import PointerTo, Record
-from .rows import aligned_zeros, check_step, share
+from .rows import CACHE_LINE, aligned_zeros, check_step, share
 from .simd import matrix_end, matrix_start
 from .source import inlined
 from .target import host_target
@@ -49,17 +49,23 @@ LINEAR = Record(
 )
 
 
+def _working_bytes(n_in: int) -> int:
+    n_bytes = matrix_product.working_bytes(n_in) if host_target().has_matrix_unit else CACHE_LINE
+    return -(-n_bytes // CACHE_LINE) * CACHE_LINE
+
+
 def linear_working_memory(n_in: int, n_threads: int) -> NDArray[np.uint8]:
     """Working memory of the threads for layers of up to n_in columns: (n_threads, bytes)."""
-    n_bytes = matrix_product.working_bytes(n_in) if host_target().has_matrix_unit else 64
-    return aligned_zeros((n_threads, -(-n_bytes // 64) * 64), np.uint8)
+    return aligned_zeros((n_threads, _working_bytes(n_in)), np.uint8)
 
 
 def check_working(working: NDArray[np.uint8], n_in: int) -> None:
     """TypeError or ValueError unless it is `linear_working_memory` for at least n_in columns."""
     check_array("working", working, (None, None), np.uint8)
-    if working.shape[1] < linear_working_memory(n_in, 1).shape[1]:
-        raise ValueError(f"working has {working.shape[1]} bytes a thread, too few for {n_in} columns")
+    if working.shape[1] < _working_bytes(n_in):
+        raise ValueError(
+            f"working has {working.shape[1]} bytes a thread; {n_in} columns need {_working_bytes(n_in)}"
+        )
 
 
 def matrix_passes(layout: Layout, tile_at: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +85,8 @@ def matrix_passes(layout: Layout, tile_at: Callable[..., Any]) -> Callable[..., 
         minima = scales + n_blocks * n_subs * TILE_ROWS
         factors = minima + n_blocks * n_subs * TILE_ROWS
         per_group = n_blocks * matrix_product.FACTORS * TOKENS
+        if first == last:
+            return
         matrix_start(width)
         for begin in range(0, n_tokens, matrix_product.TOKENS_PER_PASS):
             end = min(begin + matrix_product.TOKENS_PER_PASS, n_tokens)
@@ -102,7 +110,8 @@ def matrix_passes(layout: Layout, tile_at: Callable[..., Any]) -> Callable[..., 
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
     n_together = 2 if host_target().lanes == TILE_ROWS else 1
-    product, last_product = tokens_product(layout, n_together), token_by_token(layout)
+    product = tokens_product(layout, n_together)
+    last_product = token_by_token(layout) if n_together == 2 else product
     span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
 
     @inlined
@@ -158,8 +167,9 @@ def bind_quantized_linear(
     working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in /
-    32); out (n_max, 16 * n_tiles); step[0] = tokens now; working: `linear_working_memory`, which calls that
-    never run at the same time can share. Raises ValueError where the sizes do not belong together."""
+    32), the sums times `layout.sum_factor`; out (n_max, 16 * n_tiles); step[0] = tokens now; working:
+    `linear_working_memory`, with a row for every thread that will run the call; calls that never run at the
+    same time can share it. Raises ValueError where the sizes do not belong together."""
     n_max, n_in = q.shape
     if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
         raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")

@@ -248,7 +248,7 @@ def matrix_start(width: int) -> None:
 def matrix_product(x: Pointer, stride: int, w: Pointer, out: Pointer, width: int, number: int) -> None:
     """out (16, 16) int32 = x (16 tokens, width) int8, `stride` apart, times w (width / 4, 16 rows, 4).
 
-    `number` is 0 or 1: products that follow each other take turns, so that they overlap.
+    `width` is that of `matrix_start`. `number` is 0 or 1: two products take turns, so that they overlap.
     """
     tokens = np.stack([(x + t * stride).view(width) for t in range(16)]).astype(np.int32)
     rows = w.view(16 * width).view(np.int8).reshape(width // 4, 16, 4).astype(np.int32)
@@ -256,4 +256,4 @@ def matrix_product(x: Pointer, stride: int, w: Pointer, out: Pointer, width: int
 
 
 def matrix_end() -> None:
-    """Let go of the unit, which other programs would have to keep."""
+    """Clear the unit, so that the system need not save it when it switches to another thread."""

@@ -52,7 +52,7 @@ class Target:
 
     @property
     def lanes(self) -> int:
-        """32-bit numbers in the vectors of linear layers and attention: 16 with AVX-512, else 8."""
+        """32-bit numbers in the vectors of products with packed weights: 16 with AVX-512, else 8."""
         return 16 if self.has_vnni and set(self.features.split(",")) >= AVX512 else 8
 
     @property
@@ -75,7 +75,7 @@ def dot_path(triple: str, features: str) -> str:
     """The best integer dot product among `features`."""
     have = set(features.split(","))
     if triple.startswith(("x86_64", "i686")):
-        if have >= AVX512 | AMX:
+        if have >= AVX512 | AMX and triple.startswith("x86_64"):
             return "amx"
         if "+avxvnni" in have or {"+avx512vnni", "+avx512vl"} <= have:
             return "vnni"
@@ -88,7 +88,8 @@ def dot_path(triple: str, features: str) -> str:
 
 def _may_use_tiles() -> bool:
     """Ask Linux for the use of AMX's tile registers, which a process must do before it touches them (Linux:
-    Documentation/arch/x86/xstate.rst); elsewhere they are not used."""
+    Documentation/arch/x86/xstate.rst); elsewhere they are not used. Linux refuses if a thread has a signal
+    stack too small for them."""
     if not sys.platform.startswith("linux"):
         return False
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18
@@ -125,9 +126,10 @@ def host_target() -> Target:
     if features is None:
         features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
     best = dot_path(triple, features)
-    if best == "amx" and not _may_use_tiles():
+    wanted = os.environ.get("NYBBLE_DOT")
+    if best == "amx" and wanted in (None, "", "amx") and not _may_use_tiles():
         best = "vnni"
-    dot = os.environ.get("NYBBLE_DOT") or best
+    dot = wanted or best
     if dot not in DOT_PATHS:
         raise NybbleError(f"NYBBLE_DOT={dot!r} is not a dot product path; choose from {', '.join(DOT_PATHS)}")
     allowed = {

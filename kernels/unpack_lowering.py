@@ -35,7 +35,10 @@ def typeof_table(value: Table, context: Any) -> TableType:
 
 def _lookup_typer(table: Any, v: Any) -> Any:
     fits = (
-        isinstance(table, TableType) and isinstance(v, VectorType) and v.element == U8 and v.lanes in (32, 64)
+        isinstance(table, TableType)
+        and isinstance(v, VectorType)
+        and v.element == U8
+        and v.lanes in (32, 4 * host_target().lanes)
     )
     return v.like(table.table.element) if fits else None
 

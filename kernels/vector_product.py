@@ -124,13 +124,13 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
 
 
 def tokens_together() -> int:
-    """How many tokens a tile meets at a time: as many as there are registers for 16 rows of sums each."""
+    """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
     return 6 if host_target().n_vector_registers >= 32 else 4
 
 
 def tokens_product(layout: Layout, n_tiles: int = 1) -> Callable[..., Any]:
-    """Make the function that multiplies one tile, or two, with n tokens side by side in memory, some at a
-    time."""
+    """Make the function that multiplies one tile, or two (only where a vector holds a whole one), with n
+    tokens side by side in memory, some at a time."""
     n_together = tokens_together()
     some_tokens, two_tokens, one_token = (
         some_tokens_product(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1)

@@ -1,7 +1,7 @@
 """Linear layers on random blocks of every format, to be run in many ways; also as a script:
 
 python linear_cases.py guard        every operand ends at an unreadable page
-python linear_cases.py save FILE    the outputs of small cases, as an .npz (also with NUMBA_DISABLE_JIT=1)
+python linear_cases.py save FILE [FORMAT ...]   the outputs of small cases, as an .npz
 python linear_cases.py table        NMSE of a linear layer against the same weights in float64, per format
 """
 
@@ -141,10 +141,11 @@ def nmse(format: BlockFormat, outlier: float = 1) -> float:
     return float(((layer.run(x) - true) ** 2).mean() / (true**2).mean())
 
 
-def main(mode: str, *paths: str) -> None:
+def main(mode: str, path: str = "", *names: str) -> None:
     if mode == "guard":
         for i, format in enumerate(FORMATS):
-            for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 18), (40, 1, 5)):
+            many = [(17, 1, 273)] if format.name in ("Q4_1", "Q4_K", "Q6_K") else []  # two passes of AMX
+            for n_out, n_blocks, n in ((1, 1, 1), (16, 2, 4), (17, 3, 18), (40, 1, 5), *many):
                 layer, x = random_layer(i, format, n_out, n_blocks, n)
                 layer.run(x, 2, guarded)
                 if format in MAPPABLE:
@@ -153,7 +154,7 @@ def main(mode: str, *paths: str) -> None:
                     pack_in_place(layer, guarded, 2)
     elif mode == "save":
         outputs = {}
-        for i, format in enumerate(FORMATS):
+        for i, format in enumerate(format for format in FORMATS if not names or format.name in names):
             layer, x = random_layer(i, format, 17, 2, 5)
             outputs[format.name] = layer.run(x, 2)
             if format in MAPPABLE:
@@ -163,7 +164,7 @@ def main(mode: str, *paths: str) -> None:
                 outputs[f"{format.name} many"] = layer.run(x)
             if format in SPANS:
                 outputs[f"{format.name} packed"] = pack_in_place(layer, np.copy)
-        np.savez(paths[0], **outputs)
+        np.savez(path, **outputs)
     else:
         for format in FORMATS:
             print(f"| {format.name} | {nmse(format):.1e} | {nmse(format, 30):.1e} |")
