@@ -54,7 +54,7 @@ def _run(arguments: list[str]) -> int:
     front = argparse.ArgumentParser(
         prog="nybble",
         description="Runs GGUF language models on the CPU in Python, NumPy and Numba alone.",
-        epilog="commands:\n" + "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="nybble COMMAND [-h] ...",
     )
