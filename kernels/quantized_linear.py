@@ -110,9 +110,8 @@ def matrix_passes(layout: Layout, tile_at: Callable[..., Any]) -> Callable[..., 
 def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
     n_together = 2 if host_target().lanes == TILE_ROWS else 1
-    product = tokens_product(layout, n_together)
-    last_product = token_by_token(layout) if n_together == 2 else product
-    span_bytes, blocks_per_span = layout.span_bytes, layout.blocks_per_span
+    product, last_product = tokens_product(layout, n_together), token_by_token(layout)
+    span_bytes, blocks_per_span, is_pair = layout.span_bytes, layout.blocks_per_span, n_together == 2
 
     @inlined
     def tile_at(args, i, thread_id):  # type: ignore[no-untyped-def]
@@ -121,26 +120,26 @@ def linear_kernel(layout: Layout) -> Kernel:
     by_matrices = matrix_passes(layout, tile_at)
 
     @inlined
-    def by_vectors(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
+    def by_vectors(args, first, last, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_tokens = args.n_in, args.step[0]
         n_blocks = n_in // BLOCK
         for t in range(0, n_tokens, TOKENS_PER_PASS):
             n, b = min(TOKENS_PER_PASS, n_tokens - t), t * n_blocks
             x, scale, sums, half = args.x + t * n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
+            out = args.out + t * args.ld_out
             i = first
-            while i < last:
-                w, out = args.w + i * tile_bytes, args.out + (t * args.ld_out + i * TILE_ROWS)
-                if i + n_together <= last:
-                    product(w, x, scale, sums, half, out, n, n_in, args.ld_out)
-                    i += n_together
-                else:
-                    last_product(w, x, scale, sums, half, out, n, n_in, args.ld_out)
-                    i += 1
+            while i + n_together <= last:
+                w = tile_at(args, i, thread_id)
+                product(w, x, scale, sums, half, out + i * TILE_ROWS, n, n_in, args.ld_out)
+                i += n_together
+            if is_pair and i < last:
+                w = tile_at(args, i, thread_id)
+                last_product(w, x, scale, sums, half, out + i * TILE_ROWS, n, n_in, args.ld_out)
 
     @inlined
-    def by_either(args, first, last, tile_bytes, thread_id):  # type: ignore[no-untyped-def]
+    def by_either(args, first, last, thread_id):  # type: ignore[no-untyped-def]
         if args.step[0] < TOKENS:
-            by_vectors(args, first, last, tile_bytes, thread_id)
+            by_vectors(args, first, last, thread_id)
         else:
             by_matrices(args, first, last, thread_id)
 
@@ -148,9 +147,8 @@ def linear_kernel(layout: Layout) -> Kernel:
 
     @kernel(LINEAR, f"linear_{layout.name}")
     def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        tile_bytes = args.n_in // BLOCK // blocks_per_span * span_bytes
         first, last = share(args.n_tiles, thread_id, n_threads)
-        multiply_tiles(args, first, last, tile_bytes, thread_id)
+        multiply_tiles(args, first, last, thread_id)
 
     return linear
 
