@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import sys
 import tempfile
 import threading
@@ -22,15 +21,15 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .cache_folder import cache_folder
+from .linker import link
+from .private_file import make_private_folder, read_private, write_private
 from .target import host_target
 
 if TYPE_CHECKING:
     from .source import Source
-
-MAGIC = b"nybble object 1\n"
 
 
 class CompileLog:
@@ -58,19 +57,12 @@ def code_version() -> str:
     return digest.hexdigest()[:20]
 
 
-def _is_private(status: os.stat_result) -> bool:
-    """Ours, and nobody else may write to it."""
-    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
-
-
 @cache
 def object_folder() -> Path | None:
     """The private folder for this version's object files, or None (after one warning) if there is none."""
     try:
         folder = cache_folder() / "kernels" / code_version()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_private(folder.stat()):
-            raise PermissionError(f"{folder} is owned or writable by others")
+        make_private_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError) as error:
@@ -81,59 +73,6 @@ def object_folder() -> Path | None:
     return folder
 
 
-def _read(path: Path) -> tuple[str, bytes] | None:
-    """The symbol and machine code in a cache file; None if absent, damaged, or not private."""
-    try:
-        with path.open("rb") as file:
-            data = file.read() if _is_private(os.fstat(file.fileno())) else b""
-    except OSError:
-        return None
-    checksum, body = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
-    if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != checksum:
-        return None
-    symbol, _, code = body.partition(b"\n")
-    return symbol.decode(), code
-
-
-def _write(path: Path, symbol: str, code: bytes) -> None:
-    """Write a cache file so that other processes see all of it or nothing."""
-    body = symbol.encode() + b"\n" + code
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
-                file.close()
-                os.replace(file.name, path)
-            except BaseException:
-                file.close()
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        warnings.warn(f"could not keep a compiled kernel: {error}", stacklevel=2)
-
-
-class Linker:
-    """Puts object files into memory; one LLVM engine for the life of the process."""
-
-    def __init__(self) -> None:
-        import llvmlite.binding as llvm
-
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        self._llvm: Any = llvm
-        machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-
-    def link(self, symbol: str, code: bytes) -> int:
-        """The address of `symbol` in an object file."""
-        self._engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-        return self._engine.get_function_address(symbol)
-
-
-linker = cache(Linker)
-
-
 _lock = threading.Lock()
 
 
@@ -142,12 +81,12 @@ def machine_code(kernel: Source) -> int:
     with _lock:
         folder = object_folder()
         path = folder / f"{kernel.name}.o" if folder else None
-        found = _read(path) if path else None
+        found = read_private(path) if path else None
         if found is None:
             found = _compile(kernel)
             if path:
-                _write(path, *found)
-        return linker().link(*found)
+                write_private(path, *found)
+        return link(*found)
 
 
 def _compile(kernel: Source) -> tuple[str, bytes]:

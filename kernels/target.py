@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..gguf_io.errors import NybbleError
+from .host_cpu import host_cpu
 
 DOT_PATHS = ("amx", "vnni", "dotprod", "avx2", "generic")
 AVX512 = frozenset({"+avx512f", "+avx512bw", "+avx512vl", "+avx512vnni"})
@@ -118,13 +119,11 @@ def host_target() -> Target:
     """
     if _chosen:
         return _chosen
-    import llvmlite.binding as llvm
-
-    triple = llvm.get_process_triple()
-    cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    host = host_cpu()
+    triple, cpu = host.triple, os.environ.get("NUMBA_CPU_NAME") or host.name
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is None:
-        features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
+        features = "" if cpu == "generic" else host.features
     best = dot_path(triple, features)
     wanted = os.environ.get("NYBBLE_DOT")
     if best == "amx" and wanted in (None, "", "amx") and not _may_use_tiles():

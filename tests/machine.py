@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.kernel import SIGNATURE, Call, Kernel
-from nybble.kernels.object_cache import linker
+from nybble.kernels.linker import link
 from nybble.kernels.pointer import ELEMENTS, I64
 from nybble.kernels.record import PointerTo, Record
 
@@ -28,7 +28,7 @@ def record_for(arguments: dict[str, Any]) -> Record:
 def machine_code(function: Callable[..., None], record: Record) -> Callable[[Call], None]:
     """Compile a kernel without the cache on disk, which does not know the tests' sources."""
     kernel = Kernel(function, record, f"{function.__name__}_{next(_numbers)}")
-    entry = SIGNATURE(linker().link(*compile_kernel(kernel)))
+    entry = SIGNATURE(link(*compile_kernel(kernel)))
     return lambda call: entry(call.args_address, 0, 1)
 
 

@@ -2,6 +2,7 @@
 own."""
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -12,8 +13,12 @@ from typing import Any
 import pytest
 
 from nybble.kernels.compiler import compile_kernel
-from nybble.kernels.object_cache import MAGIC, _read, code_version
+from nybble.kernels.object_cache import code_version
+from nybble.kernels.private_file import MAGIC, read_private
 
+elf_only = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere LLVM links"
+)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="about POSIX permissions")
 
 # Adds ones to ones; prints how many kernels were compiled, the sum, and each warning.
@@ -70,6 +75,30 @@ def test_the_second_process_compiles_nothing(cache: Path) -> None:
     assert run(cache) == [f"{FROM_CACHE} 0"]
 
 
+@elf_only
+def test_the_second_process_needs_no_llvm(cache: Path) -> None:
+    """It takes 50 MB and 40 ms."""
+    assert run(cache, f"{ADD}\nprint('llvmlite' in sys.modules)")[1] == "False"
+
+
+def test_what_llvm_calls_the_processor_is_kept(cache: Path) -> None:
+    """And asked for again where the file about it is damaged, or others may write to it."""
+    script = "from nybble.kernels.host_cpu import host_cpu; print(*host_cpu())"
+    answer = run(cache, script)
+    for path in (cache / "processors").iterdir():
+        for bad in (b"", path.read_bytes()[:-1], path.read_bytes().replace(b"x86_64", b"x86_65")):
+            path.write_bytes(bad)
+            assert run(cache, script) == answer
+            assert read_private(path) is not None
+        path.chmod(0o666)
+        assert run(cache, script) == answer
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        (cache / "processors").chmod(0o777)
+        path.write_bytes(b"")
+        assert run(cache, script) == answer
+        assert path.read_bytes() == b"", "nothing is put where others may change it"
+
+
 def test_the_files_are_private_machine_code(cache: Path) -> None:
     (path,) = objects(cache)
     assert path.name == "add.o" or path.suffix == ".o"
@@ -88,7 +117,7 @@ def test_the_files_are_private_machine_code(cache: Path) -> None:
 def test_damaged_files_are_made_anew(cache: Path) -> None:
     (path,) = objects(cache)
     good = path.read_bytes()
-    assert _read(path) is not None
+    assert read_private(path) is not None
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
     for bad in (
@@ -101,9 +130,9 @@ def test_damaged_files_are_made_anew(cache: Path) -> None:
         bytes(flipped),
     ):
         path.write_bytes(bad)
-        assert _read(path) is None
+        assert read_private(path) is None
     assert run(cache) == [f"{COMPILED} 0"]
-    assert _read(path) is not None
+    assert read_private(path) is not None
     assert objects(cache) == [path], "no temporary file is left"
 
 
@@ -172,7 +201,7 @@ os.setgid(65534), os.setuid(65534)
 """
     result, warning = run(None, become + ADD, environment={"HOME": str(folder), "XDG_CACHE_HOME": ""})
     assert result == f"{COMPILED} 1"
-    assert "not kept" in warning and not list(folder.iterdir())
+    assert "not kept" in warning and not list(folder.rglob("*.o"))
 
 
 def test_where_the_folder_is(tmp_path: Path) -> None:
