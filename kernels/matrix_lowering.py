@@ -16,6 +16,7 @@ from .pointer import I8, I32, U8
 
 VOID, BYTE = ir.VoidType(), ir.IntType(8)
 ROWS = 16
+ROW_BYTES = ir.Constant(INDEX, 4 * ROWS)
 
 
 def tile_config(width: int) -> bytes:
@@ -40,26 +41,35 @@ def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
 
 
 def _product(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
-    number = literal(sig.args[5]) or 0
+    number = literal(sig.args[4]) or 0
     sums, tokens, weights = (_register(first + number) for first in (0, 2, 4))
     x_stride = as_index(context, builder, args[1], sig.args[1])
-    row = ir.Constant(INDEX, 4 * ROWS)
     intrinsic(builder, "llvm.x86.tilezero", VOID, [sums])
     intrinsic(builder, "llvm.x86.tileloadd64", VOID, [tokens, args[0], x_stride])
-    intrinsic(builder, "llvm.x86.tileloadd64", VOID, [weights, args[2], row])
+    intrinsic(builder, "llvm.x86.tileloadd64", VOID, [weights, args[2], ROW_BYTES])
     intrinsic(builder, "llvm.x86.tdpbssd", VOID, [sums, tokens, weights])
-    intrinsic(builder, "llvm.x86.tilestored64", VOID, [sums, args[3], row])
 
 
-def _product_typer(x: Any, stride: Any, w: Any, out: Any, width: Any, number: Any) -> Any:
-    pointers = all(isinstance(p, PointerType) for p in (x, w, out))
-    fits = pointers and x.element == I8 and w.element in (I8, U8) and out.element == I32
+def _store(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
+    sums = _register(literal(sig.args[1]) or 0)
+    intrinsic(builder, "llvm.x86.tilestored64", VOID, [sums, args[0], ROW_BYTES])
+
+
+def _product_typer(x: Any, stride: Any, w: Any, width: Any, number: Any) -> Any:
+    pointers = isinstance(x, PointerType) and isinstance(w, PointerType)
+    fits = pointers and x.element == I8 and w.element in (I8, U8)
     known = literal(width) in (16, 32) and literal(number) in (0, 1)
     return types.void if fits and isinstance(stride, types.Integer) and known else None
 
 
+def _store_typer(out: Any, number: Any) -> Any:
+    fits = isinstance(out, PointerType) and out.element == I32
+    return types.void if fits and literal(number) in (0, 1) else None
+
+
 define(simd.matrix_start, lambda width: types.void if literal(width) in (16, 32) else None, _start)
 define(simd.matrix_product, _product_typer, _product)
+define(simd.matrix_store, _store_typer, _store)
 define(
     simd.matrix_end,
     lambda: types.void,

@@ -25,7 +25,7 @@ from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import step_levels, upper_bits_at
 from .layout import BLOCK, TILE_ROWS, Layout
 from .pointer import F32, I8, cast
-from .simd import fma, load, load_splat, matrix_product, repeat, splat, store, to_f32
+from .simd import fma, load, load_splat, matrix_product, matrix_store, repeat, splat, store, to_f32
 from .source import inlined
 from .unpack import lookup
 
@@ -117,37 +117,44 @@ def unpack_tile(layout: Layout) -> Callable[..., Any]:
 
 
 def matrix_tokens(layout: Layout) -> Callable[..., Any]:
-    """Make the function that multiplies an unpacked tile with 16 tokens and stores 16 x 16 results."""
+    """Make the function that multiplies an unpacked tile with 16 tokens and stores 16 x 16 results.
+
+    It goes by steps of a sub-block: while the floats of one are added up, the integers of the next are on
+    their way to memory and those of the one after it are multiplied.
+    """
     width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
-    per_block = TILE_ROWS * BLOCK // width
 
     @inlined
-    def add(out_sum, products, scale, factors):  # type: ignore[no-untyped-def]
+    def add(out_sum, products, scales, minima, factors, step, half):  # type: ignore[no-untyped-def]
+        f = factors + (step // 2 if by_16 else step) * FACTORS * TOKENS
+        scale, scale_x = load(scales + step * TILE_ROWS, TILE_ROWS), load_splat(f, TILE_ROWS, TOKENS, 1)
         integers = load(products, TILE_ROWS, TOKENS, TILE_ROWS)
-        scale_x = load_splat(factors, TILE_ROWS, TOKENS, 1)
-        return fma(to_f32(integers), repeat(load(scale, TILE_ROWS), TOKENS) * scale_x, out_sum)
-
-    @inlined
-    def add_minimum(out_sum, minimum, sums):  # type: ignore[no-untyped-def]
-        minima = repeat(load(minimum, TILE_ROWS), TOKENS)
-        return fma(minima, load_splat(sums, TILE_ROWS, TOKENS, 1), out_sum)
+        out_sum = fma(to_f32(integers), repeat(scale, TOKENS) * scale_x, out_sum)
+        if has_min:
+            minimum = repeat(load(minima + step * TILE_ROWS, TILE_ROWS), TOKENS)
+            sums = f + (TOKENS + half * TOKENS if by_16 else TOKENS)
+            out_sum = fma(minimum, load_splat(sums, TILE_ROWS, TOKENS, 1), out_sum)
+        return out_sum
 
     @inlined
     def tokens(x, levels, scales, minima, factors, products, out, n_in, ld_out):  # type: ignore[no-untyped-def]
+        last, others = n_in // width - 1, products + PRODUCTS
         out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
-        for b in range(n_in // BLOCK):
-            x_block, block, f = x + b * BLOCK, levels + b * LEVEL_BYTES, factors + b * FACTORS * TOKENS
-            scale, minimum = scales + b * per_block, minima + b * per_block
-            matrix_product(x_block, n_in, block, products, width, 0)
-            if by_16:
-                matrix_product(x_block + 16, n_in, block + LEVEL_BYTES // 2, products + PRODUCTS, width, 1)
-            out_sum = add(out_sum, products, scale, f)
-            if by_16:
-                out_sum = add(out_sum, products + PRODUCTS, scale + TILE_ROWS, f)
-            if has_min:
-                out_sum = add_minimum(out_sum, minimum, f + TOKENS)
-            if has_min and by_16:
-                out_sum = add_minimum(out_sum, minimum + TILE_ROWS, f + 2 * TOKENS)
+        next_step = min(1, last)
+        matrix_product(x, n_in, levels, width, 0)
+        matrix_store(products, 0)
+        matrix_product(x + next_step * width, n_in, levels + next_step * TILE_ROWS * width, width, 1)
+        for step in range(0, last, 2):
+            matrix_store(others, 1)
+            next_step = min(step + 2, last)
+            matrix_product(x + next_step * width, n_in, levels + next_step * TILE_ROWS * width, width, 0)
+            out_sum = add(out_sum, products, scales, minima, factors, step, 0)
+            matrix_store(products, 0)
+            next_step = min(step + 3, last)
+            matrix_product(x + next_step * width, n_in, levels + next_step * TILE_ROWS * width, width, 1)
+            out_sum = add(out_sum, others, scales, minima, factors, step + 1, 1)
+        if last % 2 == 0:
+            out_sum = add(out_sum, products, scales, minima, factors, last, 0)
         store(out, out_sum, ld_out)
 
     return tokens

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import threading
+
 import numpy as np
 
 from .pointer import Element, Pointer
@@ -238,21 +240,27 @@ def dot_sum(state: np.ndarray) -> np.ndarray:
 
 # --- products of small matrices -----------------------------------------------------------------------------
 # Only on machines with `Target.has_matrix_unit`; a kernel that multiplies matrices calls `matrix_start`
-# first and `matrix_end` last.
+# first and `matrix_end` last. There is one unit a thread, whose registers gather int32 products.
+
+_matrix_unit = threading.local()
 
 
 def matrix_start(width: int) -> None:
     """Get ready for products over `width` (16 or 32) columns."""
 
 
-def matrix_product(x: Pointer, stride: int, w: Pointer, out: Pointer, width: int, number: int) -> None:
-    """out (16, 16) int32 = x (16 tokens, width) int8, `stride` apart, times w (width / 4, 16 rows, 4).
-
-    `width` is that of `matrix_start`. `number` is 0 or 1: two products take turns, so that they overlap.
-    """
+def matrix_product(x: Pointer, stride: int, w: Pointer, width: int, number: int) -> None:
+    """Into register `number`, 0 or 1: x (16 tokens, width) int8, `stride` apart, times w (width / 4, 16 rows,
+    4). `width` is that of `matrix_start`."""
     tokens = np.stack([(x + t * stride).view(width) for t in range(16)]).astype(np.int32)
     rows = w.view(16 * width).view(np.int8).reshape(width // 4, 16, 4).astype(np.int32)
-    out.view(256)[:] = np.einsum("tjc,jrc->tr", tokens.reshape(16, -1, 4), rows).reshape(-1)
+    product = np.einsum("tjc,jrc->tr", tokens.reshape(16, -1, 4), rows)
+    setattr(_matrix_unit, f"register_{number}", product)
+
+
+def matrix_store(out: Pointer, number: int) -> None:
+    """out (16 tokens, 16 rows) int32 = register `number`."""
+    out.view(256)[:] = getattr(_matrix_unit, f"register_{number}").reshape(-1)
 
 
 def matrix_end() -> None:

@@ -91,13 +91,14 @@ def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
                     state = dot_start(half_x if has_offset else nothing)
                     state = add_low(state, w, level_stride, low_bits, x_block, n_in)
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
+                    if has_min:
+                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
+                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
                     state = dot_start(sum_x - half_x if has_offset else nothing)
                     state = add_high(state, w, level_stride, high_bits, x_block + 16, n_in)
                     scale = scale_of(s, 1, super_scale, half_stride, byte_stride)
                     out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
                     if has_min:
-                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
                         minimum = minimum_of(s, 1, super_min, half_stride, byte_stride)
                         out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x - half_x) * scale_x, out_sum)
                 else:

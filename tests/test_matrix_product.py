@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nybble.kernels.kernel import Call, Kernel
 from nybble.kernels.matrix_lowering import tile_config
-from nybble.kernels.simd import matrix_end, matrix_product, matrix_start
+from nybble.kernels.simd import matrix_end, matrix_product, matrix_start, matrix_store
 from nybble.kernels.target import host_target
 
 
@@ -16,8 +16,10 @@ def product_of_two(width):  # type: ignore[no-untyped-def]
 
     def multiply(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         matrix_start(width)
-        matrix_product(args.x, args.stride, args.w, args.out, width, 0)
-        matrix_product(args.x + width, args.stride, args.w + 16 * width, args.out + 256, width, 1)
+        matrix_product(args.x, args.stride, args.w, width, 0)
+        matrix_product(args.x + width, args.stride, args.w + 16 * width, width, 1)
+        matrix_store(args.out, 0)
+        matrix_store(args.out + 256, 1)
         matrix_end()
 
     return multiply
