@@ -93,8 +93,7 @@ class PlanRunner:
         n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
         self._team.finish()  # if an interrupted step left something
         n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
-        self._program.ids[:n] = ids
-        if self._program.ids[:n].view(np.uint64).max(initial=0) >= n_vocab:  # negative ones are huge
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= n_vocab:
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
         self._program.tokens.count[0] = n
         self._positions[:n] = positions
@@ -104,8 +103,9 @@ class PlanRunner:
         for key, scales in self._program.query_scales.items():
             scales[:n] = query_scales(self._positions[:n], *key)
         for op in self._embeds:
+            op.weight.copy_rows(ids, self._program.table_rows[op.out])
             if op.weight.format not in ROW_DECODERS:
-                self._embed(op, ids)
+                self._embed(op, n)
         self._run_ops(0, self._head, ids, positions, taps)
         for first in range(0, len(rows), self._n_head_rows):
             some = rows[first : first + self._n_head_rows]
@@ -200,12 +200,11 @@ class PlanRunner:
             self._team.run(first, stop)
             first = stop
 
-    def _embed(self, op: ops.Embed, ids: NDArray[np.int32]) -> None:
-        """Rows of an embedding table in a format that has no kernel, straight from the mapped file."""
-        table = op.weight
-        n_vocab, width = table.shape
-        rows = table.data.reshape(n_vocab, -1)[ids]
-        values = dequantize(table.format, rows.reshape(-1), len(ids) * width).reshape(len(ids), width)
-        out = self._program.buffers[op.out][: len(ids), :width]
+    def _embed(self, op: ops.Embed, n: int) -> None:
+        """The first n rows of an embedding table in a format that has no kernel."""
+        width = op.weight.shape[1]
+        rows = self._program.table_rows[op.out][:n]
+        values = dequantize(op.weight.format, rows.reshape(-1), n * width).reshape(n, width)
+        out = self._program.buffers[op.out][:n, :width]
         with np.errstate(over="ignore", invalid="ignore"):  # damaged weights show in the logits
             np.multiply(values, np.float32(op.scale), out=out)

@@ -92,7 +92,9 @@ class ProgramBuilder:
         self._memory = Buffers(plan, n_batch, n_head_rows)
         self.buffers, self.whole = self._memory.arrays, self._memory.whole
         self.matrices = matrices
-        self.ids = aligned_zeros((n_batch,), np.int64)
+        self.table_rows: dict[str, NDArray[np.uint8]] = {}
+        """Where the runner puts the rows of an embedding table that a step needs, as the file has them; by
+        the buffer that they become."""
         self.angles = {
             name: tuple(aligned_zeros((n_batch, len(table.inv_freq)), np.float32) for _ in range(2))
             for name, table in plan.rope_tables.items()
@@ -135,8 +137,10 @@ class ProgramBuilder:
         count = self._rows.count
         match op:
             case ops.Embed():
+                row_bytes = op.weight.format.nbytes(op.weight.shape[1])
+                rows = self.table_rows[op.out] = aligned_zeros((len(out), row_bytes), np.uint8)
                 if op.weight.format in ROW_DECODERS:  # else written by the runner
-                    yield self._embed(op, out)
+                    yield self._embed(op, rows, out)
                 return
             case ops.Linear():
                 yield from self._linear(op, out)
@@ -161,13 +165,13 @@ class ProgramBuilder:
                 for call in lower(op, place):
                     yield Step(call, tuple(inputs), (out,))
 
-    def _embed(self, op: ops.Embed, out: NDArray[np.float32]) -> Step:
-        table = op.weight
-        n_vocab, width = table.shape
+    def _embed(self, op: ops.Embed, rows: NDArray[np.uint8], out: NDArray[np.float32]) -> Step:
+        n_max, width = len(rows), op.weight.shape[1]
+        in_order = np.arange(n_max)
         call = bind_embedding(
-            table.format, table.data, self.ids, out, self._rows.count, n_vocab, width, op.scale
+            op.weight.format, rows.reshape(-1), in_order, out, self._rows.count, n_max, width, op.scale
         )
-        return Step(call, (self.ids,), (out,))
+        return Step(call, (rows,), (out,))
 
     def _linear(self, op: ops.Linear, out: NDArray[np.float32]) -> Iterator[Step]:
         matrix = self.pack(op.weight)

@@ -5,7 +5,6 @@
 
 import errno
 import logging
-import mmap
 import os
 import stat
 import weakref
@@ -15,6 +14,7 @@ from typing import Self
 
 from .cursor import Cursor
 from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from .mapped_file import MappedFile
 from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata
 from .split import Split, join_tensors, part_paths, read_split
 from .tensor import MAX_TENSORS, MIN_INFO_BYTES, Tensor, map_tensors, padded, read_tensor_infos
@@ -211,7 +211,7 @@ def _map(path: str, fd: int, size: int) -> memoryview:
     if size == 0:
         raise GGUFFormatError(f"{path}: header at byte 0: the file is empty")
     try:
-        return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ))
+        return memoryview(MappedFile(fd, size))
     except ValueError as error:  # mmap's own check: the file is shorter than it was a moment ago
         raise ModelError(f"{path}: model file changed while it was opened; load it again") from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from .cursor import INCOMPLETE, Cursor
 from .dequantize import dequantize
-from .errors import GGUFUnsupportedError
+from .errors import GGUFUnsupportedError, ModelError
 from .formats import FORMATS, REMOVED, BlockFormat
+from .mapped_file import MappedFile
 
 MAX_TENSORS = 1 << 17
 MAX_NAME_BYTES = 63
@@ -84,21 +86,46 @@ class Tensor:
             raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
         return Tensor(self.name, shape, self.format, self.data, self.path)
 
+    def copy_rows(self, ids: NDArray[np.integer], out: NDArray[np.uint8]) -> None:
+        """Copies the bytes of rows ids (n,) of a matrix, each of which it must have, to out (n, row_bytes).
+
+        A mapped file is read as a file: by its mapping, one row brings its whole surroundings into this
+        process's memory (Linux: 64 KB to 2 MB). ModelError if the file has become shorter.
+        """
+        row_bytes = self.format.nbytes(self.shape[-1])
+        mapping = self._mapping()
+        if mapping is None or mapping.fd is None:
+            self.data.reshape(-1, row_bytes).take(ids, axis=0, out=out, mode="clip")
+            return
+        start = self._offset_in(mapping)
+        for i, id_ in enumerate(ids.tolist()):
+            if os.preadv(mapping.fd, [out[i]], start + id_ * row_bytes) != row_bytes:
+                raise ModelError(f"{self.path}: model file changed while it was open; load it again")
+
     def release_pages(self, first: int = 0, last: int | None = None) -> None:
         """Tells the system that bytes `first` to `last` of `data` will not be read soon.
 
         Their pages leave this process's memory, and come back from the file if they are read after all. Does
         nothing where the system cannot do that, or where `data` is not part of a mapped file.
         """
-        mapping = getattr(_owner(self.data), "obj", None)
-        if not isinstance(mapping, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        mapping = self._mapping()
+        if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
             return
-        start = self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+        start = self._offset_in(mapping)
         last = self.nbytes if last is None else min(last, self.nbytes)
         first_page = -(-(start + first) // mmap.PAGESIZE)
         n_bytes = (start + last) // mmap.PAGESIZE * mmap.PAGESIZE - first_page * mmap.PAGESIZE
         if n_bytes > 0:
             mapping.madvise(mmap.MADV_DONTNEED, first_page * mmap.PAGESIZE, n_bytes)
+
+    def _mapping(self) -> MappedFile | None:
+        """The mapped file that `data` is part of."""
+        mapping = getattr(_owner(self.data), "obj", None)
+        return mapping if isinstance(mapping, MappedFile) else None
+
+    def _offset_in(self, mapping: MappedFile) -> int:
+        """Where `data` begins there."""
+        return self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"

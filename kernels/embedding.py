@@ -5,7 +5,7 @@
     table  (n_vocab, n_embd) float32      ids  (n,) integers in 0 .. n_vocab - 1
     out    (n, n_embd) float32            scale  1 for most models; sqrt(n_embd) for Gemma
 
-The compiled twin reads the table's rows from the bytes of the mapped file, in the format that they have there
+The compiled twin decodes the rows from the bytes of the file, in the format that they have there
 (`decode_row.py`), and gives the same bits as dequantizing the table first.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), section 3.4.

@@ -185,7 +185,7 @@ def test_a_mapping_that_fails(
         raise problem
 
     n_descriptors = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr("mmap.mmap", refuse)
+    monkeypatch.setattr("nybble.gguf_io.file.MappedFile", refuse)
     with pytest.raises(outcome) as caught:
         load_gguf(model)
     assert outcome is OSError or str(model) in str(caught.value)
