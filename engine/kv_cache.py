@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
 from ..kernels.attention_probs import in_general_layout
 from ..kernels.attention_reference import alibi_slopes
+from ..kernels.cache_prefetch import bind_cache_prefetch
 from ..kernels.general_attention import (
     allocate_general_cache,
     bind_general_attend,
@@ -81,7 +82,8 @@ class Attention:
         self._general_scratch: dict[int, NDArray[np.float32]] = {}
 
     def steps(self, op: ops.Attention, x: list[NDArray], out: NDArray, rows: Rows) -> list[Step]:
-        """All writes of new keys and values, then all that reads the caches, then all that merges."""
+        """All writes of new keys and values, then all that reads the caches, then all that merges; before it
+        what asks for the caches of several sequences."""
         parts = []
         for i in range(len(self._sequences)):
             own = slice(None) if len(self._sequences) == 1 else slice(i, i + 1)
@@ -112,14 +114,16 @@ class Attention:
         window = min(op.window, cache.n_slots)  # a context shorter than the window needs no mask
         at = positions, out, count, scratch, op.n_heads, op.scale, window, op.chunk, op.is_causal
         attend, merge = bind_attend(q, keys, values, *at)
-        steps = (
+        steps = [
             Step(attend, (q, keys, values), (out, scratch.partials)),
             Step(merge, (scratch.partials,), (out,)),
-        )
-        if not op.k:
-            return steps
-        write = bind_cache_write(x[1], x[2], keys, values, positions, count)
-        return Step(write, (x[1], x[2]), (keys, values)), *steps
+        ]
+        if op.k:
+            write = bind_cache_write(x[1], x[2], keys, values, positions, count)
+            steps.insert(0, Step(write, (x[1], x[2]), (keys, values)))
+        if len(self._sequences) > 1:
+            steps.insert(0, Step(bind_cache_prefetch(keys, values, positions, count), (), ()))
+        return tuple(steps)
 
     def _general(
         self,

@@ -7,6 +7,7 @@ all of them, and what they hold.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -65,7 +66,7 @@ class Plan:
         """The buffer with an embedding of each token: what comes out of the last norm."""
         return "output_norm" if "output_norm" in self.buffers else self.output
 
-    @property
+    @cached_property
     def is_causal(self) -> bool:
         """Does no token see those behind it?  Then a sequence can be run piece by piece."""
         return all(op.is_causal for op in self.ops if isinstance(op, ops.Attention))

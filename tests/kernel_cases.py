@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nybble.kernels.add import add_reference, bind_add
 from nybble.kernels.attention import attention_reference, bind_attend
 from nybble.kernels.attention_scratch import AttentionScratch, attention_scratch
+from nybble.kernels.cache_prefetch import bind_cache_prefetch
 from nybble.kernels.gated import bind_gelu_mul, bind_silu_mul, gelu_mul_reference, silu_mul_reference
 from nybble.kernels.kernel import Call
 from nybble.kernels.kv_cache import LANES, allocate_kv_cache, bind_cache_write, n_slots_for
@@ -213,7 +214,8 @@ class Attention(Case):
         write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["step"])
         window = min(self.window, n_slots)
         numbers = self.n_heads, self.scale, window, self.chunk, self.is_causal
-        return [write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
+        ask = bind_cache_prefetch(*cache, b["positions"], b["step"])
+        return [ask, write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
 
 
 class WindowAttention(Attention):

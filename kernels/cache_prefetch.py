@@ -1,0 +1,80 @@
+"""Asks for the keys and values that attention is about to read: it changes no results.
+
+A short sequence has a few kilobytes of them in every layer, too few for the processor to see where the
+reading goes: attention then waits for memory line by line, for three quarters of its time. Where many of them
+are read one after the other, all lines are asked for before any is read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_array
+from .kernel import Call, kernel
+from .kv_cache import BLOCK, LANES, check_kv_cache, padded_head
+from .pointer import F16, I64
+from .record import PointerTo, Record
+from .rows import check_step
+from .simd import prefetch
+
+N_POSITIONS = 256  # the last so many: reading of a longer sequence finds its own way
+LINE = 32  # float16 in a cache line
+
+
+def bind_cache_prefetch(
+    keys: NDArray[np.float16],
+    values: NDArray[np.float16],
+    positions: NDArray[np.int64],
+    step: NDArray[np.int64],
+) -> Call:
+    """Ask for the keys and values (`kv_cache.py`) up to the position of a step's first token, which is where
+    the next are written. positions and step as in `bind_cache_write`.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
+    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
+    check_step(step)
+    check_array("positions", positions, (None,), np.int64)
+    return _cache_prefetch.bind(
+        keys=keys,
+        values=values,
+        positions=positions,
+        step=step,
+        n_kv_heads=n_kv_heads,
+        head_dim=head_dim,
+        padded=padded_head(head_dim),
+        n_slots=n_slots,
+    )
+
+
+@kernel(
+    Record(
+        keys=PointerTo(F16),
+        values=PointerTo(F16),
+        positions=PointerTo(I64),
+        step=PointerTo(I64),
+        n_kv_heads=I64,
+        head_dim=I64,
+        padded=I64,
+        n_slots=I64,
+    )
+)
+def _cache_prefetch(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    if args.step[0] == 0:
+        return
+    end = args.positions[0] + 1
+    for head in range(args.n_kv_heads):
+        # Each thread asks for what it will attend to (`attention.py`), if it is but one segment.
+        turn = head % (2 * n_threads)
+        if min(turn, 2 * n_threads - 1 - turn) != thread_id:
+            continue
+        for start in range(max(end - N_POSITIONS, 0) // BLOCK * BLOCK, end, BLOCK):
+            slot = head * args.n_slots + start % args.n_slots
+            n = min(end - start, BLOCK)
+            keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
+            for i in range(0, (n + LANES - 1) // LANES * LANES * args.head_dim, LINE):
+                prefetch(keys + i)
+            for first in range(0, args.padded * BLOCK, LANES * BLOCK):
+                for i in range(0, n * LANES, LINE):
+                    prefetch(values + (first + i))
