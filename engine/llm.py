@@ -67,6 +67,7 @@ class LLM:
             self.tokenizer: Tokenizer | None = self._model.tokenizer
             """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
             self._text = self._model.text
+            self._model.file.metadata.release()  # all that is needed of it has been read
             self.n_ctx = n_ctx or self._model.default_n_ctx
             self.n_threads = n_threads or default_threads()
             self.executor = executor

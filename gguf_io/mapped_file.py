@@ -19,3 +19,13 @@ class MappedFile(mmap.mmap):
             self.fd = os.dup(fd)
             weakref.finalize(self, os.close, self.fd)
         return self
+
+    def release_pages(self, first: int, last: int) -> None:
+        """Tells the system that bytes `first` to `last` will not be read soon.
+
+        Their pages leave this process's memory, and come back from the file if they are read after all. Does
+        nothing where the system cannot do that.
+        """
+        start, stop = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE, last // mmap.PAGESIZE * mmap.PAGESIZE
+        if hasattr(mmap, "MADV_DONTNEED") and start < stop:
+            self.madvise(mmap.MADV_DONTNEED, start, stop - start)

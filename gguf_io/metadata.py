@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cursor import Cursor
+from .mapped_file import MappedFile
 from .string_array import StringArray, read_string_array
 
 MAX_KEYS = 1 << 17
@@ -63,10 +64,11 @@ class RawValue(NamedTuple):
 class Entry:
     """What the file says about one key: its value, the type it is stored in, where it starts and ends."""
 
-    __slots__ = ("end", "offset", "type_name", "value")
+    __slots__ = ("decoded", "end", "offset", "type_name", "value")
 
     def __init__(self, value: Any, type_name: str, offset: int, end: int) -> None:
         self.value = value
+        self.decoded: Any = None
         self.type_name = type_name
         self.offset = offset
         self.end = end
@@ -87,10 +89,12 @@ class Metadata(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         entry = self._entries[key]
-        value = entry.value  # held, since another thread may put the decoded array in its place meanwhile
-        if isinstance(value, NumericArray | StringArray):
-            value = entry.value = value.decode()
-        return value
+        if not isinstance(entry.value, NumericArray | StringArray):
+            return entry.value
+        decoded = entry.decoded  # held, since another thread may forget it meanwhile
+        if decoded is None:
+            decoded = entry.decoded = entry.value.decode()
+        return decoded
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -118,6 +122,14 @@ class Metadata(Mapping[str, Any]):
         """The value as it lies in the file, to be written to another."""
         entry = self._entries[key]
         return RawValue(bytes(self._data[entry.offset : entry.end]))
+
+    def release(self) -> None:
+        """Frees the memory of arrays that have been decoded, and of the file's pages; whoever asks for an
+        array gets it again."""
+        for entry in self._entries.values():
+            entry.decoded = None
+        if isinstance(self._data.obj, MappedFile):
+            self._data.obj.release_pages(0, max((entry.end for entry in self._entries.values()), default=0))
 
     def __repr__(self) -> str:
         return f"<Metadata of {len(self)} keys>"

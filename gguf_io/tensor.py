@@ -1,7 +1,6 @@
 """Tensors: the list of them in the file, checked, and a view of the bytes of each."""
 
 import math
-import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -103,20 +102,13 @@ class Tensor:
                 raise ModelError(f"{self.path}: model file changed while it was open; load it again")
 
     def release_pages(self, first: int = 0, last: int | None = None) -> None:
-        """Tells the system that bytes `first` to `last` of `data` will not be read soon.
-
-        Their pages leave this process's memory, and come back from the file if they are read after all. Does
-        nothing where the system cannot do that, or where `data` is not part of a mapped file.
-        """
+        """Lets go of the pages with bytes `first` to `last` of `data` (`MappedFile.release_pages`), if it is
+        part of a mapped file."""
         mapping = self._mapping()
-        if mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        start = self._offset_in(mapping)
-        last = self.nbytes if last is None else min(last, self.nbytes)
-        first_page = -(-(start + first) // mmap.PAGESIZE)
-        n_bytes = (start + last) // mmap.PAGESIZE * mmap.PAGESIZE - first_page * mmap.PAGESIZE
-        if n_bytes > 0:
-            mapping.madvise(mmap.MADV_DONTNEED, first_page * mmap.PAGESIZE, n_bytes)
+        if mapping is not None:
+            start = self._offset_in(mapping)
+            last = self.nbytes if last is None else min(last, self.nbytes)
+            mapping.release_pages(start + first, start + last)
 
     def _mapping(self) -> MappedFile | None:
         """The mapped file that `data` is part of."""

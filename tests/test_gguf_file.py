@@ -98,6 +98,18 @@ def test_arrays_are_decoded_only_when_asked_for(tmp_path: Path, monkeypatch: pyt
             file.metadata["tokenizer.ggml.tokens"]
 
 
+def test_released_arrays_come_back(tmp_path: Path) -> None:
+    with load_gguf(tiny_model.write(tmp_path / "tiny.gguf", "gemma3")) as file:
+        metadata = file.metadata
+        before = {key: metadata[key] for key in metadata}
+        metadata.release()
+        for key, value in before.items():
+            np.testing.assert_array_equal(metadata[key], value, key)
+            is_array = metadata.type_of(key).endswith("[]")
+            assert (metadata[key] is value) == (not is_array), f"{key}: it was kept"
+            assert metadata[key] is metadata[key]
+
+
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("seed", range(5))
 def test_g37_random_metadata_of_every_type(seed: int, version: int, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from ..gguf_io.errors import ModelError
 from .pretokenizers import DEFAULT, PreTokenizer, find_pretokenizer
 from .vocabulary import (
+    IndexedVocabulary,
     TokenType,
-    Vocabulary,
     byte_values,
     read_flag,
     read_strings,
@@ -73,7 +73,7 @@ class BPE:
         vocabulary = read_vocabulary(metadata, source)
         if rules.always_bos and vocabulary.bos_id is not None:
             vocabulary = replace(vocabulary, add_bos=True)
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary.without_index()
         self.add_bos = rules.add_bos and vocabulary.bos_id is not None
         self._rules = rules
         self._bytes = {} if rules.byte_letters else byte_values(vocabulary)
@@ -119,7 +119,9 @@ def _cut(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _build(vocabulary: Vocabulary, merges: list[str], rules: PreTokenizer, *, byte_fallback: bool) -> Any:
+def _build(
+    vocabulary: IndexedVocabulary, merges: list[str], rules: PreTokenizer, *, byte_fallback: bool
+) -> Any:
     """A `tokenizers.Tokenizer`. What no token stands for gets the id after the last."""
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Regex, Tokenizer, models

@@ -35,7 +35,7 @@ class PLaMo2:
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary.without_index()
         self._bytes = byte_values(vocabulary)
         if not self._bytes:
             raise ModelError(f"{source}: none of the {len(vocabulary)} tokens is of type BYTE, expected 256")

@@ -25,8 +25,9 @@ class RWKV:
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        self.vocabulary = read_vocabulary(metadata, source)
-        self._tokens = [_unescape(token) for token in self.vocabulary.tokens]
+        vocabulary = read_vocabulary(metadata, source)
+        self.vocabulary = vocabulary.without_index()
+        self._tokens = [_unescape(token) for token in vocabulary.tokens]
         self._ids = {token.decode("latin-1"): id_ for id_, token in enumerate(self._tokens) if token}
         self._longest = LongestMatch(self._ids.keys())
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece, varint
-from .vocabulary import TokenType, Vocabulary, byte_values, read_flag, read_scores, read_vocabulary
+from .vocabulary import IndexedVocabulary, TokenType, byte_values, read_flag, read_scores, read_vocabulary
 
 _SPACE = "▁"
 _BPE = 2
@@ -24,7 +24,7 @@ class SentencePieceBPE:
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary.without_index()
         add_space_prefix = read_flag(metadata, source, "add_space_prefix")
         self.add_space_prefix = True if add_space_prefix is None else add_space_prefix
         self.strips_space_prefix = self.add_space_prefix
@@ -49,7 +49,7 @@ class SentencePieceBPE:
         return self.vocabulary.tokens[id_].replace(_SPACE, " ").encode()
 
 
-def _model_proto(vocabulary: Vocabulary, scores: NDArray[np.float32], byte_fallback: bool) -> bytes:
+def _model_proto(vocabulary: IndexedVocabulary, scores: NDArray[np.float32], byte_fallback: bool) -> bytes:
     """The ModelProto, with one more piece than there are tokens, as its one UNKNOWN piece.
 
     The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one.

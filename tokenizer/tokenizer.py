@@ -2,7 +2,7 @@
 
 import operator
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, Self
 
@@ -12,10 +12,10 @@ from .bpe import BPE
 from .detokenizer import StreamDecoder
 from .plamo2 import PLaMo2
 from .rwkv import RWKV
-from .special_tokens import SpecialTokenSplitter, stripping_ids
+from .special_tokens import SpecialTokenSplitter
 from .spm import SentencePieceBPE
 from .unigram import Unigram
-from .vocabulary import TokenType, Vocabulary, read_text
+from .vocabulary import SPECIAL, TokenType, Vocabulary, read_text
 from .wordpiece import WordPiece
 
 
@@ -53,8 +53,6 @@ MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
 _NO_MODEL = ("none", "no_vocab")
 
 _SILENT = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.UNUSED)
-_ON_REQUEST = (TokenType.CONTROL, TokenType.UNKNOWN)
-_SPECIAL = (*_ON_REQUEST, TokenType.USER_DEFINED)
 
 
 def has_tokenizer(file: GGUFFile) -> bool:
@@ -73,14 +71,7 @@ class Tokenizer:
     eog_ids                                 all ids after which generation ends, `eos_id` among them
     """
 
-    def __init__(
-        self,
-        model: TokenizerModel,
-        *,
-        strip_after: Collection[int] = frozenset(),
-        strip_before: Collection[int] = frozenset(),
-    ) -> None:
-        """The ids in `strip_after` and `strip_before`: special tokens that swallow the white space there."""
+    def __init__(self, model: TokenizerModel) -> None:
         vocabulary = model.vocabulary
         self.n_vocab = len(vocabulary)
         self.bos_id, self.eos_id, self.sep_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.sep_id
@@ -91,9 +82,8 @@ class Tokenizer:
         self.add_sep = model.add_sep and self.sep_id is not None
         self._model = model
         self._vocabulary = vocabulary
-        self._strip_after, self._strip_before = strip_after, strip_before
         self._silent = frozenset(vocabulary.ids_of_type(*_SILENT))
-        self._special = frozenset(vocabulary.ids_of_type(*_SPECIAL))
+        self._special = frozenset(vocabulary.ids_of_type(*SPECIAL))
         self._bytes: dict[int, bytes] = {}
 
     @classmethod
@@ -131,9 +121,7 @@ class Tokenizer:
                 f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(MODELS)}"
             )
         model = MODELS[kind](metadata, source)
-        vocabulary = model.vocabulary
-        after, before = stripping_ids(metadata, vocabulary.ids, vocabulary.ids_of_type(*_SPECIAL))
-        return cls(model, strip_after=after, strip_before=before)
+        return cls(model)
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """The ids of `text`.
@@ -231,12 +219,12 @@ class Tokenizer:
     @cached_property
     def _all_splitter(self) -> SpecialTokenSplitter:
         """Finds control tokens, too."""
-        return self._make_splitter(*_SPECIAL)
+        return self._make_splitter(*SPECIAL)
 
     def _make_splitter(self, *types: TokenType) -> SpecialTokenSplitter:
         tokens, ids = self._vocabulary.tokens, self._vocabulary.ids_of_type(*types)
         special = {tokens[id_]: id_ for id_ in ids}
-        return SpecialTokenSplitter(special, self._strip_after, self._strip_before)
+        return SpecialTokenSplitter(special, self._vocabulary.strip_after, self._vocabulary.strip_before)
 
 
 def _added(name: str, asked: bool | None, default: bool, id_: int | None, source: str) -> bool:

@@ -31,7 +31,7 @@ class Unigram:
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary.without_index()
         removes_spaces = read_flag(metadata, source, "remove_extra_whitespaces") is True
         add_space_prefix = read_flag(metadata, source, "add_space_prefix") is True
         self.add_space_prefix = add_space_prefix and not removes_spaces

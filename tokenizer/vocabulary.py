@@ -1,7 +1,7 @@
 """The vocabulary as the metadata tells it: checked once, so that whoever uses it need not check again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import ModelError
-from .special_tokens import control_texts, end_of_generation_ids
+from .special_tokens import control_texts, end_of_generation_ids, stripping_ids
+from .texts import Texts
 
 _PREFIX = "tokenizer.ggml."
 _ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
@@ -26,6 +27,10 @@ class TokenType(IntEnum):
     BYTE = 6
 
 
+SPECIAL = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED)
+"""The types of tokens that are found in a text as a whole, or not at all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Tokens, their types, and the ids with a meaning of their own.
@@ -35,9 +40,8 @@ class Vocabulary:
 
     source: str
     """The file's name, for messages."""
-    tokens: list[str]
+    tokens: Sequence[str]
     types: NDArray[np.uint8]
-    ids: Mapping[str, int]
     bos_id: int | None
     eos_id: int | None
     unk_id: int | None
@@ -46,20 +50,34 @@ class Vocabulary:
     add_bos: bool | None
     add_eos: bool | None
     add_sep: bool | None
-    eog_ids: frozenset[int] = field(default=frozenset())
+    eog_ids: frozenset[int]
+    strip_after: frozenset[int]
+    """Special tokens that swallow the white space behind them."""
+    strip_before: frozenset[int]
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def ids_of_type(self, *types: TokenType) -> list[int]:
         """The ids of all tokens of these types, ascending."""
-        ids: list[int] = np.flatnonzero(np.isin(self.types, types)).tolist()
-        return ids
+        return _ids_of_type(self.types, *types)
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedVocabulary(Vocabulary):
+    """A vocabulary with an index, for those who build something of it."""
+
+    ids: Mapping[str, int]
+
+    def without_index(self) -> Vocabulary:
+        """The vocabulary in a fifth of the memory, which is what remains of it once a tokenizer is built."""
+        kept = {field.name: getattr(self, field.name) for field in fields(Vocabulary)}
+        return Vocabulary(**kept | {"tokens": Texts(self.tokens)})
 
 
 def read_vocabulary(
     metadata: Mapping[str, Any], source: str, default_ids: Mapping[str, int] | None = None
-) -> Vocabulary:
+) -> IndexedVocabulary:
     """Reads what all kinds of tokenizers have in common.
 
     `default_ids`: for special tokens that the file does not name, by their names in GGUF.
@@ -92,7 +110,8 @@ def read_vocabulary(
 
     eos_id = special_id("eos")
     ends = marked_end_ids(metadata, source, len(tokens)) | (frozenset() if eos_id is None else {eos_id})
-    return Vocabulary(
+    strip_after, strip_before = stripping_ids(metadata, ids, _ids_of_type(types, *SPECIAL))
+    return IndexedVocabulary(
         source=source,
         tokens=tokens,
         types=types,
@@ -106,7 +125,14 @@ def read_vocabulary(
         add_eos=read_flag(metadata, source, "add_eos_token"),
         add_sep=read_flag(metadata, source, "add_sep_token"),
         eog_ids=end_of_generation_ids(ids, ends),
+        strip_after=strip_after,
+        strip_before=strip_before,
     )
+
+
+def _ids_of_type(types: NDArray[np.uint8], *wanted: TokenType) -> list[int]:
+    ids: list[int] = np.flatnonzero(np.isin(types, wanted)).tolist()
+    return ids
 
 
 def marked_end_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> frozenset[int]:

@@ -39,14 +39,15 @@ class WordPiece:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         # BERT knows no text without [CLS] and [SEP], whatever the file says of tokens to add
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
-        self.vocabulary = replace(vocabulary, add_bos=None, add_eos=None)
+        self.vocabulary = replace(vocabulary.without_index(), add_bos=None, add_eos=None)
+        self._ids = vocabulary.ids
         lowercase = read_flag(metadata, source, "normalizer.lowercase")
         strip_accents = read_flag(metadata, source, "normalizer.strip_accents")
         self._letters = _NormalizedLetters(
             lowercase=lowercase is not False,
             strip_accents=lowercase is not False if strip_accents is None else strip_accents,
         )
-        self._longest = LongestMatch(self.vocabulary.ids.keys())
+        self._longest = LongestMatch(self._ids.keys())
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, which must be free of lone surrogates."""
@@ -60,12 +61,12 @@ class WordPiece:
 
     def _word_ids(self, word: str) -> list[int]:
         """A word that has a part without a token is unknown as a whole."""
-        ids, found, position = self.vocabulary.ids, [], 0
+        found, position = [], 0
         while position < len(word):
             length = self._longest.length_at(word, position)
             if not length:
                 return [] if self.vocabulary.unk_id is None else [self.vocabulary.unk_id]
-            found.append(ids[word[position : position + length]])
+            found.append(self._ids[word[position : position + length]])
             position += length
         return found
 
