@@ -17,7 +17,8 @@ from .recurrent_cache import make_caches
 class Footprint:
     """Bytes of memory that the numba executor takes for a context of `n_ctx` tokens.
 
-    What Python, its packages and the vocabulary take comes on top (60 to 130 MB), and what experts are laid side by side in.
+    What Python, its packages and the vocabulary take comes on top (60 to 130 MB), and what experts are laid
+    side by side in.
     """
 
     n_ctx: int
