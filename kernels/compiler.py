@@ -39,7 +39,8 @@ _registered: set[Callable[..., Any]] = set()
 
 
 def _register_inlined() -> None:
-    for functions, options in ((INLINED, {"forceinline": True}), (CALLED, {})):
+    for functions, inline in ((INLINED, True), (CALLED, False)):
+        options = {"forceinline": inline, "no_cfunc_wrapper": True}  # nobody calls them from outside
         for function in functions:
             if function not in _registered:
                 _registered.add(function)
@@ -59,14 +60,23 @@ class _KernelCompiler(_FunctionCompiler):
 
 
 class _Library(JITCodeLibrary):
-    """A function that stays LLVM IR. Numba's own library would make machine code of every inlined function by
-    itself, for a machine that need not be the target, and nobody would run it."""
+    """A function that stays LLVM IR. Numba's own library would optimize every function that a kernel calls by
+    itself, then again in each that calls it, and make machine code of it, for a machine that need not be the
+    target, which nobody would run."""
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
     def _finalize_specific(self) -> None:
         pass
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def optimize(self) -> None:
+        """Optimize the kernel, with all that it calls."""
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
 
 
 class _Codegen(JITCPUCodegen):
@@ -118,6 +128,7 @@ def _library(kernel: Source) -> Any:
     builder.ret_void()
     result.library.add_ir_module(module)
     result.library.finalize()
+    result.library.optimize()
     return result.library
 
 
