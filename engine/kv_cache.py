@@ -67,7 +67,8 @@ class Attention:
     """Lowers `Attention` operations for one sequence, or for several that have one token each in every step.
 
     `sequences[i][state]` is a cache; `positions` (n_max,) int64 are those of a step's tokens. The calls of
-    different sequences touch different memory, so the threads do not wait for each other between them.
+    different sequences touch different memory, so the threads do not wait for each other between them; and
+    they take turns with the larger share, as few heads are seldom divided evenly.
     """
 
     def __init__(
@@ -115,14 +116,14 @@ class Attention:
         at = positions, out, count, scratch, op.n_heads, op.scale, window, op.chunk, op.is_causal
         attend, merge = bind_attend(q, keys, values, *at)
         steps = [
-            Step(attend, (q, keys, values), (out, scratch.partials)),
-            Step(merge, (scratch.partials,), (out,)),
+            Step(attend, (q, keys, values), (out, scratch.partials), turn=i),
+            Step(merge, (scratch.partials,), (out,), turn=i),
         ]
         if op.k:
             write = bind_cache_write(x[1], x[2], keys, values, positions, count)
-            steps.insert(0, Step(write, (x[1], x[2]), (keys, values)))
+            steps.insert(0, Step(write, (x[1], x[2]), (keys, values), turn=i))
         if len(self._sequences) > 1:
-            steps.insert(0, Step(bind_cache_prefetch(keys, values, positions, count), (), ()))
+            steps.insert(0, Step(bind_cache_prefetch(keys, values, positions, count), (), (), turn=i))
         return tuple(steps)
 
     def _general(

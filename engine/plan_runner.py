@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.dequantize import dequantize
+from ..gguf_io.row_reader import RowReader
 from ..kernels.attention_probs import attention_probs, gather_by_probs
 from ..kernels.attention_reference import alibi_slopes
 from ..kernels.decode_row import ROW_DECODERS
@@ -69,12 +70,14 @@ class PlanRunner:
         )
         steps = self._program.steps
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
-        self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
+        calls, turns = [step.call for step in steps], [step.turn for step in steps]
+        self._team = Team(Program(calls, meeting_points(steps), turns), n_threads)
         self._sequences = sequences
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
         self._writers = {name: i for i, op in enumerate(plan.ops) if i != self._head for name in op.outputs}
         self._writers |= {op.probs: i for i, op in enumerate(plan.ops) if isinstance(op, ops.Attention)}
         self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
+        self._tables = {op.out: RowReader(op.weight) for op in self._embeds}
 
     @property
     def n_buffer_bytes(self) -> int:
@@ -93,7 +96,7 @@ class PlanRunner:
         n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
         self._team.finish()  # if an interrupted step left something
         n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
-        if ids.min(initial=0) < 0 or ids.max(initial=0) >= n_vocab:
+        if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
         self._program.tokens.count[0] = n
         self._positions[:n] = positions
@@ -103,7 +106,7 @@ class PlanRunner:
         for key, scales in self._program.query_scales.items():
             scales[:n] = query_scales(self._positions[:n], *key)
         for op in self._embeds:
-            op.weight.copy_rows(ids, self._program.table_rows[op.out])
+            self._tables[op.out].copy(ids, self._program.table_rows[op.out])
             if op.weight.format not in ROW_DECODERS:
                 self._embed(op, n)
         self._run_ops(0, self._head, ids, positions, taps)

@@ -20,14 +20,18 @@ from ..kernels.kernel import JIT_DISABLED, Call
 
 
 class Program:
-    """Kernel calls in order; `meet[i]`: whether the threads wait for each other after call i."""
+    """Kernel calls in order; `meet[i]`: whether the threads wait for each other after call i; `turns[i]`: by
+    how many the shares of its threads are shifted."""
 
-    def __init__(self, calls: list[Call], meet: list[bool]) -> None:
+    def __init__(self, calls: list[Call], meet: list[bool], turns: list[int] | None = None) -> None:
         self.calls = calls
         rows = (
             []
             if JIT_DISABLED
-            else [(c.kernel.address, c.args_address, m) for c, m in zip(calls, meet, strict=True)]
+            else [
+                (c.kernel.address, c.args_address, m, turn)
+                for c, m, turn in zip(calls, meet, turns or [0] * len(calls), strict=True)
+            ]
         )
         self.words = np.array(rows, np.int64).reshape(-1)
 

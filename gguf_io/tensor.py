@@ -1,7 +1,6 @@
 """Tensors: the list of them in the file, checked, and a view of the bytes of each."""
 
 import math
-import os
 import struct
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from .cursor import INCOMPLETE, Cursor
 from .dequantize import dequantize
-from .errors import GGUFUnsupportedError, ModelError
+from .errors import GGUFUnsupportedError
 from .formats import FORMATS, REMOVED, BlockFormat
 from .mapped_file import MappedFile
 
@@ -85,39 +84,20 @@ class Tensor:
             raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
         return Tensor(self.name, shape, self.format, self.data, self.path)
 
-    def copy_rows(self, ids: NDArray[np.integer], out: NDArray[np.uint8]) -> None:
-        """Copies the bytes of rows ids (n,) of a matrix, each of which it must have, to out (n, row_bytes).
-
-        A mapped file is read as a file: by its mapping, one row brings its whole surroundings into this
-        process's memory (Linux: 64 KB to 2 MB). ModelError if the file has become shorter.
-        """
-        row_bytes = self.format.nbytes(self.shape[-1])
-        mapping = self._mapping()
-        if mapping is None or mapping.fd is None:
-            self.data.reshape(-1, row_bytes).take(ids, axis=0, out=out, mode="clip")
-            return
-        start = self._offset_in(mapping)
-        for i, id_ in enumerate(ids.tolist()):
-            if os.preadv(mapping.fd, [out[i]], start + id_ * row_bytes) != row_bytes:
-                raise ModelError(f"{self.path}: model file changed while it was open; load it again")
-
     def release_pages(self, first: int = 0, last: int | None = None) -> None:
         """Lets go of the pages with bytes `first` to `last` of `data` (`MappedFile.release_pages`), if it is
         part of a mapped file."""
-        mapping = self._mapping()
-        if mapping is not None:
-            start = self._offset_in(mapping)
+        if place := self.place_in_file():
+            mapping, start = place
             last = self.nbytes if last is None else min(last, self.nbytes)
             mapping.release_pages(start + first, start + last)
 
-    def _mapping(self) -> MappedFile | None:
-        """The mapped file that `data` is part of."""
+    def place_in_file(self) -> tuple[MappedFile, int] | None:
+        """The mapped file that `data` is part of, and where it begins there; None if there is none."""
         mapping = getattr(_owner(self.data), "obj", None)
-        return mapping if isinstance(mapping, MappedFile) else None
-
-    def _offset_in(self, mapping: MappedFile) -> int:
-        """Where `data` begins there."""
-        return self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+        if not isinstance(mapping, MappedFile):
+            return None
+        return mapping, self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"

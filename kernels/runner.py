@@ -1,8 +1,10 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
-A program is an int64 array (n_calls, 3): the kernel's address, its arguments' address, and whether all
-threads must meet after it (calls that do not depend on each other need not). One C call runs many kernels: a
-small model has some 400 calls a token, and a call through Python would cost more than most of them.
+A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, whether all threads
+must meet after it (calls that do not depend on each other need not), and by how many the threads' shares are
+shifted: where many small calls cannot be divided evenly, they take turns with the larger share. One C call
+runs many kernels: a small model has some 400 calls a token, and a call through Python would cost more than
+most of them.
 
 The control block (int64; what different threads write lies `sync.LINE` apart):
 
@@ -30,7 +32,7 @@ WORKER_WORDS = 3 * LINE
 SPINS_BEFORE_SLEEP = (
     60_000  # about 1 to 3 ms: longer than the Python between two tokens, shorter than anyone notices
 )
-CALL_WORDS = 3
+CALL_WORDS = 4
 
 START = Record(control=PointerTo(I64), first=I64, last=I64)
 RUN = Record(control=PointerTo(I64), program=PointerTo(I64))
@@ -45,7 +47,7 @@ def control_block(n_threads: int) -> np.ndarray:
 def run_calls(program, first, last, control, thread_id, n_threads):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         call = program + i * CALL_WORDS
-        call_kernel(call[0], call[1], thread_id, n_threads)
+        call_kernel(call[0], call[1], (thread_id + call[3]) % n_threads, n_threads)
         if call[2] != 0:
             barrier(control + ARRIVED, n_threads)
 

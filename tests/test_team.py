@@ -70,6 +70,20 @@ def test_many_short_programs(n_threads):
     adder.team.close()
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_may_swap_their_shares(n_threads):
+    total, one, step = (
+        np.zeros((7, WIDTH), np.float32),
+        np.ones((7, WIDTH), np.float32),
+        np.full(8, 7, np.int64),
+    )
+    call = bind_add(total, one, total, step)
+    team = Team(Program([call] * 8, [True] * 8, list(range(8))), n_threads)
+    team.run(0, 8)
+    np.testing.assert_array_equal(total, np.full((7, WIDTH), 8, np.float32))
+    team.close()
+
+
 def test_an_interrupted_program_is_finished_first(adder):
     interrupt(adder)
     adder.team.run(0, 2)
