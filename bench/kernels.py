@@ -28,7 +28,8 @@ from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots
 from nybble.kernels.linear import linear_reference
 from nybble.kernels.pack import pack
 from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.rope import bind_rope, rope_angles, rope_frequencies, rope_reference
 
@@ -86,7 +87,7 @@ def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
         q, half = np.zeros((n, n_in), np.int8), np.zeros((n, n_in // 32), np.int32)
         scale, sums = np.zeros((n, n_in // 32), np.float32), np.zeros((n, n_in // 32), np.int32)
         layout, packed = pack(format, data, (n_out, n_in))
-        working = linear_working_memory(n_in, 1)
+        working = working_memory(n_in, 1)
         calls = [
             bind_quantize(x, q, scale, sums, half, step, n_in, layout.sum_factor),
             bind_quantized_linear(layout, packed, q, scale, sums, half, out, step, working),

@@ -26,7 +26,8 @@ from nybble.kernels.kernel import Call
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantized_linear import bind_quantized_linear
 
 SHAPES = {"135m up": (1536, 576), "1.1b up": (5632, 2048), "1.1b down": (2048, 5632)}
 N_TOKENS = 512
@@ -64,7 +65,7 @@ def linear(
     scale, sums, half = (np.zeros((n_tokens, n_in // 32), t) for t in (np.float32, np.int32, np.int32))
     factor = PACKERS[format][0].sum_factor if format in PACKERS else 1
     bind_quantize(x, q, scale, sums, half, count, n_in, factor).run()
-    working = linear_working_memory(n_in, n_threads)
+    working = working_memory(n_in, n_threads)
     calls, n_bytes = [], 0
     for _ in range(n_matrices):
         data = random_rows(rng, format, n_out, n_in).reshape(-1)

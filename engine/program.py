@@ -23,7 +23,8 @@ from ..kernels.float_linear import bind_float_linear
 from ..kernels.linear import bind_add_bias
 from ..kernels.linear_state import LANES
 from ..kernels.mapped_linear import bind_mapped_linear, tiles_bytes
-from ..kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from ..kernels.packed_product import working_memory
+from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from . import ops
@@ -112,7 +113,7 @@ class ProgramBuilder:
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
         n_in = max((op.weight.shape[1] for op in plan.ops if isinstance(op, ops.Linear)), default=0)
-        self._working = linear_working_memory(n_in, n_threads)
+        self._working = working_memory(n_in, n_threads)
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
                 self.first_step.append(len(self.steps))

@@ -23,7 +23,8 @@ from nybble.gguf_io.formats import Q4_K
 from nybble.gguf_io.k_quants import scales_and_mins
 from nybble.kernels.pack import pack
 from nybble.kernels.quantize import quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantized_linear import bind_quantized_linear
 
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0
 
@@ -77,7 +78,7 @@ def watch(frame, event, argument):
 
 print("4. The kernel: out += scale_x * (scale * (levels · q) + minimum * (sum of q))")
 out = np.zeros((1, N_OUT), np.float32)
-working = linear_working_memory(N_IN, n_threads=1)
+working = working_memory(N_IN, n_threads=1)
 call = bind_quantized_linear(layout, packed, q, scale_x, sums, half, out, np.array([1]), working)
 sys.settrace(watch)
 try:

@@ -218,6 +218,15 @@ def _part_typer(v: Any, first: Any, count: Any) -> Any:
     return v.like(count=n) if isinstance(v, VectorType) and a is not None and n else None
 
 
+def _join(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    return bundle(builder, vectors(builder, args[0]) + vectors(builder, args[1]))
+
+
+def _join_typer(a: Any, b: Any) -> Any:
+    fits = isinstance(a, VectorType) and isinstance(b, VectorType) and a.like(count=b.count) == b
+    return a.like(count=a.count + b.count) if fits else None
+
+
 def _times_typer(v: Any, times: Any) -> Any:
     n = literal(times)
     return v.like(count=v.count * n) if isinstance(v, VectorType) and n else None
@@ -226,5 +235,6 @@ def _times_typer(v: Any, times: Any) -> Any:
 define(simd.reduce_add, _reduced, _fold(_add))
 define(simd.reduce_max, _reduced, _fold(_max))
 define(simd.part, _part_typer, _picked(lambda n, first, count: list(range(first, first + count))))
+define(simd.join, _join_typer, _join)
 define(simd.tile, _times_typer, _picked(lambda n, times: list(range(n)) * times))
 define(simd.repeat, _times_typer, _picked(lambda n, times: [i for i in range(n) for _ in range(times)]))

@@ -32,8 +32,8 @@ from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
+from .packed_product import TOKENS_PER_PASS
 from .pointer import F32, I64, U8
-from .quantized_linear import TOKENS_PER_PASS
 from .record import Field, PointerTo, Record
 from .rows import padded_width, share
 from .simd import load, store
@@ -98,6 +98,7 @@ def bind_expert_linear(
     groups: Groups,
     out: Array,
     scratch: Array,
+    working: NDArray[np.uint8],
     n_out: int,
     bias: Array | None = None,
     scale: Array | None = None,
@@ -106,7 +107,8 @@ def bind_expert_linear(
 
     packed: whole tiles for each expert, as `pack.py` or `float_linear.pack_floats` makes them. xs: the
     gathered inputs of up to n_max * n_used pairs, (n_pairs, n_in) float32 or the four arrays of
-    `quantize.py`. out (n_max, at least n_used * n_out). Raises TypeError or ValueError for arrays that do
+    `quantize.py`. out (n_max, at least n_used * n_out). scratch: `expert_scratch`; working: `working_memory`,
+    of which floats need none. Raises TypeError or ValueError for arrays that do
     not fit.
     """
     n_in, n_tiles = xs[0].shape[1], -(-n_out // TILE_ROWS)
@@ -117,7 +119,7 @@ def bind_expert_linear(
         check_array("packed", packed, (n_all, weights.tile_bytes(n_in)), np.uint8)
     else:
         check_array("packed", packed, (n_all, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
-    arguments = _arguments(weights, xs, groups, out, scratch, n_out, bias, scale)
+    arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
     return expert_kernel(weights).bind(
         w=packed, ld_w=packed.size // n_all, n_out=n_out, n_tiles=n_tiles, **arguments
     )
@@ -131,6 +133,7 @@ def bind_mapped_expert_linear(
     groups: Groups,
     out: Array,
     scratch: Array,
+    working: NDArray[np.uint8],
     n_out: int,
     bias: Array | None = None,
     scale: Array | None = None,
@@ -138,7 +141,7 @@ def bind_mapped_expert_linear(
     """The same for the bytes of a file (`mapped_linear.py`): data of all experts, and memory for tiles."""
     weights, shape = layout_of(format), (n_out, xs[0].shape[1])
     made = tile_arguments(format, data, shape, tiles, groups.n_experts)
-    arguments = _arguments(weights, xs, groups, out, scratch, n_out, bias, scale)
+    arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
     return expert_kernel(weights, format).bind(**made, **arguments)
 
 
@@ -148,13 +151,14 @@ def _arguments(
     groups: Groups,
     out: Array,
     scratch: Array,
+    working: NDArray[np.uint8],
     n_out: int,
     bias: Array | None,
     scale: Array | None,
 ) -> dict[str, Any]:
     """The arguments that have nothing to do with where the weights are, checked."""
     n_pairs, n_experts, n_used, n_in = len(groups.token), groups.n_experts, groups.n_used, xs[0].shape[1]
-    inputs = input_arguments(weights, xs, n_pairs, n_in)
+    inputs = input_arguments(weights, xs, n_pairs, n_in, working)
     check_array("out", out, (n_pairs // n_used, None))
     if n_used * n_out > out.shape[1]:
         raise ValueError(f"out has rows of {out.shape[1]}; {n_used} x {n_out} columns are needed")
@@ -207,7 +211,7 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
     else:
         source, tile_at = {"w": PointerTo(ELEMENT_OF[weights]), "ld_w": I64}, _packed_tile
         name = weights.name.lower()
-    product = tile_product(weights)
+    prepare, multiply = tile_product(weights)
     pairs = dict.fromkeys(("token", "slot", "first", "cost"), PointerTo(I64))
     floats = dict.fromkeys(("bias", "scale", "out", "scratch"), PointerTo(F32))
     sizes = dict.fromkeys(("n_experts", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
@@ -228,9 +232,10 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
                 first, last = args.first[expert], args.first[expert + 1]
                 for first_pair in range(first, last, TOKENS_PER_PASS):
                     n = min(TOKENS_PER_PASS, last - first_pair)
+                    prepare(args, first_pair, n, thread_id)
                     for tile in range(first_tile, last_tile):
                         w = tile_at(args, matrix * n_tiles + tile, thread_id)
-                        product(args, w, first_pair, n, results, TILE_ROWS)
+                        multiply(args, w, 0, first_pair, n, results, 0, TILE_ROWS, thread_id)
                         row = tile * TILE_ROWS
                         for i in range(n):
                             value = load(results + i * TILE_ROWS, TILE_ROWS) * scale

@@ -21,8 +21,8 @@ def half_block(layout: Layout, half: int, shape: Shape) -> Function:
     apart (`upper_bits_at`), the activations, and how far they are from one token to the next.
     """
     levels_of_step = step_levels(layout, half, shape)
-    add_step, spill_every = _adding(layout, shape.n_tokens)
-    spill_at_2, spill_at_4 = spill_every <= 2, spill_every <= 4
+    add_step, n_steps = _adding(layout, shape.n_tokens), spill_every(layout)
+    spill_at_2, spill_at_4 = n_steps <= 2, n_steps <= 4
 
     @inlined
     def add_half(state, w, w_stride, upper, x, stride):  # type: ignore[no-untyped-def]
@@ -85,12 +85,18 @@ def _two_or_three_bits(layout: Layout, half: int, shape: Shape) -> Function:
     return levels_of_step
 
 
-def _adding(layout: Layout, n_tokens: int) -> tuple[Function, int]:
-    """Make the function that adds the products of a step, and say after how many steps int16 sums must be
-    spilled, at most; a half has 4, and the next begins anew."""
-    table = layout.table
+def spill_every(layout: Layout) -> int:
+    """After how many steps int16 sums must be spilled, at most: 1, 2, 4 or 8; a half has 4, and the next
+    begins anew. int8 levels need none."""
+    if layout.is_signed:
+        return 8
     steps_in_int16 = 32767 // (2 * 127 * layout.max_level)
-    spill_every = next((n for n in (8, 4, 2) if n <= steps_in_int16), 1)
+    return next((n for n in (8, 4, 2) if n <= steps_in_int16), 1)
+
+
+def _adding(layout: Layout, n_tokens: int) -> Function:
+    """Make the function that adds the products of a step."""
+    table = layout.table
 
     @inlined
     def plain(state, levels, x, stride):  # type: ignore[no-untyped-def]
@@ -109,7 +115,7 @@ def _adding(layout: Layout, n_tokens: int) -> tuple[Function, int]:
         return dot_spill(dot_unsigned(state, lookup(table, places), x, stride, n_tokens))
 
     if table is None:
-        return plain, spill_every
+        return plain
     if layout.is_signed:
-        return signed, 8
-    return (unsigned_and_spilled if spill_every == 1 else unsigned), spill_every
+        return signed
+    return unsigned_and_spilled if spill_every(layout) == 1 else unsigned

@@ -1,9 +1,8 @@
 """Linear layers on weights that stay as they are in the mapped file, for models larger than memory.
 
 A thread packs a tile of 16 rows into memory of its own, small enough to stay in its cache, and multiplies it
-there and then with all tokens. Layouts and products are those of `quantized_linear.py` and `float_linear.py`,
-and so are the bits of the results. Packing costs the same for one token as for many (for 256, where a unit
-for matrices multiplies).
+there and then with the tokens of a pass. Layouts and products are those of `quantized_linear.py` and
+`float_linear.py`, and so are the bits of the results. Packing costs the same for one token as for 256.
 """
 
 from __future__ import annotations
@@ -20,22 +19,18 @@ from .checks import check_array
 from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS
-from .matrix_product import TOKENS
 from .pack import PACKERS
 from .pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
 from .pack_spans import SPANS
+from .packed_product import TOKENS_PER_PASS
 from .pointer import F32, I64, U8
-from .quantized_linear import TOKENS_PER_PASS, check_working, matrix_passes
 from .record import Field, PointerTo, Record
 from .rows import check_step, share
 from .source import inlined
-from .target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 MAPPABLE: tuple[BlockFormat, ...] = (*SPANS, *ELEMENT_OF)
 """The formats whose tiles compiled code packs."""
-
-TILES_BYTES = 256 << 10  # of tiles that a thread packs before several passes of tokens meet them
 
 TILES: dict[str, Field] = {**BLOCKS, "tiles": PointerTo(U8), "tile_bytes": I64, "ld_tiles": I64}
 """The arguments of a kernel that makes tiles from a file's blocks."""
@@ -50,7 +45,7 @@ def tile_bytes(format: BlockFormat, n_in: int) -> int:
 
 def tiles_bytes(matrices: Iterable[tuple[BlockFormat, int]]) -> int:
     """The bytes that each thread needs for tiles of matrices with these formats and n_in."""
-    return max([TILES_BYTES, *(tile_bytes(format, n_in) for format, n_in in matrices)])
+    return max((tile_bytes(format, n_in) for format, n_in in matrices), default=0)
 
 
 def tile_arguments(
@@ -99,42 +94,22 @@ def tile_maker(format: BlockFormat) -> Callable[..., Any]:
 @cache
 def mapped_linear_kernel(format: BlockFormat) -> Kernel:
     """The kernel for weights in `format`."""
-    pack_tile, product = tile_packer(format), tile_product(layout_of(format))
-    inputs = inputs_of(layout_of(format))
-    pointers = {"out": PointerTo(F32), "step": PointerTo(I64), "working": PointerTo(U8)}
-    record = Record(**TILES, **inputs, **pointers, ld_out=I64, ld_working=I64)
-
-    @inlined
-    def by_vectors(args, first, last, thread_id):  # type: ignore[no-untyped-def]
-        n_tokens, n_bytes = args.step[0], args.tile_bytes
-        tiles = args.tiles + thread_id * args.ld_tiles
-        n_together = args.ld_tiles // n_bytes if n_tokens > TOKENS_PER_PASS else 1
-        while first < last:
-            n_now = min(n_together, last - first)
-            for i in range(n_now):
-                pack_tile(rows_of_tile(args, first + i), tiles + i * n_bytes, args.row_bytes)
-            for t in range(0, n_tokens, TOKENS_PER_PASS):
-                n = min(TOKENS_PER_PASS, n_tokens - t)
-                for i in range(n_now):
-                    out = args.out + (t * args.ld_out + (first + i) * TILE_ROWS)
-                    product(args, tiles + i * n_bytes, t, n, out, args.ld_out)
-            first += n_now
-
-    multiply_tiles = by_vectors
-    if format not in ELEMENT_OF and host_target().has_matrix_unit:
-        by_matrices = matrix_passes(PACKERS[format][0], tile_maker(format))
-
-        @inlined
-        def multiply_tiles(args, first, last, thread_id):  # type: ignore[no-untyped-def]
-            if args.step[0] < TOKENS:
-                by_vectors(args, first, last, thread_id)
-            else:
-                by_matrices(args, first, last, thread_id)
+    tile_at, (prepare, multiply) = tile_maker(format), tile_product(layout_of(format))
+    pointers = {"out": PointerTo(F32), "step": PointerTo(I64)}
+    record = Record(**TILES, **inputs_of(layout_of(format)), **pointers, ld_out=I64)
 
     @kernel(record, f"mapped_linear_{format.name.lower()}")
     def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        n_tokens, ld_out = args.step[0], args.ld_out
         first, last = share(args.n_tiles, thread_id, n_threads)
-        multiply_tiles(args, first, last, thread_id)
+        if first == last:
+            return
+        for t in range(0, n_tokens, TOKENS_PER_PASS):
+            n = min(TOKENS_PER_PASS, n_tokens - t)
+            prepare(args, t, n, thread_id)
+            for i in range(first, last):
+                out = args.out + (t * ld_out + i * TILE_ROWS)
+                multiply(args, tile_at(args, i, thread_id), 0, t, n, out, 0, ld_out, thread_id)
 
     return linear
 
@@ -151,15 +126,13 @@ def bind_mapped_linear(
 ) -> Call:
     """Bind the kernel. data: the bytes of a (n_out, n_in) matrix; xs: x (n_max, ld >= n_in) for floats, else
     the four arrays of `bind_quantize`; out (n_max, n_out rounded up to 16s); step[0] = tokens now; tiles
-    (n_threads, `tiles_bytes`); working: `linear_working_memory`.
+    (n_threads, `tiles_bytes`); working: `working_memory`, of which floats need none.
 
     Raises ValueError or TypeError where something does not fit.
     """
     n_max = len(xs[0])
     arguments = tile_arguments(format, data, shape, tiles)
-    inputs = input_arguments(layout_of(format), xs, n_max, shape[1])
+    inputs = input_arguments(layout_of(format), xs, n_max, shape[1], working)
     check_array("out", out, (n_max, TILE_ROWS * arguments["n_tiles"]))
     check_step(step)
-    check_working(working, shape[1])
-    rest = {"ld_out": out.shape[1], "working": working, "ld_working": working.shape[1]}
-    return mapped_linear_kernel(format).bind(**arguments, **inputs, out=out, step=step, **rest)
+    return mapped_linear_kernel(format).bind(**arguments, **inputs, out=out, step=step, ld_out=out.shape[1])

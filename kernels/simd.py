@@ -16,10 +16,9 @@ bits on every path.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
-
-import threading
 
 import numpy as np
 
@@ -180,6 +179,11 @@ def transpose(v: np.ndarray) -> np.ndarray:
 def part(v: np.ndarray, first: int, count: int) -> np.ndarray:
     """Vectors `first` … `first + count - 1` of a bundle."""
     return v[first : first + count]
+
+
+def join(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The vectors of both bundles, those of `a` first."""
+    return np.concatenate([a, b])
 
 
 def tile(v: np.ndarray, times: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The product of packed weights with some tokens in vectors: dot products, then a float for each block.
+"""The product of an unpacked piece of a tile with some tokens, in vectors: whole numbers, then a float for
+each sub-block.
 
-A tile of 16 rows, or two, meets some tokens (or two, or one) at a time; each lane of a vector is one row, so
-that a sum is never split and a row's result has the same bits whatever is beside it.
+Each lane of a vector is one row, so that a sum is never split, and tokens do not meet: a result has the same
+bits whatever is beside it, and those of `token_product.py`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .block_scales import Shape, block_minimum, block_scale, span_scales
-from .half_block import half_block, upper_bits_at
-from .layout import BLOCK, Layout
+from .block_scales import Shape
+from .half_block import spill_every
+from .layout import BLOCK, TILE_ROWS, Layout
+from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT
 from .pointer import F32, I8, I32, cast
 from .simd import (
     dot_signed,
+    dot_spill,
     dot_start,
     dot_start_signed,
     dot_sum,
+    dot_unsigned,
     fma,
+    join,
     load,
     load_splat,
     part,
-    prefetch,
     repeat,
     splat,
     store,
@@ -32,96 +36,106 @@ from .simd import (
 from .source import inlined
 from .target import host_target
 
-PREFETCH_BYTES = 4096
+Function = Callable[..., Any]
 
 
-def _byte_block(shape: Shape) -> Callable[..., Any]:
-    """Make the function that adds a block of int8 levels to a dot state."""
-    n_tokens, n_groups, n_bytes = shape.n_tokens, shape.n_groups, 4 * shape.lanes
+def _half_block(layout: Layout, shape: Shape) -> Function:
+    """Make the function that adds 16 columns to a dot state."""
+    n_tokens, n_groups, n_bytes, is_signed = shape.n_tokens, shape.n_groups, 4 * shape.lanes, layout.is_signed
+    n_steps = spill_every(layout)
+    spill_at_1, spill_at_2, spill_at_4 = n_steps == 1, n_steps <= 2, n_steps <= 4
 
     @inlined
-    def add_block(state, w, w_stride, x, stride):  # type: ignore[no-untyped-def]
-        for j in range(8):
-            levels = load(cast(w + 64 * j, I8), n_bytes, n_groups, w_stride)
-            state = dot_signed(state, levels, x + 4 * j, stride, n_tokens)
+    def add_step(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        if is_signed:
+            w = load(cast(levels, I8), n_bytes, n_groups, stride)
+            state = dot_signed(state, w, x, x_stride, n_tokens)
+        else:
+            state = dot_unsigned(state, load(levels, n_bytes, n_groups, stride), x, x_stride, n_tokens)
+        if spill_at_1:
+            state = dot_spill(state)
         return state
 
-    return add_block
+    @inlined
+    def add_half(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        # Written out: LLVM does not unroll loops of this size.
+        state = add_step(state, levels, stride, x, x_stride)
+        state = add_step(state, levels + 64, stride, x + 4, x_stride)
+        if spill_at_2:
+            state = dot_spill(state)
+        state = add_step(state, levels + 128, stride, x + 8, x_stride)
+        state = add_step(state, levels + 192, stride, x + 12, x_stride)
+        if spill_at_4:
+            state = dot_spill(state)
+        return state
+
+    return add_half
 
 
-def some_tokens_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
-    """Make the function that multiplies one tile of 16 rows, or two, with some tokens and stores the
-    results."""
-    add_low, add_high = (half_block(layout, half, shape) for half in (0, 1))
-    add_bytes, read_header = _byte_block(shape), span_scales(layout, shape)
-    scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
-    low_at, high_at = upper_bits_at(layout)
+def _some_tokens(layout: Layout, shape: Shape) -> Function:
+    """Make the function that adds to the results of some tokens what a piece, or two, gives."""
+    add_half = _half_block(layout, shape)
     n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
-    n_bytes, is_pair, span_bytes = 4 * lanes, shape.n_tiles == 2, layout.span_bytes
-    is_bytes, has_offset, is_signed = layout.bits == 8, layout.offset != 0, layout.is_signed
-    has_min, by_16 = layout.has_min, layout.sub_block == 16
-    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
-    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
-    n_pairs, has_two_groups = n_groups * n_tokens, n_groups == 2
+    is_pair, has_two_groups, n_pairs = shape.n_tiles == 2, n_groups == 2, n_groups * n_tokens
+    stride, float_stride = (PIECE_BYTES, PIECE_BYTES // 4) if is_pair else (4 * lanes, lanes)
+    has_offset, is_signed = layout.offset != 0, layout.is_signed
+    has_min, by_16, n_scales = layout.has_min, layout.sub_block == 16, TILE_ROWS * (BLOCK // layout.sub_block)
 
     @inlined
-    def product(w, x, x_scale, x_sum, x_half, out, n_blocks, n_in, ld_out):  # type: ignore[no-untyped-def]
-        level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
-        if is_pair:
-            byte_stride = n_blocks // blocks_per_span * span_bytes
-            level_stride, half_stride = byte_stride, byte_stride // 2
+    def add_scaled(out_sum, state, scale, scale_x):  # type: ignore[no-untyped-def]
+        return fma(
+            to_f32(dot_sum(state)),
+            repeat(load(scale, lanes, n_groups, float_stride), n_tokens) * scale_x,
+            out_sum,
+        )
+
+    @inlined
+    def add_minimum(out_sum, minimum, sum_x, scale_x):  # type: ignore[no-untyped-def]
+        return fma(
+            repeat(load(minimum, lanes, n_groups, float_stride), n_tokens), to_f32(sum_x) * scale_x, out_sum
+        )
+
+    @inlined
+    def add_piece(piece, x, x_scale, x_sum, x_half, out, second_out, n_blocks, n_in, ld_out, is_first):  # type: ignore[no-untyped-def]
+        levels, scale, minimum = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
         out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
-        for first in range(0, n_blocks, blocks_per_span):
-            super_scale, super_min = read_header(w, half_stride)
-            w = w + header_bytes
-            for b in range(first, first + blocks_per_span):
-                for line in range(0, block_bytes, 64):
-                    prefetch(w + (PREFETCH_BYTES + line))
-                    if is_pair:
-                        prefetch(w + (byte_stride + PREFETCH_BYTES + line))
-                x_block = x + b * BLOCK
-                scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, n_blocks), n_groups)
-                sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, n_blocks), n_groups)
-                s = w + quant_bytes
-                scale = scale_of(s, 0, super_scale, half_stride, byte_stride)
-                if by_16:
-                    half_x = tile(load_splat(x_half + b, lanes, n_tokens, n_blocks), n_groups)
-                    low_bits = load(w + low_at, n_bytes, n_groups, level_stride)
-                    high_bits = load(w + high_at, n_bytes, n_groups, level_stride)
-                    state = dot_start(half_x if has_offset else nothing)
-                    state = add_low(state, w, level_stride, low_bits, x_block, n_in)
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    if has_min:
-                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(half_x) * scale_x, out_sum)
-                    state = dot_start(sum_x - half_x if has_offset else nothing)
-                    state = add_high(state, w, level_stride, high_bits, x_block + 16, n_in)
-                    scale = scale_of(s, 1, super_scale, half_stride, byte_stride)
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    if has_min:
-                        minimum = minimum_of(s, 1, super_min, half_stride, byte_stride)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x - half_x) * scale_x, out_sum)
+        if not is_first:
+            out_sum = load(out, lanes, n_tokens, ld_out)
+            if has_two_groups:
+                out_sum = join(out_sum, load(out + second_out, lanes, n_tokens, ld_out))
+        ld_blocks = n_in // BLOCK
+        for b in range(n_blocks):
+            scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, ld_blocks), n_groups)
+            sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, ld_blocks), n_groups)
+            if by_16:
+                half_x = tile(load_splat(x_half + b, lanes, n_tokens, ld_blocks), n_groups)
+                state = add_half(dot_start(half_x if has_offset else nothing), levels, stride, x, n_in)
+                out_sum = add_scaled(out_sum, state, scale, scale_x)
+                if has_min:
+                    out_sum = add_minimum(out_sum, minimum, half_x, scale_x)
+                half_x = sum_x - half_x
+                state = dot_start(half_x if has_offset else nothing)
+                state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
+                out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
+                if has_min:
+                    out_sum = add_minimum(out_sum, minimum + TILE_ROWS, half_x, scale_x)
+            else:
+                if is_signed:
+                    state = dot_start_signed(sum_x)
                 else:
-                    if is_signed:
-                        state = dot_start_signed(sum_x)
-                    else:
-                        state = dot_start(sum_x if has_offset else nothing)
-                    if is_bytes:
-                        state = add_bytes(state, w, level_stride, x_block, n_in)
-                    else:
-                        upper = load(w + low_at, n_bytes, n_groups, level_stride)
-                        state = add_low(state, w, level_stride, upper, x_block, n_in)
-                        state = add_high(state, w, level_stride, upper, x_block + 16, n_in)
-                    out_sum = fma(to_f32(dot_sum(state)), repeat(scale, n_tokens) * scale_x, out_sum)
-                    if has_min:
-                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
-                        out_sum = fma(repeat(minimum, n_tokens), to_f32(sum_x) * scale_x, out_sum)
-                w = w + block_bytes
+                    state = dot_start(sum_x if has_offset else nothing)
+                state = add_half(state, levels, stride, x, n_in)
+                state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
+                out_sum = add_scaled(out_sum, state, scale, scale_x)
+                if has_min:
+                    out_sum = add_minimum(out_sum, minimum, sum_x, scale_x)
+            levels, scale, minimum = levels + LEVEL_BYTES, scale + n_scales, minimum + n_scales
+            x = x + BLOCK
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:
-            store(out + lanes, part(out_sum, n_tokens, n_tokens), ld_out)
+            store(out + second_out, part(out_sum, n_tokens, n_tokens), ld_out)
 
-    return product
+    return add_piece
 
 
 def tokens_together() -> int:
@@ -129,44 +143,28 @@ def tokens_together() -> int:
     return 6 if host_target().n_vector_registers >= 32 else 4
 
 
-def tokens_product(layout: Layout, n_tiles: int = 1) -> Callable[..., Any]:
-    """Make the function that multiplies one tile, or two (only where a vector holds a whole one), with n
-    tokens side by side in memory, some at a time."""
+def vector_product(layout: Layout, n_tiles: int) -> Function:
+    """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
+    lie one behind the other.
+
+    It takes the piece, the activations and sums of the first token at its first block, where the first result
+    is and how far the second vector of results is from it, n, n_blocks, n_in, ld_out, and whether it is a
+    tile's first piece: results then start at 0.
+    """
     n_together = tokens_together()
-    some_tokens, two_tokens, one_token = (
-        some_tokens_product(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1)
-    )
+    some_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 1))
 
     @inlined
-    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
-        n_blocks = n_in // BLOCK
+    def product(piece, x, x_scale, x_sum, x_half, out, second_out, n, n_blocks, n_in, ld_out, is_first):  # type: ignore[no-untyped-def]
         t = 0
         while t < n:
-            q, b = x + t * n_in, t * n_blocks
+            q, b, o = x + t * n_in, t * (n_in // BLOCK), out + t * ld_out
             scale, sums, half = x_scale + b, x_sum + b, x_half + b
             if t + n_together <= n:
-                some_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                some_tokens(piece, q, scale, sums, half, o, second_out, n_blocks, n_in, ld_out, is_first)
                 t += n_together
-            elif t + 2 <= n:
-                two_tokens(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
-                t += 2
             else:
-                one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
+                one_token(piece, q, scale, sums, half, o, second_out, n_blocks, n_in, ld_out, is_first)
                 t += 1
-
-    return product
-
-
-def token_by_token(layout: Layout) -> Callable[..., Any]:
-    """The same for one tile with one token at a time: less code to compile, for a tile that is left over."""
-    one_token = some_tokens_product(layout, Shape(1))
-
-    @inlined
-    def product(w, x, x_scale, x_sum, x_half, out, n, n_in, ld_out):  # type: ignore[no-untyped-def]
-        n_blocks = n_in // BLOCK
-        for t in range(n):
-            q, b = x + t * n_in, t * n_blocks
-            scale, sums, half = x_scale + b, x_sum + b, x_half + b
-            one_token(w, q, scale, sums, half, out + t * ld_out, n_blocks, n_in, ld_out)
 
     return product

@@ -22,7 +22,8 @@ from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantized_linear import bind_quantized_linear
 
 Place = Callable[[NDArray], NDArray]
 
@@ -94,14 +95,14 @@ class Layer:
         if n_mapped_tiles:
             n_bytes = n_mapped_tiles * tile_bytes(self.format, self.n_in)
             tiles = place(np.full((n_threads, n_bytes), 99, np.uint8))
-            working = place(linear_working_memory(self.n_in, n_threads))
+            working = place(working_memory(self.n_in, n_threads))
             calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles, working))
         elif self.format in ELEMENT_OF:
             packed = place(pack_floats(self.format, data, shape))
             calls.append(bind_float_linear(self.format, packed, x, out, step))
         else:
             layout, packed = pack(self.format, data, shape)
-            weights, working = place(packed.reshape(-1)), place(linear_working_memory(self.n_in, n_threads))
+            weights, working = place(packed.reshape(-1)), place(working_memory(self.n_in, n_threads))
             calls.append(bind_quantized_linear(layout, weights, *xs, out, step, working))
         run_all(calls, n_threads)
         return out

@@ -38,7 +38,8 @@ from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear, linear_working_memory
+from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.target import host_target
 
 SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
@@ -267,7 +268,7 @@ def quantized_arguments(**changes: Any) -> dict[str, Any]:
         "half": half,
         "out": np.zeros((3, 32), np.float32),
         "step": np.array([3]),
-        "working": linear_working_memory(64, 1),
+        "working": working_memory(64, 1),
     }
     return {**good, **changes}
 

@@ -29,7 +29,7 @@ from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.expert_groups import Groups
 from nybble.kernels.expert_linear import bind_mapped_expert_linear, expert_scratch
 from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_bytes, tiles_bytes
-from nybble.kernels.quantized_linear import TOKENS_PER_PASS, linear_working_memory
+from nybble.kernels.packed_product import TOKENS_PER_PASS, working_memory
 
 each_format = pytest.mark.parametrize("format", MAPPABLE, ids=lambda format: format.name)
 
@@ -75,7 +75,7 @@ def test_kernels_refuse() -> None:
     data, tiles = np.zeros(17 * 64 * 4, np.uint8), np.zeros((2, tile_bytes(formats.F32, 64)), np.uint8)
     good: dict[str, Any] = {
         "format": formats.F32, "data": data, "shape": (17, 64), "xs": (x,), "out": out, "step": step,
-        "tiles": tiles, "working": linear_working_memory(64, 2),
+        "tiles": tiles, "working": working_memory(64, 2),
     }  # fmt: skip
     bind_mapped_linear(**good)
     for changes, error, message in (

@@ -1,0 +1,204 @@
+"""The product of packed tiles with any number of tokens: what all kernels with packed weights have in common.
+
+Few tokens are multiplied with the packed weights themselves (`token_product.py`). For more of them a piece of
+a tile is unpacked (`piece.py`) and then meets them all: 16 at a time where the machine multiplies small
+matrices (`matrix_product.py`), else in vectors (`vector_product.py`). The bits are the same.
+
+Working memory of a thread:
+
+    piece     of each tile (2 at most)
+    and with a unit for matrices
+    products  (2, 16, 16) int32
+    results   (16, 16) float32, padded (16, n_in) int8: of the tokens that are left over, fewer than 16
+    factors   of all tokens of a pass
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import matrix_product
+from .checks import check_array
+from .layout import BLOCK, TILE_ROWS, Layout
+from .matrix_product import FACTORS, PRODUCTS, TOKENS
+from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
+from .pointer import F32, I8, I32, I64, U8, cast
+from .record import PointerTo
+from .rows import CACHE_LINE, aligned_zeros
+from .simd import load, matrix_end, matrix_start, splat, store
+from .source import inlined
+from .target import host_target
+from .token_product import token_product
+from .vector_product import vector_product
+
+TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while a thread's tiles go by
+FEW_TOKENS = 4  # from here on unpacking pays
+PRODUCTS_AT = 2 * PIECE_BYTES
+RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
+PADDED_AT = RESULTS_AT + 4 * PRODUCTS
+
+PACKED_INPUTS = {
+    "x": PointerTo(I8),
+    "x_scale": PointerTo(F32),
+    "x_sum": PointerTo(I32),
+    "x_half": PointerTo(I32),
+    "working": PointerTo(U8),
+    "n_in": I64,
+    "ld_working": I64,
+}
+"""The arguments of a kernel that its products read."""
+
+
+def _working_bytes(n_in: int) -> int:
+    n_bytes = PRODUCTS_AT
+    if host_target().has_matrix_unit:
+        n_bytes = PADDED_AT + TOKENS * n_in + 4 * TOKENS_PER_PASS * FACTORS * (n_in // BLOCK)
+    return -(-n_bytes // CACHE_LINE) * CACHE_LINE
+
+
+def working_memory(n_in: int, n_threads: int) -> NDArray[np.uint8]:
+    """Working memory of the threads for products of up to n_in columns: (n_threads, bytes)."""
+    return aligned_zeros((n_threads, _working_bytes(n_in)), np.uint8)
+
+
+def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[np.uint8]) -> dict[str, Any]:
+    """The arguments `PACKED_INPUTS`, checked: for n tokens the four arrays of `bind_quantize`, the sums times
+    `Layout.sum_factor`; and `working_memory` for at least n_in columns, with a row for every thread that will
+    run the call; calls that never run at the same time can share it. Raises TypeError or ValueError."""
+    x, scale, sums, half = xs
+    check_array("x", x, (n, n_in), np.int8)
+    for name, array, dtype in (
+        ("scale", scale, np.float32),
+        ("sum", sums, np.int32),
+        ("half", half, np.int32),
+    ):
+        check_array(name, array, (n, n_in // BLOCK), dtype)
+    check_array("working", working, (None, None), np.uint8)
+    if working.shape[1] < _working_bytes(n_in):
+        raise ValueError(
+            f"working has {working.shape[1]} bytes a thread; {n_in} columns need {_working_bytes(n_in)}"
+        )
+    return {
+        **{"x": x, "x_scale": scale, "x_sum": sums, "x_half": half, "n_in": n_in},
+        **{"working": working, "ld_working": working.shape[1]},
+    }
+
+
+class Product(NamedTuple):
+    """Two functions for kernels with `PACKED_INPUTS`: n, up to `TOKENS_PER_PASS`, tokens from number `first`
+    on meet tiles.
+
+    `prepare(args, first, n, thread_id)` comes before the tiles that will meet them.
+    `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two of
+    which the second is w_step bytes behind it; a token's 16 results are written ld_out behind those of the
+    token before, those of the second tile out_step behind those of the first. With both steps 0 the second
+    tile is the first.
+    """
+
+    prepare: Callable[..., Any]
+    multiply: Callable[..., Any]
+
+
+def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
+    """Make the functions for one tile at a time, or two."""
+    by_token = token_product(layout, n_tiles)
+    make = _by_matrices if host_target().has_matrix_unit else _by_vectors
+    prepare_many, multiply_many = make(layout, n_tiles)
+    second_half = host_target().lanes if n_tiles == 1 else 0
+
+    @inlined
+    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+        if n >= FEW_TOKENS:
+            prepare_many(args, first, n, thread_id)
+
+    @inlined
+    def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):  # type: ignore[no-untyped-def]
+        second_out = out_step + second_half
+        if n >= FEW_TOKENS:
+            multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
+        else:
+            for t in range(first, first + n):
+                b, o = t * (args.n_in // BLOCK), out + (t - first) * ld_out
+                x, scale, sums, half = (
+                    args.x + t * args.n_in,
+                    args.x_scale + b,
+                    args.x_sum + b,
+                    args.x_half + b,
+                )
+                by_token(w, w_step, x, scale, sums, half, o, second_out, args.n_in)
+
+    return Product(prepare, multiply)
+
+
+def _by_vectors(layout: Layout, n_tiles: int) -> Product:
+    """The functions for machines without a unit for matrices."""
+    unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
+    bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
+
+    @inlined
+    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+        pass
+
+    @inlined
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
+        n_in, n_blocks = args.n_in, args.n_in // BLOCK
+        piece = args.working + thread_id * args.ld_working
+        x = args.x + first * n_in
+        for b in range(0, n_blocks, PIECE_BLOCKS):
+            n_now, at = min(PIECE_BLOCKS, n_blocks - b), first * n_blocks + b
+            for i in range(n_tiles):
+                unpack(w + i * w_step, piece + i * PIECE_BYTES, n_now)
+            scale, sums, half = args.x_scale + at, args.x_sum + at, args.x_half + at
+            product(piece, x, scale, sums, half, out, second_out, n, n_now, n_in, ld_out, b == 0)
+            w, x = w + bytes_per_piece, x + PIECE_BLOCKS * BLOCK
+
+    return Product(prepare, multiply)
+
+
+def _by_matrices(layout: Layout, n_tiles: int) -> Product:
+    """The functions for machines with a unit for matrices."""
+    width = layout.sub_block
+    unpack, product = unpack_piece(layout, as_int8=True), matrix_product.piece_product(layout)
+    gather, bytes_per_piece = matrix_product.gather_factors(layout), layout.tile_bytes(PIECE_BLOCKS * BLOCK)
+
+    @inlined
+    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+        n_in, n_blocks = args.n_in, args.n_in // BLOCK
+        padded = cast(args.working + (thread_id * args.ld_working + PADDED_AT), I8)
+        factors = cast(padded + TOKENS * n_in, F32)
+        for t in range(0, n, TOKENS):
+            at, f = (first + t) * n_blocks, factors + t * n_blocks * FACTORS
+            gather(args.x_scale + at, args.x_sum + at, args.x_half + at, f, min(TOKENS, n - t), n_blocks)
+        for t in range(n - n % TOKENS, n):
+            for i in range(0, n_in, BLOCK):
+                store(padded + (t % TOKENS * n_in + i), load(args.x + ((first + t) * n_in + i), BLOCK))
+
+    @inlined
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
+        n_in, n_blocks = args.n_in, args.n_in // BLOCK
+        piece = args.working + thread_id * args.ld_working
+        products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
+        padded = cast(piece + PADDED_AT, I8)
+        factors = cast(padded + TOKENS * n_in, F32)
+        matrix_start(width)
+        for i in range(n_tiles if w_step > 0 else 1):
+            tile, tile_out = w + i * w_step, out + i * second_out
+            for b in range(0, n_blocks, PIECE_BLOCKS):
+                n_now = min(PIECE_BLOCKS, n_blocks - b)
+                unpack(tile, piece, n_now)
+                tile = tile + bytes_per_piece
+                for t in range(0, n, TOKENS):
+                    x, o, ld = args.x + (first + t) * n_in, tile_out + t * ld_out, ld_out
+                    if t + TOKENS > n:
+                        x, o, ld = padded, results, TILE_ROWS
+                    f = factors + (t * n_blocks + b * TOKENS) * FACTORS
+                    product(piece, x + b * BLOCK, f, products, o, n_now, n_in, ld, b == 0)
+            for t in range(n - n % TOKENS, n):
+                store(tile_out + t * ld_out, load(results + t % TOKENS * TILE_ROWS, TILE_ROWS))
+        matrix_end()
+
+    return Product(prepare, multiply)

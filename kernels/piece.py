@@ -1,0 +1,84 @@
+"""Pieces of tiles, unpacked for many tokens: a byte for each level, and the scales as float32.
+
+A piece is up to `PIECE_BLOCKS` blocks of a tile (`layout.py`), few enough that they stay in the first-level
+cache while all tokens of a pass go by. In a thread's memory it is
+
+    levels   (PIECE_BLOCKS, 8, 16, 4) bytes: of step s of a block, row r, columns 4s … 4s+3
+    scales   (PIECE_BLOCKS, sub-blocks, 16) float32, with room for 2 sub-blocks
+    minima   the same
+
+Levels keep the layout's offset; or, for machines that multiply only int8, it is taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .half_block import step_levels, upper_bits_at
+from .layout import BLOCK, TILE_ROWS, Layout
+from .pointer import F32, I8, cast
+from .simd import load, store
+from .source import inlined
+from .unpack import lookup
+
+PIECE_BLOCKS = 32
+LEVEL_BYTES = TILE_ROWS * BLOCK
+SCALES_AT = PIECE_BLOCKS * LEVEL_BYTES
+MINIMA_AT = SCALES_AT + PIECE_BLOCKS * 2 * 4 * TILE_ROWS
+PIECE_BYTES = MINIMA_AT + PIECE_BLOCKS * 2 * 4 * TILE_ROWS
+
+
+def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
+    """Make the function that unpacks n_blocks blocks from w on, where a super-block begins."""
+    shape = Shape(n_tokens=1)
+    low_levels, high_levels = (step_levels(layout, half, shape) for half in (0, 1))
+    read_header = span_scales(layout, shape)
+    scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
+    lanes, n_bytes, table = shape.lanes, 4 * shape.lanes, layout.table
+    n_parts, offset = 64 // n_bytes, layout.offset if as_int8 else 0
+    low_at, high_at = upper_bits_at(layout)
+    is_bytes, is_signed, has_table = layout.bits == 8, layout.is_signed, table is not None
+    by_16, has_min = layout.sub_block == 16, layout.has_min
+    blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
+    block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
+    n_scales = TILE_ROWS * (BLOCK // layout.sub_block)
+
+    @inlined
+    def put(levels, value):  # type: ignore[no-untyped-def]
+        if is_signed:
+            store(cast(levels, I8), lookup(table, value), n_bytes)
+        elif has_table:
+            store(levels, lookup(table, value) - offset, n_bytes)
+        else:
+            store(levels, value - offset, n_bytes)
+
+    @inlined
+    def unpack(w, piece, n_blocks):  # type: ignore[no-untyped-def]
+        levels, scales, minima = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
+        for first in range(0, n_blocks, blocks_per_span):
+            super_scale, super_min = read_header(w, lanes)
+            w = w + header_bytes
+            for _ in range(first, first + blocks_per_span):
+                if is_bytes:
+                    for j in range(8):
+                        store(levels + 64 * j, load(w + 64 * j, n_bytes, n_parts, n_bytes), n_bytes)
+                else:
+                    low_bits = load(w + low_at, n_bytes, n_parts, n_bytes)
+                    high_bits = load(w + high_at, n_bytes, n_parts, n_bytes)
+                    for j in range(4):
+                        put(levels + 64 * j, low_levels(w, n_bytes, low_bits, j))
+                        put(levels + (256 + 64 * j), high_levels(w, n_bytes, high_bits, j))
+                s = w + quant_bytes
+                store(scales, scale_of(s, 0, super_scale, lanes, lanes), lanes)
+                if by_16:
+                    store(scales + TILE_ROWS, scale_of(s, 1, super_scale, lanes, lanes), lanes)
+                if has_min:
+                    store(minima, minimum_of(s, 0, super_min, lanes, lanes), lanes)
+                    if by_16:
+                        store(minima + TILE_ROWS, minimum_of(s, 1, super_min, lanes, lanes), lanes)
+                levels, scales, minima = levels + LEVEL_BYTES, scales + n_scales, minima + n_scales
+                w = w + block_bytes
+
+    return unpack
