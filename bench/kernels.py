@@ -27,8 +27,8 @@ from nybble.kernels.kernel import Call
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.linear import linear_reference
 from nybble.kernels.pack import pack
-from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.rope import bind_rope, rope_angles, rope_frequencies, rope_reference

@@ -25,8 +25,8 @@ class ExpertSteps:
     """Lowers `ExpertLinear`, and `HeadLinear`, whose heads are experts that every token goes to.
 
     Tokens are put together by expert once, however many layers follow the same router; what these read is
-    rounded to 8 bits once for each token, and laid side by side once. `tiles` gives the memory for tiles of
-    mapped weights.
+    rounded to 8 bits once for each token, and laid side by side once. `working` is the memory of products,
+    `tiles` gives that for tiles of mapped weights.
     """
 
     def __init__(
@@ -35,10 +35,11 @@ class ExpertSteps:
         rows: Rows,
         n_threads: int,
         pack: Callable[[Tensor], PackedMatrix],
+        working: NDArray[np.uint8],
         tiles: Callable[[], NDArray[np.uint8]],
     ) -> None:
         self._plan, self._rows, self._pack, self._tiles = plan, rows, pack, tiles
-        self._scratch = expert_scratch(n_threads)
+        self._memory = expert_scratch(n_threads), working
         self._groups: dict[tuple[int, int], Groups] = {}
         self._inputs: dict[tuple[int, int, bool], tuple[NDArray, ...]] = {}
         self._holds: dict[object, object] = {}  # what the memory of `_groups` and `_inputs` was made of last
@@ -80,7 +81,7 @@ class ExpertSteps:
             (op.x, name_of_ids, factor), xs, groups, n_in, is_shared=width == n_in
         )
         steps += gathering
-        rest = inputs, groups, out, self._scratch, n_out, bias, scale
+        rest = inputs, groups, out, *self._memory, n_out, bias, scale
         if matrix.is_mapped:
             call = bind_mapped_expert_linear(matrix.format, matrix.data, self._tiles(), *rest)
         else:

@@ -108,12 +108,12 @@ class ProgramBuilder:
         self._attention, self._recurrence = attention, recurrence
         self._n_threads = n_threads
         self._rows = self.tokens
+        n_in = max((tensor.shape[-1] for tensor in plan.matrices), default=0)
+        self._working = working_memory(n_in, n_threads)
         self._experts = self._expert_steps()
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
-        n_in = max((op.weight.shape[1] for op in plan.ops if isinstance(op, ops.Linear)), default=0)
-        self._working = working_memory(n_in, n_threads)
         with ThreadPoolExecutor(n_threads) as self._threads:
             for i, op in enumerate(plan.ops):
                 self.first_step.append(len(self.steps))
@@ -223,7 +223,8 @@ class ProgramBuilder:
         return Step(call, (logits,), (ids, out, scratch))
 
     def _expert_steps(self) -> ExpertSteps:
-        return ExpertSteps(self.plan, self._rows, self._n_threads, self.pack, lambda: self._tiles)
+        rest = self.pack, self._working, lambda: self._tiles
+        return ExpertSteps(self.plan, self._rows, self._n_threads, *rest)
 
     @cached_property
     def _tiles(self) -> NDArray[np.uint8]:

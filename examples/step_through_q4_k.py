@@ -22,8 +22,8 @@ from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import Q4_K
 from nybble.gguf_io.k_quants import scales_and_mins
 from nybble.kernels.pack import pack
-from nybble.kernels.quantize import quantize_reference
 from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantize import quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
 
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0

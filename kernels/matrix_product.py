@@ -21,7 +21,7 @@ import numpy as np
 
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, SCALES_AT
-from .pointer import F32, I32, cast
+from .pointer import F32, cast
 from .simd import (
     fma,
     load,

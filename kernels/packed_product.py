@@ -27,9 +27,9 @@ from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import FACTORS, PRODUCTS, TOKENS
 from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
 from .pointer import F32, I8, I32, I64, U8, cast
-from .record import PointerTo
+from .record import Field, PointerTo
 from .rows import CACHE_LINE, aligned_zeros
-from .simd import load, matrix_end, matrix_start, splat, store
+from .simd import load, matrix_end, matrix_start, store
 from .source import inlined
 from .target import host_target
 from .token_product import token_product
@@ -41,7 +41,7 @@ PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
 PADDED_AT = RESULTS_AT + 4 * PRODUCTS
 
-PACKED_INPUTS = {
+PACKED_INPUTS: dict[str, Field] = {
     "x": PointerTo(I8),
     "x_scale": PointerTo(F32),
     "x_sum": PointerTo(I32),
@@ -83,8 +83,13 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
             f"working has {working.shape[1]} bytes a thread; {n_in} columns need {_working_bytes(n_in)}"
         )
     return {
-        **{"x": x, "x_scale": scale, "x_sum": sums, "x_half": half, "n_in": n_in},
-        **{"working": working, "ld_working": working.shape[1]},
+        "x": x,
+        "x_scale": scale,
+        "x_sum": sums,
+        "x_half": half,
+        "n_in": n_in,
+        "working": working,
+        "ld_working": working.shape[1],
     }
 
 
@@ -93,8 +98,8 @@ class Product(NamedTuple):
     on meet tiles.
 
     `prepare(args, first, n, thread_id)` comes before the tiles that will meet them.
-    `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two of
-    which the second is w_step bytes behind it; a token's 16 results are written ld_out behind those of the
+    `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two
+    of which the second is w_step bytes behind it; a token's 16 results are written ld_out behind those of the
     token before, those of the second tile out_step behind those of the first. With both steps 0 the second
     tile is the first.
     """
@@ -108,7 +113,7 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     by_token = token_product(layout, n_tiles)
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
-    second_half = host_target().lanes if n_tiles == 1 else 0
+    is_pair, lanes = n_tiles == 2, host_target().lanes
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
@@ -117,7 +122,7 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
 
     @inlined
     def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):  # type: ignore[no-untyped-def]
-        second_out = out_step + second_half
+        second_out = out_step if is_pair else lanes
         if n >= FEW_TOKENS:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
         else:

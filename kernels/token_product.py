@@ -1,7 +1,7 @@
 """The product of packed weights with one token, in vectors: whole numbers, then a float for each sub-block.
 
-Each lane of a vector is one row, so that a sum is never split and a row's result has the same bits whatever is
-beside it. Weights are read once, from first to last, as fast as memory gives them.
+Each lane of a vector is one row, so that a sum is never split and a row's result has the same bits whatever
+is beside it. Weights are read once, from first to last, as fast as memory gives them.
 """
 
 from __future__ import annotations

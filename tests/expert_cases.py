@@ -19,6 +19,7 @@ from nybble.kernels.expert_linear import bind_expert_linear, bind_mapped_expert_
 from nybble.kernels.float_linear import ELEMENT_OF, pack_floats
 from nybble.kernels.mapped_linear import tile_bytes
 from nybble.kernels.pack import PACKERS, pack
+from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.tile_product import Weights
 
@@ -72,7 +73,8 @@ class Experts:
         for array, width in zip(self.inputs, widths, strict=True):
             gathered.append(place(np.zeros((n * n_used, width), array.dtype)))
             calls.append(bind_gather(array, gathered[-1], groups, 0 if self.is_shared else width))
-        rest = tuple(gathered), groups, out, place(expert_scratch(n_threads)), n_out, self.bias, self.scale
+        memory = place(expert_scratch(n_threads)), place(working_memory(n_in, n_threads))
+        rest = tuple(gathered), groups, out, *memory, n_out, self.bias, self.scale
         if is_mapped:
             tiles = place(np.full((n_threads, tile_bytes(self.format, n_in)), 99, np.uint8))
             data = place(self.data.reshape(-1))

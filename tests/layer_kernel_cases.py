@@ -33,6 +33,7 @@ from nybble.kernels.general_attention import (
     general_scratch,
 )
 from nybble.kernels.kernel import Call
+from nybble.kernels.packed_product import working_memory
 from nybble.kernels.route import bind_route, route_reference, route_scratch
 from nybble.kernels.scale import bind_mul
 
@@ -180,11 +181,11 @@ class ExpertLinear(Case):
         groups = placed_groups(len(b["x"]), self.n_used, n_experts, place)
         xs = place(np.zeros((len(groups.token), n_in), np.float32))
         bias, scale = (None if part is None else place(part) for part in (self.bias, self.scale))
-        scratch = place(expert_scratch(n_threads))
+        memory = place(expert_scratch(n_threads)), working_memory(n_in, n_threads)
         return [
             bind_group(b["ids"], groups, b["step"]),
             bind_gather(b["x"], xs, groups, 0 if self.is_shared else n_in),
-            bind_expert_linear(F32, packed, (xs,), groups, b["out"], scratch, n_out, bias, scale),
+            bind_expert_linear(F32, packed, (xs,), groups, b["out"], *memory, n_out, bias, scale),
         ]
 
 

@@ -21,8 +21,8 @@ from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_byte
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
-from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
 
 Place = Callable[[NDArray], NDArray]
@@ -76,9 +76,9 @@ class Layer:
         x: NDArray[np.float32],
         n_threads: int = 1,
         place: Place = np.copy,
-        n_mapped_tiles: int = 0,
+        is_mapped: bool = False,
     ) -> NDArray[np.float32]:
-        """`n_mapped_tiles`: not packed before, but so many tiles at a time."""
+        """`is_mapped`: the weights are packed on the way."""
         n = len(x)
         step, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
         shape, data = (self.n_out, self.n_in), place(self.data)
@@ -92,9 +92,8 @@ class Layer:
             xs = (self.q, self.scale, sums, half)
             factor = PACKERS[self.format][0].sum_factor
             calls.append(bind_quantize(x, *xs, step, self.n_in, factor))
-        if n_mapped_tiles:
-            n_bytes = n_mapped_tiles * tile_bytes(self.format, self.n_in)
-            tiles = place(np.full((n_threads, n_bytes), 99, np.uint8))
+        if is_mapped:
+            tiles = place(np.full((n_threads, tile_bytes(self.format, self.n_in)), 99, np.uint8))
             working = place(working_memory(self.n_in, n_threads))
             calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles, working))
         elif self.format in ELEMENT_OF:
@@ -150,7 +149,7 @@ def main(mode: str, path: str = "", *names: str) -> None:
                 layer, x = random_layer(i, format, n_out, n_blocks, n)
                 layer.run(x, 2, guarded)
                 if format in MAPPABLE:
-                    layer.run(x, 2, guarded, n_mapped_tiles=1)
+                    layer.run(x, 2, guarded, is_mapped=True)
                 if format in SPANS:
                     pack_in_place(layer, guarded, 2)
     elif mode == "save":
@@ -159,7 +158,7 @@ def main(mode: str, path: str = "", *names: str) -> None:
             layer, x = random_layer(i, format, 17, 2, 5)
             outputs[format.name] = layer.run(x, 2)
             if format in MAPPABLE:
-                outputs[f"{format.name} mapped"] = layer.run(x, 2, n_mapped_tiles=1)
+                outputs[f"{format.name} mapped"] = layer.run(x, 2, is_mapped=True)
             if format.name in ("Q4_0", "Q4_K", "Q6_K", "Q2_K", "IQ4_XS"):
                 layer, x = random_layer(i, format, 17, 2, 17)
                 outputs[f"{format.name} many"] = layer.run(x)

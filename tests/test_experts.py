@@ -28,6 +28,7 @@ from nybble.kernels.layout import BYTE
 from nybble.kernels.pack import pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
+from nybble.kernels.packed_product import working_memory
 
 SCRIPT = str(Path(__file__).with_name("expert_cases.py"))
 each_of_several = pytest.mark.parametrize("format", SEVERAL, ids=lambda format: format.name)
@@ -113,9 +114,8 @@ def only_thread(made: Experts, thread: int, n_threads: int) -> np.ndarray:
     xs = (np.ones((3, n_in), np.int8), *xs)
     out = np.full((1, 3 * n_out), 7, np.float32)
     run_all([bind_group(made.ids, groups, step)], 1)
-    bind_expert_linear(layout, tiles, xs, groups, out, expert_scratch(n_threads), n_out).run(
-        thread, n_threads
-    )
+    memory = expert_scratch(n_threads), working_memory(n_in, n_threads)
+    bind_expert_linear(layout, tiles, xs, groups, out, *memory, n_out).run(thread, n_threads)
     return out
 
 
@@ -170,6 +170,7 @@ def expert_arguments(**changes: Any) -> dict[str, Any]:
         "groups": Groups.make(3, 2, 4),
         "out": np.zeros((3, 48), np.float32),
         "scratch": expert_scratch(2),
+        "working": working_memory(64, 2),
         "n_out": 17,
         "bias": np.zeros((4, 17), np.float32),
         "scale": np.zeros(4, np.float32),

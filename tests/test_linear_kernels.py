@@ -37,8 +37,8 @@ from nybble.kernels.layout import BYTE, SUPER_NIBBLE
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
-from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.packed_product import working_memory
+from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.target import host_target
 

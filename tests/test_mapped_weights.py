@@ -51,16 +51,13 @@ def test_same_bits_as_packed(
 ) -> None:
     """Of 16 tokens on there may be a unit for matrices."""
     layer, x = random_layer(seed, format, n_out, n_blocks, n)
-    assert layer.run(x, n_threads, n_mapped_tiles=1).tobytes() == layer.run(x).tobytes()
+    assert layer.run(x, n_threads, is_mapped=True).tobytes() == layer.run(x).tobytes()
 
 
 @pytest.mark.parametrize("format", [formats.Q4_0, formats.Q6_K, formats.BF16], ids=lambda format: format.name)
-@pytest.mark.parametrize("n_tiles", [1, 2, 9])
-def test_same_bits_when_several_tiles_meet_several_passes_of_tokens(
-    format: BlockFormat, n_tiles: int
-) -> None:
+def test_same_bits_in_several_passes_of_tokens(format: BlockFormat) -> None:
     layer, x = random_layer(1, format, 100, 2, 2 * TOKENS_PER_PASS + 5)
-    assert layer.run(x, 2, n_mapped_tiles=n_tiles).tobytes() == layer.run(x).tobytes()
+    assert layer.run(x, 2, is_mapped=True).tobytes() == layer.run(x).tobytes()
 
 
 @pytest.mark.parametrize("format", [formats.Q4_0, formats.Q4_K, formats.BF16], ids=lambda format: format.name)
@@ -91,11 +88,11 @@ def test_kernels_refuse() -> None:
             bind_mapped_linear(**{**good, **changes})
     groups, scratch = Groups.make(3, 1, 2), expert_scratch(2)
     with pytest.raises(ValueError, match="4352 bytes are not 2 x 17 x 64"):
-        bind_mapped_expert_linear(formats.F32, data, tiles, (x,), groups, out, scratch, 17)
+        bind_mapped_expert_linear(formats.F32, data, tiles, (x,), groups, out, scratch, good["working"], 17)
 
 
 def test_memory_for_tiles_fits_the_largest() -> None:
-    assert tiles_bytes([]) == tiles_bytes([(formats.Q4_0, 64)]) == 256 << 10
+    assert tiles_bytes([]) == 0
     assert tiles_bytes([(formats.F32, 64), (formats.F32, 1 << 20)]) == 16 * 4 << 20
 
 
