@@ -1,4 +1,4 @@
-"""The product of an unpacked piece of a tile with 16 tokens at a time, on machines with a unit for small
+"""The product of an unpacked piece of a tile with 16 tokens at a time, or 8, on machines with a unit for small
 matrices.
 
 Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The whole
@@ -22,12 +22,14 @@ import numpy as np
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, SCALES_AT
 from .pointer import F32, cast
+from .rows import CACHE_LINE
 from .simd import (
     fma,
     load,
     load_splat,
     matrix_product,
     matrix_store,
+    prefetch,
     repeat,
     splat,
     store,
@@ -35,7 +37,7 @@ from .simd import (
 )
 from .source import inlined
 
-TOKENS = 16
+TOKENS, FEWER_TOKENS = 16, 8
 FACTORS = 3
 PRODUCTS = TOKENS * TILE_ROWS
 
@@ -63,12 +65,12 @@ def gather_factors(layout: Layout) -> Callable[..., Any]:
     return gather
 
 
-def piece_product(layout: Layout) -> Callable[..., Any]:
-    """Make the function that adds to 16 x 16 results what a piece gives.
+def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
+    """Make the function that adds to the 16 results of each of 8 or 16 tokens what a piece gives.
 
     It takes the piece, the activations and factors at its first block, working memory of 2 * `PRODUCTS`
     int32, where the first result is, n_blocks, n_in, ld_out, and whether it is a tile's first piece: results
-    then start at 0.
+    then start at 0; and what to fetch into the cache meanwhile: from where on, and how many bytes each step.
 
     It goes by steps of a sub-block: while the floats of one are added up, the integers of the next are on
     their way to memory and those of the one after it are multiplied.
@@ -82,26 +84,28 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
     @inlined
     def add(out_sum, products, piece, factors, step, half):  # type: ignore[no-untyped-def]
         f = factors + (step // 2 if by_16 else step) * FACTORS * TOKENS
-        scale_x = load_splat(f, TILE_ROWS, TOKENS, 1)
+        scale_x = load_splat(f, TILE_ROWS, n_tokens, 1)
         scale = load(cast(piece + SCALES_AT, F32) + step * TILE_ROWS, TILE_ROWS)
-        integers = load(products, TILE_ROWS, TOKENS, TILE_ROWS)
-        out_sum = fma(to_f32(integers), repeat(scale, TOKENS) * scale_x, out_sum)
+        integers = load(products, TILE_ROWS, n_tokens, TILE_ROWS)
+        out_sum = fma(to_f32(integers), repeat(scale, n_tokens) * scale_x, out_sum)
         if has_min:
-            minimum = repeat(load(cast(piece + MINIMA_AT, F32) + step * TILE_ROWS, TILE_ROWS), TOKENS)
-            sums = f + (TOKENS + half * TOKENS if by_16 else TOKENS)
-            out_sum = fma(minimum, load_splat(sums, TILE_ROWS, TOKENS, 1), out_sum)
+            minimum = load(cast(piece + MINIMA_AT, F32) + step * TILE_ROWS, TILE_ROWS)
+            sums = load_splat(f + (TOKENS + half * TOKENS if by_16 else TOKENS), TILE_ROWS, n_tokens, 1)
+            out_sum = fma(repeat(minimum, n_tokens), sums, out_sum)
         return out_sum
 
     @inlined
-    def product(piece, x, factors, products, out, n_blocks, n_in, ld_out, is_first):  # type: ignore[no-untyped-def]
+    def product(piece, x, factors, products, out, n_blocks, n_in, ld_out, is_first, ahead, n_ahead):  # type: ignore[no-untyped-def]
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
-        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
+        out_sum = splat(0.0, F32, TILE_ROWS, n_tokens)
         if not is_first:
-            out_sum = load(out, TILE_ROWS, TOKENS, ld_out)
+            out_sum = load(out, TILE_ROWS, n_tokens, ld_out)
         multiply(x, piece, 0, n_in, 0)
         matrix_store(products, 0)
         multiply(x, piece, min(1, last), n_in, 1)
         for step in range(0, last, 2):
+            for line in range(0, 2 * n_ahead, CACHE_LINE):
+                prefetch(ahead + (step * n_ahead + line))
             matrix_store(others, 1)
             multiply(x, piece, min(step + 2, last), n_in, 0)
             out_sum = add(out_sum, products, piece, factors, step, 0)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from . import matrix_product
 from .checks import check_array
 from .layout import BLOCK, TILE_ROWS, Layout
-from .matrix_product import FACTORS, PRODUCTS, TOKENS
+from .matrix_product import FACTORS, FEWER_TOKENS, PRODUCTS, TOKENS
 from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
 from .pointer import F32, I8, I32, I64, U8, cast
 from .record import Field, PointerTo
@@ -143,6 +143,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines without a unit for matrices."""
     unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
+    bytes_per_block = bytes_per_piece // PIECE_BLOCKS
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
@@ -152,14 +153,16 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         piece = args.working + thread_id * args.ld_working
-        x = args.x + first * n_in
+        x, next_tile = args.x + first * n_in, w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
         for b in range(0, n_blocks, PIECE_BLOCKS):
             n_now, at = min(PIECE_BLOCKS, n_blocks - b), first * n_blocks + b
             for i in range(n_tiles):
                 unpack(w + i * w_step, piece + i * PIECE_BYTES, n_now)
-            scale, sums, half = args.x_scale + at, args.x_sum + at, args.x_half + at
-            product(piece, x, scale, sums, half, out, second_out, n, n_now, n_in, ld_out, b == 0)
-            w, x = w + bytes_per_piece, x + PIECE_BLOCKS * BLOCK
+            w, xs = w + bytes_per_piece, (x, args.x_scale + at, args.x_sum + at, args.x_half + at)
+            next_w = w if b + PIECE_BLOCKS < n_blocks else next_tile
+            ahead = next_w, w_step, bytes_per_block
+            product(piece, xs, out, second_out, n, n_now, n_in, ld_out, b == 0, ahead)
+            x = x + PIECE_BLOCKS * BLOCK
 
     return Product(prepare, multiply)
 
@@ -167,8 +170,10 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines with a unit for matrices."""
     width = layout.sub_block
-    unpack, product = unpack_piece(layout, as_int8=True), matrix_product.piece_product(layout)
-    gather, bytes_per_piece = matrix_product.gather_factors(layout), layout.tile_bytes(PIECE_BLOCKS * BLOCK)
+    unpack, gather = unpack_piece(layout, as_int8=True), matrix_product.gather_factors(layout)
+    product, fewer_product = (matrix_product.piece_product(layout, n) for n in (TOKENS, FEWER_TOKENS))
+    bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
+    bytes_per_step = bytes_per_piece * width // (PIECE_BLOCKS * BLOCK)
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
@@ -189,21 +194,30 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
         products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
         padded = cast(piece + PADDED_AT, I8)
         factors = cast(padded + TOKENS * n_in, F32)
-        matrix_start(width)
+        n_together = TOKENS
+        if n <= FEWER_TOKENS:
+            n_together = FEWER_TOKENS
+            matrix_start(width, FEWER_TOKENS)
+        else:
+            matrix_start(width, TOKENS)
         for i in range(n_tiles if w_step > 0 else 1):
             tile, tile_out = w + i * w_step, out + i * second_out
             for b in range(0, n_blocks, PIECE_BLOCKS):
                 n_now = min(PIECE_BLOCKS, n_blocks - b)
                 unpack(tile, piece, n_now)
                 tile = tile + bytes_per_piece
-                for t in range(0, n, TOKENS):
+                for t in range(0, n, n_together):
                     x, o, ld = args.x + (first + t) * n_in, tile_out + t * ld_out, ld_out
-                    if t + TOKENS > n:
+                    if t + n_together > n:
                         x, o, ld = padded, results, TILE_ROWS
-                    f = factors + (t * n_blocks + b * TOKENS) * FACTORS
-                    product(piece, x + b * BLOCK, f, products, o, n_now, n_in, ld, b == 0)
-            for t in range(n - n % TOKENS, n):
-                store(tile_out + t * ld_out, load(results + t % TOKENS * TILE_ROWS, TILE_ROWS))
+                    x, f = x + b * BLOCK, factors + (t * n_blocks + b * TOKENS) * FACTORS
+                    n_ahead = bytes_per_step if t == 0 else 0
+                    if n_together == TOKENS:
+                        product(piece, x, f, products, o, n_now, n_in, ld, b == 0, tile, n_ahead)
+                    else:
+                        fewer_product(piece, x, f, products, o, n_now, n_in, ld, b == 0, tile, n_ahead)
+            for t in range(n - n % n_together, n):
+                store(tile_out + t * ld_out, load(results + t % n_together * TILE_ROWS, TILE_ROWS))
         matrix_end()
 
     return Product(prepare, multiply)

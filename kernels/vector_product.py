@@ -15,6 +15,7 @@ from .half_block import spill_every
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT
 from .pointer import F32, I8, I32, cast
+from .rows import CACHE_LINE
 from .simd import (
     dot_signed,
     dot_spill,
@@ -27,6 +28,7 @@ from .simd import (
     load,
     load_splat,
     part,
+    prefetch,
     repeat,
     splat,
     store,
@@ -82,29 +84,33 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
     has_min, by_16, n_scales = layout.has_min, layout.sub_block == 16, TILE_ROWS * (BLOCK // layout.sub_block)
 
     @inlined
+    def for_tokens(floats):  # type: ignore[no-untyped-def]
+        return repeat(load(floats, lanes, n_groups, float_stride), n_tokens)
+
+    @inlined
     def add_scaled(out_sum, state, scale, scale_x):  # type: ignore[no-untyped-def]
-        return fma(
-            to_f32(dot_sum(state)),
-            repeat(load(scale, lanes, n_groups, float_stride), n_tokens) * scale_x,
-            out_sum,
-        )
+        return fma(to_f32(dot_sum(state)), for_tokens(scale) * scale_x, out_sum)
 
     @inlined
     def add_minimum(out_sum, minimum, sum_x, scale_x):  # type: ignore[no-untyped-def]
-        return fma(
-            repeat(load(minimum, lanes, n_groups, float_stride), n_tokens), to_f32(sum_x) * scale_x, out_sum
-        )
+        return fma(for_tokens(minimum), to_f32(sum_x) * scale_x, out_sum)
 
     @inlined
-    def add_piece(piece, x, x_scale, x_sum, x_half, out, second_out, n_blocks, n_in, ld_out, is_first):  # type: ignore[no-untyped-def]
+    def add_piece(piece, xs, out, second_out, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
         levels, scale, minimum = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
+        x, x_scale, x_sum, x_half = xs
+        next_w, w_step, bytes_per_block = ahead
+        ld_blocks = n_in // BLOCK
         out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
         if not is_first:
             out_sum = load(out, lanes, n_tokens, ld_out)
             if has_two_groups:
                 out_sum = join(out_sum, load(out + second_out, lanes, n_tokens, ld_out))
-        ld_blocks = n_in // BLOCK
         for b in range(n_blocks):
+            for line in range(b * bytes_per_block, (b + 1) * bytes_per_block, CACHE_LINE):
+                prefetch(next_w + line)
+                if is_pair:
+                    prefetch(next_w + (w_step + line))
             scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, ld_blocks), n_groups)
             sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, ld_blocks), n_groups)
             if by_16:
@@ -147,24 +153,34 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
     lie one behind the other.
 
-    It takes the piece, the activations and sums of the first token at its first block, where the first result
-    is and how far the second vector of results is from it, n, n_blocks, n_in, ld_out, and whether it is a
-    tile's first piece: results then start at 0.
+    It takes the piece; the activations, scales, sums and half sums of the first token at its first block;
+    where the first result is and how far the second vector of results is from it; n, n_blocks, n_in, ld_out;
+    whether it is a tile's first piece: results then start at 0; and what to fetch into the cache meanwhile:
+    where the next piece's weights are, how far the second tile is from them, and bytes for each block.
     """
     n_together = tokens_together()
-    some_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 1))
+    some_tokens, two_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1))
 
     @inlined
-    def product(piece, x, x_scale, x_sum, x_half, out, second_out, n, n_blocks, n_in, ld_out, is_first):  # type: ignore[no-untyped-def]
+    def product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
+        x, x_scale, x_sum, x_half = xs
+        next_w, w_step, bytes_per_block = ahead
         t = 0
         while t < n:
-            q, b, o = x + t * n_in, t * (n_in // BLOCK), out + t * ld_out
-            scale, sums, half = x_scale + b, x_sum + b, x_half + b
+            b, o = t * (n_in // BLOCK), out + t * ld_out
+            some, fetched = (
+                (x + t * n_in, x_scale + b, x_sum + b, x_half + b),
+                (next_w, w_step, bytes_per_block),
+            )
             if t + n_together <= n:
-                some_tokens(piece, q, scale, sums, half, o, second_out, n_blocks, n_in, ld_out, is_first)
+                some_tokens(piece, some, o, second_out, n_blocks, n_in, ld_out, is_first, fetched)
                 t += n_together
+            elif t + 2 <= n:
+                two_tokens(piece, some, o, second_out, n_blocks, n_in, ld_out, is_first, fetched)
+                t += 2
             else:
-                one_token(piece, q, scale, sums, half, o, second_out, n_blocks, n_in, ld_out, is_first)
+                one_token(piece, some, o, second_out, n_blocks, n_in, ld_out, is_first, fetched)
                 t += 1
+            bytes_per_block = 0
 
     return product
