@@ -1,5 +1,5 @@
-"""The product of an unpacked piece of a tile with 16 tokens at a time, or 8, on machines with a unit for small
-matrices.
+"""The product of an unpacked piece of a tile with 16 tokens at a time, or 8, on machines with a unit for
+small matrices.
 
 Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The whole
 numbers are those of `token_product.py`, and the floats are made of them in the same order: both give the same

@@ -7,7 +7,9 @@ matrices (`matrix_product.py`), else in vectors (`vector_product.py`). The bits 
 Working memory of a thread:
 
     piece     of each tile (2 at most)
-    and with a unit for matrices
+    sums      of the tokens of a pass
+  or with a unit for matrices
+    piece
     products  (2, 16, 16) int32
     results   (16, 16) float32, padded (16, n_in) int8: of the tokens that are left over, fewer than 16
     factors   of all tokens of a pass
@@ -33,11 +35,11 @@ from .simd import load, matrix_end, matrix_start, store
 from .source import inlined
 from .target import host_target
 from .token_product import token_product
-from .vector_product import vector_product
+from .vector_product import sums_of_sub_blocks, vector_product
 
 TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while a thread's tiles go by
 FEW_TOKENS = 4  # from here on unpacking pays
-PRODUCTS_AT = 2 * PIECE_BYTES
+SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
 PADDED_AT = RESULTS_AT + 4 * PRODUCTS
 
@@ -54,9 +56,10 @@ PACKED_INPUTS: dict[str, Field] = {
 
 
 def _working_bytes(n_in: int) -> int:
-    n_bytes = PRODUCTS_AT
+    n_sums = TOKENS_PER_PASS * (n_in // BLOCK)
+    n_bytes = SUMS_AT + 2 * 4 * n_sums
     if host_target().has_matrix_unit:
-        n_bytes = PADDED_AT + TOKENS * n_in + 4 * TOKENS_PER_PASS * FACTORS * (n_in // BLOCK)
+        n_bytes = PADDED_AT + TOKENS * n_in + FACTORS * 4 * n_sums
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
 
 
@@ -142,27 +145,32 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
 def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines without a unit for matrices."""
     unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
+    write_sums, sum_type = sums_of_sub_blocks(layout), F32 if layout.has_min else I32
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
     bytes_per_block = bytes_per_piece // PIECE_BLOCKS
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
-        pass
+        n_blocks = args.n_in // BLOCK
+        sums, at = cast(args.working + (thread_id * args.ld_working + SUMS_AT), sum_type), first * n_blocks
+        write_sums(args.x_scale + at, args.x_sum + at, args.x_half + at, sums, n * n_blocks)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         piece = args.working + thread_id * args.ld_working
-        x, next_tile = args.x + first * n_in, w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
+        sums = cast(piece + SUMS_AT, sum_type)
+        x, scale = args.x + first * n_in, args.x_scale + first * n_blocks
+        next_tile = w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
         for b in range(0, n_blocks, PIECE_BLOCKS):
-            n_now, at = min(PIECE_BLOCKS, n_blocks - b), first * n_blocks + b
+            n_now = min(PIECE_BLOCKS, n_blocks - b)
             for i in range(n_tiles):
                 unpack(w + i * w_step, piece + i * PIECE_BYTES, n_now)
-            w, xs = w + bytes_per_piece, (x, args.x_scale + at, args.x_sum + at, args.x_half + at)
+            w = w + bytes_per_piece
             next_w = w if b + PIECE_BLOCKS < n_blocks else next_tile
             ahead = next_w, w_step, bytes_per_block
+            xs = x + b * BLOCK, scale + b, sums + b, sums + (n * n_blocks + b)
             product(piece, xs, out, second_out, n, n_now, n_in, ld_out, b == 0, ahead)
-            x = x + PIECE_BLOCKS * BLOCK
 
     return Product(prepare, multiply)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .block_scales import Shape
 from .half_block import spill_every
 from .layout import BLOCK, TILE_ROWS, Layout
@@ -92,13 +94,13 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
         return fma(to_f32(dot_sum(state)), for_tokens(scale) * scale_x, out_sum)
 
     @inlined
-    def add_minimum(out_sum, minimum, sum_x, scale_x):  # type: ignore[no-untyped-def]
-        return fma(for_tokens(minimum), to_f32(sum_x) * scale_x, out_sum)
+    def add_minimum(out_sum, minimum, scaled_sum):  # type: ignore[no-untyped-def]
+        return fma(for_tokens(minimum), scaled_sum, out_sum)
 
     @inlined
     def add_piece(piece, xs, out, second_out, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
         levels, scale, minimum = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
-        x, x_scale, x_sum, x_half = xs
+        x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
         ld_blocks = n_in // BLOCK
         out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
@@ -112,29 +114,29 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                 if is_pair:
                     prefetch(next_w + (w_step + line))
             scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, ld_blocks), n_groups)
-            sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, ld_blocks), n_groups)
+            first_sum = tile(load_splat(x_first + b, lanes, n_tokens, ld_blocks), n_groups)
             if by_16:
-                half_x = tile(load_splat(x_half + b, lanes, n_tokens, ld_blocks), n_groups)
-                state = add_half(dot_start(half_x if has_offset else nothing), levels, stride, x, n_in)
+                state = dot_start(first_sum if has_offset else nothing)
+                state = add_half(state, levels, stride, x, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
-                    out_sum = add_minimum(out_sum, minimum, half_x, scale_x)
-                half_x = sum_x - half_x
-                state = dot_start(half_x if has_offset else nothing)
+                    out_sum = add_minimum(out_sum, minimum, first_sum)
+                second_sum = tile(load_splat(x_second + b, lanes, n_tokens, ld_blocks), n_groups)
+                state = dot_start(second_sum if has_offset else nothing)
                 state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
                 out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
                 if has_min:
-                    out_sum = add_minimum(out_sum, minimum + TILE_ROWS, half_x, scale_x)
+                    out_sum = add_minimum(out_sum, minimum + TILE_ROWS, second_sum)
             else:
                 if is_signed:
-                    state = dot_start_signed(sum_x)
+                    state = dot_start_signed(first_sum)
                 else:
-                    state = dot_start(sum_x if has_offset else nothing)
+                    state = dot_start(first_sum if has_offset else nothing)
                 state = add_half(state, levels, stride, x, n_in)
                 state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
-                    out_sum = add_minimum(out_sum, minimum, sum_x, scale_x)
+                    out_sum = add_minimum(out_sum, minimum, first_sum)
             levels, scale, minimum = levels + LEVEL_BYTES, scale + n_scales, minimum + n_scales
             x = x + BLOCK
         store(out, part(out_sum, 0, n_tokens), ld_out)
@@ -142,6 +144,31 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
             store(out + second_out, part(out_sum, n_tokens, n_tokens), ld_out)
 
     return add_piece
+
+
+def sums_of_sub_blocks(layout: Layout) -> Function:
+    """Make the function that writes for n blocks of activations what a product needs of their sums: (2, n)
+    int32, of the first and second sub-block, or for layouts with minima float32, times the scale. Of
+    sub-blocks of 32 there is no second."""
+    by_16, has_min = layout.sub_block == 16, layout.has_min
+
+    @inlined
+    def wanted(total, scale):  # type: ignore[no-untyped-def]
+        if has_min:
+            return np.float32(total) * scale
+        else:
+            return total
+
+    @inlined
+    def write(x_scale, x_sum, x_half, sums, n):  # type: ignore[no-untyped-def]
+        for i in range(n):
+            if by_16:
+                sums[i] = wanted(x_half[i], x_scale[i])
+                sums[n + i] = wanted(x_sum[i] - x_half[i], x_scale[i])
+            else:
+                sums[i] = wanted(x_sum[i], x_scale[i])
+
+    return write
 
 
 def tokens_together() -> int:
@@ -153,7 +180,8 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
     lie one behind the other.
 
-    It takes the piece; the activations, scales, sums and half sums of the first token at its first block;
+    It takes the piece; the activations of the first token at its first block, their scales and sums (two
+    pointers, to what `sums_of_sub_blocks` writes);
     where the first result is and how far the second vector of results is from it; n, n_blocks, n_in, ld_out;
     whether it is a tile's first piece: results then start at 0; and what to fetch into the cache meanwhile:
     where the next piece's weights are, how far the second tile is from them, and bytes for each block.
@@ -163,13 +191,13 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
 
     @inlined
     def product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
-        x, x_scale, x_sum, x_half = xs
+        x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
         t = 0
         while t < n:
             b, o = t * (n_in // BLOCK), out + t * ld_out
             some, fetched = (
-                (x + t * n_in, x_scale + b, x_sum + b, x_half + b),
+                (x + t * n_in, x_scale + b, x_first + b, x_second + b),
                 (next_w, w_step, bytes_per_block),
             )
             if t + n_together <= n:
