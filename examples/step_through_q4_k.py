@@ -59,7 +59,7 @@ print(f"   x[0:4] = {x[0, :4].round(3)}, scale {scale_x[0, 0]:.5f}: q = {q[0, :4
 
 def watch(frame, event, argument):
     """Called by Python for each line of the kernel: prints at the end of a block."""
-    if not frame.f_code.co_qualname.startswith("some_tokens_product"):  # kernels/vector_product.py
+    if not frame.f_code.co_qualname.startswith("token_product"):  # kernels/token_product.py
         return None
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
     if event == "line" and line.strip() == "w = w + block_bytes":

@@ -108,8 +108,8 @@ def test_a_debugger_follows_a_kernel() -> None:
     asked = subprocess.run(
         command, input="p state.shape\np b\nq\n", capture_output=True, text=True, timeout=60
     )
-    assert "vector_product.py" in asked.stdout and not asked.stderr
-    assert re.search(r"\((2, 8|1, 16)\)\n\(Pdb\) 0\n", asked.stdout), "on 8 or 16 lanes"
+    assert "token_product.py" in asked.stdout and not asked.stderr
+    assert re.search(r"\((2, 8|2, 16)\)\n\(Pdb\) 0\n", asked.stdout), "on 8 or 16 lanes"
 
 
 @each_example

@@ -33,11 +33,12 @@ from numpy.typing import NDArray
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
-from nybble.kernels.layout import BYTE, SUPER_NIBBLE
+from nybble.kernels.layout import BLOCK, BYTE, SUPER_NIBBLE
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
-from nybble.kernels.packed_product import working_memory
+from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, working_memory
+from nybble.kernels.piece import PIECE_BLOCKS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.target import host_target
@@ -78,7 +79,7 @@ def test_agrees_with_float64(format: BlockFormat, seed: int, n_out: int, n_block
 @each_format
 def test_many_tokens(format: BlockFormat) -> None:
     """More than the kernel takes in one pass over the weights."""
-    check_against_float64(*random_layer(3, format, 33, 2, 150))
+    check_against_float64(*random_layer(3, format, 33, 2, TOKENS_PER_PASS + 14))
 
 
 @each_quantized
@@ -93,17 +94,19 @@ def test_sums_do_not_overflow(format: BlockFormat, byte: int) -> None:
         blocks[name] = np.full(field.nbytes, byte, np.uint8).view(field.dtype).reshape(field.shape)
     x = np.full((7, n_in), 3, np.float32)
     x[1], x[2, 1::2], x[3, ::2] = -3, -3, -3
-    check_against_float64(Layer(format, 16, n_in, data), x)
+    for n in (FEW_TOKENS - 1, len(x)):
+        check_against_float64(Layer(format, 16, n_in, data), x[:n])
 
 
 @each_format
 def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
-    """Whether vectors or, for 16 tokens and more, a unit for matrices multiplies."""
-    layer, x = random_layer(4, format, 75, 3, 37)
+    """Whether few tokens meet the packed weights, or more of them the two pieces of a tile."""
+    n_blocks = PIECE_BLOCKS * BLOCK // max(format.block_size, BLOCK) + 1
+    layer, x = random_layer(4, format, 75, n_blocks, 37)
     expected = layer.run(x)
     for n_threads in (2, 3, 7):
         assert layer.run(x, n_threads).tobytes() == expected.tobytes(), n_threads
-    for n in (1, 2, 5, 8, 16, 21):
+    for n in (1, 2, 5, 8, 9, 16, 21):
         parts = [layer.run(x[first : first + n], 2) for first in range(0, len(x), n)]
         assert np.concatenate(parts).tobytes() == expected.tobytes(), n
 
