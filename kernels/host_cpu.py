@@ -56,7 +56,9 @@ def _processor() -> str | None:
 
 def _path(processor: str) -> Path | None:
     """The file about this processor; None if there is no folder for it."""
-    key = f"{importlib.metadata.version('llvmlite')}\n{processor}"
+    key = (
+        f"{importlib.metadata.version('llvmlite')}\n{sys.maxsize}\n{processor}"  # 32 bits are another triple
+    )
     try:
         folder = cache_folder() / "processors"
         make_private_folder(folder)
