@@ -2,14 +2,15 @@
 
     python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
 
-All have `--prompt` tokens behind them. One sequence and each batch take turns, a few tokens at a time, so that
-ratios hold when the machine's speed drifts; medians of the turns.
+All have `--prompt` tokens behind them. One sequence and each batch take turns, a few tokens at a time, so
+that ratios hold when the machine's speed drifts; medians of the turns.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +45,18 @@ def measure(model: Model, sizes: Sequence[int], n_threads: int, n_prompt: int, t
         executor.forward(prompt, 0, np.empty(0, np.intp))
     tokens = ids[:, 0].astype(np.int32)
     one = executors[0]
-    batches = [Batch(executors[:size]) for size in sizes]
+    batches = {size: Batch(executors[:size]) for size in sizes}
     steps: list[tuple[int, Callable[[], object]]] = [
-        (1, lambda: one.forward(tokens[:1], one.n_positions, np.array([0])))
+        (1, lambda: one.forward(tokens[:1], one.n_positions, np.array([0]))),
+        *((size, partial(batch.decode, tokens[:size])) for size, batch in batches.items()),
     ]
-    steps += [
-        (n, lambda batch=batch, n=n: batch.decode(tokens[:n]))
-        for n, batch in zip(sizes, batches, strict=True)
-    ]  # type: ignore[misc]
     found: list[list[float]] = [[] for _ in steps]
     for turn in range(turns + 1):
         for times, (size, step) in zip(found, steps, strict=True):
             taken = seconds_per_step(executors[:size], step, n_prompt)
             if turn:  # the first warms up
                 times.append(taken)
-    for runner in (*batches, *executors):
+    for runner in (*batches.values(), *executors):
         runner.close()
     return [size / statistics.median(times) for times, (size, _) in zip(found, steps, strict=True)]
 

@@ -56,9 +56,8 @@ def _processor() -> str | None:
 
 def _path(processor: str) -> Path | None:
     """The file about this processor; None if there is no folder for it."""
-    key = (
-        f"{importlib.metadata.version('llvmlite')}\n{sys.maxsize}\n{processor}"  # 32 bits are another triple
-    )
+    version = importlib.metadata.version("llvmlite")
+    key = f"{version}\n{sys.maxsize}\n{processor}"  # a Python of 32 bits has another triple
     try:
         folder = cache_folder() / "processors"
         make_private_folder(folder)
