@@ -96,6 +96,8 @@ def _unary_typer(accepted: tuple[Element, ...], result: Element | None) -> Calla
 @each(0)
 def _to_f32(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     to = t.like(F32).ir_vector
+    if t.element == F32:
+        return v
     if t.element == F16:
         return builder.fpext(v, to) if host_target().has_half else half_to_float(builder, v)
     return builder.uitofp(v, to) if t.element == U8 else builder.sitofp(v, to)
@@ -141,7 +143,7 @@ def _larger(sign: str) -> Emit:
     return each(0, 1)(lambda builder, t, a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b))
 
 
-define(simd.to_f32, _unary_typer((I8, U8, I32, F16), F32), _to_f32)
+define(simd.to_f32, _unary_typer((I8, U8, I32, F16, F32), F32), _to_f32)
 define(simd.to_f16, _unary_typer((F32,), F16), _to_f16)
 define(simd.bf16_to_f32, _unary_typer((U16,), F32), _bf16)
 define(simd.round_to_i32, _unary_typer((F32,), I32), _round)

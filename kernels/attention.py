@@ -14,6 +14,7 @@ from .attention_reference import visible as visible
 from .attention_scratch import (
     SEGMENT,
     SPLIT_QUERIES,
+    SPLIT_ROWS,
     TILE_QUERIES,
     check_scratch,
     segments_touched,
@@ -22,24 +23,14 @@ from .attention_scratch import (
 )
 from .attention_scratch import AttentionScratch as AttentionScratch
 from .attention_scratch import attention_scratch as attention_scratch
+from .attention_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
 from .checks import check_array
 from .kernel import Call, kernel
-from .kv_cache import BLOCK, check_kv_cache
-from .online_softmax import (
-    HEAD,
-    NO_CHUNK,
-    QUERIES,
-    attend_block,
-    finish_state,
-    first_seen,
-    last_seen,
-    merge_state,
-    start_state,
-)
-from .pointer import F16, F32, I32, I64, cast
+from .kv_cache import check_kv_cache, padded_head
+from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
+from .pointer import F16, F32, I64
 from .record import PointerTo, Record
 from .rows import check_rows, share
-from .simd import load, store
 from .source import called
 
 # The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever
@@ -64,6 +55,7 @@ _ATTEND = Record(
     group=I64,
     tile_rows=I64,
     head_dim=I64,
+    padded=I64,
     state_size=I64,
     n_slots=I64,
     n_segments=I64,
@@ -127,6 +119,7 @@ def bind_attend(
         "group": n_heads // n_kv_heads,
         "tile_rows": tile_rows(n_heads // n_kv_heads),
         "head_dim": head_dim,
+        "padded": padded_head(head_dim),
         "state_size": state_size(head_dim),
         "n_slots": n_slots,
         "n_segments": segments_touched(n_slots),
@@ -139,24 +132,12 @@ def bind_attend(
 
 
 @called
-def _start(args, position):  # type: ignore[no-untyped-def]
-    """The first position that the query at a position sees."""
-    return first_seen(position, args.window, args.chunk)
-
-
-@called
-def _end(args, position):  # type: ignore[no-untyped-def]
-    """The last position that the query at a position sees."""
-    return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
-
-
-@called
 def _segments(args, first, last):  # type: ignore[no-untyped-def]
     """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
     lowest, highest = args.positions[first], args.positions[first]
     for token in range(first, last):
         lowest, highest = min(lowest, args.positions[token]), max(highest, args.positions[token])
-    return _start(args, lowest) // SEGMENT, _end(args, highest) // SEGMENT + 1
+    return start_of(args, lowest) // SEGMENT, end_of(args, highest) // SEGMENT + 1
 
 
 @called
@@ -169,82 +150,15 @@ def _is_split(args):  # type: ignore[no-untyped-def]
     return last - first <= args.n_segments
 
 
-@called
-def _gather(args, kv_head, first, last, q, positions, starts):  # type: ignore[no-untyped-def]
-    """Gather the queries of tokens first .. last - 1 for a key head, scaled, with the positions up to which
-    and from which on they see; return how many.
-
-    The last bundle is filled up with zeros at the last position, whose results nobody reads.
-    """
-    n, d, width = 0, args.head_dim, args.group * args.head_dim
-    whole = width - width % 8
-    for token in range(first, last):
-        row = args.q + token * args.ld_q + kv_head * width
-        for i in range(0, whole, 8):
-            store(q + n * d + i, load(row + i, 8) * args.scale)
-        for i in range(whole, width):
-            q[n * d + i] = row[i] * args.scale
-        for _ in range(args.group):
-            positions[n] = _end(args, args.positions[token])
-            starts[n] = _start(args, args.positions[token])
-            n += 1
-    filled = (n + QUERIES - 1) // QUERIES * QUERIES
-    for i in range(n * d, filled * d):
-        q[i] = np.float32(0)
-    for i in range(n, filled):
-        positions[i], starts[i] = positions[n - 1], starts[n - 1]
-    return n
-
-
-@called
-def _attend_segment(args, kv_head, segment, n, q, positions, starts, states, weights, bounds):  # type: ignore[no-untyped-def]
-    """The states of n queries that have seen a segment and nothing else."""
-    size, d = args.state_size, args.head_dim
-    filled = (n + QUERIES - 1) // QUERIES * QUERIES
-    for i in range(filled):
-        start_state(states + i * size, size)
-    for start in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
-        slot = kv_head * args.n_slots + start % args.n_slots
-        keys, values = args.keys + slot * d, args.values + slot * (size - HEAD)
-        for i in range(0, filled, QUERIES):
-            attend_block(
-                q + i * d,
-                states + i * size,
-                size,
-                keys,
-                values,
-                positions + i,
-                starts + i,
-                start,
-                d,
-                weights,
-                bounds,
-            )
-
-
-@called
-def _sees(first, last, segment):  # type: ignore[no-untyped-def]
-    """Whether a query that sees the positions first .. last sees something of a segment."""
-    start = segment * SEGMENT
-    return start <= last and start + SEGMENT > first
-
-
 @kernel(_ATTEND)
 def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    size, d, group = args.state_size, args.head_dim, args.group
-    weights = args.scratch + thread_id * args.ld_scratch
-    bounds = cast(weights + QUERIES * BLOCK, I32)
-    positions = cast(weights + QUERIES * (BLOCK + 2), I64)
-    starts = positions + args.tile_rows
-    q = weights + QUERIES * (BLOCK + 2) + 4 * args.tile_rows
-    states = q + args.tile_rows * d
-    totals = states + args.tile_rows * size
-    n_tokens = args.step[0]
+    n_tokens, group, size = args.step[0], args.group, args.state_size
+    tile = thread_tile(args, thread_id)
 
     # An item of work: the queries of a tile of tokens for one key head; one segment with a split, else all.
     split = _is_split(args)
-    tile = max(TILE_QUERIES // group, 1)
-    n_tiles = (n_tokens + tile - 1) // tile
+    tile_tokens = max(TILE_QUERIES // group, 1)
+    n_tiles = (n_tokens + tile_tokens - 1) // tile_tokens
     split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
     for item in range((split_last - split_first) * args.n_kv_heads):
         # Later tiles see more: the threads take turns forwards, then backwards.
@@ -252,44 +166,36 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         if min(turn, 2 * n_threads - 1 - turn) != thread_id:
             continue
         kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
-        first_token = 0 if split else part * tile
-        last_token = min(first_token + tile, n_tokens)
-        n = _gather(args, kv_head, first_token, last_token, q, positions, starts)
+        first_token = 0 if split else part * tile_tokens
+        last_token = min(first_token + tile_tokens, n_tokens)
+        n = (last_token - first_token) * group
+        n_rows = gather(args, tile, kv_head, first_token, n, FEW if split else QUERIES)
         if split:
-            first, last = split_first + part, split_first + part + 1
-            states = args.partials + (kv_head * args.n_segments + part) * SPLIT_QUERIES * size
+            states = args.partials + (kv_head * args.n_segments + part) * SPLIT_ROWS * size
+            attend_segment(args, tile, states, kv_head, split_first + part, n, n_rows, True)
         else:
             first, last = _segments(args, first_token, last_token)
-            for i in range(n):
-                start_state(totals + i * size, size)
-        for segment in range(first, last):
-            _attend_segment(args, kv_head, segment, n, q, positions, starts, states, weights, bounds)
-            if not split:
-                for i in range(n):
-                    if _sees(starts[i], positions[i], segment):
-                        merge_state(totals + i * size, states + i * size, size)
-        if not split:
-            for i in range(n):
-                token, head = first_token + i // group, kv_head * group + i % group
-                finish_state(args.out + token * args.ld_out + head * d, totals + i * size, d)
+            attend_segment(args, tile, tile.totals, kv_head, first, n, n_rows, False)
+            for segment in range(first + 1, last):
+                attend_segment(args, tile, tile.states, kv_head, segment, n, n_rows, False)
+                for row in range(0, n_rows, QUERIES):
+                    merge_states(tile.totals + row * size, tile.states + row * size, size)
+            finish(args, tile.totals, kv_head, first_token * group, last_token * group, QUERIES)
 
 
 @kernel(_ATTEND)
 def _attend_merge(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     if not _is_split(args):
         return
-    size, d, group = args.state_size, args.head_dim, args.group
-    total = args.scratch + thread_id * args.ld_scratch
+    size, n = args.state_size, args.step[0] * args.group
+    totals = args.scratch + thread_id * args.ld_scratch
     first, last = _segments(args, 0, args.step[0])
-    n_heads = args.n_kv_heads * group
-    first_query, last_query = share(args.step[0] * n_heads, thread_id, n_threads)
-    for i in range(first_query, last_query):
-        token, head = i // n_heads, i % n_heads
-        row = head // group * args.n_segments * SPLIT_QUERIES + token * group + head % group
-        start_state(total, size)
-        position = args.positions[token]
-        for segment in range(first, last):
-            if _sees(_start(args, position), _end(args, position), segment):
-                state = args.partials + (row + (segment - first) * SPLIT_QUERIES) * size
-                merge_state(total, state, size)
-        finish_state(args.out + token * args.ld_out + head * d, total, d)
+    n_bundles = (n + FEW - 1) // FEW
+    first_item, last_item = share(args.n_kv_heads * n_bundles, thread_id, n_threads)
+    for item in range(first_item, last_item):
+        kv_head, bundle = item // n_bundles, item % n_bundles
+        states = args.partials + (kv_head * args.n_segments * SPLIT_ROWS + bundle * QUERIES) * size
+        start_states(totals, size)
+        for segment in range(last - first):
+            merge_states(totals, states + segment * SPLIT_ROWS * size, size)
+        finish(args, totals, kv_head, bundle * FEW, min(bundle * FEW + FEW, n), FEW)

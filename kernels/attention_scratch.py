@@ -8,20 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
-from .kv_cache import BLOCK, padded_head
-from .online_softmax import HEAD, QUERIES
+from .kv_cache import BLOCK, LANES, padded_head
+from .online_softmax import FEW, HEAD, QUERIES
+from .rows import aligned_zeros
 
 SEGMENT = 256  # positions with one softmax state
-TILE_QUERIES = 64  # go through the keys together
+TILE_QUERIES = 96  # go through the keys together
 SPLIT_QUERIES = 16  # or fewer of one key head: the step is split over segments
+SPLIT_ROWS = SPLIT_QUERIES // FEW * QUERIES
 
 
 @dataclass(frozen=True)
 class AttentionScratch:
     """Working memory for `bind_attend`; calls that never run at the same time can share it.
 
-    per_thread  (n_threads, …): weights and bounds of a bundle; positions, starts, queries, states and totals
-                of a tile
+    per_thread  (n_threads, …): a block of keys and values in float32; weights and bounds of a bundle;
+                queries, states, totals, and the positions that they see, of a tile
     partials    a state for each key head, segment and query of a step that is split over segments
     """
 
@@ -34,7 +36,8 @@ def attention_scratch(
 ) -> AttentionScratch:
     """Enough for caches of up to `n_slots` slots and teams of up to `n_threads` threads."""
     n_floats, n_partials = _sizes(n_heads // n_kv_heads, n_kv_heads, head_dim, n_slots)
-    return AttentionScratch(np.zeros((n_threads, n_floats), np.float32), np.zeros(n_partials, np.float32))
+    per_thread = aligned_zeros((n_threads, n_floats), np.float32)
+    return AttentionScratch(per_thread, aligned_zeros((n_partials,), np.float32))
 
 
 def check_scratch(
@@ -50,7 +53,7 @@ def check_scratch(
 
 def tile_rows(group: int) -> int:
     """Queries of the largest tile when `group` heads share a key head, filled up to whole bundles."""
-    return -(-max(TILE_QUERIES, group) // QUERIES) * QUERIES
+    return max(-(-max(TILE_QUERIES, group) // QUERIES) * QUERIES, SPLIT_ROWS)
 
 
 def state_size(head_dim: int) -> int:
@@ -64,7 +67,9 @@ def segments_touched(n_slots: int) -> int:
 
 
 def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, int]:
-    """float32 numbers of one thread, and of `partials`."""
-    per_row = 4 + head_dim + 2 * state_size(head_dim)
-    per_thread = QUERIES * (BLOCK + 2) + tile_rows(group) * per_row
-    return per_thread, n_kv_heads * segments_touched(n_slots) * SPLIT_QUERIES * state_size(head_dim)
+    """float32 numbers of one thread, in whole cache lines, and of `partials`."""
+    padded, state = padded_head(head_dim), state_size(head_dim)
+    block = BLOCK * (head_dim + padded) + QUERIES * (BLOCK + 2)
+    tile = tile_rows(group) * (padded + 2 * state + 4)
+    per_thread = -(-(block + tile) // LANES) * LANES
+    return per_thread, n_kv_heads * segments_touched(n_slots) * SPLIT_ROWS * state

@@ -1,4 +1,7 @@
-"""Attention of a few queries to one block of keys and values, and the states in which it gathers.
+"""Attention of a bundle of queries to one block of keys and values, and the states in which it gathers.
+
+Queries go in *bundles* of QUERIES. A bundle's rows (of queries, weights, states) are interleaved by vectors:
+number i of all of them, `place`, stands within LANES * QUERIES numbers.
 
 A query's *state* is a row of float32: LANES times the largest score so far, m; LANES partial sums of weights,
 whose sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
@@ -16,9 +19,11 @@ Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax" (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .exponential import exp
+from .exponential import exp_weight
 from .kv_cache import BLOCK, LANES
 from .pointer import F32, Pointer
 from .simd import (
@@ -27,7 +32,6 @@ from .simd import (
     load,
     load_splat,
     maximum,
-    part,
     reduce_add,
     repeat,
     splat,
@@ -40,103 +44,156 @@ from .simd import (
 from .source import called, inlined
 from .target import host_target
 
-QUERIES = 4  # worked on side by side
-VECTORS = 2 if host_target().lanes == LANES else 1  # that each of them meets at a time: what registers hold
-_PRODUCTS, _POSITIONS = VECTORS * QUERIES, VECTORS * LANES
+_AVX512 = host_target().lanes == LANES
+QUERIES = 4 if _AVX512 else 6  # in a bundle: sums in registers, enough for multiplications to overlap
+VECTORS = 4 if _AVX512 else 1  # of keys or values that a bundle meets at a time
+FEW = 4  # queries of a bundle in a step of few
 HEAD = 2 * LANES  # a state's m and l; o follows
 LOWEST = -3.0e38
 MASKED = -np.inf
 NO_CHUNK = 2**62  # as the size of a chunk that everything is in
-
-
-@called
-def start_state(state: Pointer, size: int) -> None:
-    """The state of a query that has seen nothing."""
-    store(state, splat(LOWEST, F32, LANES))
-    for i in range(LANES, size, LANES):
-        store(state + i, splat(0.0, F32, LANES))
-
-
-@called
-def merge_state(total: Pointer, state: Pointer, size: int) -> None:
-    """Add to `total` what `state` has seen."""
-    m_total, m_state = load(total, LANES), load(state, LANES)
-    m = maximum(m_total, m_state)
-    scale_total, scale_state = exp(m_total - m), exp(m_state - m)
-    store(total, m)
-    for i in range(LANES, size, LANES):
-        store(total + i, fma(load(state + i, LANES), scale_state, load(total + i, LANES) * scale_total))
-
-
-@called
-def finish_state(out: Pointer, state: Pointer, head_dim: int) -> None:
-    """out = o / l."""
-    weights = reduce_add(load(state + LANES, LANES))
-    whole = head_dim - head_dim % 8
-    for i in range(0, whole, 8):
-        store(out + i, load(state + HEAD + i, 8) / weights)
-    for i in range(whole, head_dim):
-        out[i] = state[HEAD + i] / weights
-
-
-@called
-def _scores(q: Pointer, keys: Pointer, head_dim: int) -> np.ndarray:
-    """The products of QUERIES queries with VECTORS vectors of neighbouring keys; those with the first vector
-    come first."""
-    products = splat(0.0, F32, LANES, _PRODUCTS)
-    for i in range(head_dim):
-        query = load_splat(q + i, LANES, QUERIES, head_dim)
-        key = to_f32(load(keys + i * LANES, LANES, VECTORS, head_dim * LANES))
-        products = fma(tile(query, VECTORS), repeat(key, QUERIES), products)
-    return products
+_TOGETHER, _LINE = VECTORS * LANES, QUERIES * LANES
 
 
 @inlined
-def _masked(scores: np.ndarray, p: int, bounds: Pointer, all_first: int, all_last: int) -> np.ndarray:
-    """The scores of LANES positions from p on: -inf where a query does not see them."""
-    if p < all_first or p + LANES > all_last:
-        lanes = lane_numbers(LANES) + p
-        masked = splat(MASKED, F32, LANES)
-        scores = where_less(lanes, load_splat(bounds, LANES, QUERIES, 1), masked, scores)
-        scores = where_less(lanes, load_splat(bounds + QUERIES, LANES, QUERIES, 1), scores, masked)
-    return scores
+def place(i: int, query: int) -> int:
+    """Where number i of a query stands in the rows of its bundle."""
+    return (i & -LANES) * QUERIES + query * LANES + (i & (LANES - 1))
 
 
 @called
-def _add_values(
-    states: Pointer, size: int, scale: np.ndarray, weights: Pointer, values: Pointer, first: int, last: int
-) -> None:
-    """o = o * scale + the weighted values of positions first .. last - 1, for QUERIES queries."""
-    padded = size - HEAD
-    paired = padded // (2 * LANES) * (2 * LANES) if VECTORS == 2 else 0
-    for i in range(0, paired, 2 * LANES):
-        first_o = load(states + HEAD + i, LANES, QUERIES, size) * scale
-        second_o = load(states + HEAD + LANES + i, LANES, QUERIES, size) * scale
-        for p in range(first, last):
-            value, weight = values + i * BLOCK + p * LANES, load_splat(weights + p, LANES, QUERIES, BLOCK)
-            first_o = fma(weight, to_f32(load(value, LANES)), first_o)
-            second_o = fma(weight, to_f32(load(value + BLOCK * LANES, LANES)), second_o)
-        store(states + HEAD + i, first_o, size)
-        store(states + HEAD + LANES + i, second_o, size)
-    for i in range(paired, padded, LANES):
-        o = load(states + HEAD + i, LANES, QUERIES, size) * scale
-        for p in range(first, last):
-            v = to_f32(load(values + i * BLOCK + p * LANES, LANES))
-            o = fma(load_splat(weights + p, LANES, QUERIES, BLOCK), v, o)
-        store(states + HEAD + i, o, size)
+def start_states(states: Pointer, size: int) -> None:
+    """The states of a bundle that has seen nothing."""
+    store(states, splat(LOWEST, F32, LANES, QUERIES), LANES)
+    for i in range(_LINE, size * QUERIES, _LINE):
+        store(states + i, splat(-0.0, F32, LANES, QUERIES), LANES)  # -0 + x is x, to the bit
 
 
 @called
-def _add_own_values(
-    state: Pointer, size: int, weights: Pointer, values: Pointer, first: int, last: int
+def merge_states(totals: Pointer, states: Pointer, size: int) -> None:
+    """Add to the states `totals` of a bundle what `states` have seen."""
+    m_total, m_state = load(totals, LANES, QUERIES, LANES), load(states, LANES, QUERIES, LANES)
+    m = maximum(m_total, m_state)
+    scale_total, scale_state = exp_weight(m_total - m), exp_weight(m_state - m)
+    store(totals, m, LANES)
+    for i in range(_LINE, size * QUERIES, _LINE):
+        added = load(states + i, LANES, QUERIES, LANES) * scale_state
+        store(totals + i, fma(load(totals + i, LANES, QUERIES, LANES), scale_total, added), LANES)
+
+
+@called
+def finish_state(out: Pointer, states: Pointer, query: int, head_dim: int) -> None:
+    """out = o / l of one query of a bundle."""
+    scale = np.float32(1) / reduce_add(load(states + place(LANES, query), LANES))
+    whole = head_dim - head_dim % 8
+    for i in range(0, whole, 8):
+        store(out + i, load(states + place(HEAD + i, query), 8) * scale)
+    for i in range(whole, head_dim):
+        out[i] = states[place(HEAD + i, query)] * scale
+
+
+def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray]:
+    """Make the function that adds to `sums` the products of n_queries rows of a bundle, numbers first .. last
+    - 1, with n_vectors vectors of columns, which lie `stride` apart; those with the first vector come
+    first."""
+
+    @called
+    def add_products(
+        sums: np.ndarray, rows: Pointer, columns: Pointer, stride: int, first: int, last: int
+    ) -> np.ndarray:
+        for start in range(first & -LANES, last, LANES):
+            vectors = rows + start * QUERIES
+            for i in range(max(first - start, 0), min(last - start, LANES)):
+                row = load_splat(vectors + i, LANES, n_queries, LANES)
+                column = to_f32(load(columns + (start + i) * LANES, LANES, n_vectors, stride))
+                sums = fma(tile(row, n_vectors), repeat(column, n_queries), sums)
+        return sums
+
+    return add_products
+
+
+def _attending(n_queries: int) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+    """Make the functions that take a block in, for the first n_queries of a bundle: for all, or FEW."""
+    n_sums = n_queries * VECTORS
+    add_products, add_products_of_one = (_adding_products(n_queries, n) for n in (VECTORS, 1))
+
+    @called
+    def score(scores: Pointer, q: Pointer, keys: Pointer, head_dim: int, first: int, last: int) -> None:
+        """The products of queries with the keys of positions first .. last - 1, and more to whole vectors."""
+        for p in range(first & -_TOGETHER, last, _TOGETHER):
+            nothing = splat(0.0, F32, LANES, n_sums)
+            products = add_products(nothing, q, keys + p * head_dim, head_dim * LANES, 0, head_dim)
+            store(scores + p * QUERIES, products, LANES)
+
+    @called
+    def add_values(o: Pointer, n: int, weights: Pointer, values: Pointer, first: int, last: int) -> None:
+        """o (n, whole vectors) = o + the weighted values of positions first .. last - 1."""
+        together = n & -_TOGETHER
+        for i in range(0, together, _TOGETHER):
+            sums = load(o + i * QUERIES, LANES, n_sums, LANES)
+            sums = add_products(sums, weights, values + i * BLOCK, BLOCK * LANES, first, last)
+            store(o + i * QUERIES, sums, LANES)
+        for i in range(together, n, LANES):
+            sum_of_one = load(o + i * QUERIES, LANES, n_queries, LANES)
+            sum_of_one = add_products_of_one(sum_of_one, weights, values + i * BLOCK, 0, first, last)
+            store(o + i * QUERIES, sum_of_one, LANES)
+
+    @called
+    def weigh(
+        states: Pointer,
+        size: int,
+        scores: Pointer,
+        n: int,
+        bounds: Pointer,
+        first: int,
+        last: int,
+        masked: bool,
+    ) -> None:
+        """Make weights of the scores of n queries at positions first .. last - 1, whole vectors; the states
+        take them in, and are scaled for their values. If `masked`, query i sees but the positions bounds[i]
+        .. bounds[QUERIES + i] - 1 of them (int32)."""
+        m_before = load(states, LANES, n_queries, LANES)
+        m = m_before
+        for p in range(first, last, LANES):
+            line = load(scores + p * QUERIES, LANES, n_queries, LANES)
+            if masked:
+                lanes, nothing = lane_numbers(LANES) + p, splat(MASKED, F32, LANES)
+                line = where_less(lanes, load_splat(bounds, LANES, n_queries, 1), nothing, line)
+                line = where_less(lanes, load_splat(bounds + QUERIES, LANES, n_queries, 1), line, nothing)
+                store(scores + p * QUERIES, line, LANES)
+            m = maximum(m, line)
+        m = spread_max(m)
+        scale = exp_weight(m_before - m)
+        store(states, m, LANES)
+        for i in range(_LINE, size * QUERIES, _LINE):
+            store(states + i, load(states + i, LANES, n_queries, LANES) * scale, LANES)
+        for i in range(0, n * LANES, LANES):
+            largest, total = load(states + i, LANES), load(states + _LINE + i, LANES)
+            for p in range(first * QUERIES + i, last * QUERIES + i, _LINE):
+                weight = exp_weight(load(scores + p, LANES) - largest)
+                total = total + weight
+                store(scores + p, weight)
+            store(states + _LINE + i, total)
+
+    return score, weigh, add_values
+
+
+score, weigh, add_values = _attending(QUERIES)
+score_few, weigh_few, add_values_few = _attending(FEW)
+
+
+@called
+def add_own_values(
+    o: Pointer, n: int, weights: Pointer, values: Pointer, query: int, first: int, last: int
 ) -> None:
-    """The same for one query, without scale."""
-    padded = size - HEAD
-    for i in range(0, padded, LANES):
-        o = load(state + HEAD + i, LANES)
+    """The same for one query of a bundle."""
+    for i in range(0, n, LANES):
+        at = o + place(i, query)
+        own = load(at, LANES)
         for p in range(first, last):
-            o = fma(to_f32(load(values + i * BLOCK + p * LANES, LANES)), weights[p], o)
-        store(state + HEAD + i, o)
+            value = to_f32(load(values + i * BLOCK + p * LANES, LANES))
+            own = fma(value, weights[place(p, query)], own)
+        store(at, own)
 
 
 @called
@@ -149,83 +206,3 @@ def first_seen(position: int, window: int, chunk: int) -> int:
 def last_seen(position: int, window: int, last: int, is_causal: int) -> int:
     """The last position that it sees: its own, or if not causal, of its window up to `last`, the step's."""
     return position if is_causal == 1 else min(position + window - 1, last)
-
-
-@called
-def _seen(position: int, lowest: int, start: int) -> tuple[int, int]:
-    """The query that sees lowest .. position sees first .. last - 1 of the block that begins at `start`."""
-    first = min(max(lowest - start, 0), BLOCK)
-    return first, min(max(position + 1 - start, first), BLOCK)
-
-
-@called
-def attend_block(
-    q: Pointer,
-    states: Pointer,
-    size: int,
-    keys: Pointer,
-    values: Pointer,
-    positions: Pointer,
-    starts: Pointer,
-    start: int,
-    head_dim: int,
-    weights: Pointer,
-    bounds: Pointer,
-) -> None:
-    """Take a block of BLOCK positions into the states of QUERIES queries.
-
-    q (QUERIES, head_dim), already scaled; states (QUERIES, size); keys and values of the block, as in
-    `kv_cache.py`; positions and starts (QUERIES,) int64: the last and the first that each query sees; start:
-    of the block; weights (QUERIES, BLOCK) and bounds (2, QUERIES) int32: working memory.
-    """
-    # The positions first .. last - 1 that the queries see: at least one of them, and all of them.
-    seen_first, seen_last, all_first, all_last = BLOCK, 0, 0, BLOCK
-    for i in range(QUERIES):
-        first, last = _seen(positions[i], starts[i], start)
-        bounds[i], bounds[QUERIES + i] = first, last
-        if first < last:
-            seen_first, seen_last = min(seen_first, first), max(seen_last, last)
-        all_first, all_last = max(all_first, first), min(all_last, last)
-    if seen_first >= seen_last:
-        return
-
-    m_before = load(states, LANES, QUERIES, size)
-    m = m_before
-    begin = seen_first // _POSITIONS * _POSITIONS
-    for p in range(begin, seen_last, _POSITIONS):
-        products = _scores(q, keys + p * head_dim, head_dim)
-        scores = _masked(part(products, 0, QUERIES), p, bounds, all_first, all_last)
-        store(weights + p, scores, BLOCK)
-        m = maximum(m, scores)
-        if VECTORS == 2:
-            scores = _masked(part(products, QUERIES, QUERIES), p + LANES, bounds, all_first, all_last)
-            store(weights + p + LANES, scores, BLOCK)
-            m = maximum(m, scores)
-    m = spread_max(m)
-    scale = exp(m_before - m)
-    store(states, m, size)
-    store(states + LANES, load(states + LANES, LANES, QUERIES, size) * scale, size)
-    for i in range(QUERIES):
-        state, row = states + i * size, weights + i * BLOCK
-        largest, total = load(state, LANES), load(state + LANES, LANES)
-        for p in range(begin, seen_last, LANES):
-            weight = exp(load(row + p, LANES) - largest)
-            total = total + weight
-            store(row + p, weight)
-        store(state + LANES, total)
-
-    # The value of a position that a query does not see may be anything, even NaN: its weight 0 does not
-    # remove it.
-    if all_first >= all_last:
-        all_first, all_last = seen_last, seen_last
-    if seen_first < all_first:
-        _add_values(states, size, scale, weights, values, 0, 0)
-        scale = splat(1.0, F32, LANES, QUERIES)
-        for i in range(QUERIES):
-            first, last = _seen(positions[i], starts[i], start)
-            _add_own_values(states + i * size, size, weights + i * BLOCK, values, first, min(last, all_first))
-    _add_values(states, size, scale, weights, values, all_first, all_last)
-    if all_last < seen_last:
-        for i in range(QUERIES):
-            first, last = _seen(positions[i], starts[i], start)
-            _add_own_values(states + i * size, size, weights + i * BLOCK, values, max(first, all_last), last)

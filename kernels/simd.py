@@ -53,7 +53,7 @@ def prefetch(p: Pointer) -> None:
 
 
 def to_f32(v: np.ndarray) -> np.ndarray:
-    """int8, uint8, int32 or float16 lanes as float32."""
+    """int8, uint8, int32, float16 or float32 lanes as float32."""
     return v.astype(np.float32)
 
 

@@ -1,0 +1,212 @@
+"""A tile: the queries of some tokens that share a key head, and what attention does with them, in kernels.
+
+Bundles of queries (`online_softmax.py`) go through a block of positions one after the other. In a step of few
+queries they are filled with FEW of them and read the cache as it is; otherwise the block is first converted
+to float32, for all bundles together.
+"""
+
+from typing import NamedTuple
+
+from .attention_scratch import SEGMENT
+from .kv_cache import BLOCK, LANES
+from .online_softmax import (
+    FEW,
+    HEAD,
+    QUERIES,
+    add_own_values,
+    add_values,
+    add_values_few,
+    finish_state,
+    first_seen,
+    last_seen,
+    place,
+    score,
+    score_few,
+    start_states,
+    weigh,
+    weigh_few,
+)
+from .pointer import F32, I32, I64, Pointer, cast
+from .simd import load, splat, store, to_f32
+from .source import called
+
+# `args` is the record of `attention.py`.
+
+
+class Tile(NamedTuple):
+    """The working memory of a thread (`attention_scratch.py`)."""
+
+    keys: Pointer  # of a block, in float32
+    values: Pointer
+    weights: Pointer  # of a bundle
+    bounds: Pointer  # of what its queries see of a block
+    q: Pointer
+    states: Pointer
+    totals: Pointer
+    lowest: Pointer  # the first position that a query sees
+    highest: Pointer
+
+
+@called
+def thread_tile(args, thread_id):  # type: ignore[no-untyped-def]
+    """The tile of a thread."""
+    keys = args.scratch + thread_id * args.ld_scratch
+    values = keys + BLOCK * args.head_dim
+    weights = values + BLOCK * args.padded
+    bounds = cast(weights + BLOCK * QUERIES, I32)
+    q = weights + (BLOCK + 2) * QUERIES
+    states = q + args.tile_rows * args.padded
+    totals = states + args.tile_rows * args.state_size
+    lowest = cast(totals + args.tile_rows * args.state_size, I64)
+    return Tile(keys, values, weights, bounds, q, states, totals, lowest, lowest + args.tile_rows)
+
+
+@called
+def start_of(args, position):  # type: ignore[no-untyped-def]
+    """The first position that the query at a position sees."""
+    return first_seen(position, args.window, args.chunk)
+
+
+@called
+def end_of(args, position):  # type: ignore[no-untyped-def]
+    """The last position that the query at a position sees."""
+    return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
+
+
+@called
+def gather(args, tile, kv_head, first_token, n, n_bundle):  # type: ignore[no-untyped-def]
+    """Gather n queries for a key head, scaled, n_bundle to a bundle; what is left of a bundle is zero, and
+    sees what the query before it sees. Return how many rows that makes."""
+    d, whole = args.head_dim, args.head_dim - args.head_dim % 8
+    token, head, row = first_token, 0, 0
+    for first in range(0, n, n_bundle):
+        bundle = tile.q + row * args.padded
+        for query in range(QUERIES):
+            if query < min(n - first, n_bundle):
+                x = args.q + token * args.ld_q + (kv_head * args.group + head) * d
+                for i in range(0, whole, 8):
+                    store(bundle + place(i, query), load(x + i, 8) * args.scale)
+                for i in range(whole, d):
+                    bundle[place(i, query)] = x[i] * args.scale
+                tile.lowest[row] = start_of(args, args.positions[token])
+                tile.highest[row] = end_of(args, args.positions[token])
+                head += 1
+                if head == args.group:
+                    token, head = token + 1, 0
+            else:
+                for i in range(0, args.padded, LANES):
+                    store(bundle + place(i, query), splat(0.0, F32, LANES))
+                tile.lowest[row], tile.highest[row] = tile.lowest[row - 1], tile.highest[row - 1]
+            row += 1
+    return row
+
+
+@called
+def finish(args, totals, kv_head, first, last, n_bundle):  # type: ignore[no-untyped-def]
+    """Write the results of queries first .. last - 1 of the step that share a key head."""
+    token, head, query = first // args.group, first % args.group, 0
+    for _ in range(first, last):
+        out = args.out + token * args.ld_out + (kv_head * args.group + head) * args.head_dim
+        finish_state(out, totals, query, args.head_dim)
+        query, head = query + 1, head + 1
+        if head == args.group:
+            token, head = token + 1, 0
+        if query == n_bundle:
+            totals, query = totals + QUERIES * args.state_size, 0
+
+
+@called
+def _seen(lowest, highest, start):  # type: ignore[no-untyped-def]
+    """Of the block that begins at `start`, lowest .. highest are the positions first .. last - 1."""
+    first = min(max(lowest - start, 0), BLOCK)
+    return first, min(max(highest + 1 - start, first), BLOCK)
+
+
+@called
+def _extremes(tile, first, last):  # type: ignore[no-untyped-def]
+    """The positions that at least one query of rows first .. last - 1 sees, from where and up to where; and
+    those that all see."""
+    some_from, some_to = tile.lowest[first], tile.highest[first]
+    all_from, all_to = some_from, some_to
+    for i in range(first + 1, last):
+        some_from, all_from = min(some_from, tile.lowest[i]), max(all_from, tile.lowest[i])
+        some_to, all_to = max(some_to, tile.highest[i]), min(all_to, tile.highest[i])
+    return some_from, some_to, all_from, all_to
+
+
+@called
+def _widen(args, tile, keys, values, first, last):  # type: ignore[no-untyped-def]
+    """Convert the positions first .. last - 1 of a block, and of its keys more to whole vectors."""
+    d = args.head_dim
+    for i in range((first & -LANES) * d, ((last + LANES - 1) & -LANES) * d, LANES):
+        store(tile.keys + i, to_f32(load(keys + i, LANES)))
+    for vector in range(0, args.padded * BLOCK, LANES * BLOCK):
+        for i in range(vector + first * LANES, vector + last * LANES, LANES):
+            store(tile.values + i, to_f32(load(values + i, LANES)))
+
+
+@called
+def _add_own(args, tile, o, values, n, row, start, first, last):  # type: ignore[no-untyped-def]
+    """Add the values of positions first .. last - 1 of a block to those of n queries that see them: any other
+    may be anything, even NaN, and its weight 0 would not remove it."""
+    for i in range(n):
+        own_first, own_last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
+        own_first, own_last = max(first, own_first), min(last, own_last)
+        add_own_values(o, args.padded, tile.weights, values, i, own_first, own_last)
+
+
+@called
+def _attend_block(args, tile, states, row, n, keys, values, start, few):  # type: ignore[no-untyped-def]
+    """Take the block that begins at position `start` into the states of the bundle of n queries at `row`."""
+    some_from, some_to, all_from, all_to = _extremes(tile, row, row + n)
+    some_first, some_last = _seen(some_from, some_to, start)
+    all_first, all_last = _seen(all_from, all_to, start)
+    if some_first >= some_last:
+        return
+    if all_first >= all_last:
+        all_first, all_last = some_last, some_last
+    begin, end = some_first & -LANES, (some_last + LANES - 1) & -LANES
+    masked = begin < all_first or all_last < end
+    if masked:
+        for i in range(n):
+            first, last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
+            tile.bounds[i], tile.bounds[QUERIES + i] = first, last
+
+    q, weights, state = tile.q + row * args.padded, tile.weights, states + row * args.state_size
+    if few:
+        score_few(weights, q, keys, args.head_dim, begin, end)
+        weigh_few(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
+    else:
+        score(weights, q, tile.keys, args.head_dim, begin, end)
+        weigh(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
+    o = state + HEAD * QUERIES
+    if some_first < all_first:
+        _add_own(args, tile, o, values, n, row, start, some_first, all_first)
+    if few:
+        add_values_few(o, args.padded, weights, values, all_first, all_last)
+    else:
+        add_values(o, args.padded, weights, tile.values, all_first, all_last)
+    if all_last < some_last:
+        _add_own(args, tile, o, values, n, row, start, all_last, some_last)
+
+
+@called
+def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):  # type: ignore[no-untyped-def]
+    """The states of n queries, in n_rows rows, that have seen a segment and nothing else."""
+    n_bundle = FEW if few else QUERIES
+    lowest, highest, _, _ = _extremes(tile, 0, n_rows)
+    for row in range(0, n_rows, QUERIES):
+        start_states(states + row * args.state_size, args.state_size)
+    for start in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
+        first, last = _seen(lowest, highest, start)
+        if first == last:
+            continue
+        slot = kv_head * args.n_slots + start % args.n_slots
+        keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
+        if not few:
+            _widen(args, tile, keys, values, first, last)
+        n_left = n
+        for row in range(0, n_rows, QUERIES):
+            reads_cache = few or (n_left < QUERIES and n_left <= FEW)
+            _attend_block(args, tile, states, row, min(n_left, n_bundle), keys, values, start, reads_cache)
+            n_left -= n_bundle
