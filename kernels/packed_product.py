@@ -11,8 +11,8 @@ Working memory of a thread:
   or with a unit for matrices
     piece
     products  (2, 16, 16) int32
-    results   (16, 16) float32, padded (16, n_in) int8: of the tokens that are left over, fewer than 16
-    factors   of all tokens of a pass
+    results   (16, 16) float32, of the tokens that are left over, fewer than 16
+    tokens    of a pass, packed
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from . import matrix_product
 from .checks import check_array
 from .layout import BLOCK, TILE_ROWS, Layout
-from .matrix_product import FACTORS, FEWER_TOKENS, PRODUCTS, TOKENS
+from .matrix_product import FEWER_TOKENS, PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
 from .pointer import F32, I8, I32, I64, U8, cast
 from .record import Field, PointerTo
@@ -41,7 +41,7 @@ TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while 
 FEW_TOKENS = 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
-PADDED_AT = RESULTS_AT + 4 * PRODUCTS
+TOKENS_AT = RESULTS_AT + 4 * PRODUCTS
 
 PACKED_INPUTS: dict[str, Field] = {
     "x": PointerTo(I8),
@@ -56,10 +56,10 @@ PACKED_INPUTS: dict[str, Field] = {
 
 
 def _working_bytes(n_in: int) -> int:
-    n_sums = TOKENS_PER_PASS * (n_in // BLOCK)
-    n_bytes = SUMS_AT + 2 * 4 * n_sums
+    n_blocks = n_in // BLOCK
+    n_bytes = SUMS_AT + TOKENS_PER_PASS * n_blocks * 2 * 4
     if host_target().has_matrix_unit:
-        n_bytes = PADDED_AT + TOKENS * n_in + FACTORS * 4 * n_sums
+        n_bytes = TOKENS_AT + TOKENS_PER_PASS // TOKENS * n_blocks * TOKENS_BYTES
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
 
 
@@ -178,7 +178,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines with a unit for matrices."""
     width = layout.sub_block
-    unpack, gather = unpack_piece(layout, as_int8=True), matrix_product.gather_factors(layout)
+    unpack, pack = unpack_piece(layout, as_int8=True), matrix_product.pack_tokens(layout)
     product, fewer_product = (matrix_product.piece_product(layout, n) for n in (TOKENS, FEWER_TOKENS))
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
     bytes_per_step = bytes_per_piece * width // (PIECE_BLOCKS * BLOCK)
@@ -186,22 +186,17 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
-        padded = cast(args.working + (thread_id * args.ld_working + PADDED_AT), I8)
-        factors = cast(padded + TOKENS * n_in, F32)
+        packed = cast(args.working + (thread_id * args.ld_working + TOKENS_AT), I8)
         for t in range(0, n, TOKENS):
-            at, f = (first + t) * n_blocks, factors + t * n_blocks * FACTORS
-            gather(args.x_scale + at, args.x_sum + at, args.x_half + at, f, min(TOKENS, n - t), n_blocks)
-        for t in range(n - n % TOKENS, n):
-            for i in range(0, n_in, BLOCK):
-                store(padded + (t % TOKENS * n_in + i), load(args.x + ((first + t) * n_in + i), BLOCK))
+            at, tokens = (first + t) * n_blocks, packed + t // TOKENS * n_blocks * TOKENS_BYTES
+            scale, sums, half = args.x_scale + at, args.x_sum + at, args.x_half + at
+            pack(args.x + (first + t) * n_in, scale, sums, half, tokens, min(TOKENS, n - t), n_in)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
-        n_in, n_blocks = args.n_in, args.n_in // BLOCK
-        piece = args.working + thread_id * args.ld_working
+        n_blocks, piece = args.n_in // BLOCK, args.working + thread_id * args.ld_working
         products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
-        padded = cast(piece + PADDED_AT, I8)
-        factors = cast(padded + TOKENS * n_in, F32)
+        packed = cast(piece + TOKENS_AT, I8)
         n_together = TOKENS
         if n <= FEWER_TOKENS:
             n_together = FEWER_TOKENS
@@ -215,15 +210,15 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
                 unpack(tile, piece, n_now)
                 tile = tile + bytes_per_piece
                 for t in range(0, n, n_together):
-                    x, o, ld = args.x + (first + t) * n_in, tile_out + t * ld_out, ld_out
+                    o, ld = tile_out + t * ld_out, ld_out
                     if t + n_together > n:
-                        x, o, ld = padded, results, TILE_ROWS
-                    x, f = x + b * BLOCK, factors + (t * n_blocks + b * TOKENS) * FACTORS
+                        o, ld = results, TILE_ROWS
+                    tokens = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
                     n_ahead = bytes_per_step if t == 0 else 0
                     if n_together == TOKENS:
-                        product(piece, x, f, products, o, n_now, n_in, ld, b == 0, tile, n_ahead)
+                        product(piece, tokens, products, o, n_now, ld, b == 0, tile, n_ahead)
                     else:
-                        fewer_product(piece, x, f, products, o, n_now, n_in, ld, b == 0, tile, n_ahead)
+                        fewer_product(piece, tokens, products, o, n_now, ld, b == 0, tile, n_ahead)
             for t in range(n - n % n_together, n):
                 store(tile_out + t * ld_out, load(results + t % n_together * TILE_ROWS, TILE_ROWS))
         matrix_end()
