@@ -99,22 +99,28 @@ def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
         return out_sum
 
     @inlined
-    def product(piece, tokens, products, out, n_blocks, ld_out, is_first, ahead, n_ahead):  # type: ignore[no-untyped-def]
+    def product(
+        piece, tokens, next_tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead, n_ahead
+    ):  # type: ignore[no-untyped-def]
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
         out_sum = splat(0.0, F32, TILE_ROWS, n_tokens)
         if not is_first:
             out_sum = load(out, TILE_ROWS, n_tokens, ld_out)
-        multiply(tokens, piece, 0, 0)
-        matrix_store(products, 0)
-        multiply(tokens, piece, min(1, last), 1)
+        if not is_begun:
+            multiply(tokens, piece, 0, 0)
+            matrix_store(products, 0)
+            multiply(tokens, piece, min(1, last), 1)
         for step in range(0, last, 2):
             for line in range(0, 2 * n_ahead, CACHE_LINE):
                 prefetch(ahead + (step * n_ahead + line))
+            soon, soon_tokens = step + 2, tokens
+            if soon > last:
+                soon, soon_tokens = 0, next_tokens
             matrix_store(others, 1)
-            multiply(tokens, piece, min(step + 2, last), 0)
+            multiply(soon_tokens, piece, soon, 0)
             out_sum = add(out_sum, products, piece, tokens, step, 0)
             matrix_store(products, 0)
-            multiply(tokens, piece, min(step + 3, last), 1)
+            multiply(soon_tokens, piece, min(soon + 1, last), 1)
             out_sum = add(out_sum, others, piece, tokens, step + 1, 1)
         if last % 2 == 0:
             out_sum = add(out_sum, products, piece, tokens, last, 0)

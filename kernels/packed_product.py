@@ -177,7 +177,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 
 def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines with a unit for matrices."""
-    width = layout.sub_block
+    width, n_subs = layout.sub_block, BLOCK // layout.sub_block
     unpack, pack = unpack_piece(layout, as_int8=True), matrix_product.pack_tokens(layout)
     product, fewer_product = (matrix_product.piece_product(layout, n) for n in (TOKENS, FEWER_TOKENS))
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
@@ -214,11 +214,37 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
                     if t + n_together > n:
                         o, ld = results, TILE_ROWS
                     tokens = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
+                    next_tokens = tokens + n_blocks * TOKENS_BYTES if t + n_together < n else tokens
                     n_ahead = bytes_per_step if t == 0 else 0
+                    is_begun = t > 0 and n_now * n_subs % 2 == 0
                     if n_together == TOKENS:
-                        product(piece, tokens, products, o, n_now, ld, b == 0, tile, n_ahead)
+                        product(
+                            piece,
+                            tokens,
+                            next_tokens,
+                            products,
+                            o,
+                            n_now,
+                            ld,
+                            b == 0,
+                            is_begun,
+                            tile,
+                            n_ahead,
+                        )
                     else:
-                        fewer_product(piece, tokens, products, o, n_now, ld, b == 0, tile, n_ahead)
+                        fewer_product(
+                            piece,
+                            tokens,
+                            next_tokens,
+                            products,
+                            o,
+                            n_now,
+                            ld,
+                            b == 0,
+                            is_begun,
+                            tile,
+                            n_ahead,
+                        )
             for t in range(n - n % n_together, n):
                 store(tile_out + t * ld_out, load(results + t % n_together * TILE_ROWS, TILE_ROWS))
         matrix_end()
