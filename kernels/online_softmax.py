@@ -20,6 +20,7 @@ Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax" (
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -92,6 +93,7 @@ def finish_state(out: Pointer, states: Pointer, query: int, head_dim: int) -> No
         out[i] = states[place(HEAD + i, query)] * scale
 
 
+@cache
 def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray]:
     """Make the function that adds to `sums` the products of n_queries rows of a bundle, numbers first .. last
     - 1, with n_vectors vectors of columns, which lie `stride` apart; those with the first vector come
@@ -112,6 +114,7 @@ def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray
     return add_products
 
 
+@cache
 def _attending(n_queries: int) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
     """Make the functions that take a block in, for the first n_queries of a bundle: for all, or FEW."""
     n_sums = n_queries * VECTORS
