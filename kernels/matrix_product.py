@@ -71,12 +71,14 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
 def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
     """Make the function that adds to the 16 results of each of 8 or 16 tokens what a piece gives.
 
-    It takes the piece, the packed tokens from its first block on, working memory of 2 * `PRODUCTS` int32,
-    where the first result is, n_blocks, ld_out, and whether it is a tile's first piece: results then start at
-    0; and what to fetch into the cache meanwhile: from where on, and how many bytes each step.
+    It takes the piece; these tokens and the next, packed, from the piece's first block on; working memory of
+    2 * `PRODUCTS` int32; where the first result is; n_blocks, ld_out; whether it is a tile's first piece:
+    results then start at 0; whether the call before has begun with these tokens; and what to fetch into the
+    cache meanwhile: from where on, and how many bytes each step.
 
     It goes by steps of a sub-block: while the floats of one are added up, the integers of the next are on
-    their way to memory and those of the one after it are multiplied.
+    their way to memory and those of the one after it are multiplied. Where the number of steps is even, it
+    ends with two steps of the next tokens begun.
     """
     width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
 
@@ -99,9 +101,8 @@ def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
         return out_sum
 
     @inlined
-    def product(
-        piece, tokens, next_tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead, n_ahead
-    ):  # type: ignore[no-untyped-def]
+    def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):  # type: ignore[no-untyped-def]
+        (tokens, next_tokens), (ahead, n_ahead) = tokens, ahead
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
         out_sum = splat(0.0, F32, TILE_ROWS, n_tokens)
         if not is_first:

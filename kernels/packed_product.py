@@ -74,26 +74,16 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
     run the call; calls that never run at the same time can share it. Raises TypeError or ValueError."""
     x, scale, sums, half = xs
     check_array("x", x, (n, n_in), np.int8)
-    for name, array, dtype in (
-        ("scale", scale, np.float32),
-        ("sum", sums, np.int32),
-        ("half", half, np.int32),
-    ):
-        check_array(name, array, (n, n_in // BLOCK), dtype)
+    check_array("scale", scale, (n, n_in // BLOCK))
+    check_array("sum", sums, (n, n_in // BLOCK), np.int32)
+    check_array("half", half, (n, n_in // BLOCK), np.int32)
     check_array("working", working, (None, None), np.uint8)
     if working.shape[1] < _working_bytes(n_in):
         raise ValueError(
             f"working has {working.shape[1]} bytes a thread; {n_in} columns need {_working_bytes(n_in)}"
         )
-    return {
-        "x": x,
-        "x_scale": scale,
-        "x_sum": sums,
-        "x_half": half,
-        "n_in": n_in,
-        "working": working,
-        "ld_working": working.shape[1],
-    }
+    activations = {"x": x, "x_scale": scale, "x_sum": sums, "x_half": half}
+    return {**activations, "n_in": n_in, "working": working, "ld_working": working.shape[1]}
 
 
 class Product(NamedTuple):
@@ -131,13 +121,8 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
         else:
             for t in range(first, first + n):
                 b, o = t * (args.n_in // BLOCK), out + (t - first) * ld_out
-                x, scale, sums, half = (
-                    args.x + t * args.n_in,
-                    args.x_scale + b,
-                    args.x_sum + b,
-                    args.x_half + b,
-                )
-                by_token(w, w_step, x, scale, sums, half, o, second_out, args.n_in)
+                xs = args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
+                by_token(w, w_step, xs, o, second_out, args.n_in)
 
     return Product(prepare, multiply)
 
@@ -213,38 +198,16 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
                     o, ld = tile_out + t * ld_out, ld_out
                     if t + n_together > n:
                         o, ld = results, TILE_ROWS
-                    tokens = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
-                    next_tokens = tokens + n_blocks * TOKENS_BYTES if t + n_together < n else tokens
-                    n_ahead = bytes_per_step if t == 0 else 0
-                    is_begun = t > 0 and n_now * n_subs % 2 == 0
+                    now = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
+                    tokens = now, now + n_blocks * TOKENS_BYTES if t + n_together < n else now
+                    is_begun, ahead = (
+                        t > 0 and n_now * n_subs % 2 == 0,
+                        (tile, bytes_per_step if t == 0 else 0),
+                    )
                     if n_together == TOKENS:
-                        product(
-                            piece,
-                            tokens,
-                            next_tokens,
-                            products,
-                            o,
-                            n_now,
-                            ld,
-                            b == 0,
-                            is_begun,
-                            tile,
-                            n_ahead,
-                        )
+                        product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
                     else:
-                        fewer_product(
-                            piece,
-                            tokens,
-                            next_tokens,
-                            products,
-                            o,
-                            n_now,
-                            ld,
-                            b == 0,
-                            is_begun,
-                            tile,
-                            n_ahead,
-                        )
+                        fewer_product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
             for t in range(n - n % n_together, n):
                 store(tile_out + t * ld_out, load(results + t % n_together * TILE_ROWS, TILE_ROWS))
         matrix_end()

@@ -65,7 +65,8 @@ def token_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
 
     @inlined
-    def product(w, w_step, x, x_scale, x_sum, x_half, out, second_out, n_in):  # type: ignore[no-untyped-def]
+    def product(w, w_step, xs, out, second_out, n_in):  # type: ignore[no-untyped-def]
+        x, x_scale, x_sum, x_half = xs
         level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
         if is_pair:
             level_stride, half_stride, byte_stride = w_step, w_step // 2, w_step
