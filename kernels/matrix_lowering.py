@@ -19,10 +19,10 @@ ROWS = 16
 ROW_BYTES = ir.Constant(INDEX, 4 * ROWS)
 
 
-def tile_config(width: int, n_tokens: int) -> bytes:
+def tile_config(width: int) -> bytes:
     """The 64 bytes of LDTILECFG (Intel SDM, volume 1, 18.2): palette 1, then bytes a row and rows of each."""
     bytes_per_row = [4 * ROWS, 4 * ROWS, width, width, 4 * ROWS, 4 * ROWS, 0, 0]
-    rows = [n_tokens, n_tokens, n_tokens, n_tokens, width // 4, width // 4, 0, 0]
+    rows = [ROWS, ROWS, ROWS, ROWS, width // 4, width // 4, 0, 0]
     columns = b"".join(n.to_bytes(2, "little") for n in bytes_per_row)
     return bytes([1]) + bytes(15) + columns + bytes(16) + bytes(rows) + bytes(8)
 
@@ -32,7 +32,7 @@ def _register(number: int) -> ir.Constant:
 
 
 def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
-    data = tile_config(*(literal(size) or 0 for size in sig.args))
+    data = tile_config(literal(sig.args[0]) or 0)
     config = cgutils.global_constant(
         builder, "tile_config", ir.Constant(ir.ArrayType(BYTE, 64), bytearray(data))
     )
@@ -55,10 +55,6 @@ def _store(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
     intrinsic(builder, "llvm.x86.tilestored64", VOID, [sums, args[0], ROW_BYTES])
 
 
-def _start_typer(width: Any, n_tokens: Any) -> Any:
-    return types.void if literal(width) in (16, 32) and literal(n_tokens) in (8, 16) else None
-
-
 def _product_typer(x: Any, stride: Any, w: Any, width: Any, number: Any) -> Any:
     pointers = isinstance(x, PointerType) and isinstance(w, PointerType)
     fits = pointers and x.element == I8 and w.element in (I8, U8)
@@ -71,7 +67,7 @@ def _store_typer(out: Any, number: Any) -> Any:
     return types.void if fits and literal(number) in (0, 1) else None
 
 
-define(simd.matrix_start, _start_typer, _start)
+define(simd.matrix_start, lambda width: types.void if literal(width) in (16, 32) else None, _start)
 define(simd.matrix_product, _product_typer, _product)
 define(simd.matrix_store, _store_typer, _store)
 define(

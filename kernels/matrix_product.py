@@ -1,5 +1,5 @@
-"""The product of an unpacked piece of a tile with 16 tokens at a time, or 8, on machines with a unit for
-small matrices.
+"""The product of an unpacked piece of a tile with 16 tokens at a time, on machines with a unit for small
+matrices.
 
 Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The whole
 numbers are those of `token_product.py`, and the floats are made of them in the same order: both give the same
@@ -38,7 +38,7 @@ from .simd import (
 )
 from .source import inlined
 
-TOKENS, FEWER_TOKENS = 16, 8
+TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS
 TOKENS_BYTES = TOKENS * BLOCK + 3 * 4 * TOKENS
 
@@ -68,8 +68,8 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
     return pack
 
 
-def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
-    """Make the function that adds to the 16 results of each of 8 or 16 tokens what a piece gives.
+def piece_product(layout: Layout) -> Callable[..., Any]:
+    """Make the function that adds to the 16 results of each of 16 tokens what a piece gives.
 
     It takes the piece; these tokens and the next, packed, from the piece's first block on; working memory of
     2 * `PRODUCTS` int32; where the first result is; n_blocks, ld_out; whether it is a tile's first piece:
@@ -90,23 +90,23 @@ def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
     @inlined
     def add(out_sum, products, piece, tokens, step, half):  # type: ignore[no-untyped-def]
         f = cast(tokens + ((step // 2 if by_16 else step) * TOKENS_BYTES + TOKENS * BLOCK), F32)
-        scale_x = load_splat(f, TILE_ROWS, n_tokens, 1)
+        scale_x = load_splat(f, TILE_ROWS, TOKENS, 1)
         scale = load(cast(piece + SCALES_AT, F32) + step * TILE_ROWS, TILE_ROWS)
-        integers = load(products, TILE_ROWS, n_tokens, TILE_ROWS)
-        out_sum = fma(to_f32(integers), repeat(scale, n_tokens) * scale_x, out_sum)
+        integers = load(products, TILE_ROWS, TOKENS, TILE_ROWS)
+        out_sum = fma(to_f32(integers), repeat(scale, TOKENS) * scale_x, out_sum)
         if has_min:
             minimum = load(cast(piece + MINIMA_AT, F32) + step * TILE_ROWS, TILE_ROWS)
-            sums = load_splat(f + (TOKENS + half * TOKENS if by_16 else TOKENS), TILE_ROWS, n_tokens, 1)
-            out_sum = fma(repeat(minimum, n_tokens), sums, out_sum)
+            sums = load_splat(f + (TOKENS + half * TOKENS if by_16 else TOKENS), TILE_ROWS, TOKENS, 1)
+            out_sum = fma(repeat(minimum, TOKENS), sums, out_sum)
         return out_sum
 
     @inlined
     def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):  # type: ignore[no-untyped-def]
         (tokens, next_tokens), (ahead, n_ahead) = tokens, ahead
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
-        out_sum = splat(0.0, F32, TILE_ROWS, n_tokens)
+        out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
         if not is_first:
-            out_sum = load(out, TILE_ROWS, n_tokens, ld_out)
+            out_sum = load(out, TILE_ROWS, TOKENS, ld_out)
         if not is_begun:
             multiply(tokens, piece, 0, 0)
             matrix_store(products, 0)
@@ -114,14 +114,14 @@ def piece_product(layout: Layout, n_tokens: int) -> Callable[..., Any]:
         for step in range(0, last, 2):
             for line in range(0, 2 * n_ahead, CACHE_LINE):
                 prefetch(ahead + (step * n_ahead + line))
-            soon, soon_tokens = step + 2, tokens
+            soon, sooTOKENS = step + 2, tokens
             if soon > last:
-                soon, soon_tokens = 0, next_tokens
+                soon, sooTOKENS = 0, next_tokens
             matrix_store(others, 1)
-            multiply(soon_tokens, piece, soon, 0)
+            multiply(sooTOKENS, piece, soon, 0)
             out_sum = add(out_sum, products, piece, tokens, step, 0)
             matrix_store(products, 0)
-            multiply(soon_tokens, piece, min(soon + 1, last), 1)
+            multiply(sooTOKENS, piece, min(soon + 1, last), 1)
             out_sum = add(out_sum, others, piece, tokens, step + 1, 1)
         if last % 2 == 0:
             out_sum = add(out_sum, products, piece, tokens, last, 0)

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import matrix_product
+from .block_scales import Shape
 from .checks import check_array
 from .layout import BLOCK, TILE_ROWS, Layout
-from .matrix_product import FEWER_TOKENS, PRODUCTS, TOKENS, TOKENS_BYTES
+from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
 from .pointer import F32, I8, I32, I64, U8, cast
 from .record import Field, PointerTo
@@ -38,7 +39,7 @@ from .token_product import token_product
 from .vector_product import sums_of_sub_blocks, vector_product
 
 TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while a thread's tiles go by
-FEW_TOKENS = 4  # from here on unpacking pays
+FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
 TOKENS_AT = RESULTS_AT + 4 * PRODUCTS
@@ -103,7 +104,7 @@ class Product(NamedTuple):
 
 def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     """Make the functions for one tile at a time, or two."""
-    by_token = token_product(layout, n_tiles)
+    by_token = token_product(layout, Shape(1, n_tiles))
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
     is_pair, lanes = n_tiles == 2, host_target().lanes
@@ -122,7 +123,7 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
             for t in range(first, first + n):
                 b, o = t * (args.n_in // BLOCK), out + (t - first) * ld_out
                 xs = args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
-                by_token(w, w_step, xs, o, second_out, args.n_in)
+                by_token(w, w_step, xs, o, second_out, args.n_in, ld_out)
 
     return Product(prepare, multiply)
 
@@ -164,7 +165,7 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines with a unit for matrices."""
     width, n_subs = layout.sub_block, BLOCK // layout.sub_block
     unpack, pack = unpack_piece(layout, as_int8=True), matrix_product.pack_tokens(layout)
-    product, fewer_product = (matrix_product.piece_product(layout, n) for n in (TOKENS, FEWER_TOKENS))
+    product = matrix_product.piece_product(layout)
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
     bytes_per_step = bytes_per_piece * width // (PIECE_BLOCKS * BLOCK)
 
@@ -182,34 +183,24 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
         n_blocks, piece = args.n_in // BLOCK, args.working + thread_id * args.ld_working
         products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
         packed = cast(piece + TOKENS_AT, I8)
-        n_together = TOKENS
-        if n <= FEWER_TOKENS:
-            n_together = FEWER_TOKENS
-            matrix_start(width, FEWER_TOKENS)
-        else:
-            matrix_start(width, TOKENS)
+        matrix_start(width)
         for i in range(n_tiles if w_step > 0 else 1):
             tile, tile_out = w + i * w_step, out + i * second_out
             for b in range(0, n_blocks, PIECE_BLOCKS):
                 n_now = min(PIECE_BLOCKS, n_blocks - b)
                 unpack(tile, piece, n_now)
                 tile = tile + bytes_per_piece
-                for t in range(0, n, n_together):
+                for t in range(0, n, TOKENS):
                     o, ld = tile_out + t * ld_out, ld_out
-                    if t + n_together > n:
+                    if t + TOKENS > n:
                         o, ld = results, TILE_ROWS
                     now = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
-                    tokens = now, now + n_blocks * TOKENS_BYTES if t + n_together < n else now
-                    is_begun, ahead = (
-                        t > 0 and n_now * n_subs % 2 == 0,
-                        (tile, bytes_per_step if t == 0 else 0),
-                    )
-                    if n_together == TOKENS:
-                        product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
-                    else:
-                        fewer_product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
-            for t in range(n - n % n_together, n):
-                store(tile_out + t * ld_out, load(results + t % n_together * TILE_ROWS, TILE_ROWS))
+                    tokens = now, now + n_blocks * TOKENS_BYTES if t + TOKENS < n else now
+                    is_begun = t > 0 and n_now * n_subs % 2 == 0
+                    ahead = tile, bytes_per_step if t == 0 else 0
+                    product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
+            for t in range(n - n % TOKENS, n):
+                store(tile_out + t * ld_out, load(results + t % TOKENS * TILE_ROWS, TILE_ROWS))
         matrix_end()
 
     return Product(prepare, multiply)

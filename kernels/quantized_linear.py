@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_scales import Shape
 from .checks import check_array
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
@@ -22,7 +23,9 @@ from .packed_product import PACKED_INPUTS, TOKENS_PER_PASS, packed_inputs, packe
 from .pointer import F32, I64, U8
 from .record import PointerTo, Record
 from .rows import check_step, share
+from .source import inlined
 from .target import host_target
+from .token_product import token_product
 
 LINEAR = Record(
     **PACKED_INPUTS,
@@ -40,6 +43,15 @@ def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
     n_together = 2 if host_target().lanes == TILE_ROWS else 1  # tiles share the broadcasts of activations
     prepare, multiply = packed_product(layout, n_together)
+    # 8 tokens of a batch and one tile: their sums leave registers free, and nothing is unpacked to memory
+    by_eight, has_eight = token_product(layout, Shape(8)), host_target().lanes == TILE_ROWS
+
+    @inlined
+    def multiply_eight(args, t, first, last):  # type: ignore[no-untyped-def]
+        b, out = t * (args.n_in // BLOCK), args.out + t * args.ld_out
+        xs = args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
+        for i in range(first, last):
+            by_eight(args.w + i * args.tile_bytes, 0, xs, out + i * TILE_ROWS, 0, args.n_in, args.ld_out)
 
     @kernel(LINEAR, f"linear_{layout.name}")
     def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
@@ -49,6 +61,10 @@ def linear_kernel(layout: Layout) -> Kernel:
         n_tokens, tile_bytes, ld_out = args.step[0], args.tile_bytes, args.ld_out
         for t in range(0, n_tokens, TOKENS_PER_PASS):
             n = min(TOKENS_PER_PASS, n_tokens - t)
+            if has_eight:  # noqa: SIM102  # the first is known when the kernel is compiled
+                if n == 8:
+                    multiply_eight(args, t, first, last)
+                    continue
             prepare(args, t, n, thread_id)
             for i in range(first, last, n_together):
                 w, out = args.w + i * tile_bytes, args.out + (t * ld_out + i * TILE_ROWS)

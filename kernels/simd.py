@@ -249,24 +249,22 @@ def dot_sum(state: np.ndarray) -> np.ndarray:
 _matrix_unit = threading.local()
 
 
-def matrix_start(width: int, n_tokens: int) -> None:
-    """Get ready for products of 8 or 16 tokens over `width` (16 or 32) columns."""
-    _matrix_unit.n_tokens = n_tokens
+def matrix_start(width: int) -> None:
+    """Get ready for products over `width` (16 or 32) columns."""
 
 
 def matrix_product(x: Pointer, stride: int, w: Pointer, width: int, number: int) -> None:
-    """Into register `number`, 0 or 1: x (n_tokens, width) int8, `stride` apart, times w (width / 4, 16 rows,
+    """Into register `number`, 0 or 1: x (16 tokens, width) int8, `stride` apart, times w (width / 4, 16 rows,
     4). `width` is that of `matrix_start`."""
-    tokens = np.stack([(x + t * stride).view(width) for t in range(_matrix_unit.n_tokens)]).astype(np.int32)
+    tokens = np.stack([(x + t * stride).view(width) for t in range(16)]).astype(np.int32)
     rows = w.view(16 * width).view(np.int8).reshape(width // 4, 16, 4).astype(np.int32)
-    product = np.einsum("tjc,jrc->tr", tokens.reshape(len(tokens), -1, 4), rows)
+    product = np.einsum("tjc,jrc->tr", tokens.reshape(16, -1, 4), rows)
     setattr(_matrix_unit, f"register_{number}", product)
 
 
 def matrix_store(out: Pointer, number: int) -> None:
-    """out (n_tokens, 16 rows) int32 = register `number`."""
-    product = getattr(_matrix_unit, f"register_{number}")
-    out.view(product.size)[:] = product.reshape(-1)
+    """out (16 tokens, 16 rows) int32 = register `number`."""
+    out.view(256)[:] = getattr(_matrix_unit, f"register_{number}").reshape(-1)
 
 
 def matrix_end() -> None:

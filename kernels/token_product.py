@@ -1,4 +1,5 @@
-"""The product of packed weights with one token, in vectors: whole numbers, then a float for each sub-block.
+"""The product of packed weights with one token, or a few, in vectors: whole numbers, then a float for each
+sub-block.
 
 Each lane of a vector is one row, so that a sum is never split and a row's result has the same bits whatever
 is beside it. Weights are read once, from first to last, as fast as memory gives them.
@@ -23,8 +24,10 @@ from .simd import (
     load_splat,
     part,
     prefetch,
+    repeat,
     splat,
     store,
+    tile,
     to_f32,
 )
 from .source import inlined
@@ -34,44 +37,43 @@ PREFETCH_BYTES = 4096
 
 def _byte_block(shape: Shape) -> Callable[..., Any]:
     """Make the function that adds a block of int8 levels to a dot state."""
-    n_groups, n_bytes = shape.n_groups, 4 * shape.lanes
+    n_tokens, n_groups, n_bytes = shape.n_tokens, shape.n_groups, 4 * shape.lanes
 
     @inlined
-    def add_block(state, w, w_stride, x):  # type: ignore[no-untyped-def]
+    def add_block(state, w, w_stride, x, stride):  # type: ignore[no-untyped-def]
         for j in range(8):
-            state = dot_signed(
-                state, load(cast(w + 64 * j, I8), n_bytes, n_groups, w_stride), x + 4 * j, 0, 1
-            )
+            levels = load(cast(w + 64 * j, I8), n_bytes, n_groups, w_stride)
+            state = dot_signed(state, levels, x + 4 * j, stride, n_tokens)
         return state
 
     return add_block
 
 
-def token_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
-    """Make the function that multiplies a tile of 16 rows, or with n_tiles = 2 two, with a token.
+def token_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
+    """Make the function that multiplies a tile of 16 rows, or two, with a token, or some side by side.
 
-    It takes where the tile is and, in bytes, how far the second is from it, the activations and sums, where
-    the first result is and how far the second vector of results is from it, and n_in.
+    It takes where the tile is and, in bytes, how far the second is from it; the activations, scales, sums and
+    half sums; where the first result is and how far the second vector of results is from it; n_in and ld_out.
     """
-    shape = Shape(1, n_tiles)
     add_low, add_high = (half_block(layout, half, shape) for half in (0, 1))
     add_bytes, read_header = _byte_block(shape), span_scales(layout, shape)
     scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
     low_at, high_at = upper_bits_at(layout)
-    n_groups, lanes, n_bytes, is_pair = shape.n_groups, shape.lanes, 4 * shape.lanes, n_tiles == 2
+    n_tokens, n_groups, lanes, n_bytes = shape.n_tokens, shape.n_groups, shape.lanes, 4 * shape.lanes
+    is_pair, n_pairs = shape.n_tiles == 2, n_tokens * n_groups
     is_bytes, has_offset, is_signed = layout.bits == 8, layout.offset != 0, layout.is_signed
     has_min, by_16, has_two_groups = layout.has_min, layout.sub_block == 16, n_groups == 2
     blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
 
     @inlined
-    def product(w, w_step, xs, out, second_out, n_in):  # type: ignore[no-untyped-def]
+    def product(w, w_step, xs, out, second_out, n_in, ld_out):  # type: ignore[no-untyped-def]
         x, x_scale, x_sum, x_half = xs
         level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
         if is_pair:
             level_stride, half_stride, byte_stride = w_step, w_step // 2, w_step
         n_blocks = n_in // BLOCK
-        out_sum, nothing = splat(0.0, F32, lanes, n_groups), splat(0, I32, lanes, n_groups)
+        out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
         for first in range(0, n_blocks, blocks_per_span):
             super_scale, super_min = read_header(w, half_stride)
             w = w + header_bytes
@@ -81,29 +83,27 @@ def token_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
                     if is_pair:
                         prefetch(w + (byte_stride + PREFETCH_BYTES + line))
                 x_block = x + b * BLOCK
-                scale_x, sum_x = (
-                    load_splat(x_scale + b, lanes, n_groups),
-                    load_splat(x_sum + b, lanes, n_groups),
-                )
+                scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, n_blocks), n_groups)
+                sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, n_blocks), n_groups)
                 s = w + quant_bytes
-                scale = scale_of(s, 0, super_scale, half_stride, byte_stride)
+                scale = repeat(scale_of(s, 0, super_scale, half_stride, byte_stride), n_tokens)
                 if by_16:
-                    half_x = load_splat(x_half + b, lanes, n_groups)
+                    half_x = tile(load_splat(x_half + b, lanes, n_tokens, n_blocks), n_groups)
                     low_bits = load(w + low_at, n_bytes, n_groups, level_stride)
                     high_bits = load(w + high_at, n_bytes, n_groups, level_stride)
                     state = dot_start(half_x if has_offset else nothing)
-                    state = add_low(state, w, level_stride, low_bits, x_block, 0)
+                    state = add_low(state, w, level_stride, low_bits, x_block, n_in)
                     out_sum = fma(to_f32(dot_sum(state)), scale * scale_x, out_sum)
                     if has_min:
-                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
+                        minimum = repeat(minimum_of(s, 0, super_min, half_stride, byte_stride), n_tokens)
                         out_sum = fma(minimum, to_f32(half_x) * scale_x, out_sum)
                     half_x = sum_x - half_x
                     state = dot_start(half_x if has_offset else nothing)
-                    state = add_high(state, w, level_stride, high_bits, x_block + 16, 0)
-                    scale = scale_of(s, 1, super_scale, half_stride, byte_stride)
+                    state = add_high(state, w, level_stride, high_bits, x_block + 16, n_in)
+                    scale = repeat(scale_of(s, 1, super_scale, half_stride, byte_stride), n_tokens)
                     out_sum = fma(to_f32(dot_sum(state)), scale * scale_x, out_sum)
                     if has_min:
-                        minimum = minimum_of(s, 1, super_min, half_stride, byte_stride)
+                        minimum = repeat(minimum_of(s, 1, super_min, half_stride, byte_stride), n_tokens)
                         out_sum = fma(minimum, to_f32(half_x) * scale_x, out_sum)
                 else:
                     if is_signed:
@@ -111,18 +111,18 @@ def token_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
                     else:
                         state = dot_start(sum_x if has_offset else nothing)
                     if is_bytes:
-                        state = add_bytes(state, w, level_stride, x_block)
+                        state = add_bytes(state, w, level_stride, x_block, n_in)
                     else:
                         upper = load(w + low_at, n_bytes, n_groups, level_stride)
-                        state = add_low(state, w, level_stride, upper, x_block, 0)
-                        state = add_high(state, w, level_stride, upper, x_block + 16, 0)
+                        state = add_low(state, w, level_stride, upper, x_block, n_in)
+                        state = add_high(state, w, level_stride, upper, x_block + 16, n_in)
                     out_sum = fma(to_f32(dot_sum(state)), scale * scale_x, out_sum)
                     if has_min:
-                        minimum = minimum_of(s, 0, super_min, half_stride, byte_stride)
+                        minimum = repeat(minimum_of(s, 0, super_min, half_stride, byte_stride), n_tokens)
                         out_sum = fma(minimum, to_f32(sum_x) * scale_x, out_sum)
                 w = w + block_bytes
-        store(out, part(out_sum, 0, 1))
+        store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:
-            store(out + second_out, part(out_sum, 1, 1))
+            store(out + second_out, part(out_sum, n_tokens, n_tokens), ld_out)
 
     return product

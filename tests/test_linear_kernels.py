@@ -92,9 +92,9 @@ def test_sums_do_not_overflow(format: BlockFormat, byte: int) -> None:
     for name in {"qs", "ql", "qh", "hmask", "signs"} & set(blocks.dtype.names):  # type: ignore[arg-type]
         field = blocks[name]
         blocks[name] = np.full(field.nbytes, byte, np.uint8).view(field.dtype).reshape(field.shape)
-    x = np.full((7, n_in), 3, np.float32)
+    x = np.full((8, n_in), 3, np.float32)
     x[1], x[2, 1::2], x[3, ::2] = -3, -3, -3
-    for n in (FEW_TOKENS - 1, len(x)):
+    for n in (FEW_TOKENS - 1, 7, 8):
         check_against_float64(Layer(format, 16, n_in, data), x[:n])
 
 

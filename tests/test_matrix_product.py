@@ -11,37 +11,36 @@ from nybble.kernels.simd import matrix_end, matrix_product, matrix_start, matrix
 from nybble.kernels.target import host_target
 
 
-def product_of_two(width, n_tokens):  # type: ignore[no-untyped-def]
+def product_of_two(width):  # type: ignore[no-untyped-def]
     """A kernel of two products in turn."""
 
     def multiply(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        matrix_start(width, n_tokens)
+        matrix_start(width)
         matrix_product(args.x, args.stride, args.w, width, 0)
         matrix_product(args.x + width, args.stride, args.w + 16 * width, width, 1)
         matrix_store(args.out, 0)
-        matrix_store(args.out + n_tokens * 16, 1)
+        matrix_store(args.out + 256, 1)
         matrix_end()
 
     return multiply
 
 
-def operands(width: int, n_tokens: int) -> dict[str, NDArray]:
+def operands(width: int) -> dict[str, NDArray]:
     """Random bytes, with the smallest and largest among them."""
     rng = np.random.default_rng(width)
-    x = rng.integers(-128, 128, (n_tokens, 80)).astype(np.int8)
+    x = rng.integers(-128, 128, (16, 80)).astype(np.int8)
     w = rng.integers(-128, 128, (2, width // 4, 16, 4)).astype(np.int8)
     x[0], w[:, :, 0], w[:, :, 1] = -128, -128, 127
-    return {"x": x, "w": w, "out": np.zeros((2, n_tokens, 16), np.int32)}
+    return {"x": x, "w": w, "out": np.zeros((2, 16, 16), np.int32)}
 
 
 @pytest.mark.parametrize("width", [16, 32])
-@pytest.mark.parametrize("n_tokens", [8, 16])
-def test_matrix_product(width: int, n_tokens: int) -> None:
-    arrays = operands(width, n_tokens)
-    x = arrays["x"][:, : 2 * width].reshape(n_tokens, 2, width).astype(np.int64)
+def test_matrix_product(width: int) -> None:
+    arrays = operands(width)
+    x = arrays["x"][:, : 2 * width].reshape(16, 2, width).astype(np.int64)
     rows = arrays["w"].transpose(0, 2, 1, 3).reshape(2, 16, width).astype(np.int64)
     expected = np.einsum("tpk,prk->ptr", x, rows)
-    kernel = product_of_two(width, n_tokens)
+    kernel = product_of_two(width)
     if host_target().has_matrix_unit:
         out = assert_same(kernel, **arrays, stride=80)
     else:
@@ -53,9 +52,17 @@ def test_matrix_product(width: int, n_tokens: int) -> None:
 
 
 def test_the_configuration_of_tile_registers() -> None:
-    """Palette 1; two sums of 8 x 64 bytes, two of 8 tokens, two of weights."""
-    config = tile_config(32, 8)
+    """Palette 1; two sums of 16 x 64 bytes, two of 16 tokens, two of weights."""
+    config = tile_config(32)
     assert len(config) == 64 and config[0] == 1
-    widths = [int.from_bytes(config[i : i + 2], "little") for i in range(16, 32, 2)]
-    assert widths == [64, 64, 32, 32, 64, 64, 0, 0]
-    assert list(config[48:56]) == [8, 8, 8, 8, 8, 8, 0, 0]
+    assert [int.from_bytes(config[i : i + 2], "little") for i in range(16, 32, 2)] == [
+        64,
+        64,
+        32,
+        32,
+        64,
+        64,
+        0,
+        0,
+    ]
+    assert list(config[48:56]) == [16, 16, 16, 16, 8, 8, 0, 0]
