@@ -32,12 +32,13 @@ from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
-from .packed_product import TOKENS_PER_PASS
+from .packed_product import TOKENS_PER_PASS, packed_product
 from .pointer import F32, I64, U8
 from .record import Field, PointerTo, Record
 from .rows import padded_width, share
 from .simd import load, store
 from .source import inlined
+from .target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 Array = NDArray[np.float32]
@@ -83,11 +84,12 @@ def head_linear_reference(x: Array, weight: Array) -> Array:
     return (heads @ weight.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(len(x), -1)
 
 
-SCRATCH = TOKENS_PER_PASS * TILE_ROWS
+LD_RESULTS = 2 * TILE_ROWS
+SCRATCH = TOKENS_PER_PASS * LD_RESULTS
 
 
 def expert_scratch(n_threads: int) -> Array:
-    """Working memory of the threads: what a tile and the tokens of a pass give."""
+    """Working memory of the threads: what a tile, or two, and the tokens of a pass give."""
     return np.zeros((n_threads, SCRATCH), np.float32)
 
 
@@ -201,6 +203,22 @@ def _rounded_up(n: int, divisor: int) -> int:
     return max(n + divisor - 1, 0) // divisor
 
 
+@inlined
+def _write_rows(args, results, row, first_pair, n, scale, bias):  # type: ignore[no-untyped-def]
+    """Scale the results of n pairs, add the bias, write them from row `row` on as far as there are rows."""
+    for i in range(n):
+        result = results + i * LD_RESULTS
+        value = load(result, TILE_ROWS) * scale + load(bias + row, TILE_ROWS)
+        slot = args.slot[first_pair + i] * args.n_out
+        out = args.out + (args.token[first_pair + i] * args.ld_out + slot + row)
+        if row + TILE_ROWS <= args.n_out:
+            store(out, value)
+        else:
+            store(result, value)
+            for j in range(args.n_out - row):
+                out[j] = result[j]
+
+
 @cache
 def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel:
     """The kernel for experts in a compute layout or a float format; `mapped`: made of blocks of a file."""
@@ -211,7 +229,9 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
     else:
         source, tile_at = {"w": PointerTo(ELEMENT_OF[weights]), "ld_w": I64}, _packed_tile
         name = weights.name.lower()
-    prepare, multiply = tile_product(weights)
+    in_pairs = isinstance(weights, Layout) and mapped is None and host_target().lanes == TILE_ROWS
+    n_together = 2 if in_pairs else 1
+    prepare, multiply = packed_product(weights, 2) if in_pairs else tile_product(weights)
     pairs = dict.fromkeys(("token", "slot", "first", "cost"), PointerTo(I64))
     floats = dict.fromkeys(("bias", "scale", "out", "scratch"), PointerTo(F32))
     sizes = dict.fromkeys(("n_experts", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
@@ -233,20 +253,16 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
                 for first_pair in range(first, last, TOKENS_PER_PASS):
                     n = min(TOKENS_PER_PASS, last - first_pair)
                     prepare(args, first_pair, n, thread_id)
-                    for tile in range(first_tile, last_tile):
-                        w = tile_at(args, matrix * n_tiles + tile, thread_id)
-                        multiply(args, w, 0, first_pair, n, results, 0, TILE_ROWS, thread_id)
-                        row = tile * TILE_ROWS
-                        for i in range(n):
-                            value = load(results + i * TILE_ROWS, TILE_ROWS) * scale
-                            value = value + load(bias + row, TILE_ROWS)
-                            slot = args.slot[first_pair + i] * args.n_out
-                            out = args.out + (args.token[first_pair + i] * args.ld_out + slot + row)
-                            if row + TILE_ROWS <= args.n_out:
-                                store(out, value)
-                            else:
-                                store(results + i * TILE_ROWS, value)
-                                for j in range(args.n_out - row):
-                                    out[j] = results[i * TILE_ROWS + j]
+                    for tile in range(first_tile, last_tile, n_together):
+                        w, n_now = tile_at(args, matrix * n_tiles + tile, thread_id), n_together
+                        if tile + n_together > last_tile:
+                            n_now = 1
+                        w_step, out_step = 0, 0
+                        if in_pairs:
+                            w_step, out_step = (n_now - 1) * args.ld_w, (n_now - 1) * TILE_ROWS
+                        multiply(args, w, w_step, first_pair, n, results, out_step, LD_RESULTS, thread_id)
+                        for i in range(n_now):
+                            row, result = (tile + i) * TILE_ROWS, results + i * TILE_ROWS
+                            _write_rows(args, result, row, first_pair, n, scale, bias)
 
     return expert_linear

@@ -171,9 +171,10 @@ def sums_of_sub_blocks(layout: Layout) -> Function:
     return write
 
 
-def tokens_together() -> int:
+def tokens_together(n_tiles: int) -> int:
     """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
-    return 6 if host_target().n_vector_registers >= 32 else 4
+    n_sums = 12 if host_target().n_vector_registers >= 32 else 8
+    return n_sums // Shape(1, n_tiles).n_groups
 
 
 def vector_product(layout: Layout, n_tiles: int) -> Function:
@@ -186,7 +187,7 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     whether it is a tile's first piece: results then start at 0; and what to fetch into the cache meanwhile:
     where the next piece's weights are, how far the second tile is from them, and bytes for each block.
     """
-    n_together = tokens_together()
+    n_together = tokens_together(n_tiles)
     some_tokens, two_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1))
 
     @inlined
