@@ -229,9 +229,11 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
     else:
         source, tile_at = {"w": PointerTo(ELEMENT_OF[weights]), "ld_w": I64}, _packed_tile
         name = weights.name.lower()
-    in_pairs = isinstance(weights, Layout) and mapped is None and host_target().lanes == TILE_ROWS
-    n_together = 2 if in_pairs else 1
-    prepare, multiply = packed_product(weights, 2) if in_pairs else tile_product(weights)
+    if isinstance(weights, Layout) and mapped is None and host_target().lanes == TILE_ROWS:
+        n_together, (prepare, multiply) = 2, packed_product(weights, 2)
+    else:
+        n_together, (prepare, multiply) = 1, tile_product(weights)
+    in_pairs = n_together == 2
     pairs = dict.fromkeys(("token", "slot", "first", "cost"), PointerTo(I64))
     floats = dict.fromkeys(("bias", "scale", "out", "scratch"), PointerTo(F32))
     sizes = dict.fromkeys(("n_experts", "n_out", "n_tiles", "ld_bias", "ld_out"), I64)
