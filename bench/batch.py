@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from table import print_table
 
 from nybble.engine.batch import Batch
 from nybble.engine.model import Model
@@ -81,12 +82,7 @@ def main() -> None:
         model.close()
         cells = (f"{speed:.0f} ({speed / one:.2f}x)" for speed in batches)
         rows.append((Path(resolve(name)).stem, f"{one:.0f}", *cells))
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        line = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("| " + " | ".join(line) + " |" if args.markdown else "  ".join(line).rstrip())
-        if args.markdown and number == 0:
-            print("| " + " | ".join("-" * width for width in widths) + " |")
+    print_table(rows, args.markdown)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from table import print_table
+
 WARM_UP = 32  # tokens, then two single ones
 
 
@@ -200,16 +202,6 @@ def table(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 RATIOS = ("prefill_ratio", "decode_ratio")
 
 
-def print_table(lines: list[tuple[str, ...]], markdown: bool) -> None:
-    everything = [COLUMNS, *lines]
-    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
-    for number, line in enumerate(everything):
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        print("| " + " | ".join(cells) + " |" if markdown else "  ".join(cells).rstrip())
-        if markdown and number == 0:
-            print("| " + " | ".join("-" * width for width in widths) + " |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -246,7 +238,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(rows, indent=2))
     else:
-        print_table(table(rows), args.markdown)
+        print_table([COLUMNS, *table(rows)], args.markdown)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from table import print_table
+
 PARTS = (
     "Python",
     "NumPy",
@@ -89,12 +91,7 @@ def main() -> None:
     rows = [("MB", *(Path(path).stem for path in paths))]
     for name, *values in zip((*PARTS, "peak"), *([*column, sum(column)] for column in columns), strict=True):
         rows.append((name, *(f"{value:.0f}" for value in values)))
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("| " + " | ".join(cells) + " |" if args.markdown else "  ".join(cells).rstrip())
-        if args.markdown and number == 0:
-            print("| " + " | ".join("-" * width for width in widths) + " |")
+    print_table(rows, args.markdown)
 
 
 if __name__ == "__main__":
