@@ -30,7 +30,7 @@ from .kv_cache import check_kv_cache, padded_head
 from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
 from .pointer import F16, F32, I64
 from .record import PointerTo, Record
-from .rows import check_rows, share
+from .rows import check_rows, is_turn, share
 from .source import called
 
 # The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever
@@ -161,9 +161,8 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     n_tiles = (n_tokens + tile_tokens - 1) // tile_tokens
     split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
     for item in range((split_last - split_first) * args.n_kv_heads):
-        # Later tiles see more: the threads take turns forwards, then backwards.
-        turn = item % (2 * n_threads)
-        if min(turn, 2 * n_threads - 1 - turn) != thread_id:
+        # Later tiles see more, so the threads take turns.
+        if not is_turn(item, thread_id, n_threads):
             continue
         kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
         first_token = 0 if split else part * tile_tokens

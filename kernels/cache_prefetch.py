@@ -15,7 +15,7 @@ from .kernel import Call, kernel
 from .kv_cache import BLOCK, LANES, check_kv_cache, padded_head
 from .pointer import F16, I64
 from .record import PointerTo, Record
-from .rows import check_step
+from .rows import check_step, is_turn
 from .simd import prefetch
 
 N_POSITIONS = 256  # the last so many: reading of a longer sequence finds its own way
@@ -66,8 +66,7 @@ def _cache_prefetch(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
     end = args.positions[0] + 1
     for head in range(args.n_kv_heads):
         # Each thread asks for what it will attend to (`attention.py`), if it is but one segment.
-        turn = head % (2 * n_threads)
-        if min(turn, 2 * n_threads - 1 - turn) != thread_id:
+        if not is_turn(head, thread_id, n_threads):
             continue
         for start in range(max(end - N_POSITIONS, 0) // BLOCK * BLOCK, end, BLOCK):
             slot = head * args.n_slots + start % args.n_slots

@@ -39,6 +39,13 @@ def share(n: int, thread_id: int, n_threads: int) -> tuple[int, int]:
     return n * thread_id // n_threads, n * (thread_id + 1) // n_threads
 
 
+@inlined
+def is_turn(item: int, thread_id: int, n_threads: int) -> bool:
+    """Whether a piece of work falls to a thread where they take turns forwards, then backwards."""
+    turn = item % (2 * n_threads)
+    return min(turn, 2 * n_threads - 1 - turn) == thread_id
+
+
 def check_step(step: NDArray[np.int64]) -> None:
     """TypeError or ValueError unless `step` is an int64 array with room for the number of tokens."""
     check_array("step", step, (None,), np.int64)
