@@ -20,18 +20,26 @@ def half_block(layout: Layout, half: int, shape: Shape) -> Function:
     It takes the state, where the block is, how far the vectors of one step are apart, the bits that stand
     apart (`upper_bits_at`), the activations, and how far they are from one token to the next.
     """
-    levels_of_step = step_levels(layout, half, shape)
-    add_step, n_steps = _adding(layout, shape.n_tokens), spill_every(layout)
-    spill_at_2, spill_at_4 = n_steps <= 2, n_steps <= 4
+    return four_steps(layout, step_levels(layout, half, shape), _adding(layout, shape.n_tokens))
+
+
+def four_steps(layout: Layout, levels_of_step: Function, add_step: Function) -> Function:
+    """Make the function that adds 16 columns to a dot state, as above, and spills int16 sums in time."""
+    n_steps = spill_every(layout)
+    spill_at_1, spill_at_2, spill_at_4 = n_steps == 1, n_steps <= 2, n_steps <= 4
 
     @inlined
     def add_half(state, w, w_stride, upper, x, stride):  # type: ignore[no-untyped-def]
         # Written out: LLVM does not unroll loops of this size.
         state = add_step(state, levels_of_step(w, w_stride, upper, 0), x, stride)
+        if spill_at_1:
+            state = dot_spill(state)
         state = add_step(state, levels_of_step(w, w_stride, upper, 1), x + 4, stride)
         if spill_at_2:
             state = dot_spill(state)
         state = add_step(state, levels_of_step(w, w_stride, upper, 2), x + 8, stride)
+        if spill_at_1:
+            state = dot_spill(state)
         state = add_step(state, levels_of_step(w, w_stride, upper, 3), x + 12, stride)
         if spill_at_4:
             state = dot_spill(state)
@@ -110,12 +118,6 @@ def _adding(layout: Layout, n_tokens: int) -> Function:
     def unsigned(state, places, x, stride):  # type: ignore[no-untyped-def]
         return dot_unsigned(state, lookup(table, places), x, stride, n_tokens)
 
-    @inlined
-    def unsigned_and_spilled(state, places, x, stride):  # type: ignore[no-untyped-def]
-        return dot_spill(dot_unsigned(state, lookup(table, places), x, stride, n_tokens))
-
     if table is None:
         return plain
-    if layout.is_signed:
-        return signed
-    return unsigned_and_spilled if spill_every(layout) == 1 else unsigned
+    return signed if layout.is_signed else unsigned

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from .block_scales import Shape
-from .half_block import spill_every
+from .half_block import four_steps
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT
 from .pointer import F32, I8, I32, cast
 from .rows import CACHE_LINE
 from .simd import (
     dot_signed,
-    dot_spill,
     dot_start,
     dot_start_signed,
     dot_sum,
@@ -44,36 +43,30 @@ Function = Callable[..., Any]
 
 
 def _half_block(layout: Layout, shape: Shape) -> Function:
-    """Make the function that adds 16 columns to a dot state."""
+    """Make the function that adds 16 unpacked columns to a dot state, which no bits stand apart of."""
     n_tokens, n_groups, n_bytes, is_signed = shape.n_tokens, shape.n_groups, 4 * shape.lanes, layout.is_signed
-    n_steps = spill_every(layout)
-    spill_at_1, spill_at_2, spill_at_4 = n_steps == 1, n_steps <= 2, n_steps <= 4
 
     @inlined
-    def add_step(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+    def levels_of_step(levels, stride, upper, j):  # type: ignore[no-untyped-def]
         if is_signed:
-            w = load(cast(levels, I8), n_bytes, n_groups, stride)
-            state = dot_signed(state, w, x, x_stride, n_tokens)
+            return load(cast(levels + 64 * j, I8), n_bytes, n_groups, stride)
         else:
-            state = dot_unsigned(state, load(levels, n_bytes, n_groups, stride), x, x_stride, n_tokens)
-        if spill_at_1:
-            state = dot_spill(state)
-        return state
+            return load(levels + 64 * j, n_bytes, n_groups, stride)
 
     @inlined
-    def add_half(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
-        # Written out: LLVM does not unroll loops of this size.
-        state = add_step(state, levels, stride, x, x_stride)
-        state = add_step(state, levels + 64, stride, x + 4, x_stride)
-        if spill_at_2:
-            state = dot_spill(state)
-        state = add_step(state, levels + 128, stride, x + 8, x_stride)
-        state = add_step(state, levels + 192, stride, x + 12, x_stride)
-        if spill_at_4:
-            state = dot_spill(state)
-        return state
+    def add_step(state, levels, x, x_stride):  # type: ignore[no-untyped-def]
+        if is_signed:
+            return dot_signed(state, levels, x, x_stride, n_tokens)
+        else:
+            return dot_unsigned(state, levels, x, x_stride, n_tokens)
 
-    return add_half
+    add_half = four_steps(layout, levels_of_step, add_step)
+
+    @inlined
+    def add_unpacked(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        return add_half(state, levels, stride, 0, x, x_stride)
+
+    return add_unpacked
 
 
 def _some_tokens(layout: Layout, shape: Shape) -> Function:
@@ -182,10 +175,10 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     lie one behind the other.
 
     It takes the piece; the activations of the first token at its first block, their scales and sums (two
-    pointers, to what `sums_of_sub_blocks` writes);
-    where the first result is and how far the second vector of results is from it; n, n_blocks, n_in, ld_out;
-    whether it is a tile's first piece: results then start at 0; and what to fetch into the cache meanwhile:
-    where the next piece's weights are, how far the second tile is from them, and bytes for each block.
+    pointers, to what `sums_of_sub_blocks` writes); where the first result is and how far the second vector of
+    results is from it; n, n_blocks, n_in, ld_out; whether it is a tile's first piece: results then start at
+    0; and what to fetch into the cache meanwhile: where the next piece's weights are, how far the second tile
+    is from them, and bytes for each block.
     """
     n_together = tokens_together(n_tiles)
     some_tokens, two_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1))
