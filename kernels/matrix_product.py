@@ -48,7 +48,8 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined
-    def pack(x, x_scale, x_sum, x_half, packed, n, n_in):  # type: ignore[no-untyped-def]
+    def pack(xs, packed, n, n_in):  # type: ignore[no-untyped-def]
+        x, x_scale, x_sum, x_half = xs
         n_blocks = n_in // BLOCK
         if n < TOKENS:
             for i in range(0, n_blocks * TOKENS_BYTES, CACHE_LINE):

@@ -87,6 +87,13 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
     return {**activations, "n_in": n_in, "working": working, "ld_working": working.shape[1]}
 
 
+@inlined
+def activations(args, t):  # type: ignore[no-untyped-def]
+    """Where those of token t are: the values, their scales, sums and half sums."""
+    b = t * (args.n_in // BLOCK)
+    return args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
+
+
 class Product(NamedTuple):
     """Two functions for kernels with `PACKED_INPUTS`: n, up to `TOKENS_PER_PASS`, tokens from number `first`
     on meet tiles.
@@ -121,9 +128,8 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
         else:
             for t in range(first, first + n):
-                b, o = t * (args.n_in // BLOCK), out + (t - first) * ld_out
-                xs = args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
-                by_token(w, w_step, xs, o, second_out, args.n_in, ld_out)
+                o = out + (t - first) * ld_out
+                by_token(w, w_step, activations(args, t), o, second_out, args.n_in, ld_out)
 
     return Product(prepare, multiply)
 
@@ -137,16 +143,16 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
-        n_blocks = args.n_in // BLOCK
-        sums, at = cast(args.working + (thread_id * args.ld_working + SUMS_AT), sum_type), first * n_blocks
-        write_sums(args.x_scale + at, args.x_sum + at, args.x_half + at, sums, n * n_blocks)
+        sums = cast(args.working + (thread_id * args.ld_working + SUMS_AT), sum_type)
+        _, scale, total, half = activations(args, first)
+        write_sums(scale, total, half, sums, n * (args.n_in // BLOCK))
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         piece = args.working + thread_id * args.ld_working
         sums = cast(piece + SUMS_AT, sum_type)
-        x, scale = args.x + first * n_in, args.x_scale + first * n_blocks
+        x, scale, _, _ = activations(args, first)
         next_tile = w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
         for b in range(0, n_blocks, PIECE_BLOCKS):
             n_now = min(PIECE_BLOCKS, n_blocks - b)
@@ -174,9 +180,8 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         packed = cast(args.working + (thread_id * args.ld_working + TOKENS_AT), I8)
         for t in range(0, n, TOKENS):
-            at, tokens = (first + t) * n_blocks, packed + t // TOKENS * n_blocks * TOKENS_BYTES
-            scale, sums, half = args.x_scale + at, args.x_sum + at, args.x_half + at
-            pack(args.x + (first + t) * n_in, scale, sums, half, tokens, min(TOKENS, n - t), n_in)
+            tokens = packed + t // TOKENS * n_blocks * TOKENS_BYTES
+            pack(activations(args, first + t), tokens, min(TOKENS, n - t), n_in)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]

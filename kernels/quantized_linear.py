@@ -19,7 +19,7 @@ from .block_scales import Shape
 from .checks import check_array
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
-from .packed_product import PACKED_INPUTS, TOKENS_PER_PASS, packed_inputs, packed_product
+from .packed_product import PACKED_INPUTS, TOKENS_PER_PASS, activations, packed_inputs, packed_product
 from .pointer import F32, I64, U8
 from .record import PointerTo, Record
 from .rows import check_step, share
@@ -48,8 +48,7 @@ def linear_kernel(layout: Layout) -> Kernel:
 
     @inlined
     def multiply_eight(args, t, first, last):  # type: ignore[no-untyped-def]
-        b, out = t * (args.n_in // BLOCK), args.out + t * args.ld_out
-        xs = args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
+        xs, out = activations(args, t), args.out + t * args.ld_out
         for i in range(first, last):
             by_eight(args.w + i * args.tile_bytes, 0, xs, out + i * TILE_ROWS, 0, args.n_in, args.ld_out)
 
