@@ -20,9 +20,10 @@ from .lowering import (
     bundle,
     define,
     each,
+    halves,
     intrinsic,
+    joined,
     literal,
-    shuffle,
     splat,
     vectors,
 )
@@ -117,10 +118,22 @@ def _bf16(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     return builder.bitcast(shifted, t.like(F32).ir_vector)
 
 
+def _round_avx(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
+    """By the instruction of AVX, which gives -2**31 for what does not fit."""
+    result = ir.VectorType(ir.IntType(32), v.type.count)
+    if v.type.count == 8:
+        return intrinsic(builder, "llvm.x86.avx.cvt.ps2dq.256", result, [v])
+    if host_target().lanes == 16:
+        every_lane, usual_mode = ir.Constant(ir.IntType(16), -1), ir.Constant(ir.IntType(32), 4)
+        arguments = [v, ir.Constant(result, None), every_lane, usual_mode]
+        return intrinsic(builder, "llvm.x86.avx512.mask.cvtps2dq.512", result, arguments)
+    return joined(builder, *(_round_avx(builder, half) for half in halves(builder, v)))
+
+
 @each(0)
 def _round(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
-    if host_target().has_avx and t.lanes == 8:  # one instruction, which gives -2**31 for what does not fit
-        return intrinsic(builder, "llvm.x86.avx.cvt.ps2dq.256", t.like(I32).ir_vector, [v])
+    if host_target().has_avx and t.lanes in (8, 16):
+        return _round_avx(builder, v)
     rounded = intrinsic(builder, f"llvm.rint.v{t.lanes}f32", t.ir_vector, [v])
     low, high = (ir.Constant(t.ir_vector, [limit] * t.lanes) for limit in (-(2.0**31), 2.0**31))
     fits = builder.and_(builder.fcmp_ordered(">=", rounded, low), builder.fcmp_ordered("<", rounded, high))
@@ -139,8 +152,18 @@ def _fma_typer(a: Any, b: Any, c: Any) -> Any:
     return first
 
 
-def _larger(sign: str) -> Emit:
-    return each(0, 1)(lambda builder, t, a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b))
+def _chosen(sign: str) -> Emit:
+    @each(0, 1)
+    def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+        compare = builder.icmp_signed if t.element == I32 else builder.fcmp_ordered
+        return builder.select(compare(sign, a, b), a, b)
+
+    return emit
+
+
+def _chosen_typer(a: Any, b: Any) -> VectorType | None:
+    t = broadcast(a, b)
+    return t if t and t.element in (F32, I32) else None
 
 
 define(simd.to_f32, _unary_typer((I8, U8, I32, F16, F32), F32), _to_f32)
@@ -172,8 +195,8 @@ define(
     ),
 )
 define(simd.fma, _fma_typer, _fma)
-define(simd.maximum, broadcast, _larger(">"))
-define(simd.minimum, broadcast, _larger("<"))
+define(simd.maximum, _chosen_typer, _chosen(">"))
+define(simd.minimum, _chosen_typer, _chosen("<"))
 
 
 # --- bundles ------------------------------------------------------------------------------------------------
@@ -182,14 +205,8 @@ define(simd.minimum, broadcast, _larger("<"))
 def _fold(combine: Callable[..., ir.Value]) -> Emit:
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         (v,) = vectors(builder, args[0])
-        lanes = sig.args[0].lanes
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                shuffle(builder, v, list(range(lanes))),
-                shuffle(builder, v, list(range(lanes, 2 * lanes))),
-            )
-            v = combine(builder, sig.args[0], low, high)
+        while v.type.count > 1:
+            v = combine(builder, sig.args[0], *halves(builder, v))
         return builder.extract_element(v, ir.Constant(ir.IntType(32), 0))
 
     return emit
@@ -215,9 +232,13 @@ def _picked(factor: Callable[..., list[int]]) -> Emit:
     return emit
 
 
-def _part_typer(v: Any, first: Any, count: Any) -> Any:
-    a, n = literal(first), literal(count)
-    return v.like(count=n) if isinstance(v, VectorType) and a is not None and n else None
+def _part(n: int, first: int, count: int, stride: int = 1) -> list[int]:
+    return list(range(first, first + count * stride, stride))
+
+
+def _part_typer(v: Any, first: Any, count: Any, stride: Any = 1) -> Any:
+    a, n, s = literal(first), literal(count), stride if stride == 1 else literal(stride)
+    return v.like(count=n) if isinstance(v, VectorType) and a is not None and n and s else None
 
 
 def _join(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -236,7 +257,7 @@ def _times_typer(v: Any, times: Any) -> Any:
 
 define(simd.reduce_add, _reduced, _fold(_add))
 define(simd.reduce_max, _reduced, _fold(_max))
-define(simd.part, _part_typer, _picked(lambda n, first, count: list(range(first, first + count))))
+define(simd.part, _part_typer, _picked(_part))
 define(simd.join, _join_typer, _join)
 define(simd.tile, _times_typer, _picked(lambda n, times: list(range(n)) * times))
 define(simd.repeat, _times_typer, _picked(lambda n, times: [i for i in range(n) for _ in range(times)]))

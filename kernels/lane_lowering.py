@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
 from . import simd
-from .lowering import Emit, VectorType, broadcast, bundle, define, each, literal, shuffle, vectors
+from .lowering import (
+    Emit,
+    VectorType,
+    broadcast,
+    bundle,
+    define,
+    each,
+    halves,
+    joined,
+    literal,
+    shuffle,
+    vectors,
+)
 from .pointer import F32, I32
+from .target import host_target
 
 
 def _numbers_typer(lanes: Any) -> Any:
@@ -36,13 +50,8 @@ def _where(b: ir.IRBuilder, t: VectorType, x: ir.Value, y: ir.Value, yes: ir.Val
 
 @each(0)
 def _spread_max(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
-    lanes = t.lanes
-    while lanes > 1:
-        lanes //= 2
-        low, high = (
-            shuffle(builder, v, list(range(lanes))),
-            shuffle(builder, v, list(range(lanes, 2 * lanes))),
-        )
+    while v.type.count > 1:
+        low, high = halves(builder, v)
         v = builder.select(builder.fcmp_ordered(">", low, high), low, high)
     return shuffle(builder, v, [0] * t.lanes)
 
@@ -58,7 +67,7 @@ def _half_typer(v: Any) -> Any:
 def _interleaved(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     n = a.type.count
     order = [lane for pair in zip(range(n), range(n, 2 * n), strict=True) for lane in pair]
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+    return shuffle(builder, a, order, b)
 
 
 @each(0, 1)
@@ -86,6 +95,58 @@ def _transpose_typer(v: Any) -> Any:
     return None
 
 
+def _has_power_of_two(v: Any) -> bool:
+    return isinstance(v, VectorType) and v.count & (v.count - 1) == 0
+
+
+def _concatenate(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    rows = vectors(builder, args[0])
+    while len(rows) > 1:
+        rows = [joined(builder, a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    return bundle(builder, rows)
+
+
+def _concatenate_typer(v: Any) -> Any:
+    return v.like(lanes=v.lanes * v.count, count=1) if _has_power_of_two(v) else None
+
+
+def _all_folded(combine: Callable[..., ir.Value]) -> Emit:
+    """Fold two vectors into one, in which lanes (then pairs of lanes, …) of either take turns, until one
+    vector is left, whose lanes hold vectors 0, 1, 2, … again and again: its halves are folded."""
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        count, rows = sig.args[0].count, vectors(builder, args[0])
+        while rows[0].type.count > max(host_target().lanes, count):  # halves that are registers cost nothing
+            rows = [combine(builder, *halves(builder, v)) for v in rows]
+        width, lanes = 1, rows[0].type.count
+        while len(rows) > 1:
+            low = [i if i // width % 2 == 0 else lanes + i - width for i in range(lanes)]
+            high = [i + width for i in low]
+            rows = [
+                combine(builder, shuffle(builder, a, low, b), shuffle(builder, a, high, b))
+                for a, b in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            width *= 2
+        (v,) = rows
+        while v.type.count > count:
+            v = combine(builder, *halves(builder, v))
+        return bundle(builder, [v])
+
+    return emit
+
+
+def _all_folded_typer(v: Any) -> Any:
+    fits = _has_power_of_two(v) and v.element == I32 and v.lanes % v.count == 0
+    return v.like(lanes=v.count, count=1) if fits else None
+
+
+def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+define(simd.add_lanes, _all_folded_typer, _all_folded(lambda builder, a, b: builder.add(a, b)))
+define(simd.max_lanes, _all_folded_typer, _all_folded(_larger))
+define(simd.concatenate, _concatenate_typer, _concatenate)
 define(simd.lane_numbers, _numbers_typer, _numbers)
 define(simd.where_less, _where_typer, _where)
 define(

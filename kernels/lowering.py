@@ -141,10 +141,21 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
     return builder.shuffle_vector(one, ir.Constant(vector_type, ir.Undefined), zeros)
 
 
-def shuffle(builder: ir.IRBuilder, v: ir.Value, lanes: list[int]) -> ir.Value:
-    """The named lanes of `v`, in that order."""
+def shuffle(builder: ir.IRBuilder, v: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:
+    """The named lanes of `v`, in that order; those of `other` are numbered on from there."""
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-    return builder.shuffle_vector(v, ir.Constant(v.type, ir.Undefined), mask)
+    return builder.shuffle_vector(v, ir.Constant(v.type, ir.Undefined) if other is None else other, mask)
+
+
+def halves(builder: ir.IRBuilder, v: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The lower and the upper half of the lanes of `v`."""
+    n = v.type.count // 2
+    return shuffle(builder, v, list(range(n))), shuffle(builder, v, list(range(n, 2 * n)))
+
+
+def joined(builder: ir.IRBuilder, low: ir.Value, high: ir.Value) -> ir.Value:
+    """One vector of two halves."""
+    return shuffle(builder, low, list(range(2 * low.type.count)), high)
 
 
 def element_address(

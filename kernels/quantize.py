@@ -14,29 +14,42 @@ This is the Q8_0 / Q8_1 rule of ggml, but with a float32 scale.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F32, I8, I32, I64
+from .pointer import F32, I8, I32, I64, Pointer, cast
 from .record import PointerTo, Record
 from .rows import check_step, share
 from .simd import (
     absolute,
+    add_lanes,
+    bits_to_f32,
+    concatenate,
+    f32_to_bits,
     load,
+    load_splat,
+    max_lanes,
     maximum,
     part,
-    reduce_add,
-    reduce_max,
+    repeat,
     round_to_i32,
     splat,
     store,
     to_i8,
+    where_less,
 )
+from .source import inlined
 
+BLOCK, LANES = 32, 16
+RUN = 32
+"""Blocks whose scales are found before their values are rounded: 4 KB, which stay in the nearest cache."""
 SMALLEST = np.float32(3.8e-37)
 """Blocks up to here become zero: 127 / largest would be infinite below 3.73e-37."""
+SMALLEST_BITS, INFINITE_BITS = (int(np.float32(x).view(np.int32)) for x in (SMALLEST, np.inf))
 
 
 def quantize_reference(x: NDArray[np.float32], factor: int = 1) -> tuple[NDArray, NDArray, NDArray, NDArray]:
@@ -68,34 +81,69 @@ QUANTIZE = Record(
 )
 
 
+def _passes(n: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Make the two passes over n blocks in a row, each of two vectors."""
+    n_halves = 2 * n
+
+    @inlined
+    def find_scales(x: Pointer, scale: Pointer, inverse: Pointer) -> None:
+        """scale = max |x| / 127, inverse = 127 / max |x|. As integers, the bits of |x| are in the order of
+        the numbers, with infinity and then NaN above them all."""
+        bits = f32_to_bits(absolute(load(x, LANES, n_halves, LANES)))
+        bits = max_lanes(maximum(part(bits, 0, n, 2), part(bits, 1, n, 2)))
+        largest = bits_to_f32(bits)
+        zero, nan = splat(0.0, F32, n), splat(np.nan, F32, n)
+        store(scale, where_less(bits, INFINITE_BITS, largest * np.float32(1 / 127), nan))
+        store(inverse, where_less(SMALLEST_BITS, bits, np.float32(127.0) / largest, zero))
+
+    @inlined
+    def round_values(
+        x: Pointer, inverse: Pointer, q: Pointer, sums: Pointer, half: Pointer, factor: int
+    ) -> None:
+        """The rest. The sums of both halves of a block are taken in one int32: they fit into 16 bits each."""
+        factors = repeat(load_splat(inverse, LANES, n, 1), 2)
+        levels = round_to_i32(load(x, LANES, n_halves, LANES) * factors)
+        store(q, to_i8(concatenate(levels)))
+        both = add_lanes(part(levels, 0, n, 2) + (part(levels, 1, n, 2) << 16))
+        first = both << 16 >> 16
+        second = (both - first) >> 16
+        store(sums, (first + second) * factor)
+        store(half, first * factor)
+
+    return find_scales, round_values
+
+
+find_scale, round_one = _passes(1)
+find_four_scales, round_four = _passes(4)
+
+
 @kernel(QUANTIZE)
 def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b."""
-    n_blocks = args.n_in // 32
-    first_block, last_block = share(args.step[0] * n_blocks, thread_id, n_threads)
-    t, b = first_block // n_blocks, first_block % n_blocks
-    for i in range(first_block, last_block):
-        x = load(args.x + (t * args.ld + b * 32), 8, 4, 8)
-        b += 1
-        if b == n_blocks:
-            t, b = t + 1, 0
-        magnitude = absolute(x)
-        two = maximum(part(magnitude, 0, 2), part(magnitude, 2, 2))
-        largest = reduce_max(maximum(part(two, 0, 1), part(two, 1, 1)))
-        zero = splat(0.0, F32, 8)
-        spoiled = x * zero  # NaN where x is NaN or infinite, else 0
-        spoiled = part(spoiled, 0, 2) + part(spoiled, 2, 2)
-        spoiled = part(spoiled, 0, 1) + part(spoiled, 1, 1)
-        inverse = np.float32(0.0)
-        if largest > SMALLEST:
-            inverse = np.float32(127.0) / largest
-        levels = round_to_i32(x * splat(inverse, F32, 8))
-        store(args.q + i * 32, to_i8(levels), 8)
-        first = reduce_add(part(levels, 0, 1) + part(levels, 1, 1))
-        second = reduce_add(part(levels, 2, 1) + part(levels, 3, 1))
-        args.scale[i] = largest * np.float32(1 / 127) + reduce_add(spoiled)
-        args.sum[i] = (first + second) * args.factor
-        args.half[i] = first * args.factor
+    """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b.
+
+    In two passes, since a block's values can only be rounded long after its largest was asked for, and a core
+    looks no more than a few blocks ahead.
+    """
+    n_blocks = args.n_in // BLOCK
+    first, last = share(args.step[0] * n_blocks, thread_id, n_threads)
+    while first < last:
+        t, b = first // n_blocks, first % n_blocks
+        n = min(last - first, RUN)
+        if args.ld > args.n_in:  # else tokens follow each other without a gap
+            n = min(n, n_blocks - b)
+        x, q = args.x + (t * args.ld + b * BLOCK), args.q + first * BLOCK
+        scale, sums, half = args.scale + first, args.sum + first, args.half + first
+        inverse = cast(sums, F32)  # where the sums will be
+        fours = n - n % 4
+        for i in range(0, fours, 4):
+            find_four_scales(x + i * BLOCK, scale + i, inverse + i)
+        for i in range(fours, n):
+            find_scale(x + i * BLOCK, scale + i, inverse + i)
+        for i in range(0, fours, 4):
+            round_four(x + i * BLOCK, inverse + i, q + i * BLOCK, sums + i, half + i, args.factor)
+        for i in range(fours, n):
+            round_one(x + i * BLOCK, inverse + i, q + i * BLOCK, sums + i, half + i, args.factor)
+        first += n
 
 
 def bind_quantize(

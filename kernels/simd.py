@@ -100,7 +100,7 @@ def lane_numbers(lanes: int) -> np.ndarray:
     return np.arange(lanes, dtype=np.int32)[None]
 
 
-def where_less(a: np.ndarray, b: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+def where_less(a: Operand, b: Operand, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
     """Lanes of `yes` where int32 a < b, else of `no`."""
     return np.where(a < b, yes, no)
 
@@ -114,12 +114,12 @@ def fma(a: Operand, b: Operand, c: Operand) -> np.ndarray:
 
 
 def maximum(a: Operand, b: Operand) -> np.ndarray:
-    """The larger of each pair; if either is NaN, `b`."""
+    """The larger of each pair of float32 or int32 lanes; if either is NaN, `b`."""
     return np.where(a > b, a, b)
 
 
 def minimum(a: Operand, b: Operand) -> np.ndarray:
-    """The smaller of each pair; if either is NaN, `b`."""
+    """The smaller of each pair of float32 or int32 lanes; if either is NaN, `b`."""
     return np.where(a < b, a, b)
 
 
@@ -156,6 +156,17 @@ def spread_max(v: np.ndarray) -> np.ndarray:
     return np.repeat(_halves(v, maximum)[:, None], v.shape[1], axis=1)
 
 
+def add_lanes(v: np.ndarray) -> np.ndarray:
+    """One vector: lane i is the sum of the int32 lanes of vector i. Of 1, 2, 4, … vectors of at least as many
+    lanes."""
+    return v.sum(axis=1, dtype=np.int32)[None]
+
+
+def max_lanes(v: np.ndarray) -> np.ndarray:
+    """One vector: lane i is the largest of the int32 lanes of vector i. Of as many vectors as `add_lanes`."""
+    return v.max(axis=1)[None]
+
+
 def evens(v: np.ndarray) -> np.ndarray:
     """Lanes 0, 2, 4, … of each vector."""
     return np.ascontiguousarray(v[:, 0::2])
@@ -176,9 +187,14 @@ def transpose(v: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(v.T)
 
 
-def part(v: np.ndarray, first: int, count: int) -> np.ndarray:
-    """Vectors `first` … `first + count - 1` of a bundle."""
-    return v[first : first + count]
+def part(v: np.ndarray, first: int, count: int, stride: int = 1) -> np.ndarray:
+    """`count` vectors of a bundle: `first`, `first + stride`, …"""
+    return v[first : first + count * stride : stride]
+
+
+def concatenate(v: np.ndarray) -> np.ndarray:
+    """One vector of the lanes of all vectors of a bundle."""
+    return v.reshape(1, -1)
 
 
 def join(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -151,8 +151,9 @@ from nybble.kernels.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout, runner
 from nybble.kernels.compiler import assembly
+from nybble.kernels.quantize import quantize
 from nybble.kernels.quantized_linear import linear_kernel
-print(assembly(linear_kernel(layout.BYTE)), assembly(runner.serve))
+print(assembly(linear_kernel(layout.BYTE)), assembly(quantize), assembly(runner.serve))
 """
 
 

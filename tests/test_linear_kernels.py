@@ -131,9 +131,11 @@ def test_both_packers_agree(
 
 
 def quantized(
-    x: NDArray[np.float32], n_threads: int = 1, factor: int = 1
+    x: NDArray[np.float32], n_threads: int = 1, factor: int = 1, gap: int = 0
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """By the kernel; x lies in rows that are `gap` columns wider."""
     n, n_in = x.shape
+    x = np.pad(x, ((0, 0), (0, gap)), constant_values=np.nan)
     scale, sums, half = (np.full((n, n_in // 32), 99, dtype) for dtype in (np.float32, np.int32, np.int32))
     xs = (np.full((n, n_in), 99, np.int8), scale, sums, half)
     run_all([bind_quantize(x, *xs, np.array([n]), n_in, factor)], n_threads)
@@ -142,13 +144,17 @@ def quantized(
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
-    seed=st.integers(0, 2**32), n=st.integers(1, 9), n_blocks=st.integers(1, 9), exponent=st.integers(-44, 38)
+    seed=st.integers(0, 2**32),
+    n=st.integers(1, 9),
+    n_blocks=st.integers(1, 9),
+    exponent=st.integers(-44, 38),
+    gap=st.sampled_from([0, 16, 48]),
 )
-def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int) -> None:
+def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int, gap: int) -> None:
     x = np.random.default_rng(seed).uniform(-1, 1, (n, 32 * n_blocks))
     x = (x * np.float64(10.0) ** exponent).astype(np.float32)
     factor = (1, -8, -32)[seed % 3]
-    found = quantized(x, n_threads=seed % 3 + 1, factor=factor)
+    found = quantized(x, seed % 3 + 1, factor, gap)
     for a, b in zip(found, quantize_reference(x, factor), strict=True):
         assert a.tobytes() == b.tobytes()
     q, scale, sums, half = found

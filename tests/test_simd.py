@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from nybble.kernels.pointer import F32, I8, I16, I32, U8, U16, cast
 from nybble.kernels.simd import (
     absolute,
+    add_lanes,
     bf16_to_f32,
     bits_to_f32,
     bytes_to_i32,
+    concatenate,
     evens,
     f32_to_bits,
     fma,
@@ -21,6 +23,7 @@ from nybble.kernels.simd import (
     lane_numbers,
     load,
     load_splat,
+    max_lanes,
     maximum,
     minimum,
     odds,
@@ -213,15 +216,19 @@ def test_rounding_to_integers() -> None:
         for i in range(0, args.n, 16):
             levels = round_to_i32(load(args.x + i, 8, 2, 8))
             store(args.out + i, levels, 8)
-            store(cast(args.out + args.n, I8) + i, to_i8(levels), 8)
+            bytes_of = cast(args.out + 2 * args.n, I8)
+            store(bytes_of + i, to_i8(levels), 8)
+            store(args.out + (args.n + i), round_to_i32(load(args.x + i, 16)))
 
     halves = np.arange(-300, 300, 0.5, dtype=np.float32)
     x = padded(np.concatenate([halves, SPECIAL, rng.standard_normal(70).astype(np.float32) * 1e9]))
     n = len(x)
-    out = assert_same(kernel, x=x, out=np.zeros(n + n // 4, np.int32), n=n)
-    assert (out[: len(halves)] == np.rint(halves)).all()
+    out = assert_same(kernel, x=x, out=np.zeros(2 * n + n // 4, np.int32), n=n)
+    expected = np.rint(halves).astype(np.int32)
+    assert (out[: len(halves)] == expected).all()
     assert (out[:n][np.isnan(x) | (np.abs(x) > 2**31)] == -(2**31)).all()
-    assert (out[n:].view(np.int8)[: len(halves)] == np.rint(halves).astype(np.int32).astype(np.int8)).all()
+    assert (out[n : 2 * n] == out[:n]).all()
+    assert (out[2 * n :].view(np.int8)[: len(halves)] == expected.astype(np.int8)).all()
 
 
 # --- lanes, bundles, memory ---------------------------------------------------------------------------------
@@ -254,6 +261,32 @@ def test_lanes_and_bundles() -> None:
         assert (out[168:176] == np.arange(8)).all()
         if special == 0:
             assert out[208] == x[:8].max()
+
+
+def test_lanes_of_integers() -> None:
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        v = load(args.x, 16, 8, 16)
+        store(args.out, add_lanes(v))
+        store(args.out + 8, max_lanes(v))
+        store(args.out + 16, add_lanes(part(v, 1, 4, 2)))
+        store(args.out + 20, max_lanes(part(v, 1, 4, 2)))
+        store(args.out + 24, add_lanes(load(args.x, 8, 4, 8)))
+        store(args.out + 28, max_lanes(load(args.x, 8, 2, 8)))
+        store(args.out + 30, add_lanes(part(v, 7, 1)))
+        store(args.out + 31, max_lanes(load(args.x, 1)))
+        store(args.out + 32, concatenate(part(v, 0, 4, 2)))
+        store(args.out + 96, maximum(part(v, 0, 1), part(v, 1, 1)))
+        store(args.out + 112, minimum(part(v, 0, 1), -7))
+
+    x = integers(np.int32, 128)
+    out, rows = assert_same(kernel, x=x, out=np.zeros(128, np.int32)), x.reshape(8, 16)
+    assert (out[:8] == rows.sum(axis=1, dtype=np.int32)).all()
+    assert (out[8:16] == rows.max(axis=1)).all()
+    assert (out[16:24] == np.concatenate([out[1:8:2], out[9:16:2]])).all()
+    assert (out[24:28] == x[:32].reshape(4, 8).sum(axis=1, dtype=np.int32)).all()
+    assert out[28:32].tolist() == [x[:8].max(), x[8:16].max(), out[7], x[0]]
+    assert (out[32:96] == rows[0:8:2].ravel()).all()
+    assert (out[96:] == np.concatenate([np.maximum(*rows[:2]), np.minimum(rows[0], -7)])).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
