@@ -34,11 +34,11 @@ class ExpertSteps:
         plan: Plan,
         rows: Rows,
         n_threads: int,
-        pack: Callable[[Tensor], PackedMatrix],
+        matrix: Callable[[Tensor], PackedMatrix],
         working: NDArray[np.uint8],
         tiles: Callable[[], NDArray[np.uint8]],
     ) -> None:
-        self._plan, self._rows, self._pack, self._tiles = plan, rows, pack, tiles
+        self._plan, self._rows, self._matrix, self._tiles = plan, rows, matrix, tiles
         self._memory = expert_scratch(n_threads), working
         self._groups: dict[tuple[int, int], Groups] = {}
         self._inputs: dict[tuple[int, int, bool], tuple[NDArray, ...]] = {}
@@ -68,7 +68,7 @@ class ExpertSteps:
     ) -> list[Step]:
         n_experts, n_out, n_in = op.weight.shape
         n_used, width = self._plan.buffers[op.out] // n_out, self._plan.buffers[op.x]
-        matrix = self._pack(op.weight)
+        matrix = self._matrix(op.weight)
         groups, steps = self._grouped(name_of_ids, ids, n_used, n_experts)
         factor = 1
         xs: tuple[NDArray, ...] = (x,)

@@ -7,7 +7,6 @@ to 8 bits once, however many matrices read it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +31,8 @@ from .buffers import Buffers
 from .expert_steps import ExpertSteps
 from .lowering import Place, is_lowered, lower
 from .memory import aligned_zeros
-from .packed_matrix import PackedMatrix, layout_of, pack_tensor, row_vector
+from .packed_matrix import PackedMatrix, layout_of, row_vector
+from .packing import pack_tensors
 from .plan import Plan
 from .states import RecurrentSpec
 from .step import Rows, Step
@@ -111,15 +111,17 @@ class ProgramBuilder:
         n_in = max((tensor.shape[-1] for tensor in plan.matrices), default=0)
         self._working = working_memory(n_in, n_threads)
         self._experts = self._expert_steps()
+        matrices |= pack_tensors(
+            (tensor for tensor in plan.matrices if tensor.name not in matrices), n_threads
+        )
         self.steps: list[Step] = []
         self.first_step: list[int] = []
         """Where the steps of each operation begin, and last how many steps there are."""
-        with ThreadPoolExecutor(n_threads) as self._threads:
-            for i, op in enumerate(plan.ops):
-                self.first_step.append(len(self.steps))
-                self._memory.begin(op)
-                self.steps.extend(self._lower(op))
-                self._memory.end(i, op)
+        for i, op in enumerate(plan.ops):
+            self.first_step.append(len(self.steps))
+            self._memory.begin(op)
+            self.steps.extend(self._lower(op))
+            self._memory.end(i, op)
         self.first_step.append(len(self.steps))
         del self._experts  # it refers to us: the weights shall go as soon as nobody uses them
 
@@ -175,7 +177,7 @@ class ProgramBuilder:
         return Step(call, (rows,), (out,))
 
     def _linear(self, op: ops.Linear, out: NDArray[np.float32]) -> Iterator[Step]:
-        matrix = self.pack(op.weight)
+        matrix = self.matrix(op.weight)
         x, count = self.buffers[op.x], self._rows.count
         n_out, n_in = op.weight.shape
         xs: tuple[NDArray, ...] = (x,)
@@ -223,7 +225,7 @@ class ProgramBuilder:
         return Step(call, (logits,), (ids, out, scratch))
 
     def _expert_steps(self) -> ExpertSteps:
-        rest = self.pack, self._working, lambda: self._tiles
+        rest = self.matrix, self._working, lambda: self._tiles
         return ExpertSteps(self.plan, self._rows, self._n_threads, *rest)
 
     @cached_property
@@ -232,8 +234,6 @@ class ProgramBuilder:
         n_bytes = tiles_bytes((tensor.format, tensor.shape[-1]) for tensor in self.plan.matrices)
         return aligned_zeros((self._n_threads, n_bytes), np.uint8)
 
-    def pack(self, tensor: Tensor) -> PackedMatrix:
-        """The packed form of a tensor, made once."""
-        if tensor.name not in self.matrices:
-            self.matrices[tensor.name] = pack_tensor(tensor, self._threads, self._n_threads)
+    def matrix(self, tensor: Tensor) -> PackedMatrix:
+        """The packed form of a tensor."""
         return self.matrices[tensor.name]

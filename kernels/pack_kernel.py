@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
+from .checks import check_array
 from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS, Layout
@@ -116,24 +117,28 @@ def _float_packer(size: int) -> Callable[..., Any]:
 def pack_kernel(format: BlockFormat) -> Kernel:
     """The kernel that packs tensors of `format`."""
     pack_tile = tile_packer(format)
-    record = Record(**BLOCKS, packed=PointerTo(U8), tile_bytes=I64, first_tile=I64, last_tile=I64)
+    record = Record(**BLOCKS, packed=PointerTo(U8), tile_bytes=I64, all_tiles=I64)
 
     @kernel(record, f"pack_{format.name.lower()}")
     def pack(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        first, last = share(args.last_tile - args.first_tile, thread_id, n_threads)
-        for tile in range(args.first_tile + first, args.first_tile + last):
+        first, last = share(args.all_tiles, thread_id, n_threads)
+        for tile in range(first, last):
             pack_tile(rows_of_tile(args, tile), args.packed + tile * args.tile_bytes, args.row_bytes)
 
     return pack
 
 
 def bind_pack(
-    format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int = 1
+    format: BlockFormat,
+    data: NDArray[np.uint8],
+    shape: tuple[int, int],
+    n_matrices: int = 1,
+    out: NDArray[np.uint8] | None = None,
 ) -> tuple[Layout, NDArray[np.uint8], Call]:
     """The layout, the memory, and the call that packs a stack of (n_out, n_in) matrices into it, one after
-    the other; each as by `pack.pack`.
+    the other; each as by `pack.pack`. The memory is `out` if that is given.
 
-    Much can be packed a part at a time: set the call's `first_tile` and `last_tile`.
+    Much can be packed a part at a time: n parts are the shares of n threads.
     Raises ValueError if `format` is none of `SPANS` or the sizes do not belong together.
     """
     if format not in SPANS:
@@ -144,8 +149,10 @@ def bind_pack(
         many = f"{n_matrices} times " if n_matrices > 1 else ""
         raise ValueError(f"{data.size} bytes are not {many}a {n_out} x {n_in} matrix of {format.name}")
     arguments = blocks_of(data, shape, n_matrices)
-    packed = np.empty((n_matrices * arguments["n_tiles"], layout.tile_bytes(n_in)), np.uint8)
+    packed_shape = n_matrices * arguments["n_tiles"], layout.tile_bytes(n_in)
+    packed = np.empty(packed_shape, np.uint8) if out is None else out
+    check_array("out", packed, packed_shape, np.uint8)
     call = pack_kernel(format).bind(
-        **arguments, packed=packed, tile_bytes=packed.shape[1], first_tile=0, last_tile=len(packed)
+        **arguments, packed=packed, tile_bytes=packed.shape[1], all_tiles=len(packed)
     )
     return layout, packed, call

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_cases import random_weights, run_all
 
-from nybble.engine.packed_matrix import pack_tensor
+from nybble.engine.packing import pack_tensors
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
@@ -133,12 +132,11 @@ def test_packing_a_stack_takes_little_memory_besides(format: BlockFormat) -> Non
     shape = 24, 20, 1024
     n_bytes = format.nbytes(20 * 1024)
     tensor = Tensor("stack", shape, format, np.zeros(24 * n_bytes, np.uint8))
-    with ThreadPoolExecutor(1) as threads:
-        pack_tensor(Tensor("warm-up", (1, 16, 1024), format, tensor.data[: n_bytes * 16 // 20]), threads, 1)
-        tracemalloc.start()
-        packed = pack_tensor(tensor, threads, 1)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+    pack_tensors([Tensor("warm-up", (1, 16, 1024), format, tensor.data[: n_bytes * 16 // 20])], 1)
+    tracemalloc.start()
+    packed = pack_tensors([tensor], 1)["stack"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert len(packed.data) == 24 * 2  # whole tiles for each matrix
     one_in_float32 = 20 * 1024 * 4
     assert peak < packed.nbytes + 6 * one_in_float32 < packed.nbytes + 24 * one_in_float32 / 3

@@ -8,6 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from resident import resident_bytes
 
 from nybble.gguf_io import load_gguf
 from nybble.gguf_io.errors import ModelError
@@ -41,17 +42,6 @@ def copied(tensor: Tensor, ids: NDArray[np.integer]) -> NDArray[np.float32]:
     RowReader(tensor).copy(ids, out)
     assert not out[-1].any()
     return out[:-1].view(np.float32)
-
-
-def resident_bytes(path: Path) -> int:
-    """How much of a mapped file is in this process's memory."""
-    is_file, n_kb = False, 0
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if "-" in line.split()[0]:
-            is_file = line.endswith(str(path))
-        elif is_file and line.startswith("Rss:"):
-            n_kb += int(line.split()[1])
-    return n_kb * 1024
 
 
 @pytest.mark.parametrize("ids", [IDS, IDS[:1].astype(np.int32), IDS[:0]], ids=len)

@@ -1,0 +1,111 @@
+"""Packing the weights of a model: all in one piece of memory, a part at a time, by several threads.
+
+A part is some tiles of a tensor. Threads take part after part, whatever tensor it is of, so that none waits
+for another: most of the time goes into memory that the system has to find, which takes now long, now short.
+The file's pages of a part are let go of once it is packed: they are not needed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import accumulate
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.tensor import Tensor
+from ..kernels.float_linear import pack_floats
+from ..kernels.layout import TILE_ROWS
+from ..kernels.pack import TILES_AT_ONCE, pack_tiles
+from ..kernels.pack_kernel import bind_pack
+from ..kernels.pack_spans import SPANS
+from ..kernels.rows import CACHE_LINE, aligned_zeros, share
+from .packed_matrix import PackedMatrix, float_format, layout_of, packed_form, stacked
+
+PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form, all threads' parts
+
+Part = Callable[[], None]
+
+
+def pack_tensors(tensors: Iterable[Tensor], n_threads: int) -> dict[str, PackedMatrix]:
+    """The packed form of tensors (n_out, n_in) or (n_matrices, n_out, n_in), by their names.
+
+    Raises GGUFUnsupportedError for a format without a kernel.
+    """
+    forms = {tensor: packed_form(tensor) for tensor in tensors}
+    matrices = {}
+    parts: list[Part] = []
+    for tensor, data in zip(forms, _memory(forms.values()), strict=True):
+        layout = layout_of(tensor)
+        format = tensor.format if layout else float_format(tensor)
+        matrices[tensor.name] = PackedMatrix(tensor, format, layout, data)
+        parts += _parts(tensor, data, n_threads)
+    with ThreadPoolExecutor(n_threads) as threads:
+        list(threads.map(lambda part: part(), parts))
+    for tensor in forms:
+        tensor.release_pages()  # reading a part may have brought back the end of another
+    return matrices
+
+
+def _memory(forms: Iterable[tuple[tuple[int, ...], np.dtype]]) -> Iterator[NDArray]:
+    """Arrays of zeros, (shape, dtype) each, that lie in one piece of memory.
+
+    Linux gives a large array huge pages, but only where a whole one (2 MB) fits in: of arrays of a few
+    megabytes half would be left to small pages, which take longer to come, and to be found at every token.
+    """
+    forms = list(forms)
+    sizes = [prod(shape) * dtype.itemsize for shape, dtype in forms]
+    *starts, end = accumulate((-(-size // CACHE_LINE) * CACHE_LINE for size in sizes), initial=0)
+    memory = aligned_zeros((end,), np.uint8)
+    for (shape, dtype), start, size in zip(forms, starts, sizes, strict=True):
+        yield memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _parts(tensor: Tensor, data: NDArray, n_threads: int) -> Iterator[Part]:
+    """What is to be done to pack a tensor into `data`, in any order."""
+    n_parts = -(-tensor.nbytes * n_threads // PART_BYTES)
+    if tensor.format in SPANS:
+        yield from _compiled_parts(tensor, data, n_parts)
+        return
+    n_matrices, n_out, _ = stacked(tensor)
+    n_tiles = len(data) // n_matrices
+    step = TILES_AT_ONCE if layout_of(tensor) else -(-len(data) // n_parts)
+    for matrix in range(n_matrices):
+        for first in range(0, n_tiles, step):
+            start, stop = first * TILE_ROWS, min((first + step) * TILE_ROWS, n_out)
+            rows = tensor.rows(matrix * n_out + start, matrix * n_out + stop)
+            tiles = data[matrix * n_tiles :][first : min(first + step, n_tiles)]
+            yield partial(_pack_rows, rows, tiles)
+
+
+def _compiled_parts(tensor: Tensor, data: NDArray, n_parts: int) -> Iterator[Part]:
+    """The shares of so many threads."""
+    n_matrices, n_out, n_in = stacked(tensor)
+    call = bind_pack(tensor.format, tensor.data, (n_out, n_in), n_matrices, data)[-1]
+    row_bytes, n_tiles = tensor.format.nbytes(n_in), len(data) // n_matrices
+
+    def start_of(tile: int) -> int:
+        matrix, i = divmod(tile, n_tiles)
+        return (matrix * n_out + i * TILE_ROWS) * row_bytes
+
+    def pack(i: int) -> None:
+        call.run(i, n_parts)
+        first, last = share(len(data), i, n_parts)
+        tensor.release_pages(start_of(first), start_of(last))
+
+    return (partial(pack, i) for i in range(n_parts))
+
+
+def _pack_rows(rows: Tensor, tiles: NDArray) -> None:
+    """Floats, and formats that compiled code does not pack; NumPy lets threads work side by side."""
+    shape = rows.shape[0], rows.shape[1]
+    if layout_of(rows):
+        pack_tiles(rows.format, rows.data, shape, tiles, 0)
+    else:
+        format = float_format(rows)
+        values = rows.data if format is rows.format else rows.dequantize().reshape(-1).view(np.uint8)
+        pack_floats(format, values, shape, tiles)
+    rows.release_pages()
