@@ -1,5 +1,8 @@
 """Plans of llama and gemma3 in detail; `test_architecture_fixtures.py` has all architectures."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tiny_model
@@ -21,6 +24,13 @@ def tiny(request, tmp_path):
 
 def test_every_architecture_has_a_record_under_its_own_name():
     assert all(name == architecture.name for name, architecture in ARCHITECTURES.items())
+
+
+def test_a_start_imports_no_architecture():
+    """Ninety files take 45 ms."""
+    code = "import sys, nybble.engine.llm; print(*(m for m in sys.modules if '.architectures.' in m))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert found.split() == ["nybble.engine.architectures.architecture"]
 
 
 def test_widths(tiny):
