@@ -28,6 +28,7 @@ from nybble.kernels.packed_product import working_memory
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.rows import aligned_zeros
 
 SHAPES = {"135m up": (1536, 576), "1.1b up": (5632, 2048), "1.1b down": (2048, 5632)}
 N_TOKENS = 512
@@ -60,9 +61,9 @@ def linear(
     rng = np.random.default_rng(0)
     count = np.array([n_tokens], np.int64)
     x = rng.standard_normal((n_tokens, n_in)).astype(np.float32)
-    out = np.zeros((n_tokens, n_out), np.float32)
-    q = np.zeros((n_tokens, n_in), np.int8)
-    scale, sums, half = (np.zeros((n_tokens, n_in // 32), t) for t in (np.float32, np.int32, np.int32))
+    out = aligned_zeros((n_tokens, n_out), np.float32)
+    q = aligned_zeros((n_tokens, n_in), np.int8)
+    scale, sums, half = (aligned_zeros((n_tokens, n_in // 32), t) for t in (np.float32, np.int32, np.int32))
     factor = PACKERS[format][0].sum_factor if format in PACKERS else 1
     bind_quantize(x, q, scale, sums, half, count, n_in, factor).run()
     working = working_memory(n_in, n_threads)

@@ -108,6 +108,8 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
         out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
         if not is_first:
             out_sum = load(out, TILE_ROWS, TOKENS, ld_out)
+        for t in range(TOKENS):  # else the stores at the end hold up what comes next
+            prefetch(out + t * ld_out)
         if not is_begun:
             multiply(tokens, piece, 0, 0)
             matrix_store(products, 0)

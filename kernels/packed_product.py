@@ -38,7 +38,7 @@ from .target import host_target
 from .token_product import token_product
 from .vector_product import sums_of_sub_blocks, vector_product
 
-TOKENS_PER_PASS = 256  # their activations stay in the second-level cache while a thread's tiles go by
+TOKENS_PER_PASS = 128
 FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
@@ -54,6 +54,12 @@ PACKED_INPUTS: dict[str, Field] = {
     "ld_working": I64,
 }
 """The arguments of a kernel that its products read."""
+
+
+@inlined
+def tokens_per_pass(n_in: int) -> int:
+    """How many tokens meet all tiles before the next ones do: wide ones fill the cache sooner."""
+    return TOKENS_PER_PASS if n_in <= 4096 else TOKENS_PER_PASS // 2
 
 
 def _working_bytes(n_in: int) -> int:

@@ -19,7 +19,7 @@ from .block_scales import Shape
 from .checks import check_array
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
-from .packed_product import PACKED_INPUTS, TOKENS_PER_PASS, activations, packed_inputs, packed_product
+from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
 from .pointer import F32, I64, U8
 from .record import PointerTo, Record
 from .rows import check_step, share
@@ -58,8 +58,9 @@ def linear_kernel(layout: Layout) -> Kernel:
         if first == last:
             return
         n_tokens, tile_bytes, ld_out = args.step[0], args.tile_bytes, args.ld_out
-        for t in range(0, n_tokens, TOKENS_PER_PASS):
-            n = min(TOKENS_PER_PASS, n_tokens - t)
+        per_pass = tokens_per_pass(args.n_in)
+        for t in range(0, n_tokens, per_pass):
+            n = min(per_pass, n_tokens - t)
             if has_eight:  # noqa: SIM102  # the first is known when the kernel is compiled
                 if n == 8:
                     multiply_eight(args, t, first, last)
