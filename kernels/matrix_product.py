@@ -25,21 +25,23 @@ from .piece import MINIMA_AT, SCALES_AT
 from .pointer import F32, I8, cast
 from .rows import CACHE_LINE
 from .simd import (
+    bits_to_f32,
     fma,
+    join,
     load,
     load_splat,
     matrix_product,
     matrix_store,
+    part,
     prefetch,
-    repeat,
     splat,
     store,
-    to_f32,
 )
 from .source import inlined
 
 TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS
+ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23 as float32: its last bits count ones, up to 2^22
 TOKENS_BYTES = TOKENS * BLOCK + 3 * 4 * TOKENS
 
 
@@ -69,6 +71,22 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
     return pack
 
 
+def _one_by_one(add_token: Callable[..., Any], n: int) -> Callable[..., Any]:
+    """Make `add_token`, which adds to the results of a token, for n of them, each all at once."""
+    if n == 1:
+        return add_token
+    half = n // 2
+    add_half = _one_by_one(add_token, half)
+
+    @inlined
+    def add(out_sum, integers, f, sums, scale, minimum):  # type: ignore[no-untyped-def]
+        first = add_half(part(out_sum, 0, half), integers, f, sums, scale, minimum)
+        integers, f, sums = integers + half * TILE_ROWS, f + half, sums + half
+        return join(first, add_half(part(out_sum, half, half), integers, f, sums, scale, minimum))
+
+    return add
+
+
 def piece_product(layout: Layout) -> Callable[..., Any]:
     """Make the function that adds to the 16 results of each of 16 tokens what a piece gives.
 
@@ -82,24 +100,35 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
     ends with two steps of the next tokens begun.
     """
     width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
+    levels_bytes = TILE_ROWS * width
+    # How far behind the first the second step of two is, and how far the next two are
+    second_x, second_f, two_steps = TOKENS_BYTES, TOKENS_BYTES, 2 * TOKENS_BYTES
+    second_sums = TOKENS
+    if by_16:
+        second_x, second_f, two_steps, second_sums = width, 0, TOKENS_BYTES, 2 * TOKENS
 
     @inlined
-    def multiply(tokens, piece, step, number):  # type: ignore[no-untyped-def]
-        x = tokens + ((step // 2 if by_16 else step) * TOKENS_BYTES + (number * width if by_16 else 0))
-        matrix_product(x, BLOCK, piece + step * TILE_ROWS * width, width, number)
+    def multiply(x, levels, number):  # type: ignore[no-untyped-def]
+        matrix_product(x, BLOCK, levels, width, number)
 
     @inlined
-    def add(out_sum, products, piece, tokens, step, half):  # type: ignore[no-untyped-def]
-        f = cast(tokens + ((step // 2 if by_16 else step) * TOKENS_BYTES + TOKENS * BLOCK), F32)
-        scale_x = load_splat(f, TILE_ROWS, TOKENS, 1)
-        scale = load(cast(piece + SCALES_AT, F32) + step * TILE_ROWS, TILE_ROWS)
-        integers = load(products, TILE_ROWS, TOKENS, TILE_ROWS)
-        out_sum = fma(to_f32(integers), repeat(scale, TOKENS) * scale_x, out_sum)
+    def add_token(out_sum, integers, f, sums, scale, minimum):  # type: ignore[no-untyped-def]
+        # Not `to_f32`: the one unit that multiplies floats beside AMX would convert too; another one adds.
+        floats = bits_to_f32(load(integers, TILE_ROWS) + ROUNDER_BITS) - ROUNDER
+        out_sum = fma(floats, scale * load_splat(f, TILE_ROWS), out_sum)
         if has_min:
-            minimum = load(cast(piece + MINIMA_AT, F32) + step * TILE_ROWS, TILE_ROWS)
-            sums = load_splat(f + (TOKENS + half * TOKENS if by_16 else TOKENS), TILE_ROWS, TOKENS, 1)
-            out_sum = fma(repeat(minimum, TOKENS), sums, out_sum)
+            out_sum = fma(minimum, load_splat(sums, TILE_ROWS), out_sum)
         return out_sum
+
+    add_tokens = _one_by_one(add_token, TOKENS)
+
+    @inlined
+    def add(out_sum, integers, scales, x, sums_at):  # type: ignore[no-untyped-def]
+        f, scale = cast(x + TOKENS * BLOCK, F32), load(scales, TILE_ROWS)
+        minimum = scale
+        if has_min:
+            minimum = load(scales + (MINIMA_AT - SCALES_AT) // 4, TILE_ROWS)
+        return add_tokens(out_sum, integers, f, f + sums_at, scale, minimum)
 
     @inlined
     def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):  # type: ignore[no-untyped-def]
@@ -110,24 +139,31 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
             out_sum = load(out, TILE_ROWS, TOKENS, ld_out)
         for t in range(TOKENS):  # else the stores at the end hold up what comes next
             prefetch(out + t * ld_out)
+        x, levels, scales = tokens, piece, cast(piece + SCALES_AT, F32)
         if not is_begun:
-            multiply(tokens, piece, 0, 0)
+            multiply(x, levels, 0)
             matrix_store(products, 0)
-            multiply(tokens, piece, min(1, last), 1)
+            if last > 0:
+                multiply(x + second_x, levels + levels_bytes, 1)
         for step in range(0, last, 2):
             for line in range(0, 2 * n_ahead, CACHE_LINE):
-                prefetch(ahead + (step * n_ahead + line))
-            soon, sooTOKENS = step + 2, tokens
-            if soon > last:
-                soon, sooTOKENS = 0, next_tokens
+                prefetch(ahead + line)
+            ahead = ahead + 2 * n_ahead
+            now, now_scales = x, scales
+            x, levels, scales = x + two_steps, levels + 2 * levels_bytes, scales + 2 * TILE_ROWS
+            if step + 2 > last:
+                x, levels = next_tokens, piece
+            second, second_levels = x + second_x, levels + levels_bytes
+            if step + 2 == last:  # there is no second step, and a branch would cost more than a product
+                second, second_levels = x, levels
             matrix_store(others, 1)
-            multiply(sooTOKENS, piece, soon, 0)
-            out_sum = add(out_sum, products, piece, tokens, step, 0)
+            multiply(x, levels, 0)
+            out_sum = add(out_sum, products, now_scales, now, TOKENS)
             matrix_store(products, 0)
-            multiply(sooTOKENS, piece, min(soon + 1, last), 1)
-            out_sum = add(out_sum, others, piece, tokens, step + 1, 1)
+            multiply(second, second_levels, 1)
+            out_sum = add(out_sum, others, now_scales + TILE_ROWS, now + second_f, second_sums)
         if last % 2 == 0:
-            out_sum = add(out_sum, products, piece, tokens, last, 0)
+            out_sum = add(out_sum, products, scales, x, TOKENS)
         store(out, out_sum, ld_out)
 
     return product
