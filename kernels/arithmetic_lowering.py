@@ -27,7 +27,7 @@ from .lowering import (
     splat,
     vectors,
 )
-from .pointer import F16, F32, I8, I32, U8, U16, Element
+from .pointer import F16, F32, I8, I16, I32, U8, U16, Element
 from .target import host_target
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
@@ -171,6 +171,7 @@ define(simd.to_f16, _unary_typer((F32,), F16), _to_f16)
 define(simd.bf16_to_f32, _unary_typer((U16,), F32), _bf16)
 define(simd.round_to_i32, _unary_typer((F32,), I32), _round)
 define(simd.to_i8, _unary_typer((I32,), I8), each(0)(lambda b, t, v: b.trunc(v, t.like(I8).ir_vector)))
+define(simd.to_i16, _unary_typer((I8,), I16), each(0)(lambda b, t, v: b.sext(v, t.like(I16).ir_vector)))
 define(
     simd.bits_to_f32, _unary_typer((I32,), F32), each(0)(lambda b, t, v: b.bitcast(v, t.like(F32).ir_vector))
 )

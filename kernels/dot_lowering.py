@@ -6,6 +6,8 @@ vnni, amx vpdpbusd               int32 (unsigned x signed: int8 weights + 128, s
 avx2      vpmaddubsw, vpmaddwd   int16 until `dot_spill` (int8 weights: sign moved to the activations, int32)
 dotprod   sdot (AArch64)         int32
 generic   plain IR               int32
+
+int16 weights (`dot_words`) take vpmaddwd with AVX2, elsewhere plain IR.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from .lowering import (
     strided,
     vectors,
 )
-from .pointer import I8, I32, U8
+from .pointer import I8, I16, I32, U8, Element
 from .target import host_target
 
 I8X32 = ir.VectorType(ir.IntType(8), 32)
@@ -91,7 +93,11 @@ def _pmaddubsw(builder: ir.IRBuilder, w: ir.Value, x: ir.Value) -> ir.Value:
 
 
 def _widen(builder: ir.IRBuilder, sum16: ir.Value) -> ir.Value:
-    return intrinsic(builder, "llvm.x86.avx2.pmadd.wd", I32X8, [sum16, ir.Constant(I16X16, [1] * 16)])
+    return _pmaddwd(builder, sum16, ir.Constant(I16X16, [1] * 16))
+
+
+def _pmaddwd(builder: ir.IRBuilder, w: ir.Value, x: ir.Value) -> ir.Value:
+    return intrinsic(builder, "llvm.x86.avx2.pmadd.wd", I32X8, [w, x])
 
 
 def _avx2_unsigned(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
@@ -102,6 +108,10 @@ def _avx2_signed(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.
     magnitude = intrinsic(builder, "llvm.abs.v32i8", I8X32, [w, ir.Constant(ir.IntType(1), 0)])
     signed = intrinsic(builder, "llvm.x86.avx2.psign.b", I8X32, [x, w])
     return pin(builder, builder.add(sum32, _widen(builder, _pmaddubsw(builder, magnitude, signed)))), sum16
+
+
+def _avx2_words(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    return pin(builder, builder.add(sum32, _pmaddwd(builder, w, x))), sum16
 
 
 def _sdot(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
@@ -116,10 +126,11 @@ def _sdot(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, 
 
 def _generic(extend: str) -> Step:
     def step(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
-        wide = ir.VectorType(ir.IntType(32), 32)
+        wide = ir.VectorType(ir.IntType(32), w.type.count)
         product = builder.mul(getattr(builder, extend)(w, wide), builder.sext(x, wide))
-        for k in range(4):
-            sum32 = builder.add(sum32, shuffle(builder, product, list(range(k, 32, 4))))
+        per_lane = w.type.count // sum32.type.count
+        for k in range(per_lane):
+            sum32 = builder.add(sum32, shuffle(builder, product, list(range(k, w.type.count, per_lane))))
         return sum32, sum16
 
     return step
@@ -139,6 +150,7 @@ SIGNED: dict[str, Step] = {
     "dotprod": _sdot,
     "generic": _generic("sext"),
 }
+WORDS: dict[str, Step] = dict.fromkeys(UNSIGNED, _generic("sext")) | {"avx2": _avx2_words}
 
 
 # --- the operations -----------------------------------------------------------------------------------------
@@ -171,7 +183,8 @@ def _dot(steps: dict[str, Step]) -> Callable[..., ir.Value]:
         sums = vectors(builder, builder.extract_value(state, 0))
         gathered = vectors(builder, builder.extract_value(state, 1))
         groups = vectors(builder, w)
-        for t, address in enumerate(strided(builder, x, I8, IR_TYPES["i32"], n_tokens, stride)):
+        element = sig.args[2].element
+        for t, address in enumerate(strided(builder, x, element, IR_TYPES["i32"], n_tokens, stride)):
             four = splat(builder, builder.load(address, align=1), sig.args[0].lanes)
             token = builder.bitcast(four, groups[0].type)
             for g, rows in enumerate(groups):
@@ -201,14 +214,14 @@ def _start_typer(sums: Any) -> Any:
     return DotType(sums.lanes, sums.count) if fits else None
 
 
-def _dot_typer(weight: Any) -> Callable[..., Any]:
+def _dot_typer(weight: Element, activation: Element) -> Callable[..., Any]:
     def typer(state: Any, w: Any, x: Any, stride: Any, n_tokens: Any) -> Any:
         n = literal(n_tokens)
         if not (
             isinstance(state, DotType) and isinstance(w, VectorType) and isinstance(x, PointerType) and n
         ):
             return None
-        fits = (w.element, w.lanes, x.element) == (weight, 4 * state.lanes, I8)
+        fits = (w.element, w.lanes, x.element) == (weight, 4 // weight.size * state.lanes, activation)
         fits = fits and w.count * n == state.count
         return state if fits else None
 
@@ -221,7 +234,8 @@ def _is_state(state: Any) -> Any:
 
 define(simd.dot_start, _start_typer, _start)
 define(simd.dot_start_signed, _start_typer, _start_signed)
-define(simd.dot_unsigned, _dot_typer(U8), _dot(UNSIGNED))
-define(simd.dot_signed, _dot_typer(I8), _dot(SIGNED))
+define(simd.dot_unsigned, _dot_typer(U8, I8), _dot(UNSIGNED))
+define(simd.dot_signed, _dot_typer(I8, I8), _dot(SIGNED))
+define(simd.dot_words, _dot_typer(I16, I16), _dot(WORDS))
 define(simd.dot_spill, _is_state, _spill)
 define(simd.dot_sum, lambda s: VectorType(I32, s.lanes, s.count) if isinstance(s, DotType) else None, _sum)

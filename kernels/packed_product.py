@@ -8,6 +8,7 @@ Working memory of a thread:
 
     piece     of each tile (2 at most)
     sums      of the tokens of a pass
+    words     their activations as int16, where the machine wants them
   or with a unit for matrices
     piece
     products  (2, 16, 16) int32
@@ -28,15 +29,15 @@ from .block_scales import Shape
 from .checks import check_array
 from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
-from .piece import PIECE_BLOCKS, PIECE_BYTES, unpack_piece
-from .pointer import F32, I8, I32, I64, U8, cast
+from .piece import PIECE_BLOCKS, PIECE_BYTES, is_in_words, unpack_piece
+from .pointer import F32, I8, I16, I32, I64, U8, cast
 from .record import Field, PointerTo
 from .rows import CACHE_LINE, aligned_zeros
 from .simd import load, matrix_end, matrix_start, store
 from .source import inlined
 from .target import host_target
 from .token_product import token_product
-from .vector_product import sums_of_sub_blocks, vector_product
+from .vector_product import put_words, sums_of_sub_blocks, vector_product
 
 TOKENS_PER_PASS = 128
 FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
@@ -65,6 +66,8 @@ def tokens_per_pass(n_in: int) -> int:
 def _working_bytes(n_in: int) -> int:
     n_blocks = n_in // BLOCK
     n_bytes = SUMS_AT + TOKENS_PER_PASS * n_blocks * 2 * 4
+    if host_target().multiplies_words:
+        n_bytes += TOKENS_PER_PASS * n_in * 2
     if host_target().has_matrix_unit:
         n_bytes = TOKENS_AT + TOKENS_PER_PASS // TOKENS * n_blocks * TOKENS_BYTES
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
@@ -144,14 +147,22 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines without a unit for matrices."""
     unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
     write_sums, sum_type = sums_of_sub_blocks(layout), F32 if layout.has_min else I32
-    bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
-    bytes_per_block = bytes_per_piece // PIECE_BLOCKS
+    in_words = is_in_words(layout)
+    piece_blocks = PIECE_BLOCKS // 2 if in_words else PIECE_BLOCKS
+    bytes_per_piece = layout.tile_bytes(piece_blocks * BLOCK)
+    bytes_per_block = bytes_per_piece // piece_blocks
+
+    @inlined
+    def words_of(args, piece):  # type: ignore[no-untyped-def]
+        return cast(piece + (SUMS_AT + TOKENS_PER_PASS * (args.n_in // BLOCK) * 2 * 4), I16)
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
-        sums = cast(args.working + (thread_id * args.ld_working + SUMS_AT), sum_type)
-        _, scale, total, half = activations(args, first)
-        write_sums(scale, total, half, sums, n * (args.n_in // BLOCK))
+        piece, n_blocks = args.working + thread_id * args.ld_working, n * (args.n_in // BLOCK)
+        x, scale, total, half = activations(args, first)
+        write_sums(scale, total, half, cast(piece + SUMS_AT, sum_type), n_blocks)
+        if in_words:
+            put_words(x, words_of(args, piece), n_blocks)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
@@ -159,13 +170,15 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
         piece = args.working + thread_id * args.ld_working
         sums = cast(piece + SUMS_AT, sum_type)
         x, scale, _, _ = activations(args, first)
+        if in_words:
+            x = words_of(args, piece)
         next_tile = w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
-        for b in range(0, n_blocks, PIECE_BLOCKS):
-            n_now = min(PIECE_BLOCKS, n_blocks - b)
+        for b in range(0, n_blocks, piece_blocks):
+            n_now = min(piece_blocks, n_blocks - b)
             for i in range(n_tiles):
                 unpack(w + i * w_step, piece + i * PIECE_BYTES, n_now)
             w = w + bytes_per_piece
-            next_w = w if b + PIECE_BLOCKS < n_blocks else next_tile
+            next_w = w if b + piece_blocks < n_blocks else next_tile
             ahead = next_w, w_step, bytes_per_block
             xs = x + b * BLOCK, scale + b, sums + b, sums + (n * n_blocks + b)
             product(piece, xs, out, second_out, n, n_now, n_in, ld_out, b == 0, ahead)

@@ -3,11 +3,13 @@
 A piece is up to `PIECE_BLOCKS` blocks of a tile (`layout.py`), few enough that they stay in the first-level
 cache while all tokens of a pass go by. In a thread's memory it is
 
-    levels   (PIECE_BLOCKS, 8, 16, 4) bytes: of step s of a block, row r, columns 4s … 4s+3
+    levels   (PIECE_BLOCKS, 8, 16, 4) bytes: of step s of a block, row r, columns 4s … 4s+3;
+             or (PIECE_BLOCKS / 2, 8, 2, 16, 2) int16: columns 4s and 4s+2, then 4s+1 and 4s+3
     scales   (PIECE_BLOCKS, sub-blocks, 16) float32, with room for 2 sub-blocks
     minima   the same
 
-Levels keep the layout's offset; or, for machines that multiply only int8, it is taken off.
+Levels keep the layout's offset; or, for machines that multiply only int8, it is taken off. Those of layouts
+that have int8 levels are words where `Target.multiplies_words`.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import Any
 from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import step_levels, upper_bits_at
 from .layout import BLOCK, TILE_ROWS, Layout
-from .pointer import F32, I8, cast
-from .simd import load, store
+from .pointer import F32, I8, I16, cast
+from .simd import evens, load, odds, store, to_i16
 from .source import inlined
+from .target import host_target
 from .unpack import lookup
 
 PIECE_BLOCKS = 32
@@ -28,6 +31,11 @@ LEVEL_BYTES = TILE_ROWS * BLOCK
 SCALES_AT = PIECE_BLOCKS * LEVEL_BYTES
 MINIMA_AT = SCALES_AT + PIECE_BLOCKS * 2 * 4 * TILE_ROWS
 PIECE_BYTES = MINIMA_AT + PIECE_BLOCKS * 2 * 4 * TILE_ROWS
+
+
+def is_in_words(layout: Layout) -> bool:
+    """Whether the levels of a piece are int16."""
+    return layout.is_signed and host_target().multiplies_words
 
 
 def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
@@ -44,11 +52,22 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
     n_scales = TILE_ROWS * (BLOCK // layout.sub_block)
+    in_words = is_in_words(layout)
+    step_bytes = 128 if in_words else 64
+
+    @inlined
+    def put_signed(levels, value):  # type: ignore[no-untyped-def]
+        if in_words:
+            words = cast(levels, I16)
+            store(words, to_i16(evens(value)), n_bytes // 2)
+            store(words + 32, to_i16(odds(value)), n_bytes // 2)
+        else:
+            store(cast(levels, I8), value, n_bytes)
 
     @inlined
     def put(levels, value):  # type: ignore[no-untyped-def]
         if is_signed:
-            store(cast(levels, I8), lookup(table, value), n_bytes)
+            put_signed(levels, lookup(table, value))
         elif has_table:
             store(levels, lookup(table, value) - offset, n_bytes)
         else:
@@ -63,13 +82,14 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
             for _ in range(first, first + blocks_per_span):
                 if is_bytes:
                     for j in range(8):
-                        store(levels + 64 * j, load(w + 64 * j, n_bytes, n_parts, n_bytes), n_bytes)
+                        value = load(cast(w + 64 * j, I8), n_bytes, n_parts, n_bytes)
+                        put_signed(levels + step_bytes * j, value)
                 else:
                     low_bits = load(w + low_at, n_bytes, n_parts, n_bytes)
                     high_bits = load(w + high_at, n_bytes, n_parts, n_bytes)
                     for j in range(4):
-                        put(levels + 64 * j, low_levels(w, n_bytes, low_bits, j))
-                        put(levels + (256 + 64 * j), high_levels(w, n_bytes, high_bits, j))
+                        put(levels + step_bytes * j, low_levels(w, n_bytes, low_bits, j))
+                        put(levels + step_bytes * (4 + j), high_levels(w, n_bytes, high_bits, j))
                 s = w + quant_bytes
                 store(scales, scale_of(s, 0, super_scale, lanes, lanes), lanes)
                 if by_16:
@@ -78,7 +98,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
                     store(minima, minimum_of(s, 0, super_min, lanes, lanes), lanes)
                     if by_16:
                         store(minima + TILE_ROWS, minimum_of(s, 1, super_min, lanes, lanes), lanes)
-                levels, scales, minima = levels + LEVEL_BYTES, scales + n_scales, minima + n_scales
+                levels, scales, minima = levels + 8 * step_bytes, scales + n_scales, minima + n_scales
                 w = w + block_bytes
 
     return unpack

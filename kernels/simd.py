@@ -80,6 +80,11 @@ def to_i8(v: np.ndarray) -> np.ndarray:
     return v.astype(np.int8)
 
 
+def to_i16(v: np.ndarray) -> np.ndarray:
+    """int8 lanes as int16."""
+    return v.astype(np.int16)
+
+
 def bits_to_f32(v: np.ndarray) -> np.ndarray:
     """int32 lanes reinterpreted as float32."""
     return v.view(np.float32)
@@ -246,6 +251,14 @@ def dot_start_signed(sums: np.ndarray) -> np.ndarray:
 def dot_signed(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
     """As `dot_unsigned` for int8 weights, on a state from `dot_start_signed`; needs no `dot_spill`."""
     return dot_unsigned(state, w, x, stride, n_tokens)
+
+
+def dot_words(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
+    """Add w · x over 2 consecutive k. `w` (n_groups, 2 * lanes) int16 holds a row x 2 k in each lane, never
+    both -32768; token t's 2 int16 lie at `x + t * stride`. Needs no `dot_spill`."""
+    rows = w.reshape(len(w), -1, 2).astype(np.int32)
+    tokens = np.stack([(x + t * stride).view(2) for t in range(n_tokens)]).astype(np.int32)
+    return state + np.einsum("grk,tk->gtr", rows, tokens).reshape(state.shape).astype(np.int32)
 
 
 def dot_spill(state: np.ndarray) -> np.ndarray:

@@ -62,6 +62,11 @@ class Target:
         return self.dot in ("amx", "vnni")
 
     @property
+    def multiplies_words(self) -> bool:
+        """Whether int8 weights are best multiplied as int16, since sums of byte products would overflow."""
+        return self.dot == "avx2"
+
+    @property
     def has_matrix_unit(self) -> bool:
         """Whether there are the products of small matrices of `simd.py`."""
         return self.dot == "amx"

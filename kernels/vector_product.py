@@ -15,8 +15,8 @@ import numpy as np
 from .block_scales import Shape
 from .half_block import four_steps
 from .layout import BLOCK, TILE_ROWS, Layout
-from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT
-from .pointer import F32, I8, I32, cast
+from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words
+from .pointer import F32, I8, I16, I32, cast
 from .rows import CACHE_LINE
 from .simd import (
     dot_signed,
@@ -24,10 +24,13 @@ from .simd import (
     dot_start_signed,
     dot_sum,
     dot_unsigned,
+    dot_words,
+    evens,
     fma,
     join,
     load,
     load_splat,
+    odds,
     part,
     prefetch,
     repeat,
@@ -35,6 +38,7 @@ from .simd import (
     store,
     tile,
     to_f32,
+    to_i16,
 )
 from .source import inlined
 from .target import host_target
@@ -69,9 +73,32 @@ def _half_block(layout: Layout, shape: Shape) -> Function:
     return add_unpacked
 
 
+def _half_block_of_words(shape: Shape) -> Function:
+    """The same for int16: a word of each pair, then the other."""
+    n_tokens, n_groups, n_words = shape.n_tokens, shape.n_groups, 2 * shape.lanes
+
+    @inlined
+    def add_step(state, words, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        state = dot_words(state, load(words, n_words, n_groups, stride), x, x_stride, n_tokens)
+        odd = load(words + 32, n_words, n_groups, stride)
+        return dot_words(state, odd, x + BLOCK // 2, x_stride, n_tokens)
+
+    @inlined
+    def add_words(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        words, stride = cast(levels, I16), stride // 2
+        state = add_step(state, words, stride, x, x_stride)  # written out, as in `four_steps`
+        state = add_step(state, words + 64, stride, x + 2, x_stride)
+        state = add_step(state, words + 128, stride, x + 4, x_stride)
+        return add_step(state, words + 192, stride, x + 6, x_stride)
+
+    return add_words
+
+
 def _some_tokens(layout: Layout, shape: Shape) -> Function:
     """Make the function that adds to the results of some tokens what a piece, or two, gives."""
-    add_half = _half_block(layout, shape)
+    in_words = is_in_words(layout)
+    add_half = _half_block_of_words(shape) if in_words else _half_block(layout, shape)
+    level_bytes, second_half = (2 * LEVEL_BYTES, BLOCK // 4) if in_words else (LEVEL_BYTES, BLOCK // 2)
     n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
     is_pair, has_two_groups, n_pairs = shape.n_tiles == 2, n_groups == 2, n_groups * n_tokens
     stride, float_stride = (PIECE_BYTES, PIECE_BYTES // 4) if is_pair else (4 * lanes, lanes)
@@ -116,7 +143,7 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
                 second_sum = tile(load_splat(x_second + b, lanes, n_tokens, ld_blocks), n_groups)
                 state = dot_start(second_sum if has_offset else nothing)
-                state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
+                state = add_half(state, levels + level_bytes // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum + TILE_ROWS, second_sum)
@@ -126,11 +153,11 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                 else:
                     state = dot_start(first_sum if has_offset else nothing)
                 state = add_half(state, levels, stride, x, n_in)
-                state = add_half(state, levels + LEVEL_BYTES // 2, stride, x + BLOCK // 2, n_in)
+                state = add_half(state, levels + level_bytes // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
-            levels, scale, minimum = levels + LEVEL_BYTES, scale + n_scales, minimum + n_scales
+            levels, scale, minimum = levels + level_bytes, scale + n_scales, minimum + n_scales
             x = x + BLOCK
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:
@@ -164,6 +191,16 @@ def sums_of_sub_blocks(layout: Layout) -> Function:
     return write
 
 
+@inlined
+def put_words(x, words, n):  # type: ignore[no-untyped-def]
+    """Write n blocks of activations as int16, for levels in words: of each block, those of even columns, then
+    the others."""
+    for i in range(0, n * BLOCK, BLOCK):
+        block = load(x + i, BLOCK)
+        store(words + i, to_i16(evens(block)))
+        store(words + (i + BLOCK // 2), to_i16(odds(block)))
+
+
 def tokens_together(n_tiles: int) -> int:
     """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
     n_sums = 12 if host_target().n_vector_registers >= 32 else 8
@@ -174,7 +211,8 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
     lie one behind the other.
 
-    It takes the piece; the activations of the first token at its first block, their scales and sums (two
+    It takes the piece; the activations of the first token at its first block (of a piece in words, words as
+    `put_words` orders them), their scales and sums (two
     pointers, to what `sums_of_sub_blocks` writes); where the first result is and how far the second vector of
     results is from it; n, n_blocks, n_in, ld_out; whether it is a tile's first piece: results then start at
     0; and what to fetch into the cache meanwhile: where the next piece's weights are, how far the second tile
