@@ -21,6 +21,7 @@ from nybble.kernels.simd import (
     dot_start_signed,
     dot_sum,
     dot_unsigned,
+    dot_words,
     load,
     store,
 )
@@ -57,9 +58,22 @@ def signed_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
     return kernel
 
 
-def dot_oracle(w: NDArray, x: NDArray[np.int8]) -> NDArray[np.int64]:
-    """w (steps, 2, 8, 4), x (n_tokens, steps * 4) -> (2, n_tokens, 8)."""
-    steps = x.astype(np.int64).reshape(len(x), -1, 4)
+def words_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
+    n_pairs = 2 * n_tokens
+
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        state = dot_start(load(args.first, 8, n_pairs, 8))
+        for i in range(args.steps):
+            w = load(args.w + 32 * i, 16, 2, 16)
+            state = dot_words(state, w, args.x + 2 * i, args.stride, n_tokens)
+        store(args.out, dot_sum(state), 8)
+
+    return kernel
+
+
+def dot_oracle(w: NDArray, x: NDArray) -> NDArray[np.int64]:
+    """w (steps, 2, 8, k), x (n_tokens, steps * k) -> (2, n_tokens, 8)."""
+    steps = x.astype(np.int64).reshape(len(x), -1, w.shape[3])
     return np.einsum("sgrk,tsk->gtr", w.astype(np.int64), steps)
 
 
@@ -98,6 +112,19 @@ def test_dot_products_of_signed_weights(n_tokens: int) -> None:
     sizes = {"stride": x.shape[1], "steps": steps}
     out = assert_same(signed_kernel(n_tokens), w=w, x=x, first=sums, out=np.zeros_like(sums), **sizes)
     assert (out == dot_oracle(w, x)).all()
+
+
+@pytest.mark.parametrize("n_tokens", [1, 4])
+def test_dot_products_of_words_as_of_signed_weights(n_tokens: int) -> None:
+    """The same with two columns a step, in int16."""
+    steps = 32
+    x = activations(n_tokens, steps // 2).astype(np.int16)
+    w = rng.integers(-128, 128, (steps, 2, 8, 2)).astype(np.int16)
+    w[:, 0, :4], w[:, 0, 4:] = -128, 127
+    first = rng.integers(-(2**20), 2**20, (2, n_tokens, 8)).astype(np.int32)
+    sizes = {"stride": x.shape[1], "steps": steps}
+    out = assert_same(words_kernel(n_tokens), w=w, x=x, first=first, out=np.zeros_like(first), **sizes)
+    assert (out == first + dot_oracle(w, x)).all()
 
 
 # --- other paths and other machines -------------------------------------------------------------------------

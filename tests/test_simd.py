@@ -41,6 +41,7 @@ from nybble.kernels.simd import (
     to_f16,
     to_f32,
     to_i8,
+    to_i16,
     transpose,
     where_less,
 )
@@ -229,6 +230,14 @@ def test_rounding_to_integers() -> None:
     assert (out[:n][np.isnan(x) | (np.abs(x) > 2**31)] == -(2**31)).all()
     assert (out[n : 2 * n] == out[:n]).all()
     assert (out[2 * n :].view(np.int8)[: len(halves)] == expected.astype(np.int8)).all()
+
+
+def test_bytes_as_words() -> None:
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        store(args.out, to_i16(load(args.x, 32, 8, 32)), 32)
+
+    x = np.arange(-128, 128).astype(np.int8)
+    assert (assert_same(kernel, x=x, out=np.zeros(256, np.int16)) == x).all()
 
 
 # --- lanes, bundles, memory ---------------------------------------------------------------------------------
