@@ -32,7 +32,7 @@ from .float_linear import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
-from .packed_product import TOKENS_PER_PASS, packed_product
+from .packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
 from .pointer import F32, I64, U8
 from .record import Field, PointerTo, Record
 from .rows import padded_width, share
@@ -243,7 +243,7 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
     def expert_linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         n_experts, n_tiles = args.n_experts, args.n_tiles
         begin, end = share(args.cost[n_experts + 1] * n_tiles, thread_id, n_threads)
-        results = args.scratch + thread_id * SCRATCH
+        results, per_pass = args.scratch + thread_id * SCRATCH, tokens_per_pass(args.n_in)
         for expert in range(n_experts + 1):
             cost, start = args.cost[expert + 1] - args.cost[expert], args.cost[expert] * n_tiles
             if cost > 0 and start < end and start + cost * n_tiles > begin:
@@ -252,8 +252,8 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
                 first_tile = _rounded_up(begin - start, cost)
                 last_tile = min(n_tiles, _rounded_up(end - start, cost))
                 first, last = args.first[expert], args.first[expert + 1]
-                for first_pair in range(first, last, TOKENS_PER_PASS):
-                    n = min(TOKENS_PER_PASS, last - first_pair)
+                for first_pair in range(first, last, per_pass):
+                    n = min(per_pass, last - first_pair)
                     prepare(args, first_pair, n, thread_id)
                     for tile in range(first_tile, last_tile, n_together):
                         w, n_now = tile_at(args, matrix * n_tiles + tile, thread_id), n_together

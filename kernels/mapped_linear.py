@@ -22,7 +22,7 @@ from .layout import TILE_ROWS
 from .pack import PACKERS
 from .pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
 from .pack_spans import SPANS
-from .packed_product import TOKENS_PER_PASS
+from .packed_product import tokens_per_pass
 from .pointer import F32, I64, U8
 from .record import Field, PointerTo, Record
 from .rows import check_step, share
@@ -104,8 +104,9 @@ def mapped_linear_kernel(format: BlockFormat) -> Kernel:
         first, last = share(args.n_tiles, thread_id, n_threads)
         if first == last:
             return
-        for t in range(0, n_tokens, TOKENS_PER_PASS):
-            n = min(TOKENS_PER_PASS, n_tokens - t)
+        per_pass = tokens_per_pass(args.n_in)
+        for t in range(0, n_tokens, per_pass):
+            n = min(per_pass, n_tokens - t)
             prepare(args, t, n, thread_id)
             for i in range(first, last):
                 out = args.out + (t * ld_out + i * TILE_ROWS)

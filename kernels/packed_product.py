@@ -39,7 +39,8 @@ from .target import host_target
 from .token_product import token_product
 from .vector_product import put_words, sums_of_sub_blocks, vector_product
 
-TOKENS_PER_PASS = 128
+LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # from as many on unpacking costs little
+VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by
 FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
@@ -59,17 +60,22 @@ PACKED_INPUTS: dict[str, Field] = {
 
 @inlined
 def tokens_per_pass(n_in: int) -> int:
-    """How many tokens meet all tiles before the next ones do: wide ones fill the cache sooner."""
-    return TOKENS_PER_PASS if n_in <= 4096 else TOKENS_PER_PASS // 2
+    """How many tokens meet all tiles before the next ones do."""
+    n = TOKENS_PER_PASS
+    while n > LEAST_PER_PASS and n * n_in >= VALUES_PER_PASS:
+        n //= 2
+    return n
 
 
 def _working_bytes(n_in: int) -> int:
-    n_blocks = n_in // BLOCK
-    n_bytes = SUMS_AT + TOKENS_PER_PASS * n_blocks * 2 * 4
+    n_blocks = (
+        max(VALUES_PER_PASS, LEAST_PER_PASS * n_in) // BLOCK
+    )  # what a pass of any narrower rows has at the most
+    n_bytes = SUMS_AT + n_blocks * 2 * 4
     if host_target().multiplies_words:
-        n_bytes += TOKENS_PER_PASS * n_in * 2
+        n_bytes += n_blocks * BLOCK * 2
     if host_target().has_matrix_unit:
-        n_bytes = TOKENS_AT + TOKENS_PER_PASS // TOKENS * n_blocks * TOKENS_BYTES
+        n_bytes = TOKENS_AT + n_blocks // TOKENS * TOKENS_BYTES
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
 
 
@@ -104,7 +110,7 @@ def activations(args, t):  # type: ignore[no-untyped-def]
 
 
 class Product(NamedTuple):
-    """Two functions for kernels with `PACKED_INPUTS`: n, up to `TOKENS_PER_PASS`, tokens from number `first`
+    """Two functions for kernels with `PACKED_INPUTS`: n, up to `tokens_per_pass`, tokens from number `first`
     on meet tiles.
 
     `prepare(args, first, n, thread_id)` comes before the tiles that will meet them.
@@ -154,7 +160,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 
     @inlined
     def words_of(args, piece):  # type: ignore[no-untyped-def]
-        return cast(piece + (SUMS_AT + TOKENS_PER_PASS * (args.n_in // BLOCK) * 2 * 4), I16)
+        return cast(piece + (SUMS_AT + tokens_per_pass(args.n_in) * (args.n_in // BLOCK) * 2 * 4), I16)
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
