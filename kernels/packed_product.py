@@ -39,7 +39,7 @@ from .target import host_target
 from .token_product import token_product
 from .vector_product import put_words, sums_of_sub_blocks, vector_product
 
-LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # from as many on unpacking costs little
+LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # fewer would make unpacking dear
 VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by
 FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
@@ -68,9 +68,8 @@ def tokens_per_pass(n_in: int) -> int:
 
 
 def _working_bytes(n_in: int) -> int:
-    n_blocks = (
-        max(VALUES_PER_PASS, LEAST_PER_PASS * n_in) // BLOCK
-    )  # what a pass of any narrower rows has at the most
+    # What a pass has at the most, of these rows or of narrower ones.
+    n_blocks = max(VALUES_PER_PASS, LEAST_PER_PASS * n_in) // BLOCK
     n_bytes = SUMS_AT + n_blocks * 2 * 4
     if host_target().multiplies_words:
         n_bytes += n_blocks * BLOCK * 2

@@ -37,7 +37,7 @@ from nybble.kernels.layout import BLOCK, BYTE, SUPER_NIBBLE
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack
 from nybble.kernels.pack_spans import SPANS
-from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, working_memory
+from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
 from nybble.kernels.piece import PIECE_BLOCKS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
@@ -80,6 +80,13 @@ def test_agrees_with_float64(format: BlockFormat, seed: int, n_out: int, n_block
 def test_many_tokens(format: BlockFormat) -> None:
     """More than the kernel takes in one pass over the weights."""
     check_against_float64(*random_layer(3, format, 33, 2, TOKENS_PER_PASS + 14))
+
+
+@pytest.mark.parametrize("format", [formats.Q8_0, formats.Q4_K, formats.Q6_K])
+def test_many_tokens_of_wide_rows(format: BlockFormat) -> None:
+    """Of which fewer go by at a time, and in more than one piece."""
+    n_blocks = 9216 // format.block_size
+    check_against_float64(*random_layer(4, format, 17, n_blocks, tokens_per_pass(9216) + 21))
 
 
 @each_quantized
