@@ -262,7 +262,8 @@ def test_n10_ctrl_c_while_the_workers_wait_for_their_leader(llm, n):
 
 
 CHILD = """
-import sys, nybble
+import signal, sys, nybble
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 ids = [70 + i % 100 for i in range(4096)]
 with nybble.LLM(sys.argv[1], n_threads=2) as llm:
     expected = llm.generate(ids[:20], nybble.SamplingParams(max_tokens=4)).token_ids
