@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from ..kernels.pack import TILES_AT_ONCE, pack_tiles
 from ..kernels.pack_kernel import bind_pack
 from ..kernels.pack_spans import SPANS
 from ..kernels.rows import CACHE_LINE, aligned_zeros, share
-from .packed_matrix import PackedMatrix, float_format, layout_of, packed_form, stacked
+from .packed_matrix import PackedMatrix, float_format, layout_of, packed_bytes, packed_form, stacked
 
 PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form, all threads' parts
 
@@ -35,32 +34,31 @@ def pack_tensors(tensors: Iterable[Tensor], n_threads: int) -> dict[str, PackedM
 
     Raises GGUFUnsupportedError for a format without a kernel.
     """
-    forms = {tensor: packed_form(tensor) for tensor in tensors}
-    matrices = {}
+    tensors, matrices = list(tensors), {}
     parts: list[Part] = []
-    for tensor, data in zip(forms, _memory(forms.values()), strict=True):
+    for tensor, data in zip(tensors, _memory(tensors), strict=True):
         layout = layout_of(tensor)
         format = tensor.format if layout else float_format(tensor)
         matrices[tensor.name] = PackedMatrix(tensor, format, layout, data)
         parts += _parts(tensor, data, n_threads)
     with ThreadPoolExecutor(n_threads) as threads:
         list(threads.map(lambda part: part(), parts))
-    for tensor in forms:
+    for tensor in tensors:
         tensor.release_pages()  # reading a part may have brought back the end of another
     return matrices
 
 
-def _memory(forms: Iterable[tuple[tuple[int, ...], np.dtype]]) -> Iterator[NDArray]:
-    """Arrays of zeros, (shape, dtype) each, that lie in one piece of memory.
+def _memory(tensors: list[Tensor]) -> Iterator[NDArray]:
+    """Arrays of zeros for the packed forms, which lie in one piece of memory.
 
     Linux gives a large array huge pages, but only where a whole one (2 MB) fits in: of arrays of a few
     megabytes half would be left to small pages, which take longer to come, and to be found at every token.
     """
-    forms = list(forms)
-    sizes = [prod(shape) * dtype.itemsize for shape, dtype in forms]
+    sizes = [packed_bytes(tensor) for tensor in tensors]
     *starts, end = accumulate((-(-size // CACHE_LINE) * CACHE_LINE for size in sizes), initial=0)
     memory = aligned_zeros((end,), np.uint8)
-    for (shape, dtype), start, size in zip(forms, starts, sizes, strict=True):
+    for tensor, start, size in zip(tensors, starts, sizes, strict=True):
+        shape, dtype = packed_form(tensor)
         yield memory[start : start + size].view(dtype).reshape(shape)
 
 

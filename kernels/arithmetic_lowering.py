@@ -16,13 +16,16 @@ from .lowering import (
     SCALARS,
     Emit,
     VectorType,
+    added,
     broadcast,
     bundle,
+    chosen,
     define,
     each,
     halves,
     intrinsic,
     joined,
+    larger,
     literal,
     splat,
     vectors,
@@ -153,12 +156,7 @@ def _fma_typer(a: Any, b: Any, c: Any) -> Any:
 
 
 def _chosen(sign: str) -> Emit:
-    @each(0, 1)
-    def emit(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-        compare = builder.icmp_signed if t.element == I32 else builder.fcmp_ordered
-        return builder.select(compare(sign, a, b), a, b)
-
-    return emit
+    return each(0, 1)(lambda builder, t, a, b: chosen(builder, sign, a, b))
 
 
 def _chosen_typer(a: Any, b: Any) -> VectorType | None:
@@ -207,18 +205,10 @@ def _fold(combine: Callable[..., ir.Value]) -> Emit:
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         (v,) = vectors(builder, args[0])
         while v.type.count > 1:
-            v = combine(builder, sig.args[0], *halves(builder, v))
+            v = combine(builder, *halves(builder, v))
         return builder.extract_element(v, ir.Constant(ir.IntType(32), 0))
 
     return emit
-
-
-def _add(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fadd(a, b) if t.element == F32 else builder.add(a, b)
-
-
-def _max(builder: ir.IRBuilder, t: VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
 def _reduced(v: Any) -> Any:
@@ -256,8 +246,8 @@ def _times_typer(v: Any, times: Any) -> Any:
     return v.like(count=v.count * n) if isinstance(v, VectorType) and n else None
 
 
-define(simd.reduce_add, _reduced, _fold(_add))
-define(simd.reduce_max, _reduced, _fold(_max))
+define(simd.reduce_add, _reduced, _fold(added))
+define(simd.reduce_max, _reduced, _fold(larger))
 define(simd.part, _part_typer, _picked(_part))
 define(simd.join, _join_typer, _join)
 define(simd.tile, _times_typer, _picked(lambda n, times: list(range(n)) * times))

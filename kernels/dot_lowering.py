@@ -27,7 +27,9 @@ from .lowering import (
     VectorType,
     bundle,
     define,
+    halves,
     intrinsic,
+    joined,
     literal,
     shuffle,
     splat,
@@ -115,13 +117,9 @@ def _avx2_words(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.V
 
 
 def _sdot(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
-    halves = []
-    for h in range(2):
-        acc, a, b = (
-            shuffle(builder, v, list(range(h * n, (h + 1) * n))) for v, n in ((sum32, 4), (w, 16), (x, 16))
-        )
-        halves.append(intrinsic(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", acc.type, [acc, a, b]))
-    return builder.shuffle_vector(*halves, ir.Constant(I32X8, list(range(8)))), sum16
+    name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+    operands = zip(*(halves(builder, v) for v in (sum32, w, x)), strict=True)
+    return joined(builder, *(intrinsic(builder, name, some[0].type, list(some)) for some in operands)), sum16
 
 
 def _generic(extend: str) -> Step:

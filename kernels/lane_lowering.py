@@ -11,12 +11,14 @@ from . import simd
 from .lowering import (
     Emit,
     VectorType,
+    added,
     broadcast,
     bundle,
     define,
     each,
     halves,
     joined,
+    larger,
     literal,
     shuffle,
     vectors,
@@ -51,8 +53,7 @@ def _where(b: ir.IRBuilder, t: VectorType, x: ir.Value, y: ir.Value, yes: ir.Val
 @each(0)
 def _spread_max(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     while v.type.count > 1:
-        low, high = halves(builder, v)
-        v = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+        v = larger(builder, *halves(builder, v))
     return shuffle(builder, v, [0] * t.lanes)
 
 
@@ -140,12 +141,8 @@ def _all_folded_typer(v: Any) -> Any:
     return v.like(lanes=v.count, count=1) if fits else None
 
 
-def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.select(builder.icmp_signed(">", a, b), a, b)
-
-
-define(simd.add_lanes, _all_folded_typer, _all_folded(lambda builder, a, b: builder.add(a, b)))
-define(simd.max_lanes, _all_folded_typer, _all_folded(_larger))
+define(simd.add_lanes, _all_folded_typer, _all_folded(added))
+define(simd.max_lanes, _all_folded_typer, _all_folded(larger))
 define(simd.concatenate, _concatenate_typer, _concatenate)
 define(simd.lane_numbers, _numbers_typer, _numbers)
 define(simd.where_less, _where_typer, _where)

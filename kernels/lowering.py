@@ -158,6 +158,23 @@ def joined(builder: ir.IRBuilder, low: ir.Value, high: ir.Value) -> ir.Value:
     return shuffle(builder, low, list(range(2 * low.type.count)), high)
 
 
+def added(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """a + b, lane by lane."""
+    return builder.fadd(a, b) if isinstance(a.type.element, ir.FloatType) else builder.add(a, b)
+
+
+def chosen(builder: ir.IRBuilder, sign: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Lanes of `a` where they are less ("<") or greater (">") than those of `b`, else of `b`."""
+    is_float = isinstance(a.type.element, ir.FloatType)
+    compare = builder.fcmp_ordered if is_float else builder.icmp_signed
+    return builder.select(compare(sign, a, b), a, b)
+
+
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger of each pair of lanes; if either is NaN, `b`."""
+    return chosen(builder, ">", a, b)
+
+
 def element_address(
     builder: ir.IRBuilder, address: ir.Value, index: ir.Value, ir_type: ir.Type, size: int
 ) -> ir.Value:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .exponential import ROUNDER
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, SCALES_AT
 from .pointer import F32, I8, cast
@@ -41,7 +42,7 @@ from .source import inlined
 
 TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS
-ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23 as float32: its last bits count ones, up to 2^22
+ROUNDER_BITS = int(np.float32(ROUNDER).view(np.int32))  # whose last bits count ones, up to 2^22
 TOKENS_BYTES = TOKENS * BLOCK + 3 * 4 * TOKENS
 
 

@@ -29,7 +29,7 @@ from .block_scales import Shape
 from .checks import check_array
 from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
-from .piece import PIECE_BLOCKS, PIECE_BYTES, is_in_words, unpack_piece
+from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
 from .pointer import F32, I8, I16, I32, I64, U8, cast
 from .record import Field, PointerTo
 from .rows import CACHE_LINE, aligned_zeros
@@ -153,7 +153,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
     write_sums, sum_type = sums_of_sub_blocks(layout), F32 if layout.has_min else I32
     in_words = is_in_words(layout)
-    piece_blocks = PIECE_BLOCKS // 2 if in_words else PIECE_BLOCKS
+    piece_blocks = blocks_per_piece(layout)
     bytes_per_piece = layout.tile_bytes(piece_blocks * BLOCK)
     bytes_per_block = bytes_per_piece // piece_blocks
 

@@ -38,6 +38,16 @@ def is_in_words(layout: Layout) -> bool:
     return layout.is_signed and host_target().multiplies_words
 
 
+def level_bytes(layout: Layout) -> int:
+    """Of a block, in a piece."""
+    return 2 * LEVEL_BYTES if is_in_words(layout) else LEVEL_BYTES
+
+
+def blocks_per_piece(layout: Layout) -> int:
+    """How many blocks fit into a piece."""
+    return PIECE_BLOCKS * LEVEL_BYTES // level_bytes(layout)
+
+
 def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     """Make the function that unpacks n_blocks blocks from w on, where a super-block begins."""
     shape = Shape(n_tokens=1)
@@ -53,7 +63,8 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
     n_scales = TILE_ROWS * (BLOCK // layout.sub_block)
     in_words = is_in_words(layout)
-    step_bytes = 128 if in_words else 64
+    bytes_per_block = level_bytes(layout)
+    step_bytes = bytes_per_block // 8
 
     @inlined
     def put_signed(levels, value):  # type: ignore[no-untyped-def]
@@ -98,7 +109,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
                     store(minima, minimum_of(s, 0, super_min, lanes, lanes), lanes)
                     if by_16:
                         store(minima + TILE_ROWS, minimum_of(s, 1, super_min, lanes, lanes), lanes)
-                levels, scales, minima = levels + 8 * step_bytes, scales + n_scales, minima + n_scales
+                levels, scales, minima = levels + bytes_per_block, scales + n_scales, minima + n_scales
                 w = w + block_bytes
 
     return unpack

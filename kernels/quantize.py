@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .checks import check_array
 from .kernel import Call, kernel
+from .layout import BLOCK
 from .pointer import F32, I8, I32, I64, Pointer, cast
 from .record import PointerTo, Record
 from .rows import check_step, share
@@ -44,7 +45,7 @@ from .simd import (
 )
 from .source import inlined
 
-BLOCK, LANES = 32, 16
+LANES = 16
 RUN = 32
 """Blocks whose scales are found before their values are rounded: 4 KB, which stay in the nearest cache."""
 SMALLEST = np.float32(3.8e-37)

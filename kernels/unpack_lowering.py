@@ -10,7 +10,7 @@ from numba.core.datamodel import models
 from numba.extending import lower_cast, register_model, typeof_impl
 
 from . import unpack
-from .lowering import VectorType, bundle, define, each, intrinsic, shuffle, vectors
+from .lowering import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
 from .pointer import F32, I32, U8
 from .target import host_target
 from .unpack import Table
@@ -55,11 +55,10 @@ def _look_up(builder: ir.IRBuilder, numbers: list[int], v: ir.Value) -> Any:
         name = "llvm.x86.avx512.pshuf.b.512" if v.type.count == 64 else "llvm.x86.avx2.pshuf.b"
         return intrinsic(builder, name, v.type, [table, v])
     if target.dot != "generic" and target.is_arm64:
-        halves = [shuffle(builder, v, list(range(first, first + 16))) for first in (0, 16)]
-        table = ir.Constant(halves[0].type, numbers)
+        table = ir.Constant(ir.VectorType(ir.IntType(8), 16), numbers)
         name = "llvm.aarch64.neon.tbl1.v16i8"
-        found = [intrinsic(builder, name, table.type, [table, half]) for half in halves]
-        return builder.shuffle_vector(*found, ir.Constant(ir.VectorType(ir.IntType(32), 32), list(range(32))))
+        found = (intrinsic(builder, name, table.type, [table, half]) for half in halves(builder, v))
+        return joined(builder, *found)
     value = ir.Constant(v.type, [numbers[0]] * v.type.count)
     for i, number in enumerate(numbers[1:], 1):
         is_i = builder.icmp_unsigned("==", v, ir.Constant(v.type, [i] * v.type.count))

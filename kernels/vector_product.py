@@ -15,7 +15,7 @@ import numpy as np
 from .block_scales import Shape
 from .half_block import four_steps
 from .layout import BLOCK, TILE_ROWS, Layout
-from .piece import LEVEL_BYTES, MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words
+from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
 from .pointer import F32, I8, I16, I32, cast
 from .rows import CACHE_LINE
 from .simd import (
@@ -98,7 +98,7 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
     """Make the function that adds to the results of some tokens what a piece, or two, gives."""
     in_words = is_in_words(layout)
     add_half = _half_block_of_words(shape) if in_words else _half_block(layout, shape)
-    level_bytes, second_half = (2 * LEVEL_BYTES, BLOCK // 4) if in_words else (LEVEL_BYTES, BLOCK // 2)
+    per_block, second_half = level_bytes(layout), BLOCK // 4 if in_words else BLOCK // 2
     n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
     is_pair, has_two_groups, n_pairs = shape.n_tiles == 2, n_groups == 2, n_groups * n_tokens
     stride, float_stride = (PIECE_BYTES, PIECE_BYTES // 4) if is_pair else (4 * lanes, lanes)
@@ -143,7 +143,7 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
                 second_sum = tile(load_splat(x_second + b, lanes, n_tokens, ld_blocks), n_groups)
                 state = dot_start(second_sum if has_offset else nothing)
-                state = add_half(state, levels + level_bytes // 2, stride, x + second_half, n_in)
+                state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum + TILE_ROWS, second_sum)
@@ -153,11 +153,11 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                 else:
                     state = dot_start(first_sum if has_offset else nothing)
                 state = add_half(state, levels, stride, x, n_in)
-                state = add_half(state, levels + level_bytes // 2, stride, x + second_half, n_in)
+                state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
-            levels, scale, minimum = levels + level_bytes, scale + n_scales, minimum + n_scales
+            levels, scale, minimum = levels + per_block, scale + n_scales, minimum + n_scales
             x = x + BLOCK
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:

@@ -45,27 +45,15 @@ def unsigned_kernel(n_tokens: int, spill_every: int):  # type: ignore[no-untyped
     return kernel
 
 
-def signed_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
-    n_pairs = 2 * n_tokens
+def kernel_without_spills(start, dot, k: int, n_tokens: int):  # type: ignore[no-untyped-def]
+    """A kernel of products over k columns a step, as many as fit into 32 bits of an activation."""
+    n_pairs, lanes = 2 * n_tokens, 8 * k
 
     def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        state = dot_start_signed(load(args.first, 8, n_pairs, 8))
+        state = start(load(args.first, 8, n_pairs, 8))
         for i in range(args.steps):
-            w = load(args.w + 64 * i, 32, 2, 32)
-            state = dot_signed(state, w, args.x + 4 * i, args.stride, n_tokens)
-        store(args.out, dot_sum(state), 8)
-
-    return kernel
-
-
-def words_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
-    n_pairs = 2 * n_tokens
-
-    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-        state = dot_start(load(args.first, 8, n_pairs, 8))
-        for i in range(args.steps):
-            w = load(args.w + 32 * i, 16, 2, 16)
-            state = dot_words(state, w, args.x + 2 * i, args.stride, n_tokens)
+            w = load(args.w + 2 * lanes * i, lanes, 2, lanes)
+            state = dot(state, w, args.x + k * i, args.stride, n_tokens)
         store(args.out, dot_sum(state), 8)
 
     return kernel
@@ -110,7 +98,8 @@ def test_dot_products_of_signed_weights(n_tokens: int) -> None:
     w[:, 0, :4], w[:, 0, 4:] = -128, 127
     sums = np.broadcast_to(x.sum(axis=1, dtype=np.int32)[None, :, None], (2, n_tokens, 8)).copy()
     sizes = {"stride": x.shape[1], "steps": steps}
-    out = assert_same(signed_kernel(n_tokens), w=w, x=x, first=sums, out=np.zeros_like(sums), **sizes)
+    kernel = kernel_without_spills(dot_start_signed, dot_signed, 4, n_tokens)
+    out = assert_same(kernel, w=w, x=x, first=sums, out=np.zeros_like(sums), **sizes)
     assert (out == dot_oracle(w, x)).all()
 
 
@@ -123,7 +112,8 @@ def test_dot_products_of_words_as_of_signed_weights(n_tokens: int) -> None:
     w[:, 0, :4], w[:, 0, 4:] = -128, 127
     first = rng.integers(-(2**20), 2**20, (2, n_tokens, 8)).astype(np.int32)
     sizes = {"stride": x.shape[1], "steps": steps}
-    out = assert_same(words_kernel(n_tokens), w=w, x=x, first=first, out=np.zeros_like(first), **sizes)
+    kernel = kernel_without_spills(dot_start, dot_words, 2, n_tokens)
+    out = assert_same(kernel, w=w, x=x, first=first, out=np.zeros_like(first), **sizes)
     assert (out == first + dot_oracle(w, x)).all()
 
 
