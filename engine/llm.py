@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import RequestError
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
+from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config import Config
 from .context import Context
 from .cpus import default_threads
@@ -207,6 +208,29 @@ class LLM:
             sampling_functions(self.executor, params),
             self._taps(checked, edit),
         )
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The file's template for conversations; None if it has none, as the files of base models."""
+        if self.tokenizer is None:
+            return None
+        return ChatTemplate.from_metadata(self._model.file.metadata, os.fspath(self.path), self.tokenizer)
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> RenderedChat:
+        """A conversation as the model was trained to see it, by the file's own template: its text, and its
+        token ids, which are a prompt.
+
+            chat = llm.render([{"role": "user", "content": "What is the capital of France?"}])
+            llm.generate(chat.token_ids)
+
+        `add_generation_prompt`: end where the answer begins. Control tokens in a message count as such.
+
+        Raises RequestError for messages of another form, for a file without a template, and where the
+        template refuses the conversation; ModelError if the template is broken.
+        """
+        if self.chat_template is None or self.tokenizer is None:
+            raise RequestError(f"{self.path} has no chat template: give `generate` a text to go on with")
+        return render_chat(self.chat_template, self.tokenizer, messages, add_generation_prompt)
 
     def embed(
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 
 # Nobody downloads more for `import nybble` than this; what is heavy or optional is imported where it is used.
-DEPENDENCIES = {"numpy", "numba", "llvmlite", "sentencepiece", "tokenizers", "tqdm"}
+DEPENDENCIES = {"numpy", "numba", "llvmlite", "sentencepiece", "tokenizers", "tqdm", "jinja2"}
 OPTIONAL = {"matplotlib"}  # an extra, imported only where a picture is drawn
 
 FILES = [path for part in MAY_IMPORT for path in sorted((ROOT / part).rglob("*.py"))]

@@ -1,0 +1,1 @@
+"""Conversations -> the text that a model was trained to see."""

@@ -1,0 +1,133 @@
+"""A file's chat template: it makes of a conversation the text that the model was trained to see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ...gguf_io.errors import ModelError, RequestError
+from ...tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+Message = Mapping[str, str]
+
+KEY = "tokenizer.chat_template"
+_MAX_CHARACTERS = 1 << 18
+_WAY_OUT = "the model can still go on with a text that is put together without it"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RenderedChat:
+    """A conversation, ready for the model."""
+
+    text: str
+    token_ids: list[int]
+    """With BOS, if the file asks for it, once."""
+
+
+class ChatTemplate:
+    """Renders conversations by the Jinja template `source` of a file; it is compiled when first used.
+
+    `path` names the file in messages. `variables` are what the template knows besides the conversation:
+    `bos_token`, `eos_token`.
+    """
+
+    def __init__(self, source: str, path: str, variables: Mapping[str, str]) -> None:
+        self.source = source
+        self._path = path
+        self._variables = dict(variables)
+
+    @classmethod
+    def from_metadata(
+        cls, metadata: Mapping[str, Any], path: str, tokenizer: Tokenizer
+    ) -> ChatTemplate | None:
+        """The template of a file, None if it has none; one that is no text is none, and a warning says so."""
+        source = metadata.get(KEY)
+        if source is not None and not isinstance(source, str):
+            _log.warning("%s: %s is no UTF-8 text, and is ignored", path, KEY)
+            return None
+        return cls(source, path, _special_tokens(tokenizer)) if source else None
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """The text of a conversation; with `add_generation_prompt` it ends where the answer begins.
+
+        `messages`: {"role": "user", "content": "…"}, one after another. Raises RequestError for messages of
+        another form, and where the template says that it does not know such a conversation; ModelError for a
+        template that is no Jinja, fails, or wants to do too much (`sandbox.py`).
+        """
+        from .sandbox import LimitError, RefusedError, render
+
+        variables = {
+            "messages": _checked(messages),
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+            **self._variables,
+        }
+        try:
+            return render(self._template, variables)
+        except RefusedError as error:
+            raise RequestError(
+                f"{self._path}: its chat template refuses the conversation: {error}"
+            ) from error
+        except ModelError:
+            raise
+        except LimitError as error:
+            raise self._error(f"is stopped: {error}") from error
+        except Exception as error:  # what a template can make Python raise has no list
+            raise self._error(f"fails: {type(error).__name__}: {error!s:.200}") from error
+
+    @cached_property
+    def _template(self) -> Template:
+        from .sandbox import LimitedEnvironment
+
+        if len(self.source) > _MAX_CHARACTERS:
+            raise self._error(f"has {len(self.source):,} characters, of {_MAX_CHARACTERS:,} at most")
+        try:
+            return LimitedEnvironment().from_string(self.source)
+        except Exception as error:  # also RecursionError, for parentheses by the thousand
+            place = f" in line {error.lineno}" if hasattr(error, "lineno") else ""
+            raise self._error(f"is no Jinja template{place}: {error!s:.200}") from error
+
+    def _error(self, problem: str) -> ModelError:
+        return ModelError(f"{self._path}: {KEY} {problem}; {_WAY_OUT}")
+
+
+def render_chat(
+    template: ChatTemplate, tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool
+) -> RenderedChat:
+    """The text and the tokens of a conversation; what looks like a control token is one. Raises what
+    `ChatTemplate.render` raises, and RequestError for lone surrogates."""
+    text = template.render(messages, add_generation_prompt=add_generation_prompt)
+    ids = tokenizer.encode(text, add_special=False, parse_special=True)
+    if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
+        ids.insert(0, tokenizer.bos_id)
+    return RenderedChat(text, ids)
+
+
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
+    ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+    return {
+        name: "" if id_ is None else tokenizer.token_bytes(id_, special=True).decode(errors="replace")
+        for name, id_ in ids.items()
+    }
+
+
+def _checked(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """Copies, which a template may change; RequestError for what is no conversation."""
+    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
+        raise RequestError(f"messages must be a list of at least one message, not {messages!r:.100}")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+            raise RequestError(f'messages[{index}] must be {{"role": …, "content": …}}, not {message!r:.100}')
+        for key, value in message.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise RequestError(f"messages[{index}][{key!r:.40}] must be a text, not {value!r:.100}")
+    return [dict(message) for message in messages]
