@@ -47,13 +47,15 @@ class Turn:
 def run_nybble(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn:
     """One turn of nybble, measured by what `nybble bench` runs."""
     import nybble
-    from nybble.engine.benchmark import measure
+    from nybble.engine.benchmark import SpeedTest, measure
 
     with nybble.LLM(model, n_ctx=n_prompt + n_decode, n_threads=n_threads) as llm:
-        found = measure(llm, n_prompt, n_decode, repetitions=1)
+        tests = [SpeedTest("prefill", n_prompt), SpeedTest("decode", n_decode, n_prompt)]
+        found = measure(llm, tests, repetitions=1)
+    prefill, decode = found.speeds
     return Turn(
-        found.prefill_tokens_per_second,
-        found.decode_tokens_per_second,
+        prefill.median,
+        decode.median,
         found.load_seconds + found.compile_seconds,
         (found.peak_memory_bytes or 0) / 1e6,
         found.weight_bytes_per_token,
@@ -176,12 +178,13 @@ COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """The rows as text, one line per engine; the ratios stand in nybble's line."""
+    from nybble.engine.benchmark import share
+
     lines = []
     for row in rows:
         for engine, turn in row["engines"].items():
             is_ours = engine == "nybble"
             bandwidth = turn["weight_bytes_per_token"] * turn["decode_tokens_per_second"] / 1e9
-            share = bandwidth / turn["stream_bandwidth_gb_per_second"] if is_ours else 0.0
             ratios = [f" ({row[name]:.2f}x)" if is_ours and name in row else "" for name in RATIOS]
             lines.append(
                 (
@@ -191,7 +194,7 @@ def table(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
                     f"{turn['prefill_tokens_per_second']:.1f}{ratios[0]}",
                     f"{turn['decode_tokens_per_second']:.1f}{ratios[1]}",
                     f"{bandwidth:.1f}" if is_ours else "",
-                    f"{share:.0%}" if is_ours else "",
+                    share(bandwidth, turn["stream_bandwidth_gb_per_second"]) if is_ours else "",
                     f"{turn['load_seconds']:.2f}",
                     f"{turn['peak_memory_mb']:.0f}",
                 )

@@ -40,13 +40,14 @@ def marks(model: str, n_prompt: int, n_decode: int, n_threads: int) -> list[floa
     import numpy  # noqa: F401
 
     found.append(resident_mb())
-    from nybble.engine.benchmark import measure
+    from nybble.engine.benchmark import SpeedTest, measure
     from nybble.engine.llm import LLM
 
     found.append(resident_mb())
     with LLM(model, n_ctx=n_prompt + n_decode, n_threads=n_threads) as llm:
         found.append(resident_mb())
-        peak = measure(llm, n_prompt, n_decode, repetitions=1).peak_memory_bytes
+        tests = [SpeedTest("prefill", n_prompt), SpeedTest("decode", n_decode, n_prompt)]
+        peak = measure(llm, tests, repetitions=1).peak_memory_bytes
     return [*found, (peak or 0) / 1e6]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from synthetic import FORMATS, random_rows
 
-from nybble.engine.benchmark import stream_bandwidth
+from nybble.engine.benchmark import share, stream_bandwidth
 from nybble.engine.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
@@ -107,8 +107,8 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
             calls, _, error = linear(format, n_out, n_in, N_TOKENS, 1, n_threads)
             speed = 2 * n_out * n_in * N_TOKENS / seconds(calls, n_threads)
             roof = f32 if format in ELEMENT_OF else int8
-            row(format.name, shape, f"{bandwidth / 1e9:.1f} GB/s", f"{bandwidth / stream:.0%}",
-                f"{speed / 1e9:.0f} GF/s", f"{speed / roof:.0%}", f"{error:.1e}")  # fmt: skip
+            row(format.name, shape, f"{bandwidth / 1e9:.1f} GB/s", share(bandwidth, stream),
+                f"{speed / 1e9:.0f} GF/s", share(speed, roof), f"{error:.1e}")  # fmt: skip
 
 
 def main() -> None:

@@ -1,43 +1,173 @@
-"""Measures the speed of a model on this machine.  MODEL is a name or the path of a GGUF file."""
+"""Measures the speed of models on this machine.  MODEL is a name or the path of a GGUF file.
+
+As in llama.cpp's llama-bench a prompt ("prefill") and single tokens ("decode") are measured apart, each from
+an empty cache, or behind the tokens of --depth. Numbers may be lists: -t 1,2 -p 128,512 -d 0,4096.
+"""
 
 import argparse
-import dataclasses
+import csv
 import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-from ..engine.benchmark import Benchmark, measure
-from .engine_options import add_engine_options, open_llm
+from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
+from ..engine.cpus import default_threads
+from ..engine.llm import LLM
+from ..engine.models import resolve
+from ..gguf_io.errors import RequestError
+from .engine_options import add_executor_options
+from .text_options import check_picture, save_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument(
-        "-p", "--prompt", type=int, default=512, metavar="N", help="tokens at once (%(default)s)"
-    )
-    parser.add_argument(
-        "-n", "--decode", type=int, default=64, metavar="N", help="then one by one (%(default)s)"
-    )
-    parser.add_argument(
-        "-r", "--repeat", type=int, default=3, metavar="N", help="median of so many (%(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    add_engine_options(parser)
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    for option, name, default, text in (
+        ("-p", "--prompt", [512], "tokens at once; 0 leaves that out"),
+        ("-n", "--decode", [128], "tokens one by one; 0 leaves that out"),
+        ("-d", "--depth", [0], "tokens in the cache before"),
+        ("-t", "--threads", [default_threads()], "threads"),
+    ):
+        help = f"{text} ({default[0]})"
+        parser.add_argument(option, name, type=_numbers, default=default, metavar="N,…", help=help)
+    parser.add_argument("-r", "--repeat", type=int, default=5, metavar="N", help="median of so many (5)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON array, for programs")
+    form.add_argument("--csv", action="store_true", help="a line for each test, for spreadsheets")
+    form.add_argument("--markdown", action="store_true", help="a table in Markdown")
+    parser.add_argument("--plot", metavar="PICTURE", help='a PNG, SVG or PDF (pip install "nybble[plot]")')
+    add_executor_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    with open_llm(args.model, args, max(args.prompt + args.decode, 1)) as llm:
-        result = measure(llm, args.prompt, args.decode, args.repeat)
-    print(json.dumps(dataclasses.asdict(result), indent=2) if args.json else _report(result))
+    check_picture(args.plot)
+    phases: tuple[tuple[Phase, list[int]], ...] = (("prefill", args.prompt), ("decode", args.decode))
+    tests = [
+        SpeedTest(phase, n_tokens, depth)
+        for depth in args.depth
+        for phase, sizes in phases
+        for n_tokens in sizes
+        if n_tokens
+    ]
+    if not tests:
+        raise RequestError("nothing to measure: --prompt and --decode are both 0")
+    paths = [resolve(model) for model in args.models]  # a wrong name shows before an hour of work
+    for warning in _warnings(args.threads):
+        print(f"nybble: warning: {warning}", file=sys.stderr)
+    n_ctx = max(test.depth + test.n_tokens for test in tests)
+    found = []
+    for path, n_threads in product(paths, args.threads):
+        with LLM(path, n_ctx=n_ctx, n_threads=n_threads, executor=args.executor, weights=args.weights) as llm:
+            found.append(measure(llm, tests, args.repeat))
+    if args.plot:
+        from ..research.plots import plot_speeds
+
+        save_figure(plot_speeds(found), args.plot)
+    if args.json:
+        print(json.dumps([_record(benchmark) for benchmark in found], indent=2))
+    elif args.csv:
+        csv.writer(sys.stdout).writerows([_COLUMNS, *_rows(found)])
+    else:
+        print("\n".join(_table(found, args.markdown)))
 
 
-def _report(result: Benchmark) -> str:
-    return "\n".join(
-        [
-            f"{result.model}, {result.executor} executor, {result.n_threads} threads",
-            f"  prefill  {result.prefill_tokens_per_second:8.1f} tokens/s  ({result.n_prompt} tokens)",
-            f"  decode   {result.decode_tokens_per_second:8.1f} tokens/s  ({result.n_decode} tokens)",
-            f"  weights  {result.weight_bytes_per_token / 1e6:8.1f} MB a token,"
-            f" read at {result.decode_bandwidth_gb_per_second:.1f}"
-            f" of {result.stream_bandwidth_gb_per_second:.1f} GB/s",
-            f"  loading  {result.load_seconds:8.2f} s, compiling {result.compile_seconds:.2f} s",
-        ]
+def _numbers(text: str) -> list[int]:
+    """A list of numbers with commas between them."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, or several as 1,2,4, not {text!r}") from None
+
+
+def _warnings(threads: Iterable[int]) -> Iterator[str]:
+    """What would spoil the figures."""
+    n_cores = default_threads()
+    if max(threads) > n_cores:
+        yield f"{max(threads)} threads on {n_cores} cores wait for each other; use -t {n_cores}, or fewer"
+    busy = busy_elsewhere()
+    if busy is not None and busy > 0.1:
+        yield f"other processes keep {busy:.1f} CPUs busy; a quiet machine is faster"
+
+
+def _record(found: Benchmark) -> dict[str, Any]:
+    """A benchmark as JSON: its fields, and the speeds of each test."""
+    record = asdict(found)
+    record["speeds"] = [
+        {
+            **asdict(speed.test),
+            "tokens_per_second": {
+                "median": speed.median,
+                "slowest": speed.slowest,
+                "fastest": speed.fastest,
+            },
+            "seconds": speed.seconds,
+        }
+        for speed in found.speeds
+    ]
+    return record
+
+
+_COLUMNS = (
+    "model",
+    "executor",
+    "threads",
+    "phase",
+    "tokens",
+    "depth",
+    "tokens/s",
+    "slowest",
+    "fastest",
+    "GB/s",
+)
+
+
+def _rows(found: Iterable[Benchmark]) -> Iterator[tuple[object, ...]]:
+    """A row for each test, with numbers as they are."""
+    for benchmark in found:
+        for speed in benchmark.speeds:
+            test = speed.test
+            bandwidth = benchmark.bandwidth_gb_per_second(speed) if test.phase == "decode" else ""
+            yield (
+                *(benchmark.model, benchmark.executor, benchmark.n_threads),
+                *(test.phase, test.n_tokens, test.depth),
+                *(speed.median, speed.slowest, speed.fastest, bandwidth),
+            )
+
+
+def _table(found: list[Benchmark], markdown: bool) -> Iterator[str]:
+    """The lines of a table for people, and what else was measured below it."""
+    head = ("model", "threads", "test", "tokens/s", "spread", "weights read", "of stream")
+    rows = [head, *(_cells(benchmark, speed) for benchmark in found for speed in benchmark.speeds)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "| " + " | ".join(cells) + " |" if markdown else "  ".join(cells).rstrip()
+        if markdown and number == 0:
+            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    yield ""
+    for benchmark in found:
+        yield (
+            f"{Path(benchmark.model).name}, {benchmark.executor}, {benchmark.n_threads} threads: loading took"
+            f" {benchmark.load_seconds:.2f} s, compiling {benchmark.compile_seconds:.2f} s; memory streams at"
+            f" {benchmark.stream_bandwidth_gb_per_second:.1f} GB/s"
+        )
+    if any("!" in row[-1] for row in rows):
+        yield "!: more than memory streamed in this run: weights lie in a cache, or the machine was disturbed"
+
+
+def _cells(found: Benchmark, speed: Speed) -> tuple[str, ...]:
+    test = speed.test
+    bandwidth = found.bandwidth_gb_per_second(speed)
+    is_decode = test.phase == "decode"
+    return (
+        Path(found.model).name,
+        str(found.n_threads),
+        f"{test.phase} {test.n_tokens}" + (f" at {test.depth}" if test.depth else ""),
+        f"{speed.median:.1f}",
+        f"{speed.slowest:.1f} to {speed.fastest:.1f}",
+        f"{bandwidth:.1f} GB/s" if is_decode else "",
+        share(bandwidth, found.stream_bandwidth_gb_per_second) if is_decode else "",
     )

@@ -9,6 +9,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Adds context, threads, executor and weights."""
     parser.add_argument("-c", "--ctx", type=int, metavar="N", help="tokens that fit in the context")
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: one per core)")
+    add_executor_options(parser)
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """Adds executor and weights."""
     parser.add_argument(
         "--executor",
         choices=("numba", "reference"),

@@ -1,10 +1,12 @@
 """Measuring a model on this machine: prefill, decode, and what its memory could feed it."""
 
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,73 +17,136 @@ from .memory import aligned_zeros
 from .team import Program, Team
 
 _STREAM_BYTES = 256 << 20  # beyond any cache
+_WARM_UP = 32  # tokens at once
+
+Phase = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True)
+class SpeedTest:
+    """Some tokens at once ("prefill"), or one by one ("decode"), with `depth` tokens in the cache before."""
+
+    phase: Phase
+    n_tokens: int
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long a test took, each time; speeds are in tokens a second."""
+
+    test: SpeedTest
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return self.test.n_tokens / statistics.median(self.seconds)
+
+    @property
+    def slowest(self) -> float:
+        return self.test.n_tokens / max(self.seconds)
+
+    @property
+    def fastest(self) -> float:
+        return self.test.n_tokens / min(self.seconds)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What `measure` found; speeds are medians of the repetitions."""
+    """What `measure` found."""
 
     model: str
     executor: str
     n_threads: int
-    n_prompt: int
-    n_decode: int
-    prefill_tokens_per_second: float
-    decode_tokens_per_second: float
+    speeds: list[Speed]
+    """Of each test, in the order in which they were asked for."""
     load_seconds: float
     compile_seconds: float
     weight_bytes_per_token: int
-    decode_bandwidth_gb_per_second: float
-    """Bytes of weights read in a second of decoding, in 1e9 bytes."""
     stream_bandwidth_gb_per_second: float
-    """What as many threads read of a large array, measured in the same run."""
+    """What as many threads read of a large array, measured in the same run, in 1e9 bytes."""
     peak_memory_bytes: int | None
     """Of the process, until the model was measured; None where the system does not tell."""
 
+    def bandwidth_gb_per_second(self, speed: Speed) -> float:
+        """Bytes of weights read in a second of decoding, in 1e9 bytes; keys and values not counted."""
+        return self.weight_bytes_per_token * speed.median / 1e9
 
-def measure(llm: LLM, n_prompt: int, n_decode: int, repetitions: int = 3) -> Benchmark:
-    """Runs `n_prompt` random tokens at once, then `n_decode` more one by one; after a warm-up, several times.
 
-    No sampling and no text: this is the engine alone, as in llama.cpp's llama-bench.
+def measure(llm: LLM, tests: Sequence[SpeedTest], repetitions: int = 3) -> Benchmark:
+    """Runs each of `tests` on random tokens several times, after a warm-up.
+
+    No sampling and no text: this is the engine alone. As in llama.cpp's llama-bench a test begins with an
+    empty cache, or behind `depth` tokens, which are run before and not timed.
+
+    Raises RequestError for a number below 1, a depth below 0, and tests that do not fit in the context.
     """
-    for name, value in (("-p", n_prompt), ("-n", n_decode), ("repetitions", repetitions)):
-        if value < 1:
-            raise RequestError(f"{name} must be at least 1, not {value}")
-    if n_prompt + n_decode > llm.n_ctx:
-        raise RequestError(f"{n_prompt} + {n_decode} tokens do not fit in n_ctx={llm.n_ctx}")
+    _check("repetitions", repetitions, 1)
+    for test in tests:
+        _check(f"tokens of {test.phase}", test.n_tokens, 1)
+        _check("depth", test.depth, 0)
+        if test.depth + test.n_tokens > llm.n_ctx:
+            raise RequestError(f"{test.depth} + {test.n_tokens} tokens do not fit in n_ctx={llm.n_ctx}")
     llm.require_generation()
-    ids = random_ids(llm.config.n_vocab, n_prompt + n_decode)
-    _time(llm, ids[: min(n_prompt, 32) + 2], min(n_prompt, 32))
-    runs = [_time(llm, ids, n_prompt) for _ in range(repetitions)]
+    warm_up = min(_WARM_UP, max(test.n_tokens for test in tests), llm.n_ctx)
+    for test in (SpeedTest("prefill", warm_up), SpeedTest("decode", min(2, warm_up))):
+        _seconds_of(llm, test)
+    speeds = [Speed(test, tuple(_seconds_of(llm, test) for _ in range(repetitions))) for test in tests]
     peak = peak_memory()  # before the large array of the stream measurement
-    decode_speed = n_decode / statistics.median(decode for _, decode in runs)
     return Benchmark(
         model=str(llm.path),
         executor=llm.executor,
         n_threads=llm.n_threads,
-        n_prompt=n_prompt,
-        n_decode=n_decode,
-        prefill_tokens_per_second=n_prompt / statistics.median(prefill for prefill, _ in runs),
-        decode_tokens_per_second=decode_speed,
+        speeds=speeds,
         load_seconds=llm.load_seconds,
         compile_seconds=llm.compile_seconds,
         weight_bytes_per_token=llm.weight_bytes_per_token,
-        decode_bandwidth_gb_per_second=llm.weight_bytes_per_token * decode_speed / 1e9,
         stream_bandwidth_gb_per_second=stream_bandwidth(llm.n_threads) / 1e9,
         peak_memory_bytes=peak,
     )
 
 
-def _time(llm: LLM, ids: list[int], n_prompt: int) -> tuple[float, float]:
-    """The seconds for the first `n_prompt` of `ids`, and for the others one by one."""
+def _check(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise RequestError(f"{name} must be at least {low}, not {value}")
+
+
+def _seconds_of(llm: LLM, test: SpeedTest) -> float:
+    """How long one run of `test` takes."""
+    ids = random_ids(llm.config.n_vocab, test.depth + test.n_tokens)
+    first = test.depth + (test.n_tokens if test.phase == "prefill" else 1)
     sequence = object()
     with llm.context.exclusive():
+        if test.depth:
+            llm.context.last_logits(sequence, ids[: test.depth])
         started = time.perf_counter()
-        llm.context.last_logits(sequence, ids[:n_prompt])
-        prefilled = time.perf_counter()
-        for n in range(n_prompt + 1, len(ids) + 1):
-            llm.context.last_logits(sequence, ids[:n])
-        return prefilled - started, time.perf_counter() - prefilled
+        for end in range(first, len(ids) + 1):
+            llm.context.last_logits(sequence, ids[:end])
+        return time.perf_counter() - started
+
+
+def busy_elsewhere(seconds: float = 0.25) -> float | None:
+    """How many CPUs other processes keep busy, or a host takes away, looked at for some time; None where
+    the system does not tell (it is asked on Linux)."""
+    try:
+        before, started = _ticks_elsewhere(), time.perf_counter()
+        time.sleep(seconds)
+        return (_ticks_elsewhere() - before) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - started)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _ticks_elsewhere() -> float:
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _, _, irq, soft_irq, stolen = map(int, file.readline().split()[1:9])
+    own = time.process_time() * os.sysconf("SC_CLK_TCK")
+    return user + nice + system + irq + soft_irq + stolen - own
+
+
+def share(part: float, whole: float) -> str:
+    """In percent; what cannot be is marked by "!": the measured whole was not all that the machine can do, or
+    not what the part was bound by (weights that fit into a cache)."""
+    return f"{part / whole:.0%}" + ("!" if part > whole else "") if whole else ""
 
 
 def random_ids(n_vocab: int, n: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import NybbleError
 
 if TYPE_CHECKING:
+    from ..engine.benchmark import Benchmark
     from .attribution import Attribution
     from .comparison import Comparison
     from .lens import Lens
@@ -148,6 +150,29 @@ def plot_sweep(
         _name_axis(axes.set_xticks, labels, rotation=45)
     _name_axis(axes.set_yticks, names)
     figure.colorbar(image, label="share of the difference that comes back")
+    return figure
+
+
+def plot_speeds(found: Sequence[Benchmark]) -> Any:
+    """Benchmarks side by side: a bar for each test of each model and number of threads, and the spread of its
+    repetitions; prefill on the left, decode on the right."""
+    phases = sorted({speed.test.phase for benchmark in found for speed in benchmark.speeds}, reverse=True)
+    figure = _figure(5 * len(phases), 1.5 + 0.25 * sum(len(benchmark.speeds) for benchmark in found))
+    for axes, phase in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases, strict=True):
+        bars = [(b, s) for b in found for s in b.speeds if s.test.phase == phase]
+        medians = np.array([speed.median for _, speed in bars])
+        lowest, highest = np.array([(speed.slowest, speed.fastest) for _, speed in bars]).T
+        axes.barh(
+            range(len(bars)), medians, xerr=(medians - lowest, highest - medians), height=0.6, capsize=2
+        )
+        names = [
+            f"{Path(b.model).stem} -t {b.n_threads}: {s.test.n_tokens} tokens"
+            + (f" at {s.test.depth}" if s.test.depth else "")
+            for b, s in bars
+        ]
+        axes.set_yticks(range(len(bars)), names, fontsize=6)
+        axes.set(title=phase, xlabel="tokens a second (median, slowest to fastest)", xlim=(0, None))
+        axes.invert_yaxis()
     return figure
 
 

@@ -1,6 +1,5 @@
 """The command line, as a process on a tiny model: output, figures, errors, exit codes."""
 
-import json
 import os
 import signal
 import subprocess
@@ -142,25 +141,6 @@ def test_tokenize(tiny_path, capsys):
     assert lines[-1].endswith("'<|im_end|>'")
 
 
-def test_bench_json(tiny_path, capsys):
-    sizes = ["-p", "16", "-n", "4", "-t", "1", "-r", "1"]
-    assert main(["bench", str(tiny_path), *sizes, "--executor", "reference", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["n_prompt"], found["n_decode"], found["n_threads"]) == (16, 4, 1)
-    for key in (
-        "prefill_tokens_per_second",
-        "decode_tokens_per_second",
-        "load_seconds",
-        "weight_bytes_per_token",
-        "decode_bandwidth_gb_per_second",
-        "stream_bandwidth_gb_per_second",
-    ):
-        assert found[key] > 0
-    assert found["compile_seconds"] == 0
-    assert main(["bench", str(tiny_path), *sizes, "--executor", "reference"]) == 0
-    assert "tokens/s" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit, match="0"):
@@ -189,9 +169,6 @@ def test_errors_are_one_line_and_exit_code_1(tiny_path, tmp_path, capsys, monkey
     )
     assert "prompt is empty" in fails(["run", tiny_path, "", "--executor", "reference"], capsys)
     assert "n_threads must be" in fails(["run", tiny_path, "text", "-t", "0"], capsys)
-    assert "do not fit" in fails(
-        ["bench", tiny_path, "-p", "10", "-n", "10", "-c", "5", "--executor", "reference"], capsys
-    )
 
 
 def test_an_error_in_a_process_shows_no_traceback(tmp_path):
