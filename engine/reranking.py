@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,17 +27,19 @@ def rerank_template(file: GGUFFile) -> str | None:
 def pair_ids(tokenizer: Tokenizer, template: str | None, query: str, document: str) -> list[int]:
     """The ids of a query and a document, in the template or beside each other.
 
-    A template has control tokens of its own, so those in query and document count as such too.
+    A template has control tokens of its own, so those in query and document count as such too. BOS and EOS
+    are added to it as to any text; the tokenizer warns if it has them itself.
     """
     for name, text in (("query", query), ("document", document)):
         if not isinstance(text, str):
             raise RequestError(f"a {name} is a text, not {text!r:.100}")
     if template is None:
         return tokenizer.encode_pair(query, document)
-    before, slot, after = template.partition("{document}")
-    if not slot or "{query}" not in before:
+    if "{query}" not in template.partition("{document}")[0] or "{document}" not in template:
         raise ModelError(f"{_TEMPLATE} has no place for {{query}} and then {{document}}: {template!r:.200}")
-    return tokenizer.encode(before.replace("{query}", query) + document + after, parse_special=True)
+    texts = {"{query}": query, "{document}": document}
+    filled = re.sub(r"\{query\}|\{document\}", lambda place: texts[place[0]], template)
+    return tokenizer.encode(filled, parse_special=True)
 
 
 def first_probability(scores: NDArray[np.float32]) -> NDArray[np.float32]:

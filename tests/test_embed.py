@@ -6,6 +6,7 @@ import architecture_fixtures
 import numpy as np
 import pytest
 import tiny_model
+import tiny_vocabulary
 from forge import GGUFForge
 
 import nybble
@@ -147,11 +148,23 @@ def test_a_classifier_has_labels_and_embeds_on_demand(tmp_path):
 def test_rerankers_are_asked_by_their_template(llm):
     ids = pair_ids(llm.tokenizer, "<|im_start|>{query}: {document}<|im_end|>", "in", "the hand")
     assert ids == llm.tokenizer.encode("<|im_start|>in: the hand<|im_end|>", parse_special=True)
+    twice = pair_ids(llm.tokenizer, "{query}, {document}, {query}, {document}", "{document}", "the {query}")
+    assert llm.tokenizer.decode(twice) == "{document}, the {query}, {document}, the {query}"
     assert pair_ids(llm.tokenizer, None, "in", "the") == llm.tokenizer.encode_pair("in", "the")
     with pytest.raises(ModelError, match=r"has no place for {query} and then {document}"):
         pair_ids(llm.tokenizer, "{query}", "in", "the")
     with pytest.raises(RequestError, match="a document is a text, not 7"):
         pair_ids(llm.tokenizer, None, "in", 7)
+
+
+def test_a_template_with_bos_of_its_own_is_warned_of(caplog):
+    tokenizer = tiny_vocabulary.make(tiny_vocabulary.spm(add_eos_token=True))
+    for document in ("hello", "world"):
+        ids = pair_ids(tokenizer, "<s>{query} {document}</s>", "hello", document)
+        assert ids[:2] == [1, 1] and ids[-2:] == [2, 2]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "the template of a reranker) begins with BOS, '<s>'" in first
+    assert "the template of a reranker) ends with EOS, '</s>'" in second
 
 
 def test_the_first_of_several_classes_counts():

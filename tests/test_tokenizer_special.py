@@ -100,6 +100,45 @@ class TestAddSpecial:
         assert (SPM.bos_id, SPM.eos_id, SPM.unk_id, SPM.pad_id) == (1, 2, 0, None)
 
 
+BEGINS, ENDS, ENDS_SEP = "begins with BOS, ", "ends with EOS, ", "ends with SEP, "
+BOTH = {"bos_token_id": 1, "eos_token_id": 1, "add_bos_token": True, "add_eos_token": True}
+
+
+class TestTwice:
+    """A text that has BOS or EOS itself gets another, as in llama.cpp, and a warning."""
+
+    @pytest.mark.parametrize(
+        ("metadata", "text", "ids", "warnings"),
+        [
+            (tiny.spm(), "<s>hello", [1, 1], [BEGINS + "'<s>'"]),
+            (tiny.spm(), "hello", [1], []),
+            (tiny.spm(), "hello<s>", [1], []),
+            (tiny.spm(add_bos_token=False), "<s>hello", [1], []),
+            (tiny.spm(add_eos_token=True), "<s>hello</s>", [1, 1], [BEGINS + "'<s>'", ENDS + "'</s>'"]),
+            (tiny.bpe("llama-bpe", bos_token_id=1), "<|im_start|>", [1, 1], [BEGINS + "'<|im_start|>'"]),
+            (tiny.bpe(**BOTH), "", [1, 1], []),
+            (tiny.unigram(eos_token_id=1, add_eos_token=True), "hello</s>", [], [ENDS + "'</s>'"]),
+            (tiny.wordpiece(), "[CLS]he[SEP]", [2, 2], [BEGINS + "'[CLS]'", ENDS_SEP + "'[SEP]'"]),
+            (tiny.characters(add_bos_token=True), "<bos>hello", [0, 0], [BEGINS + "'<bos>'"]),
+        ],
+    )
+    def test_it_is_said_once(self, metadata, text, ids, warnings, caplog) -> None:
+        tokenizer = make(metadata)
+        for _ in range(2):
+            assert tokenizer.encode(text, parse_special=True)[: len(ids)] == ids
+        messages = [record.getMessage() for record in caplog.records]
+        assert len(messages) == len(warnings)
+        assert all(warning in message for message, warning in zip(messages, warnings, strict=True))
+        assert all(message.startswith("tiny: a text") for message in messages)
+
+    def test_nothing_is_said_where_nothing_is_twice(self, caplog) -> None:
+        tokenizer = make(tiny.spm(add_eos_token=True))
+        tokenizer.encode("<s>hello</s>", add_special=False, parse_special=True)
+        tokenizer.encode("<s>hello</s>")
+        tokenizer.encode_pair("<s>hello</s>", "<s>hello</s>")
+        assert not caplog.records
+
+
 class TestSpacePrefix:
     def test_it_is_added_at_the_start_and_after_special_tokens(self) -> None:
         text = "hello<s>hello"

@@ -1,5 +1,6 @@
 """Text <-> ids, as the model of a GGUF file was trained on them."""
 
+import logging
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,8 @@ from .spm import SentencePieceBPE
 from .unigram import Unigram
 from .vocabulary import SPECIAL, TokenType, Vocabulary, read_text
 from .wordpiece import WordPiece
+
+_log = logging.getLogger(__name__)
 
 
 class TokenizerModel(Protocol):
@@ -85,6 +88,7 @@ class Tokenizer:
         self._silent = frozenset(vocabulary.ids_of_type(*_SILENT))
         self._special = frozenset(vocabulary.ids_of_type(*SPECIAL))
         self._bytes: dict[int, bytes] = {}
+        self._warned_of: set[str] = set()
 
     @classmethod
     def from_gguf(cls, file: str | os.PathLike[str] | GGUFFile) -> Self:
@@ -126,9 +130,10 @@ class Tokenizer:
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """The ids of `text`.
 
-        `add_special` puts BOS before and EOS or SEP after it, where the file asks for that. `parse_special`
-        reads the text of a control token, such as `<|im_start|>`, as that token: only for text that nobody
-        else wrote. The tokens that the file calls USER_DEFINED are read in either case.
+        `add_special` puts BOS before and EOS or SEP after it, where the file asks for that; if the text has
+        them itself, they are there twice, and the first time a warning says so. `parse_special` reads the
+        text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else wrote.
+        The tokens that the file calls USER_DEFINED are read in either case.
 
         Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no
         characters.
@@ -143,7 +148,7 @@ class Tokenizer:
                 f"U+{ord(text[error.start]):04X}"
             ) from error
         model = self._model
-        ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
+        ids: list[int] = []
         at_prefix = model.add_space_prefix
         for part in (self._all_splitter if parse_special else self._splitter).split(text):
             if isinstance(part, int):
@@ -151,11 +156,14 @@ class Tokenizer:
             else:
                 ids += model.encode(" " + part if at_prefix else part)
             at_prefix = model.add_space_prefix and isinstance(part, int)
-        if add_special and self.add_eos and self.eos_id is not None:
-            ids.append(self.eos_id)
-        if add_special and self.add_sep and self.sep_id is not None:
-            ids.append(self.sep_id)
-        return ids
+        if not add_special:
+            return ids
+        begin, end = self._added_ids()
+        if begin and ids[:1] == begin:
+            self._warn_once("begins with BOS", ids[0])
+        if ids and ids[-1] in end:
+            self._warn_once(f"ends with {'EOS' if ids[-1] == self.eos_id else 'SEP'}", ids[-1])
+        return [*begin, *ids, *end]
 
     def encode_pair(self, first: str, second: str) -> list[int]:
         """The ids of two texts, as a model that compares them has learned it: "[CLS] first [SEP] second
@@ -163,10 +171,7 @@ class Tokenizer:
 
         Raises what `encode` raises.
         """
-        begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
-        end = [self.eos_id] if self.add_eos and self.eos_id is not None else []
-        if self.add_sep and self.sep_id is not None:
-            end.append(self.sep_id)
+        begin, end = self._added_ids()
         between = list(end)
         if self._vocabulary.add_sep and not self.add_sep and self.sep_id is not None:
             between.append(self.sep_id)
@@ -210,6 +215,26 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"<Tokenizer of {self.n_vocab} tokens>"
+
+    def _added_ids(self) -> tuple[list[int], list[int]]:
+        """What `encode` puts before a text, and what behind it."""
+        begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
+        end = [self.eos_id] if self.add_eos and self.eos_id is not None else []
+        if self.add_sep and self.sep_id is not None:
+            end.append(self.sep_id)
+        return begin, end
+
+    def _warn_once(self, what: str, id_: int) -> None:
+        """`what`: where the text has which token that `encode` adds, too."""
+        if what not in self._warned_of:
+            self._warned_of.add(what)
+            _log.warning(
+                "%s: a text (a prompt, or the template of a reranker) %s, %r, and gets another, as the file "
+                "asks; leave it out of the text, or encode that with add_special=False",
+                self._vocabulary.source,
+                what,
+                self._vocabulary.tokens[id_],
+            )
 
     @cached_property
     def _splitter(self) -> SpecialTokenSplitter:
