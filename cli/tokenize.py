@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
         return
     width = len(str(tokenizer.n_vocab))
     for token_id in ids:
-        print(f"{token_id:>{width}}  {_shown(tokenizer.token_bytes(token_id, special=True))}")
+        print(f"{token_id:>{width}}  {_shown(tokenizer.token_bytes(token_id, skip_special_tokens=False))}")
 
 
 def _shown(raw: bytes) -> str:

@@ -1,6 +1,7 @@
 """Making a text, token after token: the stream of its pieces, and what is known about it in the end."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -44,7 +45,7 @@ class Output:
     """A finished text."""
 
     text: str
-    """Without the stop string, if one ended it."""
+    """Without the stop string, if one ended it, and the end-of-generation token."""
     token_ids: list[int]
     """Every token that was generated, but not the end-of-generation token."""
     finish_reason: FinishReason
@@ -55,29 +56,48 @@ class Output:
 class StopScanner:
     """Cuts a text that comes in pieces before the first stop string.
 
-    The end of what has come may be the beginning of a stop string; so much is held back until it is decided.
+    They are sought in all of the text, of which not all is shown: control tokens may be left out. The end of
+    what has come may be the beginning of a stop string; so much is held back until it is decided.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = stop
-        self._held = ""
+        self._held: deque[tuple[str, str]] = deque()
         self.found = False
 
-    def push(self, piece: str) -> str:
-        """The text that can be shown after `piece` has come; sets `found` when a stop string is complete."""
-        text = self._held + piece
+    def push(self, piece: str, shown: str) -> str:
+        """The text that can be shown after `piece` has come; sets `found` when a stop string is complete.
+
+        `shown`: the beginning of `piece` that is to be shown, which is all of it but for a control token.
+        """
+        self._held.append((piece, shown))
+        text = "".join(piece for piece, _ in self._held)
         starts = [start for start in map(text.find, self._stop) if start >= 0]
         if starts:
-            self.found, self._held = True, ""
-            return text[: min(starts)]
-        n_held = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - n_held :]
-        return text[: len(text) - n_held]
+            released = self._release(min(starts))
+            self.found = True
+            self._held.clear()
+            return released
+        return self._release(len(text) - max((_overlap(text, stop) for stop in self._stop), default=0))
 
     def flush(self) -> str:
         """What was held back, when no more will come."""
-        text, self._held = self._held, ""
+        text = "".join(shown for _, shown in self._held)
+        self._held.clear()
         return text
+
+    def _release(self, length: int) -> str:
+        """What is shown of the first `length` characters that are held."""
+        released = ""
+        while self._held and len(self._held[0][0]) <= length:
+            piece, shown = self._held.popleft()
+            released += shown
+            length -= len(piece)
+        if length:
+            piece, shown = self._held[0]
+            released += shown[:length]
+            self._held[0] = piece[length:], shown[length:]
+        return released
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -113,8 +133,10 @@ class TextStream(Iterator[str]):
         self._sampler = Sampler(params, functions)
         self._eog_ids = tokenizer.eog_ids
         self._knows_text = not isinstance(tokenizer, IdsOnly)
-        self._decoder = tokenizer.stream_decoder(continuation=True)
-        self._decoder.push_bytes(self._ids[-1])  # after a control token, encoding may have added a space
+        self._full = tokenizer.stream_decoder(skip_special_tokens=False, continuation=True)
+        self._shown = tokenizer.stream_decoder(params.skip_special_tokens, continuation=True)
+        for decoder in (self._full, self._shown):
+            decoder.push_bytes(self._ids[-1])  # after a control token, encoding may have added a space
         self._scanner = StopScanner(params.stop)
         # The last token needs no place in the context: nothing is computed from it.
         self._max_tokens = min(params.max_tokens, context.n_ctx - len(prompt_ids) + 1)
@@ -151,13 +173,16 @@ class TextStream(Iterator[str]):
         started = time.perf_counter()
         token_id = self._sampler(self._context.last_logits(self._owner, self._ids, self._taps))
         self._step_seconds.append(time.perf_counter() - started)
-        if token_id in self._eog_ids:
-            return self._finish("stop")
-        self._ids.append(token_id)
-        self.token_ids.append(token_id)
-        text = self._scanner.push(self._decoder.push(token_id))
+        is_end = token_id in self._eog_ids
+        if not is_end:
+            self._ids.append(token_id)
+            self.token_ids.append(token_id)
+        shown = self._shown.flush() if is_end else self._shown.push(token_id)
+        text = self._scanner.push(self._full.push(token_id), shown)
         if self._scanner.found:
             self.finish_reason = "stop"
+        elif is_end:
+            text += self._finish("stop")
         elif len(self.token_ids) == self._max_tokens:
             text += self._finish("length")
         return text
@@ -165,7 +190,7 @@ class TextStream(Iterator[str]):
     def _finish(self, reason: FinishReason) -> str:
         """-> what the decoder and the scanner still hold."""
         self.finish_reason = reason
-        text = self._scanner.push(self._decoder.flush())
+        text = self._scanner.push(self._full.flush(), self._shown.flush())
         if self._scanner.found:
             self.finish_reason = "stop"
         return text + self._scanner.flush()

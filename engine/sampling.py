@@ -42,7 +42,10 @@ class SamplingParams:
     seed: int | None = None
     """The same seed gives the same draws; None takes fresh randomness.  0 to 2**64 - 1."""
     stop: Sequence[str] = ()
-    """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters."""
+    """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters.  Control
+    tokens match by their names (`<|im_end|>`), whether they are shown or not."""
+    skip_special_tokens: bool = True
+    """Leave control tokens out of the text, but for those that give it structure (gpt-oss: `<|channel|>`)."""
 
     def __post_init__(self) -> None:
         _check_integer("max_tokens", self.max_tokens, 1, 2**31 - 1)
@@ -53,6 +56,8 @@ class SamplingParams:
         if self.seed is not None:
             _check_integer("seed", self.seed, 0, 2**64 - 1)
         object.__setattr__(self, "stop", _checked_stop(self.stop))
+        if not isinstance(self.skip_special_tokens, bool | np.bool_):
+            raise RequestError(f"skip_special_tokens must be a bool, not {self.skip_special_tokens!r:.100}")
 
 
 def _is_integer(value: Any) -> bool:

@@ -13,7 +13,7 @@ def token_text(llm: LLM, token_id: int) -> str:
     """A token; part of a letter as its bytes, and a number where there is no tokenizer."""
     if llm.tokenizer is None:
         return str(token_id)
-    raw = llm.tokenizer.token_bytes(token_id, special=True)
+    raw = llm.tokenizer.token_bytes(token_id, skip_special_tokens=False)
     try:
         return raw.decode()
     except UnicodeDecodeError:

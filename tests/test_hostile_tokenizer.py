@@ -315,7 +315,7 @@ def test_g131_mutants_are_refused_or_work(kind: str, sound: dict[str, bytes], tm
             if has_tokenizer(mutant):
                 tokenizer = Tokenizer.from_gguf(mutant)
                 tokenizer.decode(tokenizer.encode("then and  the\n<|im_start|> é🦙</s>", parse_special=True))
-                tokenizer.decode(range(tokenizer.n_vocab), special=True)
+                tokenizer.decode(range(tokenizer.n_vocab), skip_special_tokens=False)
 
     outcomes = fuzz.survey(file.build(), use, tmp_path / "mutant.gguf", seed=20261121, n=3000)
     assert outcomes["OK"] > 50, outcomes

@@ -33,6 +33,7 @@ some_logits = st.integers(1, 1500).flatmap(
         ("min_p", [-0.1, 1.01, None, [0.5], float("nan")], "0 to 1"),
         ("seed", [-1, 2**64, 1.0, "1", True], "0 to 18446744073709551615"),
         ("stop", ["stop", [""], ["x"] * 17, ["x" * 257], [1], 5, None], "at most 16 strings of 1 to 256"),
+        ("skip_special_tokens", [None, 1, "no"], "must be a bool"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(name, bad, range_text):

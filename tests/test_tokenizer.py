@@ -68,10 +68,10 @@ def test_decoding_gives_back_the_text(tokenizer: Tokenizer, text: str) -> None:
 @given(data=st.data())
 def test_streaming_gives_the_text_of_decode(tokenizer: Tokenizer, data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(0, tokenizer.n_vocab - 1)))
-    special, continuation = data.draw(st.booleans()), data.draw(st.booleans())
-    decoder = tokenizer.stream_decoder(special, continuation)
+    skip, continuation = data.draw(st.booleans()), data.draw(st.booleans())
+    decoder = tokenizer.stream_decoder(skip, continuation)
     parts = [decoder.push(id_) for id_ in ids] + [decoder.flush()]
-    assert "".join(parts) == tokenizer.decode(ids, special, continuation)
+    assert "".join(parts) == tokenizer.decode(ids, skip, continuation)
 
 
 @each_kind
@@ -100,9 +100,14 @@ class TestDecode:
     def test_control_tokens_are_left_out_unless_asked_for(self) -> None:
         ids = BPE.encode("<|im_start|>hello<tag>", parse_special=True)
         assert BPE.decode(ids) == "hello<tag>"
-        assert BPE.decode(ids, special=True) == "<|im_start|>hello<tag>"
+        assert BPE.decode(ids, skip_special_tokens=False) == "<|im_start|>hello<tag>"
         assert BPE.token_bytes(1) == b""
-        assert BPE.token_bytes(1, special=True) == b"<|im_start|>"
+        assert BPE.token_bytes(1, skip_special_tokens=False) == b"<|im_start|>"
+
+    def test_a_control_token_ends_an_unfinished_character(self) -> None:
+        first, second = BPE.encode("é")
+        assert BPE.decode([first, 1, second]) == "\ufffd\ufffd"
+        assert BPE.decode([first, 1, second], skip_special_tokens=False) == "\ufffd<|im_start|>\ufffd"
 
     def test_bytes_that_are_no_text(self) -> None:
         assert BPE.token_bytes(len(tiny.BPE_SPECIAL) + 0xFF) == b"\xff"

@@ -224,7 +224,7 @@ def test_two_texts_beside_each_other() -> None:
     def pair(metadata: dict[str, Any]) -> str:
         tokenizer = make(metadata)
         ids = tokenizer.encode_pair("hello", "he<s>")
-        return b"".join(tokenizer.token_bytes(id_, special=True) for id_ in ids).decode()
+        return b"".join(tokenizer.token_bytes(id_, skip_special_tokens=False) for id_ in ids).decode()
 
     assert pair(tiny.wordpiece()) == "[CLS] hello[SEP] he[UNK][UNK][UNK][SEP]"
     assert (

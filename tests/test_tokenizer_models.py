@@ -76,7 +76,7 @@ GEMMA3_IDS = [
 def test_smollm2(smollm2_path: Path) -> None:
     tokenizer = Tokenizer.from_gguf(smollm2_path)
     assert [tokenizer.encode(text, parse_special=True) for text in PROMPTS] == SMOLLM2_IDS
-    assert [tokenizer.decode(ids, special=True) for ids in SMOLLM2_IDS] == PROMPTS
+    assert [tokenizer.decode(ids, skip_special_tokens=False) for ids in SMOLLM2_IDS] == PROMPTS
     assert tokenizer.eog_ids == {0, 2, 4}
     assert (tokenizer.n_vocab, tokenizer.bos_id, tokenizer.eos_id, tokenizer.add_bos) == (49152, 1, 2, False)
     assert not {1, 2} & set(tokenizer.encode("<|im_start|>user<|im_end|>"))
@@ -115,10 +115,14 @@ def fuzz(path: Path) -> None:
             continue
         ids = tokenizer.encode(text, add_special, parse_special)
         assert tokenizer_fuzz.checksum(ids) == checksum, text
-        decoder = tokenizer.stream_decoder(special=True)
-        assert "".join(map(decoder.push, ids)) + decoder.flush() == tokenizer.decode(ids, special=True)
+        decoder = tokenizer.stream_decoder(skip_special_tokens=False)
+        assert "".join(map(decoder.push, ids)) + decoder.flush() == tokenizer.decode(
+            ids, skip_special_tokens=False
+        )
         if name not in LOSING and not add_special:
-            assert tokenizer.decode(ids, special=True).replace("▁", " ") == text.replace("▁", " ")
+            assert tokenizer.decode(ids, skip_special_tokens=False).replace("▁", " ") == text.replace(
+                "▁", " "
+            )
     assert sorted(tokenizer.eog_ids) == FUZZ[f"{name} ends"].tolist()
 
 

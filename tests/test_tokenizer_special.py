@@ -69,6 +69,35 @@ class TestSpecialTokens:
         names = ["</s>", "<|tool_response>", "<eos>"]
         assert make(tiny.bpe(special=dict.fromkeys(names, tiny.CONTROL))).eog_ids == {1, 2}
 
+    @pytest.mark.parametrize("type_", [tiny.NORMAL, tiny.CONTROL, tiny.USER_DEFINED])
+    @pytest.mark.parametrize("text", ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"])
+    @pytest.mark.parametrize("vocabulary", [tiny.bpe, tiny.spm, tiny.characters])
+    def test_structure_is_shown_but_cannot_be_written(self, vocabulary, text: str, type_: int) -> None:
+        tokenizer = make(vocabulary(special={"<unk>": tiny.UNKNOWN, "<s>": tiny.CONTROL, text: type_}))
+        assert 2 not in tokenizer.encode(text, add_special=False)
+        assert tokenizer.encode(text, add_special=False, parse_special=True) == [2]
+        decoder = tokenizer.stream_decoder()
+        assert [decoder.push(id_) for id_ in (1, 2, 1)] == ["", text, ""]
+        assert tokenizer.decode([1, 2]) == text and tokenizer.token_bytes(2) == text.encode()
+
+    @pytest.mark.parametrize(
+        ("others", "text", "is_shown"),
+        [
+            (["<|return|>", "<|call|>"], "<|end|>", True),  # gpt-oss
+            (["<|flush|>", "<|calls|>"], "<|end|>", True),  # Solar Open
+            (["<|return|>", "<|calls|>"], "<|end|>", True),
+            (["<|assistant|>", "<|return|>"], "<|end|>", False),
+            (["<|user|>", "<|assistant|>"], "<|end|>", False),  # Phi 3
+            (["<|tool_response>", "<eos>"], "</s>", True),  # Gemma 4
+            (["<s>", "<unk>"], "</s>", False),
+        ],
+    )
+    def test_ends_in_the_middle_of_an_answer_are_shown(self, others, text: str, is_shown: bool) -> None:
+        tokenizer = make(tiny.bpe(special=dict.fromkeys([*others, text], tiny.CONTROL)))
+        assert tokenizer.decode([2]) == (text if is_shown else "")
+        assert (2 in tokenizer.eog_ids) == (not is_shown)
+        assert 2 not in tokenizer.encode(text)
+
     def test_phi_3_special_tokens_swallow_white_space(self) -> None:
         tokenizer = make(tiny.spm() | {"general.name": "Phi-3 mini"})
         text = "<|user|>\n \thello<s> hello"
@@ -149,7 +178,7 @@ class TestSpacePrefix:
         ids = SPM.encode("hello", add_special=False)
         assert SPM.decode(ids) == "hello"
         assert SPM.decode(ids, continuation=True) == " hello"
-        assert SPM.decode([*ids, 3, *ids], special=True) == "hello<|user|>hello"
+        assert SPM.decode([*ids, 3, *ids], skip_special_tokens=False) == "hello<|user|>hello"
         assert SPM_WITHOUT_PREFIX.decode(ids) == " hello"
 
 

@@ -137,4 +137,6 @@ def make(metadata: dict[str, Any]) -> Tokenizer:
 def pieces(tokenizer: Tokenizer, text: str, **options: bool) -> list[str]:
     """The tokens of a text, with control tokens by their names."""
     ids = tokenizer.encode(text, **options)
-    return [tokenizer.token_bytes(id_, special=True).decode(errors="backslashreplace") for id_ in ids]
+    return [
+        tokenizer.token_bytes(id_, skip_special_tokens=False).decode(errors="backslashreplace") for id_ in ids
+    ]

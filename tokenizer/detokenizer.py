@@ -8,7 +8,8 @@ class StreamDecoder:
     """Turns ids into text one at a time; never emits half a character.
 
     What `push` and the final `flush` return, joined, is what `Tokenizer.decode` returns for all the ids.
-    Bytes that are not UTF-8 become U+FFFD.
+    Bytes that are not UTF-8 become U+FFFD. A token that is left out ends an unfinished character, as its name
+    would if it were shown.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class StreamDecoder:
 
         RequestError if there is no such id.
         """
-        return self._utf8.decode(self.push_bytes(id_))
+        added = self.push_bytes(id_)
+        return self._utf8.decode(added, final=not added)
 
     def push_bytes(self, id_: int) -> bytes:
         """The bytes that this token adds. RequestError if there is no such id."""
@@ -41,10 +43,9 @@ class StreamDecoder:
             return added
         if id_ in self._prefixed_after:
             self._at_prefix = True
-        elif added:
-            if self._at_prefix:
-                added = added.removeprefix(b" ")
+        elif self._at_prefix:
             self._at_prefix = False
+            added = added.removeprefix(b" ")
         return added
 
     def flush(self) -> str:

@@ -18,6 +18,6 @@ class IdsOnly:
         """With the ends that the file marks; ModelError if one is no integer or not below `n_vocab`."""
         return cls(marked_end_ids(file.metadata, str(file.path), n_vocab))
 
-    def stream_decoder(self, continuation: bool = False) -> StreamDecoder:
+    def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
         """A decoder for which every id stands for nothing."""
         return StreamDecoder(lambda id_: b"", None, not continuation)

@@ -53,6 +53,10 @@ FILL_IN_THE_MIDDLE = frozenset(
 )
 
 
+# The marks between the parts of a gpt-oss answer. They are CONTROL, or the text of one message could begin
+# another; but without them the parts run into each other, so they are shown, as llama.cpp does.
+STRUCTURE = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
+
 # Where one of these is, "</s>" is a tag of HTML.
 _HTML_MODELS = ("<|tool_response>", "<|plamo:eos|>")  # Gemma 4, PLaMo
 
@@ -62,23 +66,35 @@ def control_texts(vocabulary: Container[str]) -> list[str]:
 
     Otherwise the plain text of a message could end its own turn.
     """
-    texts = END_OF_GENERATION | FILL_IN_THE_MIDDLE
+    texts = END_OF_GENERATION | FILL_IN_THE_MIDDLE | STRUCTURE
     if any(text in vocabulary for text in _HTML_MODELS):
         texts -= {"</s>"}
     return [text for text in texts if text in vocabulary]
 
 
-def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int]) -> frozenset[int]:
-    """The ids after which a model has nothing more to say: by their text, and those that the file marks.
+def structure_ids(ids: Mapping[str, int]) -> frozenset[int]:
+    """The ids that are part of an answer's text even where control tokens are left out of it."""
+    return frozenset(ids[text] for text in STRUCTURE | _inner_ends(ids) if text in ids)
 
-    Two families use a token of that list in the middle of their answers.
-    """
-    texts = {text for text in END_OF_GENERATION if text in ids}
-    if {"<|return|>", "<|call|>"} <= texts or ({"<|flush|>"} < texts and texts & {"<|call|>", "<|calls|>"}):
-        texts.discard("<|end|>")  # gpt-oss, Solar Open: ends one channel of an answer
-    if any(text in ids for text in _HTML_MODELS):
-        texts.discard("</s>")
-    return frozenset(ids[text] for text in texts) | frozenset(marked)
+
+def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int]) -> frozenset[int]:
+    """The ids after which a model has nothing more to say: by their text, and those that the file marks."""
+    texts = END_OF_GENERATION - _inner_ends(ids)
+    return frozenset(ids[text] for text in texts if text in ids) | frozenset(marked)
+
+
+def _inner_ends(vocabulary: Container[str]) -> set[str]:
+    """The ends of generation that some families use in the middle of their answers."""
+
+    def has_one_of(*texts: str) -> bool:
+        return any(text in vocabulary for text in texts)
+
+    inner = set()
+    if has_one_of("<|return|>", "<|flush|>") and has_one_of("<|call|>", "<|calls|>"):
+        inner.add("<|end|>")  # gpt-oss, Solar Open: ends one channel of an answer
+    if has_one_of(*_HTML_MODELS):
+        inner.add("</s>")
+    return inner
 
 
 def stripping_ids(

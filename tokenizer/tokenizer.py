@@ -85,7 +85,7 @@ class Tokenizer:
         self.add_sep = model.add_sep and self.sep_id is not None
         self._model = model
         self._vocabulary = vocabulary
-        self._silent = frozenset(vocabulary.ids_of_type(*_SILENT))
+        self._silent = frozenset(vocabulary.ids_of_type(*_SILENT)) - vocabulary.structure_ids
         self._special = frozenset(vocabulary.ids_of_type(*SPECIAL))
         self._bytes: dict[int, bytes] = {}
         self._warned_of: set[str] = set()
@@ -178,33 +178,35 @@ class Tokenizer:
         texts = [self.encode(text, add_special=False) for text in (first, second)]
         return [*begin, *texts[0], *between, *texts[1], *end]
 
-    def decode(self, ids: Iterable[int], special: bool = False, continuation: bool = False) -> str:
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True, continuation: bool = False) -> str:
         """The text of `ids`: what `encode` was given.
 
-        `special` shows control tokens by their names instead of leaving them out. `continuation` says that
-        the ids go on from others, as an answer from its prompt: a space at its start then belongs to the
-        text, even if encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
+        `skip_special_tokens` leaves control tokens out, but for those that give an answer its structure
+        (gpt-oss: `<|channel|>`); else all are shown by their names. `continuation` says that the ids go on
+        from others, as an answer from its prompt: a space at its start then belongs to the text, even if
+        encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
 
         Raises RequestError if there is no such id, TypeError if one is no integer.
         """
-        decoder = self.stream_decoder(special, continuation)
-        return b"".join(map(decoder.push_bytes, ids)).decode(errors="replace")
+        decoder = self.stream_decoder(skip_special_tokens, continuation)
+        return "".join(map(decoder.push, ids)) + decoder.flush()
 
-    def stream_decoder(self, special: bool = False, continuation: bool = False) -> StreamDecoder:
+    def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
         """Decodes ids as they come; options as for `decode`."""
         prefixed_after = self._special if self._model.strips_space_prefix else None
-        return StreamDecoder(partial(self.token_bytes, special=special), prefixed_after, not continuation)
+        token_bytes = partial(self.token_bytes, skip_special_tokens=skip_special_tokens)
+        return StreamDecoder(token_bytes, prefixed_after, not continuation)
 
-    def token_bytes(self, id_: int, special: bool = False) -> bytes:
+    def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
         """What the token stands for; may be part of a character.
 
-        Control tokens stand for nothing, or with `special` for their names. Raises RequestError if there is
-        no such id, TypeError if it is no integer.
+        `skip_special_tokens`: as for `decode`; a token that is left out stands for nothing. Raises
+        RequestError if there is no such id, TypeError if it is no integer.
         """
         id_ = operator.index(id_)
         if not 0 <= id_ < self.n_vocab:
             raise RequestError(f"token id {id_} is out of range: n_vocab is {self.n_vocab}")
-        if id_ in self._silent and not special:
+        if skip_special_tokens and id_ in self._silent:
             return b""
         if id_ not in self._bytes:
             is_literal = id_ in self._silent or id_ in self._special

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import ModelError
-from .special_tokens import control_texts, end_of_generation_ids, stripping_ids
+from .special_tokens import control_texts, end_of_generation_ids, stripping_ids, structure_ids
 from .texts import Texts
 
 _PREFIX = "tokenizer.ggml."
@@ -51,6 +51,8 @@ class Vocabulary:
     add_eos: bool | None
     add_sep: bool | None
     eog_ids: frozenset[int]
+    structure_ids: frozenset[int]
+    """Those that are shown even where control tokens are left out of a text."""
     strip_after: frozenset[int]
     """Special tokens that swallow the white space behind them."""
     strip_before: frozenset[int]
@@ -125,6 +127,7 @@ def read_vocabulary(
         add_eos=read_flag(metadata, source, "add_eos_token"),
         add_sep=read_flag(metadata, source, "add_sep_token"),
         eog_ids=end_of_generation_ids(ids, ends),
+        structure_ids=structure_ids(ids),
         strip_after=strip_after,
         strip_before=strip_before,
     )
