@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*options, dest=field, type=kind, default=default, metavar=placeholder, help=text)
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
     parser.add_argument(
+        "--no-skip-special-tokens",
+        dest="skip_special_tokens",
+        action="store_false",
+        help="show control tokens, such as <|im_start|>, in the text",
+    )
+    parser.add_argument(
         "--control-vector",
         "--control-vector-scaled",
         action="append",
@@ -62,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     model = args.words[0] if len(args.words) == 2 else _DEFAULT_MODEL
     prompt = _read_stdin() if args.words[-1] == "-" else args.words[-1]
     chosen = {field: getattr(args, field) for _, field, *_ in _SAMPLING}
-    params = SamplingParams(**chosen, stop=args.stop)
+    params = SamplingParams(**chosen, stop=args.stop, skip_special_tokens=args.skip_special_tokens)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to stop
     with open_llm(model, args) as llm:

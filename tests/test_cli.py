@@ -69,6 +69,17 @@ def test_run_takes_the_sampling_options(tiny_path, capsys):
         assert capsys.readouterr().out == llm.generate(PROMPT, params).text + "\n"
 
 
+def test_run_shows_control_tokens_on_demand_and_stops_at_them(tiny_path, capsys):
+    options = [str(tiny_path), "the", "-n", "20", "--temp", "100", "--seed", "7", "--executor", "reference"]
+    outputs = []
+    for more in ([], ["--no-skip-special-tokens"], ["--stop", "<|im_start|>"]):
+        assert main(["run", *options, *more]) == 0
+        outputs.append(capsys.readouterr().out)
+    hidden, shown, stopped = outputs
+    assert "<|im_start|>" in shown and hidden == shown.replace("<|im_start|>", "")
+    assert stopped == shown.partition("<|im_start|>")[0] + "\n"
+
+
 def test_run_reads_standard_input(tiny_path):
     options = ("-n", 5, "--executor", "reference")
     piped = nybble_command("run", tiny_path, "-", *options, input=PROMPT)
