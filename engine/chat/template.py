@@ -115,7 +115,7 @@ def render_chat(
 def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
     return {
-        name: "" if id_ is None else tokenizer.token_bytes(id_, special=True).decode(errors="replace")
+        name: "" if id_ is None else tokenizer.token_bytes(id_, skip_special_tokens=False).decode(errors="replace")
         for name, id_ in ids.items()
     }
 
