@@ -130,7 +130,7 @@ class TextStream(Iterator[str]):
         self._context = context
         self._owner = object()  # stands for this stream; the context that kept the stream would be a circle
         self._taps = taps
-        self._sampler = Sampler(params, functions)
+        self._sampler = Sampler(params, functions, tokenizer.suppressed_ids)
         self._eog_ids = tokenizer.eog_ids
         self._knows_text = not isinstance(tokenizer, IdsOnly)
         self._full = tokenizer.stream_decoder(skip_special_tokens=False, continuation=True)

@@ -18,6 +18,7 @@ from ..kernels.sampling import (
 
 _MAX_STOP_STRINGS = 16
 _MAX_STOP_LENGTH = 256
+_NONE = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +95,26 @@ class Sampler:
     """Chooses token after token as `params` say; has a random state, so make one for each generation.
 
     `functions` are the NumPy ones, or compiled (`kernels.sampling_kernels.compiled_sampling()`).
+    `suppressed_ids` (n,) are never chosen.
     """
 
-    def __init__(self, params: SamplingParams, functions: SamplingFunctions = REFERENCE) -> None:
+    def __init__(
+        self,
+        params: SamplingParams,
+        functions: SamplingFunctions = REFERENCE,
+        suppressed_ids: NDArray[np.intp] = _NONE,
+    ) -> None:
         self.params = params
+        self._suppressed_ids = suppressed_ids
         self._functions = functions
         self._random = np.random.Generator(np.random.PCG64(params.seed))
 
     def __call__(self, logits: NDArray[np.float32]) -> int:
         """The id chosen from `logits` (n_vocab,) float32, which hold no NaN or +inf (see `is_sound`)."""
         params = self.params
+        if len(self._suppressed_ids):
+            logits = logits.copy()
+            logits[self._suppressed_ids] = -np.inf
         if params.temperature == 0:
             return argmax_reference(logits)
         ids = candidates(logits, params.top_k, params.top_p, params.min_p, self._functions)

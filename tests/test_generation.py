@@ -62,6 +62,7 @@ class LetterTokenizer:
     """Token i is chr(32 + i); 99 ends the text."""
 
     eog_ids = frozenset({EOG})
+    suppressed_ids = np.empty(0, np.intp)
 
     def encode(self, text, add_special=True, parse_special=False):
         return [ord(letter) - 32 for letter in text]

@@ -185,3 +185,13 @@ def test_unsound_logits_are_told_apart():
     rows = np.zeros((6, 10), np.float32)
     rows[1, 3], rows[2, 3], rows[3, 3], rows[4], rows[5, :9] = np.nan, np.inf, -np.inf, -np.inf, -np.inf
     np.testing.assert_array_equal(is_sound(rows), [True, False, False, True, False, True])
+
+
+@pytest.mark.parametrize("params", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 2, "top_p": 0.9}])
+def test_suppressed_ids_are_never_chosen(params):
+    logits = np.array([5.0, 1.0, 4.0, 3.0], np.float32)
+    before = logits.copy()
+    sampler = Sampler(SamplingParams(seed=3, **params), suppressed_ids=np.array([0, 3]))
+    chosen = {sampler(logits) for _ in range(200)}
+    assert chosen == ({2} if not params or "top_p" in params else {1, 2})
+    assert np.array_equal(logits, before)

@@ -199,8 +199,9 @@ class TestPLaMo2:
 
     def test_there_must_be_bytes(self) -> None:
         metadata = tiny.plamo2()
-        metadata["tokenizer.ggml.token_type"][4:260] = tiny.NORMAL
-        with pytest.raises(ModelError, match="none of the 276 tokens is of type BYTE"):
+        metadata["tokenizer.ggml.tokens"][4] = "lost"
+        metadata["tokenizer.ggml.token_type"][4] = tiny.NORMAL
+        with pytest.raises(ModelError, match="255 tokens stand for a byte, <0x00> to <0xFF>; expected 256"):
             make(metadata)
 
 

@@ -8,22 +8,17 @@ are, with tokens for the bytes of those that the vocabulary lacks.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from ..gguf_io.errors import ModelError
+from .byte_tokens import ByteTokens, byte_values
+from .extra_pieces import ExtraPieces
 from .pretokenizers import DEFAULT, PreTokenizer, find_pretokenizer
-from .vocabulary import (
-    IndexedVocabulary,
-    TokenType,
-    byte_values,
-    read_flag,
-    read_strings,
-    read_text,
-    read_vocabulary,
-)
+from .texts import text_bytes
+from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_strings, read_text, read_vocabulary
 
 _log = logging.getLogger(__name__)
 
@@ -70,15 +65,22 @@ class BPE:
                 DEFAULT,
             )
         rules = find_pretokenizer(pre or DEFAULT, source)
-        vocabulary = read_vocabulary(metadata, source)
+        vocabulary = read_vocabulary(metadata, source, has_byte_tokens=not rules.byte_letters)
         if rules.always_bos and vocabulary.bos_id is not None:
             vocabulary = replace(vocabulary, add_bos=True)
         self.vocabulary = vocabulary.without_index()
         self.add_bos = rules.add_bos and vocabulary.bos_id is not None
         self._rules = rules
-        self._bytes = {} if rules.byte_letters else byte_values(vocabulary)
-        merges = read_strings(metadata, source, "merges")
-        self._tokenizer = _build(vocabulary, merges, rules, byte_fallback=bool(self._bytes))
+        bytes_ = None if rules.byte_letters else ByteTokens(vocabulary)
+        self._bytes = byte_values(vocabulary)
+        merges = _read_merges(metadata, source, pre)
+        without_token = _without_token(vocabulary, merges, bytes_)
+        unknown = "<unknown>"
+        while unknown in vocabulary.ids or unknown in without_token:
+            unknown += ">"
+        substitutes = bytes_.substitutes if bytes_ else {}
+        self._extra = ExtraPieces(len(vocabulary), {unknown: []} | substitutes | without_token)
+        self._tokenizer = _build(vocabulary, merges, rules, self._extra, byte_fallback=bool(bytes_))
         if model == "whitespace":
             lowercase = read_flag(metadata, source, "normalizer.lowercase") is True
             _drop_white_space(self._tokenizer, lowercase=lowercase)
@@ -93,21 +95,19 @@ class BPE:
             parts = _cut(text) if self._rules.cuts_lines else [text]
             encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
             ids = list(chain.from_iterable(part.ids for part in encoded))
-        unknown = len(self.vocabulary)
-        return [id_ for id_ in ids if id_ != unknown] if unknown in ids else ids
+        return self._extra.resolve(ids)
 
     def token_bytes(self, id_: int) -> bytes:
         """The bytes of a NORMAL or BYTE token; one without byte letters stands for itself."""
         token = self.vocabulary.tokens[id_]
+        if id_ in self._bytes:
+            return self._bytes[id_]
         if not self._rules.byte_letters:
-            return (
-                self._bytes.get(id_)
-                or (token.replace(_SPACE, " ") if self._rules.escape_spaces else token).encode()
-            )
+            return text_bytes(token.replace(_SPACE, " ") if self._rules.escape_spaces else token)
         try:
             return bytes([_BYTE_OF_LETTER[letter] for letter in token])
         except KeyError:
-            return token.encode()
+            return text_bytes(token)
 
 
 def _cut(text: str) -> list[str]:
@@ -119,36 +119,78 @@ def _cut(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+def _read_merges(metadata: Mapping[str, Any], source: str, pre: str | None) -> list[tuple[str, ...]]:
+    """The parts of each merge; ModelError if there are none, but for Kimi K2, as in llama.cpp."""
+    if pre == "kimi-k2" and "tokenizer.ggml.merges" not in metadata:
+        _log.warning(
+            "%s: tokenizer.ggml.merges is missing, so text is written in single letters; if the model "
+            "answers badly, get a newer conversion of it",
+            source,
+        )
+        return []
+    return [tuple(merge.split(" ")) for merge in read_strings(metadata, source, "merges")]
+
+
+def _without_token(
+    vocabulary: IndexedVocabulary, merges: list[tuple[str, ...]], bytes_: ByteTokens | None
+) -> dict[str, list[int]]:
+    """What merges make of letters though it is no token -> the ids of its letters, or of its bytes.
+
+    llama.cpp makes it, too: it may become part of a token, and is taken apart if it is left over. Usually
+    there is nothing of the kind. ModelError for merges that cannot be.
+    """
+    ids = vocabulary.ids
+    if None not in map(ids.get, map("".join, merges)):
+        return {}
+    made = {rank: "".join(parts) for rank, parts in enumerate(merges)}
+    ranks = [rank for rank, text in made.items() if text not in ids]
+    texts = dict.fromkeys(made[rank] for rank in ranks)
+    _check_merges(ids.keys() | texts.keys(), merges, vocabulary.source)
+    _log.warning(
+        "%s: %d merges make no token, the first is tokenizer.ggml.merges[%d], %r; what they make and nothing "
+        "else needs is written in single letters",
+        vocabulary.source,
+        len(ranks),
+        ranks[0],
+        " ".join(merges[ranks[0]])[:80],
+    )
+    if bytes_:
+        return {text: bytes_.encode(text) for text in texts}
+    return {text: [ids[letter] for letter in text if letter in ids] for text in texts}
+
+
 def _build(
-    vocabulary: IndexedVocabulary, merges: list[str], rules: PreTokenizer, *, byte_fallback: bool
+    vocabulary: IndexedVocabulary,
+    merges: list[tuple[str, ...]],
+    rules: PreTokenizer,
+    extra: ExtraPieces,
+    *,
+    byte_fallback: bool,
 ) -> Any:
-    """A `tokenizers.Tokenizer`. What no token stands for gets the id after the last."""
+    """A `tokenizers.Tokenizer`. What no token stands for becomes the first of `extra`."""
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Regex, Tokenizer, models
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
     ids = dict(vocabulary.ids)
+    for id_ in vocabulary.raw_ids:
+        del ids[vocabulary.tokens[id_]]
     if rules.ignore_merges:  # a word becomes the token that it spells: not if that token is no text
         known = set(merges)
         for id_ in vocabulary.ids_of_type(TokenType.CONTROL, TokenType.UNUSED):
             text = vocabulary.tokens[id_]
-            if not any(
-                f"{text[:cut]} {text[cut:]}" in known for cut in range(1, min(len(text), _LONGEST_NAME))
-            ):
-                del ids[text]
-    unknown = "<unknown>"
-    while unknown in ids:
-        unknown += ">"
+            if not any((text[:cut], text[cut:]) in known for cut in range(1, min(len(text), _LONGEST_NAME))):
+                ids.pop(text, None)
     try:
         model = models.BPE(
-            vocab=ids | {unknown: len(vocabulary)},
-            merges=[tuple(merge.split(" ")) for merge in merges],  # type: ignore[misc]  # it checks the number
+            vocab=ids | extra.ids(),
+            merges=merges,  # type: ignore[arg-type]  # it checks that they are pairs
             ignore_merges=rules.ignore_merges,
-            unk_token=unknown,
+            unk_token=next(iter(extra)),
             byte_fallback=byte_fallback,
         )
     except Exception as error:  # the package raises plain Exception and TypeError
-        _check_merges(ids, merges, vocabulary.source)
+        _check_merges(ids.keys() | extra.keys(), merges, vocabulary.source)
         raise ModelError(f"{vocabulary.source}: the BPE tables do not fit together: {error}") from error
     tokenizer = Tokenizer(model)
     steps: list[Any] = [Split(Regex(pattern), "isolated") for pattern in rules.patterns]
@@ -167,14 +209,13 @@ def _drop_white_space(tokenizer: Any, *, lowercase: bool) -> None:
         tokenizer.normalizer = normalizers.Lowercase()
 
 
-def _check_merges(ids: Mapping[str, int], merges: list[str], source: str) -> None:
-    """Raises ModelError for the first merge that cannot be."""
-    for rank, merge in enumerate(merges):
-        parts = merge.split(" ")
+def _check_merges(known: Container[str], merges: list[tuple[str, ...]], source: str) -> None:
+    """Raises ModelError for the first merge that cannot be, as it joins what is not `known`."""
+    for rank, parts in enumerate(merges):
         if len(parts) != 2 or not all(parts):
             problem = "expected two tokens and one space between them"
-        elif missing := [text for text in (*parts, "".join(parts)) if text not in ids]:
+        elif missing := [text for text in parts if text not in known]:
             problem = f"there is no token {missing[0][:40]!r}"
         else:
             continue
-        raise ModelError(f"{source}: tokenizer.ggml.merges[{rank}] is {merge[:80]!r}: {problem}")
+        raise ModelError(f"{source}: tokenizer.ggml.merges[{rank}] is {' '.join(parts)[:80]!r}: {problem}")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..gguf_io.errors import ModelError
-from .vocabulary import TokenType, Vocabulary, byte_values, read_scores, read_vocabulary
+from .byte_tokens import ByteTokens
+from .vocabulary import TokenType, Vocabulary, read_scores, read_vocabulary
 
 _DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0, "padding": 3}
 _UNIT = 1e-4  # of scores
@@ -34,14 +35,16 @@ class PLaMo2:
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
-        self._bytes = byte_values(vocabulary)
-        if not self._bytes:
-            raise ModelError(f"{source}: none of the {len(vocabulary)} tokens is of type BYTE, expected 256")
-        self._id_of_byte = {byte[0]: id_ for id_, byte in self._bytes.items()}
+        self._bytes = ByteTokens(vocabulary)
+        if len(self._bytes.values) != 256:
+            raise ModelError(
+                f"{source}: {len(self._bytes.values)} tokens stand for a byte, <0x00> to <0xFF>; expected 256"
+            )
         scores = np.rint(read_scores(metadata, source, len(vocabulary)).astype(np.float64) / _UNIT)
         is_piece = (vocabulary.types == TokenType.NORMAL) & (scores > _UNKNOWN + _PENALTY)
+        is_piece[vocabulary.raw_ids] = False
         self._ids: list[int] = np.flatnonzero(is_piece).tolist()
         self._tokenizer = _build(vocabulary, self._ids, scores[is_piece].tolist())
 
@@ -54,12 +57,12 @@ class PLaMo2:
             if index < len(self._ids):
                 ids.append(self._ids[index])
             else:
-                ids += map(self._id_of_byte.__getitem__, turned[start:stop][::-1].encode())
+                ids += self._bytes.encode(turned[start:stop][::-1])
         return ids
 
     def token_bytes(self, id_: int) -> bytes:
         """The bytes of a NORMAL or BYTE token."""
-        return self._bytes.get(id_) or self.vocabulary.tokens[id_].encode()
+        return self._bytes.values[id_] if id_ in self._bytes.values else self.vocabulary.literal_bytes(id_)
 
 
 def _build(vocabulary: Vocabulary, ids: list[int], scores: list[float]) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .longest_match import LongestMatch
+from .texts import text_bytes
 from .vocabulary import read_vocabulary
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
@@ -57,4 +58,4 @@ def _unescape(token: str) -> bytes:
             return bytes.fromhex(match[1].decode())
         return _CONTROLS.get(match[2], match[2])
 
-    return _ESCAPE.sub(replaced, token.encode())
+    return _ESCAPE.sub(replaced, text_bytes(token))

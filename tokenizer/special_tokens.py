@@ -8,6 +8,9 @@ from .longest_match import LongestMatch
 
 _WHITE_SPACE = " \t\n\v\f\r"
 
+BYTE_NAMES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
+"""The text of each token that stands for a byte where letters are characters -> that byte."""
+
 # GGUF has no field for "generation ends here", so these are known by their text, as in llama.cpp
 # (llama-vocab.cpp, special_eog_ids). Gemma's "</s>", a tag of HTML, is among them: llama.cpp stops there too.
 END_OF_GENERATION = frozenset(

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_tokens import ByteTokens
+from .extra_pieces import ExtraPieces
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece, varint
-from .vocabulary import IndexedVocabulary, TokenType, byte_values, read_flag, read_scores, read_vocabulary
+from .texts import all_bytes, text_bytes
+from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_scores, read_vocabulary
 
 _SPACE = "▁"
 _BPE = 2
@@ -23,55 +26,59 @@ class SentencePieceBPE:
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
         add_space_prefix = read_flag(metadata, source, "add_space_prefix")
         self.add_space_prefix = True if add_space_prefix is None else add_space_prefix
         self.strips_space_prefix = self.add_space_prefix
-        self._bytes = byte_values(vocabulary)
+        unknown = [] if vocabulary.unk_id is None else [vocabulary.unk_id]
+        bytes_ = ByteTokens(vocabulary, unknown)
+        self._bytes = bytes_.values
+        name = "<unk>"
+        while name in vocabulary.ids:
+            name += ">"
+        self._extra = ExtraPieces(len(vocabulary), {name: unknown} | bytes_.substitutes)
         scores = read_scores(metadata, source, len(vocabulary))
-        self._processor = load_processor(_model_proto(vocabulary, scores, bool(self._bytes)), source)
+        self._processor = load_processor(
+            _model_proto(vocabulary, scores, [*self._extra], bool(bytes_)), source
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, which must be free of lone surrogates."""
-        ids: list[int] = self._processor.EncodeAsIds(text)
-        unknown = len(self.vocabulary)  # the piece that is added below
-        if unknown in ids:
-            replacement = [] if self.vocabulary.unk_id is None else [self.vocabulary.unk_id]
-            ids = [new for id_ in ids for new in (replacement if id_ == unknown else [id_])]
-        return ids
+        return self._extra.resolve(self._processor.EncodeAsIds(text))
 
     def token_bytes(self, id_: int) -> bytes:
         """The bytes of a NORMAL or BYTE token."""
         byte = self._bytes.get(id_)
         if byte is not None:
             return byte
-        return self.vocabulary.tokens[id_].replace(_SPACE, " ").encode()
+        return text_bytes(self.vocabulary.tokens[id_].replace(_SPACE, " "))
 
 
-def _model_proto(vocabulary: IndexedVocabulary, scores: NDArray[np.float32], byte_fallback: bool) -> bytes:
-    """The ModelProto, with one more piece than there are tokens, as its one UNKNOWN piece.
+def _model_proto(
+    vocabulary: IndexedVocabulary, scores: NDArray[np.float32], extra: list[str], byte_fallback: bool
+) -> bytes:
+    """The ModelProto, with pieces behind the tokens: the one that is UNKNOWN, and the bytes without a token.
 
-    The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one.
+    The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one. It takes
+    all 256 bytes, or none.
     UNKNOWN, CONTROL and USER_DEFINED tokens are never made of letters: the text is cut at them before
     SentencePiece sees it, by llama.cpp's rules. So all of them are CONTROL pieces here. That also keeps
     pieces with plain spaces (Gemma's runs of them) out of its way, as its own spaces are U+2581.
     """
     types = vocabulary.types
-    texts = [token.encode() for token in vocabulary.tokens]
-    too_long = np.fromiter(map(len, texts), np.int64, len(texts)) > LONGEST_PIECE
-    for id_ in np.flatnonzero(too_long).tolist():
-        texts[id_] = b"too long: %d" % id_
+    texts = all_bytes(vocabulary.tokens)
+    no_piece = np.fromiter(map(len, texts), np.int64, len(texts)) > LONGEST_PIECE
+    no_piece[vocabulary.raw_ids] = True
+    for id_ in np.flatnonzero(no_piece).tolist():
+        texts[id_] = b"no piece: %d" % id_
 
     merged = (types == TokenType.NORMAL) | (types == TokenType.BYTE) | (types == TokenType.UNUSED)
     tail = np.empty(len(types), [("f2", "u1"), ("score", "<f4"), ("f3", "u1"), ("type", "u1")])
     tail["f2"], tail["score"] = 2 << 3 | 5, scores
-    tail["f3"], tail["type"] = 3 << 3, np.where(merged & ~too_long, types, TokenType.CONTROL)
+    tail["f3"], tail["type"] = 3 << 3, np.where(merged & ~no_piece, types, TokenType.CONTROL)
     tail_size = tail.dtype.itemsize
 
-    unknown = "<unk>"
-    while unknown in vocabulary.ids:
-        unknown += ">"
     heads = {length: _piece_head(length, tail_size) for length in set(map(len, texts))}
     parts = [b""] * (3 * len(texts))
     parts[0::3] = [heads[length] for length in map(len, texts)]
@@ -80,7 +87,8 @@ def _model_proto(vocabulary: IndexedVocabulary, scores: NDArray[np.float32], byt
     return b"".join(
         (
             *parts,
-            piece(unknown, TokenType.UNKNOWN),
+            piece(extra[0], TokenType.UNKNOWN),
+            *(piece(text, TokenType.BYTE) for text in extra[1:]),
             message(2, integer(3, _BPE) + integer(35, byte_fallback)),
             normalizer_spec(b"", add_dummy_prefix=False, remove_extra_whitespaces=False),
         )

@@ -7,14 +7,32 @@ from typing import SupportsIndex
 import numpy as np
 
 
+def bytes_text(raw: bytes) -> str:
+    """`raw` as text; what is not UTF-8 becomes lone surrogates, from which `text_bytes` makes it again."""
+    return raw.decode(errors="surrogateescape")
+
+
+def text_bytes(text: str) -> bytes:
+    """The bytes of a token as the file has them."""
+    return text.encode(errors="surrogateescape")
+
+
+def all_bytes(texts: Sequence[str]) -> list[bytes]:
+    """The `text_bytes` of each; quick where all are text, as they usually are."""
+    try:
+        return list(map(str.encode, texts))
+    except UnicodeEncodeError:
+        return list(map(text_bytes, texts))
+
+
 class Texts(Sequence[str]):
-    """A read-only list of texts, each made when it is asked for."""
+    """A read-only list of texts, each made when it is asked for. Bytes that are not UTF-8 may be among them,
+    as lone surrogates."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._bytes = "".join(texts).encode()
-        begins_letter = np.frombuffer(self._bytes, np.int8) >= -64  # UTF-8 goes on with 10xxxxxx
-        letters = np.append(np.flatnonzero(begins_letter), len(self._bytes))
-        self._ends = letters[np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))]
+        encoded = all_bytes(texts)
+        self._bytes = b"".join(encoded)
+        self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -25,4 +43,4 @@ class Texts(Sequence[str]):
             raise IndexError(f"there are {len(self)} texts, and none has the number {i}")
         i %= len(self)
         start = self._ends[i - 1] if i else 0
-        return self._bytes[start : self._ends[i]].decode()
+        return bytes_text(self._bytes[start : self._ends[i]])

@@ -11,6 +11,7 @@ from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from .bpe import BPE
 from .detokenizer import StreamDecoder
+from .keys import warn_of_unknown_keys
 from .plamo2 import PLaMo2
 from .rwkv import RWKV
 from .special_tokens import SpecialTokenSplitter
@@ -72,6 +73,7 @@ class Tokenizer:
     bos_id, eos_id, unk_id, pad_id, sep_id  the ids with these roles, or None
     add_bos, add_eos, add_sep               what `encode` adds when asked to add special tokens
     eog_ids                                 all ids after which generation ends, `eos_id` among them
+    suppressed_ids                          the ids that are never generated, (n,) intp
     """
 
     def __init__(self, model: TokenizerModel) -> None:
@@ -80,6 +82,7 @@ class Tokenizer:
         self.bos_id, self.eos_id, self.sep_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.sep_id
         self.unk_id, self.pad_id = vocabulary.unk_id, vocabulary.pad_id
         self.eog_ids = vocabulary.eog_ids
+        self.suppressed_ids = vocabulary.suppressed_ids
         self.add_bos = _added("bos", vocabulary.add_bos, model.add_bos, self.bos_id, vocabulary.source)
         self.add_eos = _added("eos", vocabulary.add_eos, model.add_eos, self.eos_id, vocabulary.source)
         self.add_sep = model.add_sep and self.sep_id is not None
@@ -124,6 +127,7 @@ class Tokenizer:
             raise GGUFUnsupportedError(
                 f"{source}: tokenizer.ggml.model is {kind[:40]!r}; nybble reads {', '.join(MODELS)}"
             )
+        warn_of_unknown_keys(metadata, source)
         model = MODELS[kind](metadata, source)
         return cls(model)
 
@@ -211,7 +215,7 @@ class Tokenizer:
         if id_ not in self._bytes:
             is_literal = id_ in self._silent or id_ in self._special
             self._bytes[id_] = (
-                self._vocabulary.tokens[id_].encode() if is_literal else self._model.token_bytes(id_)
+                self._vocabulary.literal_bytes(id_) if is_literal else self._model.token_bytes(id_)
             )
         return self._bytes[id_]
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..gguf_io.errors import ModelError
+from .byte_tokens import ByteTokens
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece
-from .vocabulary import TokenType, Vocabulary, byte_values, read_flag, read_scores, read_vocabulary
+from .texts import text_bytes
+from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_scores, read_vocabulary
 
 _SPACE = "▁"
 _UNIGRAM = 1
@@ -30,14 +32,15 @@ class Unigram:
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
+        vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
         removes_spaces = read_flag(metadata, source, "remove_extra_whitespaces") is True
         add_space_prefix = read_flag(metadata, source, "add_space_prefix") is True
         self.add_space_prefix = add_space_prefix and not removes_spaces
         self.strips_space_prefix = add_space_prefix or removes_spaces
-        self._bytes = byte_values(vocabulary)
-        self._tokenizer = _build(metadata, vocabulary, byte_fallback=bool(self._bytes))
+        self._unknown = [] if vocabulary.unk_id is None else [vocabulary.unk_id]
+        self._bytes = ByteTokens(vocabulary, self._unknown)
+        self._tokenizer = _build(metadata, vocabulary)
         proto = (  # the fewest pieces that the package takes; they are not used
             *(piece("?", TokenType.UNKNOWN), piece("!", TokenType.NORMAL), message(2, integer(3, _UNIGRAM))),
             normalizer_spec(
@@ -50,21 +53,29 @@ class Unigram:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, which must be free of lone surrogates."""
-        encoded = self._tokenizer.encode_batch_fast([self._normalize(text)], add_special_tokens=False)
-        ids: list[int] = encoded[0].ids
+        normalized = self._normalize(text)
         unknown = len(self.vocabulary)  # the piece that is added below
-        replacement = [] if self.vocabulary.unk_id is None else [self.vocabulary.unk_id]
-        return [new for id_ in ids for new in (replacement if id_ == unknown else [id_])]
+        if not self._bytes:
+            encoded = self._tokenizer.encode_batch_fast([normalized], add_special_tokens=False)[0]
+            return [new for id_ in encoded.ids for new in (self._unknown if id_ == unknown else [id_])]
+        encoded = self._tokenizer.encode(normalized, add_special_tokens=False)
+        ids: list[int] = []
+        for id_, (start, stop) in zip(encoded.ids, encoded.offsets, strict=True):
+            ids += self._bytes.encode(normalized[start:stop]) if id_ == unknown else [id_]
+        return ids
 
     def token_bytes(self, id_: int) -> bytes:
         """The bytes of a NORMAL or BYTE token."""
-        return self._bytes.get(id_) or self.vocabulary.tokens[id_].replace(_SPACE, " ").encode()
+        if id_ in self._bytes.values:
+            return self._bytes.values[id_]
+        return text_bytes(self.vocabulary.tokens[id_].replace(_SPACE, " "))
 
 
-def _build(metadata: Mapping[str, Any], vocabulary: Vocabulary, *, byte_fallback: bool) -> Any:
+def _build(metadata: Mapping[str, Any], vocabulary: IndexedVocabulary) -> Any:
     """A `tokenizers.Tokenizer` of all pieces, and of one more that stands for what is unknown.
 
-    Tokens that are no text keep their place under a name with a space, which a normalized text never has.
+    Tokens that are no text, those of bytes among them, keep their place under a name with a space, which a
+    normalized text never has.
     """
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Tokenizer, models
@@ -74,7 +85,8 @@ def _build(metadata: Mapping[str, Any], vocabulary: Vocabulary, *, byte_fallback
     scores[~is_text] = scores[is_text].max(
         initial=0.0
     )  # an unknown piece costs 10 more than the worst of all
-    named = is_text | (vocabulary.types == TokenType.BYTE)
+    named = is_text.copy()
+    named[vocabulary.raw_ids] = False
     pieces = [
         (text if is_named and len(text) <= LONGEST_PIECE else f" {id_}", score)
         for id_, (text, score, is_named) in enumerate(
@@ -82,7 +94,7 @@ def _build(metadata: Mapping[str, Any], vocabulary: Vocabulary, *, byte_fallback
         )
     ]
     pieces.append((" unknown", pieces[0][1]))
-    return Tokenizer(models.Unigram(pieces, unk_id=len(vocabulary), byte_fallback=byte_fallback))
+    return Tokenizer(models.Unigram(pieces, unk_id=len(vocabulary), byte_fallback=False))
 
 
 def _read_charsmap(metadata: Mapping[str, Any], source: str) -> bytes:

@@ -1,5 +1,6 @@
 """The vocabulary as the metadata tells it: checked once, so that whoever uses it need not check again."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import ModelError
-from .special_tokens import control_texts, end_of_generation_ids, stripping_ids, structure_ids
-from .texts import Texts
+from .keys import PREFIX
+from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids, wrong_type
+from .special_tokens import BYTE_NAMES, control_texts, end_of_generation_ids, stripping_ids, structure_ids
+from .texts import Texts, bytes_text, text_bytes
 
-_PREFIX = "tokenizer.ggml."
-_ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+_log = logging.getLogger(__name__)
 
 
 class TokenType(IntEnum):
@@ -41,6 +43,7 @@ class Vocabulary:
     source: str
     """The file's name, for messages."""
     tokens: Sequence[str]
+    """What is not UTF-8 in them stands there as lone surrogates (texts.py)."""
     types: NDArray[np.uint8]
     bos_id: int | None
     eos_id: int | None
@@ -53,12 +56,18 @@ class Vocabulary:
     eog_ids: frozenset[int]
     structure_ids: frozenset[int]
     """Those that are shown even where control tokens are left out of a text."""
+    suppressed_ids: NDArray[np.intp]
+    """What is never to be generated."""
     strip_after: frozenset[int]
     """Special tokens that swallow the white space behind them."""
     strip_before: frozenset[int]
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def literal_bytes(self, id_: int) -> bytes:
+        """The token itself, as the file has it."""
+        return text_bytes(self.tokens[id_])
 
     def ids_of_type(self, *types: TokenType) -> list[int]:
         """The ids of all tokens of these types, ascending."""
@@ -70,6 +79,8 @@ class IndexedVocabulary(Vocabulary):
     """A vocabulary with an index, for those who build something of it."""
 
     ids: Mapping[str, int]
+    raw_ids: Sequence[int]
+    """The tokens that are not UTF-8: no text has them, and packages for tokenizing do not take them."""
 
     def without_index(self) -> Vocabulary:
         """The vocabulary in a fifth of the memory, which is what remains of it once a tokenizer is built."""
@@ -78,18 +89,23 @@ class IndexedVocabulary(Vocabulary):
 
 
 def read_vocabulary(
-    metadata: Mapping[str, Any], source: str, default_ids: Mapping[str, int] | None = None
+    metadata: Mapping[str, Any],
+    source: str,
+    default_ids: Mapping[str, int] | None = None,
+    has_byte_tokens: bool = False,
 ) -> IndexedVocabulary:
     """Reads what all kinds of tokenizers have in common.
 
     `default_ids`: for special tokens that the file does not name, by their names in GGUF.
+    `has_byte_tokens`: does this kind of tokenizer write a byte as "<0x0A>"?
 
     Empty tokens, which some converters leave behind, get the name that llama.cpp gives them and become
-    UNUSED. Tokens whose text says that they control something become CONTROL, whatever the file says
-    (special_tokens.py). Raises ModelError where the tables are missing, of another type or length, or
-    contradict each other.
+    UNUSED. Tokens whose text says that they control something become CONTROL, and those that are the name of
+    a byte BYTE, whatever the file says (special_tokens.py). Where it calls no token special, those of
+    `<name>_token_id` are, if they are in brackets. Raises ModelError where the tables are missing, of another
+    type, too short, or contradict each other.
     """
-    tokens = _read_tokens(metadata, source)
+    tokens, raw_ids = _read_tokens(metadata, source)
     types = _read_types(metadata, source, len(tokens))
     for id_ in [i for i, token in enumerate(tokens) if not token]:
         tokens[id_] = f"[EMPTY_{id_}]"
@@ -98,36 +114,45 @@ def read_vocabulary(
     if len(ids) != len(tokens):
         second = next(i for i, token in enumerate(tokens) if ids[token] != i)
         raise ModelError(
-            f"{source}: {_PREFIX}tokens: {tokens[second][:40]!r} is there twice, with the ids {second} and "
+            f"{source}: {PREFIX}tokens: {tokens[second][:40]!r} is there twice, with the ids {second} and "
             f"{ids[tokens[second]]}; a text must have one id"
         )
     if not (types != TokenType.UNUSED).any():
-        raise ModelError(f"{source}: {_PREFIX}tokens: none of the {len(tokens)} tokens is of any use")
+        raise ModelError(f"{source}: {PREFIX}tokens: none of the {len(tokens)} tokens is of any use")
+    defaults = {name: id_ for name, id_ in (default_ids or {}).items() if id_ < len(tokens)}
+    special_ids = defaults | read_special_ids(metadata, source, len(tokens))
+    if not np.isin(types, SPECIAL).any():
+        for name, id_ in special_ids.items():
+            if tokens[id_][0] + tokens[id_][-1] in ("<>", "[]"):
+                types[id_] = TokenType.UNKNOWN if name == "unknown" else TokenType.CONTROL
     types[[ids[text] for text in control_texts(ids)]] = TokenType.CONTROL
+    if has_byte_tokens:
+        types[[ids[name] for name in BYTE_NAMES if name in ids]] = TokenType.BYTE
 
-    def special_id(name: str) -> int | None:
-        found = _read_special_id(metadata, source, name, len(tokens))
-        default = (default_ids or {}).get(name)
-        return default if found is None and default is not None and default < len(tokens) else found
+    def adds(name: str) -> bool | None:
+        """What the file says; False where it names a token for that, but one that is not there."""
+        asked = read_flag(metadata, source, f"add_{name}_token")
+        return asked and (name in special_ids or f"{PREFIX}{name}_token_id" not in metadata)
 
-    eos_id = special_id("eos")
-    ends = marked_end_ids(metadata, source, len(tokens)) | (frozenset() if eos_id is None else {eos_id})
+    ends = marked_end_ids(metadata, source, len(tokens), special_ids)
     strip_after, strip_before = stripping_ids(metadata, ids, _ids_of_type(types, *SPECIAL))
     return IndexedVocabulary(
         source=source,
         tokens=tokens,
         types=types,
         ids=ids,
-        bos_id=special_id("bos"),
-        eos_id=eos_id,
-        unk_id=special_id("unknown"),
-        pad_id=special_id("padding"),
-        sep_id=special_id("seperator"),  # so GGUF spells it
-        add_bos=read_flag(metadata, source, "add_bos_token"),
-        add_eos=read_flag(metadata, source, "add_eos_token"),
+        raw_ids=raw_ids,
+        bos_id=special_ids.get("bos"),
+        eos_id=special_ids.get("eos"),
+        unk_id=special_ids.get("unknown"),
+        pad_id=special_ids.get("padding"),
+        sep_id=special_ids.get("seperator"),  # so GGUF spells it
+        add_bos=adds("bos"),
+        add_eos=adds("eos"),
         add_sep=read_flag(metadata, source, "add_sep_token"),
         eog_ids=end_of_generation_ids(ids, ends),
         structure_ids=structure_ids(ids),
+        suppressed_ids=read_suppressed_ids(metadata, source, len(tokens)),
         strip_after=strip_after,
         strip_before=strip_before,
     )
@@ -138,38 +163,16 @@ def _ids_of_type(types: NDArray[np.uint8], *wanted: TokenType) -> list[int]:
     return ids
 
 
-def marked_end_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> frozenset[int]:
-    """The ids that the file marks as ends; ModelError if one is no integer or not below `n_vocab`."""
-    ids = (_read_special_id(metadata, source, name, n_vocab) for name in _ENDS)
-    return frozenset(id_ for id_ in ids if id_ is not None)
-
-
-def byte_values(vocabulary: Vocabulary) -> dict[int, bytes]:
-    """Id of each BYTE token -> its byte. There are all 256, or none."""
-    values: dict[int, bytes] = {}
-    for id_ in vocabulary.ids_of_type(TokenType.BYTE):
-        token = vocabulary.tokens[id_]
-        try:
-            values[id_] = bytes([int(token.removeprefix("<0x").removesuffix(">"), 16)])
-        except ValueError:
-            values[id_] = b""
-        if token != f"<0x{values[id_].hex().upper()}>":
-            raise ModelError(
-                f"{vocabulary.source}: token {id_} is of type BYTE but reads {token[:40]!r}, "
-                "expected <0x00> to <0xFF>"
-            )
-    if values and len(values) != 256:
-        raise ModelError(f"{vocabulary.source}: {len(values)} tokens are of type BYTE, expected 256 or none")
-    return values
-
-
 def read_scores(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDArray[np.float32]:
-    """The score of each token, (n_tokens,) float32, all finite; else ModelError."""
+    """The score of each token, (n_tokens,) float32, all finite, else ModelError; 0 if the key is missing."""
     scores = read_numbers(metadata, source, "scores", ("float32", "int32"), n_tokens)
     if scores is None:
-        raise ModelError(
-            f"{source}: tokenizer.ggml.scores is missing; without it no piece goes before another"
+        _log.warning(
+            "%s: tokenizer.ggml.scores is missing, so no piece goes before another; if the model answers "
+            "badly, get a newer conversion of it",
+            source,
         )
+        return np.zeros(n_tokens, "<f4")
     wrong = np.flatnonzero(~np.isfinite(scores))
     if len(wrong):
         raise ModelError(
@@ -180,36 +183,43 @@ def read_scores(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDAr
 
 def read_text(metadata: Mapping[str, Any], source: str, name: str) -> str | None:
     """The text of `tokenizer.ggml.<name>`, None if the key is missing, ModelError if it is no text."""
-    value = metadata.get(_PREFIX + name)
+    value = metadata.get(PREFIX + name)
     if value is not None and not isinstance(value, str):
-        raise _wrong_type(source, name, "UTF-8 text", value)
+        raise wrong_type(PREFIX + name, "UTF-8 text", value, source)
     return value
 
 
 def read_flag(metadata: Mapping[str, Any], source: str, name: str) -> bool | None:
     """The truth value of `tokenizer.ggml.<name>`, None if the key is missing, ModelError if it is none."""
-    value = metadata.get(_PREFIX + name)
+    value = metadata.get(PREFIX + name)
     if value is not None and not isinstance(value, bool):
-        raise _wrong_type(source, name, "a bool", value)
+        raise wrong_type(PREFIX + name, "a bool", value, source)
     return value
 
 
 def read_strings(metadata: Mapping[str, Any], source: str, name: str) -> list[str]:
     """The array of texts `tokenizer.ggml.<name>`; ModelError if it is missing, empty, or anything else."""
-    values = metadata.get(_PREFIX + name)
-    if values is None:
-        raise ModelError(
-            f"{source}: {_PREFIX}{name} is missing; the file was converted without its vocabulary"
-        )
-    if not isinstance(values, list):
-        raise _wrong_type(source, name, "an array of strings", values)
-    if not values:
-        raise ModelError(f"{source}: {_PREFIX}{name} is empty")
+    values = read_array(metadata, source, name)
     if set(map(type, values)) != {str}:
         index = next(i for i, value in enumerate(values) if not isinstance(value, str))
         raise ModelError(
-            f"{source}: {_PREFIX}{name}[{index}] must be UTF-8 text, found {values[index][:40]!r}"
+            f"{source}: {PREFIX}{name}[{index}] must be UTF-8 text, found {values[index][:40]!r}"
         )
+    return values
+
+
+def read_array(metadata: Mapping[str, Any], source: str, name: str) -> list[Any]:
+    """The array `tokenizer.ggml.<name>` of texts, or bytes where they are no text; ModelError if it is
+    missing, empty, or anything else."""
+    values = metadata.get(PREFIX + name)
+    if values is None:
+        raise ModelError(
+            f"{source}: {PREFIX}{name} is missing; the file was converted without its vocabulary"
+        )
+    if not isinstance(values, list):
+        raise wrong_type(PREFIX + name, "an array of strings", values, source)
+    if not values:
+        raise ModelError(f"{source}: {PREFIX}{name} is empty")
     return values
 
 
@@ -217,24 +227,39 @@ def read_numbers(
     metadata: Mapping[str, Any], source: str, name: str, dtypes: tuple[str, ...], length: int
 ) -> NDArray[Any] | None:
     """The array `tokenizer.ggml.<name>` of one of `dtypes`, None if the key is missing, else ModelError."""
-    values = metadata.get(_PREFIX + name)
+    values = metadata.get(PREFIX + name)
     if values is None:
         return None
     if not isinstance(values, np.ndarray):
-        raise _wrong_type(source, name, f"an array of {' or '.join(dtypes)}", values)
+        raise wrong_type(PREFIX + name, f"an array of {' or '.join(dtypes)}", values, source)
     if values.dtype.name not in dtypes:
         raise ModelError(
-            f"{source}: {_PREFIX}{name} must be an array of {' or '.join(dtypes)}, found {values.dtype.name}"
+            f"{source}: {PREFIX}{name} must be an array of {' or '.join(dtypes)}, found {values.dtype.name}"
         )
-    if len(values) != length:
+    if len(values) < length:
         raise ModelError(
-            f"{source}: {_PREFIX}{name} has {len(values)} elements, but there are {length} tokens"
+            f"{source}: {PREFIX}{name} has {len(values)} elements, but there are {length} tokens"
         )
-    return values
+    if len(values) > length:
+        _log.warning(
+            "%s: %s%s has %d elements, but there are %d tokens; the last %d are left out",
+            source,
+            PREFIX,
+            name,
+            len(values),
+            length,
+            len(values) - length,
+        )
+    return values[:length]
 
 
-def _read_tokens(metadata: Mapping[str, Any], source: str) -> list[str]:
-    return list(read_strings(metadata, source, "tokens"))
+def _read_tokens(metadata: Mapping[str, Any], source: str) -> tuple[list[str], list[int]]:
+    """The tokens, and the ids of those that are not UTF-8."""
+    values = read_array(metadata, source, "tokens")
+    if set(map(type, values)) == {str}:
+        return list(values), []
+    raw_ids = [i for i, value in enumerate(values) if isinstance(value, bytes)]
+    return [bytes_text(value) if isinstance(value, bytes) else value for value in values], raw_ids
 
 
 def _read_types(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDArray[np.uint8]:
@@ -245,23 +270,6 @@ def _read_types(metadata: Mapping[str, Any], source: str, n_tokens: int) -> NDAr
     if len(wrong):
         index = int(wrong[0])
         raise ModelError(
-            f"{source}: {_PREFIX}token_type[{index}] is {values[index]}, expected 0 to {max(TokenType)}"
+            f"{source}: {PREFIX}token_type[{index}] is {values[index]}, expected 0 to {max(TokenType)}"
         )
     return np.where(values == 0, TokenType.NORMAL, values).astype(np.uint8)  # 0: the file does not say
-
-
-def _read_special_id(metadata: Mapping[str, Any], source: str, name: str, n_tokens: int) -> int | None:
-    key = f"{name}_token_id"
-    value = metadata.get(_PREFIX + key)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(source, key, "an integer", value)
-    if not 0 <= value < n_tokens:
-        raise ModelError(f"{source}: {_PREFIX}{key} is {value}, but the ids end at {n_tokens - 1}")
-    return value
-
-
-def _wrong_type(source: str, name: str, expected: str, found: object) -> ModelError:
-    kind = f"an array of {found.dtype.name}" if isinstance(found, np.ndarray) else type(found).__name__
-    return ModelError(f"{source}: {_PREFIX}{name} must be {expected}, found {kind}")

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from .longest_match import LongestMatch
+from .texts import text_bytes
 from .vocabulary import read_flag, read_vocabulary
 
 _WORD_START = "▁"
@@ -57,7 +58,7 @@ class WordPiece:
 
     def token_bytes(self, id_: int) -> bytes:
         """The bytes of a NORMAL token: a word begins with a space."""
-        return self.vocabulary.tokens[id_].replace(_WORD_START, " ").encode()
+        return text_bytes(self.vocabulary.tokens[id_].replace(_WORD_START, " "))
 
     def _word_ids(self, word: str) -> list[int]:
         """A word that has a part without a token is unknown as a whole."""

@@ -1,0 +1,91 @@
+"""The ids that a file gives a meaning: a token's role, the ends of a text, what is never generated."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.errors import ModelError
+from .keys import PREFIX, SPECIAL_IDS, UNUSED_IDS
+
+_log = logging.getLogger(__name__)
+
+_ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+
+
+def read_special_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> dict[str, int]:
+    """Each `tokenizer.ggml.<name>_token_id` of the file, by its name.
+
+    An id that is not in the vocabulary is left out, with a warning: converters write -1, or a number that
+    belongs to another vocabulary. ModelError if one that has a role is no integer.
+    """
+    ids = {}
+    for name in (*SPECIAL_IDS, *UNUSED_IDS):
+        key = f"{PREFIX}{name}_token_id"
+        value = metadata.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            if value is not None and name in SPECIAL_IDS:
+                raise wrong_type(key, "an integer", value, source)
+        elif 0 <= value < n_vocab:
+            ids[name] = value
+        else:
+            _log.warning(
+                "%s: %s is %d, but the ids end at %d; going on without it", source, key, value, n_vocab - 1
+            )
+    return ids
+
+
+def marked_end_ids(
+    metadata: Mapping[str, Any], source: str, n_vocab: int, special_ids: Mapping[str, int]
+) -> frozenset[int]:
+    """The ids that the file marks as ends: `special_ids` of such names, and all of Ollama's `eos_token_ids`.
+
+    ModelError if these are no integers.
+    """
+    several = read_ids(metadata, source, "eos_token_ids", n_vocab).tolist()
+    return frozenset(several) | {special_ids[name] for name in _ENDS if name in special_ids}
+
+
+def read_suppressed_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> NDArray[np.intp]:
+    """The ids that are never to be generated, (n,), ascending; ModelError if they are no integers, or all
+    that there are."""
+    ids = read_ids(metadata, source, "suppress_tokens", n_vocab)
+    if 0 < n_vocab == len(ids):
+        raise ModelError(
+            f"{source}: {PREFIX}suppress_tokens has all {n_vocab} ids, so there is nothing to generate"
+        )
+    return ids
+
+
+def read_ids(metadata: Mapping[str, Any], source: str, name: str, n_vocab: int) -> NDArray[np.intp]:
+    """The ids in the array `tokenizer.ggml.<name>`, each once, (n,), ascending; none if the key is missing.
+
+    Those that are not in the vocabulary are left out, with a warning. ModelError if it is no array of
+    integers.
+    """
+    key = PREFIX + name
+    values = metadata.get(key)
+    if values is None:
+        return np.empty(0, np.intp)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+        raise wrong_type(key, "an array of integers", values, source)
+    is_id = (values >= 0) & (values < n_vocab)
+    wrong = values[~is_id].tolist()
+    if wrong:
+        _log.warning(
+            "%s: %s has %s%s, but the ids end at %d; going on without",
+            source,
+            key,
+            ", ".join(map(str, wrong[:5])),
+            " and more" if len(wrong) > 5 else "",
+            n_vocab - 1,
+        )
+    return np.unique(values[is_id]).astype(np.intp)
+
+
+def wrong_type(key: str, expected: str, found: object, source: str) -> ModelError:
+    """The error for a value of another type than `expected`."""
+    kind = f"an array of {found.dtype.name}" if isinstance(found, np.ndarray) else type(found).__name__
+    return ModelError(f"{source}: {key} must be {expected}, found {kind}")
