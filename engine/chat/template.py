@@ -113,11 +113,11 @@ def render_chat(
 
 
 def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
-    ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
-    return {
-        name: "" if id_ is None else tokenizer.token_bytes(id_, skip_special_tokens=False).decode(errors="replace")
-        for name, id_ in ids.items()
-    }
+    def name(id_: int | None) -> str:
+        raw = b"" if id_ is None else tokenizer.token_bytes(id_, skip_special_tokens=False)
+        return raw.decode(errors="replace")
+
+    return {"bos_token": name(tokenizer.bos_id), "eos_token": name(tokenizer.eos_id)}
 
 
 def _checked(messages: Sequence[Message]) -> list[dict[str, str]]:
