@@ -280,6 +280,11 @@ class Config(ConfigFields):
         return self.is_ffn_block and self.n_experts > 0
 
     @property
+    def has_latent_experts(self) -> bool:
+        """Where a block is only one thing: is it experts on a shorter vector?"""
+        return self.is_expert_block and self.n_expert_latent > 0
+
+    @property
     def is_dense_block(self) -> bool:
         """Where a block is only one thing: is it a feed-forward layer without experts?"""
         return self.is_ffn_block and self.n_experts == 0

@@ -34,6 +34,8 @@ class ConfigFields:
     rope_attn_factor: float = 1.0  # multiplies cosine and sine
     n_ctx_original: int = 0  # the context before it was stretched by YaRN or LongRoPE
     yarn_log_mul: float = 0.0
+    yarn_attn_factor: float = 1.0  # 1, or what YaRN's formula gives anyway
+    yarn_ext_factor: float = 1.0  # how far fast pairs keep their speed; below 0: not said
     yarn_beta_fast: float = 32.0
     yarn_beta_slow: float = 1.0
     rope_alpha: float = 0.0  # above 0 it raises the base for longer contexts

@@ -17,7 +17,7 @@ from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
 from .config import Config
 from .derivation import derive
-from .keys import INERT, KEYS, NEUTRAL, REQUIRED, Key
+from .keys import INERT, KEYS, NEUTRAL, NO_EXPERTS, REQUIRED, Key
 
 _PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
 
@@ -31,17 +31,27 @@ def read_config(
     GGUFUnsupportedError for what is sound but not honoured.
     """
     prefix = architecture + "."
-    own_fields = {key.field for key in keys.values()}
-    honoured = {name: key for name, key in KEYS.items() if key.field not in own_fields} | dict(keys)
+    honoured, passed_over = honoured_keys(keys), inert_keys(keys, inert)
     for full_name in file.metadata:
         name = full_name.removeprefix(prefix)
-        if name != full_name and name not in honoured and name not in INERT and name not in inert:
+        if name != full_name and name not in honoured and name not in passed_over:
             _require_neutral(file, full_name, name)
     full_names = {(prefix if key.is_prefixed else "") + name: key for name, key in honoured.items()}
     values = {key.field: _read(file, name, key) for name, key in full_names.items()}
     for name, key in full_names.items():
         values[key.field] = _array(file, name, values[key.field], key, values["n_layers"])
     return derive(file, architecture, values)
+
+
+def honoured_keys(keys: Mapping[str, Key]) -> dict[str, Key]:
+    """All keys of an architecture that has `keys` of its own; they replace others for the same fields."""
+    own_fields = {key.field for key in keys.values()}
+    return {name: key for name, key in KEYS.items() if key.field not in own_fields} | dict(keys)
+
+
+def inert_keys(keys: Mapping[str, Key], inert: Mapping[str, str]) -> dict[str, str]:
+    """What changes nothing in such an architecture, unless it is honoured, and why."""
+    return {**INERT, **({} if "expert_count" in keys else NO_EXPERTS), **inert}
 
 
 def _require_neutral(file: GGUFFile, full_name: str, name: str) -> None:

@@ -54,6 +54,7 @@ KEYS = {
     "rope.scale_linear": Key("old_rope_scale", "float", 0, 1e6, default=1.0),
     "rope.scaling.original_context_length": Key("n_ctx_original", "integer", 1, 2**32 - 1, default=None),
     "rope.scaling.attn_factor": Key("rope_attn_factor", "float", 0, 1e6, default=1.0),
+    "rope.scaling.yarn_attn_factor": Key("yarn_attn_factor", "float", 0, 1e6, default=1.0),
     "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=32.0),
     "rope.scaling.yarn_beta_slow": Key("yarn_beta_slow", "float", 0, 1e6, default=1.0),
     "pooling_type": Key("pooling", "integer", -1, 2**32 - 1, default=None),
@@ -71,22 +72,28 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "attention.scale": (0.0,),
     "attention.temperature_scale": (0.0,),
     "embedding_scale": (0.0, 1.0),
-    "expert_count": (0,),
-    "expert_used_count": (0,),
+    "expert_gating_func": (1,),
+    "expert_group_count": (0, 1),
     "final_logit_softcapping": (0.0,),
     "kda.safe_gate": (False,),
     "logit_scale": (0.0, 1.0),
     "residual_scale": (0.0, 1.0),
-    "rope.scaling.yarn_ext_factor": (1.0,),
-    "rope.scaling.yarn_attn_factor": (1.0,),
+    "rope.scaling.yarn_log_multiplier": (0.0,),
     "ssm.dt_b_c_rms": (False,),
     "use_parallel_residual": (False,),
 }
 
 _OTHERS = "a key of other architectures, which llama.cpp's test models carry"
 
-# Keys that change nothing, and why.
+# Keys that change nothing, and why.  llama.cpp's converters write some of them for every architecture, where
+# the original's configuration has them.
 INERT = {
+    "attention.layer_norm_epsilon": "of layer norms, which the model does not have",
+    "attention.layer_norm_rms_epsilon": "of RMS norms, which the model does not have",
+    "expert_group_used_count": "counts where expert_group_count is above 1",
+    "rope.dimension_sections": "text is at the same position in time, height and width: sections turn alike",
+    "rope.freq_base_swa": "of layers with a window, which have no base of their own, or are not there",
+    "rope.scaling.yarn_ext_factor": "how far YaRN goes; llama.cpp reads it for Grok, transformers never",
     "classifier.output_labels": "the names of the classes; their number counts, and is looked up there",
     "tensor_data_layout": "says how a converter found the rows; they are stored as the graph needs them",
     "rope.scaling.finetuned": "says how the model was trained",
@@ -153,6 +160,9 @@ EXPERTS = {
     "expert_group_used_count": Key("n_expert_groups_used", "integer", 0, 2**10, default=1),
     "leading_dense_block_count": Key("n_dense_layers", "integer", 0, 1024, default=0),
 }
+
+# Why these change nothing where an architecture has no experts: a tensor of theirs would be an error.
+NO_EXPERTS = dict.fromkeys((*EXPERTS, "moe_every_n_layers"), "of experts, which the model does not have")
 
 EXPERT_COUNTS = {name: EXPERTS[name] for name in ("expert_count", "expert_used_count")}
 

@@ -170,7 +170,7 @@ def test_required_keys(config_of, key):
     [
         ({"expert_shared_count": 2}, r"'llama\.expert_shared_count' \(2\)"),
         ({"rope.scaling.type": "spiral"}, r"rope\.scaling\.type 'spiral'"),
-        ({"rope.scaling.yarn_ext_factor": 0.5}, r"'llama\.rope\.scaling\.yarn_ext_factor' \(0\.5\)"),
+        ({"rope.scaling.yarn_log_multiplier": 0.5}, r"'llama\.rope\.scaling\.yarn_log_multiplier' \(0\.5\)"),
         ({"logit_scale": 0.5}, r"'llama\.logit_scale'"),
         ({"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
         ({"attention.causal": False}, r"attention\.causal' \(False\)"),

@@ -25,6 +25,8 @@ COHERE2_KEYS = KEYS | {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
+COHERE2_INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+
 COHERE2_TENSORS = {**HEAD, **norms("attn_norm"), **attention_tensors(), **ffn_tensors()}
 
 TENSORS = {
@@ -49,4 +51,4 @@ def build(g: Graph, model: Config) -> None:
 
 
 COMMAND_R = Architecture("command-r", TENSORS, build, KEYS)
-COHERE2 = Architecture("cohere2", COHERE2_TENSORS, build, COHERE2_KEYS)
+COHERE2 = Architecture("cohere2", COHERE2_TENSORS, build, COHERE2_KEYS, COHERE2_INERT)

@@ -35,6 +35,11 @@ FIRST_INERT = {
     "expert_weights_norm": "the chosen weights are used as they are",
 }
 
+OCR_INERT = {
+    "attention.sliding_window": "what stands for the image stays in sight; llama.cpp has no window either",
+    "rope.scaling.yarn_log_multiplier": "the context is never stretched",
+}
+
 
 def build(g: Graph, model: Config) -> None:
     is_ocr = model.architecture == "deepseek2-ocr"
@@ -57,4 +62,4 @@ def build(g: Graph, model: Config) -> None:
 DEEPSEEK = Architecture(
     "deepseek", TENSORS, build, {name: KEYS[name] for name in KEYS if name not in FIRST_INERT}, FIRST_INERT
 )
-DEEPSEEK2_OCR = Architecture("deepseek2-ocr", TENSORS, build, EXPERTS)
+DEEPSEEK2_OCR = Architecture("deepseek2-ocr", TENSORS, build, EXPERTS, OCR_INERT)

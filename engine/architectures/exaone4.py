@@ -24,6 +24,8 @@ KEYS = {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
+INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+
 TENSORS = {
     **HEAD,
     **ROPE_FACTORS,
@@ -52,4 +54,4 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-EXAONE4 = Architecture("exaone4", TENSORS, build, KEYS)
+EXAONE4 = Architecture("exaone4", TENSORS, build, KEYS, INERT)

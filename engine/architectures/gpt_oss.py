@@ -9,19 +9,23 @@ Sources: OpenAI 2025 (arXiv:2508.10925); llama.cpp `src/models/openai-moe.cpp`.
 
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, SLIDING_WINDOW, sliding_pattern
+from ..keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
 from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
-from .rope import rope_table
+from .rope import rope_table, rope_table_swa
 from .tensors import HEAD, norms
 from .tensors import attention as attention_tensors
 from .tensors import experts as expert_tensors
 
-KEYS = EXPERTS | {
-    "attention.sliding_window": SLIDING_WINDOW,
-    "attention.sliding_window_pattern": sliding_pattern(2),
-}
+KEYS = (
+    EXPERTS
+    | ROPE_BASE_SWA
+    | {
+        "attention.sliding_window": SLIDING_WINDOW,
+        "attention.sliding_window_pattern": sliding_pattern(2),
+    }
+)
 
 TENSORS = {
     **HEAD,
@@ -37,10 +41,10 @@ TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model)
+    global_rope, local_rope = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
-        window = c.sliding_window if c.is_sliding else 0
+        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, attention(b, h, c, rope, window=window, sinks="attn_sinks"))

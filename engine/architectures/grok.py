@@ -25,6 +25,7 @@ KEYS = EXPERT_COUNTS | {
     "attention.output_scale": optional_float("attention_scale", 0.08838834764831845),
     "attn_logit_softcapping": optional_float("attn_soft_cap", 30.0),
     "final_logit_softcapping": optional_float("final_soft_cap", 0.0),
+    "rope.scaling.yarn_ext_factor": Key("yarn_ext_factor", "float", -1e6, 1e6, default=1.0),
     "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=8.0),
 }
 

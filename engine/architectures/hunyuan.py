@@ -31,6 +31,8 @@ MOE_INERT = {
     "expert_shared_count": "the shared expert has a width of its own",
 }
 
+DENSE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in hunyuan_vl alone"}
+
 COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **qk_norms()}
 TENSORS = {**COMMON, **ffn_tensors()}
 MOE_TENSORS = {**COMMON, **expert_tensors(), **shared_expert()}
@@ -50,6 +52,6 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-HUNYUAN_DENSE = Architecture("hunyuan-dense", TENSORS, build, KEYS)
+HUNYUAN_DENSE = Architecture("hunyuan-dense", TENSORS, build, KEYS, DENSE_INERT)
 HUNYUAN_MOE = Architecture("hunyuan-moe", MOE_TENSORS, build, MOE_KEYS, MOE_INERT)
 HUNYUAN_VL = Architecture("hunyuan_vl", TENSORS, build, KEYS | ROPE_SECTIONS)

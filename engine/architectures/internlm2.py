@@ -23,6 +23,8 @@ MOE_KEYS = EXPERTS | {
     "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024, default=1),
 }
 
+ERNIE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in paddleocr alone"}
+
 TENSORS = {
     **HEAD,
     **norms("attn_norm", "ffn_norm"),
@@ -53,6 +55,6 @@ def build(g: Graph, model: Config) -> None:
 
 
 INTERNLM2 = Architecture("internlm2", TENSORS, build)
-ERNIE4_5 = Architecture("ernie4_5", TENSORS, build, inert_tensors=ERNIE_INERT_TENSORS)
-ERNIE4_5_MOE = Architecture("ernie4_5-moe", MOE_TENSORS, build, MOE_KEYS, inert_tensors=ERNIE_INERT_TENSORS)
+ERNIE4_5 = Architecture("ernie4_5", TENSORS, build, {}, ERNIE_INERT, ERNIE_INERT_TENSORS)
+ERNIE4_5_MOE = Architecture("ernie4_5-moe", MOE_TENSORS, build, MOE_KEYS, ERNIE_INERT, ERNIE_INERT_TENSORS)
 PADDLEOCR = Architecture("paddleocr", TENSORS, build, ROPE_SECTIONS)

@@ -65,6 +65,8 @@ STEP_TENSORS = {
     "blk.N.attn_gate.weight": optional("n_heads", "n_embd"),
 }
 
+STEP_INERT = {"moe_every_n_layers": "a layer has experts where there are tensors of theirs"}
+
 BESIDE_EXPERTS = {
     f"blk.N.ffn_{part}.weight": "llama.cpp's test model has it beside experts, and leaves it aside"
     for part in ("gate", "up", "down")
@@ -126,4 +128,4 @@ def build_step(g: Graph, model: Config) -> None:
 
 
 MIMO2 = Architecture("mimo2", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)
-STEP35 = Architecture("step35", STEP_TENSORS, build_step, STEP_KEYS, inert_tensors=BESIDE_EXPERTS)
+STEP35 = Architecture("step35", STEP_TENSORS, build_step, STEP_KEYS, STEP_INERT, BESIDE_EXPERTS)

@@ -1,15 +1,19 @@
-"""`nemotron_h`: Nemotron-H, Nemotron Nano 2; `nemotron_h_moe`: Nemotron 3 Nano.
+"""`nemotron_h`: Nemotron-H, Nemotron Nano 2; `nemotron_h_moe`: Nemotron 3 Nano, Super and Puzzle.
 
 Each block is one thing: a feed-forward layer with the square of ReLU and no gate, or a mixture of such; or
 attention without positions; or a Mamba-2 mixer.  Experts are chosen by sigmoid and a bias, beside a shared
-one.
+one; those of Super read and write a shorter vector, and in Puzzle each layer has experts of its own size, and
+its own number of them to choose.
 
 Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models/nemotron-h.cpp`.
 """
 
+from dataclasses import replace
+
+from ...gguf_io.errors import ModelError
 from ..config import Config
 from ..graph import Graph
-from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM
+from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
 from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head, route, ungated_experts
@@ -19,12 +23,32 @@ from .tensors import attention as attention_tensors
 from .tensors import ffn as ffn_tensors
 from .tensors import ungated_experts as expert_tensors
 
-INERT = {
+MOE_INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",
-    "attention.layer_norm_epsilon": "of a norm in blocks that only predict several tokens at once",
 }
 
-KEYS = SSM | HEAD_COUNTS | FFN_WIDTHS | {"attention.scale": SCALES["attention.scale"]}
+INERT = MOE_INERT | {"moe_latent_size": "of experts, which the model does not have"}
+
+KEYS = (
+    SSM
+    | HEAD_COUNTS
+    | FFN_WIDTHS
+    | {
+        "attention.scale": SCALES["attention.scale"],
+        "attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1, default=0.0, or_zero=True),
+        "attention.layer_norm_rms_epsilon": Key("rms_norm_eps", "float", 0, 1, default=0.0, or_zero=True),
+    }
+)
+
+MOE_KEYS = (
+    KEYS
+    | EXPERTS
+    | {
+        "moe_latent_size": Key("n_expert_latent", "integer", 0, 2**20, default=0),
+        "expert_used_count": Key("n_experts_used", "integer", 0, 2**16, default=0, per_layer="any"),
+        "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=0, per_layer="any"),
+    }
+)
 
 TENSORS = {
     **HEAD,
@@ -40,14 +64,22 @@ MOE_TENSORS = {
     **attention_tensors(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
     **ffn_tensors(when="is_dense_block"),
-    **expert_tensors(when="is_expert_block"),
+    **expert_tensors(when="is_expert_block", width="expert_width"),
     "blk.N.exp_probs_b.bias": optional("n_experts", when="is_expert_block"),
+    "blk.N.ffn_latent_down.weight": required("expert_width", "n_embd", when="has_latent_experts"),
+    "blk.N.ffn_latent_up.weight": required("n_embd", "expert_width", when="has_latent_experts"),
     "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_expert_block"),
     "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_expert_block"),
 }
 
 
 def build(g: Graph, model: Config) -> None:
+    model = replace(model, norm_eps=model.rms_norm_eps or model.norm_eps)
+    if not model.norm_eps:
+        raise ModelError(
+            f"{g.weight('token_embd').path}: the metadata lacks {model.architecture}."
+            "attention.layer_norm_rms_epsilon, which the model needs"
+        )
     x = g.embed("token_embd", "token_embd")
     for b, c in blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
@@ -62,13 +94,16 @@ def build(g: Graph, model: Config) -> None:
 
 
 def experts(b: Graph, h: str, c: Config) -> str:
-    """A mixture of feed-forward layers without gates, and a shared one."""
+    """A mixture of feed-forward layers without gates, on a shorter vector in Super, and a shared one."""
     ids, weights = route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
-    routed = ungated_experts(b, h, ids, weights, "relu2", out="moe_out")
+    latent = b.linear("moe_in", h, "ffn_latent_down") if c.has_latent_experts else h
+    routed = ungated_experts(b, latent, ids, weights, "relu2", out="moe_out")
+    if c.has_latent_experts:
+        routed = b.linear("moe_up", routed, "ffn_latent_up")
     shared = b.linear("shexp_up", h, "ffn_up_shexp")
     shared = b.activate("shexp_act", shared, "relu2")
     return b.add("ffn_out", routed, b.linear("shexp_out", shared, "ffn_down_shexp"))
 
 
 NEMOTRON_H = Architecture("nemotron_h", TENSORS, build, KEYS, INERT)
-NEMOTRON_H_MOE = Architecture("nemotron_h_moe", MOE_TENSORS, build, KEYS | EXPERTS, INERT)
+NEMOTRON_H_MOE = Architecture("nemotron_h_moe", MOE_TENSORS, build, MOE_KEYS, MOE_INERT)

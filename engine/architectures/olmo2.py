@@ -22,6 +22,8 @@ KEYS = {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
+INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+
 TENSORS = {
     **HEAD,
     **norms("post_attention_norm", "post_ffw_norm"),
@@ -49,4 +51,4 @@ def build(g: Graph, model: Config) -> None:
     head(g, x, model, g.rms_norm)
 
 
-OLMO2 = Architecture("olmo2", TENSORS, build, KEYS)
+OLMO2 = Architecture("olmo2", TENSORS, build, KEYS, INERT)

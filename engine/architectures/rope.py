@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gguf_io.errors import ModelError
+from ...gguf_io.errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.tensor import Tensor
 from ...kernels.rope import rope_frequencies
 from ..config import Config
@@ -48,7 +48,7 @@ def rope_table(
         inv_freq = inv_freq * _turning(c, interleaved_sections)
     if is_stretched:
         inv_freq = _stretched(inv_freq, base, c)
-        scale = _attention_factor(c)
+        scale = _attention_factor(g, c)
     if not has_factors:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
     if (divisors := g.optional_tensor("rope_freqs.weight")) is not None:
@@ -99,12 +99,19 @@ def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
     )
     first, last = max(0, math.floor(first)), min(c.n_rot - 1, math.ceil(last))
     ramp = np.clip((np.arange(c.rope_pairs) - first) / max(0.001, last - first), 0, 1)
-    return inv_freq * (1 - ramp) + slow * ramp
+    fast = (1 - ramp) * (c.yarn_ext_factor if c.yarn_ext_factor >= 0 else 1)
+    return inv_freq * fast + slow * (1 - fast)
 
 
-def _attention_factor(c: Config) -> float:
+def _attention_factor(g: Graph, c: Config) -> float:
     """What multiplies cosine and sine."""
-    if c.rope_scaling != "yarn" or c.rope_scale <= 1:
+    if c.rope_scaling != "yarn":
         return c.rope_attn_factor
-    growth = 0.1 * math.log(c.rope_scale)
-    return c.rope_attn_factor * (1 + growth) / (1 + c.yarn_log_mul * growth)
+    growth = 0.1 * math.log(max(1, c.rope_scale)) if c.yarn_ext_factor else 0
+    factor = (1 + growth) / (1 + c.yarn_log_mul * growth)
+    if c.yarn_attn_factor != 1 and not math.isclose(c.yarn_attn_factor, factor, rel_tol=1e-3):
+        raise GGUFUnsupportedError(
+            f"{g.weight('token_embd').path}: {c.architecture}.rope.scaling.yarn_attn_factor is "
+            f"{c.yarn_attn_factor:g}, must be 1 or {factor:g}, as YaRN's formula says; nybble has no other"
+        )
+    return c.rope_attn_factor * factor

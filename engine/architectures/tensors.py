@@ -98,12 +98,12 @@ def experts(when: str = "has_experts") -> Table:
     }
 
 
-def ungated_experts(when: str = "has_experts") -> Table:
-    """A mixture of experts without gates."""
+def ungated_experts(when: str = "has_experts", width: str = "n_embd") -> Table:
+    """A mixture of experts without gates, that read and write vectors of `width`."""
     return {
         "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
-        "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when),
-        "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when=when),
+        "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", width, when=when),
+        "blk.N.ffn_down_exps.weight": required("n_experts", width, "n_ff_exp", when=when),
     }
 
 
