@@ -18,6 +18,8 @@ from ..gguf_io.file import GGUFFile
 from .config import Config
 from .derivation import derive
 from .keys import INERT, KEYS, NEUTRAL, NO_EXPERTS, REQUIRED, Key
+from .ollama import INERT as OLLAMA_INERT
+from .ollama import OTHER_KEYS
 
 _PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
 
@@ -34,7 +36,9 @@ def read_config(
     honoured, passed_over = honoured_keys(keys), inert_keys(keys, inert)
     for full_name in file.metadata:
         name = full_name.removeprefix(prefix)
-        if name != full_name and name not in honoured and name not in passed_over:
+        if name == full_name or name in honoured or name.startswith(OTHER_KEYS):
+            continue
+        if name not in passed_over:
             _require_neutral(file, full_name, name)
     full_names = {(prefix if key.is_prefixed else "") + name: key for name, key in honoured.items()}
     values = {key.field: _read(file, name, key) for name, key in full_names.items()}
@@ -51,7 +55,7 @@ def honoured_keys(keys: Mapping[str, Key]) -> dict[str, Key]:
 
 def inert_keys(keys: Mapping[str, Key], inert: Mapping[str, str]) -> dict[str, str]:
     """What changes nothing in such an architecture, unless it is honoured, and why."""
-    return {**INERT, **({} if "expert_count" in keys else NO_EXPERTS), **inert}
+    return {**INERT, **OLLAMA_INERT, **({} if "expert_count" in keys else NO_EXPERTS), **inert}
 
 
 def _require_neutral(file: GGUFFile, full_name: str, name: str) -> None:

@@ -50,7 +50,7 @@ KEYS = {
     "rope.dimension_count": Key("n_rot", "integer", 2, 2**16, default=None),
     "rope.freq_base": Key("rope_freq_base", "float", 0, 1e15, default=10000.0),
     "rope.scaling.type": Key("rope_scaling", "text", default="linear"),
-    "rope.scaling.factor": Key("rope_scale", "float", 0, 1e6, default=None),
+    "rope.scaling.factor": optional_float("rope_scale", None),
     "rope.scale_linear": Key("old_rope_scale", "float", 0, 1e6, default=1.0),
     "rope.scaling.original_context_length": Key("n_ctx_original", "integer", 1, 2**32 - 1, default=None),
     "rope.scaling.attn_factor": Key("rope_attn_factor", "float", 0, 1e6, default=1.0),
@@ -65,6 +65,7 @@ KEYS = {
 # Keys that would change the computation, with the values at which they do not.
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "altup.active_idx": (0,),
+    "altup.correct_scale": (True,),
     "attention.causal": (True,),
     "attention.clamp_kqv": (0.0,),
     "attention.max_alibi_bias": (0.0,),
@@ -80,6 +81,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "residual_scale": (0.0, 1.0),
     "rope.scaling.yarn_log_multiplier": (0.0,),
     "ssm.dt_b_c_rms": (False,),
+    "ssm.v_head_reordered": (True,),
     "use_parallel_residual": (False,),
 }
 

@@ -14,6 +14,8 @@ from .architectures.architecture import Architecture
 from .config import Config
 from .graph import Graph
 from .hyperparameters import read_config
+from .ollama import ARCHITECTURES as OLLAMA_NAMES
+from .ollama import as_llama_cpp
 from .plan import Plan
 from .tensor_shapes import check_all_used, check_tensors
 
@@ -46,6 +48,7 @@ class Model:
 
         Raises GGUFUnsupportedError or ModelError.
         """
+        file = as_llama_cpp(file)
         architecture = find_architecture(file)
         config = read_config(file, architecture.name, architecture.keys, architecture.inert)
         check_tensors(file, config, architecture.tensors, architecture.inert_tensors)
@@ -93,6 +96,7 @@ def find_architecture(file: GGUFFile) -> Architecture:
     if not isinstance(name, str):
         found = file.metadata.type_of(key)
         raise ModelError(f"{file.path}: {key} has the wrong type: must be text, found {found}")
+    name = OLLAMA_NAMES.get(name, name)
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise GGUFUnsupportedError(f"{file.path}: {key} is {name!r}; nybble runs {known}")

@@ -15,6 +15,7 @@ from ..gguf_io.file import GGUFFile
 from ..gguf_io.formats import BF16, F16, F32
 from ..gguf_io.tensor import Tensor
 from .config import Config
+from .ollama import OTHER_TENSORS
 
 _EVERY_LAYER = "blk.N."
 _LAYER_PREFIX = re.compile(r"^blk\.(\d+)\.")
@@ -138,6 +139,8 @@ def _beside(name: str, other: str) -> str:
 
 
 def _is_inert(name: str, config: Config, inert: Mapping[str, str]) -> bool:
+    if name.startswith((*OTHER_TENSORS, "mtp.")):
+        return True  # sees or hears, or predicts tokens beyond the next
     block = _LAYER_PREFIX.match(name)
     if block and config.n_layers <= int(block[1]) < config.n_layers + config.n_nextn:
         return True  # predicts tokens beyond the next, which nybble does not ask for

@@ -3,12 +3,14 @@
 | magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | data |
 """
 
+import copy
 import errno
 import logging
 import os
 import stat
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Self
 
@@ -85,6 +87,7 @@ class GGUFFile:
         self._identity = _identity(status)
         self._close_fd = weakref.finalize(self, os.close, fd)
         self._other_parts: tuple[GGUFFile, ...] = ()
+        self._whole: GGUFFile | None = None
 
     def _join(self, others: Sequence["GGUFFile"]) -> None:
         """Takes the other parts of a split model over; ModelError if they do not belong together."""
@@ -116,6 +119,21 @@ class GGUFFile:
             raise ModelError(f"{self.path}: general.architecture must be text, found {found}")
         return architecture
 
+    def renamed(self, keys: Mapping[str, str], tensors: Mapping[str, str]) -> "GGUFFile":
+        """The same file with other names for some keys and tensors, old name -> new; closing either closes
+        it.
+        """
+        view = copy.copy(self)
+        view._metadata = self.metadata.renamed(keys)
+        view._tensors = MappingProxyType(
+            {
+                tensors.get(name, name): replace(tensor, name=tensors.get(name, name))
+                for name, tensor in self.tensors.items()
+            }
+        )
+        view._whole = self  # which lets go of the descriptor when it dies
+        return view
+
     def check_unchanged(self) -> None:
         """Raises ModelError if the open file was written to or cut since it was opened.
 
@@ -133,6 +151,8 @@ class GGUFFile:
         """Lets go of the file. May be called twice."""
         self._metadata = self._tensors = None
         self._close_fd()
+        if self._whole is not None:
+            self._whole.close()
         for part in self._other_parts:
             part.close()
 

@@ -34,6 +34,11 @@ KEYS = EXPERTS | {
     "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
 }
 
+INERT = {
+    "attention.chunk_size": "layers attend within chunks of 8192 whatever it says, as in llama.cpp",
+    "use_qk_norm": "the number of experts says whether there are norms, as in llama.cpp",
+}
+
 TENSORS = {
     **HEAD,
     "rope_freqs.weight": ROPE_FACTORS["rope_freqs.weight"],
@@ -83,4 +88,4 @@ def attention(b: Graph, h: str, c: Config, rope: str) -> str:
     return b.linear("attn_out", h, "attn_output")
 
 
-LLAMA4 = Architecture("llama4", TENSORS, build, KEYS)
+LLAMA4 = Architecture("llama4", TENSORS, build, KEYS, INERT)
