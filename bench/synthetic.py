@@ -19,6 +19,7 @@ import gguf
 import numpy as np
 
 from nybble.gguf_io import dequantize, formats
+from nybble.gguf_io.atomic_file import atomic_path
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.simple_quants import unsigned_float8
 
@@ -190,7 +191,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    write(SHAPES[arguments.shape], arguments.format, arguments.out, arguments.seed)
+    with atomic_path(arguments.out) as partial:
+        write(SHAPES[arguments.shape], arguments.format, partial, arguments.seed)
 
 
 if __name__ == "__main__":

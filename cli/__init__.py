@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ..gguf_io.errors import NybbleError
 from .plain_text import plain
+from .termination import tidy_termination
 
 COMMANDS = {
     "run": "continue a text",
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         faulthandler.enable(sys.__stderr__)  # a crash in a kernel shows where Python was
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(arguments)
+        with tidy_termination():
+            code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python flushes stdout once more at exit; let that go nowhere.

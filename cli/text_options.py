@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..gguf_io.atomic_file import atomic_file
 from ..gguf_io.errors import RequestError
 from ..research.windows import Window
 
@@ -53,14 +54,18 @@ def check_picture(name: str | None) -> None:
         return
     from ..research.plots import picture_formats
 
-    ending = Path(name).suffix.removeprefix(".").lower()
-    if ending not in picture_formats():
+    if _ending(name) not in picture_formats():
         raise RequestError(f"cannot write a picture to {name}; it may end with .png, .svg or .pdf")
 
 
 def save_figure(figure: Any, name: str) -> None:
     """Writes a picture."""
-    figure.savefig(name, dpi=150, bbox_inches="tight")
+    with atomic_file(name) as file:
+        figure.savefig(file, format=_ending(name), dpi=150, bbox_inches="tight")
+
+
+def _ending(name: str) -> str:
+    return Path(name).suffix.removeprefix(".").lower()
 
 
 def _positive(text: str) -> int:

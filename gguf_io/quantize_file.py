@@ -17,13 +17,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic_file import atomic_file
 from .errors import RequestError
 from .file import GGUFFile, load_gguf
 from .formats import BlockFormat
 from .mixtures import choose_formats, file_type
 from .quantize import quantize
 from .tensor import Tensor, padded
-from .writer import Value, complete_or_absent, file_header
+from .writer import Value, file_header
 
 Progress = Callable[[int, int], object]
 """Told from time to time how many bytes are written, and how many there will be."""
@@ -87,7 +88,7 @@ def quantize_gguf(
             metadata.pop(key, None)
         entries = {name: _Entry(file.tensors[name].shape, chosen[name]) for name in chosen}
         n_bytes = sum(padded(entry.nbytes, file.alignment) for entry in entries.values())
-        with complete_or_absent(target) as out, ThreadPoolExecutor(n_threads) as pool:
+        with atomic_file(target) as out, ThreadPoolExecutor(n_threads) as pool:
             out.write(file_header(metadata, entries, file.alignment))
             start = out.tell()
             for piece in _in_order(pool, _jobs(file, chosen), 2 * n_threads):

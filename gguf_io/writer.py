@@ -9,16 +9,14 @@ Source: the GGUF specification, github.com/ggml-org/ggml/blob/master/docs/gguf.m
 """
 
 import os
-import secrets
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic_file import atomic_file
 from .errors import RequestError
 from .formats import F32, BlockFormat
 from .metadata import RawValue
@@ -70,27 +68,11 @@ def write_gguf(
     checked = {name: _checked(name, tensor) for name, tensor in tensors.items()}
     alignment = _alignment(metadata)
     header = file_header(metadata, checked, alignment)
-    with complete_or_absent(path) as file:
+    with atomic_file(path) as file:
         file.write(header)
         for tensor in checked.values():
             file.write(tensor.data.data)
             file.write(bytes(-file.tell() % alignment))
-
-
-@contextmanager
-def complete_or_absent(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file to write to, which gets its name `path` at the end; after an error nothing is left of it."""
-    target = Path(os.path.realpath(path))  # what a symbolic link points to is replaced, not the link
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-    with open(partial, "xb") as file:
-        try:
-            yield file
-            file.close()  # a full disk may show here only
-            os.replace(partial, target)
-        except BaseException:
-            file.close()
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import warnings
 from pathlib import Path
+
+from ..gguf_io.atomic_file import atomic_file
 
 MAGIC = b"nybble object 1\n"
 
@@ -44,14 +45,7 @@ def write_private(path: Path, name: str, content: bytes) -> None:
     """Write a file so that other processes see all of it or nothing; a warning if that fails."""
     body = name.encode() + b"\n" + content
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
-                file.close()
-                os.replace(file.name, path)
-            except BaseException:
-                file.close()
-                os.unlink(file.name)
-                raise
+        with atomic_file(path, permissions=0o600) as file:
+            file.write(MAGIC + hashlib.sha256(body).digest() + body)
     except OSError as error:
         warnings.warn(f"could not keep {path.name} in the cache: {error}", stacklevel=2)

@@ -7,7 +7,8 @@ appears only when it is complete; a run that was cut short goes on with the firs
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +19,9 @@ from ..engine.activations import find_activations
 from ..engine.free_memory import free_memory
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..gguf_io.atomic_file import PARTIAL, remove
 from ..gguf_io.errors import RequestError
-from .shards import Form, ids_of_whole, shard_path, write_shard
+from .shards import Form, ids_of_whole, shard_path, write_json, write_shard
 
 DEFAULT_SHARD_BYTES = 256 << 20
 _SETTINGS = "settings.json"
@@ -102,30 +104,30 @@ def capture_corpus(
             f"a shard must hold at least one token, {row_bytes:,} bytes; shard_bytes is {shard_bytes!r:.100}"
         )
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    _claim(place, {
+    settings = {
         "model": llm.path.name,
         "model_bytes": llm.path.stat().st_size,
         "activations": list(widths),
         "dtype": dtype,
         "form": form,
         "shard_bytes": shard_bytes,
-    })  # fmt: skip
+    }
     shards: list[Path] = []
     shard: _Shard | None = None
-    for number, text in enumerate(progress(texts)):
-        ids = llm.prompt_ids(text)
-        if shard is not None and not shard.fits(ids):
+    with _claimed(place, settings):
+        for number, text in enumerate(progress(texts)):
+            ids = llm.prompt_ids(text)
+            if shard is not None and not shard.fits(ids):
+                shards.append(shard.finish())
+                shard = None
+            if shard is None:
+                n_max = max(shard_bytes // row_bytes, len(ids))
+                shard = _Shard(shard_path(place, len(shards), form), n_max, widths, np.dtype(dtype))
+            shard.add(llm, number, ids)
+        if shard is not None:
             shards.append(shard.finish())
-            shard = None
-        if shard is None:
-            n_max = max(shard_bytes // row_bytes, len(ids))
-            shard = _Shard(shard_path(place, len(shards), form), n_max, widths, np.dtype(dtype))
-        shard.add(llm, number, ids)
-    if shard is not None:
-        shards.append(shard.finish())
-    if shard_path(place, len(shards), form).exists():
-        raise RequestError(f"{place} holds more shards than these texts fill; take another folder")
+        if shard_path(place, len(shards), form).exists():
+            raise RequestError(f"{place} holds more shards than these texts fill; take another folder")
     return shards
 
 
@@ -150,13 +152,37 @@ def _check_memory(n_bytes: int) -> None:
         )
 
 
+@contextmanager
+def _claimed(place: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """The folder, made if need be. After an error it is left as it was, but for the shards that are complete
+    and the settings that belong to them."""
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
+    path = place / _SETTINGS
+    is_new = not path.exists()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for leftover in place.glob(f"[0-9]*{PARTIAL}"):
+            remove(leftover)  # of a run that was killed
+        _claim(place, settings)
+        yield
+    except BaseException:
+        if is_new and not _has_shards(place):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _has_shards(place: Path) -> bool:
+    return any(place.glob("[0-9]*"))
+
+
 def _claim(place: Path, settings: dict[str, Any]) -> None:
     """Writes the settings, or compares them with those of the capture that is there, if it has a shard."""
     path = place / _SETTINGS
-    if not any(shard.suffix != ".partial" for shard in place.glob("[0-9]*")):
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+    if not _has_shards(place):
+        write_json(path, settings)
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))

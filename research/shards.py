@@ -5,16 +5,16 @@ opens without reading it, and their CRC-32 in `checksums.json`.
 """
 
 import json
-import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..gguf_io.atomic_file import atomic_file, atomic_path, remove
 
 Form = Literal["npz", "npy"]
 
@@ -40,22 +40,31 @@ def shard_path(folder: Path, number: int, form: Form) -> Path:
 
 def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes a shard, perhaps over a damaged one; OSError if it cannot be written, and then there is none."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        _remove(partial)
-        if path.suffix == ".npz":
-            with open(partial, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-        else:
-            partial.mkdir()
-            for name, array in arrays.items():
-                np.save(partial / f"{name}.npy", array)
-            checksums = {name: _crc(partial / f"{name}.npy") for name in arrays}
-            (partial / _CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n", encoding="utf-8")
-            _remove(path)
-        os.replace(partial, path)
-    finally:
-        _remove(partial)
+    if path.suffix == ".npz":
+        with atomic_file(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        return
+    with atomic_path(path) as folder:
+        folder.mkdir()
+        for name, array in arrays.items():
+            with atomic_file(folder / f"{name}.npy") as file:
+                _write_array(file, array)
+        checksums = {name: _crc(folder / f"{name}.npy") for name in arrays}
+        write_json(folder / _CHECKSUMS, checksums)
+        remove(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes an object for people and programs, wholly or not at all."""
+    with atomic_file(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _write_array(file: BinaryIO, array: NDArray[Any]) -> None:
+    """As `np.save`, which however does not say that a disk is full ("1000 requested and 372 written")."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
@@ -85,10 +94,3 @@ def _crc(path: Path) -> int:
         while block := file.read(_BLOCK):
             crc = zlib.crc32(block, crc)
     return crc
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -155,7 +155,7 @@ def test_more_than_fits_in_memory_is_refused_with_its_size(llm, tmp_path, monkey
     monkeypatch.setattr("nybble.research.corpus.free_memory", lambda: 50_000)
     with pytest.raises(RequestError, match="a shard would take 99,968 bytes, but only 50,000 are free"):
         research.capture_corpus(llm, TEXTS, NAME, tmp_path, shard_bytes=100_000)
-    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_values_that_float16_cannot_hold_are_refused(tmp_path):
@@ -205,3 +205,22 @@ def test_the_command(llm, tmp_path, capsys):
     text.write_bytes(b"the cat\n\xff")
     assert main([*command[:-1], str(tmp_path / "other"), "--window", "16"]) == 1
     assert "not a text in UTF-8: byte 0xff at 8" in capsys.readouterr().err
+
+
+def test_a_capture_that_fails_leaves_its_complete_shards(capture, tmp_path, monkeypatch):
+    """And what they belong to; before the first there is nothing, not even the folder."""
+
+    def stopped(n):
+        yield from TEXTS[:n]
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "shards"
+    for n, left in [(0, 0), (1, 0), (2, 1), (4, 3)]:
+        with pytest.raises(KeyboardInterrupt):
+            capture(stopped(n))
+        assert folder.exists() == (left > 0)
+        found = sorted(path.name for path in folder.glob("*"))
+        assert len(found) == (left + 1 if left else 0) and ("settings.json" in found) == (left > 0)
+    (folder / "00007.npz.0123.partial").write_bytes(b"of a run that was killed")
+    capture()
+    assert not list(folder.glob("*.partial"))
