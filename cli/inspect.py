@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_file(file: GGUFFile, verdict: Verdict) -> None:
     n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
-    print(f"{plain(file.path)}: GGUF v{file.version}, {_size(n_bytes)} of weights")
+    print(f"{plain(file.path)}: {plain(verdict.kind)}, GGUF v{file.version}, {_size(n_bytes)} of weights")
     print(f"\nmetadata ({len(file.metadata)} keys)")
     _print_table(_metadata_rows(file))
     print(f"\ntensors ({len(file.tensors)}; shapes are rows x columns)")
@@ -86,6 +86,7 @@ def _report(file: GGUFFile, verdict: Verdict) -> dict[str, Any]:
         "runs": verdict.runs,
         "problems": list(verdict.problems),
         "path": file.path,
+        "kind": verdict.kind,
         "version": file.version,
         "metadata": {key: _json_value(file, key) for key in file.metadata},
         "tensors": {

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.errors import ModelError, NybbleError, RequestError
+from .diagnosis import diagnose
 from .executor import Executor
+from .plan import Plan
 from .sampling import is_sound
 from .taps import Taps
 
@@ -21,7 +23,8 @@ class Context:
     over, and the former owner, when it asks again, has its tokens run again from the start.  So two streams
     that take turns are slow but right, and a stream that was left halfway blocks nobody.
 
-    `check_weights` is called before each step, and raises if the weights are no longer what they were.
+    `check_weights` is called before each step, and raises if the weights are no longer what they were. With
+    the `plan` that runs, errors about NaN name the cause.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Context:
         n_ctx: int,
         n_batch: int,
         check_weights: Callable[[], None] = lambda: None,
+        plan: Plan | None = None,
     ) -> None:
         self.n_outputs = n_outputs
         self.n_ctx = n_ctx
@@ -38,6 +42,7 @@ class Context:
         self._lock = threading.RLock()
         self._executor = executor
         self._check_weights = check_weights
+        self._plan = plan
         self._is_open = True
         self._process = os.getpid()
         self._owner: object = None
@@ -72,12 +77,9 @@ class Context:
         """
         with self.exclusive():
             start = self._n_done if owner is self._owner and self._n_done < len(ids) else 0
-            ends = {*range(start + self.n_batch, len(ids), self.n_batch), len(ids)}
-            if taps is not None and start < taps.n_prompt < len(ids):
-                ends.add(taps.n_prompt)  # what an edit gets is all prompt, or none of it
-            for end in sorted(ends):
+            for end in self._ends(start, len(ids), taps):
                 rows = np.array([end - start - 1] if end == len(ids) else [], np.intp)
-                logits = self._run(owner, ids[start:end], start, rows, taps)
+                logits = self._run(owner, ids, start, end, rows, taps)
                 start = end
             return logits[0].copy()  # the next step, perhaps another thread's, may overwrite it
 
@@ -90,11 +92,29 @@ class Context:
         owner, n_done = object(), 0
         with self.exclusive():
             for first in range(0, len(ids), self.n_batch):
-                chunk = ids[first : first + self.n_batch]
-                here = positions[(positions >= first) & (positions < first + len(chunk))] - first
-                result[n_done : n_done + len(here)] = self._run(owner, chunk, first, here, taps)
+                end = min(first + self.n_batch, len(ids))
+                here = positions[(positions >= first) & (positions < end)] - first
+                result[n_done : n_done + len(here)] = self._run(owner, ids, first, end, here, taps)
                 n_done += len(here)
         return result
+
+    def cause_of_nan(
+        self, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None = None
+    ) -> str:
+        """Why what is computed for a position of `ids` is NaN or infinite: ": " and the cause, or "" if there
+        is none to be found. Runs them again."""
+        if self._plan is None:
+            return ""
+        with self.exclusive():
+            self._owner = None
+            n = position + 1 if self._plan.is_causal else len(ids)
+            try:
+                self._is_running = True
+                ends = self._ends(0, n, taps)
+                cause = diagnose(self._executor, self._plan, ids, position, ends, taps)
+            finally:
+                self._is_running = False
+        return cause and f": {cause}"
 
     def close(self) -> None:
         """Waits for the step in progress and closes the executor; closing twice is fine."""
@@ -108,31 +128,40 @@ class Context:
                 self._executor.close()
                 del self._executor  # and with it the weights and the cache, even if somebody keeps the LLM
 
+    def _ends(self, start: int, n: int, taps: Taps | None) -> list[int]:
+        """Where the pieces end in which the positions from `start` to n - 1 are run."""
+        ends = {*range(start + self.n_batch, n, self.n_batch), n}
+        if taps is not None and start < taps.n_prompt < n:
+            ends.add(taps.n_prompt)  # what an edit gets is all prompt, or none of it
+        return sorted(ends)
+
     def _run(
         self,
         owner: object,
         ids: NDArray[np.int32] | list[int],
         start: int,
+        end: int,
         rows: NDArray[np.intp],
         taps: Taps | None,
     ) -> NDArray[np.float32]:
+        """Runs ids[start:end]; the logits of `rows`, counted from `start`."""
         self._check_weights()
         self._owner = None  # until this has gone well, the state belongs to nobody
         if start == 0:
             self._executor.reset()
         try:
             self._is_running = True
-            logits = self._executor.forward(np.asarray(ids, np.int32), start, rows, taps)
+            logits = self._executor.forward(np.asarray(ids[start:end], np.int32), start, rows, taps)
         finally:
             self._is_running = False
         unsound = rows[~is_sound(logits)]
         if len(unsound):
             position = start + int(unsound[0])
+            cause = self.cause_of_nan(ids, position, taps)
             if taps is not None and taps.has_edits:
-                raise RequestError(f"with these edits the logits are NaN or infinite at position {position}")
-            raise ModelError(
-                f"the model produced NaN or infinite logits at position {position}: its weights are damaged"
-                " or leave the range of float32"
-            )
-        self._owner, self._n_done = owner, start + len(ids)
+                raise RequestError(
+                    f"with these edits the logits are NaN or infinite at position {position}{cause}"
+                )
+            raise ModelError(f"the model produced NaN or infinite logits at position {position}{cause}")
+        self._owner, self._n_done = owner, end
         return logits

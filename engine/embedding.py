@@ -120,8 +120,8 @@ class Embedder:
         if not np.isfinite(rows).all():
             position = int(np.argwhere(~np.isfinite(rows))[0, 0])
             raise ModelError(
-                f"{self._model.file.path}: the embedding at position {position} is NaN or infinite: the "
-                "model's weights are damaged or leave the range of float32"
+                f"{self._model.file.path}: the embedding at position {position} is NaN or infinite"
+                + self._context.cause_of_nan(ids, position)
             )
         return rows
 

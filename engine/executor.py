@@ -19,6 +19,10 @@ class Executor(Protocol):
     def weight_bytes_per_token(self) -> int:
         """Bytes of weights that must be read to decode one token, as this executor has packed them."""
 
+    @property
+    def has_float16_cache(self) -> bool:
+        """Are keys and values rounded to float16?"""
+
     def forward(
         self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
     ) -> NDArray[np.float32]:

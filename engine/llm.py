@@ -83,7 +83,7 @@ class LLM:
         at_once = n_batch if self._model.plan.is_causal else self.n_ctx
         n_outputs = self.config.n_vocab if self._model.plan.has_logits else self.config.n_embd
         check = self._model.file.check_unchanged
-        self.context = Context(made, n_outputs, self.n_ctx, at_once, check)
+        self.context = Context(made, n_outputs, self.n_ctx, at_once, check, self._model.plan)
         """Runs single steps, for those who choose the tokens themselves."""
 
     @property

@@ -7,6 +7,7 @@ from typing import Self
 
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile, load_gguf
+from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
 from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
@@ -90,7 +91,11 @@ def find_tokenizer(file: GGUFFile) -> Tokenizer | None:
 
 
 def find_architecture(file: GGUFFile) -> Architecture:
-    """The architecture that `file` names; GGUFUnsupportedError if it names none that nybble knows."""
+    """The architecture that `file` names; GGUFUnsupportedError if it names none that nybble knows, or if the
+    file is no language model."""
+    kind = other_kind(file)
+    if kind is not None:
+        raise GGUFUnsupportedError(f"{file.path}: this is {kind.name}; {kind.advice}")
     key = "general.architecture"
     name = file.metadata.get(key, "")
     if not isinstance(name, str):

@@ -23,6 +23,8 @@ class NumbaExecutor:
     `matrices`: packed weights of another executor of the same model, to be shared.
     """
 
+    has_float16_cache = True
+
     def __init__(
         self,
         plan: Plan,

@@ -26,6 +26,7 @@ class ReferenceExecutor:
     """
 
     compile_seconds = 0.0
+    has_float16_cache = False
 
     def __init__(self, plan: Plan, config: Config, n_ctx: int, n_threads: int = 1) -> None:
         self._plan = plan.for_context(n_ctx)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ..gguf_io.errors import NybbleError
 from ..gguf_io.file import GGUFFile
+from ..gguf_io.file_kind import other_kind
 from .footprint import Footprint, footprint
 from .model import Model, find_tokenizer
 from .program import require_lowered
@@ -20,6 +21,8 @@ class Verdict:
     """`problems`: what stands in the way, none if the file can be run. A check that needs the result of one
     that failed is left out, and so is its part here."""
 
+    kind: str
+    """What the file is: "a model", "a LoRA adapter" …"""
     problems: tuple[str, ...]
     model: Model | None
     footprint: Footprint | None
@@ -42,8 +45,10 @@ def examine(file: GGUFFile) -> Verdict:
             problems.append(f"{file.path}: there is not enough memory: {error}")
         return None
 
+    kind = other_kind(file)
     model = attempt(lambda: Model.of(file))
-    attempt(lambda: find_tokenizer(file) if model is None else model.text)
+    if kind is None:
+        attempt(lambda: find_tokenizer(file) if model is None else model.text)
     need = None
     if model is not None:
         n_ctx, plan = model.default_n_ctx, model.plan
@@ -51,4 +56,4 @@ def examine(file: GGUFFile) -> Verdict:
         need = None if problems else attempt(lambda: footprint(plan.for_context(n_ctx), n_ctx))
     if need is not None:
         attempt(lambda: need.require_free(file.path))
-    return Verdict(tuple(problems), model, need)
+    return Verdict("a model" if kind is None else kind.name, tuple(problems), model, need)

@@ -16,9 +16,11 @@ from typing import Self
 
 from .cursor import Cursor
 from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from .foreign import describe, describe_folder
 from .mapped_file import MappedFile
 from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata
-from .split import Split, join_tensors, part_paths, read_split
+from .pieces import piece_hint
+from .split import Split, join_tensors, part_paths, read_split, require_apart
 from .tensor import MAX_TENSORS, MIN_INFO_BYTES, Tensor, map_tensors, padded, read_tensor_infos
 
 _log = logging.getLogger(__name__)
@@ -35,18 +37,6 @@ for _flag in (
     "O_BINARY",
 ):  # some exist on POSIX only, one on Windows only
     _OPEN_FLAGS |= getattr(os, _flag, 0)
-
-_OTHER_MAGICS = {
-    b"gguf": "GGUF's magic is in capitals",
-    b"lmgg": "a legacy GGML file; convert the model to GGUF",
-    b"tjgg": "a legacy GGJT file; convert the model to GGUF",
-    b"fmgg": "a legacy GGMF file; convert the model to GGUF",
-    b"PK\x03\x04": "a ZIP archive, perhaps a PyTorch checkpoint",
-    b"\x1f\x8b\x08\x00": "a gzip archive; unpack it first",
-    b"vers": "perhaps a Git LFS pointer; fetch the file itself",
-    b"<!DO": "an HTML page; the download went wrong",
-    b"<htm": "an HTML page; the download went wrong",
-}
 
 
 class GGUFFile:
@@ -78,9 +68,13 @@ class GGUFFile:
         tensors = map_tensors(cursor, infos, data_start)
 
         data_end = data_start + sum(padded(info.nbytes, self.alignment) for info in infos)
+        last_end = data_start + infos[-1].offset + infos[-1].nbytes if infos else cursor.offset
         self.trailing_bytes = max(0, len(data) - data_end)
+        self.appended = next((at for at in (last_end, data_end) if data[at : at + 4] == b"GGUF"), None)
+        """Where another GGUF file begins behind this one; None if there is none."""
         if self.trailing_bytes:
-            _log.warning("%s: ignoring %d bytes after the last tensor", path, self.trailing_bytes)
+            what = "bytes" if self.appended is None else "bytes, another GGUF file,"
+            _log.warning("%s: ignoring %d %s after the last tensor", path, self.trailing_bytes, what)
         self._metadata: Metadata | None = metadata
         self._tensors: Mapping[str, Tensor] | None = MappingProxyType(tensors)
         self._fd = fd
@@ -179,7 +173,10 @@ def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     opened = _load_one(os.fsdecode(path))
     try:
         split = read_split(opened)
-        return opened if split is None else _load_parts(opened, split)
+        if split is None:
+            return opened
+        require_apart(opened, split)
+        return _load_parts(opened, split)
     except BaseException:
         opened.close()
         raise
@@ -204,12 +201,14 @@ def _load_one(name: str) -> GGUFFile:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR) + describe_folder(name), name)
         if not stat.S_ISREG(status.st_mode):
             raise _not_regular(name)
         return GGUFFile(name, fd, status, _map(name, fd, status.st_size))
-    except BaseException:
+    except BaseException as error:
         os.close(fd)
+        if isinstance(error, GGUFFormatError) and (hint := piece_hint(name)):
+            raise GGUFFormatError(f"{error}; {hint}") from error
         raise
 
 
@@ -229,7 +228,7 @@ def _not_regular(path: str) -> GGUFFormatError:
 
 def _map(path: str, fd: int, size: int) -> memoryview:
     if size == 0:
-        raise GGUFFormatError(f"{path}: header at byte 0: the file is empty")
+        raise GGUFFormatError(f"{path}: header at byte 0: the file is empty; fetch it again")
     try:
         return memoryview(MappedFile(fd, size))
     except ValueError as error:  # mmap's own check: the file is shorter than it was a moment ago
@@ -247,8 +246,8 @@ def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
 def _read_version(cursor: Cursor) -> int:
     magic = bytes(cursor.data[:4])
     if len(magic) == 4 and magic != b"GGUF":
-        hint = f" ({_OTHER_MAGICS[magic]})" if magic in _OTHER_MAGICS else ""
-        raise cursor.error(0, "magic", f"expected b'GGUF', found {magic!r}{hint}")
+        found = describe(cursor.data)
+        raise cursor.error(0, "magic", f"expected b'GGUF', found {magic!r}" + (found and f": {found}"))
     if len(cursor.data) < HEADER_BYTES:
         size = len(cursor.data)
         raise cursor.error(size, "header", f"truncated header at {size}: it has {HEADER_BYTES} bytes")

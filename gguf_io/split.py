@@ -34,6 +34,8 @@ class Part(Protocol):
     def metadata(self) -> Metadata: ...
     @property
     def tensors(self) -> Mapping[str, Tensor]: ...
+    @property
+    def appended(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ def read_split(file: Part) -> Split | None:
     if number is None or not 0 <= number < count:
         raise ModelError(f"{file.path}: split.no is {number}, but split.count {count}; it counts from 0")
     return Split(number, count, _read_number(file, "tensors.count"))
+
+
+def require_apart(file: Part, split: Split) -> None:
+    """ModelError if other parts have been joined to this one with `cat`, which makes no model of them."""
+    if file.appended is not None:
+        raise ModelError(
+            f"{file.path}: parts of a split model, joined with cat: behind part {split.number + 1} of"
+            f" {split.count}, at byte {file.appended}, begins another. Each is a GGUF file of its own and has"
+            f" to stay one: fetch them anew, open the one that ends with -00001-of-{split.count:05}.gguf (it"
+            " brings the others), or make one of them with llama.cpp's llama-gguf-split --merge"
+        )
 
 
 def part_paths(path: str, split: Split) -> list[str]:

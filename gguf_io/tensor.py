@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cursor import INCOMPLETE, Cursor
+from .cursor import Cursor
 from .dequantize import dequantize
 from .errors import GGUFUnsupportedError
 from .formats import FORMATS, REMOVED, BlockFormat
@@ -187,8 +187,12 @@ def map_tensors(cursor: Cursor, infos: list[TensorInfo], data_start: int) -> dic
         start = data_start + info.offset
         end = start + info.nbytes
         if end > len(file_bytes):
-            sizes = f"truncated: need {end} bytes, have {len(file_bytes)}"
-            raise cursor.error(start, f"data of tensor {info.name!r}", f"{sizes}; {INCOMPLETE}")
+            whole = data_start + infos[-1].offset + infos[-1].nbytes
+            problem = (
+                f"truncated: need {end} bytes, have {len(file_bytes)} of {whole} in all; fetch the rest, or"
+                " join the pieces if the file was cut"
+            )
+            raise cursor.error(start, f"data of tensor {info.name!r}", problem)
         tensors[info.name] = Tensor(info.name, info.shape, info.format, file_bytes[start:end], cursor.path)
     return tensors
 

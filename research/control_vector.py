@@ -23,6 +23,7 @@ from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
 from ..gguf_io.errors import ModelError, RequestError
 from ..gguf_io.file import load_gguf
+from ..gguf_io.file_kind import other_kind
 from ..gguf_io.writer import Value, write_gguf
 
 _ARCHITECTURE = "controlvector"
@@ -91,10 +92,10 @@ class ControlVector:
         """Reads llama.cpp's form; ModelError if the file holds something else, GGUFFormatError if it is
         damaged."""
         with load_gguf(path) as file:
-            if file.architecture != _ARCHITECTURE:
-                raise ModelError(
-                    f"{file.path}: a control vector was expected, found a {file.architecture} file"
-                )
+            if file.metadata.get("general.architecture") != _ARCHITECTURE:
+                kind = other_kind(file)
+                found = f"a model of the architecture {file.architecture}" if kind is None else kind.name
+                raise ModelError(f"{file.path}: a control vector was expected, found {found}")
             directions = {}
             for name, tensor in file.tensors.items():
                 match = _TENSOR.fullmatch(name)

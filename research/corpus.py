@@ -20,7 +20,7 @@ from ..engine.free_memory import free_memory
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..gguf_io.atomic_file import PARTIAL, remove
-from ..gguf_io.errors import RequestError
+from ..gguf_io.errors import ModelError, RequestError
 from .shards import Form, ids_of_whole, shard_path, write_json, write_shard
 
 DEFAULT_SHARD_BYTES = 256 << 20
@@ -56,8 +56,17 @@ class _Shard:
             array = self._arrays[name]
             with np.errstate(over="ignore"):
                 array[rows] = value
+            if not np.isfinite(value).all():
+                position = int(np.argwhere(~np.isfinite(value))[0, 0])
+                raise ModelError(
+                    f"{llm.path}: {name} is NaN or infinite at position {position} of text {number}"
+                    + llm.context.cause_of_nan(ids, position)
+                )
             if not np.isfinite(array[rows]).all():
-                raise RequestError(f'{name} has values that {array.dtype} cannot hold; use dtype="float32"')
+                raise RequestError(
+                    f"{name} reaches {np.abs(value).max():.6g}, which float16 cannot hold; it ends at 65504;"
+                    ' use dtype="float32"'
+                )
 
     def finish(self) -> Path:
         """Writes it, or compares it with what is there."""

@@ -23,7 +23,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise NybbleError('pictures need matplotlib: pip install "nybble[plot]"') from error
+        raise NybbleError(f'pictures need matplotlib: pip install "nybble[plot]" ({error})') from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

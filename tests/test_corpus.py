@@ -165,7 +165,7 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path):
         llm.trace = lambda ids, names, **k: trace(
             ids, names, {"*resid_post": lambda v, info: v * np.float32(1e6)}, **k
         )
-        with pytest.raises(RequestError, match='float16 cannot hold; use dtype="float32"'):
+        with pytest.raises(RequestError, match=r'float16 cannot hold; .*use dtype="float32"'):
             research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x")
         assert research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x", dtype="float32")
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
+from ..gguf_io.file_kind import other_kind
 from .bpe import BPE
 from .detokenizer import StreamDecoder
 from .keys import warn_of_unknown_keys
@@ -104,6 +105,9 @@ class Tokenizer:
         if not isinstance(file, GGUFFile):
             with load_gguf(file) as opened:
                 return cls.from_gguf(opened)
+        kind = other_kind(file)
+        if kind is not None and not has_tokenizer(file):
+            raise ModelError(f"{file.path} has no tokenizer: this is {kind.name}")
         tokenizer = cls.from_metadata(file.metadata, file.path)
         embedding = file.tensors.get("token_embd.weight")
         if embedding is not None and embedding.shape[0] != tokenizer.n_vocab:

@@ -1,0 +1,120 @@
+"""Why logits are NaN or infinite: the tokens are run once more, and all that is computed is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf_io.tensor import Tensor
+from . import ops
+from .executor import Executor
+from .plan import Plan
+from .sampling import is_sound
+from .taps import Taps
+
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+_FLOAT16_MAX = 65504
+_ROUNDS_TO_INFINITY = 65520.0  # float32 values from here on, in float16
+_VALUES_AT_ONCE = 1 << 20
+
+
+def diagnose(
+    executor: Executor,
+    plan: Plan,
+    ids: NDArray[np.int32] | list[int],
+    position: int,
+    ends: Sequence[int],
+    taps: Taps | None,
+) -> str:
+    """What has made the logits at a position of `ids` NaN or infinite; "" if they are sound.
+
+    `ends`: where the pieces end that are run together. The state of the executor is lost.
+    """
+    watch = _Watch(plan, executor.has_float16_cache, taps)
+    executor.reset()
+    start = 0
+    try:
+        for end in ends:
+            rows = np.array([position - start] if start <= position < end else [], np.intp)
+            executor.forward(np.asarray(ids[start:end], np.int32), start, rows, watch)
+            start = end
+    except _Found as found:
+        return str(found)
+    return ""
+
+
+class _Found(Exception):
+    """Ends the run: its text is the cause."""
+
+
+class _Watch(Taps):
+    """Taps that look at every buffer, after `inner` has read and edited it, and raise `_Found` at the first
+    value that is not finite, or that the cache cannot hold."""
+
+    def __init__(self, plan: Plan, has_float16_cache: bool, inner: Taps | None) -> None:
+        super().__init__({}, 0 if inner is None else inner.n_prompt)
+        self._inner = inner
+        self._plan = plan
+        self._writers = {
+            name: op for op in plan.ops if not isinstance(op, ops.SelectRows) for name in op.outputs
+        }
+        self._cached: dict[str, str] = {}
+        for op in plan.ops if has_float16_cache else ():
+            if isinstance(op, ops.Attention) and op.k:
+                self._cached |= {op.v: "values", op.k: "keys"}
+        self.buffers = frozenset(self._writers) | (frozenset() if inner is None else inner.buffers)
+
+    def show(
+        self, buffer: str, value: NDArray[np.float32], positions: NDArray[np.int64], ids: NDArray[Any]
+    ) -> None:
+        if self._inner is not None and buffer in self._inner.buffers:
+            self._inner.show(buffer, value, positions, ids)
+        op = self._writers.get(buffer)
+        if op is None:  # attention probabilities, which only `inner` asks for
+            return
+        is_logits = buffer == self._plan.output and self._plan.has_logits
+        unsound = ~(is_sound(value) if is_logits else np.isfinite(value).all(axis=1))
+        if unsound.any():
+            raise _Found(_of_operation(op, buffer, int(positions[unsound.argmax()])))
+        if buffer in self._cached:
+            largest = np.abs(value).max(axis=1)
+            if largest.max() >= _ROUNDS_TO_INFINITY:
+                row = int((largest >= _ROUNDS_TO_INFINITY).argmax())
+                layer = _BLOCK.match(buffer)
+                raise _Found(
+                    f"the {self._cached[buffer]} of {f'layer {layer[1]}, ' if layer else ''}{buffer}, reach"
+                    f" {largest[row]:.6g} at position {positions[row]}, but the cache keeps them in float16,"
+                    f' which ends at {_FLOAT16_MAX}; use executor="reference", which keeps float32'
+                )
+
+
+def _of_operation(op: ops.Op, buffer: str, position: int) -> str:
+    """The cause where an operation has made of finite values others."""
+    for weight in op.weights:
+        row = _unsound_row(weight)
+        if row is not None:
+            return (
+                f"tensor {weight.name!r} holds NaN or infinity in row {row}: the file is damaged, or was made"
+                " of weights that its format cannot hold; fetch or convert it again"
+            )
+    return (
+        f"{buffer} leaves the range of float32 at position {position}, though the weights that it is computed"
+        " with are finite"
+    )
+
+
+def _unsound_row(tensor: Tensor) -> int | None:
+    """The first row with a value that is not finite; None if there is none."""
+    width = tensor.shape[-1] if len(tensor.shape) > 1 else 1
+    step = max(1, _VALUES_AT_ONCE // width)
+    n_rows = tensor.n_values // width
+    for first in range(0, n_rows, step):
+        values = tensor.rows(first, min(first + step, n_rows)).dequantize().reshape(-1, width)
+        unsound = ~np.isfinite(values).all(axis=1)
+        if unsound.any():
+            return first + int(unsound.argmax())
+    return None
