@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,17 +94,22 @@ class _Watch(Taps):
 
 def _of_operation(op: ops.Op, buffer: str, position: int) -> str:
     """The cause where an operation has made of finite values others."""
-    for weight in op.weights:
+    return damaged_weight([op]) or (
+        f"{buffer} leaves the range of float32 at position {position}, though the weights that it is computed"
+        " with are finite"
+    )
+
+
+def damaged_weight(operations: Iterable[ops.Op]) -> str:
+    """Names the first weight of some operations that is not finite; "" if all are."""
+    for weight in (weight for op in operations for weight in op.weights):
         row = _unsound_row(weight)
         if row is not None:
             return (
                 f"tensor {weight.name!r} holds NaN or infinity in row {row}: the file is damaged, or was made"
                 " of weights that its format cannot hold; fetch or convert it again"
             )
-    return (
-        f"{buffer} leaves the range of float32 at position {position}, though the weights that it is computed"
-        " with are finite"
-    )
+    return ""
 
 
 def _unsound_row(tensor: Tensor) -> int | None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import ModelError, RequestError
 from ..gguf_io.tensor import Tensor
 from .context import Context
+from .diagnosis import damaged_weight
 from .model import Model
 from .prompt import Prompt
 from .reference_ops import run_alone
@@ -128,7 +129,14 @@ class Embedder:
     def _behind_pooling(self, pooled: Array) -> Array:
         """What the matrices behind the pooling, if there are any, make of it."""
         head = self._model.pooled_plan
-        return run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]
+        if not np.isfinite(found).all():
+            cause = damaged_weight(head.ops) or "its weights are finite, but it leaves the range of float32"
+            raise ModelError(
+                f"{self._model.file.path}: what stands behind the pooling is NaN or infinite: {cause}"
+            )
+        return found
 
     def _values(self, weight: Tensor) -> Array:
         if weight not in self._weights:

@@ -107,7 +107,9 @@ def test_a_saved_vector_is_read_again_by_us_and_by_gguf(llm, tmp_path):
 
 
 def test_what_is_no_control_vector_is_refused(llm, tmp_path):
-    with pytest.raises(ModelError, match="a control vector was expected, found a model of the architecture llama"):
+    with pytest.raises(
+        ModelError, match="a control vector was expected, found a model of the architecture llama"
+    ):
         ControlVector.load(llm.path)
     path = tmp_path / "v.gguf"
     write_gguf(path, {"general.architecture": "controlvector"}, {"elsewhere": np.ones(4, np.float32)})

@@ -121,3 +121,17 @@ def test_captures(tmp_path, damaged):
     message = r"NaN or infinite at position 0 of text 0: tensor 'blk\.1\.ffn_down\.weight' holds NaN"
     with nybble.LLM(path, executor="reference", n_ctx=64) as llm, pytest.raises(ModelError, match=message):
         research.capture_corpus(llm, [IDS], "blk.1.resid_post", tmp_path / "x")
+
+
+def test_a_damaged_classifier(tmp_path):
+    """It is computed apart from the rest, and its scores were NaN in silence."""
+    path = architecture_fixtures.write(
+        tmp_path / "m.gguf", architecture_fixtures.description("bert-classifier")
+    )
+    made = GGUFForge.parse(path.read_bytes())
+    tensor = made.tensor("cls.output.weight")
+    tensor.data = np.full(len(tensor.data) // 4, np.inf, np.float32).tobytes()
+    path.write_bytes(made.build())
+    message = r"behind the pooling is NaN or infinite: tensor 'cls\.output\.weight' holds NaN or infinity"
+    with nybble.LLM(path, executor="reference") as llm, pytest.raises(ModelError, match=message):
+        llm.classify([1, 2])
