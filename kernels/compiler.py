@@ -110,7 +110,7 @@ def _without_machine_code() -> Iterator[None]:
 @global_compiler_lock
 @_without_machine_code()
 def _library(kernel: Source) -> Any:
-    """The compiled library, in which the kernel stands as `void name(args*, thread_id, n_threads)`."""
+    """The compiled library, in which the kernel stands as `void symbol(args*, thread_id, n_threads)`."""
     _register_inlined()
     options = {"nopython": True, "error_model": "numpy", "boundscheck": False}
     front = _KernelCompiler(
@@ -122,7 +122,7 @@ def _library(kernel: Source) -> Any:
     module = result.library.create_ir_module("entry")
     native = context.declare_function(module, result.fndesc)
     entry_type = ir.FunctionType(ir.VoidType(), [context.get_argument_type(t) for t in arguments])
-    entry = ir.Function(module, entry_type, kernel.name)
+    entry = ir.Function(module, entry_type, kernel.symbol)
     builder = ir.IRBuilder(entry.append_basic_block())
     context.call_conv.call_function(builder, native, types.void, arguments, entry.args)
     builder.ret_void()
@@ -152,7 +152,7 @@ def _module(kernel: Source) -> Any:
     from where a process began, so that two object files from two processes may have them in common."""
     module = _library(kernel)._final_module
     for value in (*module.functions, *module.global_variables):
-        if not value.is_declaration and value.name != kernel.name:
+        if not value.is_declaration and value.name != kernel.symbol:
             value.linkage = "internal"
     target = host_target()
     if target.triple != module.triple:
@@ -173,7 +173,7 @@ def compile_kernel(kernel: Source) -> tuple[str, bytes]:
         raise RuntimeError(
             f"kernel {kernel.name} refers to {sorted(foreign)}; kernels may not raise or allocate"
         )
-    return kernel.name, _machine().emit_object(module)
+    return kernel.symbol, _machine().emit_object(module)
 
 
 def assembly(kernel: Source) -> str:

@@ -4,13 +4,13 @@ nothing needs it for nothing else."""
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from .cache_folder import cache_folder
+from .package_version import package_version
 from .private_file import make_private_folder, read_private, write_private
 
 # What tells processors apart; with frequencies and the like the file would never be found again.
@@ -56,7 +56,7 @@ def _processor() -> str | None:
 
 def _path(processor: str) -> Path | None:
     """The file about this processor; None if there is no folder for it."""
-    version = importlib.metadata.version("llvmlite")
+    version = package_version("llvmlite")
     key = f"{version}\n{sys.maxsize}\n{processor}"  # a Python of 32 bits has another triple
     try:
         folder = cache_folder() / "processors"

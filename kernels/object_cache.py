@@ -1,9 +1,13 @@
 """Machine code of kernels, kept on disk between runs.
 
-One object file per kernel, in a folder whose name carries a hash of the kernel sources and of the versions of
-Python, Numba and LLVM, and of the machine's name and features: a changed source never meets old code. The
-files hold plain machine code (no pickle) that will be run, so folder and files must be private: what is not
-ours, or what others may write to, is refused, and without a usable folder kernels are compiled anew each
+One object file per kernel. The name of its folder has a hash of all sources that kernels are made of, of the
+versions of Python, Numba and LLVM, and of the machine's name and features; the file's own name has the
+kernel's module and name, and a hash of its code and constants (`fingerprint.py`). So a changed kernel never
+meets old code, and no kernel that of another. Kernels from outside this package are not kept, for the sources
+of what they call are not known: each process compiles them anew.
+
+The files hold plain machine code (no pickle) that will be run, so folder and files must be private: what is
+not ours, or what others may write to, is refused, and without a usable folder kernels are compiled anew each
 time, with one warning.
 
 `cache_folder.py` says where the folder is; `NYBBLE_CACHE` moves it.
@@ -12,19 +16,21 @@ time, with one warning.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import os
 import sys
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cache_folder import cache_folder
+from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
+from .package_version import package_version
 from .private_file import make_private_folder, read_private, write_private
 from .target import host_target
 
@@ -44,16 +50,33 @@ class CompileLog:
 compile_log = CompileLog()
 
 
+def _sources() -> Iterator[tuple[str, bytes]]:
+    """Path and content of every source that kernels are made of."""
+    root = sys.modules[PACKAGE].__path__[0]
+    for tree in TREES:
+        for folder, folders, files in os.walk(os.path.join(root, tree)):
+            folders[:] = sorted(set(folders) - {"__pycache__"})
+            for name in sorted(files):
+                if name.endswith(".py"):
+                    path = os.path.join(folder, name)
+                    with open(path, "rb", buffering=0) as file:
+                        yield os.path.relpath(path, root), file.read()
+
+
 @cache
 def code_version() -> str:
-    """A hash of everything that the machine code depends on."""
+    """A hash of what the machine code of all kernels depends on. OSError if the sources cannot be read, as in
+    a package that has none."""
     target = host_target()
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    versions = [importlib.metadata.version(p) for p in ("numba", "llvmlite")]
-    for fact in (sys.version, *versions, target.triple, target.cpu, target.features, target.dot):
-        digest.update(fact.encode() + b"\0")
+    versions = [package_version(name) for name in ("numba", "llvmlite")]
+    facts = [sys.version, *versions, target.triple, target.cpu, target.features, target.dot]
+    digest = hashlib.sha256("\0".join(facts).encode())
+    n_sources = 0
+    for path, content in _sources():
+        digest.update(f"\0{path}\0{len(content)}\0".encode() + content)
+        n_sources += 1
+    if not n_sources:
+        raise FileNotFoundError(f"the sources of {PACKAGE} are not there")
     return digest.hexdigest()[:20]
 
 
@@ -66,9 +89,7 @@ def object_folder() -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError) as error:
-        warnings.warn(
-            f"compiled kernels are not kept, since there is no private cache folder: {error}", stacklevel=2
-        )
+        warnings.warn(f"compiled kernels are not kept: {error}", stacklevel=2)
         return None
     return folder
 
@@ -79,8 +100,8 @@ _lock = threading.Lock()
 def machine_code(kernel: Source) -> int:
     """The address of a kernel's machine code, from the cache or compiled now; one thread at a time."""
     with _lock:
-        folder = object_folder()
-        path = folder / f"{kernel.name}.o" if folder else None
+        folder, key = object_folder(), fingerprint(kernel)
+        path = folder / f"{kernel.symbol}.{key}.o" if folder and key else None
         found = read_private(path) if path else None
         if found is None:
             found = _compile(kernel)

@@ -24,10 +24,12 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Source:
-    """A function `f(args, thread_id, n_threads)` over an argument record; `name` is its symbol."""
+    """A function `f(args, thread_id, n_threads)` over an argument record. Its code is called `symbol`,
+    module and name."""
 
     def __init__(self, function: Callable[..., None], record: Record, name: str) -> None:
         self.function = function
         self.record = record
         self.name = name
+        self.symbol = f"{function.__module__}.{name}"
         self.__doc__ = function.__doc__

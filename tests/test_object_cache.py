@@ -1,6 +1,7 @@
 """The cache of machine code on disk: used, repaired, private, and done without. Each case is a process of its
 own."""
 
+import compileall
 import os
 import platform
 import shutil
@@ -101,11 +102,11 @@ def test_what_llvm_calls_the_processor_is_kept(cache: Path) -> None:
 
 def test_the_files_are_private_machine_code(cache: Path) -> None:
     (path,) = objects(cache)
-    assert path.name == "add.o" or path.suffix == ".o"
+    assert path.name.startswith("nybble.kernels.add.") and path.suffix == ".o"
     data = path.read_bytes()
     assert data.startswith(MAGIC)
     symbol, _, code = data[len(MAGIC) + 32 :].partition(b"\n")
-    assert symbol.decode() == path.stem
+    assert path.name.startswith(f"{symbol.decode()}.")
     assert b"numba.core" not in data and b"numpy" not in data, "nothing pickled"
     if sys.platform == "linux":
         assert code.startswith(b"\x7fELF")
@@ -245,37 +246,76 @@ with ThreadPoolExecutor(8) as pool:
 VERSION = "from nybble.kernels.object_cache import code_version; print(code_version())"
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package's kernels, beside it a folder to import it from."""
+def copy_of_package(folder: Path) -> Path:
+    """A copy of the package's kernels, to be imported from `folder`."""
     import nybble
 
     root = Path(nybble.__file__).parent
-    target = tmp_path_factory.mktemp("copy") / "nybble"
-    for folder in ("kernels", "gguf_io"):
-        shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    target = folder / "nybble"
+    for tree in ("kernels", "gguf_io"):
+        shutil.copytree(root / tree, target / tree, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "__init__.py").write_text("")
     return target
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of_package(tmp_path_factory.mktemp("copy"))
+
+
+def run_copy(copy: Path, script: str, cache: Path | None = None, **environment: str) -> list[str]:
+    """The lines that the script prints with the copied package. The real one may have a finder of its own,
+    which must not come first."""
+    script = f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n{script}"
+    return run(cache, script, environment={"PYTHONPATH": str(copy.parent), **environment}, cwd=copy.parent)
+
+
 def version_of(copy: Path, **environment: str) -> str:
-    """Of the copied package: the real one is found otherwise, so its finder must not come first."""
-    script = f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n{VERSION}"
-    (version,) = run(
-        None, script, environment={"PYTHONPATH": str(copy.parent), **environment}, cwd=copy.parent
-    )
+    (version,) = run_copy(copy, VERSION, **environment)
     return version
 
 
-def test_a_changed_source_never_meets_old_code(copy: Path) -> None:
+SOURCES = [
+    "kernels/rows.py",
+    "kernels/dot_lowering.py",
+    "kernels/folder/new.py",
+    "gguf_io/codebooks.py",
+    "gguf_io/folder/deep/new.py",
+]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_changed_source_never_meets_old_code(copy: Path, name: str) -> None:
+    """Wherever it stands in the two trees that kernels are made of; nor does one of another name."""
+    source, other = copy / name, copy / name.replace("new", "old")
+    source.parent.mkdir(parents=True, exist_ok=True)
+    kept = source.read_text() if source.exists() else ""
+    source.write_text(kept)
     before = version_of(copy)
-    assert before == code_version(), "the copy is like the original"
-    source = copy / "kernels" / "rows.py"
-    kept = source.read_text()
     source.write_text(kept + "\n# changed\n")
     assert version_of(copy) != before
     source.write_text(kept)
     assert version_of(copy) == before
+    if source != other:
+        source.rename(other)
+        assert version_of(copy) != before
+        other.unlink()
+
+
+def test_the_copy_is_like_the_original(tmp_path: Path) -> None:
+    assert version_of(copy_of_package(tmp_path)) == code_version()
+
+
+def test_a_package_without_sources_keeps_nothing(tmp_path: Path) -> None:
+    """It could not tell its kernels from those of another version."""
+    package = copy_of_package(tmp_path)
+    compileall.compile_dir(package, quiet=1, legacy=True)
+    for source in package.rglob("*.py"):
+        source.unlink()
+    result, warning = run_copy(package, ADD, tmp_path / "cache")
+    assert result == f"{COMPILED} 1"
+    assert "compiled kernels are not kept: the sources of nybble are not there" in warning
+    assert not list((tmp_path / "cache").rglob("*.o"))
 
 
 def test_another_machine_has_code_of_its_own(copy: Path) -> None:
@@ -325,7 +365,7 @@ def test_an_object_shows_one_name() -> None:
 
     kernel = float_linear_kernel(formats.F32)
     symbol, code = compile_kernel(kernel)
-    assert symbol == kernel.name and llvm.ObjectFileRef.from_data(code)
+    assert symbol == kernel.symbol and llvm.ObjectFileRef.from_data(code)
     shown = [line.split()[1] for line in assembly(kernel).splitlines() if ".globl" in line or ".weak" in line]
     assert [name.lstrip("_") for name in shown] == [symbol]
 

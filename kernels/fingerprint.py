@@ -1,0 +1,82 @@
+"""What a kernel is made of, as a hash: its function, those that it inlines, and the constants that they name.
+
+All is read from memory, as the compiler will find it. So a module that was edited after its import, or was
+loaded again, a constant that was set at run time, or a layout of one's own gives another hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from .pointer import Element
+from .record import PointerTo
+from .source import CALLED, INLINED, Source
+from .unpack import Table
+
+PACKAGE = __name__.partition(".")[0]
+TREES = ("gguf_io", "kernels")
+"""The parts of the package that kernels are made of."""
+
+_HOMES = tuple(f"{PACKAGE}.{tree}." for tree in TREES)
+_PLAIN = (int, float, str, type(None), np.generic, Table)
+
+
+def fingerprint(kernel: Source) -> str | None:
+    """20 hexadecimal digits; None for a kernel with functions from outside of this package, or with constants
+    other than numbers and the like, since nobody knows what else its machine code depends on."""
+    compiled = {*INLINED, *CALLED}
+    functions = [kernel.function]
+    numbers = {kernel.function: 0}
+    texts = [f"{name}: {_text(field)}" for name, field in kernel.record.fields.items()]
+    for function in functions:  # grows
+        if not _is_ours(function):
+            return None
+        code = function.__code__
+        texts.append(f"{code.co_code!r} {code.co_names} {code.co_consts}")
+        for value in _named(function):
+            if isinstance(value, FunctionType) and value in compiled:
+                texts.append(str(numbers.setdefault(value, len(functions))))
+                functions += [value] * (len(numbers) - len(functions))
+            elif (text := _text(value)) is not None:
+                texts.append(text)
+            else:
+                return None
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:20]
+
+
+def _named(function: Any) -> Iterator[Any]:
+    """The values that a function finds outside itself."""
+    names = function.__globals__
+    for name in function.__code__.co_names:
+        if name in names:
+            yield names[name]
+    for cell in function.__closure__ or ():
+        yield cell.cell_contents
+    yield function.__defaults__
+
+
+def _text(value: Any) -> str | None:
+    """What tells a value from others; None for one of a kind that is not known here."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, Element):
+        return value.name
+    if isinstance(value, PointerTo):
+        return f"pointer to {value.element.name}"
+    if isinstance(value, tuple):
+        texts = [_text(item) for item in value]
+        return None if None in texts else str(texts)
+    if isinstance(value, type | ModuleType):
+        return value.__name__
+    if isinstance(value, FunctionType) and _is_ours(value):
+        return value.__qualname__  # a word of the vocabulary: its machine form stands in a file of `TREES`
+    return None
+
+
+def _is_ours(function: Any) -> bool:
+    return str(function.__module__).startswith(_HOMES)
