@@ -1,6 +1,7 @@
 """How fast are the kernels beside their NumPy references, and how near?
 
     python bench/kernels.py
+    python bench/kernels.py --operations attention linear --formats Q6_K --tokens 1 8 64
 
 One thread each, at the shapes of SmolLM2-135M: 576 wide, 9 heads of 64 that share 3 of keys and values. The
 linear layer's reference has its weights in float32 already. `error` is the largest difference, relative to
@@ -13,9 +14,11 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +29,7 @@ from nybble.kernels.attention import attention_reference, attention_scratch, bin
 from nybble.kernels.kernel import Call
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.linear import linear_reference
-from nybble.kernels.pack import pack
+from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
@@ -97,13 +100,24 @@ def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
     return case
 
 
-CASES: dict[str, Callable[[int], Case]] = {
-    "RMS norm": rms_norm,
-    "RoPE": rope,
-    f"attention to {N_CONTEXT}": attention,
-    "linear Q4_1, 1536 x 576": linear("Q4_1", 1536, 576),
-    "linear Q4_K, 1536 x 768": linear("Q4_K", 1536, 768),
+OPERATIONS: dict[str, tuple[str, Callable[[int], Case]]] = {
+    "rms_norm": ("RMS norm", rms_norm),
+    "rope": ("RoPE", rope),
+    "attention": (f"attention to {N_CONTEXT}", attention),
 }
+KNOWN_OPERATIONS = [*OPERATIONS, "linear"]
+KNOWN_FORMATS = [format.name for format in PACKERS]
+
+
+def cases(operations: list[str], format_names: list[str]) -> Iterator[tuple[str, Callable[[int], Case]]]:
+    """What is measured: a title, and what makes it for a number of tokens."""
+    for operation in operations:
+        if operation in OPERATIONS:
+            yield OPERATIONS[operation]
+        else:
+            for name in format_names:
+                n_in = 768 if WIDTH % FORMATS[name].block_size else WIDTH
+                yield f"linear {name}, 1536 x {n_in}", linear(name, 1536, n_in)
 
 
 def microseconds(function: Callable[[], object]) -> float:
@@ -116,12 +130,29 @@ def microseconds(function: Callable[[], object]) -> float:
     return 1e6 * statistics.median(times[5:])
 
 
+def n_tokens(text: str) -> int:
+    """1 to N_CONTEXT."""
+    if not 1 <= (number := int(text)) <= N_CONTEXT:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {N_CONTEXT}")
+    return number
+
+
 def main() -> None:
     """A table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    option = partial(parser.add_argument, nargs="+")
+    known = f"{', '.join(KNOWN_OPERATIONS)}; default: all"
+    option("--operations", choices=KNOWN_OPERATIONS, default=KNOWN_OPERATIONS, metavar="NAME", help=known)
+    known = f"of linear layers: {', '.join(KNOWN_FORMATS)}; default: Q4_1 Q4_K"
+    option("--formats", choices=KNOWN_FORMATS, default=["Q4_1", "Q4_K"], metavar="NAME", help=known)
+    option(
+        "--tokens", type=n_tokens, default=[1, 128], metavar="N", help="how many at a time; default: 1 128"
+    )
+    arguments = parser.parse_args()
     print("| operation | tokens | NumPy, us | kernel, us | | error |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name, make in CASES.items():
-        for n in (1, 128):
+    for name, make in cases(arguments.operations, arguments.formats):
+        for n in arguments.tokens:
             reference, calls, out = make(n)
             by_kernel = microseconds(lambda calls=calls: [call.run() for call in calls])
             by_numpy, expected = microseconds(reference), reference()

@@ -96,6 +96,6 @@ class Call:
         """Run this thread's share."""
         if JIT_DISABLED:
             with np.errstate(all="ignore"):
-                self.kernel.function(self.kernel.record.read(self.values), thread_id, n_threads)
+                self.kernel.function(self.kernel.record.read(self.values, self.owners), thread_id, n_threads)
         else:
             self.kernel.entry(self.args_address, thread_id, n_threads)

@@ -42,16 +42,31 @@ ELEMENTS = {element.dtype: element for element in (I8, U8, I16, U16, I32, I64, F
 
 
 class Pointer:
-    """An address of `element`s; the plain-Python twin of the compiled pointer."""
+    """An address of `element`s; the plain-Python twin of the compiled pointer. `array` is what it points
+    into, where that is known: it is kept alive, and shown no further than it goes."""
 
-    __slots__ = ("address", "element")
+    __slots__ = ("address", "array", "element")
 
-    def __init__(self, address: int, element: Element) -> None:
+    def __init__(self, address: int, element: Element, array: np.ndarray | None = None) -> None:
         self.address = int(address)
         self.element = element
+        self.array = array
+
+    def __repr__(self) -> str:
+        n_left = self._n_left()
+        shown = f": {self.view(min(n_left, 8))}" if n_left else ""
+        more = f" and {n_left - 8} more" if n_left > 8 else ""
+        return f"<pointer to {self.element.dtype} at {self.address:#x}{shown}{more}>"
+
+    def _n_left(self) -> int:
+        """How many elements there are from here to the end of the array; 0 if that is not known."""
+        if self.array is None or self.address < self.array.ctypes.data:
+            return 0
+        end = self.array.ctypes.data + self.array.nbytes
+        return max(end - self.address, 0) // self.element.size
 
     def __add__(self, n_elements: int) -> Pointer:
-        return Pointer(self.address + int(n_elements) * self.element.size, self.element)
+        return Pointer(self.address + int(n_elements) * self.element.size, self.element, self.array)
 
     def view(self, n_elements: int) -> np.ndarray:
         """The next `n_elements` as a NumPy array on the same memory."""
@@ -67,4 +82,4 @@ class Pointer:
 
 def cast(pointer: Pointer, element: Element) -> Pointer:
     """The same address, read as other elements."""
-    return Pointer(pointer.address, element)
+    return Pointer(pointer.address, element, pointer.array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -32,11 +33,14 @@ class Record:
         )
         self.offsets = {name: int(at) for name, (_, at, *_) in (self.dtype.fields or {}).items()}
 
-    def read(self, values: np.ndarray) -> SimpleNamespace:
-        """The arguments as plain Python objects, for kernels that run without the JIT."""
+    def read(self, values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> SimpleNamespace:
+        """The arguments as plain Python objects, for kernels that run without the JIT; `arrays` are those
+        whose addresses are among the values."""
         return SimpleNamespace(
             **{
-                name: Pointer(int(values[name]), f.element) if isinstance(f, PointerTo) else values[name]
+                name: Pointer(int(values[name]), f.element, arrays[name])
+                if isinstance(f, PointerTo)
+                else values[name]
                 for name, f in self.fields.items()
             }
         )

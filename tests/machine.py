@@ -43,7 +43,7 @@ def both(function: Callable[..., None], **arguments: Any) -> tuple[NDArray, NDAr
             machine_code(function, record)(call)
         else:
             with np.errstate(all="ignore"):
-                function(record.read(call.values), 0, 1)
+                function(record.read(call.values, call.owners), 0, 1)
         results.append(call.owners["out"])
     return results[0], results[1]
 

@@ -5,9 +5,10 @@ import weakref
 
 import numpy as np
 import pytest
+from guard import guarded
 
 from nybble.kernels.kernel import Kernel
-from nybble.kernels.pointer import F32, I64
+from nybble.kernels.pointer import F32, I16, I64, Pointer, cast
 from nybble.kernels.record import PointerTo, Record
 
 
@@ -66,3 +67,28 @@ def test_refuses_arguments_of_the_wrong_kind(changes, error, message) -> None:  
 def test_refuses_a_call_without_an_argument() -> None:
     with pytest.raises(TypeError, match=r"missing arguments \['factor', 'n'\]"):
         SCALE.bind(x=X, out=X)
+
+
+def test_a_pointer_shows_what_it_points_to_and_no_more() -> None:
+    """The array ends before an unreadable page."""
+    x = guarded(np.arange(10, dtype=np.float32))
+    arguments = SCALE.record.read(bind(n=10, x=x).values, {"x": x, "out": X})
+    at = x.ctypes.data
+    assert repr(arguments.x) == f"<pointer to float32 at {at:#x}: [0. 1. 2. 3. 4. 5. 6. 7.] and 2 more>"
+    assert repr(arguments.x + 7) == f"<pointer to float32 at {at + 28:#x}: [7. 8. 9.]>"
+    assert repr(cast(arguments.x + 9, I16)) == f"<pointer to int16 at {at + 36:#x}: [    0 16656]>"
+    assert repr(cast(cast(arguments.x, I16) + 19, F32)) == f"<pointer to float32 at {at + 38:#x}>"
+    for n in (-1, 10, 11):
+        assert repr(arguments.x + n) == f"<pointer to float32 at {at + 4 * n:#x}>"
+
+
+def test_a_pointer_to_anywhere_reads_nothing() -> None:
+    assert repr(Pointer(16, F32)) == "<pointer to float32 at 0x10>"
+
+
+def test_a_pointer_keeps_what_it_shows() -> None:
+    x = np.full(4, 3, np.float32)
+    pointer = Pointer(x.ctypes.data, F32, x) + 2
+    del x
+    gc.collect()
+    assert repr(pointer).endswith(": [3. 3.]>")

@@ -46,7 +46,7 @@ def test_matrix_product(width: int) -> None:
     else:
         record = record_for({**arrays, "stride": 80})
         call = Call(Kernel(kernel, record, "multiply"), {**arrays, "stride": 80})
-        kernel(record.read(call.values), 0, 1)
+        kernel(record.read(call.values, call.owners), 0, 1)
         out = arrays["out"]
     assert (out == expected).all()
 
