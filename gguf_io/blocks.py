@@ -1,8 +1,9 @@
 """What the decoders of all families share: how blocks come, and the fields that recur in them.
 
 A decoder fills `out`, float32 (n_blocks, block_size), from `blocks`, a structured array (n_blocks,) of the
-format's dtype. Above each decoder its block is drawn: bytes in file order, the bits within a byte with the
-highest first. Infinite or NaN scales give infinite or NaN weights, as IEEE 754 says.
+format's dtype. In its docstring the block is drawn, `| field: type | … |` in the order of the file. `byte i =
+a : b` says what the bits of a byte hold, the highest first: of two nibbles, a is byte >> 4, b is byte & 15.
+Values with one scale are a group. Infinite or NaN scales give infinite or NaN weights, as IEEE 754 says.
 """
 
 from collections.abc import Callable

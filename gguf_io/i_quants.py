@@ -63,7 +63,7 @@ def iq2_xxs(blocks: Blocks) -> Levels:
 def iq2_xs(blocks: Blocks) -> Levels:
     """74 bytes, 256 values in 16 groups of 16: w = (d * (2 sc[g] + 1) / 8) * ±word[2g + j]
 
-        | d: f16 | qs: 32 x u16: 7 bits signs, 9 bits index | scales: 8 bytes, byte i = sc[2i+1] sc[2i] |
+        | d: f16 | qs: 32 x u16: 7 bits signs, 9 bits index | scales: 8 bytes, byte i = sc[2i+1] : sc[2i] |
 
     word = IQ2_XS.words[index], 8 values; signs: see _WITH_PARITY.
     """
@@ -76,7 +76,7 @@ def iq2_xs(blocks: Blocks) -> Levels:
 def iq2_s(blocks: Blocks) -> Levels:
     """82 bytes, 256 values in 16 groups of 16: w = (d * (2 sc[g] + 1) / 8) * ±word[2g + j]
 
-        | d: f16 | qs: 32 bytes | signs: 32 bytes | qh: 8 bytes | scales: 8 bytes, byte i = sc[2i+1] sc[2i] |
+        | d: f16 | qs: 32 bytes | signs: 32 bytes | qh: 8 bytes | scales: 8 bytes: byte i = sc[2i+1]:sc[2i] |
 
     word[i] = IQ2_S.words[two bits of qh above byte i of qs], 8 values; byte j of qh has those of 4j + 3 … 4j.
     """
@@ -99,7 +99,7 @@ def iq3_xxs(blocks: Blocks) -> Levels:
 def iq3_s(blocks: Blocks) -> Levels:
     """110 bytes, 256 values in 8 groups of 32: w = (d * (2 sc[g] + 1)) * ±word[8g + j]
 
-        | d: f16 | qs: 64 bytes | qh: 64 bits | signs: 256 bits | scales: 4 bytes, byte i = sc[2i+1] sc[2i] |
+        | d: f16 | qs: 64 bytes | qh: 64 bits | signs: 256 bits | scales: 4 bytes: byte i = sc[2i+1]:sc[2i] |
 
     word[i] = IQ3_S.words[bit i of qh above byte i of qs], 4 values.
     """
@@ -111,7 +111,7 @@ def iq3_s(blocks: Blocks) -> Levels:
 def iq4_nl(blocks: Blocks) -> Levels:
     """18 bytes, 32 values: w[i] = d * IQ4_VALUES[q[i]], q in 0..15
 
-    | d: f16 | qs: 16 bytes, byte i = q[i+16] q[i] |
+    | d: f16 | qs: 16 bytes, byte i = q[i+16] : q[i] |
     """
     return Levels(blocks["d"], np.ones((len(blocks), 1), np.int8), IQ4_VALUES[nibbles(blocks["qs"])])
 
@@ -119,8 +119,8 @@ def iq4_nl(blocks: Blocks) -> Levels:
 def iq4_xs(blocks: Blocks) -> Levels:
     """136 bytes, 256 values in 8 groups of 32: w[g, i] = (d * (sc[g] - 32)) * IQ4_VALUES[q[g, i]], q in 0..15
 
-        | d: f16 | scales_h: u16, 8 x 2 bits, of g = 7 … 0 | scales_l: 4 bytes, byte i = sc[2i+1] sc[2i] |
-        | qs: 8 x 16 bytes, byte i of run g = q[g, i+16] q[g, i] |
+        | d: f16 | scales_h: u16, 8 x 2 bits, of g = 7 … 0 | scales_l: 4 bytes, byte i = sc[2i+1] : sc[2i] |
+        | qs: 8 x 16 bytes, byte i of run g = q[g, i+16] : q[g, i] |
 
     scales_l has bits 3..0 of sc, scales_h bits 5,4.
     """

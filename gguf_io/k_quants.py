@@ -1,4 +1,8 @@
-"""The decoders of the K-quants: 256 values in groups that have small whole numbers for scales."""
+"""The decoders of the K-quants: 256 values in groups that have small integers for scales.
+
+`blocks.py` explains the drawings. sc and mn are the integer scales and minima of the groups, q the levels;
+value w[g, i] is number i of group g.
+"""
 
 import numpy as np
 
@@ -9,9 +13,9 @@ from .levels import Levels
 def q2_k(blocks: Blocks, out: Floats) -> None:
     """84 bytes, 256 values in 16 groups of 16: w[g, i] = (d * sc[g]) * q[g, i] - (dmin * mn[g]), q in 0..3
 
-        | scales: 16 bytes, byte g = mn[g] sc[g] | qs: 2 x 32 bytes | d: f16 | dmin: f16 |
+        | scales: 16 bytes, byte g = mn[g] : sc[g] | qs: 2 x 32 bytes | d: f16 | dmin: f16 |
 
-    Each half holds 128 values in four runs of 32. There, byte i of qs = q[i] of run 3, 2, 1, 0.
+    Each half holds 128 values in four runs of 32: byte i of qs = q[i] of run 3 : 2 : 1 : 0.
     """
     groups = out.reshape(-1, 16, 16)
     groups[:] = two_bits(blocks["qs"].reshape(-1, 2, 32)).reshape(groups.shape)
@@ -26,8 +30,8 @@ def q3_k(blocks: Blocks) -> Levels:
 
     qs holds bits 1,0 of q as in Q2_K; bit j of byte i of hmask = bit 2 of q[i] of run j = 0..7. Scales:
 
-        byte g = 0..7       sc[8+g] bits 3..0 | sc[g] bits 3..0
-        byte 8+j, j = 0..3  sc[12+j] bits 5,4 | sc[8+j] bits 5,4 | sc[4+j] bits 5,4 | sc[j] bits 5,4
+        byte g = 0..7       sc[8+g] bits 3..0 : sc[g] bits 3..0
+        byte 8+j, j = 0..3  sc[12+j] bits 5,4 : sc[8+j] bits 5,4 : sc[4+j] bits 5,4 : sc[j] bits 5,4
     """
     run = np.arange(8, dtype=np.uint8).reshape(8, 1)
     high = ((blocks["hmask"][:, np.newaxis] >> run) & 1) << 2
@@ -43,7 +47,8 @@ def q4_k(blocks: Blocks, out: Floats) -> None:
 
         | d: f16 | dmin: f16 | scales: 12 bytes, see scales_and_mins | qs: 4 x 32 bytes |
 
-    Byte i of the p-th run of qs = q[2p+1, i] q[2p, i].
+    32 bytes of qs hold two groups, 2p and 2p + 1 for p = 0..3: byte i = q[2p+1, i] : q[2p, i]. So values 0 to
+    31 are the low nibbles of the first 32 bytes, values 32 to 63 their high nibbles.
     """
     pairs = out.reshape(-1, 4, 2, 32)
     qs = blocks["qs"].reshape(-1, 4, 32)
@@ -71,8 +76,8 @@ def q6_k(blocks: Blocks, out: Floats) -> None:
 
         | ql: 2 x 64 bytes | qh: 2 x 32 bytes | sc: 16 x int8 | d: f16 |
 
-    Each half holds 128 values in four runs of 32. There, byte i of qh = bits 5,4 of q[i] of run 3, 2, 1, 0;
-    byte i of ql = bits 3..0 of q[i] of run 2 and run 0, byte 32 + i those of run 3 and run 1.
+    Each half holds 128 values in four runs of 32: byte i of qh = bits 5,4 of q[i] of run 3 : 2 : 1 : 0;
+    byte i of ql = bits 3..0 of q[i] of run 2 : 0, byte 32 + i those of run 3 : 1.
     """
     runs = out.reshape(-1, 2, 4, 32)
     ql = blocks["ql"].reshape(-1, 2, 2, 32)
@@ -89,9 +94,10 @@ def q6_k(blocks: Blocks, out: Floats) -> None:
 def scales_and_mins(scales: U8) -> tuple[U8, U8]:
     """12 bytes -> 8 scales and 8 minima of 6 bits, uint8 (n_blocks, 8) each.
 
-    bytes 0..3    sc[4+j] bits 5,4 | sc[j] bits 5..0        for byte j = 0..3
-    bytes 4..7    mn[4+j] bits 5,4 | mn[j] bits 5..0
-    bytes 8..11   mn[4+j] bits 3..0 | sc[4+j] bits 3..0
+    for j = 0..3
+    byte j        sc[4+j] bits 5,4 : sc[j] bits 5..0
+    byte 4 + j    mn[4+j] bits 5,4 : mn[j] bits 5..0
+    byte 8 + j    mn[4+j] bits 3..0 : sc[4+j] bits 3..0
     """
     first, second, third = scales[:, 0:4], scales[:, 4:8], scales[:, 8:12]
     sc = np.concatenate([first & 63, (third & 15) | ((first >> 6) << 4)], axis=1)

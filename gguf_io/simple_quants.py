@@ -12,7 +12,7 @@ FLOAT4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.
 def q4_0(blocks: Blocks, out: Floats) -> None:
     """18 bytes, 32 values: w[i] = d * (q[i] - 8), q in 0..15
 
-    | d: f16 | qs: 16 bytes, byte i = q[i+16] q[i] |
+    | d: f16 | qs: 16 bytes, byte i = q[i+16] : q[i] |
     """
     out[:] = nibbles(blocks["qs"])
     out -= 8
@@ -22,7 +22,7 @@ def q4_0(blocks: Blocks, out: Floats) -> None:
 def q4_1(blocks: Blocks, out: Floats) -> None:
     """20 bytes, 32 values: w[i] = d * q[i] + m, q in 0..15
 
-    | d: f16 | m: f16 | qs: 16 bytes, byte i = q[i+16] q[i] |
+    | d: f16 | m: f16 | qs: 16 bytes, byte i = q[i+16] : q[i] |
     """
     out[:] = nibbles(blocks["qs"])
     out *= column(blocks["d"])
@@ -32,7 +32,7 @@ def q4_1(blocks: Blocks, out: Floats) -> None:
 def q5_0(blocks: Blocks, out: Floats) -> None:
     """22 bytes, 32 values: w[i] = d * (q[i] - 16), q in 0..31
 
-    | d: f16 | qh: 32 bits, bit i = bit 4 of q[i] | qs: 16 bytes, byte i = low nibbles of q[i+16] q[i] |
+    | d: f16 | qh: 32 bits, bit i = bit 4 of q[i] | qs: 16 bytes, byte i = low nibbles of q[i+16] : q[i] |
     """
     out[:] = _five_bits(blocks)
     out -= 16
@@ -60,7 +60,7 @@ def q8_0(blocks: Blocks, out: Floats) -> None:
 def mxfp4(blocks: Blocks, out: Floats) -> None:
     """17 bytes, 32 values: w[i] = 2**(e - 128) * FLOAT4[q[i]], q in 0..15
 
-    | e: u8 | qs: 16 bytes, byte i = q[i+16] q[i] |
+    | e: u8 | qs: 16 bytes, byte i = q[i+16] : q[i] |
 
     OCP Microscaling (MX) has NaN where e = 255; here, as in ggml, that is one more power of two.
     """
@@ -70,7 +70,7 @@ def mxfp4(blocks: Blocks, out: Floats) -> None:
 def nvfp4(blocks: Blocks, out: Floats) -> None:
     """36 bytes, 64 values in 4 groups of 16: w[g, i] = unsigned_float8(d[g]) / 2 * FLOAT4[q[g, i]]
 
-    | d: 4 bytes | qs: 4 x 8 bytes, byte i of run g = q[g, i+8] q[g, i] |
+    | d: 4 bytes | qs: 4 x 8 bytes, byte i of run g = q[g, i+8] : q[g, i] |
     """
     groups = out.reshape(-1, 4, 16)
     scales = unsigned_float8(blocks["d"]) * np.float32(0.5)

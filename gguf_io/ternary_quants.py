@@ -17,7 +17,7 @@ def q1_0(blocks: Blocks) -> Levels:
 def q2_0(blocks: Blocks) -> Levels:
     """18 bytes, 64 values: w[i] = d * (q[i] - 1), q in 0..3
 
-    | d: f16 | qs: 16 bytes, byte i = q[4i+3] q[4i+2] q[4i+1] q[4i] |
+    | d: f16 | qs: 16 bytes, byte i = q[4i+3] : q[4i+2] : q[4i+1] : q[4i] |
     """
     return _one_scale(blocks, two_bits(blocks["qs"]).swapaxes(1, 2).reshape(-1, 64))
 
@@ -41,7 +41,7 @@ def tq2_0(blocks: Blocks) -> Levels:
 
         | qs: 2 x 32 bytes | d: f16 |
 
-    Each half holds 128 values in four runs of 32. There, byte i of qs = q[i] of run 3, 2, 1, 0.
+    Each half holds 128 values in four runs of 32: byte i of qs = q[i] of run 3 : 2 : 1 : 0.
     """
     return _one_scale(blocks, two_bits(blocks["qs"].reshape(-1, 2, 32)).reshape(-1, 256))
 

@@ -33,36 +33,44 @@ from .record import PointerTo, Record
 from .rows import check_rows, is_turn, share
 from .source import called
 
-# The kernels work on the cache of `kv_cache.py`, position by position in the order of the sequence, whatever
-# the step. Positions come in segments of SEGMENT, aligned to absolute positions; each has a softmax state of
-# its own (`online_softmax.py`), and the states are merged in order. So the bits of a query depend neither on
-# the queries beside it nor on the threads. A step of few queries is split over segments too: the threads
-# leave their states in `partials`, and `_attend_merge` puts them together; otherwise `_attend` does all.
+# How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
+# together.
+#
+#     queries     bundle: QUERIES of them, or FEW, side by side in registers
+#                 tile: the bundles of up to TILE_QUERIES queries of one key head, which one thread works on
+#     positions   block: BLOCK of them, contiguous in the cache (`kv_cache.py`)
+#                 segment: SEGMENT of them, from a multiple of SEGMENT on
+#
+# A query goes through its positions in the order of the sequence, whatever the step. Each segment has a
+# softmax state of its own (`online_softmax.py`), and the states are merged in order. So the bits of a query
+# depend neither on the queries beside it nor on the threads. A step of few queries is split over segments
+# too: the threads leave their states in `partials`, and `_attend_merge` puts them together; otherwise
+# `_attend` does all.
 
 _ATTEND = Record(
     q=PointerTo(F32),
     keys=PointerTo(F16),
     values=PointerTo(F16),
-    positions=PointerTo(I64),
+    positions=PointerTo(I64),  # of the step's tokens
     out=PointerTo(F32),
-    step=PointerTo(I64),
-    scratch=PointerTo(F32),
-    partials=PointerTo(F32),
-    ld_q=I64,
+    step=PointerTo(I64),  # step[0]: how many tokens
+    scratch=PointerTo(F32),  # a `Tile` for each thread
+    partials=PointerTo(F32),  # states (n_kv_heads, n_segments, SPLIT_ROWS) of a step that is split
+    ld_q=I64,  # numbers from one token to the next
     ld_out=I64,
-    ld_scratch=I64,
+    ld_scratch=I64,  # from one thread to the next
     n_kv_heads=I64,
-    group=I64,
-    tile_rows=I64,
+    group=I64,  # query heads of a key head
+    tile_rows=I64,  # queries of the largest tile, in whole bundles
     head_dim=I64,
-    padded=I64,
-    state_size=I64,
-    n_slots=I64,
-    n_segments=I64,
-    window=I64,
-    chunk=I64,
+    padded=I64,  # head_dim in whole vectors
+    state_size=I64,  # numbers of a query's state
+    n_slots=I64,  # of the cache
+    n_segments=I64,  # that n_slots positions touch at most
+    window=I64,  # a query sees at most so many positions
+    chunk=I64,  # and none before the last multiple of this
     is_causal=I64,
-    scale=F32,
+    scale=F32,  # of the scores
 )
 
 

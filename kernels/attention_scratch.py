@@ -69,6 +69,7 @@ def segments_touched(n_slots: int) -> int:
 def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, int]:
     """float32 numbers of one thread, in whole cache lines, and of `partials`."""
     padded, state = padded_head(head_dim), state_size(head_dim)
+    # What `attention_tile.Tile` lists; an int64 takes the place of two.
     block = BLOCK * (head_dim + padded) + QUERIES * (BLOCK + 2)
     tile = tile_rows(group) * (padded + 2 * state + 4)
     per_thread = -(-(block + tile) // LANES) * LANES

@@ -1,8 +1,8 @@
 """A tile: the queries of some tokens that share a key head, and what attention does with them, in kernels.
 
-Bundles of queries (`online_softmax.py`) go through a block of positions one after the other. In a step of few
-queries they are filled with FEW of them and read the cache as it is; otherwise the block is first converted
-to float32, for all bundles together.
+Bundles of queries (`online_softmax.py`) go through a block of positions one after the other; `attention.py`
+says how these pieces fit together. In a step of few queries the bundles are filled with FEW of them and read
+the cache as it is; otherwise the block is first converted to float32, for all bundles together.
 """
 
 from typing import NamedTuple
@@ -34,27 +34,31 @@ from .source import called
 
 
 class Tile(NamedTuple):
-    """The working memory of a thread (`attention_scratch.py`)."""
+    """The working memory of a thread: arrays one after the other, float32 unless something else is said.
 
-    keys: Pointer  # of a block, in float32
-    values: Pointer
-    weights: Pointer  # of a bundle
-    bounds: Pointer  # of what its queries see of a block
-    q: Pointer
-    states: Pointer
-    totals: Pointer
-    lowest: Pointer  # the first position that a query sees
-    highest: Pointer
+    A row is a query; rows of a bundle are interleaved (`online_softmax.place`). `attention_scratch.py` counts
+    how much all that is.
+    """
+
+    keys: Pointer  # (BLOCK * head_dim) of a block, in the order of the cache
+    values: Pointer  # (BLOCK * padded)
+    weights: Pointer  # (BLOCK, QUERIES) of a bundle: scores first, then exp(score - m)
+    bounds: Pointer  # (2, QUERIES) int32: which positions of a block a query sees, from and up to
+    q: Pointer  # (tile_rows, padded), times the scale
+    states: Pointer  # (tile_rows, state_size) of the segment that is at work
+    totals: Pointer  # (tile_rows, state_size) of all segments before it
+    lowest: Pointer  # (tile_rows,) int64: the first position that a query sees
+    highest: Pointer  # (tile_rows,) int64: the last one
 
 
 @called
 def thread_tile(args, thread_id):  # type: ignore[no-untyped-def]
-    """The tile of a thread."""
+    """The tile of a thread: its part of `scratch`, cut up in the order of the fields."""
     keys = args.scratch + thread_id * args.ld_scratch
     values = keys + BLOCK * args.head_dim
     weights = values + BLOCK * args.padded
     bounds = cast(weights + BLOCK * QUERIES, I32)
-    q = weights + (BLOCK + 2) * QUERIES
+    q = weights + (BLOCK + 2) * QUERIES  # behind weights and bounds
     states = q + args.tile_rows * args.padded
     totals = states + args.tile_rows * args.state_size
     lowest = cast(totals + args.tile_rows * args.state_size, I64)

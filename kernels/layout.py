@@ -1,22 +1,30 @@
 """Compute layouts: the few ways in which packed weights lie in memory.
 
-Weights are packed in *tiles* of 16 rows. Inside a tile the columns (k) go in blocks of 32, and everything
-that one block needs lies together, so that a kernel reads one stream. With 64 bytes = 16 rows x 4 consecutive
-k (one vector of AVX-512, two of other machines), a block holds
+A *level* is the small integer that the file has for a weight. A *block* is 32 columns (k) of the matrix, a
+*sub-block* those of them that share a scale, 32 or 16; a *super-block* is 256 columns, or 64, whose blocks
+share one more scale. A *tile* is 16 rows (r). Tile follows tile, and in a tile super-block follows
+super-block, or where there are none block follows block, with all that it needs: a kernel reads one stream.
 
-    two bits      [2][64]   number h: in bits 2j, 2j+1 of a byte k = 16h+4j …   (2 and 3 bits)
-    low nibbles   [4][64]   number j: low nibbles k = 4j … 4j+3, high ones k = 16+4j … 16+4j+3
-    single bits   [64]      bit s of a byte belongs to step s (k = 4s …)   (3 bits: bit 2, 5 bits: bit 4)
-    upper bits    [2][64]   two bits for step j = 0 … 3 of a half: bits 4-5, 6-7, 0-1, 2-3   (6 bits only)
-    bytes         [8][64]   int8, k = 4s … of step s   (8 bits: instead)
-    scales        of each row, see `Scale`
+    super-block   16 float16 scales [, 16 float16 minimum scales], one for each row; then its blocks
+    block         the levels in one of the forms below, then the scales (`Scale`)
 
-A super-block, of 256 columns or 64, starts with 16 float16 scales [and 16 float16 minimum scales], then
-come its blocks. The value of a weight is `scale * (level - offset)`; where there are minima `scale * level +
-minimum` (plain) or `scale * level - minimum` (super-blocks). Where there is a table, its entries are the
-levels, and what is stored are places in it. Rows beyond the matrix (the last tile) are what blocks of zero
-bytes become, which mean zero in every format. DESIGN §3 gives the reasons: lanes own rows, so there is no
-horizontal sum, and one load of weights serves several tokens.
+Levels come in lines of 64 bytes, one vector of AVX-512 or two of other machines, that serve 16 rows x 4
+columns: byte 4 r + c of a line is about row r and columns k with k % 4 == c.
+
+    levels                      lines          bits of a byte, and their column
+    4 bits, lower 4 of 5 and 6  j = 0..3       3..0: k = 4 j + c        7..4: k = 16 + 4 j + c
+    the fifth bit of 5          one more       s = 0..7: k = 4 s + c
+    the upper two of 6          h = 0, 1 more  5..4, 7..6, 1..0, 3..2: k = 16 h + 4 j + c of j = 0, 1, 2, 3
+    2 bits, lower 2 of 3        h = 0, 1       2 j + 1..2 j: k = 16 h + 4 j + c
+    the third bit of 3          one more       s = 0..7: k = 4 s + c
+    8 bits                      s = 0..7       int8: k = 4 s + c
+
+A weight is scale * (level - offset); with minima it is scale * level + minimum, in super-blocks scale * level
+- minimum. With a `table` its entries are the levels, and what is stored are indices into it. The last tile is
+filled up with what blocks of zero bytes become, which mean zero in every format.
+
+Lanes own rows: a product adds up columns inside of a lane, so that a row's sum is never split, no lanes have
+to be added up, and the levels serve several tokens once they are in registers.
 """
 
 from __future__ import annotations

@@ -50,15 +50,28 @@ def _byte_block(shape: Shape) -> Callable[..., Any]:
 
 
 def token_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
-    """Make the function that multiplies a tile of 16 rows, or two, with a token, or some side by side.
+    """Make the function that multiplies 16 rows r of a tile, or 32 of two, with a token t, or some at once.
 
-    It takes where the tile is and, in bytes, how far the second is from it; the activations, scales, sums and
-    half sums; where the first result is and how far the second vector of results is from it; n_in and ld_out.
+        out[t, r] = Σ_b x_scale[t, b] * (scale[r, b] * Σ_k level[r, k] x[t, k] + minimum[r, b] * Σ_k x[t, k])
+
+    b are the sub-blocks, k their columns (`layout.py`); minima of super-blocks are negated first. An offset
+    is taken off by what the first sum starts with: then x_sum is -offset * Σ_k x[t, k] (`quantize.py`).
+
+    `product(w, w_step, xs, out, second_out, n_in, ld_out)`:
+
+        w, w_step     the tile, uint8; the second one begins w_step bytes after it
+        xs            (x, x_scale, x_sum, x_half): x (n_tokens, n_in) int8, x_scale (n_tokens, n_in / 32)
+                      float32, x_sum and x_half (of the first 16 columns of each block) the same in int32
+        out, ld_out   float32: the results of the first vector of rows; the next token's are ld_out after it
+        second_out    those of the second vector of rows, if there is one, are so far after `out`
+
+    What depends on layout and shape is decided here: to the function below it is a compile-time constant.
     """
     add_low, add_high = (half_block(layout, half, shape) for half in (0, 1))
     add_bytes, read_header = _byte_block(shape), span_scales(layout, shape)
     scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)
     low_at, high_at = upper_bits_at(layout)
+    # A bundle has a vector for each pair of a group (a vector of rows) and a token, groups outermost.
     n_tokens, n_groups, lanes, n_bytes = shape.n_tokens, shape.n_groups, shape.lanes, 4 * shape.lanes
     is_pair, n_pairs = shape.n_tiles == 2, n_tokens * n_groups
     is_bytes, has_offset, is_signed = layout.bits == 8, layout.offset != 0, layout.is_signed
@@ -69,6 +82,7 @@ def token_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
     @inlined
     def product(w, w_step, xs, out, second_out, n_in, ld_out):  # type: ignore[no-untyped-def]
         x, x_scale, x_sum, x_half = xs
+        # From one group to the next: of levels (4 bytes a row), float16 scales, scales of a byte.
         level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
         if is_pair:
             level_stride, half_stride, byte_stride = w_step, w_step // 2, w_step
