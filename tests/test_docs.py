@@ -11,7 +11,7 @@ import pytest
 import support_docs
 
 PAGES = sorted((markdown_page.ROOT / "docs").glob("*.md"))
-KERNEL_PAGES = ["kernels.md", "quantized_linear.md"]
+KERNEL_PAGES = ["kernels.md", "quantized_linear.md", "own_kernels.md"]
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
