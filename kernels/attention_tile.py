@@ -58,7 +58,7 @@ def thread_tile(args, thread_id):  # type: ignore[no-untyped-def]
     values = keys + BLOCK * args.head_dim
     weights = values + BLOCK * args.padded
     bounds = cast(weights + BLOCK * QUERIES, I32)
-    q = weights + (BLOCK + 2) * QUERIES  # behind weights and bounds
+    q = weights + (BLOCK + 2) * QUERIES  # after weights and bounds
     states = q + args.tile_rows * args.padded
     totals = states + args.tile_rows * args.state_size
     lowest = cast(totals + args.tile_rows * args.state_size, I64)
