@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from .engine.architectures.registry import register_architecture
     from .engine.generation import Output, Timings
     from .engine.llm import LLM
+    from .engine.prompt import Prompt
     from .engine.sampling import SamplingParams
-    from .engine.taps import EditInfo
+    from .engine.taps import Edit, EditInfo, Edits
     from .engine.trace import Trace
     from .gguf_io.errors import (
         GGUFFormatError,
@@ -38,13 +39,16 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "Architecture",
+    "Edit",
     "EditInfo",
+    "Edits",
     "GGUFFile",
     "GGUFFormatError",
     "GGUFUnsupportedError",
     "ModelError",
     "NybbleError",
     "Output",
+    "Prompt",
     "PullError",
     "RequestError",
     "SamplingParams",
@@ -61,13 +65,16 @@ __all__ = [
 _HOMES = {
     "Architecture": ".engine.architectures.architecture",
     "LLM": ".engine.llm",
+    "Edit": ".engine.taps",
     "EditInfo": ".engine.taps",
+    "Edits": ".engine.taps",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".gguf_io.errors",
     "GGUFUnsupportedError": ".gguf_io.errors",
     "ModelError": ".gguf_io.errors",
     "NybbleError": ".gguf_io.errors",
     "Output": ".engine.generation",
+    "Prompt": ".engine.prompt",
     "PullError": ".gguf_io.errors",
     "RequestError": ".gguf_io.errors",
     "SamplingParams": ".engine.sampling",

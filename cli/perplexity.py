@@ -30,10 +30,10 @@ def run(args: argparse.Namespace) -> None:
 
         save_figure(plot_loss(found.losses, found.places), args.plot)
     if args.json:
-        names = ("perplexity", "perplexity_error", "mean", "standard_error", "n_windows")
+        names = ("perplexity", "perplexity_error", "mean", "standard_error", "n_windows", "n_ctx")
         figures = {name: getattr(found, name) for name in names}
         print(json.dumps({**figures, "n_tokens": len(found.losses)}, indent=2))
         return
     print(f"perplexity  {found.perplexity:.4f} +/- {found.perplexity_error:.4f}")
     print(f"loss        {found.mean:.4f} +/- {found.standard_error:.4f} nats a token")
-    print(f"scored      {len(found.losses)} tokens in {found.n_windows} windows")
+    print(f"scored      {len(found.losses)} tokens in {found.n_windows} windows of {found.n_ctx}")

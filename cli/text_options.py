@@ -15,7 +15,7 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds the text, its windows, and what becomes of the result."""
     parser.add_argument("-f", "--file", required=True, metavar="TEXT", help="a text in UTF-8; - is stdin")
     parser.add_argument(
-        "-w", "--window", type=int, default=512, metavar="N", help="tokens run together (%(default)s)"
+        "-w", "--window", type=int, metavar="N", help="tokens run together (512, or what the context holds)"
     )
     parser.add_argument(
         "--stride", type=int, metavar="N", help="begin a window every N tokens, and score all tokens"

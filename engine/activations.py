@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 
+from ..gguf_io.display import Shown, Table
 from ..gguf_io.errors import RequestError
 from . import ops
 from .activation_names import MEANINGS, Meaning
@@ -35,8 +36,8 @@ _ELEMENT_WISE = (
 )
 
 
-@dataclass(frozen=True)
-class ActivationSpec:
+@dataclass(frozen=True, repr=False)
+class ActivationSpec(Shown):
     """One activation: a row of numbers for each token."""
 
     name: str
@@ -71,12 +72,18 @@ class ActivationSpec:
         """One line; "" for a buffer that `activation_names.py` does not know."""
         return _known(self.name).text
 
+    def _facts(self) -> dict[str, str]:
+        return {"shape": self.shape, "meaning": self.meaning}
+
+    def __repr__(self) -> str:
+        return f"<Activation {self.name!r}, {self.shape}>"
+
 
 def _known(name: str) -> Meaning:
     return MEANINGS.get(_BLOCK.sub("", name), Meaning(""))
 
 
-def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
+def activation_table(plan: Plan) -> Table[str, ActivationSpec]:
     """Every activation of a plan by its name, in the order of computation."""
     table: dict[str, ActivationSpec] = {}
     dims = _dims(plan)
@@ -99,7 +106,7 @@ def activation_table(plan: Plan) -> dict[str, ActivationSpec]:
         for name in op.outputs:
             shape = dims.get(name, (plan.buffers[name],))
             table[name] = ActivationSpec(name, shape, name, is_wanted_only, n_choices.get(name, 0))
-    return table
+    return Table(table, "activations")
 
 
 def hook_names(table: Mapping[str, ActivationSpec]) -> dict[str, str]:

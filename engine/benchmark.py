@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..kernels.stream import WORDS, bind_stream
 from .llm import LLM
@@ -51,8 +52,8 @@ class Speed:
         return self.test.n_tokens / min(self.seconds)
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Shown):
     """What `measure` found."""
 
     model: str

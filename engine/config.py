@@ -1,13 +1,22 @@
 """`Config`: what the metadata says about a model, checked; what shapes and graph are made from."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
+from ..gguf_io.display import Shown, brief
 from .config_fields import ConfigFields
 
 
-@dataclass(frozen=True)
-class Config(ConfigFields):
+@dataclass(frozen=True, repr=False)
+class Config(Shown, ConfigFields):
     """The numbers of a model, or of one of its layers (`at`): the fields, and what follows from them."""
+
+    def _facts(self) -> dict[str, str]:
+        """Without what keeps its default, which changes nothing."""
+        defaults: dict[str, object] = {
+            field.name: field.default if field.default_factory is MISSING else {} for field in fields(self)
+        }
+        values = {name: getattr(self, name) for name in defaults}
+        return {name: brief(value) for name, value in values.items() if value != defaults[name]}
 
     @property
     def q_width(self) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import ModelError, NybbleError, RequestError
 from .diagnosis import diagnose
 from .executor import Executor
@@ -16,7 +17,7 @@ from .sampling import is_sound
 from .taps import Taps
 
 
-class Context:
+class Context(Shown):
     """Runs tokens on an executor, in chunks, for whoever asks; one at a time.
 
     The state of the executor (keys and values) belongs to the last `owner`.  Someone else who asks takes it
@@ -49,6 +50,13 @@ class Context:
         self._n_done = 0
         self._is_running = False
 
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    def _facts(self) -> dict[str, str]:
+        return {"n_ctx": str(self.n_ctx), "n_batch": str(self.n_batch), "is_open": str(self.is_open)}
+
     def check_usable(self) -> None:
         """Raises `NybbleError` after `close`, and in the child of a fork."""
         if os.getpid() != self._process:
@@ -57,7 +65,10 @@ class Context:
                 " process (with multiprocessing: use the start method 'spawn')"
             )
         if not self._is_open:
-            raise NybbleError("this LLM has been closed")
+            raise NybbleError(
+                "this LLM has been closed; make a new one (its tokenizer, and the traces and arrays"
+                " that it gave, are still of use)"
+            )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

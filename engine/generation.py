@@ -1,5 +1,7 @@
 """Making a text, token after token: the stream of its pieces, and what is known about it in the end."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown, brief, html_table
 from ..kernels.sampling import REFERENCE, SamplingFunctions
 from ..tokenizer import IdsOnly, Tokenizer
 from .context import Context
@@ -18,8 +21,8 @@ from .taps import Taps
 FinishReason = Literal["stop", "length"]
 
 
-@dataclass(frozen=True)
-class Timings:
+@dataclass(frozen=True, repr=False)
+class Timings(Shown):
     """Where the time went, in seconds.  Loading and compiling happened once, when the LLM was made."""
 
     load_seconds: float
@@ -39,9 +42,18 @@ class Timings:
     def decode_tokens_per_second(self) -> float:
         return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
 
+    def _facts(self) -> dict[str, str]:
+        prefill, decode = self.prefill_tokens_per_second, self.decode_tokens_per_second
+        return {
+            "load": f"{self.load_seconds:.2f} s",
+            "compile": f"{self.compile_seconds:.2f} s",
+            "prefill": f"{self.n_prompt_tokens} tokens in {self.prefill_seconds:.3f} s ({prefill:.1f}/s)",
+            "decode": f"{self.n_decode_tokens} tokens in {self.decode_seconds:.3f} s ({decode:.1f}/s)",
+        }
 
-@dataclass(frozen=True)
-class Output:
+
+@dataclass(frozen=True, repr=False)
+class Output(Shown):
     """A finished text."""
 
     text: str
@@ -51,6 +63,20 @@ class Output:
     finish_reason: FinishReason
     """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
     timings: Timings
+
+    def _facts(self) -> dict[str, str]:
+        speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
+        return {
+            "text": brief(self.text),
+            "token_ids": brief(self.token_ids),
+            "finish_reason": repr(self.finish_reason),
+            "decode": speed,
+        }
+
+    def _repr_html_(self) -> str:
+        """The text itself, which may be long, is what people look at."""
+        facts = self._facts() | {"text": self.text}
+        return html_table("Output", facts.items(), keeps_lines=True)
 
 
 class StopScanner:
@@ -106,7 +132,7 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
 
 
-class TextStream(Iterator[str]):
+class TextStream(Shown, Iterator[str]):
     """The pieces of one text; each `next` works until there is one, and nothing runs in between.
 
     Leaving the loop ends the work.  The attributes tell how far it is.
@@ -149,6 +175,13 @@ class TextStream(Iterator[str]):
             if piece or not (self._knows_text or self.finish_reason == "stop"):
                 return piece
         raise StopIteration
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "n_prompt_tokens": str(self.n_prompt_tokens),
+            "token_ids": brief(self.token_ids),
+            "finish_reason": repr(self.finish_reason),
+        }
 
     def finish(self) -> Output:
         """Runs to the end; the output has the text from here on."""

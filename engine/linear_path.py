@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown, brief
 from ..gguf_io.errors import RequestError
 from . import ops
 from .plan import Plan
@@ -15,7 +16,7 @@ from .plan import Plan
 Array = NDArray[np.float64]
 
 
-class LinearPath:
+class LinearPath(Shown):
     """The operations of `plan` from the buffer `start` to the sum that adds it to the residual stream.
 
     RequestError if there is no such way, or one that is not linear.
@@ -38,6 +39,10 @@ class LinearPath:
             if isinstance(op, ops.Add) and ".resid_" in current:
                 return
         raise RequestError(f"{start} does not come to the residual stream in a linear way")
+
+    def _facts(self) -> dict[str, str]:
+        steps = " -> ".join([self.start, *(op.out for op, _ in self._steps)])
+        return {"steps": steps, "needs": brief(self.needs)}
 
     @property
     def needs(self) -> list[str]:

@@ -1,5 +1,7 @@
 """The model as a user meets it: load it, generate with it, look at its logits."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
@@ -31,7 +34,7 @@ from .trace import Trace, Wanted, record
 from .unembedding import Unembedding
 
 
-class LLM:
+class LLM(Shown):
     """A model, ready to run.  Threads may share it: they take turns.
 
     `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file.
@@ -155,15 +158,16 @@ class LLM:
         another shape."""
         return self.unembedding.logits(residual)
 
-    @cached_property
+    @property
     def unembedding(self) -> Unembedding:
         """The last norm and the head on their own."""
         self.context.check_usable()
-        return Unembedding(self._model.plan)
+        return self._unembedding
 
     def linear_path(self, name: str) -> LinearPath:
         """How an activation, such as the output of the heads, comes to the residual stream; RequestError if
         that is not linear, or the name not known."""
+        self.context.check_usable()
         (spec,) = find_activations(self.activations, name)[:1]
         return LinearPath(self._model.plan, spec.buffer)
 
@@ -269,6 +273,7 @@ class LLM:
     @property
     def class_labels(self) -> list[str]:
         """The names of the classes of `classify`, as far as the file has names for them."""
+        self.context.check_usable()
         return class_labels(self._model.file, self.config.architecture)
 
     def require_generation(self) -> None:
@@ -287,11 +292,17 @@ class LLM:
         return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
 
     def close(self) -> None:
-        """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine."""
+        """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine.
+
+        The tokenizer, and the traces and arrays that the LLM gave, can be used afterwards.
+        """
         self.context.close()
         self._model.close()
+        for name in ("_unembedding", "_made_embedder"):  # and with them copies of weights
+            self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:
+        self.context.check_usable()
         return self
 
     def __exit__(
@@ -300,10 +311,18 @@ class LLM:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"LLM({os.fspath(self.path)!r}, n_ctx={self.n_ctx}, n_threads={self.n_threads},"
-            f" executor={self.executor!r})"
-        )
+        rest = f"n_ctx={self.n_ctx}, n_threads={self.n_threads}, executor={self.executor!r}"
+        return f"LLM({os.fspath(self.path)!r}, {rest if self.context.is_open else 'closed'})"
+
+    def _facts(self) -> dict[str, str]:
+        config = self.config
+        return {
+            "file": os.fspath(self.path),
+            "state": "open" if self.context.is_open else "closed",
+            "model": f"{config.architecture}, {config.n_layers} layers, n_embd {config.n_embd}",
+            "tokens": f"n_vocab {config.n_vocab}, n_ctx {self.n_ctx} (trained for {config.n_ctx_train})",
+            "runs": f"executor {self.executor}, {self.n_threads} threads, {self.weights} weights",
+        }
 
     def _encode(self, text: str) -> list[int]:
         """A prompt is by someone who knows the model: what looks like a control token is one.
@@ -315,7 +334,16 @@ class LLM:
         return self.tokenizer.encode(text, parse_special=True)
 
     @cached_property
+    def _unembedding(self) -> Unembedding:
+        return Unembedding(self._model.plan)
+
+    @property
     def _embedder(self) -> Embedder:
+        self.context.check_usable()
+        return self._made_embedder
+
+    @cached_property
+    def _made_embedder(self) -> Embedder:
         return Embedder(self._model, self.context, self.prompt_ids)
 
     def _require_logits(self, more: str = "") -> None:

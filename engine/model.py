@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from ..gguf_io.display import Table
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
@@ -76,7 +77,7 @@ class Model:
         return min(self.config.n_ctx_train, self.plan.n_ctx_max or _DEFAULT_N_CTX, _DEFAULT_N_CTX)
 
     @cached_property
-    def activations(self) -> dict[str, ActivationSpec]:
+    def activations(self) -> Table[str, ActivationSpec]:
         """What can be read and replaced while the model runs, by name, in the order of computation."""
         return activation_table(self.plan)
 

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
@@ -20,8 +21,8 @@ from .op import Op
 from .states import StateSpec
 
 
-@dataclass(frozen=True, eq=False)
-class RopeTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class RopeTable(Shown):
     """Angles by which a `Rope` rotates: position * inv_freq, cosine and sine multiplied by `scale`.
 
     LongRoPE has other frequencies for contexts of more than `n_short` positions.
@@ -39,8 +40,8 @@ class RopeTable:
         return RopeTable(self.long_inv_freq, self.scale)
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Shown):
     """A model as a list of operations."""
 
     ops: tuple[ops.Op, ...]
@@ -50,6 +51,10 @@ class Plan:
     output: str = "logits"
     """The last buffer: the logits, or if the model has none, the embeddings."""
     n_ctx_max: int = 0  # the longest context for which this is what the model computes; 0: any
+
+    def _facts(self) -> dict[str, str]:
+        sizes = {"ops": self.ops, "buffers": self.buffers, "states": self.states, "matrices": self.matrices}
+        return {**{name: str(len(items)) for name, items in sizes.items()}, "output": repr(self.output)}
 
     @property
     def has_logits(self) -> bool:

@@ -1,5 +1,7 @@
 """How the next token is chosen: the user's parameters, and the sampler that follows them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..kernels.sampling import (
     REFERENCE,
@@ -21,8 +24,8 @@ _MAX_STOP_LENGTH = 256
 _NONE = np.empty(0, np.intp)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamplingParams:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SamplingParams(Shown):
     """What to generate and how to choose.  By default greedily: the same prompt gives the same text.
 
     The filters are applied in llama.cpp's order: top_k, top_p, min_p, and only then the temperature, so that

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from .activations import ActivationSpec, find_activations
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class EditInfo:
+@dataclass(frozen=True, repr=False)
+class EditInfo(Shown):
     """What an edit is told about the values that it gets: some tokens in a row, all of the prompt or none."""
 
     name: str

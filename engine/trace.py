@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Table
 from ..gguf_io.errors import RequestError
 from .activations import ActivationSpec, nearest
 from .context import Context
@@ -79,7 +80,11 @@ class Trace(Mapping[str, Array]):
         pass
 
     def __repr__(self) -> str:
-        return f"Trace({len(self.ids)} tokens, {len(self)} activations)"
+        logits = "no" if self._logits is None else len(self._logits)
+        return f"Trace({len(self.ids)} tokens, {len(self)} activations, {logits} rows of logits)"
+
+    def _repr_html_(self) -> str:
+        return Table(self, f"activations of {len(self.ids)} tokens")._repr_html_()
 
 
 def record(

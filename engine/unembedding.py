@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
@@ -15,7 +16,7 @@ from .reference_ops import run_alone
 Array = NDArray[np.float32]
 
 
-class Unembedding:
+class Unembedding(Shown):
     """The last norm and the head of a plan, in NumPy float32 on dequantized weights, which are kept."""
 
     def __init__(self, plan: Plan) -> None:
@@ -55,6 +56,10 @@ class Unembedding:
             raise RequestError("logits can be attributed only where the model ends with a norm and a matrix")
         rows = self._values(head.weight)[np.asarray(ids)].astype(np.float64)
         return norm_back(norm, residual, np.repeat(rows[None], len(residual), axis=0))
+
+    def _facts(self) -> dict[str, str]:
+        steps = " -> ".join([self.residual, *(op.out for op in self._ops)])
+        return {"steps": steps, "n_embd": str(self.n_embd)}
 
     def _writes(self, op: ops.Op) -> bool:
         return self.residual in op.outputs and not isinstance(op, ops.SelectRows)

@@ -3,6 +3,8 @@
 | magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | data |
 """
 
+from __future__ import annotations
+
 import copy
 import errno
 import logging
@@ -11,10 +13,11 @@ import stat
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from .cursor import Cursor
+from .display import Shown, Table, brief
 from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
 from .foreign import describe, describe_folder
 from .mapped_file import MappedFile
@@ -39,7 +42,7 @@ for _flag in (
     _OPEN_FLAGS |= getattr(os, _flag, 0)
 
 
-class GGUFFile:
+class GGUFFile(Shown):
     """An open model file, made by `load_gguf`; a context manager. A model in several files is one of these:
     with the path and metadata of its first part, and the tensors of all.
 
@@ -76,16 +79,16 @@ class GGUFFile:
             what = "bytes" if self.appended is None else "bytes, another GGUF file,"
             _log.warning("%s: ignoring %d %s after the last tensor", path, self.trailing_bytes, what)
         self._metadata: Metadata | None = metadata
-        self._tensors: Mapping[str, Tensor] | None = MappingProxyType(tensors)
+        self._tensors: Mapping[str, Tensor] | None = Table(tensors, "tensors")
         self._fd = fd
         self._identity = _identity(status)
         self._close_fd = weakref.finalize(self, os.close, fd)
         self._other_parts: tuple[GGUFFile, ...] = ()
         self._whole: GGUFFile | None = None
 
-    def _join(self, others: Sequence["GGUFFile"]) -> None:
+    def _join(self, others: Sequence[GGUFFile]) -> None:
         """Takes the other parts of a split model over; ModelError if they do not belong together."""
-        self._tensors = MappingProxyType(join_tensors([self, *others]))
+        self._tensors = Table(join_tensors([self, *others]), "tensors")
         self._other_parts = tuple(others)
 
     @property
@@ -119,12 +122,11 @@ class GGUFFile:
         """
         view = copy.copy(self)
         view._metadata = self.metadata.renamed(keys)
-        view._tensors = MappingProxyType(
-            {
-                tensors.get(name, name): replace(tensor, name=tensors.get(name, name))
-                for name, tensor in self.tensors.items()
-            }
-        )
+        named = {
+            tensors.get(name, name): replace(tensor, name=tensors.get(name, name))
+            for name, tensor in self.tensors.items()
+        }
+        view._tensors = Table(named, "tensors")
         view._whole = self  # which lets go of the descriptor when it dies
         return view
 
@@ -159,7 +161,19 @@ class GGUFFile:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<GGUFFile {self.path!r}>"
+        return f"<GGUFFile {self.path!r}{', closed' if self._metadata is None else ''}>"
+
+    def _facts(self) -> dict[str, str]:
+        if self._metadata is None or self._tensors is None:
+            return {"path": repr(self.path), "state": "closed"}
+        parts = {"parts": str(1 + len(self._other_parts))} if self._other_parts else {}
+        return {
+            "path": repr(self.path),
+            "architecture": brief(self._metadata.get("general.architecture")),
+            **parts,
+            "metadata": f"{len(self._metadata)} keys",
+            "tensors": f"{len(self._tensors)}, {sum(t.nbytes for t in self._tensors.values()):,} bytes",
+        }
 
 
 def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:

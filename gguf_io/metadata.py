@@ -1,5 +1,7 @@
 """The key/value section: scalars and strings are read at once, arrays when they are first asked for."""
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cursor import Cursor
+from .display import brief, html_table
 from .mapped_file import MappedFile
 from .string_array import StringArray, read_string_array
 
@@ -137,6 +140,15 @@ class Metadata(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Metadata of {len(self)} keys>"
+
+    def _repr_html_(self) -> str:
+        """Arrays are not decoded for it."""
+        lengths = {key: self.length_of(key) for key in self}
+        rows = (
+            (key, self.type_of(key), brief(self[key]) if n is None else f"{n} elements")
+            for key, n in lengths.items()
+        )
+        return html_table(f"{len(self)} keys", rows)
 
 
 def read_metadata(cursor: Cursor, n_keys: int) -> Metadata:

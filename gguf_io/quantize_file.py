@@ -5,6 +5,8 @@ finished ones are written in order; NumPy lets threads run side by side within a
 so a second thread helps some formats by a quarter and others hardly.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections import deque

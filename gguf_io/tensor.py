@@ -1,5 +1,7 @@
 """Tensors: the list of them in the file, checked, and a view of the bytes of each."""
 
+from __future__ import annotations
+
 import math
 import struct
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from .cursor import Cursor
 from .dequantize import dequantize
+from .display import Shown
 from .errors import GGUFUnsupportedError
 from .formats import FORMATS, REMOVED, BlockFormat
 from .mapped_file import MappedFile
@@ -21,8 +24,8 @@ MAX_TENSOR_BYTES = 1 << 63
 MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type, offset
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Tensor(Shown):
     """A named array in a block format.
 
     `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row a whole number of blocks.
@@ -65,7 +68,7 @@ class Tensor:
         self.require_supported()
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
-    def rows(self, first: int, last: int) -> "Tensor":
+    def rows(self, first: int, last: int) -> Tensor:
         """Rows `first` to `last` - 1, of stacked matrices too, as a view of the same bytes.
 
         The name says which. IndexError if there are no such rows.
@@ -78,7 +81,7 @@ class Tensor:
         shape = (last - first, width) if len(self.shape) > 1 else (last - first,)
         return Tensor(f"{self.name}[{first}:{last}]", shape, self.format, data, self.path)
 
-    def reshaped(self, shape: tuple[int, ...]) -> "Tensor":
+    def reshaped(self, shape: tuple[int, ...]) -> Tensor:
         """The same values in another shape, whose rows must be whole numbers of blocks, on the same bytes."""
         if math.prod(shape) != self.n_values or shape[-1] % self.format.block_size:
             raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
@@ -98,6 +101,9 @@ class Tensor:
         if not isinstance(mapping, MappedFile):
             return None
         return mapping, self.data.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+
+    def _facts(self) -> dict[str, str]:
+        return {"format": self.format.name, "shape": str(self.shape), "size": f"{self.nbytes:,} bytes"}
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.format.name} {self.shape}>"

@@ -8,6 +8,8 @@
 Source: the GGUF specification, github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
+from __future__ import annotations
+
 import os
 import struct
 from collections.abc import Mapping, Sequence

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .corpus import capture_corpus
     from .lens import Lens, logit_lens
     from .loss import TextLoss, text_loss
-    from .patching import Sweep, patch_sweep
+    from .patching import Sweep, logit_difference, patch_sweep
     from .path_patching import PathSweep, path_patch_sweep
-    from .tokens import token_texts
+    from .tokens import token_id, token_texts
 
 __all__ = [
     "AttentionMaps",
@@ -36,10 +36,12 @@ __all__ = [
     "capture_corpus",
     "compare",
     "logit_attribution",
+    "logit_difference",
     "logit_lens",
     "patch_sweep",
     "path_patch_sweep",
     "text_loss",
+    "token_id",
     "token_texts",
     "train_control_vector",
 ]
@@ -59,9 +61,11 @@ _HOMES = {
     "train_control_vector": ".control_vector",
     "ControlVector": ".control_vector",
     "logit_attribution": ".attribution",
+    "logit_difference": ".patching",
     "logit_lens": ".lens",
     "patch_sweep": ".patching",
     "text_loss": ".loss",
+    "token_id": ".tokens",
     "token_texts": ".tokens",
 }
 

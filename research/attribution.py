@@ -7,7 +7,9 @@ has a share of its own.
 Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits" (transformer-circuits.pub).
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +19,12 @@ from ..engine.linear_path import LinearPath
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.trace import Trace
-from ..gguf_io.errors import RequestError
+from ..gguf_io.display import Shown, Table, brief
+from .tokens import token_id, token_text
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, repr=False)
+class Attribution(Shown):
     """What each part adds to the logit of a token, or to that of one token over another."""
 
     names: list[str]
@@ -29,6 +32,12 @@ class Attribution:
     "blk.0.head.0", "blk.0.head.1" …, and "blk.0.attn" for what they leave: a bias, rounding."""
     values: NDArray[np.float64]
     """(n_parts, n_positions)"""
+    token: str
+    """The token whose logit is divided."""
+    over: str | None
+    """The one that it is compared with."""
+    positions: list[int]
+    """(n_positions,): after which tokens of the prompt."""
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -37,38 +46,52 @@ class Attribution:
         return total
 
     @property
-    def heads(self) -> dict[int, NDArray[np.float64]]:
+    def logit(self) -> str:
+        """What is divided, in words: "the logit of ' Mary' over ' John'"."""
+        return f"the logit of {self.token!r}" + (f" over {self.over!r}" if self.over is not None else "")
+
+    @property
+    def heads(self) -> Mapping[int, NDArray[np.float64]]:
         """By block: (n_heads, n_positions), the shares of its heads; empty unless they were asked for."""
         rows: dict[int, list[NDArray[np.float64]]] = {}
         for name, values in zip(self.names, self.values, strict=True):
             if ".head." in name:
                 rows.setdefault(int(name.split(".")[1]), []).append(values)
-        return {layer: np.stack(parts) for layer, parts in rows.items()}
+        return Table({layer: np.stack(parts) for layer, parts in rows.items()}, "layers")
+
+    def _facts(self) -> dict[str, str]:
+        most = np.argsort(-np.abs(self.values[:, 0]))[:5].tolist()
+        return {
+            "of": self.logit,
+            "positions": brief(self.positions),
+            "total": brief(self.total.tolist()),
+            "parts": str(len(self.names)),
+            "most": ", ".join(f"{self.names[i]} {self.values[i, 0]:+.3g}" for i in most),
+        }
 
 
 def logit_attribution(
     llm: LLM,
     prompt: Prompt,
-    token: int,
-    over: int | None = None,
+    token: int | str,
+    over: int | str | None = None,
     positions: list[int] | None = None,
     *,
     by_head: bool = False,
 ) -> Attribution:
     """The share of each part in the logit of `token` after `positions` (default: the last), less that of
-    `over` if it is given; `by_head` divides what attention adds. Raises RequestError as `LLM.trace` and
-    `Unembedding.directions` do, and if heads do not come to the residual stream in a linear way."""
+    `over` if it is given; `by_head` divides what attention adds. Tokens are given by their texts (" Mary") or
+    ids. Raises RequestError as `token_id`, `LLM.trace` and `Unembedding.directions` do, and if heads do not
+    come to the residual stream in a linear way."""
+    wanted = [token_id(llm, each) for each in (token, over) if each is not None]
     heads = [name for name in llm.activations if by_head and name.endswith(".attn_heads")]
     paths = {name.removesuffix(".attn_heads"): llm.linear_path(name) for name in heads}
     needed = [name for path in paths.values() for name in (path.start, *path.needs)]
     found = llm.trace(prompt, ["blk.*.resid_*", *needed], logits=None)
     places = [len(found.ids) - 1] if positions is None else positions
-    wanted = np.array([token] if over is None else [token, over])
-    if wanted.min() < 0 or wanted.max() >= llm.config.n_vocab:
-        raise RequestError(f"tokens lie in 0 to {llm.config.n_vocab - 1}, not {wanted.tolist()}")
     streams = {name: found[name][places].astype(np.float64) for name in found if ".resid_" in name}
     last = list(streams)[-1]
-    directions = llm.unembedding.directions(wanted, streams[last].astype(np.float32))
+    directions = llm.unembedding.directions(np.array(wanted), streams[last].astype(np.float32))
     direction = directions[:, 0] - (0 if over is None else directions[:, 1])
     names, shares = [], []
     for name, part in _parts(streams):
@@ -81,7 +104,8 @@ def logit_attribution(
             share = share - by_heads.sum(axis=0)
         names.append(name)
         shares.append(share)
-    return Attribution(names, np.stack(shares))
+    texts = [token_text(llm, each) for each in wanted]
+    return Attribution(names, np.stack(shares), texts[0], texts[1] if len(texts) == 2 else None, places)
 
 
 def _parts(streams: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArray[np.float64]]]:

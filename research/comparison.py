@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..gguf_io.display import Shown, brief
 from ..gguf_io.errors import RequestError
 from .log_softmax import kl_divergence, log_softmax
 from .loss import Progress, TextLoss, token_losses
-from .windows import ROWS, Window, text_windows
+from .windows import ROWS, Window, text_windows, window_size
 
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "max": 1.0}
 _RESIDUAL = re.compile(r"blk\.\d+\.resid_post")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Model b against model a (the better one, or the original) on the scored tokens of a text."""
 
     kl: NDArray[np.float64]
@@ -29,6 +30,7 @@ class Comparison:
     is_same_top: NDArray[np.bool_]
     """(n,): do both find the same token the most probable one?"""
     loss_a: TextLoss
+    """Its `tokens` and `places` say which tokens these are."""
     loss_b: TextLoss
     layer_errors: dict[str, float]
     """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream behind it (NMSE), the mean of
@@ -58,6 +60,15 @@ class Comparison:
         difference = self.loss_b.losses - self.loss_a.losses
         return float(self.perplexity_ratio * difference.std() / np.sqrt(max(len(difference) - 1, 1)))
 
+    def _facts(self) -> dict[str, str]:
+        return {
+            "scored": f"{len(self.kl)} tokens",
+            "kl": f"mean {self.mean_kl:.4g}, 99 % {self.kl_quantiles['99 %']:.4g} nats",
+            "same_top": f"{self.top_agreement:.1%}",
+            "perplexity": f"{self.loss_a.perplexity:.4g} and {self.loss_b.perplexity:.4g}",
+            "layer_errors": brief(self.layer_errors),
+        }
+
     def summary(self) -> dict[str, Any]:
         """All figures, for JSON."""
         return {
@@ -77,7 +88,7 @@ def compare(
     b: LLM,
     text: Prompt,
     *,
-    n_ctx: int = 512,
+    n_ctx: int | None = None,
     stride: int | None = None,
     max_windows: int | None = None,
     progress: Progress = iter,
@@ -87,6 +98,7 @@ def compare(
     Raises RequestError if the two do not have the same tokens. Blocks are compared where both have the same
     residual streams.
     """
+    n_ctx = window_size(n_ctx, a, b)
     parts = text_windows(a, text, n_ctx, stride)[:max_windows]
     _check_same_tokens(a, b, parts, text_windows(b, text, n_ctx, stride)[:max_windows])
     layers = _common_layers(a, b)
@@ -101,7 +113,7 @@ def compare(
             losses = (token_losses(x, window.scored_ids[i : i + ROWS]) for x in (p, q))
             rows.append((kl_divergence(p, q), p.argmax(1) == q.argmax(1), *losses))
     kl, is_same_top, *losses_of = (np.concatenate(column) for column in zip(*rows, strict=True))
-    loss_a, loss_b = (TextLoss.of(losses, parts) for losses in losses_of)
+    loss_a, loss_b = (TextLoss.of(losses, parts, a) for losses in losses_of)
     layer_errors = {name: float(np.concatenate(found).mean()) for name, found in errors.items()}
     return Comparison(kl, is_same_top, loss_a, loss_b, layer_errors)
 

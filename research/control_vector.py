@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
+from ..gguf_io.display import Shown, Table, brief
 from ..gguf_io.errors import ModelError, RequestError
 from ..gguf_io.file import load_gguf
 from ..gguf_io.file_kind import other_kind
@@ -30,14 +31,20 @@ _ARCHITECTURE = "controlvector"
 _TENSOR = re.compile(r"direction\.(\d+)")
 
 
-@dataclass(frozen=True)
-class ControlVector:
+@dataclass(frozen=True, repr=False)
+class ControlVector(Shown):
     """Directions in the residual stream behind some blocks."""
 
     directions: Mapping[int, NDArray[np.float32]]
     """By block: (n_embd,) float32."""
     model_hint: str = ""
     """The architecture that it was made for."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directions", Table(self.directions, "layers"))
+
+    def _facts(self) -> dict[str, str]:
+        return {"directions": repr(self.directions), "model_hint": brief(self.model_hint)}
 
     def edits(self, strength: float = 1.0, layers: range | None = None) -> dict[str, Edit]:
         """For `edit=` of `LLM.generate`, `stream`, `logits` and `trace`: adds strength * direction at every

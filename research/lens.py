@@ -3,6 +3,8 @@
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens" (lesswrong.com/posts/AcKRB8wDpdaN6v6ru).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..gguf_io.display import Shown, brief
 from .log_softmax import log_softmax
 from .tokens import token_text
 from .windows import ROWS
 
 
-@dataclass(frozen=True)
-class Lens:
+@dataclass(frozen=True, repr=False)
+class Lens(Shown):
     """What the residual stream says before the first block and behind each, of every token."""
 
     names: list[str]
@@ -33,6 +36,14 @@ class Lens:
     """(n_layers, n_tokens): its text."""
     next_log_probabilities: NDArray[np.float64]
     """(n_layers, n_tokens - 1): of the token that really comes next, in nats."""
+
+    def _facts(self) -> dict[str, str]:
+        token, probability = self.top_tokens[-1][-1], self.top_probabilities[-1, -1]
+        return {
+            "layers": brief(self.names),
+            "tokens": brief(self.tokens),
+            "answer": f"{token!r} with {probability:.1%} after the last token",
+        }
 
 
 def logit_lens(llm: LLM, prompt: Prompt) -> Lens:

@@ -1,5 +1,7 @@
 """Logarithms of probabilities, and what is computed from them row by row."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,6 +4,8 @@ Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (ar
 Nanda 2024, "How to use and interpret activation patching" (arXiv:2404.15255).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +17,15 @@ from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
 from ..engine.trace import Trace
+from ..gguf_io.display import Shown, brief
 from ..gguf_io.errors import RequestError
+from .tokens import token_id, token_text
 
 Metric = Callable[[NDArray[np.float32]], float]
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Shown):
     """What patching each activation at each position does to a metric."""
 
     names: list[str]
@@ -29,6 +33,20 @@ class Sweep:
     """(n_names, n_tokens): 0 as in the corrupted run, 1 as in the clean one."""
     clean: float
     corrupted: float
+    """What the metric gives in the two runs."""
+    tokens: list[str]
+    """(n_tokens,): the tokens of the clean prompt."""
+
+    def _facts(self) -> dict[str, str]:
+        row, at = np.unravel_index(np.abs(self.effects).argmax(), self.effects.shape)
+        return {
+            "names": brief(self.names),
+            "tokens": brief(self.tokens),
+            "effects": brief(self.effects),
+            "clean": brief(self.clean),
+            "corrupted": brief(self.corrupted),
+            "most": f"{self.effects[row, at]:.3g} of {self.names[row]} at token {at}, {self.tokens[at]!r}",
+        }
 
 
 def patch_sweep(
@@ -40,7 +58,8 @@ def patch_sweep(
     progress: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> Sweep:
     """Runs `corrupted` once for every activation of `names` and every position, with that one value taken
-    from the run of `clean`, and measures the last token's logits (n_vocab,) with `metric`.
+    from the run of `clean`, and measures the last token's logits (n_vocab,) with `metric`,
+    such as `logit_difference`.
 
     Positions before the first token in which the prompts differ cannot matter and are not run. Raises
     RequestError if the prompts have different lengths or the metric does not tell them apart, and as
@@ -54,7 +73,15 @@ def patch_sweep(
     for row, name, at in progress(places):
         run = llm.trace(corrupted, edit={name: _put(source[name][at], at)}, logits="last")
         effects[row, at] = (metric(run.logits[0]) - worst) / (best - worst)
-    return Sweep(source.names, effects, best, worst)
+    tokens = [token_text(llm, id_) for id_ in source.ids.tolist()]
+    return Sweep(source.names, effects, best, worst, tokens)
+
+
+def logit_difference(llm: LLM, token: int | str, over: int | str) -> Metric:
+    """A metric: the logit of `token` less that of `over`, each given by its text (" Mary") or id.
+    RequestError as `token_id`."""
+    first, second = token_id(llm, token), token_id(llm, over)
+    return lambda logits: float(logits[first] - logits[second])
 
 
 def run_both(

@@ -9,6 +9,8 @@ Sources: Wang et al. 2022, "Interpretability in the Wild" (arXiv:2211.00593), se
 2023, "Localizing Model Behavior with Path Patching" (arXiv:2304.05969).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from ..engine.activations import ActivationSpec, find_activations
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
+from ..gguf_io.display import Shown, brief
 from ..gguf_io.errors import RequestError
 from .patching import Metric, metrics_of, run_both
 
@@ -27,8 +30,8 @@ Array = NDArray[np.float32]
 Receiver = str | tuple[str, int]
 
 
-@dataclass(frozen=True)
-class PathSweep:
+@dataclass(frozen=True, repr=False)
+class PathSweep(Shown):
     """What patching each sender does to a metric by the chosen paths."""
 
     names: list[str]
@@ -37,6 +40,17 @@ class PathSweep:
     divided into heads; NaN where it has fewer heads than others."""
     clean: float
     corrupted: float
+    """What the metric gives in the two runs."""
+
+    def _facts(self) -> dict[str, str]:
+        row, head = np.unravel_index(np.nanargmax(np.abs(self.effects)), self.effects.shape)
+        return {
+            "names": brief(self.names),
+            "effects": brief(self.effects),
+            "clean": brief(self.clean),
+            "corrupted": brief(self.corrupted),
+            "most": f"{self.effects[row, head]:.3g} of {self.names[row]}, head {head}",
+        }
 
 
 def path_patch_sweep(

@@ -1,5 +1,7 @@
 """A long text in windows that a model's context holds."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -8,14 +10,16 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt, prompt_ids
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 
 ROWS = 32  # whose logits are looked at together: with large vocabularies they take hundreds of megabytes
 _ANY_LENGTH = 2**31 - 1
+_DEFAULT_SIZE = 512  # as llama-perplexity has it
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, repr=False)
+class Window(Shown):
     """Tokens that are run together, and which of them are scored."""
 
     ids: NDArray[np.int32]
@@ -40,17 +44,18 @@ class Window:
         return self.start + np.arange(self.first_scored, len(self.ids))
 
 
-def text_windows(llm: LLM, text: Prompt, n_ctx: int, stride: int | None) -> list[Window]:
+def text_windows(llm: LLM, text: Prompt, n_ctx: int | None, stride: int | None) -> list[Window]:
     """The windows of `text`, a text or ids without BOS; each begins with BOS where the model wants it."""
-    _check_window(llm, n_ctx)
+    n_ctx = window_size(n_ctx, llm)
     ids = prompt_ids(text, lambda text: _encode(llm, text), llm.config.n_vocab, _ANY_LENGTH)
     return windows(ids, n_ctx, stride, _bos_id(llm))
 
 
-def stream_windows(llm: LLM, pieces: Iterable[str], n_ctx: int) -> Iterator[NDArray[np.int32]]:
-    """A text that comes in pieces, each of which is made tokens by itself: windows of n_ctx tokens that
-    follow each other, the last perhaps shorter; in front of each is BOS where the model wants it."""
-    _check_window(llm, n_ctx)
+def stream_windows(llm: LLM, pieces: Iterable[str], n_ctx: int | None) -> Iterator[NDArray[np.int32]]:
+    """A text that comes in pieces, each of which is made tokens by itself: windows of n_ctx tokens (see
+    `window_size`) that follow each other, the last perhaps shorter; in front of each is BOS where the model
+    wants it."""
+    n_ctx = window_size(n_ctx, llm)
     bos_id = _bos_id(llm)
     return _cut((_encode(llm, piece) for piece in pieces), n_ctx, [] if bos_id is None else [bos_id])
 
@@ -78,11 +83,17 @@ def _bos_id(llm: LLM) -> int | None:
     return llm.tokenizer.bos_id if llm.tokenizer is not None and llm.tokenizer.add_bos else None
 
 
-def _check_window(llm: LLM, n_ctx: int) -> None:
+def window_size(n_ctx: int | None, *llms: LLM) -> int:
+    """How many tokens are run together: n_ctx, by default 512, or fewer where one of the contexts holds no
+    more. RequestError for more than they hold."""
+    largest = min(llm.n_ctx for llm in llms)
+    if n_ctx is None:
+        return min(_DEFAULT_SIZE, largest)
     if n_ctx < 2:
         raise RequestError(f"a window must have at least 2 tokens, not {n_ctx}")
-    if n_ctx > llm.n_ctx:
-        raise RequestError(f"a window of {n_ctx} tokens is more than the context holds, n_ctx={llm.n_ctx}")
+    if n_ctx > largest:
+        raise RequestError(f"a window of {n_ctx} tokens is more than the context holds, n_ctx={largest}")
+    return n_ctx
 
 
 def windows(

@@ -1,5 +1,7 @@
 """Text <-> ids, as the model of a GGUF file was trained on them."""
 
+from __future__ import annotations
+
 import logging
 import operator
 import os
@@ -8,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any, Protocol, Self
 
 from ..gguf_io import GGUFFile, load_gguf
+from ..gguf_io.display import Shown, brief
 from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.file_kind import other_kind
 from .bpe import BPE
@@ -67,7 +70,7 @@ def has_tokenizer(file: GGUFFile) -> bool:
     return "tokenizer.ggml.tokens" in file.metadata
 
 
-class Tokenizer:
+class Tokenizer(Shown):
     """Text <-> ids. Made by `from_gguf`; several threads may use it at once.
 
     n_vocab                                 number of ids
@@ -223,8 +226,19 @@ class Tokenizer:
             )
         return self._bytes[id_]
 
-    def __repr__(self) -> str:
-        return f"<Tokenizer of {self.n_vocab} tokens>"
+    def _facts(self) -> dict[str, str]:
+        special = {"bos": self.bos_id, "eos": self.eos_id, "unk": self.unk_id, "pad": self.pad_id}
+        return {
+            "kind": type(self._model).__name__,
+            "n_vocab": str(self.n_vocab),
+            **{
+                name: f"{id_} {brief(self._vocabulary.tokens[id_])}"
+                for name, id_ in special.items()
+                if id_ is not None
+            },
+            "add_bos": str(self.add_bos),
+            "add_eos": str(self.add_eos),
+        }
 
     def _added_ids(self) -> tuple[list[int], list[int]]:
         """What `encode` puts before a text, and what behind it."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gguf_io.display import Shown
 from ..gguf_io.errors import ModelError
 from .keys import PREFIX
 from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids, wrong_type
@@ -33,8 +34,8 @@ SPECIAL = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED)
 """The types of tokens that are found in a text as a whole, or not at all."""
 
 
-@dataclass(frozen=True, eq=False)
-class Vocabulary:
+@dataclass(frozen=True, eq=False, repr=False)
+class Vocabulary(Shown):
     """Tokens, their types, and the ids with a meaning of their own.
 
     `add_bos`, `add_eos` and `add_sep` are None where the file leaves the choice to the tokenizer's kind.
@@ -74,7 +75,7 @@ class Vocabulary:
         return _ids_of_type(self.types, *types)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IndexedVocabulary(Vocabulary):
     """A vocabulary with an index, for those who build something of it."""
 

@@ -6,9 +6,12 @@ stands behind the pooling of embeddings (`build_pooled`).  Nothing else in nybbl
 name.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ...gguf_io.display import Shown, brief
 from ..config import Config
 from ..graph import Graph
 from ..keys import Key
@@ -19,8 +22,8 @@ def no_head(graph: Graph, config: Config) -> None:
     """The pooled embedding is the embedding."""
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, repr=False)
+class Architecture(Shown):
     """`build(graph, config)` may count on the required tensors of the table being there, in their shapes."""
 
     name: str
@@ -30,3 +33,11 @@ class Architecture:
     inert: Mapping[str, str] = field(default_factory=dict)
     inert_tensors: Mapping[str, str] = field(default_factory=dict)
     build_pooled: Callable[[Graph, Config], None] = no_head
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "name": brief(self.name),
+            "tensors": str(len(self.tensors)),
+            "keys": brief(list(self.keys)),
+            "build": f"{self.build.__module__}.{self.build.__qualname__}",
+        }

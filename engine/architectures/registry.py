@@ -1,5 +1,7 @@
 """Architectures from outside the package: what they must be before nybble runs files of theirs."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable
 from dataclasses import fields
 
