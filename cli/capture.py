@@ -39,11 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="where the shards go")
     parser.add_argument(
-        "-w", "--window", type=int, default=512, metavar="N", help="tokens run together (%(default)s)"
+        "-w", "--window", type=int, metavar="N", help="tokens run together (512, or what the context holds)"
     )
     parser.add_argument("--form", choices=("npz", "npy"), default="npz", help="of the shards (%(default)s)")
     parser.add_argument(
-        "--dtype", choices=("float16", "float32"), default="float16", help="of the values (%(default)s)"
+        "--dtype",
+        choices=("auto", "float16", "float32"),
+        default="auto",
+        help="of the values; auto: float16, but float32 for activations that have larger ones (%(default)s)",
     )
     parser.add_argument(
         "--shard-mb",

@@ -3,9 +3,16 @@
 A folder of shards `00000`, `00001` …, each with `ids` (n,) int32, `text` (n,) int64 (the number of each
 token's text) and one array (n, width) float16 or float32 for each activation; see `shards.py`. A shard
 appears only when it is complete; a run that was cut short goes on with the first that is missing or damaged.
+
+With the dtype "auto" an activation is float32 if any of its values in the whole corpus is beyond float16, and
+else float16: the same in all shards, wherever the run was cut. What is known so far is in `settings.json`.
+When such a value comes late, the shards before it are run again, from their own ids.
 """
 
+from __future__ import annotations
+
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,24 +28,60 @@ from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..gguf_io.atomic_file import PARTIAL, remove
 from ..gguf_io.errors import ModelError, RequestError
-from .shards import Form, ids_of_whole, shard_path, write_json, write_shard
+from .shards import Form, dtypes_of, ids_of_whole, read_texts, shard_path, write_json, write_shard
 
 DEFAULT_SHARD_BYTES = 256 << 20
+Dtype = Literal["auto", "float16", "float32"]
+
+_log = logging.getLogger(__name__)
+
 _SETTINGS = "settings.json"
+_FLOAT16_END = 65520  # what is not below it rounds to infinity
+
+
+class _Dtypes:
+    """As what each activation is kept; `save` is called when that changes."""
+
+    def __init__(self, dtype: Dtype, names: Iterable[str], save: Callable[[dict[str, str]], None]) -> None:
+        self._dtype = dtype
+        self._save = save
+        self.of: dict[str, str] = dict.fromkeys(names, "float16" if dtype == "auto" else dtype)
+
+    @property
+    def in_memory(self) -> np.dtype[Any]:
+        """Of a shard that is being filled: what is float16 so far may have to be float32 in the end."""
+        return np.dtype("float32" if self._dtype == "auto" else self._dtype)
+
+    def hold(self, name: str, value: NDArray[np.float32]) -> None:
+        """Makes sure that finite values can be kept; RequestError if they cannot."""
+        largest = np.abs(value).max()
+        if self.of[name] == "float32" or largest < _FLOAT16_END:
+            return
+        if self._dtype != "auto":
+            raise RequestError(
+                f"{name} reaches {largest:.6g}, which float16 cannot hold; it ends at 65504; use"
+                ' dtype="float32" or "auto"'
+            )
+        self.of[name] = "float32"
+        self._save(self.of)
 
 
 class _Shard:
     """A shard that is being filled: with activations or, where it is there already, with ids to compare."""
 
-    def __init__(self, path: Path, n_max: int, widths: Mapping[str, int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, path: Path, n_max: int, widths: Mapping[str, int], dtypes: _Dtypes) -> None:
         self.path = path
         self._n_max = n_max
+        self._dtypes = dtypes
         self._there = ids_of_whole(path)
+        if self._there is not None and dtypes_of(path) != dtypes.of:
+            self._there = None
         self._texts: list[NDArray[np.int32]] = []
         self._numbers: list[int] = []
         self._n_rows = 0
         self._arrays: dict[str, NDArray[Any]] = {}
         if self._there is None:
+            dtype = dtypes.in_memory
             _check_memory(dtype.itemsize * n_max * sum(widths.values()))
             self._arrays = {name: np.empty((n_max, width), dtype) for name, width in widths.items()}
 
@@ -53,27 +96,24 @@ class _Shard:
         if self._there is not None:
             return
         for name, value in llm.trace(ids, list(self._arrays), logits=None).items():
-            array = self._arrays[name]
-            with np.errstate(over="ignore"):
-                array[rows] = value
             if not np.isfinite(value).all():
                 position = int(np.argwhere(~np.isfinite(value))[0, 0])
                 raise ModelError(
                     f"{llm.path}: {name} is NaN or infinite at position {position} of text {number}"
                     + llm.context.cause_of_nan(ids, position)
                 )
-            if not np.isfinite(array[rows]).all():
-                raise RequestError(
-                    f"{name} reaches {np.abs(value).max():.6g}, which float16 cannot hold; it ends at 65504;"
-                    ' use dtype="float32"'
-                )
+            self._dtypes.hold(name, value)
+            self._arrays[name][rows] = value
 
     def finish(self) -> Path:
         """Writes it, or compares it with what is there."""
         ids = np.concatenate(self._texts)
         if self._there is None:
             texts = np.repeat(self._numbers, [len(text) for text in self._texts]).astype(np.int64)
-            filled = {name: array[: self._n_rows] for name, array in self._arrays.items()}
+            filled = {
+                name: self._arrays.pop(name)[: self._n_rows].astype(dtype, copy=False)
+                for name, dtype in self._dtypes.of.items()
+            }
             write_shard(self.path, {"ids": ids, "text": texts, **filled})
         elif not np.array_equal(self._there, ids):
             raise RequestError(f"{self.path} holds activations of other texts; take another folder")
@@ -86,7 +126,7 @@ def capture_corpus(
     capture: str | Sequence[str],
     folder: str | os.PathLike[str],
     *,
-    dtype: Literal["float16", "float32"] = "float16",
+    dtype: Dtype = "auto",
     form: Form = "npz",
     shard_bytes: int = DEFAULT_SHARD_BYTES,
     progress: Callable[[Iterable[Prompt]], Iterable[Prompt]] = iter,
@@ -98,16 +138,19 @@ def capture_corpus(
     texts and at most `shard_bytes` (or of one text that is larger), and the activations of one text.
     `progress` may wrap the texts (`tqdm`).
 
+    `dtype`: "auto" keeps as float32 the activations that have values beyond float16, in all shards, and all
+    others as float16; so many texts fit in a shard as if all were float32.
+
     Shards that are there, whole and of these texts are kept. Raises RequestError if the folder holds another
-    capture, if a shard takes more memory than is free (before its texts are run), for values that float16
-    cannot hold, and as `LLM.trace`.
+    capture, if a shard takes more memory than is free (before its texts are run), for values that the dtype
+    "float16" cannot hold, and as `LLM.trace`.
     """
-    if dtype not in ("float16", "float32"):
-        raise RequestError(f'dtype must be "float16" or "float32", not {dtype!r:.100}')
+    if dtype not in ("auto", "float16", "float32"):
+        raise RequestError(f'dtype must be "auto", "float16" or "float32", not {dtype!r:.100}')
     if form not in ("npz", "npy"):
         raise RequestError(f'form must be "npz" or "npy", not {form!r:.100}')
     widths = _widths(llm, capture)
-    row_bytes = np.dtype(dtype).itemsize * sum(widths.values())
+    row_bytes = (2 if dtype == "float16" else 4) * sum(widths.values())
     if not isinstance(shard_bytes, int) or shard_bytes < row_bytes:
         raise RequestError(
             f"a shard must hold at least one token, {row_bytes:,} bytes; shard_bytes is {shard_bytes!r:.100}"
@@ -121,23 +164,42 @@ def capture_corpus(
         "form": form,
         "shard_bytes": shard_bytes,
     }
+    dtypes = _Dtypes(dtype, widths, lambda dtypes: _write_settings(place, settings, dtypes))
     shards: list[Path] = []
+    written_as: list[dict[str, str]] = []
     shard: _Shard | None = None
-    with _claimed(place, settings):
+    with _claimed(place, settings, dtypes):
         for number, text in enumerate(progress(texts)):
             ids = llm.prompt_ids(text)
             if shard is not None and not shard.fits(ids):
                 shards.append(shard.finish())
+                written_as.append(dict(dtypes.of))
                 shard = None
             if shard is None:
                 n_max = max(shard_bytes // row_bytes, len(ids))
-                shard = _Shard(shard_path(place, len(shards), form), n_max, widths, np.dtype(dtype))
+                shard = _Shard(shard_path(place, len(shards), form), n_max, widths, dtypes)
             shard.add(llm, number, ids)
         if shard is not None:
             shards.append(shard.finish())
+            written_as.append(dict(dtypes.of))
         if shard_path(place, len(shards), form).exists():
             raise RequestError(f"{place} holds more shards than these texts fill; take another folder")
+        stale = [path for path, then in zip(shards, written_as, strict=True) if then != dtypes.of]
+        _redo(llm, stale, widths, dtypes)
     return shards
+
+
+def _redo(llm: LLM, stale: Sequence[Path], widths: Mapping[str, int], dtypes: _Dtypes) -> None:
+    """Runs the texts of shards again that were written before an activation turned out to need float32."""
+    if stale:
+        wide = ", ".join(name for name, dtype in dtypes.of.items() if dtype == "float32")
+        _log.warning("running %d shards again: float16 cannot hold later values of %s", len(stale), wide)
+    for path in stale:
+        texts = read_texts(path)
+        shard = _Shard(path, sum(len(ids) for _, ids in texts), widths, dtypes)
+        for number, ids in texts:
+            shard.add(llm, number, ids)
+        shard.finish()
 
 
 def _widths(llm: LLM, capture: str | Sequence[str]) -> dict[str, int]:
@@ -162,9 +224,9 @@ def _check_memory(n_bytes: int) -> None:
 
 
 @contextmanager
-def _claimed(place: Path, settings: dict[str, Any]) -> Iterator[None]:
-    """The folder, made if need be. After an error it is left as it was, but for the shards that are complete
-    and the settings that belong to them."""
+def _claimed(place: Path, settings: dict[str, Any], dtypes: _Dtypes) -> Iterator[None]:
+    """The folder, made if need be, and the dtypes that are known to be needed. After an error it is left as
+    it was, but for the shards that are complete and the settings that belong to them."""
     made = [folder for folder in (place, *place.parents) if not folder.exists()]
     path = place / _SETTINGS
     is_new = not path.exists()
@@ -172,7 +234,7 @@ def _claimed(place: Path, settings: dict[str, Any]) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
         for leftover in place.glob(f"[0-9]*{PARTIAL}"):
             remove(leftover)  # of a run that was killed
-        _claim(place, settings)
+        dtypes.of |= _claim(place, settings, dtypes.of)
         yield
     except BaseException:
         if is_new and not _has_shards(place):
@@ -187,12 +249,13 @@ def _has_shards(place: Path) -> bool:
     return any(place.glob("[0-9]*"))
 
 
-def _claim(place: Path, settings: dict[str, Any]) -> None:
-    """Writes the settings, or compares them with those of the capture that is there, if it has a shard."""
+def _claim(place: Path, settings: dict[str, Any], dtypes: dict[str, str]) -> dict[str, str]:
+    """Writes the settings, or compares them with those of the capture that is there, if it has a shard;
+    -> the dtypes that are known to be needed."""
     path = place / _SETTINGS
     if not _has_shards(place):
-        write_json(path, settings)
-        return
+        _write_settings(place, settings, dtypes)
+        return dtypes
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -205,3 +268,11 @@ def _claim(place: Path, settings: dict[str, Any]) -> None:
             + "; ".join(f"{key} {found.get(key)!r:.100}, not {settings[key]!r:.100}" for key in different)
             + "; take another folder"
         )
+    known = found.get("dtypes", dtypes)
+    if not isinstance(known, dict) or any(known.get(name) not in ("float16", "float32") for name in dtypes):
+        raise RequestError(f"{path} is not what a capture has written: dtypes is {known!r:.100}")
+    return {name: known[name] for name in dtypes}
+
+
+def _write_settings(place: Path, settings: dict[str, Any], dtypes: dict[str, str]) -> None:
+    write_json(place / _SETTINGS, settings | {"dtypes": dtypes})

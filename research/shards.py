@@ -4,6 +4,8 @@
 opens without reading it, and their CRC-32 in `checksums.json`.
 """
 
+from __future__ import annotations
+
 import json
 import zipfile
 import zlib
@@ -86,6 +88,33 @@ def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
         raise  # nothing is known of it
     except _DAMAGE:
         return None
+
+
+def dtypes_of(path: Path) -> dict[str, str]:
+    """Of the activations in a shard that is whole, by their names; their values are not read."""
+    if path.suffix != ".npz":
+        found = {file.stem: np.load(file, mmap_mode="r").dtype for file in path.glob("*.npy")}
+    else:
+        with zipfile.ZipFile(path) as archive:
+            found = {name.removesuffix(".npy"): _dtype_of(archive, name) for name in archive.namelist()}
+    return {name: str(dtype) for name, dtype in found.items() if name not in ("ids", "text")}
+
+
+def _dtype_of(archive: zipfile.ZipFile, member: str) -> np.dtype[Any]:
+    with archive.open(member) as file:
+        np.lib.format.read_magic(file)
+        return np.lib.format.read_array_header_1_0(file)[2]
+
+
+def read_texts(path: Path) -> list[tuple[int, NDArray[np.int32]]]:
+    """The texts in a shard that is whole: the number and the ids (n,) of each."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            ids, numbers = arrays["ids"], arrays["text"]
+    else:
+        ids, numbers = (np.load(path / f"{name}.npy") for name in ("ids", "text"))
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    return list(zip(numbers[starts].tolist(), np.split(ids, starts[1:]), strict=True))
 
 
 def _crc(path: Path) -> int:

@@ -7,7 +7,7 @@ import pytest
 import tiny_model
 
 import nybble
-from nybble import RequestError, research
+from nybble import ModelError, RequestError, research
 from nybble.cli import main
 from nybble.research.shards import ids_of_whole
 from nybble.research.windows import stream_windows
@@ -142,7 +142,8 @@ def test_a_folder_holds_one_capture(llm, capture):
         ({"capture": []}, "at least one activation"),
         ({"dtype": "int8"}, "dtype must be"),
         ({"form": "zip"}, "form must be"),
-        ({"shard_bytes": 5}, "at least one token, 128 bytes"),
+        ({"shard_bytes": 5}, "at least one token, 256 bytes"),
+        ({"shard_bytes": 5, "dtype": "float16"}, "at least one token, 128 bytes"),
     ],
 )
 def test_bad_requests_leave_no_folder(llm, tmp_path, options, message):
@@ -153,21 +154,88 @@ def test_bad_requests_leave_no_folder(llm, tmp_path, options, message):
 
 def test_more_than_fits_in_memory_is_refused_with_its_size(llm, tmp_path, monkeypatch):
     monkeypatch.setattr("nybble.research.corpus.free_memory", lambda: 50_000)
-    with pytest.raises(RequestError, match="a shard would take 99,968 bytes, but only 50,000 are free"):
+    with pytest.raises(RequestError, match="a shard would take 99,840 bytes, but only 50,000 are free"):
         research.capture_corpus(llm, TEXTS, NAME, tmp_path, shard_bytes=100_000)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_values_that_float16_cannot_hold_are_refused(tmp_path):
-    path = tiny_model.write(tmp_path / "m.gguf", n_layers=1)
-    with nybble.LLM(path, n_ctx=16) as llm:
-        trace = llm.trace
-        llm.trace = lambda ids, names, **k: trace(
-            ids, names, {"*resid_post": lambda v, info: v * np.float32(1e6)}, **k
-        )
-        with pytest.raises(RequestError, match=r'float16 cannot hold; .*use dtype="float32"'):
-            research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x")
-        assert research.capture_corpus(llm, TEXTS, "blk.0.resid_post", tmp_path / "x", dtype="float32")
+LARGE, SMALL = "blk.1.resid_post", "blk.0.resid_post"
+
+
+@pytest.fixture
+def large_at_11(llm, monkeypatch):
+    """The residual stream of token 11, in the last but one shard, is larger than float16 can hold; -> what
+    is run."""
+    run, trace = [], llm.trace
+
+    def enlarge(value, info):
+        value[info.ids == 11] *= np.float32(1e6)
+
+    def traced(ids, names, **options):
+        run.append(list(ids))
+        return trace(ids, names, {LARGE: enlarge}, **options)
+
+    monkeypatch.setattr(llm, "trace", traced)
+    return run
+
+
+def test_float16_refuses_values_that_it_cannot_hold(llm, large_at_11, tmp_path):
+    with pytest.raises(RequestError, match=r'float16 cannot hold; .*use dtype="float32" or "auto"'):
+        research.capture_corpus(llm, TEXTS, LARGE, tmp_path / "x", dtype="float16")
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+@pytest.mark.parametrize("stop", [None, 2, 3, 5, "while running again"])
+def test_auto_is_float32_in_all_shards_if_one_needs_it(
+    llm, large_at_11, tmp_path, monkeypatch, caplog, form, stop
+):
+    """However often it was stopped, and wherever."""
+    options = {"form": form, "shard_bytes": 2 * THREE_TOKENS}  # two activations, as if of float32
+
+    def capture(texts, folder):
+        return research.capture_corpus(llm, texts, [SMALL, LARGE], tmp_path / folder, **options)
+
+    def stopped():
+        yield from TEXTS[:stop]
+        raise KeyboardInterrupt
+
+    if stop == "while running again":
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("nybble.research.corpus.read_texts", stopped_at_once)
+            capture(TEXTS, "shards")
+    elif stop is not None:
+        with pytest.raises(KeyboardInterrupt):
+            capture(stopped(), "shards")
+    found = [contents(shard) for shard in capture(iter(TEXTS), "shards")]
+    exact = research.capture_corpus(
+        llm, TEXTS, [SMALL, LARGE], tmp_path / "exact", dtype="float32", **options
+    )
+    assert len(found) == len(exact) == 4
+    for f, e in zip(found, map(contents, exact), strict=True):
+        assert f["ids"].tolist() == e["ids"].tolist() and f["text"].tolist() == e["text"].tolist()
+        assert f[LARGE].dtype == np.float32 and f[LARGE].tobytes() == e[LARGE].tobytes()
+        assert f[SMALL].dtype == np.float16 and f[SMALL].tobytes() == e[SMALL].astype(np.float16).tobytes()
+    large_at_11.clear()
+    caplog.clear()
+    capture(TEXTS, "shards")
+    assert not large_at_11 and not caplog.messages, "all is there"
+
+
+def stopped_at_once(path):
+    raise KeyboardInterrupt
+
+
+def test_running_shards_again_is_announced(llm, large_at_11, tmp_path, caplog):
+    research.capture_corpus(llm, TEXTS, [SMALL, LARGE], tmp_path / "x", shard_bytes=2 * THREE_TOKENS)
+    assert caplog.messages == [f"running 3 shards again: float16 cannot hold later values of {LARGE}"]
+    assert large_at_11 == [*TEXTS, *TEXTS[:3]]
+
+
+def test_values_that_are_no_numbers_are_refused(llm, tmp_path, monkeypatch):
+    trace = llm.trace
+    monkeypatch.setattr(llm, "trace", lambda *a, **k: dict.fromkeys(trace(*a, **k), np.float32([[np.nan]])))
+    with pytest.raises(ModelError, match=r"blk\.1\.resid_post is NaN or infinite at position 0 of text 0"):
+        research.capture_corpus(llm, TEXTS, LARGE, tmp_path / "x")
 
 
 def test_windows_of_a_text_that_comes_in_pieces(llm):
@@ -201,7 +269,7 @@ def test_the_command(llm, tmp_path, capsys):
     assert found[NAME][:16].tobytes() == expected.tobytes()
     assert json.loads((out / "settings.json").read_text())["activations"] == [NAME, "blk.0.ffn_act"]
     assert main([*command, "--window", "8"]) == 1
-    assert "holds another capture: dtype 'float32', not 'float16'" in capsys.readouterr().err
+    assert "holds another capture: dtype 'float32', not 'auto'" in capsys.readouterr().err
     text.write_bytes(b"the cat\n\xff")
     assert main([*command[:-1], str(tmp_path / "other"), "--window", "16"]) == 1
     assert "not a text in UTF-8: byte 0xff at 8" in capsys.readouterr().err
