@@ -1,4 +1,5 @@
-"""Pictures of what the other files compute; each function gives a matplotlib figure (extra `plot`)."""
+"""Pictures of what the other files compute; each function gives a matplotlib figure (extra `plot`), which a
+notebook shows as the last line of a cell. `title` takes the place of the figure's own; "" is none."""
 
 from __future__ import annotations
 
@@ -12,19 +13,27 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import NybbleError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..engine.benchmark import Benchmark
     from .attribution import Attribution
     from .comparison import Comparison
     from .lens import Lens
 
+_LARGEST = 60  # inches
+_LONGEST = 24  # characters of a label
 
-def _figure(width: float, height: float) -> Any:
-    """A figure that belongs to no window and needs no screen."""
+
+def _figure(width: float, height: float, title: str = "") -> Figure:
+    """A figure of so many inches, or as many as can be drawn."""
     try:
-        from matplotlib.figure import Figure
+        from .figure import NotebookFigure
     except ImportError as error:
         raise NybbleError(f'pictures need matplotlib: pip install "nybble[plot]" ({error})') from error
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = NotebookFigure(figsize=(min(width, _LARGEST), min(height, _LARGEST)), layout="constrained")
+    if title:
+        figure.suptitle(_drawable(title), fontsize=10)
+    return figure
 
 
 def picture_formats() -> set[str]:
@@ -33,18 +42,24 @@ def picture_formats() -> set[str]:
 
 
 def plot_loss(
-    losses: NDArray[np.float64], places: NDArray[np.int64], labels: Sequence[str] | None = None
-) -> Any:
+    losses: NDArray[np.float64],
+    places: NDArray[np.int64],
+    labels: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+) -> Figure:
     """The loss of each token over a text, (n,) in nats, and the mean so far. `labels`, the n
     tokens, give each a bar, where the text is short."""
+    if title is None:
+        title = f"loss of {len(losses)} tokens, mean {np.mean(losses):.3f} nats"
     if labels is not None:
-        figure = _figure(1.5 + 0.2 * len(losses), 3.5)
+        figure = _figure(1.5 + 0.2 * len(losses), 3.5, title)
         axes = figure.subplots()
         axes.bar(places, losses, width=0.8)
-        axes.set(ylabel="loss (nats)", xlim=(places[0] - 0.6, places[-1] + 0.6))
+        axes.set(xlabel="token of the text", ylabel="loss (nats)", xlim=(places[0] - 0.6, places[-1] + 0.6))
         axes.set_xticks(places, [_visible(label) for label in labels], fontsize=6, rotation=90)
         return figure
-    figure = _figure(9, 3.5)
+    figure = _figure(9, 3.5, title)
     axes = figure.subplots()
     axes.plot(places, losses, ".", markersize=2, alpha=0.4, label="token")
     axes.plot(places, np.cumsum(losses) / np.arange(1, len(losses) + 1), label="mean so far")
@@ -53,27 +68,33 @@ def plot_loss(
     return figure
 
 
-def plot_comparison(found: Comparison) -> Any:
+def plot_comparison(found: Comparison, *, title: str | None = None) -> Figure:
     """How the divergence is spread over the tokens, and where in the layers two models part."""
-    figure = _figure(9, 3.5)
+    if title is None:
+        title = (
+            f"{len(found.kl)} tokens: mean KL {found.mean_kl:.4g} nats, same top {found.top_agreement:.1%}"
+        )
+    figure = _figure(9, 3.5, title)
     left, right = figure.subplots(1, 2)
     share = np.arange(1, len(found.kl) + 1) / len(found.kl)
     left.plot(np.sort(found.kl), share)
+    left.set_title("divergence", fontsize=8)
     left.set(xlabel="KL divergence (nats)", ylabel="share of tokens below")
     if found.kl.any():
         left.set_xscale("log")
     right.plot(list(found.layer_errors.values()), ".-")
+    right.set_title("error behind each block", fontsize=8)
     right.set(xlabel="block", ylabel="NMSE of the residual stream")
     if any(found.layer_errors.values()):
         right.set_yscale("log")
     return figure
 
 
-def plot_lens(lens: Lens, labels: Sequence[str] | None = None) -> Any:
+def plot_lens(lens: Lens, labels: Sequence[str] | None = None, *, title: str = "logit lens") -> Figure:
     """A map of layers (upwards) and tokens: colour is the probability of the layer's own best token, which is
     written in the cell. `labels` name the columns; without them it is the tokens of the text."""
     n_layers, n_tokens = lens.top_probabilities.shape
-    figure = _figure(1.5 + 0.9 * n_tokens, 1.5 + 0.22 * n_layers)
+    figure = _figure(1.5 + 0.9 * n_tokens, 1.5 + 0.22 * n_layers, title)
     axes = figure.subplots()
     image = axes.imshow(lens.top_probabilities, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis")
     for layer in range(n_layers):
@@ -87,25 +108,33 @@ def plot_lens(lens: Lens, labels: Sequence[str] | None = None) -> Any:
     return figure
 
 
-def plot_attention(probabilities: NDArray[np.float32], labels: Sequence[str], columns: int = 4) -> Any:
+def plot_attention(
+    probabilities: NDArray[np.float32],
+    labels: Sequence[str],
+    columns: int = 4,
+    *,
+    title: str = "attention probabilities",
+) -> Figure:
     """A grid of maps, one for each head: probabilities (n_tokens, n_heads, n_tokens), queries downwards."""
     n_heads = probabilities.shape[1]
     rows = -(-n_heads // columns)
-    figure = _figure(3 * columns, 3 * rows)
-    for head, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+    figure = _figure(3 * columns, 3 * rows, title)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for head, axes in enumerate(grid.flat):
         if head >= n_heads:
             axes.axis("off")
             continue
-        axes.imshow(probabilities[:, head], vmin=0, vmax=1, cmap="Blues")
+        image = axes.imshow(probabilities[:, head], vmin=0, vmax=1, cmap="Blues")
         axes.set_title(f"head {head}", fontsize=8)
         _name_axis(axes.set_xticks, labels, rotation=90)
         _name_axis(axes.set_yticks, labels)
     figure.supxlabel("key", fontsize=8)
     figure.supylabel("query", fontsize=8)
+    figure.colorbar(image, ax=grid, label="attention probability", aspect=40)
     return figure
 
 
-def plot_attribution(found: Attribution, position: int = 0) -> Any:
+def plot_attribution(found: Attribution, position: int = 0, *, title: str | None = None) -> Figure:
     """What the parts of the model add to a logit, at one of the positions asked for: a bar for each half of
     each block, and, where heads were told apart, a map of layers (upwards) and heads."""
     shares = dict(zip(found.names, found.values[:, position].tolist(), strict=True))
@@ -114,7 +143,9 @@ def plot_attribution(found: Attribution, position: int = 0) -> Any:
         half = f"{name.partition('.head.')[0]}.attn" if ".head." in name else name
         halves[half] = halves.get(half, 0.0) + share
     heads = {layer: values[:, position] for layer, values in found.heads.items()}
-    figure = _figure(9 if heads else 5, 1.5 + 0.11 * len(halves))
+    if title is None:
+        title = f"{found.logit}, after token {found.positions[position]}"
+    figure = _figure(9 if heads else 5, 1.5 + 0.11 * len(halves), title)
     left, *right = figure.subplots(1, 2 if heads else 1, squeeze=False)[0]
     colours = ["tab:orange" if name.endswith(".ffn") else "tab:blue" for name in halves]
     left.barh(range(len(halves)), list(halves.values()), color=colours)
@@ -135,11 +166,15 @@ def plot_attribution(found: Attribution, position: int = 0) -> Any:
 
 
 def plot_sweep(
-    effects: NDArray[np.float64], names: Sequence[str], labels: Sequence[str] | None = None
-) -> Any:
-    """A map of what patching did: effects (n_names, n_columns); 1 is all of the difference, 0 none of it.
+    effects: NDArray[np.float64],
+    names: Sequence[str],
+    labels: Sequence[str] | None = None,
+    *,
+    title: str = "effect of patching",
+) -> Figure:
+    """A map of what patching did: effects (n_names, n_columns); 1 brings all of the difference back, 0 none.
     `labels` name the columns, as tokens; without them they are heads."""
-    figure = _figure(1.5 + 0.5 * effects.shape[1], 1.5 + 0.2 * len(names))
+    figure = _figure(2 + 0.5 * effects.shape[1], max(3, 1.5 + 0.2 * len(names)), title)
     axes = figure.subplots()
     limit = float(np.nanmax(np.abs(effects))) or 1.0
     image = axes.imshow(effects, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
@@ -149,15 +184,16 @@ def plot_sweep(
     else:
         _name_axis(axes.set_xticks, labels, rotation=45)
     _name_axis(axes.set_yticks, names)
-    figure.colorbar(image, label="share of the difference that comes back")
+    figure.colorbar(image, label="share of the difference")
     return figure
 
 
-def plot_speeds(found: Sequence[Benchmark]) -> Any:
+def plot_speeds(found: Sequence[Benchmark], *, title: str = "") -> Figure:
     """Benchmarks side by side: a bar for each test of each model and number of threads, and the spread of its
     repetitions; prefill on the left, decode on the right."""
     phases = sorted({speed.test.phase for benchmark in found for speed in benchmark.speeds}, reverse=True)
-    figure = _figure(5 * len(phases), 1.5 + 0.25 * sum(len(benchmark.speeds) for benchmark in found))
+    height = 1.5 + 0.25 * sum(len(benchmark.speeds) for benchmark in found)
+    figure = _figure(5 * len(phases), height, title)
     for axes, phase in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases, strict=True):
         bars = [(b, s) for b in found for s in b.speeds if s.test.phase == phase]
         medians = np.array([speed.median for _, speed in bars])
@@ -181,6 +217,32 @@ def _name_axis(set_ticks: Any, labels: Sequence[str], **options: Any) -> None:
 
 
 def _visible(text: str) -> str:
-    """With spaces and control characters that can be seen, and nothing that is taken for mathematics."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return shown.replace("$", r"\$").replace(" ", "\N{OPEN BOX}")
+    """A label, with spaces that can be seen, and cut where it is long."""
+    short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return _drawable(short.replace("\n", "\\n").replace(" ", "\N{OPEN BOX}"))
+
+
+def _drawable(text: str) -> str:
+    """With escapes for what cannot be seen or no font has a glyph for, and nothing that is taken for
+    mathematics; ends of lines stay."""
+    fonts = _fonts()
+    shown = (
+        c
+        if c == "\n" or (c.isprintable() and any(f.get_char_index(ord(c)) for f in fonts))
+        else ascii(c)[1:-1]
+        for c in text
+    )
+    return "".join(shown).replace("$", r"\$")
+
+
+def _fonts() -> list[Any]:
+    """Those that matplotlib draws with: the first that has a glyph is taken."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    paths = []
+    for family in FontProperties().get_family():  # the user's choice
+        try:
+            paths.append(findfont(FontProperties(family=family), fallback_to_default=False))
+        except ValueError:
+            continue
+    return [get_font(path) for path in paths or [findfont(FontProperties())]]

@@ -1,6 +1,10 @@
 """Experiments on tiny models, against what NumPy makes of the model's own logits and activations."""
 
 import json
+import re
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -78,6 +82,53 @@ def test_the_loss_of_a_text(llm):
     assert found.standard_error == pytest.approx(expected[1:].std(ddof=1) / np.sqrt(len(IDS) - 1))
 
 
+def test_the_loss_says_which_tokens_it_is_of(llm):
+    found = research.text_loss(llm, IDS, n_ctx=16)
+    assert found.tokens == research.token_texts(llm, found.ids) and found.n_ctx == 16
+    assert research.compare(llm, llm, IDS, n_ctx=16).loss_b.tokens == found.tokens
+
+
+def test_windows_are_no_larger_than_the_context_unless_they_are_asked_for(llm, tmp_path):
+    long = np.tile(IDS, 4)  # 160 tokens; the context has 64
+    found = research.text_loss(llm, long)
+    assert (found.n_ctx, found.n_windows) == (64, 2)
+    assert found.losses.tobytes() == research.text_loss(llm, long, n_ctx=64).losses.tobytes()
+    with nybble.LLM(llm.path, n_ctx=32) as smaller:
+        for a, b in ((llm, smaller), (smaller, llm)):
+            assert research.compare(a, b, long).loss_a.n_ctx == 32
+    with pytest.raises(RequestError, match="a window of 65 tokens is more than the context holds, n_ctx=64"):
+        research.text_loss(llm, long, n_ctx=65)
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat " * 30)
+    assert main(["perplexity", str(llm.path), "-f", str(text), "-c", "32"]) == 0
+    out = str(tmp_path / "out")
+    assert (
+        main(["capture", str(llm.path), "-f", str(text), "-a", "blk.0.attn_out", "-o", out, "-c", "32"]) == 0
+    )
+
+
+def test_a_token_is_named_by_its_text_or_its_id(llm):
+    n = llm.config.n_vocab
+    for id_ in range(n):
+        (text,) = research.token_texts(llm, [id_])  # of a byte, perhaps, that has another token too
+        assert research.token_texts(llm, [research.token_id(llm, text)]) == [text]
+    for id_ in llm.tokenizer.encode("the cat sat", add_special=False):
+        assert research.token_id(llm, research.token_texts(llm, [id_])[0]) == id_
+        assert research.token_id(llm, np.int32(id_)) == id_
+    cut = llm.tokenizer.encode("the cat", add_special=False)
+    parts = ", ".join(map(repr, research.token_texts(llm, cut)))
+    for wrong, message in [
+        ("the cat", f"'the cat' is not one token of this model, but {len(cut)}: {parts}; name one"),
+        ("", "cannot be empty"),
+        (n, f"tokens lie in 0 to {n - 1}, not {n}"),
+        (-1, f"tokens lie in 0 to {n - 1}, not -1"),
+        (True, "not True"),
+        (2.0, "not 2.0"),
+    ]:
+        with pytest.raises(RequestError, match=re.escape(message)):
+            research.token_id(llm, wrong)
+
+
 def test_a_model_does_not_differ_from_itself(llm):
     found = research.compare(llm, llm, IDS, n_ctx=16)
     assert found.mean_kl == 0 and found.top_agreement == 1 and found.perplexity_ratio == 1
@@ -130,6 +181,10 @@ def test_the_parts_of_a_logit_add_up_to_it(llm):
     logits = llm.logits(IDS)[[3, 39]].astype(np.float64)
     np.testing.assert_allclose(found.total, logits[:, 5] - logits[:, 9], rtol=0.05, atol=0.05)
     assert found.names[:3] == ["embedding", "blk.0.attn", "blk.0.ffn"]
+    texts = research.token_texts(llm, [5, 9])
+    assert [found.token, found.over] == texts and found.positions == [3, 39]
+    by_text = research.logit_attribution(llm, IDS, *texts, positions=[3, 39])
+    assert by_text.values.tobytes() == found.values.tobytes()
     assert len(found.names) == 1 + 2 * llm.config.n_layers
     with pytest.raises(RequestError, match="tokens lie in 0 to"):
         research.logit_attribution(llm, IDS, token=10**6)
@@ -147,6 +202,9 @@ def test_patching_the_whole_residual_stream_brings_all_of_the_difference_back(ll
     assert found.effects[0, 5] == pytest.approx(1, abs=1e-3), "the embedding of the one token that differs"
     assert found.effects[-1, 7] == pytest.approx(1, abs=1e-3), "the end of the stream of the last token"
     assert found.effects[-1, 5] == 0, "too late for any other token"
+    assert found.tokens == research.token_texts(llm, IDS[:8])
+    difference = research.logit_difference(llm, *research.token_texts(llm, [5, 9]))
+    assert difference(llm.logits(IDS)[3]) == metric(llm.logits(IDS)[3])
     with pytest.raises(RequestError, match="the same number of tokens"):
         patch_sweep(llm, IDS[:8], IDS[:7], metric)
     with pytest.raises(RequestError, match="no difference to explain"):
@@ -174,6 +232,64 @@ def test_pictures(llm, tmp_path):
     for i, figure in enumerate(figures):
         figure.savefig(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_fonts_lack_is_escaped_and_nothing_is_taken_for_mathematics(tmp_path):
+    from nybble.research import plots
+
+    labels = ["\u4e2d", "\U0001f9a5", "\x07", "\n", "a b", "$x_1$", "\u00e9", "x" * 60]
+    figure = plots.plot_sweep(np.eye(8), ["a"] * 8, labels, title="\u6587 $y$\nsecond line")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "Glyph 20013 missing from font"
+        figure.savefig(tmp_path / "x.png")
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert shown[:4] == [r"\u4e2d", r"\U0001f9a5", r"\x07", r"\n"]
+    assert shown[4:7] == ["a\N{OPEN BOX}b", r"\$x_1\$", "\u00e9"] and len(shown[7]) == 24
+    assert figure.get_suptitle() == "\\u6587 \\$y\\$\nsecond line"
+
+
+def test_pictures_have_titles_and_colour_bars(llm):
+    from nybble.research import plots
+
+    attribution = research.logit_attribution(llm, IDS[:6], 5, over=9, by_head=True)
+    attention = softmax(np.random.default_rng(0).standard_normal((6, 3, 6)))
+    colours = [
+        plots.plot_attribution(attribution),
+        plots.plot_attention(attention, list("abcdef")),
+        plots.plot_lens(research.logit_lens(llm, IDS[:6])),
+        plots.plot_sweep(np.eye(3), ["a", "b", "c"]),
+    ]
+    for figure in colours:
+        assert any(axes.get_label() == "<colorbar>" and axes.get_ylabel() for axes in figure.axes)
+    loss = research.text_loss(llm, IDS, n_ctx=16)
+    others = [
+        plots.plot_loss(loss.losses, loss.places),
+        plots.plot_comparison(research.compare(llm, llm, IDS, n_ctx=16)),
+    ]
+    assert all(figure.get_suptitle() for figure in [*colours, *others])
+    first, second = (repr(text) for text in research.token_texts(llm, [5, 9]))
+    assert first in colours[0].get_suptitle() and second in colours[0].get_suptitle()
+    assert plots.plot_loss(loss.losses, loss.places, title="mine").get_suptitle() == "mine"
+    assert plots.plot_loss(loss.losses, loss.places, title="").get_suptitle() == ""
+
+
+def test_a_notebook_shows_a_picture_without_pyplot():
+    """Jupyter asks an object for `_repr_png_`."""
+    code = (
+        "import sys, numpy\nfrom nybble.research import plots\n"
+        "png = plots.plot_sweep(numpy.eye(2), ['a', 'b'])._repr_png_()\n"
+        "print(png[:4], 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "b'\\x89PNG' False\n", done.stderr
+
+
+def test_a_picture_of_a_long_text_can_be_drawn(tmp_path):
+    from nybble.research import plots
+
+    loss = np.ones(5000)
+    figure = plots.plot_loss(loss, np.arange(5000), ["a"] * 5000)
+    assert max(figure.get_size_inches()) <= 60
 
 
 @pytest.mark.parametrize("llm", ["llama"], indirect=True)
