@@ -39,4 +39,6 @@ if len(sys.argv) > 1:
     from nybble.research.plots import plot_attention
 
     layer = int(sys.argv[2]) if len(sys.argv) > 2 else 17
-    plot_attention(probs[layer].swapaxes(0, 1), tokens, columns=3).savefig(sys.argv[1], dpi=100)
+    plot_attention(probs[layer].swapaxes(0, 1), tokens, columns=3, title=f"layer {layer}").savefig(
+        sys.argv[1], dpi=100
+    )

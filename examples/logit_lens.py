@@ -15,11 +15,11 @@ prompt = sys.argv[1] if len(sys.argv) > 1 else "The capital of France is the cit
 
 with nybble.LLM("smollm2", n_ctx=256) as llm:
     lens = research.logit_lens(llm, prompt)
-    labels = research.token_texts(llm, prompt)
-    if len(sys.argv) > 2:
-        from nybble.research.plots import plot_lens
 
-        plot_lens(lens, labels).savefig(sys.argv[2], dpi=150)
+if len(sys.argv) > 2:
+    from nybble.research.plots import plot_lens
+
+    plot_lens(lens).savefig(sys.argv[2], dpi=150)
 
 print(f"what each layer would say after {prompt!r}")
 for name, tokens, probabilities in zip(lens.names, lens.top_tokens, lens.top_probabilities, strict=True):

@@ -20,18 +20,18 @@ CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 
 with nybble.LLM("smollm2", n_ctx=64) as llm:
-    (mary,), (john,) = (llm.tokenizer.encode(name, add_special=False) for name in (" Mary", " John"))
     names = [f"blk.{layer}.resid_pre" for layer in range(0, llm.config.n_layers, 3)]
-    sweep = research.patch_sweep(
-        llm, CLEAN, CORRUPTED, lambda logits: float(logits[mary] - logits[john]), names
+    metric = research.logit_difference(llm, " Mary", " John")
+    sweep = research.patch_sweep(llm, CLEAN, CORRUPTED, metric, names)
+    to_mary, to_john = (
+        research.logit_attribution(llm, CLEAN, name, by_head=True) for name in (" Mary", " John")
     )
-    to_mary, to_john = (research.logit_attribution(llm, CLEAN, name, by_head=True) for name in (mary, john))
     maps = research.attention_maps(llm, CLEAN)
 
 if len(sys.argv) > 1:
     from nybble.research.plots import plot_sweep
 
-    plot_sweep(sweep.effects, sweep.names, maps.tokens).savefig(sys.argv[1], dpi=150)
+    plot_sweep(sweep.effects, sweep.names, sweep.tokens).savefig(sys.argv[1], dpi=150)
 
 print(f"Mary over John: {sweep.clean:+.2f} in the first sentence, {sweep.corrupted:+.2f} in the second")
 print("share of the difference that comes back, by layer: at the second name, at the last token")

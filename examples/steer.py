@@ -29,7 +29,7 @@ with nybble.LLM("smollm2", n_ctx=256) as llm:
     if len(sys.argv) > 1:
         vector.save(sys.argv[1])
 
-    good, bad = ([llm.tokenizer.encode(word)[0] for word in words] for words in (GOOD, BAD))
+    good, bad = ([research.token_id(llm, word) for word in words] for words in (GOOD, BAD))
     params = nybble.SamplingParams(max_tokens=24)
     print(f"{PROMPT} …")
     for strength in (-0.3, -0.15, 0, 0.15, 0.3):
