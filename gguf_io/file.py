@@ -116,7 +116,7 @@ class GGUFFile(Shown):
             raise ModelError(f"{self.path}: general.architecture must be text, found {found}")
         return architecture
 
-    def renamed(self, keys: Mapping[str, str], tensors: Mapping[str, str]) -> "GGUFFile":
+    def renamed(self, keys: Mapping[str, str], tensors: Mapping[str, str]) -> GGUFFile:
         """The same file with other names for some keys and tensors, old name -> new; closing either closes
         it.
         """

@@ -126,8 +126,8 @@ class Metadata(Mapping[str, Any]):
         entry = self._entries[key]
         return RawValue(bytes(self._data[entry.offset : entry.end]))
 
-    def renamed(self, names: Mapping[str, str]) -> "Metadata":
-        """The same, `names` being other names for some of the keys."""
+    def renamed(self, names: Mapping[str, str]) -> Metadata:
+        """This metadata, `names` being other names for some of the keys."""
         return Metadata({names.get(key, key): entry for key, entry in self._entries.items()}, self._data)
 
     def release(self) -> None:
