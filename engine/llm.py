@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class LLM(Shown):
         try:
             self.path = path
             self.config: Config = self._model.config
-            self.tokenizer: Tokenizer | None = self._model.tokenizer
+            self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
             """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
             self._text = self._model.text
             self._model.file.metadata.release()  # all that is needed of it has been read
