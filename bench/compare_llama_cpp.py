@@ -7,7 +7,7 @@ the machine's mood, so the engines take turns and the ratio is that of the media
 its own (`--worker`), which loads, warms up and measures; so peak memory and load time are each engine's own,
 and neither's threads disturb the other.
 
-llama.cpp is the one inside llama-cpp-python (extra `bench`), with its defaults: flash attention as it sees
+llama.cpp is the one inside llama-cpp-python (extra `rivals`), with its defaults: flash attention as it sees
 fit, a float16 cache, weights mapped.  If it lives in another environment, give its Python by --llama-python.
 Its AMX code, which works on repacked weights, dies where GCC 12 has compiled it: build it with Clang
 (`CC=clang CXX=clang++ pip install --no-binary llama-cpp-python llama-cpp-python`), or measure it without

@@ -1,17 +1,46 @@
-"""Makes the helper modules beside the tests importable by their plain names; fixtures for the real models."""
+"""Makes the helper modules beside the tests importable by their plain names; fixtures for the real models.
+
+The tests run on the package as it is installed, if that is the same as the one beside them.
+"""
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import nybble
 from nybble.engine.models import named
 from nybble.gguf_io.errors import NybbleError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+ROOT = Path(__file__).parent.parent
 _REAL_MODELS = {"smollm2_path", "gemma3_path"}
+
+
+def _modules(root: Path) -> dict[str, bytes]:
+    """The package at `root`, by path; what is beside it in a clone is left out."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = [root.joinpath(*name.split(".")[1:]) for name in packages]
+    files = [path for folder in folders for path in folder.glob("*.py") if path != root / "setup.py"]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An installed package that is not the one beside the tests would be tested in its place."""
+    installed = Path(nybble.__file__).parent
+    if installed.samefile(ROOT) or hasattr(config, "workerinput"):
+        return
+    theirs, ours = _modules(installed), _modules(ROOT)
+    changed = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
+    if changed:
+        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        raise pytest.UsageError(
+            f"{installed} is not the package beside these tests: {some} differ;"
+            " install it again (CONTRIBUTING.md: so that edits count at once)"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
