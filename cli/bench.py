@@ -20,20 +20,25 @@ from ..engine.llm import LLM
 from ..engine.models import resolve
 from ..gguf_io.errors import RequestError
 from .engine_options import add_executor_options
+from .standard_streams import complain
 from .text_options import check_picture, save_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    for option, name, default, text in (
-        ("-p", "--prompt", [512], "tokens at once; 0 leaves that out"),
-        ("-n", "--decode", [128], "tokens one by one; 0 leaves that out"),
-        ("-d", "--depth", [0], "tokens in the cache before"),
-        ("-t", "--threads", [default_threads()], "threads"),
+    for option, name, field, default, text in (
+        ("-p", "--prompt", "prompt", [512], "tokens at once; 0 leaves that out"),
+        ("-n", "--decode", "decode", [128], "tokens one by one; 0 leaves that out"),
+        ("-d", "--depth", "depth", [0], "tokens in the cache before"),
+        ("-t", "--threads", "n_threads", [default_threads()], "threads"),
     ):
         help = f"{text} ({default[0]})"
-        parser.add_argument(option, name, type=_numbers, default=default, metavar="N,…", help=help)
-    parser.add_argument("-r", "--repeat", type=int, default=5, metavar="N", help="median of so many (5)")
+        parser.add_argument(
+            option, name, dest=field, type=_numbers, default=default, metavar="N,…", help=help
+        )
+    parser.add_argument(
+        "-r", "--repeat", dest="repetitions", type=int, default=5, metavar="N", help="median of so many (5)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array, for programs")
     form.add_argument("--csv", action="store_true", help="a line for each test, for spreadsheets")
@@ -55,13 +60,13 @@ def run(args: argparse.Namespace) -> None:
     if not tests:
         raise RequestError("nothing to measure: --prompt and --decode are both 0")
     paths = [resolve(model) for model in args.models]  # a wrong name shows before an hour of work
-    for warning in _warnings(args.threads):
-        print(f"nybble: warning: {warning}", file=sys.stderr)
+    for warning in _warnings(args.n_threads):
+        complain(f"nybble: warning: {warning}")
     n_ctx = max(test.depth + test.n_tokens for test in tests)
     found = []
-    for path, n_threads in product(paths, args.threads):
+    for path, n_threads in product(paths, args.n_threads):
         with LLM(path, n_ctx=n_ctx, n_threads=n_threads, executor=args.executor, weights=args.weights) as llm:
-            found.append(measure(llm, tests, args.repeat))
+            found.append(measure(llm, tests, args.repetitions))
     if args.plot:
         from ..research.plots import plot_speeds
 

@@ -7,27 +7,23 @@ same command is given again.  `nybble inspect MODEL --activations` has the names
 """
 
 import argparse
-import sys
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, BinaryIO
-
-from tqdm import tqdm
+from typing import Any
 
 from ..engine.llm import LLM
+from ..engine.notices import progress_bar
 from ..gguf_io.errors import RequestError
 from ..research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
 from ..research.windows import stream_windows
 from .engine_options import add_engine_options, open_llm
-from .text_options import decode
-
-_PIECE = 1 << 20  # bytes of text that are made tokens at a time
+from .text_options import add_file_option
+from .texts import open_text, pieces
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("-f", "--file", required=True, metavar="TEXT", help="a text in UTF-8; - is stdin")
+    add_file_option(parser)
     parser.add_argument(
         "-a",
         "--activations",
@@ -50,28 +46,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--shard-mb",
-        type=int,
-        default=DEFAULT_SHARD_BYTES >> 20,
+        dest="shard_bytes",
+        type=_mebibytes,
+        default=DEFAULT_SHARD_BYTES,
         metavar="N",
-        help="MiB of activations in a shard at most; as much memory is taken (%(default)s)",
+        help=f"MiB of activations in a shard at most; as much memory is taken ({DEFAULT_SHARD_BYTES >> 20})",
     )
     add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    with open_llm(args.model, args) as llm, _open(args.file) as file:
-        n_bytes = None if args.file == "-" else Path(args.file).stat().st_size
+    with open_text(args.file, "-f TEXT") as file, open_llm(args.model, args) as llm:
+        n_bytes = os.fstat(file.fileno()).st_size or None  # of a pipe nobody knows
         shards = capture_corpus(
             llm,
-            stream_windows(llm, _pieces(file, args.file), args.window),
+            stream_windows(llm, pieces(file, args.file), args.window),
             args.activations,
             args.out,
             dtype=args.dtype,
             form=args.form,
-            shard_bytes=args.shard_mb << 20,
+            shard_bytes=args.shard_bytes,
             progress=lambda texts: _bar(llm, texts, n_bytes),
         )
     print(f"{len(shards)} shard{'s' if len(shards) != 1 else ''} in {args.out}")
+
+
+def _mebibytes(word: str) -> int:
+    return int(word) << 20
 
 
 def _bar(llm: LLM, texts: Iterable[Any], n_bytes: int | None) -> Iterator[Any]:
@@ -79,23 +80,10 @@ def _bar(llm: LLM, texts: Iterable[Any], n_bytes: int | None) -> Iterator[Any]:
     tokenizer = llm.tokenizer
     if tokenizer is None:
         raise RequestError(f"{llm.path} has no tokenizer: it cannot read a text")
-    with tqdm(total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, leave=False) as bar:
+    with progress_bar(total=n_bytes) as bar:
         n_tokens = 0
         for ids in texts:
             yield ids
             n_tokens += len(ids)
             bar.set_postfix(tokens=n_tokens, refresh=False)
             bar.update(sum(len(tokenizer.token_bytes(token_id)) for token_id in ids.tolist()))
-
-
-def _open(name: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb")
-
-
-def _pieces(file: BinaryIO, name: str) -> Iterator[str]:
-    """The text, some megabyte at a time, cut behind ends of lines. RequestError if it is not UTF-8."""
-    n_read = 0
-    while lines := file.readlines(_PIECE):
-        raw = b"".join(lines)
-        yield decode(raw, name, n_read)
-        n_read += len(raw)

@@ -7,8 +7,10 @@ from ..engine.llm import LLM
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Adds context, threads, executor and weights."""
-    parser.add_argument("-c", "--ctx", type=int, metavar="N", help="tokens that fit in the context")
-    parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: one per core)")
+    parser.add_argument(
+        "-c", "--ctx", dest="n_ctx", type=int, metavar="N", help="tokens that fit in the context"
+    )
+    add_threads_option(parser)
     add_executor_options(parser)
 
 
@@ -28,12 +30,19 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_threads_option(parser: argparse.ArgumentParser) -> None:
+    """Adds threads alone."""
+    parser.add_argument(
+        "-t", "--threads", dest="n_threads", type=int, metavar="N", help="threads (default: one per core)"
+    )
+
+
 def open_llm(model: str, args: argparse.Namespace, n_ctx: int | None = None) -> LLM:
     """The model called `model`, with the options of `add_engine_options`; `n_ctx` where they name none."""
     return LLM(
         model,
-        n_ctx=args.ctx or n_ctx,
-        n_threads=args.threads,
+        n_ctx=n_ctx if args.n_ctx is None else args.n_ctx,
+        n_threads=args.n_threads,
         executor=args.executor,
         weights=args.weights,
     )

@@ -5,8 +5,8 @@ else 1.
 """
 
 import argparse
-import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -20,7 +20,10 @@ from ..engine.verdict import Verdict, examine
 from ..gguf_io.errors import NybbleError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor
+from .engine_options import add_engine_options
+from .option_names import in_options
 from .plain_text import plain
+from .standard_streams import print_json
 
 _N_SHOWN = 4  # elements of an array
 _WIDTH = 72  # letters of a value
@@ -43,25 +46,40 @@ def run(args: argparse.Namespace) -> int:
     try:
         with load_gguf(resolve(args.file)) as file:
             verdict = examine(file)
+            problems = [_in_options(problem) for problem in verdict.problems]
             if args.json:
-                print(json.dumps(_report(file, verdict), indent=1, allow_nan=False))
+                print_json(_report(file, verdict, problems), indent=1)
             else:
+                _print_verdict(problems)
                 _print_file(file, verdict)
             return 0 if verdict.runs else 1
     except (NybbleError, OSError) as error:  # it cannot even be opened
         if not args.json:
             raise
-        print(json.dumps({"runs": False, "problems": [str(error)]}, indent=1))
+        print_json({"runs": False, "problems": [str(error)]}, indent=1)
         return 1
+
+
+def _in_options(problem: str) -> str:
+    """In the words of the commands that would run the file."""
+    parser = argparse.ArgumentParser()
+    add_engine_options(parser)
+    return in_options(problem, parser)
+
+
+def _print_verdict(problems: list[str]) -> None:
+    print("nybble cannot run this file:" if problems else "nybble runs this file")
+    for problem in problems:
+        print(f"  {plain(problem)}")
 
 
 def _print_file(file: GGUFFile, verdict: Verdict) -> None:
     n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
-    print(f"{plain(file.path)}: {plain(verdict.kind)}, GGUF v{file.version}, {_size(n_bytes)} of weights")
+    print(f"\n{plain(file.path)}: {plain(verdict.kind)}, GGUF v{file.version}, {_size(n_bytes)} of weights")
     print(f"\nmetadata ({len(file.metadata)} keys)")
     _print_table(_metadata_rows(file))
     print(f"\ntensors ({len(file.tensors)}; shapes are rows x columns)")
-    _print_table(_tensor_row(tensor) for tensor in file.tensors.values())
+    _print_table(_tensor_row(file.tensors[name]) for name in sorted(file.tensors, key=_natural))
     print("\nformats")
     _print_table(_format_rows(list(file.tensors.values())))
     need, free = verdict.footprint, free_memory()
@@ -71,20 +89,19 @@ def _print_file(file: GGUFFile, verdict: Verdict) -> None:
         rows += [("activations", need.buffers), ("all", need.total)]
         rows += [] if free is None else [("free on this machine", free)]
         _print_table((name, _size(n_bytes)) for name, n_bytes in rows)
-    if verdict.runs:
-        print("\nnybble runs this file")
-        return
-    print("\nnybble cannot run this file:", flush=True)
-    for problem in verdict.problems:
-        print(f"  {plain(problem)}")
 
 
-def _report(file: GGUFFile, verdict: Verdict) -> dict[str, Any]:
+def _natural(name: str) -> list[tuple[int, str]]:
+    """To sort by: blk.2 comes before blk.10."""
+    return [(int(number or -1), text) for text, number in re.findall(r"([^0-9]+)|([0-9]+)", name)]
+
+
+def _report(file: GGUFFile, verdict: Verdict, problems: list[str]) -> dict[str, Any]:
     """What `--json` prints; of arrays in the metadata the length."""
     need = verdict.footprint
     return {
         "runs": verdict.runs,
-        "problems": list(verdict.problems),
+        "problems": problems,
         "path": file.path,
         "kind": verdict.kind,
         "version": file.version,

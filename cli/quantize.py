@@ -10,8 +10,10 @@ from collections import Counter
 
 from ..engine.cpus import default_threads
 from ..engine.models import resolve
+from ..engine.notices import progress_bar
 from ..gguf_io.mixtures import FILE_TYPES
 from ..gguf_io.quantize_file import quantize_gguf
+from .engine_options import add_threads_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT")
     parser.add_argument("format", metavar="FORMAT", help=f"one of: {', '.join(FILE_TYPES)}")
     parser.add_argument("--pure", action="store_true", help="FORMAT for all matrices, where it fits")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads (default: one per core)")
+    parser.add_argument("--force", dest="overwrite", action="store_true", help="replace OUT if it exists")
+    add_threads_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
+    target = os.path.expanduser(args.target)
+    with progress_bar() as bar:
 
         def progress(n_done: int, n_bytes: int) -> None:
             bar.total = n_bytes
@@ -34,13 +35,13 @@ def run(args: argparse.Namespace) -> None:
 
         formats = quantize_gguf(
             resolve(args.source),
-            args.target,
+            target,
             args.format,
             pure=args.pure,
-            overwrite=args.force,
-            n_threads=default_threads() if args.threads is None else args.threads,
+            overwrite=args.overwrite,
+            n_threads=default_threads() if args.n_threads is None else args.n_threads,
             progress=progress,
         )
     counts = Counter(format.name for format in formats.values())
     made_of = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    print(f"{args.target}: {os.path.getsize(args.target) / 1e6:.1f} MB; tensors: {made_of}")
+    print(f"{target}: {os.path.getsize(target) / 1e6:.1f} MB; tensors: {made_of}")

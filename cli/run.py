@@ -1,39 +1,51 @@
 """Continues a text: the words go to stdout as they come, the figures to stderr.
 
-Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path of a GGUF file; PROMPT may be
-- for standard input.
+Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path of a GGUF file.
+
+Without PROMPT, or if it is -, standard input is the prompt, less the end of its last line; with one it is not
+read.  To put a file before an instruction:  { cat report.txt; echo "In short:"; } | nybble run
+A PROMPT that begins with a dash stands behind --.
 """
 
 import argparse
-import sys
-from pathlib import Path
+import dataclasses
+import os
+from types import MethodType
 
 from ..engine.generation import TextStream
 from ..engine.llm import LLM
+from ..engine.models import SOURCES
+from ..engine.notices import say
 from ..engine.sampling import SamplingParams
 from ..engine.taps import Edits
-from ..gguf_io.errors import RequestError
+from ..gguf_io.errors import RequestError, did_you_mean
 from ..research.control_vector import ControlVector
 from .engine_options import add_engine_options, open_llm
+from .parser import Parser
+from .standard_streams import print_json
+from .texts import text_of, unicode_of
 
 _DEFAULT_MODEL = "smollm2"
 
-# option, field of SamplingParams, type, placeholder, help
+# options, field of SamplingParams, type, placeholder, help
 _SAMPLING = (
-    ("--max-tokens", "max_tokens", int, "N", "tokens to generate at most"),
-    ("--temp", "temperature", float, "T", "0 always takes the most probable token"),
-    ("--top-k", "top_k", int, "K", "keep the K most probable tokens; 0 keeps all"),
-    ("--top-p", "top_p", float, "P", "keep the most probable tokens that together reach P"),
-    ("--min-p", "min_p", float, "P", "keep tokens at least P times as probable as the best"),
-    ("--seed", "seed", int, "N", "the same seed gives the same text"),
+    (("-n", "--max-tokens"), "max_tokens", int, "N", "tokens to generate at most"),
+    (("--temp", "--temperature"), "temperature", float, "T", "0 always takes the most probable token"),
+    (("--top-k",), "top_k", int, "K", "keep the K most probable tokens; 0 keeps all"),
+    (("--top-p",), "top_p", float, "P", "keep the most probable tokens that together reach P"),
+    (("--min-p",), "min_p", float, "P", "keep tokens at least P times as probable as the best"),
+    (("--seed",), "seed", int, "N", "the same seed gives the same text"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "nybble run [options] [MODEL] PROMPT"
-    parser.add_argument("words", nargs="+", metavar="[MODEL] PROMPT", help="the text to continue")
-    for option, field, kind, placeholder, text in _SAMPLING:
-        options = ("-n", option) if option == "--max-tokens" else (option,)
+    parser.usage = "nybble run [options] [MODEL] [PROMPT]"
+    # Here too, for parsers that are not ours: behind `--` stands a prompt, whatever it begins with.
+    parser.parse_intermixed_args = MethodType(Parser.parse_intermixed_args, parser)  # type: ignore
+    parser.add_argument(
+        "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="the text to continue"
+    )
+    for options, field, kind, placeholder, text in _SAMPLING:
         default = getattr(SamplingParams(), field)
         text = f"{text} ({'random' if default is None else default})"
         parser.add_argument(*options, dest=field, type=kind, default=default, metavar=placeholder, help=text)
@@ -59,26 +71,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("START", "END"),
         help="only behind these blocks, both included",
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs, at the end")
     add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    if len(args.words) > 2:
-        raise RequestError(f"run takes [MODEL] PROMPT, not {len(args.words)} words; put the prompt in quotes")
-    model = args.words[0] if len(args.words) == 2 else _DEFAULT_MODEL
-    prompt = _read_stdin() if args.words[-1] == "-" else args.words[-1]
+    model, prompt = _model_and_prompt(args.words)
     chosen = {field: getattr(args, field) for _, field, *_ in _SAMPLING}
-    params = SamplingParams(**chosen, stop=args.stop, skip_special_tokens=args.skip_special_tokens)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to stop
+    params = SamplingParams(
+        **chosen, stop=list(map(unicode_of, args.stop)), skip_special_tokens=args.skip_special_tokens
+    )
     with open_llm(model, args) as llm:
         stream = llm.stream(prompt, params, edit=_control(llm, args))
+        if args.json:
+            print_json({"model": str(llm.path), **dataclasses.asdict(stream.finish())}, indent=2)
+            return
         try:
             for piece in stream:
                 print(piece, end="", flush=True)
-            print(flush=True)
         finally:
-            print(_summary(stream), file=sys.stderr)
+            print(flush=True)
+            say(_summary(stream))
+
+
+def _model_and_prompt(words: list[str]) -> tuple[str, str]:
+    """Of a single word it must be found out which it is: a model on its own name makes nonsense."""
+    if len(words) > 2:
+        raise RequestError(f"run takes [MODEL] [PROMPT], not {len(words)} words; put the prompt in quotes")
+    if len(words) == 2 or (words and _is_model(words[0])):
+        model, word = words[0], next(iter(words[1:]), None)
+    else:
+        model, word = _DEFAULT_MODEL, next(iter(words), None)
+        if hint := did_you_mean(word or "", SOURCES, 0.7):
+            raise RequestError(f"{word!r} is no model{hint} As a prompt: nybble run {model} {word}")
+        if word and len(word.split()) == 1:
+            say(f"{word!r} is no model here, so it is the PROMPT, and the MODEL is {model}")
+    prompt = text_of(word, f"PROMPT for {model}")
+    return model, prompt.removesuffix("\n").removesuffix("\r") if word in (None, "-") else prompt
+
+
+def _is_model(word: str) -> bool:
+    return word in SOURCES or word.lower().endswith(".gguf") or os.path.isfile(os.path.expanduser(word))
 
 
 def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
@@ -100,7 +133,7 @@ def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
 def _scaled(text: str) -> tuple[str, float]:
     """A file's name, and the strength behind the last colon, else 1."""
     name, _, strength = text.rpartition(":")
-    if name and not Path(text).exists():
+    if name and not os.path.exists(os.path.expanduser(text)):
         try:
             return name, float(strength)
         except ValueError:
@@ -108,16 +141,11 @@ def _scaled(text: str) -> tuple[str, float]:
     return text, 1.0
 
 
-def _read_stdin() -> str:
-    """All of standard input; what is not UTF-8 becomes lone surrogates, which a prompt may not have."""
-    return sys.stdin.buffer.read().decode(errors="surrogateescape")
-
-
 def _summary(stream: TextStream) -> str:
     timings = stream.timings
     speed = f" at {timings.decode_tokens_per_second:.1f}/s" if timings.n_decode_tokens else ""
     return (
-        f"nybble: {timings.n_prompt_tokens} prompt tokens at {timings.prefill_tokens_per_second:.1f}/s,"
+        f"{timings.n_prompt_tokens} prompt tokens at {timings.prefill_tokens_per_second:.1f}/s,"
         f" {len(stream.token_ids)} generated{speed}"
         f" (ended by {stream.finish_reason or 'interruption'});"
         f" loading took {timings.load_seconds:.2f} s, compiling {timings.compile_seconds:.2f} s"

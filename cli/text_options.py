@@ -1,19 +1,20 @@
 """What the commands that read a long text have in common."""
 
 import argparse
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..engine.notices import progress_bar
 from ..gguf_io.atomic_file import atomic_file
 from ..gguf_io.errors import RequestError
 from ..research.windows import Window
+from .texts import open_text, pieces
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds the text, its windows, and what becomes of the result."""
-    parser.add_argument("-f", "--file", required=True, metavar="TEXT", help="a text in UTF-8; - is stdin")
+    add_file_option(parser)
     parser.add_argument(
         "-w", "--window", type=int, metavar="N", help="tokens run together (512, or what the context holds)"
     )
@@ -25,27 +26,23 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="PICTURE", help='a PNG, SVG or PDF (pip install "nybble[plot]")')
 
 
-def read_text(name: str) -> str:
+def add_file_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the text, as a file."""
+    parser.add_argument("-f", "--file", metavar="TEXT", help="a text in UTF-8 (default: standard input)")
+
+
+def read_text(path: str | None) -> str:
     """The text of a file; RequestError if it is not UTF-8, the system's error if it cannot be read."""
-    return decode(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes(), name)
+    with open_text(path, "-f TEXT") as file:
+        return "".join(pieces(file, path))
 
 
-def decode(raw: bytes, name: str, start: int = 0) -> str:
-    """The text of the bytes at `start` of the file `name`; RequestError if it is not UTF-8."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{name} is not a text in UTF-8: byte {raw[error.start]:#04x} at {start + error.start}"
-        ) from error
-
-
-def bar(windows: list[Window]) -> Iterable[Window]:
+def bar(windows: list[Window]) -> Iterator[Window]:
     """The windows, with a progress bar on stderr."""
-    from tqdm import tqdm
-
-    progress: Iterable[Window] = tqdm(windows, unit="window", file=sys.stderr, leave=False)
-    return progress
+    with progress_bar(total=len(windows), unit="window") as progress:
+        for window in windows:
+            yield window
+            progress.update()
 
 
 def check_picture(name: str | None) -> None:

@@ -1,15 +1,18 @@
-"""Shows the tokens of a text: the id and the text of each.  MODEL is a name or the path of a GGUF file."""
+"""Shows the tokens of a text: the id and the text of each.  MODEL is a name or the path of a GGUF file.
+
+Without TEXT it is all of standard input.
+"""
 
 import argparse
 
 from ..engine.models import resolve
-from ..gguf_io.errors import RequestError
 from ..tokenizer import Tokenizer
+from .texts import text_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name or the path of a GGUF file")
-    parser.add_argument("text", metavar="TEXT")
+    parser.add_argument("text", nargs="?", metavar="TEXT")
     parser.add_argument("--ids", action="store_true", help="only the ids, on one line")
     parser.add_argument(
         "--no-special", action="store_true", help="add no BOS or EOS, even if the file asks for it"
@@ -20,12 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    try:
-        args.text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError("the text is not valid in this terminal's encoding") from error
+    text = text_of(args.text, "TEXT")
     tokenizer = Tokenizer.from_gguf(resolve(args.model))
-    ids = tokenizer.encode(args.text, add_special=not args.no_special, parse_special=args.parse_special)
+    ids = tokenizer.encode(text, add_special=not args.no_special, parse_special=args.parse_special)
     if args.ids:
         print(*ids)
         return

@@ -130,7 +130,7 @@ def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[
         return [table[pattern]]
     found = [spec for name, spec in table.items() if fnmatchcase(name, pattern)]
     if not found:
-        hint = f"{nearest(table, pattern)} (LLM.activations has them all)"
+        hint = f"{nearest(table, pattern)} (`LLM.activations` has them all)"
         raise RequestError(f"no activation is called {pattern!r:.100}{hint}")
     return found
 

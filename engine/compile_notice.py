@@ -1,9 +1,8 @@
 """Tells the user, once, why the first start takes longer."""
 
-import sys
-
 from ..kernels.cache_folder import cache_folder
 from ..kernels.object_cache import compile_log
+from .notices import say
 
 
 def announce_compiling() -> None:
@@ -17,12 +16,7 @@ def announce_compiling() -> None:
 
 def _announce(kernel_name: str) -> None:
     compile_log.listener = _say_nothing
-    print(
-        "nybble: compiling kernels for this machine; this is done once, later starts find them in"
-        f" {cache_folder()}",
-        file=sys.stderr,
-        flush=True,
-    )
+    say(f"compiling kernels for this machine; this is done once, later starts find them in {cache_folder()}")
 
 
 def _say_nothing(kernel_name: str) -> None:

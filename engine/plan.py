@@ -102,12 +102,12 @@ class Plan(Shown):
         """The plan for a context of so many positions; RequestError if the model has not learned as many."""
         if 0 < self.n_ctx_max < n_ctx:
             raise RequestError(
-                f"n_ctx {n_ctx} is too long: with more than {self.n_ctx_max} positions the model chooses "
+                f"n_ctx={n_ctx} is too long: with more than {self.n_ctx_max} positions the model chooses "
                 f"some to attend to, which nybble cannot do; use n_ctx={self.n_ctx_max} at most"
             )
         for op in self.ops:
             if isinstance(op, ops.PositionEmbed) and op.weight.shape[0] < n_ctx:
                 n = op.weight.shape[0]
-                raise RequestError(f"n_ctx {n_ctx} is more than the {n} positions that the model has learned")
+                raise RequestError(f"n_ctx={n_ctx} is more than the {n} positions that the model has learned")
         tables = {name: table.for_context(n_ctx) for name, table in self.rope_tables.items()}
         return replace(self, rope_tables=tables)

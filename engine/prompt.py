@@ -12,14 +12,20 @@ Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 
 
 def prompt_ids(
-    prompt: Prompt, encode: Callable[[str], list[int]], n_vocab: int, n_ctx: int
+    prompt: Prompt, encode: Callable[[str], list[int]], n_vocab: int, n_ctx: int, n_ctx_train: int = 0
 ) -> NDArray[np.int32]:
-    """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`."""
+    """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`.
+
+    `n_ctx_train`: of how many tokens the model could make use, for the message."""
     ids = _text_ids(prompt, encode) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
     if len(ids) == 0:
         raise RequestError("the prompt is empty")
     if len(ids) > n_ctx:
-        raise RequestError(f"the prompt has {len(ids)} tokens, but the context holds only n_ctx={n_ctx}")
+        longer = f"choose a larger one (n_ctx={n_ctx_train} is what the model was trained for), or "
+        raise RequestError(
+            f"the prompt has {len(ids)} tokens, but the context holds only n_ctx={n_ctx};"
+            f" {longer if n_ctx_train > n_ctx else ''}shorten the prompt"
+        )
     return ids
 
 

@@ -48,6 +48,7 @@ def atomic_file(path: str | os.PathLike[str], permissions: int = 0o666) -> Itera
     `permissions` are limited by the process's umask. FileExistsError if there is something at `path` that is
     no regular file, such as /dev/null, which root could replace.
     """
+    path = os.path.expanduser(path)
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(errno.EEXIST, "Not a regular file, so it is not replaced", os.fspath(path))
     with (

@@ -1,4 +1,15 @@
-"""The errors that nybble raises; each names the file, the field or tensor, what was expected and found."""
+"""The errors that nybble raises; each names the file, the field or tensor, what was expected and found.
+
+Where a message names an argument of Python's, it does so at its start, as n_ctx=512, or as `n_ctx`; so other
+front doors can put their own name in its place (`cli/option_names.py`: -c 512).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class NybbleError(Exception):
@@ -23,3 +34,12 @@ class RequestError(NybbleError, ValueError):
 
 class PullError(NybbleError):
     """A model could not be fetched, or what arrived is not what was expected."""
+
+
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The end of a message: the one of `known` that is most like `name`; "" if none is that alike, of 1."""
+    from difflib import get_close_matches
+
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = get_close_matches(name.casefold()[:100], folded, n=1, cutoff=likeness)
+    return f"; did you mean {folded[close[0]]}?" if close else ""

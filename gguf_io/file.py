@@ -14,11 +14,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from .cursor import Cursor
 from .display import Shown, Table, brief
-from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError, RequestError
 from .foreign import describe, describe_folder
 from .mapped_file import MappedFile
 from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata
@@ -160,6 +160,9 @@ class GGUFFile(Shown):
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise RequestError(f"an open GGUF file cannot be pickled or copied; pass its path, {self.path!r}")
+
     def __repr__(self) -> str:
         return f"<GGUFFile {self.path!r}{', closed' if self._metadata is None else ''}>"
 
@@ -177,14 +180,15 @@ class GGUFFile(Shown):
 
 
 def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
-    """Opens a GGUF file, version 2 or 3; given a part of a model in several (`split.py`), all of them.
+    """Opens a GGUF file, version 2 or 3; given a part of a model in several (`split.py`), all of them. `~` in
+    the path is the user's home.
 
     Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError for another version or a tensor type
     that GGUF has dropped, and OSError as the operating system gives it. Tensors in formats that nybble cannot
     compute with yet are listed like all others; their `dequantize`, and the loading of the model, refuse.
     Raises ModelError if a part is missing, or belongs to another model.
     """
-    opened = _load_one(os.fsdecode(path))
+    opened = _load_one(os.path.expanduser(os.fsdecode(path)))
     try:
         split = read_split(opened)
         if split is None:

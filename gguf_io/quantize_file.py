@@ -76,6 +76,7 @@ def quantize_gguf(
     kind = file_type(format)
     if n_threads is None:
         n_threads = os.cpu_count() or 1
+    target = os.path.expanduser(target)
     if n_threads < 1:
         raise RequestError(f"n_threads must be at least 1, not {n_threads}")
     with load_gguf(source) as file:
@@ -110,7 +111,7 @@ def _check_target(file: GGUFFile, target: Path, overwrite: bool) -> None:
     if not target.is_file():
         raise RequestError(f"{target} is not a regular file, so no model can be put there")
     if not overwrite:
-        raise RequestError(f"{target} exists; give another name, or replace it with --force (overwrite=True)")
+        raise RequestError(f"{target} exists; give another name, or replace it with overwrite=True")
 
 
 def _jobs(file: GGUFFile, chosen: dict[str, BlockFormat]) -> Iterator[Job]:

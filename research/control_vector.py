@@ -52,8 +52,9 @@ class ControlVector(Shown):
         them, or the strength is not finite."""
         chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
         if not chosen:
+            wanted = f"{layers.start} to {layers.stop - 1}" if layers else "none"
             raise RequestError(
-                f"the control vector has none of the chosen layers ({layers}); it has"
+                f"the control vector has none of the chosen layers ({wanted}); it has"
                 f" {', '.join(map(str, sorted(self.directions)))}"
             )
         _check_strength(strength)

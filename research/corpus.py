@@ -153,9 +153,9 @@ def capture_corpus(
     row_bytes = (2 if dtype == "float16" else 4) * sum(widths.values())
     if not isinstance(shard_bytes, int) or shard_bytes < row_bytes:
         raise RequestError(
-            f"a shard must hold at least one token, {row_bytes:,} bytes; shard_bytes is {shard_bytes!r:.100}"
+            f"a shard must hold at least one token, {row_bytes:,} bytes; not shard_bytes={shard_bytes!r:.100}"
         )
-    place = Path(folder)
+    place = Path(os.path.expanduser(folder))
     settings = {
         "model": llm.path.name,
         "model_bytes": llm.path.stat().st_size,
@@ -219,7 +219,7 @@ def _check_memory(n_bytes: int) -> None:
     free = free_memory()
     if free is not None and n_bytes > free:
         raise RequestError(
-            f"a shard would take {n_bytes:,} bytes, but only {free:,} are free; lower shard_bytes"
+            f"a shard would take {n_bytes:,} bytes, but only {free:,} are free; lower `shard_bytes`"
         )
 
 
@@ -265,7 +265,7 @@ def _claim(place: Path, settings: dict[str, Any], dtypes: dict[str, str]) -> dic
     if different:
         raise RequestError(
             f"{place} holds another capture: "
-            + "; ".join(f"{key} {found.get(key)!r:.100}, not {settings[key]!r:.100}" for key in different)
+            + "; ".join(f"`{key}` {found.get(key)!r:.100}, not {settings[key]!r:.100}" for key in different)
             + "; take another folder"
         )
     known = found.get("dtypes", dtypes)

@@ -110,7 +110,7 @@ def windows(
     if n_ctx < 4:
         raise RequestError(f"a window must have at least 4 tokens, not {n_ctx}")
     if stride is not None and not 1 <= stride < n_ctx:
-        raise RequestError(f"the stride must lie between 1 and {n_ctx - 1} (n_ctx - 1), not {stride}")
+        raise RequestError(f"stride must be from 1 to {n_ctx - 1}, one less than a window, not {stride}")
     if len(ids) < 2:
         raise RequestError(f"the text has {len(ids)} tokens; at least two are needed to predict one")
     found = list(_strided(ids, n_ctx, stride) if stride else _halves(ids, n_ctx))

@@ -254,7 +254,7 @@ def test_a_model_that_would_choose_positions_refuses_longer_contexts(tmp_path):
     path = architecture_fixtures.write(tmp_path / "model.gguf", made)
     with LLM(path) as llm:
         assert llm.n_ctx == 64
-    with pytest.raises(RequestError, match=r"n_ctx 65 is too long.*use n_ctx=64"):
+    with pytest.raises(RequestError, match=r"n_ctx=65 is too long.*use n_ctx=64"):
         LLM(path, n_ctx=65)
 
 

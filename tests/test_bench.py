@@ -121,7 +121,7 @@ def test_a_share_above_the_whole_is_marked():
     [
         (["-p", "4,x"], "expected a number, or several as 1,2,4, not '4,x'"),
         (["-p", "0", "-n", "0"], "nothing to measure"),
-        (["-d", "-1"], "depth must be at least 0, not -1"),
+        (["-d", "-1"], "-d must be at least 0, not -1"),
         (["--plot", "speeds.doc"], "cannot write a picture to speeds.doc"),
     ],
 )

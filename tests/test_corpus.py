@@ -120,14 +120,14 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(llm, capture, monkeypatch):
 def test_a_folder_holds_one_capture(llm, capture):
     folder = capture()[0].parent
     for options, message in [
-        ({"dtype": "float16"}, "dtype 'float32', not 'float16'"),
-        ({"shard_bytes": 10**6}, "shard_bytes 768, not 1000000"),
+        ({"dtype": "float16"}, "`dtype` 'float32', not 'float16'"),
+        ({"shard_bytes": 10**6}, "`shard_bytes` 768, not 1000000"),
         ({"texts": TEXTS[::-1]}, "activations of other texts"),
         ({"texts": TEXTS[:2]}, "more shards than these texts fill"),
     ]:
         with pytest.raises(RequestError, match=message):
             capture(**options)
-    with pytest.raises(RequestError, match="holds another capture: activations"):
+    with pytest.raises(RequestError, match="holds another capture: `activations`"):
         research.capture_corpus(llm, TEXTS, "blk.0.resid_post", folder)
     (folder / "settings.json").write_text("{")
     with pytest.raises(RequestError, match="is not what a capture has written"):
@@ -269,7 +269,7 @@ def test_the_command(llm, tmp_path, capsys):
     assert found[NAME][:16].tobytes() == expected.tobytes()
     assert json.loads((out / "settings.json").read_text())["activations"] == [NAME, "blk.0.ffn_act"]
     assert main([*command, "--window", "8"]) == 1
-    assert "holds another capture: dtype 'float32', not 'auto'" in capsys.readouterr().err
+    assert "holds another capture: --dtype 'float32', not 'auto'" in capsys.readouterr().err
     text.write_bytes(b"the cat\n\xff")
     assert main([*command[:-1], str(tmp_path / "other"), "--window", "16"]) == 1
     assert "not a text in UTF-8: byte 0xff at 8" in capsys.readouterr().err

@@ -117,11 +117,11 @@ def test_an_encoder_says_what_it_is_for(bert):
         lambda: bert.logits([1, 2]),
         lambda: bert.trace([1, 2]),
     ):
-        with pytest.raises(RequestError, match=r"architecture 'bert' gives embeddings .*use `embed`"):
+        with pytest.raises(RequestError, match=r"architecture 'bert' gives embeddings .*use `LLM.embed`"):
             ask()
     with pytest.raises(RequestError, match="this model gives embeddings, and no logits"):
         bert.unembed(np.zeros((1, bert.config.n_embd), np.float32))
-    with pytest.raises(RequestError, match=r"has no classifier .*; use `embed`"):
+    with pytest.raises(RequestError, match=r"has no classifier .*; use `LLM.embed`"):
         bert.classify([1, 2])
     assert bert.trace([1, 2], "blk.0.attn_probs", logits=None)["blk.0.attn_probs"].min() > 0
     assert bert.class_labels == []
@@ -130,7 +130,7 @@ def test_an_encoder_says_what_it_is_for(bert):
 def test_a_decoder_whose_tokens_see_each_other_embeds(tmp_path):
     with fixture(tmp_path, "qwen3-both-ways", executor="reference") as llm:
         assert not np.array_equal(llm.logits([1, 2, 3])[0], llm.logits([1, 2, 4])[0])
-        with pytest.raises(RequestError, match="use `logits` or `embed`"):
+        with pytest.raises(RequestError, match=r"use `LLM.logits` or `LLM.embed`"):
             llm.generate([1, 2, 3])
 
 
@@ -138,10 +138,10 @@ def test_a_classifier_has_labels_and_embeds_on_demand(tmp_path):
     with fixture(tmp_path, "bert-classifier", executor="reference") as llm:
         assert llm.class_labels == ["no", "maybe", "yes"]
         assert llm.classify([[1, 2], [3]]).shape == (2, 3)
-        with pytest.raises(RequestError, match="is made for ranking: use `rerank`"):
+        with pytest.raises(RequestError, match=r"is made for ranking: use `LLM.rerank`"):
             llm.embed([1, 2])
         assert llm.embed([1, 2], pooling="cls").shape == (1, llm.config.n_embd)
-        with pytest.raises(RequestError, match="has no tokenizer; use `classify`"):
+        with pytest.raises(RequestError, match=r"has no tokenizer; use `LLM.classify`"):
             llm.rerank("a", ["b"])
 
 

@@ -4,8 +4,10 @@ Its file is cut or replaced (HOSTILE.md G118 to G121), its process forks (N8), o
 on (N9) or share it, the user presses Ctrl-C (N10).
 """
 
+import copy
 import gc
 import os
+import pickle
 import signal
 import statistics
 import subprocess
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 import tiny_model
@@ -42,7 +45,35 @@ def llm(path):
         yield llm
 
 
+# --- other processes
+
+
+def test_who_pickles_or_copies_is_told_what_to_do(llm, path):
+    for copied in (llm, llm.generate, llm.stream(PROMPT), llm.context, {"model": llm}):
+        for attempt in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(
+                nybble.RequestError, match=r"cannot be pickled .* \(llm.path\) and make an LLM"
+            ):
+                attempt(copied)
+    with nybble.load_gguf(path) as file, pytest.raises(nybble.RequestError, match="pass its path"):
+        pickle.dumps(file)
+    with nybble.LLM(pickle.loads(pickle.dumps(llm.path)), n_threads=2) as other:
+        assert other.generate(PROMPT, PARAMS).token_ids == llm.generate(PROMPT, PARAMS).token_ids
+
+
 # --- the file
+
+
+def test_a_home_in_a_path(path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(path.parent))
+    for named in ("~/tiny.gguf", Path("~/tiny.gguf")):
+        with nybble.LLM(named, executor="reference") as llm, nybble.load_gguf(named) as file:
+            assert llm.path == path and file.path == str(path)
+            nybble.write_gguf("~/written.gguf", {}, {"x": file.tensors["token_embd.weight"]})
+        assert nybble.Tokenizer.from_gguf(named).n_vocab > 0
+        nybble.quantize_gguf("~/tiny.gguf", "~/quantized.gguf", "Q4_0", overwrite=True)
+    assert {"written.gguf", "quantized.gguf"} < {file.name for file in path.parent.iterdir()}
 
 
 def in_place(path):

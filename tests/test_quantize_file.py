@@ -183,7 +183,7 @@ def test_requests_that_are_refused(source: Path, tmp_path: Path) -> None:
         quantize_gguf(source, tmp_path / "x.gguf", "Q9_0")
     with pytest.raises(RequestError, match="n_threads must be at least 1, not 0"):
         quantize_gguf(source, tmp_path / "x.gguf", "Q4_0", n_threads=0)
-    with pytest.raises(RequestError, match=r"existing\.gguf exists; .*--force"):
+    with pytest.raises(RequestError, match=r"existing\.gguf exists; .*overwrite=True"):
         quantize_gguf(source, existing, "Q4_0")
     os.link(source, tmp_path / "hard.gguf")
     os.symlink(source, tmp_path / "soft.gguf")

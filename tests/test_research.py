@@ -60,7 +60,7 @@ def test_windows_score_their_second_halves_as_llama_cpp_does():
     [
         (1, 16, None, "at least two"),
         (9, 3, None, "at least 4"),
-        (9, 8, 8, "between 1 and 7"),
+        (9, 8, 8, "from 1 to 7"),
         (9, 8, 0, "not 0"),
     ],
 )
