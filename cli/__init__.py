@@ -13,7 +13,7 @@ from .standard_streams import abandon_unwritable, complain, open_streams
 from .termination import tidy_termination
 
 COMMANDS = {
-    "run": "continue a text",
+    "run": "answer a prompt, or continue a text",
     "pull": "fetch a model that has a name",
     "embed": "make vectors of texts, to be compared",
     "quantize": "write a model in another format",

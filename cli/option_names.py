@@ -6,7 +6,11 @@ import re
 # `NAME`, NAME=VALUE, or NAME at the start of a message (see gguf_io/errors.py).
 _ARGUMENT = re.compile(r'`([\w.]+)`|\b(\w+)=(?:"([^"]*)"|([\w.]+))|\A(\w+)(?= must )')
 
-_ELSEWHERE = {"LLM.activations": "`nybble inspect MODEL --activations`", "LLM.embed": "`nybble embed`"}
+_ELSEWHERE = {
+    "LLM.activations": "`nybble inspect MODEL --activations`",
+    "LLM.embed": "`nybble embed`",
+    "LLM.generate": "--raw",
+}
 
 
 def in_options(message: str, parser: argparse.ArgumentParser) -> str:

@@ -1,9 +1,12 @@
-"""Continues a text: the words go to stdout as they come, the figures to stderr.
+"""Answers a prompt: the words go to stdout as they come, the figures to stderr.
+
+The prompt becomes the user's turn of a conversation, by the file's own chat template.  With --raw, and where
+a file has no such template, as those of base models, it is a text that the model continues.
 
 Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path of a GGUF file.
 
 Without PROMPT, or if it is -, standard input is the prompt, less the end of its last line; with one it is not
-read.  To put a file before an instruction:  { cat report.txt; echo "In short:"; } | nybble run
+read.  To put a file before an instruction:  { cat report.txt; echo "In short:"; } | nybble run --raw
 A PROMPT that begins with a dash stands behind --.
 """
 
@@ -16,6 +19,7 @@ from ..engine.generation import TextStream
 from ..engine.llm import LLM
 from ..engine.models import SOURCES
 from ..engine.notices import say
+from ..engine.prompt import Prompt
 from ..engine.sampling import SamplingParams
 from ..engine.taps import Edits
 from ..gguf_io.errors import RequestError, did_you_mean
@@ -43,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Here too, for parsers that are not ours: behind `--` stands a prompt, whatever it begins with.
     parser.parse_intermixed_args = MethodType(Parser.parse_intermixed_args, parser)  # type: ignore
     parser.add_argument(
-        "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="the text to continue"
+        "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="what to ask, or to continue"
     )
+    parser.add_argument("--raw", action="store_true", help="continue the prompt, without a chat template")
     for options, field, kind, placeholder, text in _SAMPLING:
         default = getattr(SamplingParams(), field)
         text = f"{text} ({'random' if default is None else default})"
@@ -82,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
         **chosen, stop=list(map(unicode_of, args.stop)), skip_special_tokens=args.skip_special_tokens
     )
     with open_llm(model, args) as llm:
-        stream = llm.stream(prompt, params, edit=_control(llm, args))
+        asked = prompt if args.raw else _turn(llm, prompt)
+        stream = llm.stream(asked, params, edit=_control(llm, args))
         if args.json:
             print_json({"model": str(llm.path), **dataclasses.asdict(stream.finish())}, indent=2)
             return
@@ -92,6 +98,15 @@ def run(args: argparse.Namespace) -> None:
         finally:
             print(flush=True)
             say(_summary(stream))
+
+
+def _turn(llm: LLM, prompt: str) -> Prompt:
+    """The prompt as a turn of a conversation, or as it is if the file does not say what that looks like."""
+    if not prompt or llm.chat_template is None:
+        if prompt:
+            say(f"{llm.path.name} has no chat template, so the prompt is continued (as --raw does)")
+        return prompt
+    return llm.render([{"role": "user", "content": prompt}]).token_ids
 
 
 def _model_and_prompt(words: list[str]) -> tuple[str, str]:

@@ -233,7 +233,9 @@ class LLM(Shown):
         template refuses the conversation; ModelError if the template is broken.
         """
         if self.chat_template is None or self.tokenizer is None:
-            raise RequestError(f"{self.path} has no chat template: give `generate` a text to go on with")
+            raise RequestError(
+                f"{self.path} has no chat template; `LLM.generate` continues a text without it"
+            )
         return render_chat(self.chat_template, self.tokenizer, messages, add_generation_prompt)
 
     def embed(

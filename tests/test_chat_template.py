@@ -119,7 +119,7 @@ GROWING = "{{% set ns = namespace(x=['a'], s='a') %}}{{% for i in range(60) %}}{
 )
 def test_a_template_that_wants_too_much_is_stopped(source):
     with pytest.raises(
-        ModelError, match=r"m\.gguf: tokenizer\.chat_template is stopped: .*; the model can still"
+        ModelError, match=r"m\.gguf: tokenizer\.chat_template is stopped: .*; `LLM.generate` continues"
     ):
         template(source).render(USER)
 

@@ -36,7 +36,7 @@ def fails(arguments, capsys, code=1):
 
 def test_run_streams_the_text_and_says_what_it_took(tiny_path):
     # options may stand between the words
-    done = nybble_command("run", tiny_path, "-n", 12, PROMPT, "--executor", "reference", "-t", 1)
+    done = nybble_command("run", tiny_path, "-n", 12, PROMPT, "--raw", "--executor", "reference", "-t", 1)
     with nybble.LLM(tiny_path, executor="reference") as llm:
         out = llm.generate(PROMPT, nybble.SamplingParams(max_tokens=12))
     assert done.returncode == 0 and done.stdout == out.text + "\n"

@@ -197,7 +197,7 @@ def test_what_a_locale_could_not_decode(tiny_path, says, stdin):
 
 
 def test_json_of_a_run(tiny_path, says, stdin):
-    out, err = says("run", tiny_path, "the other hand", *FEW, "--json")
+    out, err = says("run", "--raw", tiny_path, "the other hand", *FEW, "--json")
     with nybble.LLM(tiny_path, executor="reference") as llm:
         expected = llm.generate("the other hand", nybble.SamplingParams(max_tokens=5))
     found = json.loads(out)

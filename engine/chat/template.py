@@ -18,7 +18,7 @@ Message = Mapping[str, str]
 
 KEY = "tokenizer.chat_template"
 _MAX_CHARACTERS = 1 << 18
-_WAY_OUT = "the model can still go on with a text that is put together without it"
+_WAY_OUT = "`LLM.generate` continues a text without it"
 
 _log = logging.getLogger(__name__)
 
