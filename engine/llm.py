@@ -70,6 +70,8 @@ class LLM(Shown):
             self.config: Config = self._model.config
             self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
             """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
+            self.chat_template: ChatTemplate | None = self._model.chat_template
+            """The file's template for conversations; None if it has none, as the files of base models."""
             self._text = self._model.text
             self._model.file.metadata.release()  # all that is needed of it has been read
             self.n_ctx = n_ctx or self._model.default_n_ctx
@@ -101,7 +103,7 @@ class LLM(Shown):
         `edit`: see `trace`.
         """
         checked = self.prompt_ids(ids)
-        self._require_logits()
+        self._model.require_logits()
         return self.context.logits_at(checked, np.arange(len(checked)), self._taps(checked, edit))
 
     def trace(
@@ -149,7 +151,7 @@ class LLM(Shown):
         """
         checked = self.prompt_ids(prompt)
         if logits is not None:
-            self._require_logits(", and `LLM.trace` with logits=None")
+            self._model.require_logits(", and `LLM.trace` with logits=None")
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -213,13 +215,6 @@ class LLM(Shown):
             self._taps(checked, edit),
         )
 
-    @cached_property
-    def chat_template(self) -> ChatTemplate | None:
-        """The file's template for conversations; None if it has none, as the files of base models."""
-        if self.tokenizer is None:
-            return None
-        return ChatTemplate.from_metadata(self._model.file.metadata, os.fspath(self.path), self.tokenizer)
-
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> RenderedChat:
         """A conversation as the model was trained to see it, by the file's own template: its text, and its
         token ids, which are a prompt.
@@ -232,7 +227,7 @@ class LLM(Shown):
         Raises RequestError for messages of another form, for a file without a template, and where the
         template refuses the conversation; ModelError if the template is broken.
         """
-        if self.chat_template is None or self.tokenizer is None:
+        if self.chat_template is None:
             raise RequestError(
                 f"{self.path} has no chat template; `LLM.generate` continues a text without it"
             )
@@ -280,12 +275,7 @@ class LLM(Shown):
 
     def require_generation(self) -> None:
         """RequestError, which says what to use instead, if this model does not go on with a text."""
-        self._require_logits()
-        if not self._model.plan.is_causal:
-            raise RequestError(
-                f"{self.path}: a model of architecture {self.config.architecture!r} fills in a text whose "
-                "tokens see each other, and does not go on with one; use `LLM.logits` or `LLM.embed`"
-            )
+        self._model.require_generation()
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The tokens that are run for a prompt, (n_tokens,) int32; RequestError if it cannot be run."""
@@ -350,13 +340,6 @@ class LLM(Shown):
     @cached_property
     def _made_embedder(self) -> Embedder:
         return Embedder(self._model, self.context, self.prompt_ids)
-
-    def _require_logits(self, more: str = "") -> None:
-        if not self._model.plan.has_logits:
-            raise RequestError(
-                f"{self.path}: a model of architecture {self.config.architecture!r} gives embeddings of a "
-                f"text and does not say what comes next; use `LLM.embed`{more}"
-            )
 
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
         """None where nothing listens: then nothing is looked at."""

@@ -6,13 +6,14 @@ from functools import cached_property
 from typing import Self
 
 from ..gguf_io.display import Table
-from ..gguf_io.errors import GGUFUnsupportedError, ModelError
+from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
 from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
+from .chat.template import ChatTemplate
 from .config import Config
 from .graph import Graph
 from .hyperparameters import read_config
@@ -71,6 +72,13 @@ class Model:
         """The tokenizer, or what stands in for it."""
         return self.tokenizer or IdsOnly.from_gguf(self.file, self.config.n_vocab)
 
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The file's template for conversations, not yet looked at; None if it has none."""
+        if self.tokenizer is None:
+            return None
+        return ChatTemplate.from_metadata(self.file.metadata, str(self.file.path), self.tokenizer)
+
     @property
     def default_n_ctx(self) -> int:
         """The length of contexts unless somebody asks for another: memory is taken for it."""
@@ -80,6 +88,23 @@ class Model:
     def activations(self) -> Table[str, ActivationSpec]:
         """What can be read and replaced while the model runs, by name, in the order of computation."""
         return activation_table(self.plan)
+
+    def require_logits(self, more: str = "") -> None:
+        """RequestError, which says what to use instead (and `more`), if this model gives embeddings only."""
+        if not self.plan.has_logits:
+            raise RequestError(
+                f"{self.file.path}: a model of architecture {self.config.architecture!r} gives embeddings of "
+                f"a text and does not say what comes next; use `LLM.embed`{more}"
+            )
+
+    def require_generation(self) -> None:
+        """RequestError, which says what to use instead, if this model does not go on with a text."""
+        self.require_logits()
+        if not self.plan.is_causal:
+            raise RequestError(
+                f"{self.file.path}: a model of architecture {self.config.architecture!r} fills in a text "
+                "whose tokens see each other, and does not go on with one; use `LLM.logits` or `LLM.embed`"
+            )
 
     def close(self) -> None:
         """Closes the file; whoever still holds a tensor may go on using it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ...gguf_io.display import Shown
 from ...gguf_io.errors import ModelError, RequestError
 from ...tokenizer import Tokenizer
 
@@ -23,8 +24,8 @@ _WAY_OUT = "`LLM.generate` continues a text without it"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RenderedChat:
+@dataclass(frozen=True, repr=False)
+class RenderedChat(Shown):
     """A conversation, ready for the model."""
 
     text: str
