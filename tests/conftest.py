@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import nybble
 from nybble.engine.models import named
@@ -17,6 +18,10 @@ from nybble.gguf_io.errors import NybbleError
 sys.path.insert(0, str(Path(__file__).parent))
 
 ROOT = Path(__file__).parent.parent
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 _REAL_MODELS = {"smollm2_path", "gemma3_path"}
 
 

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from stopwatch import HANG
+
 ROOT = Path(__file__).parent.parent
 _FENCED = re.compile(r"^```(.*)\n((?:(?!```).*\n)*)```$", re.MULTILINE)
 
@@ -52,7 +54,7 @@ def run_command(command: str) -> str:
         environment[name] = value
     start = {"python": [sys.executable], "nybble": [sys.executable, "-m", "nybble"]}[words[0]]
     rest = [str(ROOT / w) if re.match("(bench|examples|tests|docs)/", w) else w for w in words[1:]]
-    done = subprocess.run([*start, *rest], env=environment, capture_output=True, text=True, timeout=180)
+    done = subprocess.run([*start, *rest], env=environment, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 

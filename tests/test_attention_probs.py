@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from guard import guarded, misaligned
 from numpy.typing import NDArray
+from stopwatch import HANG
 
 from nybble.kernels.attention_probs import (
     attention_probs,
@@ -136,7 +137,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 def test_no_kernel_touches_memory_beyond_its_operands() -> None:
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_model
 from forge import GGUFForge
+from stopwatch import HANG
 
 import nybble
 from nybble.cli import COMMANDS, main
@@ -23,7 +24,7 @@ def tiny_path(tmp_path_factory):
 
 def nybble_command(*arguments, **options):
     command = [sys.executable, "-m", "nybble", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, **options)
 
 
 def fails(arguments, capsys, code=1):
@@ -185,7 +186,7 @@ def test_an_error_in_a_process_shows_no_traceback(tmp_path):
 
 def test_a_prompt_that_is_not_utf8(tiny_path):
     command = [sys.executable, "-m", "nybble", "run", str(tiny_path), "-", "--executor", "reference"]
-    done = subprocess.run(command, input=b"ab\xff", capture_output=True, timeout=60)
+    done = subprocess.run(command, input=b"ab\xff", capture_output=True, timeout=HANG)
     message = b"nybble: error: standard input is not a text in UTF-8: byte 0xff at 2\n"
     assert (done.returncode, done.stderr) == (1, message)
 
@@ -199,7 +200,7 @@ class TestInterruptions:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         child.stdout.read(1)
         child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=HANG)
         assert child.returncode == 130 and b"Traceback" not in err
         assert b"ended by interruption" in err
 
@@ -209,5 +210,5 @@ class TestInterruptions:
         command = [sys.executable, "-m", "nybble", "inspect", str(tiny_path)]
         child = subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=HANG)
         assert child.returncode == 141 and err == b""

@@ -150,7 +150,7 @@ VALUES = st.one_of(
 SHAPES = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,8}\.[a-z]{1,8}", fullmatch=True), VALUES, max_size=4),
     st.lists(SHAPES, max_size=4),

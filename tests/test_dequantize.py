@@ -32,7 +32,7 @@ def test_random_bytes(format: BlockFormat, n_blocks: int) -> None:
 
 @each_supported_format
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_bytes(format: BlockFormat, data: st.DataObject) -> None:
     n_blocks = data.draw(st.integers(1, 3))
     n_bytes = n_blocks * format.block_bytes

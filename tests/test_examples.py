@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stopwatch import HANG
 
 from nybble import research
 
@@ -17,7 +18,7 @@ each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.s
 
 def output(path: Path, *arguments: str) -> str:
     command = [sys.executable, str(path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -106,7 +107,7 @@ def test_a_debugger_follows_a_kernel() -> None:
     assert float(blocks[-1][-1]) == kernel == rounded and abs(kernel - exact) < 0.2
     command = [sys.executable, str(ROOT / "examples" / "step_through_q4_k.py"), "--pdb"]
     asked = subprocess.run(
-        command, input="p state.shape\np b\nq\n", capture_output=True, text=True, timeout=60
+        command, input="p state.shape\np b\nq\n", capture_output=True, text=True, timeout=HANG
     )
     assert "token_product.py" in asked.stdout and not asked.stderr
     assert re.search(r"\((2, 8|2, 16)\)\n\(Pdb\) 0\n", asked.stdout), "on 8 or 16 lanes"

@@ -34,7 +34,7 @@ each_of_several = pytest.mark.parametrize("format", SEVERAL, ids=lambda format: 
 
 
 @each_of_several
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     n_out=st.integers(1, 50),
@@ -76,7 +76,7 @@ def test_an_expert_that_does_not_exist_gives_nan_and_spoils_no_other(number: flo
     assert found.tobytes() == clean.tobytes()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(
     seed=st.integers(0, 2**32), n=st.integers(0, 30), n_used=st.integers(1, 5), n_experts=st.integers(1, 9)
 )

@@ -16,6 +16,7 @@ import forge
 import fuzz
 import pytest
 import tiny_model
+from stopwatch import HANG
 
 import nybble
 from nybble.engine.model import Model
@@ -83,7 +84,7 @@ def test_g133_mutants_are_refused_or_run(arch, weight_format, tmp_path):
     """In a child, which a signal would end."""
     options = ["-X", "faulthandler", "-W", "error"]
     command = [sys.executable, *options, __file__, arch, weight_format, str(tmp_path)]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    child = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert child.returncode == 0, child.stderr[-4000:]
     outcomes = dict(line.split() for line in child.stdout.splitlines())
     assert int(outcomes["OK"]) > 50, outcomes

@@ -10,6 +10,7 @@ import pytest
 import tiny_vocabulary
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stopwatch import HANG
 
 from nybble.engine.context import Context
 from nybble.engine.generation import StopScanner, TextStream
@@ -319,7 +320,7 @@ def test_threads_get_the_texts_they_would_get_alone():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=HANG)
     assert [together[prompt] for prompt in prompts] == alone
 
 

@@ -16,6 +16,7 @@ import hostile_cases
 import numpy as np
 import pytest
 import tiny_model
+from stopwatch import HANG
 
 from nybble.gguf_io import GGUFFormatError, ModelError, load_gguf
 
@@ -164,7 +165,9 @@ def test_g124_no_address_space_for_the_file_is_a_memory_error_with_the_number(tm
         "try:\n    load_gguf(sys.argv[1])\n"
         "except MemoryError as error:\n    print(error)\n"
     )
-    result = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=HANG
+    )
     assert result.stdout == f"{path}: no address space to map its {1 << 33} bytes\n", result.stderr
 
 

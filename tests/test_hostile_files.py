@@ -9,6 +9,7 @@ import hostile_cases
 import pytest
 import tiny_model
 from hostile_cases import CASES, Case
+from stopwatch import HANG
 
 from nybble.gguf_io import GGUFFormatError, GGUFUnsupportedError, ModelError, load_gguf
 
@@ -21,7 +22,7 @@ def test_case(case: Case, tmp_path: Path) -> None:
 def test_the_same_without_asserts_and_with_warnings_as_errors() -> None:
     """G135."""
     command = [sys.executable, "-O", "-W", "error", hostile_cases.__file__]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{len(CASES)} cases, optimize = 1\n"
 

@@ -13,6 +13,7 @@ import pytest
 import tiny_model
 import tiny_vocabulary as tiny
 from forge import GGUFForge
+from hostile_cases import MAX_SECONDS
 
 from nybble.gguf_io import load_gguf
 from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError
@@ -209,10 +210,10 @@ def test_case(
     corrupt(file)
     path = tmp_path / "hostile.gguf"
     path.write_bytes(file.build())
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(error, match=pattern) as caught:
         Tokenizer.from_gguf(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < MAX_SECONDS
     assert type(caught.value) is error
     assert str(caught.value).startswith(f"{path}: ")
 

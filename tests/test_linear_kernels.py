@@ -70,7 +70,7 @@ def check_against_float64(layer: Layer, x: NDArray[np.float32]) -> None:
 
 
 @each_format
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(seed=st.integers(0, 2**32), n_out=st.integers(1, 50), n_blocks=st.integers(1, 9), n=st.integers(1, 9))
 def test_agrees_with_float64(format: BlockFormat, seed: int, n_out: int, n_blocks: int, n: int) -> None:
     check_against_float64(*random_layer(seed, format, n_out, n_blocks, n))
@@ -119,7 +119,7 @@ def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
 
 
 @pytest.mark.parametrize("format", SPANS, ids=lambda format: format.name)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     n_out=st.integers(1, 50),
@@ -149,7 +149,7 @@ def quantized(
     return xs
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     n=st.integers(1, 9),

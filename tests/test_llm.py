@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_model
 from forge import GGUFForge
+from stopwatch import HANG
 
 import nybble
 from nybble.cli import main
@@ -133,7 +134,7 @@ def test_threads_share_one_model(llm):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=HANG)
     assert [together[prompt] for prompt in prompts] == alone
 
 

@@ -38,7 +38,7 @@ each_format = pytest.mark.parametrize("format", MAPPABLE, ids=lambda format: for
 
 
 @each_format
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     n_out=st.integers(1, 50),

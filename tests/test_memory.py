@@ -21,7 +21,7 @@ def test_rows_are_padded() -> None:
     assert memory.n_bytes == 2 * (16 + 16 + 32 + 96) * 4
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([7, 16, 20]), st.integers(0, 99)), max_size=40))
 def test_what_is_in_use_is_nobody_elses(events: list[tuple[bool, int, int]]) -> None:
     """Widths that are padded to the same length are kept apart: padding must stay zero."""

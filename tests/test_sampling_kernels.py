@@ -56,7 +56,7 @@ def test_weights_and_their_sums(n, inverse_temperature):
     check_weights(logits_of(n), inverse_temperature, lambda a: misaligned(a, 20))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(some_logits, st.floats(0.1, 3.0), st.integers(0, 2**32))
 def test_drawing_inverts_the_cumulative_distribution(logits, temperature, seed):
     exact = np.cumsum(np.exp((logits.astype(np.float64) - logits.max()) / temperature))
@@ -67,7 +67,7 @@ def test_drawing_inverts_the_cumulative_distribution(logits, temperature, seed):
         assert near[0] <= draw(logits, temperature, uniform) <= near[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some_logits, st.floats(0.01, 1.0))
 def test_top_p_keeps_a_smallest_set_that_reaches_p(logits, p):
     kept = compiled_sampling().top_p(logits, p)

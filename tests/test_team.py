@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from stopwatch import HANG
 
 from nybble.engine.team import Program, Team
 from nybble.gguf_io.errors import NybbleError
@@ -119,7 +120,7 @@ def test_the_threads_go_with_the_team():
     workers = list(adder.team._workers)
     del adder
     for worker in workers:
-        worker.join(timeout=5)
+        worker.join(timeout=HANG)
         assert not worker.is_alive()
 
 
@@ -174,8 +175,7 @@ def test_ctrl_c_at_any_moment(adder):
     rng, complete, interrupted = np.random.default_rng(3), 0, 0
     kept = signal.signal(signal.SIGALRM, interrupt)
     try:
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
+        while interrupted < 1000:
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 5e-4))
                 while True:
@@ -187,7 +187,6 @@ def test_ctrl_c_at_any_moment(adder):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, kept)
     adder.team.run(0, 2)
-    assert interrupted > 50
     # What was started and interrupted is finished later, so it counts as well.
     assert complete + 1 <= adder.total[0, 0] / 2 <= complete + 1 + interrupted
     assert (adder.total == adder.total[0, 0]).all()
@@ -200,7 +199,8 @@ def test_a_closed_team_says_so(adder):
 
 
 def test_other_python_threads_go_on_while_a_program_runs():
-    """Machine code holds no lock of Python's: a heartbeat beside it does not stop."""
+    """Machine code holds no lock of Python's: a heartbeat beside it does not stop. With the lock there would
+    be a beat before the program and one after it."""
     total, one = np.zeros((4096, 1024), np.float32), np.ones((4096, 1024), np.float32)
     call = bind_add(total, one, total, np.full(8, 4096, np.int64))
     team = Team(Program([call] * 200, [True] * 200), 2)
@@ -221,8 +221,7 @@ def test_other_python_threads_go_on_while_a_program_runs():
     team.close()
     during = [t for t in beats if start < t < stop]
     assert stop - start > 0.05, "too short to tell"
-    gaps = np.diff([start, *during, stop])
-    assert gaps.max() < 0.5 * (stop - start)
+    assert len(during) > 5
 
 
 EXIT = """
@@ -251,6 +250,6 @@ team.run(0, 1)
 )
 def test_the_interpreter_ends_with_a_live_team(more):
     result = subprocess.run(
-        [sys.executable, "-c", EXIT.format(more=more)], timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", EXIT.format(more=more)], timeout=HANG, capture_output=True, text=True
     )
     assert result.returncode == 0 and not result.stderr
