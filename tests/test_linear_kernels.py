@@ -265,11 +265,12 @@ def test_every_path_gives_the_same_bits(tmp_path: Path) -> None:
 
 @each_format
 def test_error_of_a_layer(format: BlockFormat) -> None:
-    """8-bit activations of normal distribution cost some 2e-5 of the variance, whatever the weights."""
+    """8-bit activations of normal distribution cost some 2e-5 of the variance, whatever the weights; float32
+    rounds each of the sums on the way by up to 2**-24, at random."""
     if format in QUANTIZED:
         assert 1e-6 < nmse(format) < 6e-5
     else:
-        assert nmse(format) < 1e-12
+        assert nmse(format) < 2048 * 2.0**-48
 
 
 def quantized_arguments(**changes: Any) -> dict[str, Any]:

@@ -43,10 +43,10 @@ def check_weights(logits: NDArray[np.float32], inverse_temperature: float, place
         logits=place(logits), weights=weights, blocks=blocks, n=n, inverse_temperature=inverse_temperature
     ).run()
     scaled = (logits - logits.max()) * np.float32(inverse_temperature)
-    np.testing.assert_allclose(weights[:n], np.exp(scaled), rtol=3e-7, atol=3e-45)
+    np.testing.assert_allclose(weights[:n], np.exp(scaled.astype(np.float64)), rtol=2.0**-23, atol=1.7e-38)
     assert not weights[n:].any()
     sums = weights.reshape(n_blocks, BLOCK).sum(axis=1, dtype=np.float64)
-    np.testing.assert_allclose(blocks, sums, rtol=1e-6, atol=1e-44)
+    np.testing.assert_allclose(blocks, sums, rtol=BLOCK * 2.0**-24)
 
 
 @pytest.mark.parametrize("n", SIZES)
