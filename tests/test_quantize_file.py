@@ -114,9 +114,9 @@ def test_experts_scalars_and_empty_tensors(tmp_path: Path) -> None:
     quantize_gguf(tmp_path / "source.gguf", tmp_path / "target.gguf", "Q8_0")
     with nybble.load_gguf(tmp_path / "target.gguf") as file:
         assert [tensor.format.name for tensor in file.tensors.values()] == ["Q8_0", "Q8_0", "F32", "I64"]
-        np.testing.assert_allclose(
-            file.tensors["blk.0.ffn_down_exps.weight"].dequantize(), experts, atol=0.02
-        )
+        found = file.tensors["blk.0.ffn_down_exps.weight"].dequantize()
+        # half a level, and the rounding of the scale to float16
+        np.testing.assert_allclose(found, experts, rtol=2.0**-11, atol=abs(experts).max() / 254)
         assert (file.alignment, file.trailing_bytes) == (64, 0)
 
 
