@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
 import numpy as np
@@ -49,7 +49,7 @@ class Context(Shown):
         self._process = os.getpid()
         self._owner: object = None
         self._n_done = 0
-        self._is_running = False
+        self._running_in: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -78,15 +78,16 @@ class Context(Shown):
                 " that it gave, are still of use)"
             )
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keeps other threads out; each step does it, and who wants several steps in a row may do it too."""
-        self.check_usable()  # before the lock too: it may have been held when the process forked
-        with self._lock:
-            self.check_usable()
-            if self._is_running:  # then this is its thread: an edit, or a signal's handler
-                raise RequestError("this LLM is running; an edit, which is part of that, cannot use it")
-            yield
+    def exclusive(self) -> AbstractContextManager[object]:
+        """For `with`: keeps other threads out; each step does it, and who wants several steps in a row may do
+        it too.
+
+        It is the lock itself, since a Ctrl-C in an `__enter__` of Python's could leave it held.
+        """
+        self.check_usable()  # before the lock: it may have been held when the process forked
+        if self._running_in == threading.get_ident():  # an edit, or a signal's handler
+            raise RequestError("this LLM is running; an edit, which is part of that, cannot use it")
+        return self._lock
 
     def last_logits(self, owner: object, ids: list[int], taps: Taps | None = None) -> NDArray[np.float32]:
         """The logits (n_vocab,) after `ids`, at least one; only what the state does not hold yet is run.
@@ -128,11 +129,11 @@ class Context(Shown):
             self._owner = None
             n = position + 1 if self._plan.is_causal else len(ids)
             try:
-                self._is_running = True
+                self._running_in = threading.get_ident()
                 ends = self._ends(0, n, taps)
                 cause = diagnose(self._executor, self._plan, ids, position, ends, taps)
             finally:
-                self._is_running = False
+                self._running_in = None
         return cause and f": {cause}"
 
     def close(self) -> None:
@@ -140,7 +141,7 @@ class Context(Shown):
         if os.getpid() != self._process:
             return  # after a fork all of it is the parent's
         with self._lock:
-            if self._is_running:
+            if self._running_in is not None:  # then this is its thread
                 raise RequestError("this LLM is running; an edit, which is part of that, cannot close it")
             if self._is_open:
                 self._is_open = False
@@ -164,15 +165,16 @@ class Context(Shown):
         taps: Taps | None,
     ) -> NDArray[np.float32]:
         """Runs ids[start:end]; the logits of `rows`, counted from `start`."""
+        self.check_usable()  # it may have been closed while this waited for the lock
         self._check_weights()
         self._owner = None  # until this has gone well, the state belongs to nobody
         if start == 0:
             self._executor.reset()
         try:
-            self._is_running = True
+            self._running_in = threading.get_ident()
             logits = self._executor.forward(np.asarray(ids[start:end], np.int32), start, rows, taps)
         finally:
-            self._is_running = False
+            self._running_in = None
         unsound = rows[~is_sound(logits)]
         if len(unsound):
             position = start + int(unsound[0])

@@ -9,6 +9,7 @@ of the wanted rows at a time, since logits are wide.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from itertools import accumulate
 
@@ -33,6 +34,7 @@ from .recurrent_cache import Cache, Recurrence
 from .step import meeting_points
 from .taps import Taps
 from .team import Program, Team
+from .thread_count import ThreadCount
 
 MACS_PER_SLICE = 4e9
 """Some 20 ms of work: between slices Python sees a Ctrl-C."""
@@ -72,6 +74,7 @@ class PlanRunner:
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
         calls, turns = [step.call for step in steps], [step.turn for step in steps]
         self._team = Team(Program(calls, meeting_points(steps), turns), n_threads)
+        self._threads = ThreadCount(n_threads), ThreadCount(n_threads)  # for single rows, and for many
         self._sequences = sequences
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
         self._writers = {name: i for i, op in enumerate(plan.ops) if i != self._head for name in op.outputs}
@@ -197,10 +200,14 @@ class PlanRunner:
 
     def _run(self, first: int, last: int, n_rows: int) -> None:
         """Run steps of the program in slices, between which Python can be interrupted."""
+        threads = self._threads[n_rows > 1]
         while first < last:
             budget = self._macs[first] + MACS_PER_SLICE / n_rows
             stop = min(last, max(first + 1, bisect_right(self._macs, budget) - 1))
-            self._team.run(first, stop)
+            started = time.perf_counter()
+            waited = self._team.run(first, stop, threads.n, threads.spins)
+            work = (self._macs[stop] - self._macs[first]) * n_rows
+            threads.record(work, time.perf_counter() - started, waited)
             first = stop
 
     def _embed(self, op: ops.Embed, n: int) -> None:

@@ -8,6 +8,7 @@ fork: in the child, `run` raises.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import weakref
 
@@ -18,22 +19,37 @@ from ..gguf_io.errors import NybbleError
 from ..kernels import runner
 from ..kernels.kernel import JIT_DISABLED, Call
 
+_HASTE = 5  # bits: 1 / 32 of the usual wait
+# Its `put` is one call in C: a Ctrl-C comes before or after it, and leaves no lock held.
+_Bell = queue.SimpleQueue[None]
+
 
 class Program:
     """Kernel calls in order; `meet[i]`: whether the threads wait for each other after call i; `turns[i]`: by
     how many the shares of its threads are shifted."""
 
     def __init__(self, calls: list[Call], meet: list[bool], turns: list[int] | None = None) -> None:
+        if len(calls) >= runner.MAX_CALLS:
+            raise ValueError(f"a program has fewer than {runner.MAX_CALLS} calls, not {len(calls)}")
         self.calls = calls
         rows = (
             []
             if JIT_DISABLED
             else [
-                (c.kernel.address, c.args_address, m, turn)
-                for c, m, turn in zip(calls, meet, turns or [0] * len(calls), strict=True)
+                (c.kernel.address, c.args_address, end, turn)
+                for c, end, turn in zip(calls, _phase_ends(meet), turns or [0] * len(calls), strict=True)
             ]
         )
         self.words = np.array(rows, np.int64).reshape(-1)
+
+
+def _phase_ends(meet: list[bool]) -> list[int]:
+    """For each call, the one after the next meeting point, or the end."""
+    ends, end = [], len(meet)
+    for i in reversed(range(len(meet))):
+        end = i + 1 if meet[i] else end
+        ends.append(end)
+    return ends[::-1]
 
 
 class Team:
@@ -43,9 +59,9 @@ class Team:
         self.program = program
         self.n_threads = n_threads
         self._pid = os.getpid()
-        self._bells = [threading.Semaphore(0) for _ in range(1, n_threads)]
+        self._bells = [_Bell() for _ in range(1, n_threads)]
         self._control = runner.control_block(n_threads)
-        self._start = runner.start.bind(control=self._control, first=0, last=0)
+        self._start = runner.start.bind(control=self._control, first=0, last=0, haste=0)
         self._lead = runner.lead.bind(control=self._control, program=program.words)
         self._serve = runner.serve.bind(control=self._control, program=program.words)
         self._stop = weakref.finalize(self, _stop, self._control, self._bells, self._pid)
@@ -58,8 +74,10 @@ class Team:
             self._workers.append(worker)
             worker.start()
 
-    def run(self, first: int, last: int) -> None:
-        """Run calls `first` … `last - 1` of the program with all threads; returns when all are done.
+    def run(self, first: int, last: int, n_threads: int | None = None, spins: bool = True) -> float:
+        """Run calls `first` … `last - 1` of the program with the first `n_threads` threads, by default all;
+        returns when all are done, with the seconds that threads have waited for late ones. `spins`: they
+        wait for each other awake for a while, as threads do that have their cores to themselves.
 
         Raises NybbleError after `close`, and in a child process of the one that made the team.
         """
@@ -70,12 +88,15 @@ class Team:
         if JIT_DISABLED:
             for call in self.program.calls[first:last]:
                 call.run()
-            return
+            return 0.0
         self.finish()
+        before = int(self._control[runner.WAITED])
         self._start.set("first", first)
         self._start.set("last", last)
-        self._start.run(0, self.n_threads)
+        self._start.set("haste", 0 if spins else _HASTE)
+        self._start.run(0, n_threads or self.n_threads)
         self.finish()
+        return (int(self._control[runner.WAITED]) - before) * 25e-6
 
     def close(self) -> None:
         """End the workers; the team cannot run afterwards."""
@@ -88,30 +109,27 @@ class Team:
             worker.join()
 
     def finish(self) -> None:
-        """Lead what has been started, if anything; call it before changing memory that a program uses.
+        """Finish what has been started, if anything; call it before changing memory that a program uses.
 
-        Something has been started but not led after a Ctrl-C in the moment between the two: then the workers
-        are at work on it or wait for their leader, and all that follows would hang if it did not come.
+        Something has been started but not finished after a Ctrl-C in the moment between the two.
         """
-        if self._control[runner.GENERATION] == self._control[runner.WORKERS + runner.SEEN]:
+        if self._control[runner.PHASE] & runner.MAX_LANES == 0:
             return
         for thread_id, bell in enumerate(self._bells, 1):
-            if self._control[runner.WORKERS + thread_id * runner.WORKER_WORDS + runner.BELL]:
-                bell.release()  # once too often does no harm
+            if self._control[runner.THREADS + thread_id * runner.THREAD_WORDS + runner.BELL]:
+                bell.put(None)  # once too often does no harm
         self._lead.run(0, self.n_threads)
 
 
-def _stop(control: NDArray[np.int64], bells: list[threading.Semaphore], pid: int) -> None:
+def _stop(control: NDArray[np.int64], bells: list[_Bell], pid: int) -> None:
     if os.getpid() != pid:
         return  # a bell may have been held when the process forked
     control[runner.STOP] = 1
     for bell in bells:
-        bell.release()
+        bell.put(None)
 
 
-def _work(
-    serve: Call, control: NDArray[np.int64], bell: threading.Semaphore, thread_id: int, n_threads: int
-) -> None:
+def _work(serve: Call, control: NDArray[np.int64], bell: _Bell, thread_id: int, n_threads: int) -> None:
     while not control[runner.STOP]:
         serve.run(thread_id, n_threads)
-        bell.acquire()
+        bell.get()

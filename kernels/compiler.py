@@ -33,7 +33,9 @@ from .source import CALLED, INLINED, Source
 from .target import host_target
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
-ALLOWED_SYMBOLS = frozenset({"memcpy", "memset", "memmove", "usleep", "Sleep", "expf", "tanhf"})
+ALLOWED_SYMBOLS = frozenset(
+    {"memcpy", "memset", "memmove", "syscall", "usleep", "SwitchToThread", "expf", "tanhf"}
+)
 
 _registered: set[Callable[..., Any]] = set()
 

@@ -1,19 +1,29 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
-A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, whether all threads
-must meet after it (calls that do not depend on each other need not), and by how many the threads' shares are
-shifted: where many small calls cannot be divided evenly, they take turns with the larger share. One C call
-runs many kernels: a small model has some 400 calls a token, and a call through Python would cost more than
-most of them.
+A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, the call after the
+next meeting point, and by how many the lanes' shares are shifted: where many small calls cannot be divided
+evenly, they take turns with the larger share. One C call runs many kernels: a small model has some 400 calls
+a token, and a call through Python would cost more than most of them.
+
+Work is divided into phases and lanes. A phase is the calls up to a meeting point: none of the next begins
+before all of it is done. A lane is a share of each call, and memory of its own; there is one for each thread.
+A thread takes its own lane, and then those that nobody has taken yet: the lane of a thread that is late,
+since the system has given its core to another program. So only a lane that such a thread is in the middle of
+has to be waited for. Results do not depend on who computes a lane.
 
 The control block (int64; what different threads write lies `sync.LINE` apart):
 
-    GENERATION      counts the programs started; the leader raises it, workers wait for it
-    ARRIVED, PHASE  the barrier
-    FIRST, LAST     the range of calls to run
+    PHASE           what is to be done, in one word, so that one cache line tells all: the first call of the
+                    phase, times 2**47; how many phases there were, times 2**11; the number of lanes, of which
+                    there are 0 when nothing is to do
+    END             the end of the calls to run; in the same line HASTE, by how many bits waits are shorter
+    DONE            how many lanes of this phase are done; who does the last begins the next phase
+    SLEEPERS        how many threads sleep until PHASE changes
+    WAITED          how long threads have waited for others that were late, in 25 microseconds
     STOP            workers leave for good
-    WORKERS + i     for thread i: SEEN, the generation it has run; for workers also ASLEEP, 1 while it is,
-                    or is about to be, asleep outside of the machine code; BELL, 1 if it must be woken
+    THREADS + i     for thread i: TAKEN, the number of the last phase in which somebody took lane i; for
+                    workers also OUTSIDE, 1 while it is, or is about to be, asleep outside of the machine
+                    code; BELL, 1 if it must be woken there
 """
 
 from __future__ import annotations
@@ -24,78 +34,155 @@ from .kernel import kernel
 from .pointer import I64
 from .record import PointerTo, Record
 from .source import inlined
-from .sync import LINE, atomic_exchange, atomic_load, atomic_store, barrier, call_kernel, pause
-
-GENERATION, ARRIVED, PHASE, FIRST, LAST, STOP, WORKERS = (i * LINE for i in range(7))
-SEEN, ASLEEP, BELL = (i * LINE for i in range(3))
-WORKER_WORDS = 3 * LINE
-SPINS_BEFORE_SLEEP = (
-    60_000  # about 1 to 3 ms: longer than the Python between two tokens, shorter than anyone notices
+from .sync import (
+    LINE,
+    atomic_add,
+    atomic_compare_exchange,
+    atomic_exchange,
+    atomic_load,
+    atomic_store,
+    call_kernel,
+    pause,
+    sleep_while,
+    wake_all,
 )
-CALL_WORDS = 4
 
-START = Record(control=PointerTo(I64), first=I64, last=I64)
+PHASE, END, DONE, SLEEPERS, WAITED, STOP, THREADS = (i * LINE for i in range(7))
+HASTE = END + 1
+TAKEN, OUTSIDE, BELL = (i * LINE for i in range(3))
+THREAD_WORDS = 3 * LINE
+CALL_WORDS = 4
+MAX_LANES, MAX_CALLS = (1 << 11) - 1, 1 << 16
+PHASE_SHIFT, PHASE_MASK, FIRST_SHIFT = 11, (1 << 36) - 1, 47
+
+SPINS_BEFORE_HELP = 1_000  # some 10 to 40 microseconds: longer than threads with cores of their own differ
+SPINS_BEFORE_SLEEP = 5_000  # some 50 to 200 microseconds
+SPINS_WHEN_IDLE = 60_000  # longer than the Python between two tokens
+SLEEPS_BEFORE_LEAVING = 2
+
+START = Record(control=PointerTo(I64), first=I64, last=I64, haste=I64)
 RUN = Record(control=PointerTo(I64), program=PointerTo(I64))
 
 
 def control_block(n_threads: int) -> np.ndarray:
     """A control block for a team of `n_threads`, at rest."""
-    return np.zeros(WORKERS + n_threads * WORKER_WORDS, np.int64)
+    return np.zeros(THREADS + n_threads * THREAD_WORDS, np.int64)
 
 
 @inlined
-def run_calls(program, first, last, control, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        call = program + i * CALL_WORDS
-        call_kernel(call[0], call[1], (thread_id + call[3]) % n_threads, n_threads)
-        if call[2] != 0:
-            barrier(control + ARRIVED, n_threads)
+def begin_phase(control, first, n_lanes):  # type: ignore[no-untyped-def]
+    """The phase that begins with call `first`; with no lanes if that is the end."""
+    control[DONE] = 0
+    n_phases = ((atomic_load(control + PHASE) >> PHASE_SHIFT) + 1) & PHASE_MASK
+    lanes = n_lanes if first < control[END] else 0
+    atomic_store(control + PHASE, first << FIRST_SHIFT | n_phases << PHASE_SHIFT | lanes)
+    if atomic_load(control + SLEEPERS) != 0:
+        wake_all(control + PHASE)
+
+
+@inlined
+def try_lane(control, program, word, lane):  # type: ignore[no-untyped-def]
+    """Take a lane of the phase `word`, if nobody has, and run it; whether it was free."""
+    taken = control + (THREADS + lane * THREAD_WORDS + TAKEN)
+    seen = atomic_load(taken)
+    n_phases = word >> PHASE_SHIFT & PHASE_MASK
+    if seen < n_phases and atomic_compare_exchange(taken, seen, n_phases) == seen:
+        n_lanes = word & MAX_LANES
+        first = word >> FIRST_SHIFT
+        last = min(program[first * CALL_WORDS + 2], control[END])  # END stands until this lane is done
+        for i in range(first, last):
+            call = program + i * CALL_WORDS
+            call_kernel(call[0], call[1], (lane + call[3]) % n_lanes, n_lanes)
+        if atomic_add(control + DONE, 1) == n_lanes - 1:
+            begin_phase(control, last, n_lanes)
+        return True
+    return False
+
+
+@inlined
+def sleep(control, word):  # type: ignore[no-untyped-def]
+    """Until PHASE is no longer `word`, or a while has passed."""
+    atomic_add(control + SLEEPERS, 1)
+    sleep_while(control + PHASE, word)
+    atomic_add(control + SLEEPERS, -1)
+
+
+@inlined
+def run_phases(control, program, thread_id):  # type: ignore[no-untyped-def]
+    """Phase after phase until nothing is to do."""
+    n_spins = 0
+    before = 0
+    haste = 0
+    while True:
+        word = atomic_load(control + PHASE)
+        n_lanes = word & MAX_LANES
+        if n_lanes <= thread_id:
+            break
+        if word != before:
+            before = word
+            n_spins = 0
+            haste = control[HASTE]
+            try_lane(control, program, word, thread_id)
+        elif n_spins < SPINS_BEFORE_SLEEP >> haste:
+            n_spins += 1
+            pause()
+            if n_spins == SPINS_BEFORE_HELP >> haste:
+                for i in range(1, n_lanes):
+                    if try_lane(control, program, word, (thread_id + i) % n_lanes):
+                        atomic_add(control + WAITED, 1)
+        else:
+            sleep(control, word)  # a millisecond, or less, and the spins before
+            atomic_add(control + WAITED, 40 if atomic_load(control + PHASE) == word else 5)
 
 
 @kernel(START)
 def start(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    """Announce a program to the workers; afterwards BELL of those that have gone to sleep is 1."""
+    """Announce calls first … last - 1 to the first `n_threads`, with a lane for each; afterwards BELL of
+    those workers that sleep outside is 1."""
     control = args.control
-    control[FIRST] = args.first
-    control[LAST] = args.last
-    atomic_store(control + GENERATION, atomic_load(control + GENERATION) + 1)
+    control[END] = args.last
+    control[HASTE] = args.haste
+    begin_phase(control, args.first, n_threads)
     for i in range(1, n_threads):
-        worker = control + (WORKERS + i * WORKER_WORDS)
-        worker[BELL] = atomic_exchange(worker + ASLEEP, 0)
+        worker = control + (THREADS + i * THREAD_WORDS)
+        worker[BELL] = atomic_exchange(worker + OUTSIDE, 0)
 
 
 @kernel(RUN)
 def lead(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    """The leader's share of the announced program; returns when all threads are done."""
-    control = args.control
-    run_calls(args.program, control[FIRST], control[LAST], control, 0, n_threads)
-    barrier(control + ARRIVED, n_threads)
-    control[WORKERS + SEEN] = control[GENERATION]
+    """The leader's part of what has been announced; returns when all of it is done."""
+    run_phases(args.control, args.program, 0)
 
 
 @kernel(RUN)
 def serve(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
-    """A worker's part: run program after program; return at STOP, or to sleep when none has come for a while.
+    """A worker's part: program after program; return at STOP, or to sleep when none for it has come for a
+    while.
 
-    The leader raises GENERATION before it looks at ASLEEP, the worker sets ASLEEP before it looks at
-    GENERATION: one of the two always sees the other, so that no program is missed.
+    The leader changes PHASE before it looks at OUTSIDE, the worker sets OUTSIDE before it looks at PHASE: one
+    of the two always sees the other, so that no program is missed.
     """
     control = args.control
-    worker = control + (WORKERS + thread_id * WORKER_WORDS)
-    atomic_store(worker + ASLEEP, 0)
+    outside = control + (THREADS + thread_id * THREAD_WORDS + OUTSIDE)
+    atomic_store(outside, 0)
     n = 0
+    n_sleeps = 0
     while atomic_load(control + STOP) == 0:
-        if atomic_load(control + GENERATION) != worker[SEEN]:
-            worker[SEEN] += 1
-            run_calls(args.program, control[FIRST], control[LAST], control, thread_id, n_threads)
-            barrier(control + ARRIVED, n_threads)
+        word = atomic_load(control + PHASE)
+        if word & MAX_LANES > thread_id:
+            run_phases(control, args.program, thread_id)
             n = 0
-        elif n < SPINS_BEFORE_SLEEP:
+            n_sleeps = 0
+        elif n < SPINS_WHEN_IDLE >> control[HASTE]:
             pause()
             n += 1
+        elif n_sleeps < SLEEPS_BEFORE_LEAVING:
+            sleep(control, word)
+            n_sleeps += 1
         else:
-            atomic_exchange(worker + ASLEEP, 1)
-            if atomic_load(control + GENERATION) == worker[SEEN]:
+            atomic_exchange(outside, 1)
+            if atomic_load(control + PHASE) & MAX_LANES <= thread_id:
                 return
-            atomic_exchange(worker + ASLEEP, 0)
+            atomic_exchange(outside, 0)
             n = 0
+            n_sleeps = 0

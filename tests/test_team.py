@@ -1,6 +1,7 @@
 """The thread team: interrupted at the worst moment, closed, idle, asleep and woken, and after a fork."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -44,12 +45,12 @@ def adder():
 class BrokenBell:
     """Interrupts, as Ctrl-C may, whoever rings it first; after that it is the bell."""
 
-    def __init__(self, bell: threading.Semaphore) -> None:
-        self.release = self._interrupt
+    def __init__(self, bell: queue.SimpleQueue) -> None:
+        self.put = self._interrupt
         self._bell = bell
 
-    def _interrupt(self) -> None:
-        self.release = self._bell.release
+    def _interrupt(self, item: None) -> None:
+        self.put = self._bell.put
         raise KeyboardInterrupt
 
 
@@ -85,6 +86,40 @@ def test_threads_may_swap_their_shares(n_threads):
     team.close()
 
 
+@pytest.mark.parametrize("n_threads", [2, 5])
+def test_nobody_waits_for_a_thread_that_does_not_come(n_threads, monkeypatch):
+    """Its lanes are taken by the others."""
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
+    adder = Adder(n_threads)
+    for _ in range(100):
+        adder.team.run(0, 2)
+    adder.check(200)
+    monkeypatch.setattr(threading.Thread, "join", lambda thread: None)
+    adder.team.close()
+
+
+def test_threads_with_little_of_a_core(n_threads=3):
+    """All on one core, beside a thread that never rests: whoever runs does what there is to do."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity")
+    kept = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(kept)})  # threads inherit it
+        hog = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        adder = Adder(n_threads)
+        started = time.process_time()
+        for _ in range(300):
+            adder.team.run(0, 2)
+        used = time.process_time() - started
+        adder.check(600)
+        adder.team.close()
+    finally:
+        hog.kill()
+        hog.wait()
+        os.sched_setaffinity(0, kept)
+    assert used < 1  # spinning for threads without a core took some 20 seconds
+
+
 def test_an_interrupted_program_is_finished_first(adder):
     interrupt(adder)
     adder.team.run(0, 2)
@@ -92,7 +127,7 @@ def test_an_interrupted_program_is_finished_first(adder):
 
 
 def test_a_worker_that_was_woken_before_the_interrupt(adder):
-    """The worker has done its share and waits for the leader."""
+    """It may have done all of the program, the leader's lane too."""
     adder.team._start.set("first", 0)
     adder.team._start.set("last", 1)
     adder.team._start.run(0, 2)
@@ -166,7 +201,8 @@ def test_teams_take_turns():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
-def test_ctrl_c_at_any_moment(adder):
+@pytest.mark.parametrize("pause", [0, 0.006], ids=["awake", "asleep"])
+def test_ctrl_c_at_any_moment(adder, pause):
     """Interrupts at random moments: the team goes on, and each run that returned was complete."""
 
     def interrupt(signum, frame):
@@ -175,7 +211,8 @@ def test_ctrl_c_at_any_moment(adder):
     rng, complete, interrupted = np.random.default_rng(3), 0, 0
     kept = signal.signal(signal.SIGALRM, interrupt)
     try:
-        while interrupted < 1000:
+        while interrupted < (200 if pause else 1000):
+            time.sleep(pause)  # the worker falls asleep
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 5e-4))
                 while True:
