@@ -178,14 +178,15 @@ MIXED = {
 
 @pytest.mark.parametrize("name", MIXED)
 def test_experts_and_heads_in_block_formats(name, tmp_path):
-    """Both executors have the same weights, but the kernels round activations to 8 bits."""
+    """Both executors have the same weights, but the kernels round activations to 8 bits: that costs up to
+    6e-5 of a product (`test_linear_kernels.py`), of which later layers make more. Another expert costs 1."""
     made = architecture_fixtures.description(name)
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
     executors = [ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)]
     logits = executors[0].forward(ids.astype(np.int32), 0, np.arange(40))
     for chunk in (40, 7, 1):
-        assert error(executors[1], ids, slice(None), logits, chunk) < 5e-4
+        assert error(executors[1], ids, slice(None), logits, chunk) < 2e-3
     for executor in executors:
         executor.close()
     model.close()
