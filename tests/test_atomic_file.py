@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_model
+from stopwatch import HANG
 
 import nybble
 from nybble.cli.text_options import save_figure
@@ -274,12 +275,12 @@ def test_a_command_that_is_told_to_end_leaves_nothing(name: str, tmp_path: Path)
         "sys.exit(main(sys.argv[1:]))"
     )
     child = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert list(tmp_path.glob("*.partial"))
     number = getattr(signal, name)
     child.send_signal(number)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=HANG)
     assert (child.returncode, b"Traceback" in err) == (128 + number, False)
     assert listing(tmp_path) == ["source.gguf"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_model
 from forge import GGUFForge
+from stopwatch import HANG
 
 from nybble.cli import COMMANDS, main
 from nybble.engine.models import SOURCES, named
@@ -104,7 +105,7 @@ def shell(script, *words):
     """Runs nybble in a shell, which closes streams; words are "$@"."""
     command = ["sh", "-c", f'"{sys.executable}" -m nybble {script}', "sh", *words]
     environment = os.environ | {"PYTHONUNBUFFERED": ""}
-    done = subprocess.run(command, capture_output=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, timeout=HANG, env=environment)
     assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr, done.stderr
     return done
 
