@@ -1,6 +1,7 @@
 """Tells the user, once, why the first start takes longer."""
 
-from ..kernels.cache_folder import cache_folder
+from pathlib import Path
+
 from ..kernels.object_cache import compile_log
 from .notices import say
 
@@ -14,10 +15,15 @@ def announce_compiling() -> None:
         compile_log.listener = _announce
 
 
-def _announce(kernel_name: str) -> None:
+def _announce(kernel_name: str, folder: Path | None) -> None:
     compile_log.listener = _say_nothing
-    say(f"compiling kernels for this machine; this is done once, later starts find them in {cache_folder()}")
+    future = (
+        f"this is done once, later starts find them in {folder.parents[1]}"
+        if folder
+        else "they cannot be kept, so every start does this (NYBBLE_CACHE: a folder for them)"
+    )
+    say(f"compiling kernels for this machine; {future}")
 
 
-def _say_nothing(kernel_name: str) -> None:
+def _say_nothing(kernel_name: str, folder: Path | None) -> None:
     """Listens for the rest of the process."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from ..gguf_io.atomic_file import FULL, PARTIAL, atomic_file
 from ..gguf_io.errors import PullError
-from .file_lock import file_lock
+from ..kernels.file_lock import file_lock
 from .notices import progress_bar, say
 
 if TYPE_CHECKING:

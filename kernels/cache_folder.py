@@ -6,7 +6,20 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """$NYBBLE_CACHE, or `nybble` in the place where this system's users keep caches; not created here."""
+    """$NYBBLE_CACHE, or `nybble` in the place where this system's users keep caches; not created here.
+
+    FileNotFoundError for a user without a home folder, as in a container that was given a mere number.
+    """
+    try:
+        return _folder()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "this user has no home folder ($HOME is not set); set NYBBLE_CACHE to a folder for models and"
+            " compiled kernels"
+        ) from error
+
+
+def _folder() -> Path:
     if chosen := os.environ.get("NYBBLE_CACHE"):
         return Path(chosen).expanduser().absolute()
     if base := os.environ.get("XDG_CACHE_HOME"):

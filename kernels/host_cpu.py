@@ -4,6 +4,7 @@ nothing needs it for nothing else."""
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def host_cpu() -> HostCPU:
 
     features = llvm.get_host_cpu_features().flatten()
     cpu = HostCPU(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
-    if path:
+    if path and os.access(path.parent, os.W_OK):
         write_private(path, "cpu", "\n".join(cpu).encode())
     return cpu
 
@@ -61,6 +62,6 @@ def _path(processor: str) -> Path | None:
     try:
         folder = cache_folder() / "processors"
         make_private_folder(folder)
-    except (OSError, RuntimeError):
+    except OSError:
         return None
     return folder / hashlib.sha256(key.encode()).hexdigest()[:20]

@@ -7,8 +7,9 @@ meets old code, and no kernel that of another. Kernels from outside this package
 of what they call are not known: each process compiles them anew.
 
 The files hold plain machine code (no pickle) that will be run, so folder and files must be private: what is
-not ours, or what others may write to, is refused, and without a usable folder kernels are compiled anew each
-time, with one warning.
+neither ours nor root's, or what others may write to, is refused. A folder that cannot be written to is read;
+what it lacks, or everything where there is no folder, is compiled anew each time, with one warning. Of
+processes that need the same kernel at once one compiles it.
 
 `cache_folder.py` says where the folder is; `NYBBLE_CACHE` moves it.
 """
@@ -23,11 +24,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cache_folder import cache_folder
+from .file_lock import file_lock
 from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
 from .package_version import package_version
@@ -39,15 +42,18 @@ if TYPE_CHECKING:
 
 
 class CompileLog:
-    """What was compiled in this process: seconds in all, and who wants to hear of each kernel beforehand."""
+    """What was compiled in this process: seconds in all, and who wants to hear of each kernel beforehand, and
+    in which folder it will be kept, None for nowhere."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.n_compiled = 0
-        self.listener: Callable[[str], None] | None = None
+        self.listener: Callable[[str, Path | None], None] | None = None
 
 
 compile_log = CompileLog()
+
+_PATIENCE = 60.0  # seconds; then the process that compiles was stopped, or both do no harm
 
 
 def _sources() -> Iterator[tuple[str, bytes]]:
@@ -86,12 +92,27 @@ def object_folder() -> Path | None:
     try:
         folder = cache_folder() / "kernels" / code_version()
         make_private_folder(folder)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError) as error:
-        warnings.warn(f"compiled kernels are not kept: {error}", stacklevel=2)
+    except OSError as error:
+        _warn(error)
         return None
     return folder
+
+
+@cache
+def _can_keep() -> bool:
+    """Whether the folder can be written to, too; else after one warning."""
+    folder = object_folder()
+    try:
+        if folder:
+            with tempfile.TemporaryFile(dir=folder):
+                return True
+    except OSError as error:
+        _warn(error)
+    return False
+
+
+def _warn(error: OSError) -> None:
+    warnings.warn(f"compiled kernels are not kept: {error}", stacklevel=3)
 
 
 _lock = threading.Lock()
@@ -103,20 +124,35 @@ def machine_code(kernel: Source) -> int:
         folder, key = object_folder(), fingerprint(kernel)
         path = folder / f"{kernel.symbol}.{key}.o" if folder and key else None
         found = read_private(path) if path else None
-        if found is None:
-            found = _compile(kernel)
-            if path:
+        return link(*(found or _make(kernel, path)))
+
+
+def _make(kernel: Source, path: Path | None) -> tuple[str, bytes]:
+    """Compiles a kernel and keeps it at `path`, or waits for the process that does so at this moment."""
+    if path and not _can_keep():
+        path = None
+    if compile_log.listener:
+        compile_log.listener(kernel.name, path and path.parent)
+    start = time.perf_counter()
+    try:
+        if path is None:
+            return _compile(kernel)
+        lock = path.with_suffix(".lock")
+        with file_lock(lock, patience=_PATIENCE):
+            found = read_private(path)
+            if found is None:
+                found = _compile(kernel)
                 write_private(path, *found)
-        return link(*found)
+        with suppress(OSError):  # on Windows another process may have it open
+            lock.unlink()  # whoever locks a new one finds the kernel
+        return found
+    finally:
+        compile_log.seconds += time.perf_counter() - start
 
 
 def _compile(kernel: Source) -> tuple[str, bytes]:
-    start = time.perf_counter()
-    if compile_log.listener:
-        compile_log.listener(kernel.name)
     from .compiler import compile_kernel
 
     found = compile_kernel(kernel)
-    compile_log.seconds += time.perf_counter() - start
     compile_log.n_compiled += 1
     return found

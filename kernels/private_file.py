@@ -1,4 +1,5 @@
-"""Files in a folder that nobody else can write to: machine code is made of them, so they must be ours.
+"""Files in a folder that nobody else can write to: machine code is made of them, so they must be ours, or the
+system's, as in a container whose cache was filled when its image was built. Everybody may read them.
 
 A file is MAGIC, the SHA-256 of the rest, a name, a line break, and bytes.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,15 +17,25 @@ from ..gguf_io.atomic_file import atomic_file
 
 MAGIC = b"nybble object 1\n"
 
+_ROOT = 0
+
 
 def _is_private(status: os.stat_result) -> bool:
-    """Ours, and nobody else may write to it."""
-    return os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+    """Ours or root's, and nobody else may write to it. On Windows it is the folder that counts."""
+    return sys.platform == "win32" or (
+        status.st_uid in (os.getuid(), _ROOT) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make the folder unless it is there; OSError if it cannot be used, or is not ours alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the folder unless it is there; OSError if that fails, or if others may write to it.
+
+    On Windows it must be in the user's profile, whose access rights (they are inherited) let in nobody else.
+    """
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32" and not folder.resolve().is_relative_to(home.resolve()):
+        raise PermissionError(f"{folder} is not in {home}, where Windows lets nobody else write")
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     if not _is_private(folder.stat()):
         raise PermissionError(f"{folder} is owned or writable by others")
 
@@ -45,7 +58,7 @@ def write_private(path: Path, name: str, content: bytes) -> None:
     """Write a file so that other processes see all of it or nothing; a warning if that fails."""
     body = name.encode() + b"\n" + content
     try:
-        with atomic_file(path, permissions=0o600) as file:
+        with atomic_file(path, permissions=0o644) as file:
             file.write(MAGIC + hashlib.sha256(body).digest() + body)
     except OSError as error:
         warnings.warn(f"could not keep {path.name} in the cache: {error}", stacklevel=2)

@@ -2,12 +2,16 @@
 own."""
 
 import compileall
+import errno
 import os
 import platform
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from stopwatch import HANG
 
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.object_cache import code_version
-from nybble.kernels.private_file import MAGIC, read_private
+from nybble.kernels.private_file import MAGIC, make_private_folder, read_private
 
 elf_only = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere LLVM links"
@@ -38,6 +42,7 @@ print(compile_log.n_compiled, int(out.sum()), "numba" in sys.modules, len(caught
 for w in caught:
     print(w.message)
 """
+ANNOUNCE = "from nybble.engine.compile_notice import announce_compiling; announce_compiling()\n"
 COMPILED, FROM_CACHE = "1 64 True", "0 64 False"
 
 
@@ -94,7 +99,7 @@ def test_what_llvm_calls_the_processor_is_kept(cache: Path) -> None:
             assert read_private(path) is not None
         path.chmod(0o666)
         assert run(cache, script) == answer
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
         (cache / "processors").chmod(0o777)
         path.write_bytes(b"")
         assert run(cache, script) == answer
@@ -112,8 +117,8 @@ def test_the_files_are_private_machine_code(cache: Path) -> None:
     if sys.platform == "linux":
         assert code.startswith(b"\x7fELF")
     if os.name == "posix":
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, "others may read it, as in an image"
+        assert stat.S_IMODE(path.parent.stat().st_mode) & 0o722 == 0o700
 
 
 def test_damaged_files_are_made_anew(cache: Path) -> None:
@@ -154,7 +159,7 @@ def test_a_file_that_others_may_write_to_is_not_run(cache: Path) -> None:
     (path,) = objects(cache)
     path.chmod(0o666)
     assert run(cache) == [f"{COMPILED} 0"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert run(cache) == [f"{FROM_CACHE} 0"]
 
 
@@ -187,23 +192,82 @@ def test_without_any_home_variable_it_runs() -> None:
     assert result.split()[1] == "64"
 
 
-@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs to become another user")
-def test_a_read_only_folder_of_a_plain_user(tmp_path: Path) -> None:
-    """As in a container that runs as nobody; what is imported is imported while it can be read."""
-    folder = tmp_path / "home"
-    folder.mkdir(mode=0o755)
-    become = """
-import os
+# What is imported is imported while it can be read; then, if we are root, we become somebody without a name
+# and a home, as in a container that was started with `--user 12345`.
+AS_NOBODY = f"""
+import os, sys
 from nybble.kernels.compiler import compile_kernel
-from nybble.kernels.object_cache import code_version
-import nybble.kernels.add
+from nybble.kernels.object_cache import code_version, compile_log
 from nybble.kernels.quantize import quantize
+import nybble.kernels.add
+from nybble.engine.compile_notice import announce_compiling
 code_version(), compile_kernel(quantize)
-os.setgid(65534), os.setuid(65534)
+os.environ.pop("HOME", None)
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(12345), os.setuid(12345)
+sys.stderr = sys.stdout
+announce_compiling()
+{ADD}
 """
-    result, warning = run(None, become + ADD, environment={"HOME": str(folder), "XDG_CACHE_HOME": ""})
+
+
+@pytest.fixture
+def read_only(warm: Path) -> Iterator[Path]:
+    """A copy of the cache that everybody can read, and nobody (but root) can write to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        cache = shutil.copytree(warm, folder / "cache")
+        for path in (cache, *cache.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield cache
+        for path in (cache, *cache.rglob("*")):
+            path.chmod(0o755)
+
+
+@posix_only
+def test_a_read_only_cache_is_read(read_only: Path) -> None:
+    assert run(read_only, AS_NOBODY) == ["0 64 True 0"]
+
+
+@posix_only
+def test_what_a_read_only_cache_lacks_is_compiled_each_time(read_only: Path) -> None:
+    """Nobody is promised that it will be found later."""
+    (path,) = objects(read_only)
+    path.parent.chmod(0o755)
+    path.unlink()
+    path.parent.chmod(0o555)
+    notice, result, warning = run(read_only, AS_NOBODY)
     assert result == f"{COMPILED} 1"
-    assert "not kept" in warning and not list(folder.rglob("*.o"))
+    assert "every start" in notice and "later" not in notice
+    assert f"compiled kernels are not kept: [Errno {errno.EACCES}]" in warning
+    assert not objects(read_only)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs to become somebody without a name")
+def test_somebody_without_a_home(tmp_path: Path) -> None:
+    notice, result, warning = run(None, AS_NOBODY, environment={"XDG_CACHE_HOME": ""})
+    assert result == f"{COMPILED} 1"
+    assert "every start" in notice
+    assert "no home folder" in warning and "NYBBLE_CACHE" in warning
+
+
+def test_the_notice_says_where_kernels_are_kept(tmp_path: Path) -> None:
+    script = f"import sys; sys.stderr = sys.stdout\n{ANNOUNCE}{ADD}"
+    notice, result = run(tmp_path, script)
+    assert notice.endswith(f"this is done once, later starts find them in {tmp_path}")
+    assert result == f"{COMPILED} 0"
+
+
+@posix_only
+def test_windows_takes_folders_of_the_profile_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    make_private_folder(tmp_path / "me" / "AppData" / "nybble")
+    for other in (tmp_path / "shared", tmp_path / "me" / ".." / "shared"):
+        with pytest.raises(PermissionError, match=r"is not in .*me, where Windows lets nobody else write"):
+            make_private_folder(other)
+        assert not other.exists()
 
 
 def test_where_the_folder_is(tmp_path: Path) -> None:
@@ -215,16 +279,45 @@ def test_where_the_folder_is(tmp_path: Path) -> None:
         assert Path(usual).is_relative_to(tmp_path / "xdg" / "nybble")
 
 
-def test_processes_may_compile_the_same_kernel_at_once(tmp_path: Path) -> None:
+def test_of_processes_that_start_at_once_one_compiles(tmp_path: Path) -> None:
     environment = {**os.environ, "NYBBLE_CACHE": str(tmp_path)}
     command = [sys.executable, "-c", ADD]
     crowd = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    for process in crowd:
-        output, _ = process.communicate(timeout=HANG)
-        assert process.returncode == 0
-        assert output.split()[1] == "64" and output.split()[3] == "0"
+    outputs = [process.communicate(timeout=HANG)[0].split() for process in crowd]
+    assert all(process.returncode == 0 for process in crowd)
+    assert sorted(n_compiled for n_compiled, *_ in outputs) == ["0", "0", "1"]
+    assert all(total == "64" and n_warnings == "0" for _, total, _, n_warnings in outputs)
     assert run(tmp_path) == [f"{FROM_CACHE} 0"]
-    assert len(objects(tmp_path)) == 1
+    assert len(objects(tmp_path)) == 1, "no lock is left"
+
+
+@posix_only
+def test_a_process_that_was_killed_while_compiling_is_in_nobodys_way(tmp_path: Path) -> None:
+    killed = f"""
+import os, signal
+from nybble.kernels import compiler
+compiler.compile_kernel = lambda kernel: os.kill(os.getpid(), signal.SIGKILL)
+{ADD}
+"""
+    environment = {**os.environ, "NYBBLE_CACHE": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", killed], env=environment).returncode == -signal.SIGKILL
+    (lock,) = objects(tmp_path)
+    assert lock.suffix == ".lock"
+    assert run(tmp_path) == [f"{COMPILED} 0"]
+    assert [path.suffix for path in objects(tmp_path)] == [".o"]
+
+
+@posix_only
+def test_without_locks_it_just_compiles(tmp_path: Path) -> None:
+    """As on some file systems of a network."""
+    script = f"""
+import errno, fcntl
+def flock(descriptor, operation): raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = flock
+{ADD}
+"""
+    assert run(tmp_path, script) == [f"{COMPILED} 0"]
+    assert run(tmp_path) == [f"{FROM_CACHE} 0"]
 
 
 def test_threads_may_ask_for_the_same_kernel_at_once(tmp_path: Path) -> None:
