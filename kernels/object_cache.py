@@ -20,7 +20,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cache_folder import cache_folder
+from .compile_lock import compile_lock, require_compiler
 from .file_lock import file_lock
 from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
@@ -115,12 +115,13 @@ def _warn(error: OSError) -> None:
     warnings.warn(f"compiled kernels are not kept: {error}", stacklevel=3)
 
 
-_lock = threading.Lock()
-
-
 def machine_code(kernel: Source) -> int:
-    """The address of a kernel's machine code, from the cache or compiled now; one thread at a time."""
-    with _lock:
+    """The address of a kernel's machine code, from the cache or compiled now; one thread at a time.
+
+    Raises NybbleError for a kernel that would have to be compiled in a child of a process that was compiling
+    when it forked.
+    """
+    with compile_lock:
         folder, key = object_folder(), fingerprint(kernel)
         path = folder / f"{kernel.symbol}.{key}.o" if folder and key else None
         found = read_private(path) if path else None
@@ -151,6 +152,7 @@ def _make(kernel: Source, path: Path | None) -> tuple[str, bytes]:
 
 
 def _compile(kernel: Source) -> tuple[str, bytes]:
+    require_compiler()
     from .compiler import compile_kernel
 
     found = compile_kernel(kernel)
