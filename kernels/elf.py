@@ -14,6 +14,8 @@ import struct
 import sys
 from typing import NamedTuple
 
+from .executable_memory import address_of_image, make_executable
+
 _X86_64, _FULL_ADDRESS = 62, 1
 _SYMBOLS, _RELOCATIONS, _ZEROS, _UNWIND = 2, 4, 8, 0x70000001  # types of sections
 _CHANGES, _IN_MEMORY = 1, 2  # their flags
@@ -53,7 +55,8 @@ def load_elf(symbol: str, code: bytes) -> int | None:
     """The address of `symbol` in an object file that is put into memory here, for good; None if this is for
     another loader: another machine, another kind of file, or other relocations.
 
-    Raises OSError where the system allows no new machine code, or lacks a function that it needs.
+    Raises NybbleError where the system allows no new machine code, OSError if it lacks a function that the
+    code needs.
     """
     if not sys.platform.startswith("linux") or not code.startswith(b"\x7fELF\x02\x01"):
         return None
@@ -73,7 +76,7 @@ def load_elf(symbol: str, code: bytes) -> int | None:
 
     starts, n_fixed, n_bytes = _lay_out(sections)
     image = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(image))
+    base = address_of_image(image)
     for section, start in starts.items():
         content = section.bytes_of(code)
         image[start : start + len(content)] = content
@@ -81,10 +84,7 @@ def load_elf(symbol: str, code: bytes) -> int | None:
     values = [value for _, value in addresses]
     for section, (place, _, i, addend) in relocations:
         struct.pack_into("<Q", image, starts[section] + place, (values[i] + addend) % (1 << 64))
-    libc = ctypes.CDLL(None, use_errno=True)
-    executable = mmap.PROT_READ | mmap.PROT_EXEC
-    if libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(n_fixed), executable):
-        raise OSError(ctypes.get_errno(), "the system does not allow new machine code")
+    make_executable(image, n_fixed)
     _images.append(image)
     return dict(addresses)[symbol]
 

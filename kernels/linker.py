@@ -6,10 +6,14 @@ from functools import cache
 from typing import Any
 
 from .elf import load_elf
+from .executable_memory import refuse_machine_code
 
 
 def link(symbol: str, code: bytes) -> int:
-    """The address of `symbol` in an object file, which stays in memory for the life of the process."""
+    """The address of `symbol` in an object file, which stays in memory for the life of the process.
+
+    NybbleError where the system allows no new machine code.
+    """
     address = load_elf(symbol, code)
     return llvm_linker().link(symbol, code) if address is None else address
 
@@ -20,6 +24,10 @@ class LLVMLinker:
     def __init__(self) -> None:
         import llvmlite.binding as llvm
 
+        try:
+            llvm.check_jit_execution()  # else the first object would end the process
+        except OSError as error:
+            refuse_machine_code(error.errno or 0)
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self._llvm: Any = llvm

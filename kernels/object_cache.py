@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,8 +118,8 @@ def _warn(error: OSError) -> None:
 def machine_code(kernel: Source) -> int:
     """The address of a kernel's machine code, from the cache or compiled now; one thread at a time.
 
-    Raises NybbleError for a kernel that would have to be compiled in a child of a process that was compiling
-    when it forked.
+    Raises NybbleError where the system allows no new machine code, and for a kernel that would have to be
+    compiled in a child of a process that was compiling when it forked.
     """
     with compile_lock:
         folder, key = object_folder(), fingerprint(kernel)
@@ -153,8 +153,22 @@ def _make(kernel: Source, path: Path | None) -> tuple[str, bytes]:
 
 def _compile(kernel: Source) -> tuple[str, bytes]:
     require_compiler()
-    from .compiler import compile_kernel
+    with _numba_importable():
+        from .compiler import compile_kernel
 
     found = compile_kernel(kernel)
     compile_log.n_compiled += 1
     return found
+
+
+@contextmanager
+def _numba_importable() -> Iterator[None]:
+    """Numba refuses to be imported where the system lets nobody write machine code into memory. We only want
+    an object file of it."""
+    import llvmlite.binding as llvm
+
+    usual, llvm.check_jit_execution = llvm.check_jit_execution, lambda: None
+    try:
+        yield
+    finally:
+        llvm.check_jit_execution = usual
