@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 
 class CompileLog:
-    """What was compiled in this process: seconds in all, and who wants to hear of each kernel beforehand, and
-    in which folder it will be kept, None for nowhere."""
+    """Kernels of this process: how many were linked, how many of these compiled, with seconds in all; and who
+    wants to hear of each of these beforehand, and in which folder it will be kept, None for nowhere."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.n_compiled = 0
+        self.n_compiled = self.n_linked = 0
         self.listener: Callable[[str, Path | None], None] | None = None
 
 
@@ -99,7 +99,7 @@ def object_folder() -> Path | None:
 
 
 @cache
-def _can_keep() -> bool:
+def can_keep() -> bool:
     """Whether the folder can be written to, too; else after one warning."""
     folder = object_folder()
     try:
@@ -125,12 +125,14 @@ def machine_code(kernel: Source) -> int:
         folder, key = object_folder(), fingerprint(kernel)
         path = folder / f"{kernel.symbol}.{key}.o" if folder and key else None
         found = read_private(path) if path else None
-        return link(*(found or _make(kernel, path)))
+        address = link(*(found or _make(kernel, path)))
+        compile_log.n_linked += 1
+        return address
 
 
 def _make(kernel: Source, path: Path | None) -> tuple[str, bytes]:
     """Compiles a kernel and keeps it at `path`, or waits for the process that does so at this moment."""
-    if path and not _can_keep():
+    if path and not can_keep():
         path = None
     if compile_log.listener:
         compile_log.listener(kernel.name, path and path.parent)

@@ -88,6 +88,7 @@ def test_behind_two_dashes_all_are_words(text, kind):
 
 WORDS = {
     "pull": ["-name"],
+    "compile": ["-model"],
     "quantize": ["-in", "-out", "-format"],
     "inspect": ["-file"],
     "bench": ["-model"],

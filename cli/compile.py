@@ -1,0 +1,38 @@
+"""Compiles the kernels that a model needs on this machine, so that its first start is fast: when the image of
+a container is built, say.
+
+They are kept in $NYBBLE_CACHE, or where this user's caches are; machines with the same processor find them.
+The model is loaded for a moment and runs one token.  The exit code is 1 if the kernels cannot be kept.
+"""
+
+import argparse
+
+from ..engine.llm import LLM
+from ..gguf_io.errors import NybbleError
+from ..kernels.object_cache import can_keep, compile_log, object_folder
+from ..kernels.sampling_kernels import compiled_sampling
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument(
+        "--weights",
+        choices=("packed", "mapped"),
+        default="packed",
+        help="what it will be run with: mapped weights have kernels of their own",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    with LLM(args.model, weights=args.weights) as llm:
+        llm.context.last_logits(None, [0])
+        compiled_sampling()
+    if compile_log.n_compiled and not can_keep():
+        raise NybbleError(
+            f"{compile_log.n_compiled} kernels were compiled, but cannot be kept;"
+            " set NYBBLE_CACHE to a folder that can be written to"
+        )
+    print(
+        f"{compile_log.n_linked} kernels are in {object_folder()};"
+        f" {compile_log.n_compiled} of them were compiled now, in {compile_log.seconds:.1f} s"
+    )

@@ -1,0 +1,46 @@
+"""`nybble compile`: afterwards nothing is left to compile, for anybody."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_model
+
+RUN = """
+import sys
+import nybble
+from nybble.kernels.object_cache import compile_log
+with nybble.LLM(sys.argv[1], weights=sys.argv[2]) as llm:
+    for temperature in (0, 1):
+        llm.generate([1, 2, 3], nybble.SamplingParams(max_tokens=4, temperature=temperature, top_p=0.9))
+print(compile_log.n_compiled, compile_log.n_linked, "numba" in sys.modules)
+"""
+
+
+def process(cache: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NYBBLE_CACHE": str(cache)}
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("weights", ["packed", "mapped"])
+def test_it_compiles_all_that_a_model_needs(tmp_path: Path, weights: str) -> None:
+    model, cache = str(tiny_model.write(tmp_path / "tiny.gguf")), tmp_path / "cache"
+    done = process(cache, "-m", "nybble", "compile", model, "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    n, *_ = done.stdout.split()
+    (folder,) = (cache / "kernels").iterdir()
+    assert len(list(folder.iterdir())) == int(n) > 0
+    assert f"{n} kernels are in {folder}; {n} of them were compiled now, in " in done.stdout
+    assert process(cache, "-c", RUN, model, weights).stdout == f"0 {n} False\n"
+    again = process(cache, "-m", "nybble", "compile", model, "--weights", weights)
+    assert f"{n} kernels are in {folder}; 0 of them" in again.stdout and again.stderr == ""
+
+
+def test_it_fails_where_they_cannot_be_kept(tmp_path: Path) -> None:
+    model = str(tiny_model.write(tmp_path / "tiny.gguf"))
+    (tmp_path / "file").write_text("no folder")
+    done = process(tmp_path / "file", "-m", "nybble", "compile", model)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "cannot be kept; set NYBBLE_CACHE" in done.stderr
