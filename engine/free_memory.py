@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from .cgroup import control_groups
+
 
 class _MemoryStatus(ctypes.Structure):
     """MEMORYSTATUSEX of the Windows API."""
@@ -24,8 +26,8 @@ def free_memory() -> int | None:
         status = _MemoryStatus(dwLength=ctypes.sizeof(_MemoryStatus))
         found = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
         return int(status.ullAvailPhys) if found else None
-    known = [n for n in (_of_machine(), _of_container()) if n is not None]
-    return min(known) if known else None
+    known = [_of_machine(), *map(_of_group, control_groups("memory"))]
+    return min((n for n in known if n is not None), default=None)
 
 
 def _of_machine() -> int | None:
@@ -41,13 +43,22 @@ def _of_machine() -> int | None:
         return None
 
 
-def _of_container(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a control group still allows (Linux, cgroup v2); pages of files, which count as used, are given up
-    for others."""
-    try:
-        limit, used, stat = ((folder / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
-        sizes = dict(line.split(maxsplit=1) for line in stat.splitlines())
-        pages = sum(int(sizes.get(name, 0)) for name in ("active_file", "inactive_file"))
-        return max(0, int(limit) - int(used) + pages)
-    except (OSError, ValueError):
-        return None  # there is none, or the limit is "max"
+# The files of a control group: limit, use, and what of the use is pages of files; in version 2 and version 1.
+_GROUP_FILES = (
+    ("memory.max", "memory.current", ("active_file", "inactive_file")),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")),
+)
+
+
+def _of_group(folder: Path) -> int | None:
+    """What a control group still allows, None if it has no limit; pages of files, which count as used, are
+    given up for others."""
+    for limit, used, pages in _GROUP_FILES:
+        try:
+            stat = (folder / "memory.stat").read_text()
+            sizes = dict(line.split(maxsplit=1) for line in stat.splitlines())
+            n_limit, n_used = (int((folder / name).read_text()) for name in (limit, used))
+            return max(0, n_limit - n_used + sum(int(sizes.get(name, 0)) for name in pages))
+        except (OSError, ValueError):
+            continue  # it has no such files, or the limit is "max"
+    return None

@@ -13,7 +13,7 @@ import nybble
 from nybble.cli import main
 from nybble.engine import footprint as footprint_module
 from nybble.engine.footprint import footprint
-from nybble.engine.free_memory import _of_container
+from nybble.engine.free_memory import _of_group
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.verdict import examine
@@ -157,6 +157,18 @@ def test_pages_of_files_count_as_free_in_a_container(tmp_path: Path) -> None:
         "stat": "anon 300\ninactive_file 400\nactive_file 100\nslab 7\n",
     }.items():
         (tmp_path / f"memory.{name}").write_text(content)
-    assert _of_container(tmp_path) == 600
+    assert _of_group(tmp_path) == 600
     (tmp_path / "memory.max").write_text("max\n")
-    assert _of_container(tmp_path) is None
+    assert _of_group(tmp_path) is None
+
+
+def test_memory_of_a_control_group_of_version_1(tmp_path):
+    for name, content in {
+        "limit_in_bytes": "1000\n",
+        "usage_in_bytes": "900\n",
+        "stat": "cache 1\ninactive_file 1\ntotal_inactive_file 400\ntotal_active_file 100\n",
+    }.items():
+        (tmp_path / f"memory.{name}").write_text(content)
+    assert _of_group(tmp_path) == 600
+    (tmp_path / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert _of_group(tmp_path) > 1 << 60
