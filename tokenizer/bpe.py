@@ -16,6 +16,7 @@ from typing import Any
 from ..gguf_io.errors import ModelError
 from .byte_tokens import ByteTokens, byte_values
 from .extra_pieces import ExtraPieces
+from .memory import BPE_ENTRY, has_room_for_threads, require_memory
 from .pretokenizers import DEFAULT, PreTokenizer, find_pretokenizer
 from .texts import text_bytes
 from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_strings, read_text, read_vocabulary
@@ -93,7 +94,10 @@ class BPE:
             ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         else:  # in parallel, and twice as fast anyway, as no offsets are kept
             parts = _cut(text) if self._rules.cuts_lines else [text]
-            encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+            if has_room_for_threads(len(text)):
+                encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+            else:
+                encoded = (self._tokenizer.encode(part, add_special_tokens=False) for part in parts)
             ids = list(chain.from_iterable(part.ids for part in encoded))
         return self._extra.resolve(ids)
 
@@ -168,6 +172,7 @@ def _build(
     byte_fallback: bool,
 ) -> Any:
     """A `tokenizers.Tokenizer`. What no token stands for becomes the first of `extra`."""
+    require_memory(BPE_ENTRY * (len(vocabulary) + len(merges)), vocabulary.source)
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Regex, Tokenizer, models
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
@@ -189,6 +194,8 @@ def _build(
             unk_token=next(iter(extra)),
             byte_fallback=byte_fallback,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # the package raises plain Exception and TypeError
         _check_merges(ids.keys() | extra.keys(), merges, vocabulary.source)
         raise ModelError(f"{vocabulary.source}: the BPE tables do not fit together: {error}") from error

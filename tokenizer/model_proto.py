@@ -13,6 +13,7 @@ protobuf package:
 from typing import Any
 
 from ..gguf_io.errors import ModelError
+from .memory import PROTO_BYTE, require_memory
 
 LONGEST_PIECE = 4096  # bytes; the package refuses models with pieces of more than some 5000
 
@@ -54,7 +55,9 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def load_processor(model_proto: bytes, source: str) -> Any:
-    """The package's SentencePieceProcessor; ModelError if it does not take the model."""
+    """The package's SentencePieceProcessor; ModelError if it does not take the model, MemoryError if there is
+    no room for it."""
+    require_memory(PROTO_BYTE * len(model_proto), source)
     # imported here, as not every kind of tokenizer needs the package
     from sentencepiece import SentencePieceProcessor
 

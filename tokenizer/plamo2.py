@@ -13,6 +13,7 @@ import numpy as np
 
 from ..gguf_io.errors import ModelError
 from .byte_tokens import ByteTokens
+from .memory import UNIGRAM_ENTRY, require_memory
 from .vocabulary import TokenType, Vocabulary, read_scores, read_vocabulary
 
 _DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0, "padding": 3}
@@ -67,6 +68,7 @@ class PLaMo2:
 
 def _build(vocabulary: Vocabulary, ids: list[int], scores: list[float]) -> Any:
     """A `tokenizers.Tokenizer` of the tokens `ids`, and of one more that stands for what is unknown."""
+    require_memory(UNIGRAM_ENTRY * len(ids), vocabulary.source)
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Tokenizer, models
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..gguf_io.errors import ModelError
 from .byte_tokens import ByteTokens
+from .memory import UNIGRAM_ENTRY, require_memory
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece
 from .texts import text_bytes
 from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_scores, read_vocabulary
@@ -77,6 +78,7 @@ def _build(metadata: Mapping[str, Any], vocabulary: IndexedVocabulary) -> Any:
     Tokens that are no text, those of bytes among them, keep their place under a name with a space, which a
     normalized text never has.
     """
+    require_memory(UNIGRAM_ENTRY * len(vocabulary), vocabulary.source)
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Tokenizer, models
 
