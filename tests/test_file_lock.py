@@ -76,6 +76,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not is_locked
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of forks beside threads
 def test_a_child_that_lives_longer_does_not_keep_it(tmp_path: Path) -> None:
     with file_lock(tmp_path / "lock"):
         child = os.fork()
