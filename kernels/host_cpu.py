@@ -1,11 +1,15 @@
-"""What LLVM calls this machine's processor, kept on disk: LLVM takes 50 MB, and a process that compiles
-nothing needs it for nothing else."""
+"""What this machine's processor is called and what it can do.
+
+LLVM knows both of x86, from CPUID. That is kept on disk, for LLVM takes 50 MB, and a process that compiles
+nothing needs it for nothing else. Of AArch64 it knows but the name, and a few features from `/proc/cpuinfo`:
+what the system reports is added here.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +18,31 @@ from .cache_folder import cache_folder
 from .package_version import package_version
 from .private_file import make_private_folder, read_private, write_private
 
-# What tells processors apart; with frequencies and the like the file would never be found again.
-_FACTS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
+# What LLVM may use on AArch64 without being told to, by the bits in which Linux reports it: of AT_HWCAP, and
+# from 32 on of AT_HWCAP2 (Linux: arch/arm64/include/uapi/asm/hwcap.h).
+_HWCAP_BITS = {
+    "lse": 8,
+    "fullfp16": 10,
+    "rdm": 12,
+    "complxnum": 14,
+    "rcpc": 15,
+    "sha3": 17,
+    "dotprod": 20,
+    "sve": 22,
+    "lse2": 25,
+    "rcpc-immo": 26,
+    "sve2": 32 + 1,
+    "i8mm": 32 + 13,
+    "bf16": 32 + 14,
+    "cssc": 32 + 34,
+    "mops": 32 + 43,
+}
+_AT_HWCAP, _AT_HWCAP2 = 16, 26
+_CPUID_LEAVES = range(7)  # of glibc: 1, 7, 0x80000001, 0xd, 0x80000007, 0x80000008, 7.1
 
 
 class HostCPU(NamedTuple):
-    """As LLVM writes them; `features` are all that it knows, each with + or -."""
+    """As LLVM writes them; `features` each with + or -, the last that names one counts."""
 
     triple: str
     name: str
@@ -27,41 +50,73 @@ class HostCPU(NamedTuple):
 
 
 def host_cpu() -> HostCPU:
-    """Asks LLVM once for each processor and version of LLVM; where Linux does not describe the processor, and
-    on other systems, each time."""
-    processor = _processor()
+    """Asks LLVM once for each processor and version of LLVM where glibc tells what x86 processor this is;
+    elsewhere each time."""
+    processor = _cpuid()
     path = _path(processor) if processor else None
     found = read_private(path) if path else None
     if found:
         return HostCPU(*found[1].decode().split("\n"))
     import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features().flatten()
-    cpu = HostCPU(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+    triple, features = llvm.get_process_triple(), llvm.get_host_cpu_features().flatten()
+    if triple.startswith(("aarch64", "arm64")):
+        features = ",".join(filter(None, (features, *_arm_features())))
+    cpu = HostCPU(triple, llvm.get_host_cpu_name(), features)
     if path and os.access(path.parent, os.W_OK):
         write_private(path, "cpu", "\n".join(cpu).encode())
     return cpu
 
 
-def _processor() -> str | None:
-    """What Linux says of an x86 processor, None elsewhere."""
-    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
-        return None
+def _arm_features() -> list[str]:
+    """What the system says of an AArch64 processor. `/proc/cpuinfo` is no source: under an emulator it is
+    about another processor."""
+    if sys.platform == "darwin":
+        has = {"dotprod": _sysctl("hw.optional.arm.FEAT_DotProd") == 1}
+    elif sys.platform == "win32":
+        dot_products = 43  # PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+        has = {"dotprod": ctypes.windll.kernel32.IsProcessorFeaturePresent(dot_products) != 0}
+    else:
+        bits = _auxiliary_value(_AT_HWCAP) % (1 << 32) | _auxiliary_value(_AT_HWCAP2) << 32
+        has = {feature: bits >> bit & 1 == 1 for feature, bit in _HWCAP_BITS.items()}
+    return [("+" if yes else "-") + feature for feature, yes in has.items()]
+
+
+def _auxiliary_value(kind: int) -> int:
+    """What the kernel told this process when it started."""
+    getauxval = ctypes.CDLL(None).getauxval
+    getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    return int(getauxval(kind))
+
+
+def _sysctl(name: str) -> int:
+    """A number of macOS; 0 if this version does not know it."""
+    value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    ctypes.CDLL(None).sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
+    return value.value
+
+
+def _cpuid() -> bytes | None:
+    """What tells x86 processors apart: the signature and all features, as CPUID gives them and as the system
+    lets them be used. None where there is no glibc (2.33 or later) that tells."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-    except (OSError, UnicodeDecodeError):
+        leaf = ctypes.CDLL(None).__x86_get_cpuid_feature_leaf
+    except (AttributeError, OSError, TypeError):  # Windows has no library without a name
         return None
-    facts = [line for line in lines if line.partition(":")[0].strip() in _FACTS]
-    return "\n".join(facts) if len(facts) == len(_FACTS) else None
+    registers = ctypes.c_uint32 * 8  # EAX, EBX, ECX, EDX, then the same of what may be used
+    leaf.restype, leaf.argtypes = ctypes.POINTER(registers), [ctypes.c_uint]
+    leaves = [list(leaf(i).contents) for i in _CPUID_LEAVES]
+    leaves[0][1] = 0  # the number of the core that was asked
+    return b"".join(registers(*some) for some in leaves)
 
 
-def _path(processor: str) -> Path | None:
+def _path(processor: bytes) -> Path | None:
     """The file about this processor; None if there is no folder for it."""
     version = package_version("llvmlite")
-    key = f"{version}\n{sys.maxsize}\n{processor}"  # a Python of 32 bits has another triple
+    key = f"{version}\n{sys.maxsize}\n".encode() + processor  # a Python of 32 bits has another triple
     try:
         folder = cache_folder() / "processors"
         make_private_folder(folder)
     except OSError:
         return None
-    return folder / hashlib.sha256(key.encode()).hexdigest()[:20]
+    return folder / hashlib.sha256(key).hexdigest()[:20]

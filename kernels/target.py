@@ -125,10 +125,11 @@ def host_target() -> Target:
     if _chosen:
         return _chosen
     host = host_cpu()
-    triple, cpu = host.triple, os.environ.get("NUMBA_CPU_NAME") or host.name
+    triple, wanted_cpu = host.triple, os.environ.get("NUMBA_CPU_NAME")
+    cpu = wanted_cpu or host.name
     features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        features = "" if cpu == "generic" else host.features
+    if features is None:  # LLVM calls a processor that it does not know generic, and knows its features
+        features = "" if wanted_cpu == "generic" else host.features
     best = dot_path(triple, features)
     wanted = os.environ.get("NYBBLE_DOT")
     if best == "amx" and wanted in (None, "", "amx") and not _may_use_tiles():

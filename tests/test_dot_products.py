@@ -14,6 +14,7 @@ import pytest
 from machine import assert_same
 from numpy.typing import NDArray
 
+from nybble.kernels.host_cpu import host_cpu
 from nybble.kernels.simd import (
     dot_signed,
     dot_spill,
@@ -129,9 +130,8 @@ def again(file: str, selected: str, **environment: str) -> None:
 
 
 def paths_of_this_machine() -> list[str]:
-    import llvmlite.binding as llvm
-
-    best = dot_path(llvm.get_process_triple(), llvm.get_host_cpu_features().flatten())
+    host = host_cpu()
+    best = dot_path(host.triple, host.features)
     paths = {"amx": ["amx", "vnni", "avx2"], "vnni": ["vnni", "avx2"], "generic": []}
     return [*paths.get(best, [best]), "generic"]
 
