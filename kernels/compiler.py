@@ -75,8 +75,15 @@ class _Library(JITCodeLibrary):
     def _optimize_final_module(self) -> None:
         pass
 
-    def optimize(self) -> None:
-        """Optimize the kernel, with all that it calls."""
+    def optimize(self, name: str) -> None:
+        """Optimize the kernel of that name, with all that it calls.
+
+        Nothing else is shown to the outside, so that what became part of its callers is not kept besides. And
+        the names that Numba gives count on from where a process began: two object files from two processes
+        may have them in common."""
+        for value in (*self._final_module.functions, *self._final_module.global_variables):
+            if not value.is_declaration and value.name != name:
+                value.linkage = "internal"
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
 
@@ -130,7 +137,7 @@ def _library(kernel: Source) -> Any:
     builder.ret_void()
     result.library.add_ir_module(module)
     result.library.finalize()
-    result.library.optimize()
+    result.library.optimize(kernel.symbol)
     return result.library
 
 
@@ -150,12 +157,8 @@ def _machine() -> Any:
 
 
 def _module(kernel: Source) -> Any:
-    """The LLVM module of a kernel, which shows one name to the outside: the names that Numba gives count on
-    from where a process began, so that two object files from two processes may have them in common."""
+    """The LLVM module of a kernel, for the target."""
     module = _library(kernel)._final_module
-    for value in (*module.functions, *module.global_variables):
-        if not value.is_declaration and value.name != kernel.symbol:
-            value.linkage = "internal"
     target = host_target()
     if target.triple != module.triple:
         module.triple = target.triple
