@@ -1,0 +1,76 @@
+"""A model gives the same logits on every machine, to the bit, whatever its instructions: by recorded hashes.
+
+    python test_same_bits.py        prints them anew, for a change that is meant to change bits
+
+They were found on x86-64 with AVX2 and without any extension, and on AArch64 (CONTRIBUTING says how to run it
+under an emulator). Where both hashes of a model differ, its file is another one: NumPy or `gguf` made other
+weights of the same seed.
+"""
+
+import hashlib
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import tiny_model
+from test_dot_products import again, paths_of_this_machine
+
+from nybble.engine.model import Model
+from nybble.engine.numba_executor import NumbaExecutor
+
+N_PROMPT, N_TOKENS = 37, 45
+RECORDED = {
+    ("llama", "F32"): ("aa94772877aa2906", "558ffd1e180e362a"),
+    ("llama", "F16"): ("ff83160f2d95b5bf", "80655f5fdb557b8d"),
+    ("llama", "BF16"): ("65b38f02195bef15", "76e9352d230c3bbe"),
+    ("llama", "Q4_0"): ("f1da19db4d4510ba", "453ed2063a24395c"),
+    ("llama", "Q4_1"): ("83dda4452afb2755", "de180ace1a9fd6dd"),
+    ("llama", "Q5_1"): ("4493b3db60fe65f6", "0f63ddaf4f1ec594"),
+    ("llama", "Q8_0"): ("358c5acb1a3d530e", "0f161e5d5f8eb3f3"),
+    ("llama", "Q4_K"): ("52573eed1a1ec413", "6ff6109421bde946"),
+    ("llama", "Q6_K"): ("e14c072f4b637e43", "7bf452d11ba16740"),
+    ("gemma3", "Q8_0"): ("5ab7dbbb698a2fa1", "65daf440cfb71155"),
+    ("gemma3", "Q4_K"): ("e5dff3d4d421af19", "0b17028bf03edc6d"),
+}
+"""Architecture and format -> hash of the weights, hash of the logits."""
+
+
+def hashes(arch: str, weight_format: str, n_threads: int = 2) -> tuple[str, str]:
+    """Of the weights, and of the logits after each token: of a prompt as a whole, then of single tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = tiny_model.write(Path(folder) / "model.gguf", arch, weight_format, seed=7)
+        tensors = [t.data.tobytes() for t in gguf.GGUFReader(path).tensors]
+        with closing(Model.load(path)) as model:
+            ids = np.random.default_rng(8).integers(0, model.config.n_vocab, N_TOKENS).astype(np.int32)
+            with closing(NumbaExecutor(model.plan, model.config, N_TOKENS, n_threads)) as executor:
+                logits = [executor.forward(ids[:N_PROMPT], 0, np.arange(N_PROMPT)).copy()]
+                for i in range(N_PROMPT, N_TOKENS):
+                    logits.append(executor.forward(ids[i : i + 1], i, np.arange(1)).copy())
+    assert np.isfinite(np.concatenate(logits)).all()
+    return _hash(tensors), _hash([part.tobytes() for part in logits])
+
+
+def _hash(parts: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(("arch", "weight_format"), RECORDED, ids="-".join)
+def test_logits_are_those_of_every_other_machine(arch: str, weight_format: str) -> None:
+    assert hashes(arch, weight_format) == RECORDED[arch, weight_format]
+
+
+@pytest.mark.parametrize("path", paths_of_this_machine()[1:])
+def test_on_every_path_of_this_machine(path: str) -> None:
+    again("test_same_bits.py", "every_other_machine", NYBBLE_DOT=path)
+
+
+def test_on_a_processor_without_any_extension() -> None:
+    again("test_same_bits.py", "every_other_machine", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+
+
+if __name__ == "__main__":
+    for arch, weight_format in RECORDED:
+        print(f"    {(arch, weight_format)!r}: {hashes(arch, weight_format)!r},".replace("'", '"'))
