@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import logging
 import os
@@ -120,7 +119,8 @@ class GGUFFile(Shown):
         """The same file with other names for some keys and tensors, old name -> new; closing either closes
         it.
         """
-        view = copy.copy(self)
+        view = object.__new__(GGUFFile)
+        view.__dict__.update(self.__dict__)
         view._metadata = self.metadata.renamed(keys)
         named = {
             tensors.get(name, name): replace(tensor, name=tensors.get(name, name))

@@ -32,6 +32,7 @@ def lines(tmp_path_factory):
     found = {
         "run": [path, "the Ж", "-n", "20", *REFERENCE],
         "pull": ["smollm2"],
+        "compile": [path],
         "embed": [path, "hé Ж😀", "--pooling", "mean", *REFERENCE],
         "quantize": [path, folder / "q.gguf", "Q8_0", "--force"],
         "inspect": [path],
