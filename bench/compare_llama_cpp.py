@@ -15,7 +15,6 @@ repacked weights (--no-repack), and say so.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -64,41 +63,22 @@ def run_nybble(model: str, n_prompt: int, n_decode: int, n_threads: int) -> Turn
 
 
 def run_llama_cpp(model: str, n_prompt: int, n_decode: int, n_threads: int, repack: bool = True) -> Turn:
-    """One turn of llama.cpp, through its C interface: no Python of llama-cpp-python's is in the way."""
-    import llama_cpp
+    """One turn of llama.cpp."""
     import numpy as np
+    from llama_cpp_engine import LlamaCppEngine
 
-    quiet = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
-    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
     started = time.perf_counter()
-    model_params = llama_cpp.llama_model_default_params()
-    model_params.n_gpu_layers = 0
-    model_params.use_extra_bufts = repack
-    loaded = llama_cpp.llama_model_load_from_file(model.encode(), model_params)
-    params = llama_cpp.llama_context_default_params()
-    params.n_ctx = params.n_batch = params.n_ubatch = n_prompt + n_decode
-    params.n_ubatch = min(512, params.n_ubatch)
-    params.n_threads = params.n_threads_batch = n_threads
-    context = llama_cpp.llama_init_from_model(loaded, params)
+    engine = LlamaCppEngine(model, n_prompt + n_decode, n_threads, repack)
     load_seconds = time.perf_counter() - started
-
-    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(loaded))
-    ids = np.random.default_rng(0).integers(0, n_vocab, n_prompt + n_decode)
-
-    def decode(some: Any) -> None:
-        tokens = (llama_cpp.llama_token * len(some))(*some)
-        if llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, len(some))):
-            raise RuntimeError("llama_decode failed")
-        llama_cpp.llama_get_logits_ith(context, -1)  # waits until they are there
+    ids = np.random.default_rng(0).integers(0, engine.n_vocab, n_prompt + n_decode)
 
     def time_steps(prompt: int, singles: int) -> tuple[float, float]:
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+        engine.clear()
         started = time.perf_counter()
-        decode(ids[:prompt])
+        engine.decode(ids[:prompt])
         prefilled = time.perf_counter()
         for i in range(prompt, prompt + singles):
-            decode(ids[i : i + 1])
+            engine.decode(ids[i : i + 1])
         return prefilled - started, time.perf_counter() - prefilled
 
     time_steps(min(WARM_UP, n_prompt), min(2, n_decode))

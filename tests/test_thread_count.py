@@ -55,3 +55,12 @@ def test_when_the_company_has_gone_all_threads_are_used_again(n_max):
     work_for(count, 5, alone, never)
     assert (count.n, count.spins) == (n_max, True)
     assert work_for(count, 5, alone, never) == pytest.approx(5 * n_max)
+
+
+@pytest.mark.parametrize("quiet_first", [True, False])
+def test_threads_that_are_late_at_little_cost_go_on_spinning(quiet_first):
+    """A host takes a core of its virtual machine away now and then: fewer threads would cost more."""
+    count = ThreadCount(2)
+    if quiet_first:
+        work_for(count, 1, alone, never)
+    assert work_for(count, 10, lambda n, spins: alone(n, spins) * 0.93, always) > 0.95 * 10 * 2 * 0.93
