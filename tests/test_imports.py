@@ -2,28 +2,22 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from arrows import ARROWS
 
 import nybble
 from nybble.gguf_io import errors
 
 ROOT = Path(nybble.__file__).parent
-
-# Imports point down only.
-MAY_IMPORT = {
-    "gguf_io": set(),
-    "tokenizer": {"gguf_io"},
-    "kernels": {"gguf_io"},
-    "engine": {"tokenizer", "kernels", "gguf_io"},
-    "research": {"engine", "tokenizer", "kernels", "gguf_io"},
-    "cli": {"research", "engine", "tokenizer", "kernels", "gguf_io"},
-}
-
-FILES = [path for part in MAY_IMPORT for path in sorted((ROOT / part).rglob("*.py"))]
-FRONT = [ROOT / "__init__.py", ROOT / "__main__.py"]
+SETTINGS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+FOLDERS = [ROOT.joinpath(*name.split(".")[1:]) for name in SETTINGS["tool"]["setuptools"]["packages"]]
+FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.py")) if path != ROOT / "setup.py"]
+FRONT = {"", "__main__"}
+"""The package itself, whose names are imported when they are used, and what `python -m nybble` runs."""
 
 
 def module_name(path: Path) -> str:
@@ -33,6 +27,17 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in FILES}
+INNER = sorted(MODULES.keys() - FRONT)
+
+
+def folder_name(module: str) -> str:
+    """The folder that a module stands in: "engine.llm" -> "engine", "engine" -> "engine"."""
+    return ".".join(MODULES[module].relative_to(ROOT).parent.parts)
+
+
+def contains(place: str, module: str) -> bool:
+    """ "engine" contains itself, "engine.llm" and "engine.chat.template"."""
+    return f"{module}.".startswith(f"{place}.")
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -62,37 +67,74 @@ def imports(path: Path) -> Iterator[str]:
                 yield inner if inner in MODULES else source
 
 
-def test_every_part_of_the_package_is_here():
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert folders == set(MAY_IMPORT)
+IMPORTS = {name: set(imports(path)) for name, path in MODULES.items()}
+GRAPH = {name: {other for other in IMPORTS[name] if other in INNER} - {name} for name in INNER}
+"""Module -> those of ours that it imports. The package itself is none: it offers what others make."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down_only(path):
-    part = path.relative_to(ROOT).parts[0]
-    for name in imports(path):
-        if name.startswith("!"):
-            assert name != "!nybble", "inside the package imports are relative"
-        elif name:
-            assert name.split(".")[0] in MAY_IMPORT[part] | {part}, f"{part} must not import {name}"
+def room(module: str) -> str:
+    """The room of `ARROWS` that a module belongs to: itself, or else its folder."""
+    return module if module in ARROWS else folder_name(module)
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The names on a way that comes back to where it began, if there is one."""
+    done: set[str] = set()
+
+    def visit(name: str, above: list[str]) -> list[str]:
+        if name in above:
+            return [*above[above.index(name) :], name]
+        if name not in done:
+            for other in sorted(graph[name]):
+                if found := visit(other, [*above, name]):
+                    return found
+            done.add(name)
+        return []
+
+    return next((found for name in graph if (found := visit(name, []))), [])
+
+
+def test_every_room_is_in_the_table():
+    assert {room(name) for name in INNER} == set(ARROWS)
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_imports_follow_the_arrows(name):
+    assert "!nybble" not in IMPORTS[name], "inside the package imports are relative"
+    assert {other for other in IMPORTS[name] if not other.startswith("!")} <= set(MODULES)
+    allowed = ARROWS[room(name)].split()
+    for other in GRAPH[name]:
+        if room(other) != room(name):
+            assert any(contains(place, other) for place in allowed), f"{room(name)} must not import {other}"
+
+
+@pytest.mark.parametrize("place", ARROWS)
+def test_no_arrow_is_unused(place):
+    used = {other for name in INNER if room(name) == place for other in GRAPH[name] if room(other) != place}
+    for allowed in ARROWS[place].split():
+        assert any(contains(allowed, other) for other in used), f"{place} imports nothing of {allowed}"
 
 
 def test_there_are_no_circles():
-    graph = {name: {n for n in imports(path) if n in MODULES} - {name} for name, path in MODULES.items()}
-    done: set[str] = set()
-
-    def visit(name: str, above: list[str]) -> None:
-        assert name not in above, " -> ".join([*above[above.index(name) :], name])
-        if name not in done:
-            for other in sorted(graph[name]):
-                visit(other, [*above, name])
-            done.add(name)
-
-    for name in graph:
-        visit(name, [])
+    assert not circle(GRAPH)
 
 
-@pytest.mark.parametrize("path", FILES + FRONT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_there_are_no_circles_of_folders():
+    """Loose files in a folder that has folders stand for themselves."""
+    with_folders = {folder_name(name).rpartition(".")[0] for name in INNER}
+    node = {name: name if folder_name(name) in with_folders else folder_name(name) for name in INNER}
+    graph: dict[str, set[str]] = {name: set() for name in node.values()}
+    for name in INNER:
+        graph[node[name]] |= {node[other] for other in GRAPH[name]} - {node[name]}
+    assert not circle(graph)
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": {"d"}, "d": {"b"}}) == ["b", "c", "d", "b"]
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_checked_by_assert(path):
     """`python -O` leaves asserts out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
