@@ -71,10 +71,11 @@ def _text(value: Any) -> str | None:
     if isinstance(value, tuple):
         texts = [_text(item) for item in value]
         return None if None in texts else str(texts)
-    if isinstance(value, type | ModuleType):
+    if isinstance(value, ModuleType):
         return value.__name__
-    if isinstance(value, FunctionType) and _is_ours(value):
-        return value.__qualname__  # a word of the vocabulary: its machine form stands in a file of `TREES`
+    # A function that is not inlined is a word of the vocabulary: its machine form is in a file of `TREES`.
+    if isinstance(value, type) or (isinstance(value, FunctionType) and _is_ours(value)):
+        return f"{value.__module__}.{value.__qualname__}"
     return None
 
 

@@ -1,9 +1,7 @@
 """The kernels of operations that only some architectures have; `test_kernels_small.py` has the others."""
 
-import importlib
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,6 @@ from layer_kernel_cases import CASES as LAYER_CASES
 from recurrent_kernel_cases import CASES as RECURRENT_CASES
 from stopwatch import HANG
 from stream_kernel_cases import CASES as STREAM_CASES
-
-import nybble.kernels
-from nybble.kernels.source import Source
 
 each_case = pytest.mark.parametrize(
     "kind", GRAPH_CASES + LAYER_CASES + RECURRENT_CASES + STREAM_CASES, ids=lambda kind: kind.__name__
@@ -47,11 +42,3 @@ def test_no_kernel_touches_memory_beyond_its_operands() -> None:
     script = Path(__file__).with_name("layer_kernel_cases.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
-
-
-def test_no_two_kernels_have_one_name() -> None:
-    """A kernel's name is that of its machine code, in memory and on disk."""
-    files = Path(nybble.kernels.__file__).parent.glob("*.py")
-    modules = [importlib.import_module(f"nybble.kernels.{path.stem}") for path in files]
-    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Source)}
-    assert not [name for name, n in Counter(kernel.name for kernel in kernels).items() if n > 1]

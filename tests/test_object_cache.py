@@ -372,16 +372,17 @@ def version_of(copy: Path, **environment: str) -> str:
 SOURCES = [
     "kernels/rows.py",
     "kernels/dot_lowering.py",
-    "kernels/folder/new.py",
+    "kernels/room/new.py",
+    "kernels/room/inner/new.py",
     "gguf_io/codebooks.py",
-    "gguf_io/folder/deep/new.py",
+    "gguf_io/room/inner/new.py",
 ]
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_changed_source_never_meets_old_code(copy: Path, name: str) -> None:
-    """Wherever it stands in the two trees that kernels are made of; nor does one of another name."""
-    source, other = copy / name, copy / name.replace("new", "old")
+    """Wherever it stands in the two trees that kernels are made of."""
+    source = copy / name
     source.parent.mkdir(parents=True, exist_ok=True)
     kept = source.read_text() if source.exists() else ""
     source.write_text(kept)
@@ -390,10 +391,53 @@ def test_a_changed_source_never_meets_old_code(copy: Path, name: str) -> None:
     assert version_of(copy) != before
     source.write_text(kept)
     assert version_of(copy) == before
-    if source != other:
-        source.rename(other)
-        assert version_of(copy) != before
-        other.unlink()
+    if not kept:
+        source.unlink()
+
+
+def test_a_source_of_another_name_or_place_never_meets_old_code(copy: Path) -> None:
+    for folder in ("kernels/room", "kernels/room/inner", "gguf_io/room"):
+        (copy / folder).mkdir(parents=True, exist_ok=True)
+    places = ["kernels/new.py", "kernels/old.py", "kernels/room/new.py", "kernels/room/inner/new.py"]
+    places += ["gguf_io/new.py", "gguf_io/room/new.py"]
+    source, versions = copy / "kernels/first.py", set()
+    source.write_text("")
+    for place in places:
+        source = source.rename(copy / place)
+        versions.add(version_of(copy))
+    source.unlink()
+    assert len(versions) == len(places)
+
+
+def test_files_of_one_name_in_two_folders_have_objects_of_their_own(tmp_path: Path) -> None:
+    package = copy_of_package(tmp_path)
+    for folder, value in (("norm", 1.0), ("linear", 2.0)):
+        (package / "kernels" / folder).mkdir()
+        (package / "kernels" / folder / "reference.py").write_text(
+            f"""
+from ..kernel import kernel
+from ..pointer import F32
+from ..record import PointerTo, Record
+@kernel(Record(out=PointerTo(F32)))
+def fill(args, thread_id, n_threads):
+    args.out[0] = {value}
+"""
+        )
+    script = """
+import numpy as np
+from nybble.kernels.norm.reference import fill as one
+from nybble.kernels.linear.reference import fill as other
+from nybble.kernels.object_cache import compile_log
+out = np.zeros(2, np.float32)
+one.bind(out=out[:1]).run()
+other.bind(out=out[1:]).run()
+print(out, compile_log.n_compiled)
+"""
+    for n_compiled in (2, 0):
+        assert run_copy(package, script, tmp_path / "cache") == [f"[1. 2.] {n_compiled}"]
+    names = [path.name for path in objects(tmp_path / "cache")]
+    expected = ["nybble.kernels.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
+    assert [name[: len(start)] for name, start in zip(names, expected, strict=True)] == expected
 
 
 def test_the_copy_is_like_the_original(tmp_path: Path) -> None:

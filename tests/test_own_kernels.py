@@ -7,7 +7,9 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +173,27 @@ def test_a_layout_of_ones_own_has_code_of_its_own() -> None:
     fours = dataclasses.replace(layout.FLOAT4_BY_32, table=layout.Table(tuple(range(16))))
     usual, own = linear_kernel(layout.FLOAT4_BY_32), linear_kernel(fours)
     assert usual.symbol == own.symbol and fingerprint(usual) != fingerprint(own)
+
+
+def test_words_of_one_name_from_two_modules_are_told_apart() -> None:
+    """As there are in several files called `reference.py`."""
+
+    def word_of(module: str) -> Callable[[Any], None]:
+        def word(out):  # type: ignore[no-untyped-def]
+            out[0] = 1.0
+
+        word.__module__ = module
+        return word
+
+    def of(word: Callable[[Any], None]) -> Kernel:
+        def own(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+            word(args.out)
+
+        own.__module__ = "nybble.kernels.add"
+        return Kernel(own, Record(out=PointerTo(F32)), "own")
+
+    one, other = (fingerprint(of(word_of(f"nybble.kernels.{room}.reference"))) for room in ("norm", "linear"))
+    assert one and other and one != other
 
 
 def test_a_constant_that_is_set_at_run_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
