@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.route import Gating
+from ..kernels.names import Gating
 from .op import Op
 
 

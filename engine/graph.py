@@ -3,9 +3,7 @@
 import math
 from dataclasses import replace
 
-from ..kernels.activation import Activation
-from ..kernels.rope import Pairing
-from ..kernels.route import Gating
+from ..kernels.names import Activation, Gating, Pairing
 from . import ops
 from .plan import RopeTable
 from .recurrent_graph import RecurrentGraph

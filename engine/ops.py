@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.activation import Activation
-from ..kernels.rope import Pairing
+from ..kernels.names import Activation, Pairing
 from .expert_ops import ExpertLinear as ExpertLinear
 from .expert_ops import ExpertSum as ExpertSum
 from .expert_ops import HeadLinear as HeadLinear

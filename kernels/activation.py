@@ -15,7 +15,7 @@ Sources: Hendrycks & Gimpel 2016, "GELUs" (arXiv:1606.08415), the tanh approxima
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .checks import check_array
 from .exponential import exp
 from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
 from .kernel import Call, Kernel, kernel
+from .names import Activation
 from .pointer import F32, I32, I64
 from .record import PointerTo, Record
 from .rows import ROW_MULTIPLE, check_rows, share
@@ -31,7 +32,6 @@ from .simd import absolute, fma, lane_numbers, load, maximum, splat, store, wher
 from .source import inlined
 
 Array = NDArray[np.float32]
-Activation = Literal["silu", "gelu", "relu", "relu2", "sigmoid", "softplus", "exp"]
 
 _ONE = np.float32(1)
 

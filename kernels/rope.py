@@ -15,20 +15,17 @@ Angles are products of float64: at position 100,000 a float32 angle would be wro
 Source: Su et al. 2021, "RoFormer" (arXiv:2104.09864), section 3.2.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_indices
 from .kernel import Call, kernel
+from .names import Pairing
 from .pointer import F32, I64, Pointer
 from .record import PointerTo, Record
 from .rows import check_rows, share
 from .simd import evens, interleave, load, odds, store
 from .source import inlined
-
-Pairing = Literal["norm", "neox"]
 
 
 def rope_frequencies(n_rot: int, base: float, stretch: float = 1.0) -> NDArray[np.float64]:

@@ -16,8 +16,6 @@ Sources: Shazeer et al. 2017 (arXiv:1701.06538); Jiang et al. 2024, "Mixtral" (a
 2024, "DeepSeek-V3" (arXiv:2412.19437), section 2.1.2; Wu et al. 2025, "GroveMoE" (arXiv:2508.07785).
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,13 +23,12 @@ from .activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
 from .checks import check_array
 from .exponential import exp
 from .kernel import Call, kernel
+from .names import Gating
 from .pointer import F32, I64, Pointer
 from .record import PointerTo, Record
 from .rows import check_rows, padded_width, share
 from .simd import load, reduce_max, splat, sqrt, store
 from .source import inlined
-
-Gating = Literal["softmax", "sigmoid", "softmax of chosen", "sqrt softplus"]
 
 _LEAST_SUM = np.float32(2.0**-14)  # the smallest normal float16
 

@@ -4,7 +4,7 @@ import numpy as np
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
-from nybble.kernels.activation import Activation, activation_reference, bind_activation
+from nybble.kernels.activation import activation_reference, bind_activation
 from nybble.kernels.add import add_vector_reference, bind_add_vector
 from nybble.kernels.columns import (
     bind_copy_columns,
@@ -14,6 +14,7 @@ from nybble.kernels.columns import (
 )
 from nybble.kernels.kernel import Call
 from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
+from nybble.kernels.names import Activation
 from nybble.kernels.position import bind_position_embedding, position_embedding_reference
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.scale import (

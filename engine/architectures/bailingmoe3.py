@@ -9,7 +9,7 @@ Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cp
 """
 
 from ...gguf_io.errors import GGUFUnsupportedError
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key

@@ -12,7 +12,7 @@ Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/m
 import math
 from dataclasses import replace
 
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, Key, optional_float

@@ -8,8 +8,7 @@ Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arX
 `src/models/dots1.cpp`, `bailingmoe.cpp`, `bailingmoe2.cpp`, `hy-v3.cpp`.
 """
 
-from ...kernels.rope import Pairing
-from ...kernels.route import Gating
+from ...kernels.names import Gating, Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, Key

@@ -8,7 +8,7 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 `llada.cpp`, `llada-moe.cpp`, `rnd1.cpp`.
 """
 
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS

@@ -7,7 +7,7 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 (arXiv:2502.19587); llama.cpp `src/models/eurobert.cpp`, `neo-bert.cpp`.
 """
 
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..tensor_shapes import required

@@ -5,7 +5,7 @@ As llama, with norms behind each branch too, gate and up in one matrix, and RoPE
 Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
 """
 
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import ROPE_SECTIONS

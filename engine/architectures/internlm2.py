@@ -7,7 +7,7 @@ Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Re
 `src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`, `paddleocr.cpp`.
 """
 
-from ...kernels.rope import Pairing
+from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, ROPE_SECTIONS, Key

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ...kernels.activation import Activation
-from ...kernels.rope import Pairing
-from ...kernels.route import Gating
+from ...kernels.names import Activation, Gating, Pairing
 from ..config import Config
 from ..graph import Graph
 

@@ -10,7 +10,7 @@ Sources: Warner et al. 2024, "ModernBERT" (arXiv:2412.13663); llama.cpp `src/mod
 from functools import partial
 
 from ...gguf_io.errors import GGUFUnsupportedError
-from ...kernels.activation import Activation
+from ...kernels.names import Activation
 from ..config import Config
 from ..graph import Graph
 from ..keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern

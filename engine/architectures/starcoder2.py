@@ -10,8 +10,7 @@ llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.c
 `pockettts.cpp`.
 """
 
-from ...kernels.activation import Activation
-from ...kernels.rope import Pairing
+from ...kernels.names import Activation, Pairing
 from ..config import Config
 from ..graph import Graph
 from ..keys import LAYER_NORM
