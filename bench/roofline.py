@@ -21,7 +21,8 @@ from nybble.engine.benchmark import share, stream_bandwidth
 from nybble.engine.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
+from nybble.kernels.float_linear import bind_float_linear
+from nybble.kernels.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.kernel import Call
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.packed_product import working_memory

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..gguf_io.errors import GGUFUnsupportedError
 from ..gguf_io.formats import F32, PLAIN, BlockFormat
 from ..gguf_io.tensor import Tensor
-from ..kernels.float_linear import ELEMENT_OF
+from ..kernels.floats import ELEMENT_OF
 from ..kernels.layout import TILE_ROWS, Layout
 from ..kernels.mapped_linear import MAPPABLE
 from ..kernels.pack import PACKERS

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.float_linear import pack_floats
+from ..kernels.floats import pack_floats
 from ..kernels.layout import TILE_ROWS
 from ..kernels.pack import TILES_AT_ONCE, pack_tiles
 from ..kernels.pack_kernel import bind_pack

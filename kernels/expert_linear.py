@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..gguf_io.formats import BlockFormat
 from .checks import check_array, check_indices
 from .expert_groups import Groups
-from .float_linear import ELEMENT_OF
+from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker

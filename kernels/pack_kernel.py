@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
 from .checks import check_array
-from .float_linear import ELEMENT_OF
+from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS

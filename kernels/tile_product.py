@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..gguf_io.formats import BlockFormat
 from . import float_linear
 from .checks import check_array
-from .float_linear import ELEMENT_OF
+from .floats import ELEMENT_OF
 from .layout import Layout
 from .packed_product import PACKED_INPUTS, Product, packed_inputs, packed_product
 from .pointer import F32, I64, cast

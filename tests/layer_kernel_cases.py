@@ -25,7 +25,7 @@ from nybble.kernels.expert_linear import (
     head_linear_reference,
 )
 from nybble.kernels.expert_sum import bind_expert_sum, expert_sum_reference
-from nybble.kernels.float_linear import pack_floats
+from nybble.kernels.floats import pack_floats
 from nybble.kernels.general_attention import (
     allocate_general_cache,
     bind_general_attend,

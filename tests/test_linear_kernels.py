@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.float_linear import ELEMENT_OF, bind_float_linear, pack_floats
+from nybble.kernels.float_linear import bind_float_linear
+from nybble.kernels.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.layout import BLOCK, BYTE, SUPER_NIBBLE
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack

@@ -22,7 +22,8 @@ from nybble.kernels.decode_row import ROW_DECODERS
 from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.expert_linear import expert_kernel
 from nybble.kernels.fingerprint import fingerprint
-from nybble.kernels.float_linear import ELEMENT_OF, float_linear_kernel
+from nybble.kernels.float_linear import float_linear_kernel
+from nybble.kernels.floats import ELEMENT_OF
 from nybble.kernels.kernel import SIGNATURE, Kernel, kernel
 from nybble.kernels.linker import LLVMLinker
 from nybble.kernels.mapped_linear import mapped_linear_kernel
