@@ -14,7 +14,7 @@ from .config import Config
 from .plan import Plan
 from .probs import show_probs
 from .reference_ops import Array, Step, attention_probs, run
-from .states import make_state
+from .reference_states import make_state
 from .taps import Taps
 
 

@@ -45,7 +45,7 @@ from ..kernels.swiglu_oai import swiglu_oai_reference
 from ..kernels.xielu import xielu_reference
 from . import ops
 from .recurrent_reference import run_recurrence
-from .states import KVState, RecurrentState, State
+from .reference_states import KVState, RecurrentState, State
 
 Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)

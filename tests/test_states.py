@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nybble.engine.states import KVSpec, KVState
+from nybble.engine.reference_states import KVState
+from nybble.engine.states import KVSpec
 
 chunk_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
