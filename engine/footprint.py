@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from ..gguf_io.errors import ModelError
 from .buffers import Buffers
+from .caches import make_caches
 from .free_memory import free_memory
 from .numba_executor import HEAD_ROWS
 from .packed_matrix import packed_bytes
 from .plan import Plan
-from .recurrent_cache import make_caches
 
 
 @dataclass(frozen=True)

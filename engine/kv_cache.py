@@ -9,58 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
-from ..kernels.attention_probs import in_general_layout
 from ..kernels.attention_reference import alibi_slopes
 from ..kernels.cache_prefetch import bind_cache_prefetch
 from ..kernels.general_attention import (
-    allocate_general_cache,
     bind_general_attend,
     bind_general_write,
     general_scratch,
 )
-from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, bind_cache_write, n_slots_for
+from ..kernels.kv_cache import bind_cache_write
 from . import ops
+from .caches import KVCache
 from .memory import aligned_zeros
-from .states import KVSpec
 from .step import Rows, Step
-
-
-class KVCache:
-    """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
-    step."""
-
-    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int) -> None:
-        needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
-        self.spec = spec
-        self.n_slots = n_slots_for(needed)
-        if spec.is_plain:
-            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
-        else:
-            widths = spec.head_dim, spec.value_dim or spec.head_dim
-            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory; the system gives them as positions are filled."""
-        return self.keys.nbytes + self.values.nbytes
-
-    def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-        """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
-        p % n_slots."""
-        if not self.spec.is_plain:
-            return self.keys, self.values
-        used = min(self.n_slots, n_slots_for(n_positions))
-        keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
-        return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
-
-    def can_truncate(self, n_before: int, n_after: int) -> bool:
-        """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
-        oldest = max(0, n_before - self.n_slots)
-        oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
-        return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
-
-    def reset(self) -> None:
-        """Positions that are forgotten are never read, so nothing needs to be done."""
 
 
 class Attention:

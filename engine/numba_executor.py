@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.object_cache import compile_log
+from .caches import make_caches
 from .config import Config
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .plan_runner import PlanRunner
 from .program import require_lowered
-from .recurrent_cache import make_caches
 from .taps import Taps
 
 HEAD_ROWS = 32

@@ -24,13 +24,14 @@ from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
 from . import ops
-from .kv_cache import Attention, KVCache
+from .caches import Cache, KVCache
+from .kv_cache import Attention
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .probs import show_probs
 from .program import ProgramBuilder
-from .recurrent_cache import Cache, Recurrence
+from .recurrent_cache import Recurrence
 from .step import meeting_points
 from .taps import Taps
 from .team import Program, Team

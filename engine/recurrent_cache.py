@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,47 +11,12 @@ from ..kernels.gated_linear_attention import bind_gated_linear_attention
 from ..kernels.generalized_delta_rule import bind_generalized_delta_rule
 from ..kernels.kernel import Call
 from ..kernels.lightning_attention import bind_lightning_attention
-from ..kernels.rows import padded_width
 from ..kernels.selective_scan import bind_selective_scan
 from . import ops
-from .kv_cache import KVCache
+from .caches import Cache, RecurrentCache
 from .memory import aligned_zeros
 from .packed_matrix import row_vector
-from .states import KVSpec, RecurrentSpec, StateSpec
 from .step import Rows, Step
-
-
-class RecurrentCache:
-    """What a recurrence carries from one token to the next; there is no way back but to the start."""
-
-    def __init__(self, spec: RecurrentSpec) -> None:
-        self.spec = spec
-        # The columns of a convolution are padded as buffers are; the others' are lanes, or divide into them.
-        shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
-        self.value = aligned_zeros(shape, np.float32)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        return self.value.nbytes
-
-    def can_truncate(self, n_before: int, n_after: int) -> bool:
-        """Can a state after `n_before` positions go back to `n_after`?"""
-        return n_after in (0, n_before)
-
-    def reset(self) -> None:
-        """Forgets all positions."""
-        self.value[:] = 0
-
-
-Cache = KVCache | RecurrentCache
-
-
-def make_caches(specs: Sequence[StateSpec], n_ctx: int, n_batch: int) -> list[Cache]:
-    """The empty states of a sequence of up to `n_ctx` tokens, of which `n_batch` come at once at the most."""
-    return [
-        KVCache(spec, n_ctx, n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec) for spec in specs
-    ]
 
 
 class Recurrence:

@@ -1,0 +1,88 @@
+"""The states of layers in the memory of compiled kernels: keys and values in float16, recurrent states in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.attention_probs import in_general_layout
+from ..kernels.general_attention import (
+    allocate_general_cache,
+)
+from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
+from ..kernels.rows import padded_width
+from .memory import aligned_zeros
+from .states import KVSpec, RecurrentSpec, StateSpec
+
+
+class KVCache:
+    """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
+    step."""
+
+    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int) -> None:
+        needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
+        self.spec = spec
+        self.n_slots = n_slots_for(needed)
+        if spec.is_plain:
+            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+        else:
+            widths = spec.head_dim, spec.value_dim or spec.head_dim
+            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory; the system gives them as positions are filled."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
+        p % n_slots."""
+        if not self.spec.is_plain:
+            return self.keys, self.values
+        used = min(self.n_slots, n_slots_for(n_positions))
+        keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
+        return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
+
+    def can_truncate(self, n_before: int, n_after: int) -> bool:
+        """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
+        oldest = max(0, n_before - self.n_slots)
+        oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
+        return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
+
+    def reset(self) -> None:
+        """Positions that are forgotten are never read, so nothing needs to be done."""
+
+
+class RecurrentCache:
+    """What a recurrence carries from one token to the next; there is no way back but to the start."""
+
+    def __init__(self, spec: RecurrentSpec) -> None:
+        self.spec = spec
+        # The columns of a convolution are padded as buffers are; the others' are lanes, or divide into them.
+        shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
+        self.value = aligned_zeros(shape, np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.value.nbytes
+
+    def can_truncate(self, n_before: int, n_after: int) -> bool:
+        """Can a state after `n_before` positions go back to `n_after`?"""
+        return n_after in (0, n_before)
+
+    def reset(self) -> None:
+        """Forgets all positions."""
+        self.value[:] = 0
+
+
+Cache = KVCache | RecurrentCache
+
+
+def make_caches(specs: Sequence[StateSpec], n_ctx: int, n_batch: int) -> list[Cache]:
+    """The empty states of a sequence of up to `n_ctx` tokens, of which `n_batch` come at once at the most."""
+    return [
+        KVCache(spec, n_ctx, n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec) for spec in specs
+    ]
