@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from synthetic import FORMATS, random_rows
 
+from nybble.engine.rope_table import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
 from nybble.kernels.attention import attention_reference, attention_scratch, bind_attend
 from nybble.kernels.kernel import Call
@@ -34,7 +35,7 @@ from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.rope import bind_rope, rope_angles, rope_frequencies, rope_reference
+from nybble.kernels.rope import bind_rope, rope_angles, rope_reference
 
 WIDTH, N_HEADS, N_KV_HEADS, HEAD_DIM = 576, 9, 3, 64
 N_CONTEXT = 1024  # positions that attention sees

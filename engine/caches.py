@@ -1,4 +1,4 @@
-"""The states of layers in the memory of compiled kernels: keys and values in float16, recurrent states in float32."""
+"""The states of layers for compiled kernels: float16 keys and values, float32 recurrent states."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.attention_probs import in_general_layout
-from ..kernels.general_attention import (
-    allocate_general_cache,
-)
+from ..kernels.general_attention import allocate_general_cache
 from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
 from ..kernels.rows import padded_width
 from .memory import aligned_zeros

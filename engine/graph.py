@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from ..kernels.names import Activation, Gating, Pairing
 from . import ops
-from .plan import RopeTable
 from .recurrent_graph import RecurrentGraph
+from .rope_table import RopeTable
 from .states import KVSpec
 from .stream_graph import StreamGraph
 

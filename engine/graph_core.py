@@ -7,7 +7,8 @@ from typing import Self
 from ..gguf_io.errors import ModelError
 from ..gguf_io.tensor import Tensor
 from . import ops
-from .plan import Plan, RopeTable
+from .plan import Plan
+from .rope_table import RopeTable
 from .row_selection import select_early
 from .states import StateSpec
 

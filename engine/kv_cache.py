@@ -1,5 +1,4 @@
-"""The caches of attention layers for the fast executor, and the steps that an `Attention` operation
-becomes."""
+"""The steps that an `Attention` operation becomes."""
 
 from __future__ import annotations
 

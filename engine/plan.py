@@ -10,34 +10,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..gguf_io.display import Shown
 from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
 from .op import Op
+from .rope_table import RopeTable
 from .states import StateSpec
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RopeTable(Shown):
-    """Angles by which a `Rope` rotates: position * inv_freq, cosine and sine multiplied by `scale`.
-
-    LongRoPE has other frequencies for contexts of more than `n_short` positions.
-    """
-
-    inv_freq: NDArray[np.float64]  # (n_rot / 2,)
-    scale: float = 1.0
-    long_inv_freq: NDArray[np.float64] | None = None
-    n_short: int = 0
-
-    def for_context(self, n_ctx: int) -> "RopeTable":
-        """The table for a context of so many positions."""
-        if self.long_inv_freq is None or n_ctx <= self.n_short:
-            return self
-        return RopeTable(self.long_inv_freq, self.scale)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""The states of recurrent layers for the fast executor, and the steps that their operations become."""
+"""The steps that operations with a recurrent state become."""
 
 from __future__ import annotations
 

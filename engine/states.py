@@ -1,4 +1,4 @@
-"""What a layer remembers between calls, as a plan says it: keys and values, or what a recurrence carries on."""
+"""The states of layers, as a plan specifies them: keys and values, or what a recurrence carries on."""
 
 from dataclasses import dataclass
 

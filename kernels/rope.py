@@ -28,13 +28,6 @@ from .simd import evens, interleave, load, odds, store
 from .source import inlined
 
 
-def rope_frequencies(n_rot: int, base: float, stretch: float = 1.0) -> NDArray[np.float64]:
-    """-> base^(-2 i / n_rot) / stretch, (n_rot / 2,); `stretch` is the factor of linear position scaling."""
-    if n_rot <= 0 or n_rot % 2:
-        raise ValueError(f"n_rot must be even and above 0, not {n_rot}")
-    return base ** (-np.arange(0, n_rot, 2, dtype=np.float64) / n_rot) / stretch
-
-
 def rope_angles(
     positions: NDArray[np.integer], inv_freq: NDArray[np.float64], scale: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

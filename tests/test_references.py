@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import ROUNDOFF, assert_within, sum_rounding
 
+from nybble.engine.rope_table import rope_frequencies
 from nybble.kernels.add import add_reference
 from nybble.kernels.attention import attention_reference
 from nybble.kernels.embedding import embedding_reference
 from nybble.kernels.gated import gelu_mul_reference, silu_mul_reference
 from nybble.kernels.linear import linear_reference
 from nybble.kernels.rms_norm import rms_norm_reference
-from nybble.kernels.rope import rope_angles, rope_frequencies, rope_reference
+from nybble.kernels.rope import rope_angles, rope_reference
 
 # Seen once under `-W error`, on finite values and not again on the same ones: BLAS may compute on lanes whose
 # results nobody wants.

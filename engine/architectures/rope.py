@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from ...gguf_io.errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.tensor import Tensor
-from ...kernels.rope import rope_frequencies
 from ..config import Config
 from ..graph import Graph
-from ..plan import RopeTable
+from ..rope_table import RopeTable, rope_frequencies
 
 Array = NDArray[np.float64]
 
