@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .engine.sampling import SamplingParams
     from .engine.taps import Edit, EditInfo, Edits
     from .engine.trace import Trace
-    from .gguf_io.errors import (
+    from .errors import (
         GGUFFormatError,
         GGUFUnsupportedError,
         ModelError,
@@ -69,14 +69,14 @@ _HOMES = {
     "EditInfo": ".engine.taps",
     "Edits": ".engine.taps",
     "GGUFFile": ".gguf_io.file",
-    "GGUFFormatError": ".gguf_io.errors",
-    "GGUFUnsupportedError": ".gguf_io.errors",
-    "ModelError": ".gguf_io.errors",
-    "NybbleError": ".gguf_io.errors",
+    "GGUFFormatError": ".errors",
+    "GGUFUnsupportedError": ".errors",
+    "ModelError": ".errors",
+    "NybbleError": ".errors",
     "Output": ".engine.generation",
     "Prompt": ".engine.prompt",
-    "PullError": ".gguf_io.errors",
-    "RequestError": ".gguf_io.errors",
+    "PullError": ".errors",
+    "RequestError": ".errors",
     "SamplingParams": ".engine.sampling",
     "Timings": ".engine.generation",
     "Tokenizer": ".tokenizer",

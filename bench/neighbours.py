@@ -135,8 +135,8 @@ def main() -> None:
         run = run_nybble if args.worker == "nybble" else run_llama_cpp
         print(json.dumps(run(args.model, args.threads[0], args.prompt, args.seconds)))
         return
-    from nybble.engine.cpus import default_threads
     from nybble.engine.models import resolve
+    from nybble.system.cpus import default_threads
 
     model, pythons = str(resolve(args.model)), {"nybble": sys.executable, "llama.cpp": args.llama_python}
     turns: dict[tuple[str, int, int], list[Measured]] = {}

@@ -19,9 +19,9 @@ import gguf
 import numpy as np
 
 from nybble.gguf_io import dequantize, formats
-from nybble.gguf_io.atomic_file import atomic_path
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.simple_quants import unsigned_float8
+from nybble.system.atomic_file import atomic_path
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
-from ..engine.cpus import default_threads
 from ..engine.llm import LLM
 from ..engine.models import resolve
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
+from ..system.cpus import default_threads
 from .engine_options import add_executor_options
 from .standard_streams import complain
 from .text_options import check_picture, save_figure

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..engine.llm import LLM
-from ..engine.notices import progress_bar
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 from ..research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
 from ..research.windows import stream_windows
+from ..system.notices import progress_bar
 from .engine_options import add_engine_options, open_llm
 from .text_options import add_file_option
 from .texts import open_text, pieces

@@ -8,7 +8,7 @@ The model is loaded for a moment and runs one token.  The exit code is 1 if the 
 import argparse
 
 from ..engine.llm import LLM
-from ..gguf_io.errors import NybbleError
+from ..errors import NybbleError
 from ..kernels.object_cache import can_keep, compile_log, object_folder
 from ..kernels.sampling_kernels import compiled_sampling
 

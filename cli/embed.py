@@ -8,7 +8,7 @@ import argparse
 from typing import get_args
 
 from ..engine.embedding import Pooling
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 from .engine_options import add_engine_options, open_llm
 from .standard_streams import print_json
 from .texts import stdin_lines, unicode_of

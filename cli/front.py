@@ -4,8 +4,8 @@ import importlib
 import sys
 from collections.abc import Mapping
 
-from ..engine.notices import be_quiet
-from ..gguf_io.errors import NybbleError, did_you_mean
+from ..errors import NybbleError, did_you_mean
+from ..system.notices import be_quiet
 from .option_names import in_options
 from .parser import Parser
 from .plain_text import plain

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.free_memory import free_memory
 from ..engine.models import resolve
 from ..engine.verdict import Verdict, examine
-from ..gguf_io.errors import NybbleError
+from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor
+from ..system.free_memory import free_memory
 from .engine_options import add_engine_options
 from .option_names import in_options
 from .plain_text import plain

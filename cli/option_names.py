@@ -3,7 +3,7 @@
 import argparse
 import re
 
-# `NAME`, NAME=VALUE, or NAME at the start of a message (see gguf_io/errors.py).
+# `NAME`, NAME=VALUE, or NAME at the start of a message (see errors.py).
 _ARGUMENT = re.compile(r'`([\w.]+)`|\b(\w+)=(?:"([^"]*)"|([\w.]+))|\A(\w+)(?= must )')
 
 _ELSEWHERE = {

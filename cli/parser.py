@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..gguf_io.errors import did_you_mean
+from ..errors import did_you_mean
 
 _MARK = "\0"  # which no word of a command line can contain
 

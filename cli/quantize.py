@@ -8,11 +8,11 @@ import argparse
 import os
 from collections import Counter
 
-from ..engine.cpus import default_threads
 from ..engine.models import resolve
-from ..engine.notices import progress_bar
 from ..gguf_io.mixtures import FILE_TYPES
 from ..gguf_io.quantize_file import quantize_gguf
+from ..system.cpus import default_threads
+from ..system.notices import progress_bar
 from .engine_options import add_threads_option
 
 

@@ -18,12 +18,12 @@ from types import MethodType
 from ..engine.generation import TextStream
 from ..engine.llm import LLM
 from ..engine.models import SOURCES
-from ..engine.notices import say
 from ..engine.prompt import Prompt
 from ..engine.sampling import SamplingParams
 from ..engine.taps import Edits
-from ..gguf_io.errors import RequestError, did_you_mean
+from ..errors import RequestError, did_you_mean
 from ..research.control_vector import ControlVector
+from ..system.notices import say
 from .engine_options import add_engine_options, open_llm
 from .parser import Parser
 from .standard_streams import print_json

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..engine.notices import progress_bar
-from ..gguf_io.atomic_file import atomic_file
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 from ..research.windows import Window
+from ..system.atomic_file import atomic_file
+from ..system.notices import progress_bar
 from .texts import open_text, pieces
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import BinaryIO
 
-from ..engine.notices import say
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
+from ..system.notices import say
 
 _PIECE = 1 << 20  # bytes
 

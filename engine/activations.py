@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown, Table
-from ..gguf_io.errors import RequestError
 from . import ops
 from .activation_names import MEANINGS, Meaning
 from .plan import Plan

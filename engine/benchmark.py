@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import RequestError
 from ..kernels.stream import WORDS, bind_stream
 from .llm import LLM
 from .memory import aligned_zeros

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..kernels.object_cache import compile_log
-from .notices import say
+from ..system.notices import say
 
 
 def announce_compiling() -> None:

@@ -9,8 +9,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError, NybbleError, RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import ModelError, NybbleError, RequestError
 from .diagnosis import diagnose
 from .executor import Executor
 from .plan import Plan

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from ..gguf_io.errors import GGUFUnsupportedError, ModelError
+from ..errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
 from .config import Config
 from .keys import OWN

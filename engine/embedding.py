@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import ModelError, RequestError
+from ..errors import ModelError, RequestError
 from ..gguf_io.tensor import Tensor
 from .context import Context
 from .diagnosis import damaged_weight

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 from ..kernels.sampling import REFERENCE, SamplingFunctions
 from .executor import Executor
 from .model import Model

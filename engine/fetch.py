@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..gguf_io.atomic_file import FULL, PARTIAL, atomic_file
-from ..gguf_io.errors import PullError
-from ..kernels.file_lock import file_lock
-from .notices import progress_bar, say
+from ..errors import PullError
+from ..system.atomic_file import FULL, PARTIAL, atomic_file
+from ..system.file_lock import file_lock
+from ..system.notices import progress_bar, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm

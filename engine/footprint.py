@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
+from ..system.free_memory import free_memory
 from .buffers import Buffers
 from .caches import make_caches
-from .free_memory import free_memory
 from .numba_executor import HEAD_ROWS
 from .packed_matrix import packed_bytes
 from .plan import Plan

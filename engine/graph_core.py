@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Self
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from ..gguf_io.tensor import Tensor
 from . import ops
 from .plan import Plan

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..gguf_io.errors import GGUFUnsupportedError, ModelError
+from ..errors import GGUFUnsupportedError, ModelError
 from ..gguf_io.file import GGUFFile
 from .config import Config
 from .derivation import derive

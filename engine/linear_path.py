@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
-from ..gguf_io.errors import RequestError
 from . import ops
 from .plan import Plan
 

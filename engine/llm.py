@@ -12,14 +12,14 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import RequestError
+from ..system.cpus import default_threads
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config import Config
 from .context import Context
-from .cpus import default_threads
 from .embedding import Embedder, Pooling
 from .executors import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
 from .generation import Output, TextStream

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from ..errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.display import Table
-from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer

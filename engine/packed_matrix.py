@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import GGUFUnsupportedError
+from ..errors import GGUFUnsupportedError
 from ..gguf_io.formats import F32, PLAIN, BlockFormat
 from ..gguf_io.tensor import Tensor
 from ..kernels.floats import ELEMENT_OF

@@ -10,8 +10,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Self
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import RequestError
 from ..gguf_io.tensor import Tensor
 from . import ops
 from .op import Op

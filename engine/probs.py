@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 from ..kernels.attention_reference import visible
 from . import ops
 from .taps import Taps

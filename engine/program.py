@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import GGUFUnsupportedError
+from ..errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.embedding import bind_embedding

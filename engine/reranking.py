@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import ModelError, RequestError
+from ..errors import ModelError, RequestError
 from ..gguf_io.file import GGUFFile
 from ..tokenizer import Tokenizer
 

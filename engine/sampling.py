@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import RequestError
 from ..kernels.sampling import (
     REFERENCE,
     SamplingFunctions,

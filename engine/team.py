@@ -15,7 +15,7 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import NybbleError
+from ..errors import NybbleError
 from ..kernels import runner
 from ..kernels.kernel import JIT_DISABLED, Call
 

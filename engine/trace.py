@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RequestError
 from ..gguf_io.display import Table
-from ..gguf_io.errors import RequestError
+from ..system.free_memory import free_memory
 from .activations import ActivationSpec, nearest
 from .context import Context
-from .free_memory import free_memory
 from .taps import Edits, Taps
 
 Array = NDArray[np.float32]

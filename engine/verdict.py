@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..gguf_io.errors import NybbleError
+from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.file_kind import other_kind
 from .footprint import Footprint, footprint

@@ -1,7 +1,7 @@
 """Bytes <-> tensors: the mapped GGUF reader, metadata, block formats, dequantization; and the way back."""
 
+from ..errors import GGUFFormatError, GGUFUnsupportedError, ModelError, NybbleError
 from .dequantize import dequantize
-from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError, NybbleError
 from .file import GGUFFile, load_gguf
 from .formats import FORMATS, BlockFormat
 from .metadata import Metadata

@@ -2,7 +2,7 @@
 
 import struct
 
-from .errors import GGUFFormatError
+from ..errors import GGUFFormatError
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")

@@ -6,9 +6,9 @@ The table at the end names the decoder of every format; `blocks.py` says what a 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GGUFUnsupportedError
 from . import formats, i_quants, k_quants, simple_quants, ternary_quants
 from .blocks import Blocks, Decoder, Floats
-from .errors import GGUFUnsupportedError
 from .formats import BlockFormat
 from .levels import LevelDecoder
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn, Self
 
+from ..errors import GGUFFormatError, GGUFUnsupportedError, ModelError, RequestError
 from .cursor import Cursor
 from .display import Shown, Table, brief
-from .errors import GGUFFormatError, GGUFUnsupportedError, ModelError, RequestError
 from .foreign import describe, describe_folder
 from .mapped_file import MappedFile
 from .metadata import MAX_KEYS, MIN_ENTRY_BYTES, Metadata, read_metadata

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ModelError, RequestError
 from . import formats
-from .errors import ModelError, RequestError
 from .file import GGUFFile
 from .formats import BlockFormat
 from .tensor import Tensor

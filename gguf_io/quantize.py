@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError, RequestError
 from . import formats, k_encoders, simple_encoders
 from .blocks import Blocks, Floats
-from .errors import ModelError, RequestError
 from .formats import BlockFormat
 
 Encoder = Callable[[Floats, Blocks], None]

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic_file import atomic_file
-from .errors import RequestError
+from ..errors import RequestError
+from ..system.atomic_file import atomic_file
 from .file import GGUFFile, load_gguf
 from .formats import BlockFormat
 from .mixtures import choose_formats, file_type

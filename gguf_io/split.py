@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import ModelError
+from ..errors import ModelError
 from .metadata import Metadata
 from .tensor import Tensor
 

@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 
+from ..errors import ModelError
 from .cursor import MAX_STRING_BYTES, MAX_STRINGS, Cursor
-from .errors import ModelError
 
 _LENGTH = struct.Struct("<Q")
 _WINDOW_BYTES = 1 << 18

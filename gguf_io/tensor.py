@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GGUFUnsupportedError
 from .cursor import Cursor
 from .dequantize import dequantize
 from .display import Shown
-from .errors import GGUFUnsupportedError
 from .formats import FORMATS, REMOVED, BlockFormat
 from .mapped_file import MappedFile
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic_file import atomic_file
-from .errors import RequestError
+from ..errors import RequestError
+from ..system.atomic_file import atomic_file
 from .formats import F32, BlockFormat
 from .metadata import RawValue
 from .tensor import MAX_DIMENSIONS, MAX_NAME_BYTES, Tensor, padded

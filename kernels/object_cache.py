@@ -28,13 +28,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cache_folder import cache_folder
+from ..system.cache_folder import cache_folder
+from ..system.file_lock import file_lock
+from ..system.package_version import package_version
+from ..system.private_file import make_private_folder, read_private, write_private
 from .compile_lock import compile_lock, require_compiler
-from .file_lock import file_lock
 from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
-from .package_version import package_version
-from .private_file import make_private_folder, read_private, write_private
 from .target import host_target
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..errors import RequestError
 from ..gguf_io.display import Shown, Table, brief
-from ..gguf_io.errors import RequestError
 from .tokens import token_text
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
+from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
-from ..gguf_io.errors import RequestError
 from .log_softmax import kl_divergence, log_softmax
 from .loss import Progress, TextLoss, token_losses
 from .windows import ROWS, Window, text_windows, window_size

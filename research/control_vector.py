@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
+from ..errors import ModelError, RequestError
 from ..gguf_io.display import Shown, Table, brief
-from ..gguf_io.errors import ModelError, RequestError
 from ..gguf_io.file import load_gguf
 from ..gguf_io.file_kind import other_kind
 from ..gguf_io.writer import Value, write_gguf

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.activations import find_activations
-from ..engine.free_memory import free_memory
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
-from ..gguf_io.atomic_file import PARTIAL, remove
-from ..gguf_io.errors import ModelError, RequestError
+from ..errors import ModelError, RequestError
+from ..system.atomic_file import PARTIAL, remove
+from ..system.free_memory import free_memory
 from .shards import Form, dtypes_of, ids_of_whole, read_texts, shard_path, write_json, write_shard
 
 DEFAULT_SHARD_BYTES = 256 << 20

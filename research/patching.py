@@ -17,8 +17,8 @@ from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
 from ..engine.trace import Trace
+from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
-from ..gguf_io.errors import RequestError
 from .tokens import token_id, token_text
 
 Metric = Callable[[NDArray[np.float32]], float]

@@ -22,8 +22,8 @@ from ..engine.activations import ActivationSpec, find_activations
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.taps import Edit, EditInfo
+from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
-from ..gguf_io.errors import RequestError
 from .patching import Metric, metrics_of, run_both
 
 Array = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import NybbleError
+from ..errors import NybbleError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

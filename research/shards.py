@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.atomic_file import atomic_file, atomic_path, remove
+from ..system.atomic_file import atomic_file, atomic_path, remove
 
 Form = Literal["npz", "npy"]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
-from ..gguf_io.errors import RequestError
+from ..errors import RequestError
 
 
 def token_texts(llm: LLM, prompt: Prompt) -> list[str]:

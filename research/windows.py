@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt, prompt_ids
+from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import RequestError
 
 ROWS = 32  # whose logits are looked at together: with large vocabularies they take hundreds of megabytes
 _ANY_LENGTH = 2**31 - 1

@@ -8,7 +8,9 @@ no arrow that nobody uses.
 
 ARROWS = {
     "engine.activation_names": "",
-    "gguf_io": "",
+    "errors": "",
+    "system": "",
+    "gguf_io": "system errors",
     "engine.op": "gguf_io",
     "kernels.names": "",
     "engine.expert_ops": "kernels.names engine.op gguf_io",
@@ -17,48 +19,44 @@ ARROWS = {
     "engine.ops": "engine.stream_ops engine.recurrent_ops engine.expert_ops kernels.names engine.op gguf_io",
     "engine.rope_table": "gguf_io",
     "engine.states": "",
-    "engine.plan": "engine.states engine.rope_table engine.ops engine.op gguf_io",
-    "engine.activations": "engine.plan engine.ops gguf_io engine.activation_names",
-    "tokenizer": "gguf_io",
-    "engine.chat": "tokenizer gguf_io",
+    "engine.plan": "engine.states engine.rope_table engine.ops engine.op gguf_io errors",
+    "engine.activations": "engine.plan engine.ops gguf_io errors engine.activation_names",
+    "tokenizer": "gguf_io errors",
+    "engine.chat": "tokenizer gguf_io errors",
     "engine.config_fields": "",
     "engine.config": "engine.config_fields gguf_io",
-    "engine.taps": "engine.activations gguf_io",
+    "engine.taps": "engine.activations gguf_io errors",
     "engine.executor": "engine.taps",
     "kernels.sampling": "",
-    "engine.sampling": "kernels.sampling gguf_io",
+    "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.ops gguf_io",
-    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan gguf_io",
-    "engine.cgroup": "",
-    "engine.cpus": "engine.cgroup",
+    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan gguf_io errors",
     "engine.row_selection": "engine.ops",
-    "engine.graph_core": "engine.row_selection engine.plan engine.states engine.rope_table engine.ops gguf_io",
+    "engine.graph_core": "engine.row_selection engine.plan engine.states engine.rope_table engine.ops gguf_io errors",
     "engine.recurrent_graph": "engine.graph_core engine.states engine.ops",
     "engine.stream_graph": "engine.graph_core engine.ops",
     "engine.graph": "engine.stream_graph engine.recurrent_graph engine.states engine.rope_table engine.ops "
     "kernels.names",
     "engine.keys": "",
-    "engine.ollama": "gguf_io",
-    "engine.tensor_shapes": "engine.ollama engine.config gguf_io",
+    "engine.ollama": "gguf_io errors",
+    "engine.tensor_shapes": "engine.ollama engine.config gguf_io errors",
     "engine.architectures": "engine.tensor_shapes engine.keys engine.graph engine.config engine.rope_table "
-    "kernels.names gguf_io",
-    "engine.derivation": "engine.keys engine.config gguf_io",
-    "engine.hyperparameters": "engine.derivation engine.ollama engine.keys engine.config gguf_io",
+    "kernels.names gguf_io errors",
+    "engine.derivation": "engine.keys engine.config gguf_io errors",
+    "engine.hyperparameters": "engine.derivation engine.ollama engine.keys engine.config gguf_io errors",
     "engine.model": "engine.hyperparameters engine.architectures engine.tensor_shapes engine.ollama "
-    "engine.graph engine.config engine.chat tokenizer engine.activations engine.plan gguf_io",
-    "engine.prompt": "gguf_io",
+    "engine.graph engine.config engine.chat tokenizer engine.activations engine.plan gguf_io "
+    "errors",
+    "engine.prompt": "errors",
     "kernels.checks": "",
-    "kernels.cache_folder": "",
-    "kernels.compile_lock": "gguf_io",
+    "kernels.compile_lock": "errors",
     "kernels.half": "",
     "kernels.pointer": "",
     "kernels.record": "kernels.pointer",
     "kernels.lowering": "kernels.record kernels.pointer",
     "kernels.simd": "kernels.pointer",
-    "kernels.package_version": "",
-    "kernels.private_file": "gguf_io",
-    "kernels.host_cpu": "kernels.private_file kernels.package_version kernels.cache_folder",
-    "kernels.target": "kernels.host_cpu gguf_io",
+    "kernels.host_cpu": "system",
+    "kernels.target": "kernels.host_cpu errors",
     "kernels.arithmetic_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer kernels.half",
     "kernels.dot_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer",
     "kernels.lane_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer",
@@ -72,13 +70,12 @@ ARROWS = {
     "kernels.compiler": "kernels.unpack_lowering kernels.sync_lowering kernels.source kernels.memory_lowering "
     "kernels.matrix_lowering kernels.lane_lowering kernels.dot_lowering "
     "kernels.arithmetic_lowering kernels.target kernels.lowering",
-    "kernels.file_lock": "",
     "kernels.fingerprint": "kernels.unpack kernels.source kernels.record kernels.pointer",
-    "kernels.executable_memory": "gguf_io",
+    "kernels.executable_memory": "errors",
     "kernels.elf": "kernels.executable_memory",
     "kernels.linker": "kernels.elf kernels.executable_memory",
-    "kernels.object_cache": "kernels.linker kernels.fingerprint kernels.file_lock kernels.compiler kernels.target "
-    "kernels.private_file kernels.package_version kernels.compile_lock kernels.cache_folder",
+    "kernels.object_cache": "kernels.linker kernels.fingerprint kernels.compiler kernels.target kernels.compile_lock "
+    "system",
     "kernels.kernel": "kernels.object_cache kernels.source kernels.record",
     "kernels.rows": "kernels.source kernels.checks",
     "kernels.causal_conv": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
@@ -174,13 +171,11 @@ ARROWS = {
     "kernels.embedding kernels.columns kernels.attention_reference kernels.add "
     "engine.reference_states engine.recurrent_reference kernels.selective_scan "
     "kernels.activation kernels.gated kernels.gated_linear_attention engine.ops gguf_io",
-    "engine.reranking": "tokenizer gguf_io",
-    "engine.free_memory": "engine.cgroup",
-    "engine.trace": "engine.free_memory engine.context engine.taps engine.activations gguf_io",
+    "engine.reranking": "tokenizer gguf_io errors",
+    "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
-    "engine.context engine.diagnosis gguf_io",
-    "engine.notices": "",
-    "engine.compile_notice": "engine.notices kernels.object_cache",
+    "engine.context engine.diagnosis gguf_io errors",
+    "engine.compile_notice": "kernels.object_cache system",
     "engine.memory": "kernels.rows",
     "kernels.kv_cache": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
     "kernels.online_softmax": "kernels.kv_cache kernels.exponential kernels.source kernels.target kernels.simd "
@@ -192,7 +187,7 @@ ARROWS = {
     "kernels.checks",
     "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache engine.memory "
     "kernels.rows engine.states",
-    "engine.packed_matrix": "kernels.mapped_linear kernels.pack kernels.floats kernels.layout gguf_io",
+    "engine.packed_matrix": "kernels.mapped_linear kernels.pack kernels.floats kernels.layout gguf_io errors",
     "kernels.quantize": "kernels.layout kernels.rows kernels.kernel kernels.source kernels.simd kernels.record "
     "kernels.pointer kernels.checks",
     "engine.step": "kernels.quantize engine.memory kernels.kernel",
@@ -207,7 +202,7 @@ ARROWS = {
     "engine.kv_cache": "kernels.cache_prefetch kernels.attention engine.step engine.caches "
     "kernels.general_attention kernels.kv_cache engine.memory kernels.attention_reference "
     "engine.ops",
-    "engine.probs": "kernels.attention_reference engine.taps engine.ops gguf_io",
+    "engine.probs": "kernels.attention_reference engine.taps engine.ops errors",
     "engine.buffers": "engine.memory engine.plan engine.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.expert_linear kernels.expert_groups "
     "engine.plan engine.ops gguf_io",
@@ -225,12 +220,12 @@ ARROWS = {
     "engine.step engine.packed_matrix engine.memory kernels.scale kernels.route kernels.linear "
     "kernels.expert_sum kernels.mapped_linear kernels.float_linear kernels.packed_product "
     "kernels.embedding kernels.decode_row kernels.linear_state engine.plan engine.states "
-    "engine.ops gguf_io",
+    "engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.selective_scan "
     "kernels.lightning_attention kernels.generalized_delta_rule kernels.gated_linear_attention "
     "kernels.delta_rule kernels.causal_conv kernels.kernel engine.ops",
     "kernels.runner": "kernels.kernel kernels.sync kernels.source kernels.record kernels.pointer",
-    "engine.team": "kernels.runner kernels.kernel gguf_io",
+    "engine.team": "kernels.runner kernels.kernel errors",
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program engine.probs "
     "engine.kv_cache engine.step engine.packed_matrix engine.caches kernels.attention_probs "
@@ -243,28 +238,26 @@ ARROWS = {
     "kernels.sampling_kernels": "kernels.exponential kernels.kernel kernels.source kernels.simd kernels.record "
     "kernels.pointer kernels.checks kernels.sampling",
     "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor engine.packed_matrix "
-    "engine.compile_notice engine.model engine.sampling kernels.sampling engine.executor "
-    "gguf_io",
+    "engine.compile_notice engine.model engine.sampling kernels.sampling engine.executor errors",
     "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
-    "engine.linear_path": "engine.plan engine.ops gguf_io",
-    "engine.fetch": "engine.notices kernels.file_lock gguf_io",
-    "engine.models": "engine.fetch kernels.cache_folder gguf_io",
-    "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io",
+    "engine.linear_path": "engine.plan engine.ops gguf_io errors",
+    "engine.fetch": "system errors",
+    "engine.models": "engine.fetch system errors",
+    "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io errors",
     "engine.llm": "engine.unembedding engine.models engine.linear_path engine.generation engine.executors "
-    "engine.embedding engine.trace engine.reranking engine.prompt engine.model engine.cpus "
-    "engine.context engine.sampling engine.taps engine.config engine.chat tokenizer "
-    "engine.activations gguf_io",
+    "engine.embedding engine.trace engine.reranking engine.prompt engine.model engine.context "
+    "engine.sampling engine.taps engine.config engine.chat tokenizer engine.activations gguf_io "
+    "system errors",
     "kernels.stream": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "engine.benchmark": "kernels.stream engine.llm engine.team engine.memory gguf_io",
-    "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches engine.free_memory "
-    "engine.plan gguf_io",
-    "engine.verdict": "engine.footprint engine.program engine.model gguf_io",
-    "research": "engine.llm engine.linear_path engine.trace engine.free_memory engine.prompt engine.taps "
-    "engine.activations gguf_io",
+    "engine.benchmark": "kernels.stream engine.llm engine.team engine.memory gguf_io errors",
+    "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches engine.plan system "
+    "errors",
+    "engine.verdict": "engine.footprint engine.program engine.model gguf_io errors",
+    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps engine.activations "
+    "gguf_io system errors",
     "cli": "research engine.verdict engine.benchmark engine.llm engine.models engine.generation "
-    "kernels.sampling_kernels engine.notices engine.embedding engine.free_memory "
-    "kernels.object_cache engine.prompt engine.model engine.cpus engine.sampling engine.taps "
-    "tokenizer gguf_io",
+    "kernels.sampling_kernels engine.embedding kernels.object_cache engine.prompt engine.model "
+    "engine.sampling engine.taps tokenizer gguf_io system errors",
     "engine": "",
     "engine.batch": "engine.numba_executor engine.plan_runner",
     "kernels": "",

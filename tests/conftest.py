@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import nybble
 from nybble.engine.models import named
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 
 sys.path.insert(0, str(Path(__file__).parent))
 

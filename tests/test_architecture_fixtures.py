@@ -12,7 +12,7 @@ from nybble.engine.llm import LLM
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.reference import ReferenceExecutor
-from nybble.gguf_io.errors import GGUFUnsupportedError, RequestError
+from nybble.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
 # GELU, which is a table in float16.

@@ -23,12 +23,12 @@ from stopwatch import HANG
 import nybble
 from nybble.cli.text_options import save_figure
 from nybble.engine.fetch import Source, Wheel, _assemble
-from nybble.gguf_io import atomic_file as module
-from nybble.gguf_io.atomic_file import atomic_file, atomic_path
-from nybble.kernels.private_file import write_private
 from nybble.research import ControlVector
 from nybble.research.plots import plot_loss
 from nybble.research.shards import write_json, write_shard
+from nybble.system import atomic_file as module
+from nybble.system.atomic_file import atomic_file, atomic_path
+from nybble.system.private_file import write_private
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="limits and signals of POSIX")
 

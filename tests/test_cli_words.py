@@ -17,8 +17,8 @@ import nybble
 from nybble.cli import COMMANDS, main
 from nybble.cli.option_names import in_options
 from nybble.cli.parser import Parser
-from nybble.engine import notices
-from nybble.gguf_io.errors import did_you_mean
+from nybble.errors import did_you_mean
+from nybble.system import notices
 
 REFERENCE = ["--executor", "reference"]
 FEW = ["-n", "5", *REFERENCE]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 FORK = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 from nybble.kernels import compile_lock, object_cache
 from nybble.kernels.add import bind_add
 from nybble.kernels.quantize import quantize

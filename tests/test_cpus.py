@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nybble.engine import cpus
-from nybble.engine.cgroup import control_groups
+from nybble.system import cpus
+from nybble.system.cgroup import control_groups
 
 DOCKER = "/docker/0a1b"
 V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"

@@ -13,7 +13,7 @@ import nybble
 from nybble.cli import main
 from nybble.engine.embedding import normalized, pool
 from nybble.engine.reranking import first_probability, pair_ids
-from nybble.gguf_io.errors import ModelError, RequestError
+from nybble.errors import ModelError, RequestError
 
 POOLED = {name: architecture_fixtures.pooled(name) for name in architecture_fixtures.NAMES}
 ENCODERS = [name for name, pooled in POOLED.items() if pooled is not None]

@@ -24,7 +24,7 @@ DENY = f"import ctypes; ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0)\n"
 ADD = """
 import sys
 import numpy as np
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 from nybble.kernels.add import bind_add
 from nybble.kernels.object_cache import compile_log
 a, out = np.ones((2, 16), np.float32), np.zeros((2, 16), np.float32)
@@ -82,7 +82,7 @@ CDLL, ctypes.CDLL = ctypes.CDLL, Library
 
 def test_llvm_is_not_asked_for_what_would_end_the_process(tmp_path: Path) -> None:
     script = """
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 from nybble.kernels.linker import llvm_linker
 try:
     llvm_linker()

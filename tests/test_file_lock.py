@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from nybble.kernels.file_lock import file_lock
+from nybble.system.file_lock import file_lock
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are for POSIX")
 
 HOLD = """
 import sys
 from pathlib import Path
-from nybble.kernels.file_lock import file_lock
+from nybble.system.file_lock import file_lock
 with file_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -20,7 +20,7 @@ from stopwatch import HANG
 
 import nybble
 from nybble.engine.model import Model
-from nybble.gguf_io.errors import ModelError
+from nybble.errors import ModelError
 
 ARCHITECTURES = [("llama", "Q4_0"), ("gemma3", "Q8_0")]
 

@@ -15,7 +15,7 @@ from stopwatch import HANG
 from nybble.engine.context import Context
 from nybble.engine.generation import StopScanner, TextStream
 from nybble.engine.sampling import SamplingParams
-from nybble.gguf_io.errors import ModelError, NybbleError
+from nybble.errors import ModelError, NybbleError
 
 N_VOCAB, EOG = 100, 99
 

@@ -15,8 +15,8 @@ import tiny_vocabulary as tiny
 from forge import GGUFForge
 from hostile_cases import MAX_SECONDS
 
+from nybble.errors import GGUFUnsupportedError, ModelError
 from nybble.gguf_io import load_gguf
-from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError
 from nybble.tokenizer import Tokenizer, has_tokenizer
 
 UNS, MOD = GGUFUnsupportedError, ModelError

@@ -9,7 +9,7 @@ import tiny_model
 from forge import GGUFForge
 
 import nybble
-from nybble.gguf_io.errors import ModelError
+from nybble.errors import ModelError
 
 IDS = [70, 71, 72, 73]
 ERROR = "the model produced NaN or infinite logits at position"

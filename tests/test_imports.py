@@ -10,7 +10,7 @@ import pytest
 from arrows import ARROWS
 
 import nybble
-from nybble.gguf_io import errors
+from nybble import errors
 
 ROOT = Path(nybble.__file__).parent
 SETTINGS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from stopwatch import HANG
 
 import nybble
 from nybble.cli import main
-from nybble.gguf_io.errors import ModelError, NybbleError, RequestError
+from nybble.errors import ModelError, NybbleError, RequestError
 
 
 @pytest.fixture(scope="module")

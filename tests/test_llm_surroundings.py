@@ -22,7 +22,7 @@ import tiny_model
 from stopwatch import HANG
 
 import nybble
-from nybble.gguf_io.errors import ModelError, NybbleError
+from nybble.errors import ModelError, NybbleError
 
 PARAMS = nybble.SamplingParams(max_tokens=12)
 PROMPT = "the other hand is in here"

@@ -22,8 +22,8 @@ from nybble.engine.batch import Batch
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.packed_matrix import map_tensor
+from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io import formats
-from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.expert_groups import Groups

@@ -20,7 +20,7 @@ from stopwatch import HANG
 
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.object_cache import code_version
-from nybble.kernels.private_file import MAGIC, make_private_folder, read_private
+from nybble.system.private_file import MAGIC, make_private_folder, read_private
 
 elf_only = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere LLVM links"
@@ -482,7 +482,7 @@ def test_another_machine_has_code_of_its_own(copy: Path) -> None:
 )
 def test_a_bad_dot_path_is_named(environment: dict[str, str], message: str) -> None:
     script = f"""
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 from nybble.kernels.object_cache import machine_code
 from nybble.kernels.add import bind_add
 try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nybble.engine.prompt import prompt_ids
-from nybble.gguf_io.errors import RequestError
+from nybble.errors import RequestError
 
 N_VOCAB = 100
 

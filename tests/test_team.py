@@ -13,7 +13,7 @@ import pytest
 from stopwatch import HANG
 
 from nybble.engine.team import Program, Team
-from nybble.gguf_io.errors import NybbleError
+from nybble.errors import NybbleError
 from nybble.kernels.add import bind_add
 from nybble.kernels.kernel import JIT_DISABLED
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_vocabulary import make, pieces
 
 import nybble.gguf_io as gguf_io
-from nybble.gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
+from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.tokenizer import Tokenizer, has_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"))

@@ -10,7 +10,7 @@ import tiny_vocabulary as tiny
 from stopwatch import growth
 from tiny_vocabulary import make, pieces
 
-from nybble.gguf_io.errors import ModelError
+from nybble.errors import ModelError
 
 
 class TestWordPiece:

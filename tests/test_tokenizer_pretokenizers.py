@@ -8,7 +8,7 @@ from stopwatch import growth
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Sequence, Split
 
-from nybble.gguf_io.errors import GGUFUnsupportedError
+from nybble.errors import GGUFUnsupportedError
 from nybble.tokenizer.pretokenizers import PRETOKENIZERS, find_pretokenizer
 
 SAMPLES = [

@@ -6,7 +6,7 @@ import pytest
 import tiny_model
 
 import nybble
-from nybble.gguf_io.errors import RequestError
+from nybble.errors import RequestError
 
 IDS = np.arange(40, 64)
 PATCHED = "blk.1.resid_post"

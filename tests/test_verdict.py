@@ -13,12 +13,12 @@ import nybble
 from nybble.cli import main
 from nybble.engine import footprint as footprint_module
 from nybble.engine.footprint import footprint
-from nybble.engine.free_memory import _of_group
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.verdict import examine
+from nybble.errors import GGUFUnsupportedError, NybbleError
 from nybble.gguf_io import load_gguf
-from nybble.gguf_io.errors import GGUFUnsupportedError, NybbleError
+from nybble.system.free_memory import _of_group
 
 Q8_1 = 9
 

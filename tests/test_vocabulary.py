@@ -12,8 +12,8 @@ import tiny_vocabulary as tiny
 from forge import I32, GGUFForge
 
 from nybble import LLM, SamplingParams
+from nybble.errors import ModelError
 from nybble.gguf_io import load_gguf
-from nybble.gguf_io.errors import ModelError
 from nybble.tokenizer import IdsOnly, Tokenizer, keys
 
 TG = "tokenizer.ggml."

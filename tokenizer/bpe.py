@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .byte_tokens import ByteTokens, byte_values
 from .extra_pieces import ExtraPieces
 from .memory import BPE_ENTRY, has_room_for_threads, require_memory

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from itertools import chain
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .special_tokens import BYTE_NAMES
 from .texts import bytes_text
 from .vocabulary import IndexedVocabulary, TokenType, Vocabulary

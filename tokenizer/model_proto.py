@@ -12,7 +12,7 @@ protobuf package:
 
 from typing import Any
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .memory import PROTO_BYTE, require_memory
 
 LONGEST_PIECE = 4096  # bytes; the package refuses models with pieces of more than some 5000

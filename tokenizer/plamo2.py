@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .byte_tokens import ByteTokens
 from .memory import UNIGRAM_ENTRY, require_memory
 from .vocabulary import TokenType, Vocabulary, read_scores, read_vocabulary

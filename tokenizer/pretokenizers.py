@@ -14,7 +14,7 @@ Some expressions are written otherwise than there, so that they take one pass or
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from ..gguf_io.errors import GGUFUnsupportedError
+from ..errors import GGUFUnsupportedError
 
 DEFAULT = "default"
 

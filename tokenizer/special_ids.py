@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .keys import PREFIX, SPECIAL_IDS, UNUSED_IDS
 
 _log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, Self
 
+from ..errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.display import Shown, brief
-from ..gguf_io.errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.file_kind import other_kind
 from .bpe import BPE
 from .detokenizer import StreamDecoder

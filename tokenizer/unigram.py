@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..gguf_io.errors import ModelError
+from ..errors import ModelError
 from .byte_tokens import ByteTokens
 from .memory import UNIGRAM_ENTRY, require_memory
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..gguf_io.display import Shown
-from ..gguf_io.errors import ModelError
 from .keys import PREFIX
 from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids, wrong_type
 from .special_tokens import BYTE_NAMES, control_texts, end_of_generation_ids, stripping_ids, structure_ids

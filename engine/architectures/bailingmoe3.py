@@ -8,7 +8,7 @@ Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cp
 `src/models/bailingmoe3.cpp`.
 """
 
-from ...gguf_io.errors import GGUFUnsupportedError
+from ...errors import GGUFUnsupportedError
 from ...kernels.names import Pairing
 from ..config import Config
 from ..graph import Graph

@@ -9,7 +9,7 @@ Sources: llama.cpp `src/models/cohere2moe.cpp`.
 
 from dataclasses import replace
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern

@@ -12,7 +12,7 @@ et al. 2024, "LAuReL" (arXiv:2411.07501); llama.cpp `src/models/gemma3n.cpp`.
 
 from dataclasses import replace
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import Key, optional_float, sliding_pattern

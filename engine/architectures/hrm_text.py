@@ -9,7 +9,7 @@ Sources: Wang et al. 2025, "Hierarchical Reasoning Model" (arXiv:2506.21734); ll
 `src/models/hrm-text.cpp`.
 """
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import SCALES, Key

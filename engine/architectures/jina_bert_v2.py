@@ -9,7 +9,7 @@ Sources: Günther et al. 2023 (arXiv:2310.19923); llama.cpp `src/models/jina-ber
 
 from dataclasses import replace
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..tensor_shapes import optional, required

@@ -12,7 +12,7 @@ Sources: Xiaomi 2026, "MiMo-V2-Flash" (arXiv:2601.02780); StepFun 2026, "Step 3.
 
 from dataclasses import replace
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import (

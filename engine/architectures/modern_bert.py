@@ -9,7 +9,7 @@ Sources: Warner et al. 2024, "ModernBERT" (arXiv:2412.13663); llama.cpp `src/mod
 
 from functools import partial
 
-from ...gguf_io.errors import GGUFUnsupportedError
+from ...errors import GGUFUnsupportedError
 from ...kernels.names import Activation
 from ..config import Config
 from ..graph import Graph

@@ -10,7 +10,7 @@ Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models
 
 from dataclasses import replace
 
-from ...gguf_io.errors import ModelError
+from ...errors import ModelError
 from ..config import Config
 from ..graph import Graph
 from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key

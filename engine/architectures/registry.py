@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import fields
 
-from ...gguf_io.errors import RequestError
+from ...errors import RequestError
 from ..config import Config
 from ..keys import KEYS, OWN, Key
 from ..tensor_shapes import Shape

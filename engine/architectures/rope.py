@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gguf_io.errors import GGUFUnsupportedError, ModelError
+from ...errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.tensor import Tensor
 from ..config import Config
 from ..graph import Graph

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ModelError, RequestError
 from ...gguf_io.display import Shown
-from ...gguf_io.errors import ModelError, RequestError
 from ...tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from ..gguf_io.atomic_file import atomic_file
+from .atomic_file import atomic_file
 
 MAGIC = b"nybble object 1\n"
 

@@ -1,0 +1,1 @@
+"""What nybble asks of the operating system: files, locks, cores, memory, standard error."""
