@@ -18,8 +18,8 @@ from table import print_table
 
 from nybble.engine.batch import Batch
 from nybble.engine.model import Model
-from nybble.engine.models import resolve
 from nybble.engine.numba_executor import NumbaExecutor
+from nybble.hub.models import resolve
 
 TOKENS_PER_TURN = 8
 

@@ -214,7 +214,7 @@ def main() -> None:
         turn = run_nybble(*sizes) if args.worker == "nybble" else run_llama_cpp(*sizes, args.repack)
         print(json.dumps(asdict(turn)))
         return
-    from nybble.engine.models import resolve
+    from nybble.hub.models import resolve
 
     paths = [str(resolve(model)) for model in args.models]
     rows = [compare(path, n_threads, args) for path in paths for n_threads in args.threads]

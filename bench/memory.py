@@ -85,7 +85,7 @@ def main() -> None:
     if args.worker:
         print(json.dumps(marks(args.models[0], args.prompt, args.decode, args.threads)))
         return
-    from nybble.engine.models import resolve
+    from nybble.hub.models import resolve
 
     paths = [str(resolve(model)) for model in args.models]
     columns = [parts(path, args) for path in paths]

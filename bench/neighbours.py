@@ -135,7 +135,7 @@ def main() -> None:
         run = run_nybble if args.worker == "nybble" else run_llama_cpp
         print(json.dumps(run(args.model, args.threads[0], args.prompt, args.seconds)))
         return
-    from nybble.engine.models import resolve
+    from nybble.hub.models import resolve
     from nybble.system.cpus import default_threads
 
     model, pythons = str(resolve(args.model)), {"nybble": sys.executable, "llama.cpp": args.llama_python}

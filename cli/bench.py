@@ -16,8 +16,8 @@ from typing import Any
 
 from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
 from ..engine.llm import LLM
-from ..engine.models import resolve
 from ..errors import RequestError
+from ..hub.models import resolve
 from ..system.cpus import default_threads
 from .engine_options import add_executor_options
 from .standard_streams import complain

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.models import resolve
 from ..engine.verdict import Verdict, examine
 from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor
+from ..hub.models import resolve
 from ..system.free_memory import free_memory
 from .engine_options import add_engine_options
 from .option_names import in_options

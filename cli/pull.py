@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..engine.models import SOURCES, named
+from ..hub.models import SOURCES, named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

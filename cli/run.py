@@ -17,11 +17,11 @@ from types import MethodType
 
 from ..engine.generation import TextStream
 from ..engine.llm import LLM
-from ..engine.models import SOURCES
 from ..engine.prompt import Prompt
 from ..engine.sampling import SamplingParams
 from ..engine.taps import Edits
 from ..errors import RequestError, did_you_mean
+from ..hub.models import SOURCES
 from ..research.control_vector import ControlVector
 from ..system.notices import say
 from .engine_options import add_engine_options, open_llm

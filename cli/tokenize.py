@@ -5,7 +5,7 @@ Without TEXT it is all of standard input.
 
 import argparse
 
-from ..engine.models import resolve
+from ..hub.models import resolve
 from ..tokenizer import Tokenizer
 from .texts import text_of
 

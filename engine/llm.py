@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown
+from ..hub.models import resolve
 from ..system.cpus import default_threads
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
@@ -25,7 +26,6 @@ from .executors import ExecutorName, WeightsName, check_options, make_executor, 
 from .generation import Output, TextStream
 from .linear_path import LinearPath
 from .model import Model
-from .models import resolve
 from .prompt import Prompt, prompt_ids
 from .reranking import class_labels
 from .sampling import SamplingParams

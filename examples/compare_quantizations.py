@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nybble
 from nybble import research
-from nybble.engine.models import resolve
+from nybble.hub.models import resolve
 
 TEXT = """The tide came in over the flats at noon, and with it the small boats, one after another, their sails
 brown and their nets still wet. An old man on the quay counted them aloud. When the ninth had passed he stood

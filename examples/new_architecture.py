@@ -21,7 +21,7 @@ from nybble.engine.architectures.rope import rope_table
 from nybble.engine.config import Config
 from nybble.engine.graph import Graph
 from nybble.engine.keys import Key
-from nybble.engine.models import resolve
+from nybble.hub.models import resolve
 
 KEYS = {  # what the metadata must say beyond what every architecture has
     "side_by_side.first": Key("own.first", "integer", 0, 1024),

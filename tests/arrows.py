@@ -241,10 +241,9 @@ ARROWS = {
     "engine.compile_notice engine.model engine.sampling kernels.sampling engine.executor errors",
     "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
     "engine.linear_path": "engine.plan engine.ops gguf_io errors",
-    "engine.fetch": "system errors",
-    "engine.models": "engine.fetch system errors",
     "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io errors",
-    "engine.llm": "engine.unembedding engine.models engine.linear_path engine.generation engine.executors "
+    "hub": "system errors",
+    "engine.llm": "hub engine.unembedding engine.linear_path engine.generation engine.executors "
     "engine.embedding engine.trace engine.reranking engine.prompt engine.model engine.context "
     "engine.sampling engine.taps engine.config engine.chat tokenizer engine.activations gguf_io "
     "system errors",
@@ -255,7 +254,7 @@ ARROWS = {
     "engine.verdict": "engine.footprint engine.program engine.model gguf_io errors",
     "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps engine.activations "
     "gguf_io system errors",
-    "cli": "research engine.verdict engine.benchmark engine.llm engine.models engine.generation "
+    "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
     "kernels.sampling_kernels engine.embedding kernels.object_cache engine.prompt engine.model "
     "engine.sampling engine.taps tokenizer gguf_io system errors",
     "engine": "",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import nybble
-from nybble.engine.models import named
 from nybble.errors import NybbleError
+from nybble.hub.models import named
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -22,7 +22,7 @@ from stopwatch import HANG
 
 import nybble
 from nybble.cli.text_options import save_figure
-from nybble.engine.fetch import Source, Wheel, _assemble
+from nybble.hub.fetch import Source, Wheel, _assemble
 from nybble.research import ControlVector
 from nybble.research.plots import plot_loss
 from nybble.research.shards import write_json, write_shard

@@ -14,7 +14,7 @@ from forge import GGUFForge
 from stopwatch import HANG
 
 from nybble.cli import COMMANDS, main
-from nybble.engine.models import SOURCES, named
+from nybble.hub.models import SOURCES, named
 
 REFERENCE = ["--executor", "reference"]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="descriptors and devices of POSIX")

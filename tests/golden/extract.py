@@ -3,7 +3,7 @@
     python tests/golden/extract.py FOLDER        with smollm2-135m-q4_1.npz and gemma3-270m-q4_k_m.npz
 
 The recordings were made with llama-cpp-python 0.3.36 (its bundled llama.cpp, CPU, two threads, one batch), on
-the two files whose hashes are in `engine/models.py`. They hold the logits of the whole vocabulary, 5.5 MB in
+the two files whose hashes are in `hub/models.py`. They hold the logits of the whole vocabulary, 5.5 MB in
 all; an extract holds the most probable tokens alone, with the probability of all others as one bucket.
 
 An extract, NAME.npz:
