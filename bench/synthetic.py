@@ -19,8 +19,8 @@ import gguf
 import numpy as np
 
 from nybble.gguf_io import dequantize, formats
+from nybble.gguf_io.codecs.simple_quants import unsigned_float8
 from nybble.gguf_io.formats import BlockFormat
-from nybble.gguf_io.simple_quants import unsigned_float8
 from nybble.system.atomic_file import atomic_path
 
 

@@ -18,9 +18,9 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import numpy as np
 
+from nybble.gguf_io.codecs.k_quants import scales_and_mins
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import Q4_K
-from nybble.gguf_io.k_quants import scales_and_mins
 from nybble.kernels.pack import pack
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import quantize_reference

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GGUFUnsupportedError
-from . import formats, i_quants, k_quants, simple_quants, ternary_quants
-from .blocks import Blocks, Decoder, Floats
+from . import formats
+from .codecs import i_quants, k_quants, simple_quants, ternary_quants
+from .codecs.blocks import Blocks, Decoder, Floats
+from .codecs.levels import LevelDecoder
 from .formats import BlockFormat
-from .levels import LevelDecoder
 
 _VALUES_AT_ONCE = 32768
 """Values decoded in one go: few enough to stay in the L2 cache, enough to hide NumPy's overhead per call."""

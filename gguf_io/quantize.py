@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, RequestError
-from . import formats, k_encoders, simple_encoders
-from .blocks import Blocks, Floats
+from . import formats
+from .codecs import k_encoders, simple_encoders
+from .codecs.blocks import Blocks, Floats
 from .formats import BlockFormat
 
 Encoder = Callable[[Floats, Blocks], None]

@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..gguf_io.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
-from ..gguf_io.i_quants import IQ4_VALUES
-from ..gguf_io.simple_quants import FLOAT4
+from ..gguf_io.codecs.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
+from ..gguf_io.codecs.i_quants import IQ4_VALUES
+from ..gguf_io.codecs.simple_quants import FLOAT4
 from .unpack import Table
 
 TILE_ROWS = 16

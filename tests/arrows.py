@@ -9,8 +9,9 @@ no arrow that nobody uses.
 ARROWS = {
     "engine.activation_names": "",
     "errors": "",
+    "gguf_io.codecs": "",
     "system": "",
-    "gguf_io": "system errors",
+    "gguf_io": "system gguf_io.codecs errors",
     "engine.op": "gguf_io",
     "kernels.names": "",
     "engine.expert_ops": "kernels.names engine.op gguf_io",
@@ -106,12 +107,13 @@ ARROWS = {
     "kernels.checks gguf_io",
     "kernels.expert_groups": "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
     "kernels.checks",
-    "kernels.layout": "kernels.unpack gguf_io",
+    "kernels.layout": "kernels.unpack gguf_io.codecs",
     "kernels.floats": "kernels.layout kernels.pointer kernels.checks gguf_io",
     "kernels.parts": "kernels.layout",
-    "kernels.level_parts": "kernels.parts kernels.layout gguf_io",
-    "kernels.moved_parts": "kernels.parts gguf_io",
-    "kernels.pack": "kernels.moved_parts kernels.level_parts kernels.parts kernels.layout gguf_io",
+    "kernels.level_parts": "kernels.parts kernels.layout gguf_io.codecs",
+    "kernels.moved_parts": "kernels.parts gguf_io.codecs",
+    "kernels.pack": "kernels.moved_parts kernels.level_parts kernels.parts kernels.layout gguf_io "
+    "gguf_io.codecs",
     "kernels.pack_words": "kernels.source kernels.simd kernels.pointer",
     "kernels.pack_spans": "kernels.pack_words kernels.layout kernels.source kernels.simd gguf_io",
     "kernels.pack_kernel": "kernels.pack_spans kernels.pack_words kernels.pack kernels.floats kernels.layout "

@@ -374,7 +374,7 @@ SOURCES = [
     "kernels/dot_lowering.py",
     "kernels/room/new.py",
     "kernels/room/inner/new.py",
-    "gguf_io/codebooks.py",
+    "gguf_io/codecs/codebooks.py",
     "gguf_io/room/inner/new.py",
 ]
 

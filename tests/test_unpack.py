@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from machine import assert_same
 
-from nybble.gguf_io.simple_quants import power_of_two, unsigned_float8
+from nybble.gguf_io.codecs.simple_quants import power_of_two, unsigned_float8
 from nybble.kernels.pointer import I8, U8
 from nybble.kernels.simd import load, store
 from nybble.kernels.unpack import Table, e4m3_to_f32, lookup, power_of_two_to_f32
