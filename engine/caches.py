@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..kernels.attention_probs import in_general_layout
 from ..kernels.general_attention import allocate_general_cache
 from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
-from ..kernels.rows import padded_width
+from ..kernels.language.rows import padded_width
 from .memory import aligned_zeros
 from .states import KVSpec, RecurrentSpec, StateSpec
 

@@ -1,5 +1,5 @@
 """Memory of a plan's buffers: a buffer lives from the operation that writes it to the last that reads it,
-then its memory is given to another of the same width. Rows are padded as `kernels/rows.py` says; padding
+then its memory is given to another of the same width. Rows are padded as `kernels/language/rows.py` says; padding
 starts at zero and stays zero, which is why memory is not shared between widths."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections import defaultdict, deque
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.rows import aligned_zeros as aligned_zeros
-from ..kernels.rows import padded_width
+from ..kernels.language.rows import aligned_zeros as aligned_zeros
+from ..kernels.language.rows import padded_width
 
 
 class Memory:

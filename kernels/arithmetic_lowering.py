@@ -10,8 +10,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import lower_builtin, type_callable
 
-from . import simd
 from .half import float_to_half, half_to_float
+from .language import simd
+from .language.pointer import F16, F32, I8, I16, I32, U8, U16, Element
 from .lowering import (
     SCALARS,
     Emit,
@@ -30,7 +31,6 @@ from .lowering import (
     splat,
     vectors,
 )
-from .pointer import F16, F32, I8, I16, I32, U8, U16, Element
 from .target import host_target
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}

@@ -24,14 +24,14 @@ from .attention_scratch import (
 from .attention_scratch import AttentionScratch as AttentionScratch
 from .attention_scratch import attention_scratch as attention_scratch
 from .attention_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
-from .checks import check_array
 from .kernel import Call, kernel
 from .kv_cache import check_kv_cache, padded_head
+from .language.checks import check_array
+from .language.pointer import F16, F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, is_turn, share
+from .language.source import called
 from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
-from .pointer import F16, F32, I64
-from .record import PointerTo, Record
-from .rows import check_rows, is_turn, share
-from .source import called
 
 # How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
 # together.

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from .attention_reference import attention_probs_reference as attention_probs_reference
 from .attention_reference import gather_reference as gather_reference
-from .checks import check_array
 from .general_attention import LANES, LOWEST, gather, gather_one, general_scratch, weigh
 from .kernel import kernel
 from .kv_cache import check_kv_cache
+from .language.checks import check_array
+from .language.pointer import F16, F32, I64
+from .language.record import PointerTo, Record
+from .language.simd import load, store
 from .online_softmax import NO_CHUNK, first_seen, last_seen
-from .pointer import F16, F32, I64
-from .record import PointerTo, Record
-from .simd import load, store
 
 Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kv_cache import BLOCK, LANES, padded_head
+from .language.checks import check_array
+from .language.rows import aligned_zeros
 from .online_softmax import FEW, HEAD, QUERIES
-from .rows import aligned_zeros
 
 SEGMENT = 256  # positions with one softmax state
 TILE_QUERIES = 96  # go through the keys together

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from .attention_scratch import SEGMENT
 from .kv_cache import BLOCK, LANES
+from .language.pointer import F32, I32, I64, Pointer, cast
+from .language.simd import load, splat, store, to_f32
+from .language.source import called
 from .online_softmax import (
     FEW,
     HEAD,
@@ -26,9 +29,6 @@ from .online_softmax import (
     weigh,
     weigh_few,
 )
-from .pointer import F32, I32, I64, Pointer, cast
-from .simd import load, splat, store, to_f32
-from .source import called
 
 # `args` is the record of `attention.py`.
 

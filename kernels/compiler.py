@@ -28,8 +28,8 @@ from . import (  # noqa: F401  (they teach Numba the vocabulary)
     sync_lowering,
     unpack_lowering,
 )
+from .language.source import CALLED, INLINED, Source
 from .lowering import RecordType
-from .source import CALLED, INLINED, Source
 from .target import host_target
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.

@@ -20,7 +20,8 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import register_model
 
-from . import simd
+from .language import simd
+from .language.pointer import I8, I16, I32, U8, Element
 from .lowering import (
     IR_TYPES,
     PointerType,
@@ -36,7 +37,6 @@ from .lowering import (
     strided,
     vectors,
 )
-from .pointer import I8, I16, I32, U8, Element
 from .target import host_target
 
 I8X32 = ir.VectorType(ir.IntType(8), 32)

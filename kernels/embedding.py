@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array, check_indices
 from .decode_row import row_decoder
 from .kernel import Call, Kernel, kernel
-from .pointer import F32, I64, U8
-from .record import PointerTo, Record
-from .rows import check_rows, share
+from .language.checks import check_array, check_indices
+from .language.pointer import F32, I64, U8
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
 
 
 def embedding_reference(

@@ -26,18 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array, check_indices
 from .expert_groups import Groups
 from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
+from .language.checks import check_array, check_indices
+from .language.pointer import F32, I64, U8
+from .language.record import Field, PointerTo, Record
+from .language.rows import padded_width, share
+from .language.simd import load, store
+from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
 from .packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
-from .pointer import F32, I64, U8
-from .record import Field, PointerTo, Record
-from .rows import padded_width, share
-from .simd import load, store
-from .source import inlined
 from .target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 

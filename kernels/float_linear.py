@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array
 from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_step, share
+from .language.simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
+from .language.source import inlined
 from .layout import TILE_ROWS
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import check_step, share
-from .simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
-from .source import inlined
 
 TOKENS_PER_PASS = 32
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array
+from .language.checks import check_array
+from .language.pointer import ELEMENTS, Element
 from .layout import TILE_ROWS
-from .pointer import ELEMENTS, Element
 
 ELEMENT_OF: dict[BlockFormat, Element] = {
     format: ELEMENTS[np.dtype(dtype)]

@@ -16,15 +16,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
-from .exponential import exp
 from .kernel import Call, kernel
+from .language.checks import check_array
+from .language.exponential import exp
+from .language.pointer import F16, F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import fma, load, maximum, minimum, reduce_add, reduce_max, splat, store, to_f16, to_f32
+from .language.source import called
 from .online_softmax import NO_CHUNK, first_seen, last_seen
-from .pointer import F16, F32, I64
-from .record import PointerTo, Record
-from .rows import check_rows, share
-from .simd import fma, load, maximum, minimum, reduce_add, reduce_max, splat, store, to_f16, to_f32
-from .source import called
 
 LANES = 8
 LOWEST = -3.0e38  # what the score of a sink is where there is none

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .block_scales import Shape
+from .language.simd import dot_signed, dot_spill, dot_unsigned, load
+from .language.source import inlined
+from .language.tables import lookup
 from .layout import Layout
-from .simd import dot_signed, dot_spill, dot_unsigned, load
-from .source import inlined
-from .unpack import lookup
 
 Function = Callable[..., Any]
 

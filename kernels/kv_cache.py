@@ -17,12 +17,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F16, F32, I64
-from .record import PointerTo, Record
-from .rows import check_rows, share
-from .simd import load, store, to_f16
+from .language.checks import check_array
+from .language.pointer import F16, F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import load, store, to_f16
 
 LANES = 16
 BLOCK = 64

@@ -10,13 +10,13 @@ Source: Yang et al. 2024, "Gated Delta Networks" (arXiv:2412.06464), section 3.4
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F32, I64
-from .record import PointerTo, Record
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import load, sqrt, store
 from .rms_norm import sum_of_squares
-from .rows import check_rows, share
-from .simd import load, sqrt, store
 
 
 def l2_norm_reference(x: NDArray[np.float32], eps: float) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import simd
+from .language import simd
+from .language.pointer import F32, I32
 from .lowering import (
     Emit,
     VectorType,
@@ -23,7 +24,6 @@ from .lowering import (
     shuffle,
     vectors,
 )
-from .pointer import F32, I32
 from .target import host_target
 
 

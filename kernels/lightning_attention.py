@@ -13,13 +13,13 @@ Source: Qin et al. 2024, "Lightning Attention-2" (arXiv:2401.04658); MiniMax 202
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import share
+from .language.simd import fma, load, reduce_add, splat, store
 from .linear_state import LANES, state_sizes
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import share
-from .simd import fma, load, reduce_add, splat, store
 
 Array = NDArray[np.float32]
 

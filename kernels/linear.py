@@ -14,12 +14,12 @@ and BF16; both write `out` without the scale and the bias, which `bind_scale` (`
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import ROW_MULTIPLE, check_rows, share
-from .simd import load, store
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import ROW_MULTIPLE, check_rows, share
+from .language.simd import load, store
 
 
 def linear_reference(

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array
 from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
+from .language.checks import check_array
+from .language.pointer import F32, I64, U8
+from .language.record import Field, PointerTo, Record
+from .language.rows import check_step, share
+from .language.source import inlined
 from .layout import TILE_ROWS
 from .pack import PACKERS
 from .pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
 from .pack_spans import SPANS
 from .packed_product import tokens_per_pass
-from .pointer import F32, I64, U8
-from .record import Field, PointerTo, Record
-from .rows import check_step, share
-from .source import inlined
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 MAPPABLE: tuple[BlockFormat, ...] = (*SPANS, *ELEMENT_OF)

@@ -20,12 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from .exponential import ROUNDER
-from .layout import BLOCK, TILE_ROWS, Layout
-from .piece import MINIMA_AT, SCALES_AT
-from .pointer import F32, I8, cast
-from .rows import CACHE_LINE
-from .simd import (
+from .language.exponential import ROUNDER
+from .language.pointer import F32, I8, cast
+from .language.rows import CACHE_LINE
+from .language.simd import (
     bits_to_f32,
     fma,
     join,
@@ -38,7 +36,9 @@ from .simd import (
     splat,
     store,
 )
-from .source import inlined
+from .language.source import inlined
+from .layout import BLOCK, TILE_ROWS, Layout
+from .piece import MINIMA_AT, SCALES_AT
 
 TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS

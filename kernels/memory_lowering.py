@@ -10,7 +10,8 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import lower_builtin, lower_cast, lower_getattr_generic, type_callable
 
-from . import pointer, simd
+from .language import pointer, simd
+from .language.pointer import Element
 from .lowering import (
     INDEX,
     IR_TYPES,
@@ -29,7 +30,6 @@ from .lowering import (
     strided,
     vectors,
 )
-from .pointer import Element
 
 
 def _moved(p: Any, n: Any) -> Any:

@@ -38,7 +38,7 @@ from .linker import link
 from .target import host_target
 
 if TYPE_CHECKING:
-    from .source import Source
+    from .language.source import Source
 
 
 class CompileLog:

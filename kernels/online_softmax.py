@@ -24,10 +24,10 @@ from functools import cache
 
 import numpy as np
 
-from .exponential import exp_weight
 from .kv_cache import BLOCK, LANES
-from .pointer import F32, Pointer
-from .simd import (
+from .language.exponential import exp_weight
+from .language.pointer import F32, Pointer
+from .language.simd import (
     fma,
     lane_numbers,
     load,
@@ -42,7 +42,7 @@ from .simd import (
     to_f32,
     where_less,
 )
-from .source import called, inlined
+from .language.source import called, inlined
 from .target import host_target
 
 _AVX512 = host_target().lanes == LANES

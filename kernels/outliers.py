@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import behind_width_zero, relu
-from .checks import check_array
 from .kernel import Call, kernel
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import ROW_MULTIPLE, check_rows, share
+from .language.simd import load, sqrt, store
 from .layer_norm import sum_of_squared_distances, sum_of_values
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import ROW_MULTIPLE, check_rows, share
-from .simd import load, sqrt, store
 
 Array = NDArray[np.float32]
 

@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from .checks import check_array
 from .floats import ELEMENT_OF
 from .kernel import Call, Kernel, kernel
+from .language.checks import check_array
+from .language.pointer import I32, I64, U8, U16, cast
+from .language.record import Field, PointerTo, Record
+from .language.rows import share
+from .language.simd import load, prefetch, store, transpose
+from .language.source import inlined
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS
 from .pack_spans import SPANS
 from .pack_words import ROWS
-from .pointer import I32, I64, U8, U16, cast
-from .record import Field, PointerTo, Record
-from .rows import share
-from .simd import load, prefetch, store, transpose
-from .source import inlined
 
 LANES = 8  # columns of floats that are turned over together
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
+from .language.simd import part, where_less
+from .language.source import inlined
 from .layout import Layout
 from .pack_words import (
     NIBBLES,
@@ -29,8 +31,6 @@ from .pack_words import (
     put_words,
     turn_bits,
 )
-from .simd import part, where_less
-from .source import inlined
 
 Span = Callable[..., Any]
 SIX_BITS = 0x3F3F3F3F

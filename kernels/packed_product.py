@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 
 from . import matrix_product
 from .block_scales import Shape
-from .checks import check_array
+from .language.checks import check_array
+from .language.pointer import F32, I8, I16, I32, I64, U8, cast
+from .language.record import Field, PointerTo
+from .language.rows import CACHE_LINE, aligned_zeros
+from .language.simd import load, matrix_end, matrix_start, store
+from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
-from .pointer import F32, I8, I16, I32, I64, U8, cast
-from .record import Field, PointerTo
-from .rows import CACHE_LINE, aligned_zeros
-from .simd import load, matrix_end, matrix_start, store
-from .source import inlined
 from .target import host_target
 from .token_product import token_product
 from .vector_product import put_words, sums_of_sub_blocks, vector_product

@@ -19,12 +19,12 @@ from typing import Any
 
 from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import step_levels, upper_bits_at
+from .language.pointer import F32, I8, I16, cast
+from .language.simd import evens, load, odds, store, to_i16
+from .language.source import inlined
+from .language.tables import lookup
 from .layout import BLOCK, TILE_ROWS, Layout
-from .pointer import F32, I8, I16, cast
-from .simd import evens, load, odds, store, to_i16
-from .source import inlined
 from .target import host_target
-from .unpack import lookup
 
 PIECE_BLOCKS = 32
 LEVEL_BYTES = TILE_ROWS * BLOCK

@@ -11,15 +11,15 @@ Source: Kimi Team 2026, "Attention Residuals".
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
-from .exponential import exp
 from .kernel import Call, kernel
-from .pointer import F32, I64, Pointer
-from .record import PointerTo, Record
+from .language.checks import check_array
+from .language.exponential import exp
+from .language.pointer import F32, I64, Pointer
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
+from .language.source import inlined
 from .rms_norm import sum_of_squares
-from .rows import check_rows, share
-from .simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
-from .source import inlined
 
 Array = NDArray[np.float32]
 

@@ -19,13 +19,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
-from .layout import BLOCK
-from .pointer import F32, I8, I32, I64, Pointer, cast
-from .record import PointerTo, Record
-from .rows import check_step, share
-from .simd import (
+from .language.checks import check_array
+from .language.pointer import F32, I8, I32, I64, Pointer, cast
+from .language.record import PointerTo, Record
+from .language.rows import check_step, share
+from .language.simd import (
     absolute,
     add_lanes,
     bits_to_f32,
@@ -43,7 +42,8 @@ from .simd import (
     to_i8,
     where_less,
 )
-from .source import inlined
+from .language.source import inlined
+from .layout import BLOCK
 
 LANES = 16
 RUN = 32

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block_scales import Shape
-from .checks import check_array
 from .kernel import Call, Kernel, kernel
+from .language.checks import check_array
+from .language.pointer import F32, I64, U8
+from .language.record import PointerTo, Record
+from .language.rows import check_step, share
+from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
-from .pointer import F32, I64, U8
-from .record import PointerTo, Record
-from .rows import check_step, share
-from .source import inlined
 from .target import host_target
 from .token_product import token_product
 

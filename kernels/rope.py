@@ -18,14 +18,14 @@ Source: Su et al. 2021, "RoFormer" (arXiv:2104.09864), section 3.2.
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array, check_indices
 from .kernel import Call, kernel
+from .language.checks import check_array, check_indices
+from .language.pointer import F32, I64, Pointer
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import evens, interleave, load, odds, store
+from .language.source import inlined
 from .names import Pairing
-from .pointer import F32, I64, Pointer
-from .record import PointerTo, Record
-from .rows import check_rows, share
-from .simd import evens, interleave, load, odds, store
-from .source import inlined
 
 
 def rope_angles(

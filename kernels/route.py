@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
-from .checks import check_array
-from .exponential import exp
 from .kernel import Call, kernel
+from .language.checks import check_array
+from .language.exponential import exp
+from .language.pointer import F32, I64, Pointer
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, padded_width, share
+from .language.simd import load, reduce_max, splat, sqrt, store
+from .language.source import inlined
 from .names import Gating
-from .pointer import F32, I64, Pointer
-from .record import PointerTo, Record
-from .rows import check_rows, padded_width, share
-from .simd import load, reduce_max, splat, sqrt, store
-from .source import inlined
 
 _LEAST_SUM = np.float32(2.0**-14)  # the smallest normal float16
 

@@ -31,10 +31,10 @@ from __future__ import annotations
 import numpy as np
 
 from .kernel import kernel
-from .pointer import I64
-from .record import PointerTo, Record
-from .source import inlined
-from .sync import (
+from .language.pointer import I64
+from .language.record import PointerTo, Record
+from .language.source import inlined
+from .language.sync import (
     LINE,
     atomic_add,
     atomic_compare_exchange,

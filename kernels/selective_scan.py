@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import softplus, softplus_lanes
-from .checks import check_array
-from .exponential import exp
 from .kernel import Call, kernel
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import check_rows, share
-from .simd import fma, load, reduce_add, reduce_max, splat, store
+from .language.checks import check_array
+from .language.exponential import exp
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import fma, load, reduce_add, reduce_max, splat, store
 
 Array = NDArray[np.float32]
 

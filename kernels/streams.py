@@ -14,13 +14,13 @@ Sources: Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310), section 3
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F32, I64
-from .record import PointerTo, Record
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import check_rows, share
+from .language.simd import fma, load, splat, sqrt, store
 from .rms_norm import sum_of_squares
-from .rows import check_rows, share
-from .simd import fma, load, splat, sqrt, store
 
 Array = NDArray[np.float32]
 

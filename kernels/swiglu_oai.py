@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import sigmoid, sigmoid_lanes
-from .checks import check_array
 from .kernel import Call, kernel
-from .pointer import F32, I64
-from .record import PointerTo, Record
-from .rows import ROW_MULTIPLE, check_rows, share
-from .simd import load, maximum, minimum, store
+from .language.checks import check_array
+from .language.pointer import F32, I64
+from .language.record import PointerTo, Record
+from .language.rows import ROW_MULTIPLE, check_rows, share
+from .language.simd import load, maximum, minimum, store
 
 ALPHA = np.float32(1.702)
 LIMIT = np.float32(7.0)

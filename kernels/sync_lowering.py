@@ -9,9 +9,9 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from . import sync
+from .language import sync
+from .language.pointer import I64
 from .lowering import PointerType, define, intrinsic
-from .pointer import I64
 from .target import host_target
 
 INT64 = ir.IntType(64)

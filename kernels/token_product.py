@@ -12,9 +12,8 @@ from typing import Any
 
 from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import half_block, upper_bits_at
-from .layout import BLOCK, Layout
-from .pointer import F32, I8, I32, cast
-from .simd import (
+from .language.pointer import F32, I8, I32, cast
+from .language.simd import (
     dot_signed,
     dot_start,
     dot_start_signed,
@@ -30,7 +29,8 @@ from .simd import (
     tile,
     to_f32,
 )
-from .source import inlined
+from .language.source import inlined
+from .layout import BLOCK, Layout
 
 PREFETCH_BYTES = 4096
 

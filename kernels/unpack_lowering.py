@@ -1,4 +1,4 @@
-"""The operations of `unpack.py` in LLVM IR. For lookups x86 and AArch64 have an instruction, named here."""
+"""The operations of `tables.py` in LLVM IR. For lookups x86 and AArch64 have an instruction, named here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import lower_cast, register_model, typeof_impl
 
-from . import unpack
+from .language import tables as unpack
+from .language.pointer import F32, I32, U8
+from .language.tables import Table
 from .lowering import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
-from .pointer import F32, I32, U8
 from .target import host_target
-from .unpack import Table
 
 
 class TableType(types.Opaque):

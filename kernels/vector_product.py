@@ -14,11 +14,9 @@ import numpy as np
 
 from .block_scales import Shape
 from .half_block import four_steps
-from .layout import BLOCK, TILE_ROWS, Layout
-from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
-from .pointer import F32, I8, I16, I32, cast
-from .rows import CACHE_LINE
-from .simd import (
+from .language.pointer import F32, I8, I16, I32, cast
+from .language.rows import CACHE_LINE
+from .language.simd import (
     dot_signed,
     dot_start,
     dot_start_signed,
@@ -40,7 +38,9 @@ from .simd import (
     to_f32,
     to_i16,
 )
-from .source import inlined
+from .language.source import inlined
+from .layout import BLOCK, TILE_ROWS, Layout
+from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
 from .target import host_target
 
 Function = Callable[..., Any]

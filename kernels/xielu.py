@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import behind_width_zero, softplus
-from .checks import check_array
-from .exponential import exp
 from .kernel import Call, kernel
-from .pointer import F32, I32, I64
-from .record import PointerTo, Record
-from .rows import ROW_MULTIPLE, check_rows, share
-from .simd import f32_to_bits, load, minimum, splat, store, where_less
+from .language.checks import check_array
+from .language.exponential import exp
+from .language.pointer import F32, I32, I64
+from .language.record import PointerTo, Record
+from .language.rows import ROW_MULTIPLE, check_rows, share
+from .language.simd import f32_to_bits, load, minimum, splat, store, where_less
 
 Array = NDArray[np.float32]
 

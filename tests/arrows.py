@@ -31,13 +31,15 @@ ARROWS = {
     "kernels.sampling": "",
     "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.ops gguf_io",
-    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan gguf_io errors",
+    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan "
+    "gguf_io errors",
     "engine.row_selection": "engine.ops",
-    "engine.graph_core": "engine.row_selection engine.plan engine.states engine.rope_table engine.ops gguf_io errors",
+    "engine.graph_core": "engine.row_selection engine.plan engine.states engine.rope_table engine.ops "
+    "gguf_io errors",
     "engine.recurrent_graph": "engine.graph_core engine.states engine.ops",
     "engine.stream_graph": "engine.graph_core engine.ops",
-    "engine.graph": "engine.stream_graph engine.recurrent_graph engine.states engine.rope_table engine.ops "
-    "kernels.names",
+    "engine.graph": "engine.stream_graph engine.recurrent_graph engine.states engine.rope_table "
+    "engine.ops kernels.names",
     "engine.keys": "",
     "engine.ollama": "gguf_io errors",
     "engine.tensor_shapes": "engine.ollama engine.config gguf_io errors",
@@ -46,221 +48,187 @@ ARROWS = {
     "engine.derivation": "engine.keys engine.config gguf_io errors",
     "engine.hyperparameters": "engine.derivation engine.ollama engine.keys engine.config gguf_io errors",
     "engine.model": "engine.hyperparameters engine.architectures engine.tensor_shapes engine.ollama "
-    "engine.graph engine.config engine.chat tokenizer engine.activations engine.plan gguf_io "
-    "errors",
+    "engine.graph engine.config engine.chat tokenizer engine.activations "
+    "engine.plan gguf_io errors",
     "engine.prompt": "errors",
-    "kernels.checks": "",
+    "kernels.language": "",
     "kernels.compile_lock": "errors",
     "kernels.half": "",
-    "kernels.pointer": "",
-    "kernels.record": "kernels.pointer",
-    "kernels.lowering": "kernels.record kernels.pointer",
-    "kernels.simd": "kernels.pointer",
+    "kernels.lowering": "kernels.language",
     "kernels.host_cpu": "system",
     "kernels.target": "kernels.host_cpu errors",
-    "kernels.arithmetic_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer kernels.half",
-    "kernels.dot_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer",
-    "kernels.lane_lowering": "kernels.target kernels.simd kernels.lowering kernels.pointer",
-    "kernels.matrix_lowering": "kernels.simd kernels.lowering kernels.pointer",
-    "kernels.memory_lowering": "kernels.simd kernels.lowering kernels.pointer",
-    "kernels.source": "kernels.record",
-    "kernels.sync": "kernels.pointer",
-    "kernels.sync_lowering": "kernels.sync kernels.target kernels.lowering kernels.pointer",
-    "kernels.unpack": "kernels.pointer",
-    "kernels.unpack_lowering": "kernels.unpack kernels.target kernels.lowering kernels.pointer",
-    "kernels.compiler": "kernels.unpack_lowering kernels.sync_lowering kernels.source kernels.memory_lowering "
+    "kernels.arithmetic_lowering": "kernels.target kernels.lowering kernels.half kernels.language",
+    "kernels.dot_lowering": "kernels.target kernels.lowering kernels.language",
+    "kernels.lane_lowering": "kernels.target kernels.lowering kernels.language",
+    "kernels.matrix_lowering": "kernels.lowering kernels.language",
+    "kernels.memory_lowering": "kernels.lowering kernels.language",
+    "kernels.sync_lowering": "kernels.target kernels.lowering kernels.language",
+    "kernels.unpack_lowering": "kernels.target kernels.lowering kernels.language",
+    "kernels.compiler": "kernels.unpack_lowering kernels.sync_lowering kernels.memory_lowering "
     "kernels.matrix_lowering kernels.lane_lowering kernels.dot_lowering "
-    "kernels.arithmetic_lowering kernels.target kernels.lowering",
-    "kernels.fingerprint": "kernels.unpack kernels.source kernels.record kernels.pointer",
+    "kernels.arithmetic_lowering kernels.target kernels.lowering kernels.language",
+    "kernels.fingerprint": "kernels.language",
     "kernels.executable_memory": "errors",
     "kernels.elf": "kernels.executable_memory",
     "kernels.linker": "kernels.elf kernels.executable_memory",
-    "kernels.object_cache": "kernels.linker kernels.fingerprint kernels.compiler kernels.target kernels.compile_lock "
-    "system",
-    "kernels.kernel": "kernels.object_cache kernels.source kernels.record",
-    "kernels.rows": "kernels.source kernels.checks",
-    "kernels.causal_conv": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.exponential": "kernels.source kernels.simd",
-    "kernels.linear_state": "kernels.rows kernels.checks",
-    "kernels.delta_rule": "kernels.linear_state kernels.exponential kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "kernels.gated_linear_attention": "kernels.linear_state kernels.exponential kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "kernels.generalized_delta_rule": "kernels.linear_state kernels.exponential kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "kernels.lightning_attention": "kernels.linear_state kernels.rows kernels.kernel kernels.simd kernels.record "
-    "kernels.pointer kernels.checks",
-    "kernels.gated": "kernels.exponential kernels.rows kernels.kernel kernels.simd kernels.record "
-    "kernels.pointer kernels.checks",
-    "kernels.activation": "kernels.gated kernels.exponential kernels.rows kernels.kernel kernels.source kernels.simd "
-    "kernels.record kernels.pointer kernels.checks kernels.names",
-    "kernels.selective_scan": "kernels.activation kernels.exponential kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "engine.recurrent_reference": "kernels.selective_scan kernels.lightning_attention kernels.generalized_delta_rule "
-    "kernels.gated_linear_attention kernels.delta_rule kernels.causal_conv engine.ops gguf_io",
+    "kernels.object_cache": "kernels.linker kernels.fingerprint kernels.compiler kernels.target "
+    "kernels.compile_lock system",
+    "kernels.kernel": "kernels.object_cache kernels.language",
+    "kernels.causal_conv": "kernels.kernel kernels.language",
+    "kernels.linear_state": "kernels.language",
+    "kernels.delta_rule": "kernels.linear_state kernels.kernel kernels.language",
+    "kernels.gated_linear_attention": "kernels.linear_state kernels.kernel kernels.language",
+    "kernels.generalized_delta_rule": "kernels.linear_state kernels.kernel kernels.language",
+    "kernels.lightning_attention": "kernels.linear_state kernels.kernel kernels.language",
+    "kernels.gated": "kernels.kernel kernels.language",
+    "kernels.activation": "kernels.gated kernels.kernel kernels.language kernels.names",
+    "kernels.selective_scan": "kernels.activation kernels.kernel kernels.language",
+    "engine.recurrent_reference": "kernels.selective_scan kernels.lightning_attention "
+    "kernels.generalized_delta_rule kernels.gated_linear_attention "
+    "kernels.delta_rule kernels.causal_conv engine.ops gguf_io",
     "engine.reference_states": "engine.states",
-    "kernels.add": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.attention_reference": "kernels.checks",
-    "kernels.columns": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.decode_row": "kernels.source kernels.simd kernels.pointer gguf_io",
-    "kernels.embedding": "kernels.decode_row kernels.rows kernels.kernel kernels.record kernels.pointer "
-    "kernels.checks gguf_io",
-    "kernels.expert_groups": "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.layout": "kernels.unpack gguf_io.codecs",
-    "kernels.floats": "kernels.layout kernels.pointer kernels.checks gguf_io",
+    "kernels.add": "kernels.kernel kernels.language",
+    "kernels.attention_reference": "kernels.language",
+    "kernels.columns": "kernels.kernel kernels.language",
+    "kernels.decode_row": "kernels.language gguf_io",
+    "kernels.embedding": "kernels.decode_row kernels.kernel kernels.language gguf_io",
+    "kernels.expert_groups": "kernels.kernel kernels.language",
+    "kernels.layout": "kernels.language gguf_io.codecs",
+    "kernels.floats": "kernels.layout kernels.language gguf_io",
     "kernels.parts": "kernels.layout",
     "kernels.level_parts": "kernels.parts kernels.layout gguf_io.codecs",
     "kernels.moved_parts": "kernels.parts gguf_io.codecs",
     "kernels.pack": "kernels.moved_parts kernels.level_parts kernels.parts kernels.layout gguf_io "
     "gguf_io.codecs",
-    "kernels.pack_words": "kernels.source kernels.simd kernels.pointer",
-    "kernels.pack_spans": "kernels.pack_words kernels.layout kernels.source kernels.simd gguf_io",
-    "kernels.pack_kernel": "kernels.pack_spans kernels.pack_words kernels.pack kernels.floats kernels.layout "
-    "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
-    "kernels.checks gguf_io",
-    "kernels.block_scales": "kernels.layout kernels.unpack kernels.source kernels.target kernels.simd kernels.pointer",
-    "kernels.half_block": "kernels.block_scales kernels.layout kernels.unpack kernels.source kernels.simd",
-    "kernels.piece": "kernels.half_block kernels.block_scales kernels.layout kernels.unpack kernels.source "
-    "kernels.target kernels.simd kernels.pointer",
-    "kernels.matrix_product": "kernels.piece kernels.layout kernels.exponential kernels.rows kernels.source kernels.simd "
-    "kernels.pointer",
-    "kernels.token_product": "kernels.half_block kernels.block_scales kernels.layout kernels.source kernels.simd "
-    "kernels.pointer",
-    "kernels.vector_product": "kernels.piece kernels.half_block kernels.block_scales kernels.layout kernels.rows "
-    "kernels.source kernels.target kernels.simd kernels.pointer",
-    "kernels.packed_product": "kernels.vector_product kernels.token_product kernels.matrix_product kernels.piece "
-    "kernels.block_scales kernels.layout kernels.rows kernels.source kernels.target "
-    "kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.float_linear": "kernels.floats kernels.layout kernels.rows kernels.kernel kernels.source kernels.simd "
-    "kernels.record kernels.pointer kernels.checks gguf_io",
-    "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.floats kernels.layout kernels.source "
-    "kernels.record kernels.pointer kernels.checks gguf_io",
-    "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.pack_kernel kernels.pack_spans "
-    "kernels.pack kernels.floats kernels.layout kernels.rows kernels.kernel kernels.source "
-    "kernels.record kernels.pointer kernels.checks gguf_io",
-    "kernels.expert_linear": "kernels.mapped_linear kernels.tile_product kernels.packed_product kernels.floats "
-    "kernels.layout kernels.expert_groups kernels.rows kernels.kernel kernels.source "
-    "kernels.target kernels.simd kernels.record kernels.pointer kernels.checks gguf_io",
-    "kernels.expert_sum": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.rms_norm": "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.l2_norm": "kernels.rms_norm kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.layer_norm": "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.linear": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.outliers": "kernels.layer_norm kernels.activation kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "kernels.pool_streams": "kernels.rms_norm kernels.exponential kernels.rows kernels.kernel kernels.source "
-    "kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.position": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.rope": "kernels.rows kernels.kernel kernels.source kernels.simd kernels.record kernels.pointer "
-    "kernels.checks kernels.names",
-    "kernels.route": "kernels.activation kernels.exponential kernels.rows kernels.kernel kernels.source "
-    "kernels.simd kernels.record kernels.pointer kernels.checks kernels.names",
-    "kernels.scale": "kernels.exponential kernels.rows kernels.kernel kernels.simd kernels.record "
-    "kernels.pointer kernels.checks",
-    "kernels.streams": "kernels.rms_norm kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.swiglu_oai": "kernels.activation kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "kernels.xielu": "kernels.activation kernels.exponential kernels.rows kernels.kernel kernels.simd "
-    "kernels.record kernels.pointer kernels.checks",
-    "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.route kernels.rope "
-    "kernels.position kernels.pool_streams kernels.outliers kernels.linear kernels.layer_norm "
-    "kernels.l2_norm kernels.rms_norm kernels.expert_sum kernels.expert_linear "
-    "kernels.embedding kernels.columns kernels.attention_reference kernels.add "
-    "engine.reference_states engine.recurrent_reference kernels.selective_scan "
-    "kernels.activation kernels.gated kernels.gated_linear_attention engine.ops gguf_io",
+    "kernels.pack_words": "kernels.language",
+    "kernels.pack_spans": "kernels.pack_words kernels.layout kernels.language gguf_io",
+    "kernels.pack_kernel": "kernels.pack_spans kernels.pack_words kernels.pack kernels.floats "
+    "kernels.layout kernels.kernel kernels.language gguf_io",
+    "kernels.block_scales": "kernels.layout kernels.target kernels.language",
+    "kernels.half_block": "kernels.block_scales kernels.layout kernels.language",
+    "kernels.piece": "kernels.half_block kernels.block_scales kernels.layout kernels.target kernels.language",
+    "kernels.matrix_product": "kernels.piece kernels.layout kernels.language",
+    "kernels.token_product": "kernels.half_block kernels.block_scales kernels.layout kernels.language",
+    "kernels.vector_product": "kernels.piece kernels.half_block kernels.block_scales kernels.layout "
+    "kernels.target kernels.language",
+    "kernels.packed_product": "kernels.vector_product kernels.token_product kernels.matrix_product "
+    "kernels.piece kernels.block_scales kernels.layout kernels.target "
+    "kernels.language",
+    "kernels.float_linear": "kernels.floats kernels.layout kernels.kernel kernels.language gguf_io",
+    "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.floats kernels.layout "
+    "kernels.language gguf_io",
+    "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.pack_kernel "
+    "kernels.pack_spans kernels.pack kernels.floats kernels.layout kernels.kernel "
+    "kernels.language gguf_io",
+    "kernels.expert_linear": "kernels.mapped_linear kernels.tile_product kernels.packed_product "
+    "kernels.floats kernels.layout kernels.expert_groups kernels.kernel "
+    "kernels.target kernels.language gguf_io",
+    "kernels.expert_sum": "kernels.kernel kernels.language",
+    "kernels.rms_norm": "kernels.kernel kernels.language",
+    "kernels.l2_norm": "kernels.rms_norm kernels.kernel kernels.language",
+    "kernels.layer_norm": "kernels.kernel kernels.language",
+    "kernels.linear": "kernels.kernel kernels.language",
+    "kernels.outliers": "kernels.layer_norm kernels.activation kernels.kernel kernels.language",
+    "kernels.pool_streams": "kernels.rms_norm kernels.kernel kernels.language",
+    "kernels.position": "kernels.kernel kernels.language",
+    "kernels.rope": "kernels.kernel kernels.language kernels.names",
+    "kernels.route": "kernels.activation kernels.kernel kernels.language kernels.names",
+    "kernels.scale": "kernels.kernel kernels.language",
+    "kernels.streams": "kernels.rms_norm kernels.kernel kernels.language",
+    "kernels.swiglu_oai": "kernels.activation kernels.kernel kernels.language",
+    "kernels.xielu": "kernels.activation kernels.kernel kernels.language",
+    "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.route "
+    "kernels.rope kernels.position kernels.pool_streams kernels.outliers "
+    "kernels.linear kernels.layer_norm kernels.l2_norm kernels.rms_norm "
+    "kernels.expert_sum kernels.expert_linear kernels.embedding kernels.columns "
+    "kernels.attention_reference kernels.add engine.reference_states "
+    "engine.recurrent_reference kernels.selective_scan kernels.activation "
+    "kernels.gated kernels.gated_linear_attention engine.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
     "engine.context engine.diagnosis gguf_io errors",
     "engine.compile_notice": "kernels.object_cache system",
-    "engine.memory": "kernels.rows",
-    "kernels.kv_cache": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
-    "kernels.online_softmax": "kernels.kv_cache kernels.exponential kernels.source kernels.target kernels.simd "
-    "kernels.pointer",
-    "kernels.general_attention": "kernels.online_softmax kernels.exponential kernels.rows kernels.kernel kernels.source "
-    "kernels.simd kernels.record kernels.pointer kernels.checks",
+    "engine.memory": "kernels.language",
+    "kernels.kv_cache": "kernels.kernel kernels.language",
+    "kernels.online_softmax": "kernels.kv_cache kernels.target kernels.language",
+    "kernels.general_attention": "kernels.online_softmax kernels.kernel kernels.language",
     "kernels.attention_probs": "kernels.general_attention kernels.online_softmax kernels.kv_cache "
-    "kernels.attention_reference kernels.kernel kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
-    "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache engine.memory "
-    "kernels.rows engine.states",
+    "kernels.attention_reference kernels.kernel kernels.language",
+    "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache "
+    "engine.memory kernels.language engine.states",
     "engine.packed_matrix": "kernels.mapped_linear kernels.pack kernels.floats kernels.layout gguf_io errors",
-    "kernels.quantize": "kernels.layout kernels.rows kernels.kernel kernels.source kernels.simd kernels.record "
-    "kernels.pointer kernels.checks",
+    "kernels.quantize": "kernels.layout kernels.kernel kernels.language",
     "engine.step": "kernels.quantize engine.memory kernels.kernel",
-    "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.rows kernels.checks",
-    "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache kernels.source "
-    "kernels.simd kernels.pointer",
-    "kernels.attention": "kernels.attention_tile kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
-    "kernels.attention_reference kernels.rows kernels.kernel kernels.source kernels.record "
-    "kernels.pointer kernels.checks",
-    "kernels.cache_prefetch": "kernels.kv_cache kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer "
-    "kernels.checks",
+    "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.language",
+    "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
+    "kernels.language",
+    "kernels.attention": "kernels.attention_tile kernels.attention_scratch kernels.online_softmax "
+    "kernels.kv_cache kernels.attention_reference kernels.kernel kernels.language",
+    "kernels.cache_prefetch": "kernels.kv_cache kernels.kernel kernels.language",
     "engine.kv_cache": "kernels.cache_prefetch kernels.attention engine.step engine.caches "
-    "kernels.general_attention kernels.kv_cache engine.memory kernels.attention_reference "
-    "engine.ops",
+    "kernels.general_attention kernels.kv_cache engine.memory "
+    "kernels.attention_reference engine.ops",
     "engine.probs": "kernels.attention_reference engine.taps engine.ops errors",
     "engine.buffers": "engine.memory engine.plan engine.ops",
-    "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.expert_linear kernels.expert_groups "
-    "engine.plan engine.ops gguf_io",
-    "engine.lowering": "engine.packed_matrix kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale "
-    "kernels.rope kernels.position kernels.pool_streams kernels.outliers kernels.layer_norm "
-    "kernels.l2_norm kernels.rms_norm kernels.columns kernels.add kernels.selective_scan "
-    "kernels.activation kernels.gated kernels.gated_linear_attention kernels.kernel engine.plan "
+    "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.expert_linear "
+    "kernels.expert_groups engine.plan engine.ops gguf_io",
+    "engine.lowering": "engine.packed_matrix kernels.xielu kernels.swiglu_oai kernels.streams "
+    "kernels.scale kernels.rope kernels.position kernels.pool_streams "
+    "kernels.outliers kernels.layer_norm kernels.l2_norm kernels.rms_norm "
+    "kernels.columns kernels.add kernels.selective_scan kernels.activation "
+    "kernels.gated kernels.gated_linear_attention kernels.kernel engine.plan "
     "engine.ops",
-    "engine.packing": "engine.packed_matrix kernels.pack_kernel kernels.pack_spans kernels.pack kernels.floats "
-    "kernels.layout kernels.rows gguf_io",
-    "kernels.quantized_linear": "kernels.packed_product kernels.token_product kernels.block_scales kernels.layout "
-    "kernels.rows kernels.kernel kernels.source kernels.target kernels.record kernels.pointer "
-    "kernels.checks",
-    "engine.program": "kernels.quantized_linear engine.packing engine.lowering engine.expert_steps engine.buffers "
-    "engine.step engine.packed_matrix engine.memory kernels.scale kernels.route kernels.linear "
-    "kernels.expert_sum kernels.mapped_linear kernels.float_linear kernels.packed_product "
-    "kernels.embedding kernels.decode_row kernels.linear_state engine.plan engine.states "
-    "engine.ops gguf_io errors",
-    "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.selective_scan "
-    "kernels.lightning_attention kernels.generalized_delta_rule kernels.gated_linear_attention "
+    "engine.packing": "engine.packed_matrix kernels.pack_kernel kernels.pack_spans kernels.pack "
+    "kernels.floats kernels.layout kernels.language gguf_io",
+    "kernels.quantized_linear": "kernels.packed_product kernels.token_product kernels.block_scales "
+    "kernels.layout kernels.kernel kernels.target kernels.language",
+    "engine.program": "kernels.quantized_linear engine.packing engine.lowering engine.expert_steps "
+    "engine.buffers engine.step engine.packed_matrix engine.memory kernels.scale "
+    "kernels.route kernels.linear kernels.expert_sum kernels.mapped_linear "
+    "kernels.float_linear kernels.packed_product kernels.embedding "
+    "kernels.decode_row kernels.linear_state engine.plan engine.states engine.ops "
+    "gguf_io errors",
+    "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
+    "kernels.selective_scan kernels.lightning_attention "
+    "kernels.generalized_delta_rule kernels.gated_linear_attention "
     "kernels.delta_rule kernels.causal_conv kernels.kernel engine.ops",
-    "kernels.runner": "kernels.kernel kernels.sync kernels.source kernels.record kernels.pointer",
+    "kernels.runner": "kernels.kernel kernels.language",
     "engine.team": "kernels.runner kernels.kernel errors",
     "engine.thread_count": "",
-    "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program engine.probs "
-    "engine.kv_cache engine.step engine.packed_matrix engine.caches kernels.attention_probs "
-    "engine.memory kernels.rope kernels.position kernels.decode_row kernels.attention_reference "
-    "engine.taps engine.plan engine.ops gguf_io",
-    "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches kernels.object_cache "
-    "engine.taps engine.config engine.plan",
-    "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states engine.taps "
-    "engine.config engine.plan engine.ops gguf_io",
-    "kernels.sampling_kernels": "kernels.exponential kernels.kernel kernels.source kernels.simd kernels.record "
-    "kernels.pointer kernels.checks kernels.sampling",
-    "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor engine.packed_matrix "
-    "engine.compile_notice engine.model engine.sampling kernels.sampling engine.executor errors",
+    "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
+    "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
+    "kernels.attention_probs engine.memory kernels.rope kernels.position "
+    "kernels.decode_row kernels.attention_reference engine.taps engine.plan "
+    "engine.ops gguf_io",
+    "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
+    "kernels.object_cache engine.taps engine.config engine.plan",
+    "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states "
+    "engine.taps engine.config engine.plan engine.ops gguf_io",
+    "kernels.sampling_kernels": "kernels.kernel kernels.language kernels.sampling",
+    "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor "
+    "engine.packed_matrix engine.compile_notice engine.model engine.sampling "
+    "kernels.sampling engine.executor errors",
     "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
     "engine.linear_path": "engine.plan engine.ops gguf_io errors",
     "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io errors",
     "hub": "system errors",
     "engine.llm": "hub engine.unembedding engine.linear_path engine.generation engine.executors "
-    "engine.embedding engine.trace engine.reranking engine.prompt engine.model engine.context "
-    "engine.sampling engine.taps engine.config engine.chat tokenizer engine.activations gguf_io "
-    "system errors",
-    "kernels.stream": "kernels.rows kernels.kernel kernels.simd kernels.record kernels.pointer kernels.checks",
+    "engine.embedding engine.trace engine.reranking engine.prompt engine.model "
+    "engine.context engine.sampling engine.taps engine.config engine.chat tokenizer "
+    "engine.activations gguf_io system errors",
+    "kernels.stream": "kernels.kernel kernels.language",
     "engine.benchmark": "kernels.stream engine.llm engine.team engine.memory gguf_io errors",
-    "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches engine.plan system "
-    "errors",
+    "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches "
+    "engine.plan system errors",
     "engine.verdict": "engine.footprint engine.program engine.model gguf_io errors",
-    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps engine.activations "
-    "gguf_io system errors",
+    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps "
+    "engine.activations gguf_io system errors",
     "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
-    "kernels.sampling_kernels engine.embedding kernels.object_cache engine.prompt engine.model "
-    "engine.sampling engine.taps tokenizer gguf_io system errors",
+    "kernels.sampling_kernels engine.embedding kernels.object_cache engine.prompt "
+    "engine.model engine.sampling engine.taps tokenizer gguf_io system errors",
     "engine": "",
     "engine.batch": "engine.numba_executor engine.plan_runner",
     "kernels": "",
-    "kernels.peak": "kernels.kernel kernels.target kernels.simd kernels.record kernels.pointer",
+    "kernels.peak": "kernels.kernel kernels.target kernels.language",
 }

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.kernel import SIGNATURE, Call, Kernel
+from nybble.kernels.language.pointer import ELEMENTS, I64
+from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.linker import link
-from nybble.kernels.pointer import ELEMENTS, I64
-from nybble.kernels.record import PointerTo, Record
 
 _numbers = itertools.count()
 

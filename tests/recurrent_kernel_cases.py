@@ -23,8 +23,8 @@ from nybble.kernels.generalized_delta_rule import (
     generalized_delta_rule_reference,
 )
 from nybble.kernels.kernel import Call
+from nybble.kernels.language.rows import padded_width
 from nybble.kernels.lightning_attention import bind_lightning_attention, lightning_attention_reference
-from nybble.kernels.rows import padded_width
 from nybble.kernels.selective_scan import (
     bind_decay,
     bind_selective_scan,

@@ -23,7 +23,7 @@ from nybble.kernels.attention_probs import (
 )
 from nybble.kernels.attention_reference import alibi_slopes
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write
-from nybble.kernels.rows import padded_width
+from nybble.kernels.language.rows import padded_width
 
 TOLERANCE = 1e-5
 

@@ -15,7 +15,7 @@ from machine import assert_same
 from numpy.typing import NDArray
 
 from nybble.kernels.host_cpu import host_cpu
-from nybble.kernels.simd import (
+from nybble.kernels.language.simd import (
     dot_signed,
     dot_spill,
     dot_start,

@@ -60,10 +60,10 @@ import sys
 from nybble.kernels.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels.compiler import assembly
-from nybble.kernels.pointer import I8, I32
-from nybble.kernels.record import PointerTo, Record
-from nybble.kernels.simd import dot_signed, dot_start_signed, dot_sum, load, store
-from nybble.kernels.source import Source
+from nybble.kernels.language.pointer import I8, I32
+from nybble.kernels.language.record import PointerTo, Record
+from nybble.kernels.language.simd import dot_signed, dot_start_signed, dot_sum, load, store
+from nybble.kernels.language.source import Source
 
 def product(args, thread_id, n_threads):
     state = dot_start_signed(load(args.out, 8, 8, 8))

@@ -8,8 +8,8 @@ import pytest
 from guard import guarded
 
 from nybble.kernels.kernel import Kernel
-from nybble.kernels.pointer import F32, I16, I64, Pointer, cast
-from nybble.kernels.record import PointerTo, Record
+from nybble.kernels.language.pointer import F32, I16, I64, Pointer, cast
+from nybble.kernels.language.record import PointerTo, Record
 
 
 def doubled(args, thread_id, n_threads):  # type: ignore[no-untyped-def]

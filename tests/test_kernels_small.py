@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from nybble.kernels.add import bind_add
 from nybble.kernels.attention import bind_attend
 from nybble.kernels.attention_scratch import attention_scratch
-from nybble.kernels.exponential import exp, exp_weight
 from nybble.kernels.kernel import Kernel, kernel
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write
-from nybble.kernels.pointer import F32, I64
-from nybble.kernels.record import PointerTo, Record
+from nybble.kernels.language.exponential import exp, exp_weight
+from nybble.kernels.language.pointer import F32, I64
+from nybble.kernels.language.record import PointerTo, Record
+from nybble.kernels.language.simd import load, store
 from nybble.kernels.rms_norm import bind_rms_norm
 from nybble.kernels.rope import bind_rope
-from nybble.kernels.simd import load, store
 
 SCRIPT = str(Path(__file__).with_name("kernel_cases.py"))
 each_case = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nybble.engine.memory import Memory, aligned_zeros
-from nybble.kernels.rows import CACHE_LINE
+from nybble.kernels.language.rows import CACHE_LINE
 
 
 def test_zeros_start_at_a_cache_line() -> None:

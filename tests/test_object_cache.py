@@ -370,7 +370,7 @@ def version_of(copy: Path, **environment: str) -> str:
 
 
 SOURCES = [
-    "kernels/rows.py",
+    "kernels/language/rows.py",
     "kernels/dot_lowering.py",
     "kernels/room/new.py",
     "kernels/room/inner/new.py",

@@ -25,17 +25,17 @@ from nybble.kernels.fingerprint import fingerprint
 from nybble.kernels.float_linear import float_linear_kernel
 from nybble.kernels.floats import ELEMENT_OF
 from nybble.kernels.kernel import SIGNATURE, Kernel, kernel
+from nybble.kernels.language.pointer import F32, I64
+from nybble.kernels.language.record import PointerTo, Record
+from nybble.kernels.language.source import inlined
 from nybble.kernels.linker import LLVMLinker
 from nybble.kernels.mapped_linear import mapped_linear_kernel
 from nybble.kernels.pack_kernel import pack_kernel
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
-from nybble.kernels.pointer import F32, I64
 from nybble.kernels.quantized_linear import linear_kernel
-from nybble.kernels.record import PointerTo, Record
-from nybble.kernels.source import inlined
 
 HELPERS = """
-from nybble.kernels.source import inlined
+from nybble.kernels.language.source import inlined
 @inlined
 def half_of(x):
     return x * 0.5
@@ -44,9 +44,9 @@ MINE = """
 import numpy as np
 import helpers
 from nybble.kernels.kernel import kernel
-from nybble.kernels.pointer import F32
-from nybble.kernels.record import PointerTo, Record
-from nybble.kernels.source import inlined
+from nybble.kernels.language.pointer import F32
+from nybble.kernels.language.record import PointerTo, Record
+from nybble.kernels.language.source import inlined
 half_of = helpers.half_of
 CONSTANT = 1.0
 @inlined

@@ -15,7 +15,7 @@ from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.mapped_file import MappedFile
 from nybble.gguf_io.tensor import Tensor
-from nybble.kernels.rows import CACHE_LINE
+from nybble.kernels.language.rows import CACHE_LINE
 
 some_formats = pytest.mark.parametrize(
     "format", [formats.Q4_0, formats.Q4_K, formats.IQ2_S, formats.BF16, formats.F64], ids=lambda f: f.name

@@ -8,8 +8,8 @@ import pytest
 from machine import assert_same, both
 from numpy.typing import NDArray
 
-from nybble.kernels.pointer import F32, I8, I16, I32, U8, U16, cast
-from nybble.kernels.simd import (
+from nybble.kernels.language.pointer import F32, I8, I16, I32, U8, U16, cast
+from nybble.kernels.language.simd import (
     absolute,
     add_lanes,
     bf16_to_f32,

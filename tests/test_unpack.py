@@ -11,9 +11,9 @@ import pytest
 from machine import assert_same
 
 from nybble.gguf_io.codecs.simple_quants import power_of_two, unsigned_float8
-from nybble.kernels.pointer import I8, U8
-from nybble.kernels.simd import load, store
-from nybble.kernels.unpack import Table, e4m3_to_f32, lookup, power_of_two_to_f32
+from nybble.kernels.language.pointer import I8, U8
+from nybble.kernels.language.simd import load, store
+from nybble.kernels.language.tables import Table, e4m3_to_f32, lookup, power_of_two_to_f32
 
 BYTES = np.arange(256, dtype=np.uint8)
 TABLES = {

@@ -1,0 +1,1 @@
+"""What kernels are written in: pointers, records, SIMD operations, and helpers that are inlined."""
