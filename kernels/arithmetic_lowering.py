@@ -31,7 +31,7 @@ from .lowering import (
     splat,
     vectors,
 )
-from .target import host_target
+from .target.target import host_target
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
 INTEGER_OPS = {

@@ -11,7 +11,7 @@ from .language.simd import load, splat, to_f32
 from .language.source import inlined
 from .language.tables import e4m3_to_f32, power_of_two_to_f32
 from .layout import TILE_ROWS, Layout, Scale
-from .target import host_target
+from .target.target import host_target
 
 Function = Callable[..., Any]
 

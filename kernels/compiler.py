@@ -30,7 +30,7 @@ from . import (  # noqa: F401  (they teach Numba the vocabulary)
 )
 from .language.source import CALLED, INLINED, Source
 from .lowering import RecordType
-from .target import host_target
+from .target.target import host_target
 
 # What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
 ALLOWED_SYMBOLS = frozenset(

@@ -37,7 +37,7 @@ from .lowering import (
     strided,
     vectors,
 )
-from .target import host_target
+from .target.target import host_target
 
 I8X32 = ir.VectorType(ir.IntType(8), 32)
 I16X16 = ir.VectorType(ir.IntType(16), 16)

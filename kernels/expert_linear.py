@@ -38,7 +38,7 @@ from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
 from .packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
-from .target import host_target
+from .target.target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
 
 Array = NDArray[np.float32]

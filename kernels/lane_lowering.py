@@ -24,7 +24,7 @@ from .lowering import (
     shuffle,
     vectors,
 )
-from .target import host_target
+from .target.target import host_target
 
 
 def _numbers_typer(lanes: Any) -> Any:

@@ -35,7 +35,7 @@ from ..system.private_file import make_private_folder, read_private, write_priva
 from .compile_lock import compile_lock, require_compiler
 from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
-from .target import host_target
+from .target.target import host_target
 
 if TYPE_CHECKING:
     from .language.source import Source

@@ -43,7 +43,7 @@ from .language.simd import (
     where_less,
 )
 from .language.source import called, inlined
-from .target import host_target
+from .target.target import host_target
 
 _AVX512 = host_target().lanes == LANES
 QUERIES = 4 if _AVX512 else 6  # in a bundle: sums in registers, enough for multiplications to overlap

@@ -35,7 +35,7 @@ from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
-from .target import host_target
+from .target.target import host_target
 from .token_product import token_product
 from .vector_product import put_words, sums_of_sub_blocks, vector_product
 

@@ -24,7 +24,7 @@ from .language.simd import evens, load, odds, store, to_i16
 from .language.source import inlined
 from .language.tables import lookup
 from .layout import BLOCK, TILE_ROWS, Layout
-from .target import host_target
+from .target.target import host_target
 
 PIECE_BLOCKS = 32
 LEVEL_BYTES = TILE_ROWS * BLOCK

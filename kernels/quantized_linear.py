@@ -24,7 +24,7 @@ from .language.rows import check_step, share
 from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
-from .target import host_target
+from .target.target import host_target
 from .token_product import token_product
 
 LINEAR = Record(

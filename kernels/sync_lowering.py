@@ -12,7 +12,7 @@ from numba.core import cgutils, types
 from .language import sync
 from .language.pointer import I64
 from .lowering import PointerType, define, intrinsic
-from .target import host_target
+from .target.target import host_target
 
 INT64 = ir.IntType(64)
 

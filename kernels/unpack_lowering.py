@@ -13,7 +13,7 @@ from .language import tables as unpack
 from .language.pointer import F32, I32, U8
 from .language.tables import Table
 from .lowering import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
-from .target import host_target
+from .target.target import host_target
 
 
 class TableType(types.Opaque):

@@ -41,7 +41,7 @@ from .language.simd import (
 from .language.source import inlined
 from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
-from .target import host_target
+from .target.target import host_target
 
 Function = Callable[..., Any]
 

@@ -14,7 +14,6 @@ import pytest
 from machine import assert_same
 from numpy.typing import NDArray
 
-from nybble.kernels.host_cpu import host_cpu
 from nybble.kernels.language.simd import (
     dot_signed,
     dot_spill,
@@ -26,7 +25,8 @@ from nybble.kernels.language.simd import (
     load,
     store,
 )
-from nybble.kernels.target import dot_path
+from nybble.kernels.target.host_cpu import host_cpu
+from nybble.kernels.target.target import dot_path
 
 rng = np.random.default_rng(21)
 
@@ -164,7 +164,7 @@ MACHINES = {
 }
 CROSS = """
 import sys
-from nybble.kernels.target import Target, compile_for
+from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout, runner
 from nybble.kernels.compiler import assembly

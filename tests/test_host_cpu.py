@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import llvmlite.binding as llvm
 import pytest
 
-from nybble.kernels import host_cpu as module
-from nybble.kernels.host_cpu import host_cpu
-from nybble.kernels.target import dot_path
+from nybble.kernels.target import host_cpu as module
+from nybble.kernels.target.host_cpu import host_cpu
+from nybble.kernels.target.target import dot_path
 
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "arm64-apple-darwin23.4.0"
 
@@ -57,7 +57,7 @@ def hwcap(names: str, *, second: bool) -> int:
 
 COUNT = """
 import sys
-from nybble.kernels.target import Target, compile_for
+from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels.compiler import assembly
 from nybble.kernels.language.pointer import I8, I32

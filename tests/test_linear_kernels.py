@@ -42,7 +42,7 @@ from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_pe
 from nybble.kernels.piece import PIECE_BLOCKS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
-from nybble.kernels.target import host_target
+from nybble.kernels.target.target import host_target
 
 SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
 each_format = pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)

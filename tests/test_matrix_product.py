@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nybble.kernels.kernel import Call, Kernel
 from nybble.kernels.language.simd import matrix_end, matrix_product, matrix_start, matrix_store
 from nybble.kernels.matrix_lowering import tile_config
-from nybble.kernels.target import host_target
+from nybble.kernels.target.target import host_target
 
 
 def product_of_two(width):  # type: ignore[no-untyped-def]

@@ -90,7 +90,7 @@ def test_the_second_process_needs_no_llvm(cache: Path) -> None:
 
 def test_what_llvm_calls_the_processor_is_kept(cache: Path) -> None:
     """And asked for again where the file about it is damaged, or others may write to it."""
-    script = "from nybble.kernels.host_cpu import host_cpu; print(*host_cpu())"
+    script = "from nybble.kernels.target.host_cpu import host_cpu; print(*host_cpu())"
     answer = run(cache, script)
     for path in (cache / "processors").iterdir():
         for bad in (b"", path.read_bytes()[:-1], path.read_bytes().replace(b"x86_64", b"x86_65")):

@@ -74,7 +74,7 @@ EXTREMES = ("Q5_0", "Q6_K", "Q3_K", "MXFP4", "IQ2_XXS", "IQ3_XXS", "IQ4_NL")
 )
 def test_on_another_path(file: str, tests: str, path: str) -> None:
     """The generic lookup; the path that gathers products in int16."""
-    from nybble.kernels.target import host_target
+    from nybble.kernels.target.target import host_target
 
     if host_target().dot == path or (path == "avx2" and not host_target().has_vnni):
         pytest.skip("this machine has no such other path")
@@ -88,7 +88,7 @@ def test_on_another_path(file: str, tests: str, path: str) -> None:
 
 CROSS = """
 import sys
-from nybble.kernels.target import Target, compile_for
+from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout
 from nybble.kernels.compiler import assembly

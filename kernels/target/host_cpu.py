@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from ..system.cache_folder import cache_folder
-from ..system.package_version import package_version
-from ..system.private_file import make_private_folder, read_private, write_private
+from ...system.cache_folder import cache_folder
+from ...system.package_version import package_version
+from ...system.private_file import make_private_folder, read_private, write_private
 
 # What LLVM may use on AArch64 without being told to, by the bits in which Linux reports it: of AT_HWCAP, and
 # from 32 on of AT_HWCAP2 (Linux: arch/arm64/include/uapi/asm/hwcap.h).

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-from ..errors import NybbleError
+from ...errors import NybbleError
 from .host_cpu import host_cpu
 
 DOT_PATHS = ("amx", "vnni", "dotprod", "avx2", "generic")

@@ -1,0 +1,1 @@
+"""Which machine the code is for."""
