@@ -371,7 +371,7 @@ def version_of(copy: Path, **environment: str) -> str:
 
 SOURCES = [
     "kernels/language/rows.py",
-    "kernels/dot_lowering.py",
+    "kernels/codegen/dot.py",
     "kernels/room/new.py",
     "kernels/room/inner/new.py",
     "gguf_io/codecs/codebooks.py",

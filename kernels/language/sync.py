@@ -1,6 +1,6 @@
 """What threads of a team say to each other: atomic loads and stores, a spin barrier, calls through addresses.
 
-As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync_lowering.py` holds the
+As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync.py` holds the
 machine form.
 """
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from .language import simd
-from .language.pointer import F32, I32
-from .lowering import (
+from ..language import simd
+from ..language.pointer import F32, I32
+from ..target.target import host_target
+from .types import (
     Emit,
     VectorType,
     added,
@@ -24,7 +25,6 @@ from .lowering import (
     shuffle,
     vectors,
 )
-from .target.target import host_target
 
 
 def _numbers_typer(lanes: Any) -> Any:

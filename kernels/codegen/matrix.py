@@ -10,9 +10,9 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from .language import simd
-from .language.pointer import I8, I32, U8
-from .lowering import INDEX, PointerType, as_index, define, intrinsic, literal
+from ..language import simd
+from ..language.pointer import I8, I32, U8
+from .types import INDEX, PointerType, as_index, define, intrinsic, literal
 
 VOID, BYTE = ir.VoidType(), ir.IntType(8)
 ROWS = 16

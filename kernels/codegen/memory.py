@@ -10,9 +10,9 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import lower_builtin, lower_cast, lower_getattr_generic, type_callable
 
-from .language import pointer, simd
-from .language.pointer import Element
-from .lowering import (
+from ..language import pointer, simd
+from ..language.pointer import Element
+from .types import (
     INDEX,
     IR_TYPES,
     SCALARS,

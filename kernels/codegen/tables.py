@@ -9,11 +9,11 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import lower_cast, register_model, typeof_impl
 
-from .language import tables as unpack
-from .language.pointer import F32, I32, U8
-from .language.tables import Table
-from .lowering import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
-from .target.target import host_target
+from ..language import tables as unpack
+from ..language.pointer import F32, I32, U8
+from ..language.tables import Table
+from ..target.target import host_target
+from .types import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
 
 
 class TableType(types.Opaque):

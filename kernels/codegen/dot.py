@@ -20,9 +20,10 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import register_model
 
-from .language import simd
-from .language.pointer import I8, I16, I32, U8, Element
-from .lowering import (
+from ..language import simd
+from ..language.pointer import I8, I16, I32, U8, Element
+from ..target.target import host_target
+from .types import (
     IR_TYPES,
     PointerType,
     VectorType,
@@ -37,7 +38,6 @@ from .lowering import (
     strided,
     vectors,
 )
-from .target.target import host_target
 
 I8X32 = ir.VectorType(ir.IntType(8), 32)
 I16X16 = ir.VectorType(ir.IntType(16), 16)

@@ -9,10 +9,10 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from .language import sync
-from .language.pointer import I64
-from .lowering import PointerType, define, intrinsic
-from .target.target import host_target
+from ..language import sync
+from ..language.pointer import I64
+from ..target.target import host_target
+from .types import PointerType, define, intrinsic
 
 INT64 = ir.IntType(64)
 

@@ -10,10 +10,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import lower_builtin, type_callable
 
+from ..language import simd
+from ..language.pointer import F16, F32, I8, I16, I32, U8, U16, Element
+from ..target.target import host_target
 from .half import float_to_half, half_to_float
-from .language import simd
-from .language.pointer import F16, F32, I8, I16, I32, U8, U16, Element
-from .lowering import (
+from .types import (
     SCALARS,
     Emit,
     VectorType,
@@ -31,7 +32,6 @@ from .lowering import (
     splat,
     vectors,
 )
-from .target.target import host_target
 
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
 INTEGER_OPS = {

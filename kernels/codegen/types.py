@@ -21,8 +21,8 @@ from numba.extending import (
     typeof_impl,
 )
 
-from .language.pointer import ELEMENTS, F32, Element
-from .language.record import Record
+from ..language.pointer import ELEMENTS, F32, Element
+from ..language.record import Record
 
 IR_TYPES = {e.name: ir.IntType(8 * e.size) for e in ELEMENTS.values()} | {
     "f16": ir.HalfType(),

@@ -1,0 +1,1 @@
+"""How the operations of the kernel language become LLVM IR."""
