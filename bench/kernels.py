@@ -27,7 +27,7 @@ from synthetic import FORMATS, random_rows
 from nybble.engine.rope_table import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
 from nybble.kernels.attention import attention_reference, attention_scratch, bind_attend
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.linear import linear_reference
 from nybble.kernels.pack import PACKERS, pack

@@ -23,7 +23,7 @@ from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import bind_float_linear
 from nybble.kernels.floats import ELEMENT_OF, pack_floats
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import aligned_zeros
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.packed_product import working_memory

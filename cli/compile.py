@@ -9,7 +9,7 @@ import argparse
 
 from ..engine.llm import LLM
 from ..errors import NybbleError
-from ..kernels.object_cache import can_keep, compile_log, object_folder
+from ..kernels.jit.object_cache import can_keep, compile_log, object_folder
 from ..kernels.sampling_kernels import compiled_sampling
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..kernels.object_cache import compile_log
+from ..kernels.jit.object_cache import compile_log
 from ..system.notices import say
 
 

@@ -14,7 +14,7 @@ from ..kernels.add import bind_add, bind_add_vector
 from ..kernels.columns import bind_copy_columns
 from ..kernels.gated import bind_gelu_mul, bind_silu_mul
 from ..kernels.gated_linear_attention import bind_bonus
-from ..kernels.kernel import Call
+from ..kernels.jit.kernel import Call
 from ..kernels.l2_norm import bind_l2_norm
 from ..kernels.layer_norm import bind_layer_norm
 from ..kernels.outliers import bind_keep_outliers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.object_cache import compile_log
+from ..kernels.jit.object_cache import compile_log
 from .caches import make_caches
 from .config import Config
 from .packed_matrix import PackedMatrix

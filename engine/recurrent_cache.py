@@ -9,7 +9,7 @@ from ..kernels.causal_conv import bind_causal_conv, bind_token_shift
 from ..kernels.delta_rule import bind_delta_rule
 from ..kernels.gated_linear_attention import bind_gated_linear_attention
 from ..kernels.generalized_delta_rule import bind_generalized_delta_rule
-from ..kernels.kernel import Call
+from ..kernels.jit.kernel import Call
 from ..kernels.lightning_attention import bind_lightning_attention
 from ..kernels.selective_scan import bind_selective_scan
 from . import ops

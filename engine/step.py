@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.kernel import Call
+from ..kernels.jit.kernel import Call
 from ..kernels.quantize import bind_quantize
 from .memory import aligned_zeros
 

@@ -1,4 +1,4 @@
-"""A team of threads that runs programs of kernel calls together (`kernels/runner.py`).
+"""A team of threads that runs programs of kernel calls together (`kernels/jit/runner.py`).
 
 Thread 0 is whoever calls `run`; the others are workers that spin briefly for the next program and then
 sleep. ctypes releases the GIL around machine code, so other Python threads go on. Workers do not survive a
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NybbleError
-from ..kernels import runner
-from ..kernels.kernel import JIT_DISABLED, Call
+from ..kernels.jit import runner
+from ..kernels.jit.kernel import JIT_DISABLED, Call
 
 _HASTE = 5  # bits: 1 / 32 of the usual wait
 # Its `put` is one call in C: a Ctrl-C comes before or after it, and leaves no lock held.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
-from .kernel import Call, Kernel, kernel
+from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I32, I64

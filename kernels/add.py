@@ -8,7 +8,7 @@ Source: He et al. 2015, "Deep Residual Learning" (arXiv:1512.03385).
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

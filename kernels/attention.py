@@ -24,7 +24,7 @@ from .attention_scratch import (
 from .attention_scratch import AttentionScratch as AttentionScratch
 from .attention_scratch import attention_scratch as attention_scratch
 from .attention_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .kv_cache import check_kv_cache, padded_head
 from .language.checks import check_array
 from .language.pointer import F16, F32, I64

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .attention_reference import attention_probs_reference as attention_probs_reference
 from .attention_reference import gather_reference as gather_reference
 from .general_attention import LANES, LOWEST, gather, gather_one, general_scratch, weigh
-from .kernel import kernel
+from .jit.kernel import kernel
 from .kv_cache import check_kv_cache
 from .language.checks import check_array
 from .language.pointer import F16, F32, I64

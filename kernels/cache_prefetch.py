@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .kv_cache import BLOCK, LANES, check_kv_cache, padded_head
 from .language.checks import check_array
 from .language.pointer import F16, I64

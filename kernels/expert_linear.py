@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..gguf_io.formats import BlockFormat
 from .expert_groups import Groups
 from .floats import ELEMENT_OF
-from .kernel import Call, Kernel, kernel
+from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array, check_indices
 from .language.pointer import F32, I64, U8
 from .language.record import Field, PointerTo, Record

@@ -10,7 +10,7 @@ Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

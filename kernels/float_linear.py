@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
 from .floats import ELEMENT_OF
-from .kernel import Call, Kernel, kernel
+from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

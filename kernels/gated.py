@@ -12,7 +12,7 @@ Sources: Shazeer 2020, "GLU Variants Improve Transformer" (arXiv:2002.05202); He
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64

@@ -17,7 +17,7 @@ Sources: Yang et al. 2023, "Gated Linear Attention" (arXiv:2312.06635); Peng et 
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64

@@ -14,7 +14,7 @@ Source: Peng et al. 2025, "RWKV-7 Goose" (arXiv:2503.14456).
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64

@@ -12,7 +12,7 @@ Source: Ba, Kiros & Hinton 2016, "Layer Normalization" (arXiv:1607.06450).
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64, Pointer
 from .language.record import PointerTo, Record

@@ -13,7 +13,7 @@ Source: Qin et al. 2024, "Lightning Attention-2" (arXiv:2401.04658); MiniMax 202
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

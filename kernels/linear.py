@@ -14,7 +14,7 @@ and BF16; both write `out` without the scale and the bias, which `bind_scale` (`
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
 from .floats import ELEMENT_OF
-from .kernel import Call, Kernel, kernel
+from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64, U8
 from .language.record import Field, PointerTo, Record

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import behind_width_zero, relu
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

@@ -11,7 +11,7 @@ Source: Kimi Team 2026, "Attention Residuals".
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64, Pointer

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I8, I32, I64, Pointer, cast
 from .language.record import PointerTo, Record

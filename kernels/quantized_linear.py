@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block_scales import Shape
-from .kernel import Call, Kernel, kernel
+from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64, U8
 from .language.record import PointerTo, Record

@@ -13,7 +13,7 @@ Source: Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" (arXiv:191
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64, Pointer
 from .language.record import PointerTo, Record

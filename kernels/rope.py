@@ -18,7 +18,7 @@ Source: Su et al. 2021, "RoFormer" (arXiv:2104.09864), section 3.2.
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array, check_indices
 from .language.pointer import F32, I64, Pointer
 from .language.record import PointerTo, Record

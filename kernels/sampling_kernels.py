@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import kernel
+from .jit.kernel import kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64, Pointer

@@ -13,7 +13,7 @@ x, a, out  (n, width) float32      weight  (width,) float32
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64

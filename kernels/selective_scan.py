@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import softplus, softplus_lanes
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.exponential import exp
 from .language.pointer import F32, I64

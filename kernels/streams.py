@@ -14,7 +14,7 @@ Sources: Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310), section 3
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Call, kernel
+from .jit.kernel import Call, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
 from .language.record import PointerTo, Record

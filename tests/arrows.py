@@ -52,36 +52,28 @@ ARROWS = {
     "engine.plan gguf_io errors",
     "engine.prompt": "errors",
     "kernels.language": "",
-    "kernels.compile_lock": "errors",
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
-    "kernels.compiler": "kernels.codegen kernels.target kernels.language",
-    "kernels.fingerprint": "kernels.language",
-    "kernels.executable_memory": "errors",
-    "kernels.elf": "kernels.executable_memory",
-    "kernels.linker": "kernels.elf kernels.executable_memory",
-    "kernels.object_cache": "kernels.linker kernels.fingerprint kernels.compiler kernels.target "
-    "kernels.compile_lock system",
-    "kernels.kernel": "kernels.object_cache kernels.language",
-    "kernels.causal_conv": "kernels.kernel kernels.language",
+    "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
+    "kernels.causal_conv": "kernels.jit kernels.language",
     "kernels.linear_state": "kernels.language",
-    "kernels.delta_rule": "kernels.linear_state kernels.kernel kernels.language",
-    "kernels.gated_linear_attention": "kernels.linear_state kernels.kernel kernels.language",
-    "kernels.generalized_delta_rule": "kernels.linear_state kernels.kernel kernels.language",
-    "kernels.lightning_attention": "kernels.linear_state kernels.kernel kernels.language",
-    "kernels.gated": "kernels.kernel kernels.language",
-    "kernels.activation": "kernels.gated kernels.kernel kernels.language kernels.names",
-    "kernels.selective_scan": "kernels.activation kernels.kernel kernels.language",
+    "kernels.delta_rule": "kernels.linear_state kernels.jit kernels.language",
+    "kernels.gated_linear_attention": "kernels.linear_state kernels.jit kernels.language",
+    "kernels.generalized_delta_rule": "kernels.linear_state kernels.jit kernels.language",
+    "kernels.lightning_attention": "kernels.linear_state kernels.jit kernels.language",
+    "kernels.gated": "kernels.jit kernels.language",
+    "kernels.activation": "kernels.gated kernels.jit kernels.language kernels.names",
+    "kernels.selective_scan": "kernels.activation kernels.jit kernels.language",
     "engine.recurrent_reference": "kernels.selective_scan kernels.lightning_attention "
     "kernels.generalized_delta_rule kernels.gated_linear_attention "
     "kernels.delta_rule kernels.causal_conv engine.ops gguf_io",
     "engine.reference_states": "engine.states",
-    "kernels.add": "kernels.kernel kernels.language",
+    "kernels.add": "kernels.jit kernels.language",
     "kernels.attention_reference": "kernels.language",
-    "kernels.columns": "kernels.kernel kernels.language",
+    "kernels.columns": "kernels.jit kernels.language",
     "kernels.decode_row": "kernels.language gguf_io",
-    "kernels.embedding": "kernels.decode_row kernels.kernel kernels.language gguf_io",
-    "kernels.expert_groups": "kernels.kernel kernels.language",
+    "kernels.embedding": "kernels.decode_row kernels.jit kernels.language gguf_io",
+    "kernels.expert_groups": "kernels.jit kernels.language",
     "kernels.layout": "kernels.language gguf_io.codecs",
     "kernels.floats": "kernels.layout kernels.language gguf_io",
     "kernels.parts": "kernels.layout",
@@ -92,7 +84,7 @@ ARROWS = {
     "kernels.pack_words": "kernels.language",
     "kernels.pack_spans": "kernels.pack_words kernels.layout kernels.language gguf_io",
     "kernels.pack_kernel": "kernels.pack_spans kernels.pack_words kernels.pack kernels.floats "
-    "kernels.layout kernels.kernel kernels.language gguf_io",
+    "kernels.layout kernels.jit kernels.language gguf_io",
     "kernels.block_scales": "kernels.layout kernels.target kernels.language",
     "kernels.half_block": "kernels.block_scales kernels.layout kernels.language",
     "kernels.piece": "kernels.half_block kernels.block_scales kernels.layout kernels.target kernels.language",
@@ -103,29 +95,29 @@ ARROWS = {
     "kernels.packed_product": "kernels.vector_product kernels.token_product kernels.matrix_product "
     "kernels.piece kernels.block_scales kernels.layout kernels.target "
     "kernels.language",
-    "kernels.float_linear": "kernels.floats kernels.layout kernels.kernel kernels.language gguf_io",
+    "kernels.float_linear": "kernels.floats kernels.layout kernels.jit kernels.language gguf_io",
     "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.floats kernels.layout "
     "kernels.language gguf_io",
     "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.pack_kernel "
-    "kernels.pack_spans kernels.pack kernels.floats kernels.layout kernels.kernel "
+    "kernels.pack_spans kernels.pack kernels.floats kernels.layout kernels.jit "
     "kernels.language gguf_io",
     "kernels.expert_linear": "kernels.mapped_linear kernels.tile_product kernels.packed_product "
-    "kernels.floats kernels.layout kernels.expert_groups kernels.kernel "
-    "kernels.target kernels.language gguf_io",
-    "kernels.expert_sum": "kernels.kernel kernels.language",
-    "kernels.rms_norm": "kernels.kernel kernels.language",
-    "kernels.l2_norm": "kernels.rms_norm kernels.kernel kernels.language",
-    "kernels.layer_norm": "kernels.kernel kernels.language",
-    "kernels.linear": "kernels.kernel kernels.language",
-    "kernels.outliers": "kernels.layer_norm kernels.activation kernels.kernel kernels.language",
-    "kernels.pool_streams": "kernels.rms_norm kernels.kernel kernels.language",
-    "kernels.position": "kernels.kernel kernels.language",
-    "kernels.rope": "kernels.kernel kernels.language kernels.names",
-    "kernels.route": "kernels.activation kernels.kernel kernels.language kernels.names",
-    "kernels.scale": "kernels.kernel kernels.language",
-    "kernels.streams": "kernels.rms_norm kernels.kernel kernels.language",
-    "kernels.swiglu_oai": "kernels.activation kernels.kernel kernels.language",
-    "kernels.xielu": "kernels.activation kernels.kernel kernels.language",
+    "kernels.floats kernels.layout kernels.expert_groups kernels.jit kernels.target "
+    "kernels.language gguf_io",
+    "kernels.expert_sum": "kernels.jit kernels.language",
+    "kernels.rms_norm": "kernels.jit kernels.language",
+    "kernels.l2_norm": "kernels.rms_norm kernels.jit kernels.language",
+    "kernels.layer_norm": "kernels.jit kernels.language",
+    "kernels.linear": "kernels.jit kernels.language",
+    "kernels.outliers": "kernels.layer_norm kernels.activation kernels.jit kernels.language",
+    "kernels.pool_streams": "kernels.rms_norm kernels.jit kernels.language",
+    "kernels.position": "kernels.jit kernels.language",
+    "kernels.rope": "kernels.jit kernels.language kernels.names",
+    "kernels.route": "kernels.activation kernels.jit kernels.language kernels.names",
+    "kernels.scale": "kernels.jit kernels.language",
+    "kernels.streams": "kernels.rms_norm kernels.jit kernels.language",
+    "kernels.swiglu_oai": "kernels.activation kernels.jit kernels.language",
+    "kernels.xielu": "kernels.activation kernels.jit kernels.language",
     "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.route "
     "kernels.rope kernels.position kernels.pool_streams kernels.outliers "
     "kernels.linear kernels.layer_norm kernels.l2_norm kernels.rms_norm "
@@ -137,24 +129,24 @@ ARROWS = {
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
     "engine.context engine.diagnosis gguf_io errors",
-    "engine.compile_notice": "kernels.object_cache system",
+    "engine.compile_notice": "kernels.jit system",
     "engine.memory": "kernels.language",
-    "kernels.kv_cache": "kernels.kernel kernels.language",
+    "kernels.kv_cache": "kernels.jit kernels.language",
     "kernels.online_softmax": "kernels.kv_cache kernels.target kernels.language",
-    "kernels.general_attention": "kernels.online_softmax kernels.kernel kernels.language",
+    "kernels.general_attention": "kernels.online_softmax kernels.jit kernels.language",
     "kernels.attention_probs": "kernels.general_attention kernels.online_softmax kernels.kv_cache "
-    "kernels.attention_reference kernels.kernel kernels.language",
+    "kernels.attention_reference kernels.jit kernels.language",
     "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache "
     "engine.memory kernels.language engine.states",
     "engine.packed_matrix": "kernels.mapped_linear kernels.pack kernels.floats kernels.layout gguf_io errors",
-    "kernels.quantize": "kernels.layout kernels.kernel kernels.language",
-    "engine.step": "kernels.quantize engine.memory kernels.kernel",
+    "kernels.quantize": "kernels.layout kernels.jit kernels.language",
+    "engine.step": "kernels.quantize engine.memory kernels.jit",
     "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.language",
     "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
     "kernels.language",
     "kernels.attention": "kernels.attention_tile kernels.attention_scratch kernels.online_softmax "
-    "kernels.kv_cache kernels.attention_reference kernels.kernel kernels.language",
-    "kernels.cache_prefetch": "kernels.kv_cache kernels.kernel kernels.language",
+    "kernels.kv_cache kernels.attention_reference kernels.jit kernels.language",
+    "kernels.cache_prefetch": "kernels.kv_cache kernels.jit kernels.language",
     "engine.kv_cache": "kernels.cache_prefetch kernels.attention engine.step engine.caches "
     "kernels.general_attention kernels.kv_cache engine.memory "
     "kernels.attention_reference engine.ops",
@@ -166,12 +158,12 @@ ARROWS = {
     "kernels.scale kernels.rope kernels.position kernels.pool_streams "
     "kernels.outliers kernels.layer_norm kernels.l2_norm kernels.rms_norm "
     "kernels.columns kernels.add kernels.selective_scan kernels.activation "
-    "kernels.gated kernels.gated_linear_attention kernels.kernel engine.plan "
+    "kernels.gated kernels.gated_linear_attention kernels.jit engine.plan "
     "engine.ops",
     "engine.packing": "engine.packed_matrix kernels.pack_kernel kernels.pack_spans kernels.pack "
     "kernels.floats kernels.layout kernels.language gguf_io",
     "kernels.quantized_linear": "kernels.packed_product kernels.token_product kernels.block_scales "
-    "kernels.layout kernels.kernel kernels.target kernels.language",
+    "kernels.layout kernels.jit kernels.target kernels.language",
     "engine.program": "kernels.quantized_linear engine.packing engine.lowering engine.expert_steps "
     "engine.buffers engine.step engine.packed_matrix engine.memory kernels.scale "
     "kernels.route kernels.linear kernels.expert_sum kernels.mapped_linear "
@@ -181,9 +173,8 @@ ARROWS = {
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
     "kernels.selective_scan kernels.lightning_attention "
     "kernels.generalized_delta_rule kernels.gated_linear_attention "
-    "kernels.delta_rule kernels.causal_conv kernels.kernel engine.ops",
-    "kernels.runner": "kernels.kernel kernels.language",
-    "engine.team": "kernels.runner kernels.kernel errors",
+    "kernels.delta_rule kernels.causal_conv kernels.jit engine.ops",
+    "engine.team": "kernels.jit errors",
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
@@ -191,10 +182,10 @@ ARROWS = {
     "kernels.decode_row kernels.attention_reference engine.taps engine.plan "
     "engine.ops gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
-    "kernels.object_cache engine.taps engine.config engine.plan",
+    "kernels.jit engine.taps engine.config engine.plan",
     "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states "
     "engine.taps engine.config engine.plan engine.ops gguf_io",
-    "kernels.sampling_kernels": "kernels.kernel kernels.language kernels.sampling",
+    "kernels.sampling_kernels": "kernels.jit kernels.language kernels.sampling",
     "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor "
     "engine.packed_matrix engine.compile_notice engine.model engine.sampling "
     "kernels.sampling engine.executor errors",
@@ -206,7 +197,7 @@ ARROWS = {
     "engine.embedding engine.trace engine.reranking engine.prompt engine.model "
     "engine.context engine.sampling engine.taps engine.config engine.chat tokenizer "
     "engine.activations gguf_io system errors",
-    "kernels.stream": "kernels.kernel kernels.language",
+    "kernels.stream": "kernels.jit kernels.language",
     "engine.benchmark": "kernels.stream engine.llm engine.team engine.memory gguf_io errors",
     "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches "
     "engine.plan system errors",
@@ -214,10 +205,10 @@ ARROWS = {
     "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps "
     "engine.activations gguf_io system errors",
     "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
-    "kernels.sampling_kernels engine.embedding kernels.object_cache engine.prompt "
+    "kernels.sampling_kernels engine.embedding kernels.jit engine.prompt "
     "engine.model engine.sampling engine.taps tokenizer gguf_io system errors",
     "engine": "",
     "engine.batch": "engine.numba_executor engine.plan_runner",
     "kernels": "",
-    "kernels.peak": "kernels.kernel kernels.target kernels.language",
+    "kernels.peak": "kernels.jit kernels.target kernels.language",
 }

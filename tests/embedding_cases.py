@@ -18,7 +18,7 @@ from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.decode_row import ROW_DECODERS
 from nybble.kernels.embedding import bind_embedding, embedding_reference
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 
 
 class Embedding(Case):

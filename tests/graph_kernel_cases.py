@@ -12,7 +12,7 @@ from nybble.kernels.columns import (
     repeat_columns_reference,
     take_columns_reference,
 )
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.names import Activation
 from nybble.kernels.position import bind_position_embedding, position_embedding_reference

@@ -17,7 +17,7 @@ from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import bind_float_linear
 from nybble.kernels.floats import ELEMENT_OF, pack_floats
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_bytes
 from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.pack_kernel import bind_pack

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nybble.kernels.compiler import compile_kernel
-from nybble.kernels.kernel import SIGNATURE, Call, Kernel
+from nybble.kernels.jit.compiler import compile_kernel
+from nybble.kernels.jit.kernel import SIGNATURE, Call, Kernel
+from nybble.kernels.jit.linker import link
 from nybble.kernels.language.pointer import ELEMENTS, I64
 from nybble.kernels.language.record import PointerTo, Record
-from nybble.kernels.linker import link
 
 _numbers = itertools.count()
 

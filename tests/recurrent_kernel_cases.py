@@ -22,7 +22,7 @@ from nybble.kernels.generalized_delta_rule import (
     bind_generalized_delta_rule,
     generalized_delta_rule_reference,
 )
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import padded_width
 from nybble.kernels.lightning_attention import bind_lightning_attention, lightning_attention_reference
 from nybble.kernels.selective_scan import (

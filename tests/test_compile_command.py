@@ -11,7 +11,7 @@ import tiny_model
 RUN = """
 import sys
 import nybble
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 with nybble.LLM(sys.argv[1], weights=sys.argv[2]) as llm:
     for temperature in (0, 1):
         llm.generate([1, 2, 3], nybble.SamplingParams(max_tokens=4, temperature=temperature, top_p=0.9))

@@ -167,7 +167,7 @@ import sys
 from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout, runner
-from nybble.kernels.compiler import assembly
+from nybble.kernels.jit.compiler import assembly
 from nybble.kernels.quantize import quantize
 from nybble.kernels.quantized_linear import linear_kernel
 print(assembly(linear_kernel(layout.BYTE)), assembly(quantize), assembly(runner.serve))

@@ -26,7 +26,7 @@ import sys
 import numpy as np
 from nybble.errors import NybbleError
 from nybble.kernels.add import bind_add
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 a, out = np.ones((2, 16), np.float32), np.zeros((2, 16), np.float32)
 call = bind_add(a, a, out, np.array([2]))
 try:
@@ -83,7 +83,7 @@ CDLL, ctypes.CDLL = ctypes.CDLL, Library
 def test_llvm_is_not_asked_for_what_would_end_the_process(tmp_path: Path) -> None:
     script = """
 from nybble.errors import NybbleError
-from nybble.kernels.linker import llvm_linker
+from nybble.kernels.jit.linker import llvm_linker
 try:
     llvm_linker()
 except NybbleError as error:

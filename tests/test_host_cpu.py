@@ -59,7 +59,7 @@ COUNT = """
 import sys
 from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
-from nybble.kernels.compiler import assembly
+from nybble.kernels.jit.compiler import assembly
 from nybble.kernels.language.pointer import I8, I32
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.simd import dot_signed, dot_start_signed, dot_sum, load, store

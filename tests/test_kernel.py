@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from guard import guarded
 
-from nybble.kernels.kernel import Kernel
+from nybble.kernels.jit.kernel import Kernel
 from nybble.kernels.language.pointer import F32, I16, I64, Pointer, cast
 from nybble.kernels.language.record import PointerTo, Record
 

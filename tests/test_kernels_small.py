@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nybble.kernels.add import bind_add
 from nybble.kernels.attention import bind_attend
 from nybble.kernels.attention_scratch import attention_scratch
-from nybble.kernels.kernel import Kernel, kernel
+from nybble.kernels.jit.kernel import Kernel, kernel
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write
 from nybble.kernels.language.exponential import exp, exp_weight
 from nybble.kernels.language.pointer import F32, I64

@@ -6,7 +6,7 @@ from machine import assert_same, record_for
 from numpy.typing import NDArray
 
 from nybble.kernels.codegen.matrix import tile_config
-from nybble.kernels.kernel import Call, Kernel
+from nybble.kernels.jit.kernel import Call, Kernel
 from nybble.kernels.language.simd import matrix_end, matrix_product, matrix_start, matrix_store
 from nybble.kernels.target.target import host_target
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from stopwatch import HANG
 
-from nybble.kernels.compiler import compile_kernel
-from nybble.kernels.object_cache import code_version
+from nybble.kernels.jit.compiler import compile_kernel
+from nybble.kernels.jit.object_cache import code_version
 from nybble.system.private_file import MAGIC, make_private_folder, read_private
 
 elf_only = pytest.mark.skipif(
@@ -32,7 +32,7 @@ ADD = """
 import sys, warnings
 import numpy as np
 from nybble.kernels.add import bind_add
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     a = np.ones((2, 16), np.float32)
@@ -196,8 +196,8 @@ def test_without_any_home_variable_it_runs() -> None:
 # and a home, as in a container that was started with `--user 12345`.
 AS_NOBODY = f"""
 import os, sys
-from nybble.kernels.compiler import compile_kernel
-from nybble.kernels.object_cache import code_version, compile_log
+from nybble.kernels.jit.compiler import compile_kernel
+from nybble.kernels.jit.object_cache import code_version, compile_log
 from nybble.kernels.quantize import quantize
 import nybble.kernels.add
 from nybble.engine.compile_notice import announce_compiling
@@ -271,7 +271,7 @@ def test_windows_takes_folders_of_the_profile_only(tmp_path: Path, monkeypatch: 
 
 
 def test_where_the_folder_is(tmp_path: Path) -> None:
-    show = "from nybble.kernels.object_cache import object_folder; print(object_folder())"
+    show = "from nybble.kernels.jit.object_cache import object_folder; print(object_folder())"
     (chosen,) = run(tmp_path / "chosen", show)
     assert Path(chosen).is_relative_to(tmp_path / "chosen")
     if sys.platform == "linux":
@@ -295,7 +295,7 @@ def test_of_processes_that_start_at_once_one_compiles(tmp_path: Path) -> None:
 def test_a_process_that_was_killed_while_compiling_is_in_nobodys_way(tmp_path: Path) -> None:
     killed = f"""
 import os, signal
-from nybble.kernels import compiler
+from nybble.kernels.jit import compiler
 compiler.compile_kernel = lambda kernel: os.kill(os.getpid(), signal.SIGKILL)
 {ADD}
 """
@@ -325,7 +325,7 @@ def test_threads_may_ask_for_the_same_kernel_at_once(tmp_path: Path) -> None:
 from concurrent.futures import ThreadPoolExecutor
 from nybble.kernels.rms_norm import bind_rms_norm
 from nybble.kernels.add import bind_add
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 import numpy as np
 def add(i):
     out = np.zeros((2, 16), np.float32)
@@ -337,7 +337,7 @@ with ThreadPoolExecutor(8) as pool:
     assert run(tmp_path, threads) == ["True True"]
 
 
-VERSION = "from nybble.kernels.object_cache import code_version; print(code_version())"
+VERSION = "from nybble.kernels.jit.object_cache import code_version; print(code_version())"
 
 
 def copy_of_package(folder: Path) -> Path:
@@ -427,7 +427,7 @@ def fill(args, thread_id, n_threads):
 import numpy as np
 from nybble.kernels.norm.reference import fill as one
 from nybble.kernels.linear.reference import fill as other
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 out = np.zeros(2, np.float32)
 one.bind(out=out[:1]).run()
 other.bind(out=out[1:]).run()
@@ -483,7 +483,7 @@ def test_another_machine_has_code_of_its_own(copy: Path) -> None:
 def test_a_bad_dot_path_is_named(environment: dict[str, str], message: str) -> None:
     script = f"""
 from nybble.errors import NybbleError
-from nybble.kernels.object_cache import machine_code
+from nybble.kernels.jit.object_cache import machine_code
 from nybble.kernels.add import bind_add
 try:
     machine_code(None)
@@ -498,8 +498,8 @@ def test_an_object_shows_one_name() -> None:
     import llvmlite.binding as llvm
 
     from nybble.gguf_io import formats
-    from nybble.kernels.compiler import assembly
     from nybble.kernels.float_linear import float_linear_kernel
+    from nybble.kernels.jit.compiler import assembly
 
     kernel = float_linear_kernel(formats.F32)
     symbol, code = compile_kernel(kernel)
@@ -513,7 +513,7 @@ def test_objects_from_different_processes_live_together(tmp_path: Path) -> None:
 import numpy as np
 from nybble.gguf_io import formats
 from nybble.kernels.float_linear import bind_float_linear, pack_floats
-from nybble.kernels.object_cache import compile_log
+from nybble.kernels.jit.object_cache import compile_log
 def output(name):
     format = getattr(formats, name)
     x, out = np.ones((2, 16), np.float32), np.zeros((2, 16), np.float32)

@@ -17,18 +17,18 @@ import pytest
 from nybble import kernels
 from nybble.kernels import layout, token_product
 from nybble.kernels.add import bind_add
-from nybble.kernels.compiler import compile_kernel
 from nybble.kernels.decode_row import ROW_DECODERS
 from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.expert_linear import expert_kernel
-from nybble.kernels.fingerprint import fingerprint
 from nybble.kernels.float_linear import float_linear_kernel
 from nybble.kernels.floats import ELEMENT_OF
-from nybble.kernels.kernel import SIGNATURE, Kernel, kernel
+from nybble.kernels.jit.compiler import compile_kernel
+from nybble.kernels.jit.fingerprint import fingerprint
+from nybble.kernels.jit.kernel import SIGNATURE, Kernel, kernel
+from nybble.kernels.jit.linker import LLVMLinker
 from nybble.kernels.language.pointer import F32, I64
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.source import inlined
-from nybble.kernels.linker import LLVMLinker
 from nybble.kernels.mapped_linear import mapped_linear_kernel
 from nybble.kernels.pack_kernel import pack_kernel
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
@@ -43,7 +43,7 @@ def half_of(x):
 MINE = """
 import numpy as np
 import helpers
-from nybble.kernels.kernel import kernel
+from nybble.kernels.jit.kernel import kernel
 from nybble.kernels.language.pointer import F32
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.source import inlined

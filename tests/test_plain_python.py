@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
-from nybble.kernels.kernel import JIT_DISABLED
+from nybble.kernels.jit.kernel import JIT_DISABLED
 
 
 def logits(path: str) -> NDArray[np.float32]:

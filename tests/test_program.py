@@ -13,7 +13,7 @@ from nybble.engine import ops
 from nybble.engine.model import Model
 from nybble.engine.program import ProgramBuilder
 from nybble.engine.step import Step, meeting_points
-from nybble.kernels.kernel import Call
+from nybble.kernels.jit.kernel import Call
 
 A, B, C, D = (np.zeros(8) for _ in range(4))
 

@@ -15,7 +15,7 @@ from stopwatch import HANG
 from nybble.engine.team import Program, Team
 from nybble.errors import NybbleError
 from nybble.kernels.add import bind_add
-from nybble.kernels.kernel import JIT_DISABLED
+from nybble.kernels.jit.kernel import JIT_DISABLED
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="without machine code there are no threads")
 

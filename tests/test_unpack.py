@@ -91,7 +91,7 @@ import sys
 from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout
-from nybble.kernels.compiler import assembly
+from nybble.kernels.jit.compiler import assembly
 from nybble.kernels.quantized_linear import linear_kernel
 print(assembly(linear_kernel(layout.IQ4)), assembly(linear_kernel(layout.FLOAT4_BY_32)))
 """

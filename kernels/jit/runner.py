@@ -30,11 +30,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernel import kernel
-from .language.pointer import I64
-from .language.record import PointerTo, Record
-from .language.source import inlined
-from .language.sync import (
+from ..language.pointer import I64
+from ..language.record import PointerTo, Record
+from ..language.source import inlined
+from ..language.sync import (
     LINE,
     atomic_add,
     atomic_compare_exchange,
@@ -46,6 +45,7 @@ from .language.sync import (
     sleep_while,
     wake_all,
 )
+from .kernel import kernel
 
 PHASE, END, DONE, SLEEPERS, WAITED, STOP, THREADS = (i * LINE for i in range(7))
 HASTE = END + 1

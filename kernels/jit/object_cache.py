@@ -28,17 +28,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..system.cache_folder import cache_folder
-from ..system.file_lock import file_lock
-from ..system.package_version import package_version
-from ..system.private_file import make_private_folder, read_private, write_private
+from ...system.cache_folder import cache_folder
+from ...system.file_lock import file_lock
+from ...system.package_version import package_version
+from ...system.private_file import make_private_folder, read_private, write_private
+from ..target.target import host_target
 from .compile_lock import compile_lock, require_compiler
 from .fingerprint import PACKAGE, TREES, fingerprint
 from .linker import link
-from .target.target import host_target
 
 if TYPE_CHECKING:
-    from .language.source import Source
+    from ..language.source import Source
 
 
 class CompileLog:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
-from ..errors import NybbleError
+from ...errors import NybbleError
 
 # Linux: include/uapi/linux/memfd.h, fcntl.h, asm-generic/mman-common.h. Python has them only if it was built
 # with a C library that did.

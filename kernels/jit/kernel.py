@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .language.record import PointerTo, Record
-from .language.source import Source
+from ..language.record import PointerTo, Record
+from ..language.source import Source
 from .object_cache import machine_code
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")

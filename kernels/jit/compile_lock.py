@@ -11,7 +11,7 @@ import sys
 import threading
 from functools import cached_property
 
-from ..errors import NybbleError
+from ...errors import NybbleError
 
 compile_lock = threading.RLock()
 

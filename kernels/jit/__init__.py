@@ -1,0 +1,1 @@
+"""How kernels become machine code, are kept on disk, and run."""
