@@ -30,12 +30,12 @@ from nybble.kernels.attention import attention_reference, attention_scratch, bin
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.linear import linear_reference
-from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.rope import bind_rope, rope_angles, rope_reference
+from nybble.kernels.weights.pack import PACKERS, pack
 
 WIDTH, N_HEADS, N_KV_HEADS, HEAD_DIM = 576, 9, 3, 64
 N_CONTEXT = 1024  # positions that attention sees

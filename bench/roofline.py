@@ -22,14 +22,14 @@ from nybble.engine.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import bind_float_linear
-from nybble.kernels.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import aligned_zeros
-from nybble.kernels.pack import PACKERS, pack
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantize import bind_quantize
 from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
+from nybble.kernels.weights.pack import PACKERS, pack
 
 SHAPES = {"135m up": (1536, 576), "1.1b up": (5632, 2048), "1.1b down": (2048, 5632)}
 N_TOKENS = 512

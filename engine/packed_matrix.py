@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..errors import GGUFUnsupportedError
 from ..gguf_io.formats import F32, PLAIN, BlockFormat
 from ..gguf_io.tensor import Tensor
-from ..kernels.floats import ELEMENT_OF
-from ..kernels.layout import TILE_ROWS, Layout
 from ..kernels.mapped_linear import MAPPABLE
-from ..kernels.pack import PACKERS
+from ..kernels.weights.floats import ELEMENT_OF
+from ..kernels.weights.layout import TILE_ROWS, Layout
+from ..kernels.weights.pack import PACKERS
 
 
 @dataclass(frozen=True, eq=False)

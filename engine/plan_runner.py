@@ -20,9 +20,9 @@ from ..gguf_io.dequantize import dequantize
 from ..gguf_io.row_reader import RowReader
 from ..kernels.attention_probs import attention_probs, gather_by_probs
 from ..kernels.attention_reference import alibi_slopes
-from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.position import query_scales
 from ..kernels.rope import rope_angles
+from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops
 from .caches import Cache, KVCache
 from .kv_cache import Attention

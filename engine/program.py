@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
-from ..kernels.decode_row import ROW_DECODERS
 from ..kernels.embedding import bind_embedding
 from ..kernels.expert_sum import bind_expert_sum
 from ..kernels.float_linear import bind_float_linear
@@ -26,6 +25,7 @@ from ..kernels.packed_product import working_memory
 from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
+from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops
 from .buffers import Buffers
 from .expert_steps import ExpertSteps

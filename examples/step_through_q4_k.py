@@ -21,10 +21,10 @@ import numpy as np
 from nybble.gguf_io.codecs.k_quants import scales_and_mins
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import Q4_K
-from nybble.kernels.pack import pack
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.quantize import quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.weights.pack import pack
 
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0
 

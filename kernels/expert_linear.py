@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
 from .expert_groups import Groups
-from .floats import ELEMENT_OF
 from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array, check_indices
 from .language.pointer import F32, I64, U8
@@ -35,11 +34,12 @@ from .language.record import Field, PointerTo, Record
 from .language.rows import padded_width, share
 from .language.simd import load, store
 from .language.source import inlined
-from .layout import BLOCK, TILE_ROWS, Layout
 from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
 from .packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
 from .target.target import host_target
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
+from .weights.floats import ELEMENT_OF
+from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 Array = NDArray[np.float32]
 

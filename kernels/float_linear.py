@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ..gguf_io import formats
 from ..gguf_io.formats import BlockFormat
-from .floats import ELEMENT_OF
 from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64
@@ -27,7 +26,8 @@ from .language.record import PointerTo, Record
 from .language.rows import check_step, share
 from .language.simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
 from .language.source import inlined
-from .layout import TILE_ROWS
+from .weights.floats import ELEMENT_OF
+from .weights.layout import TILE_ROWS
 
 TOKENS_PER_PASS = 32
 

@@ -9,7 +9,7 @@ from .block_scales import Shape
 from .language.simd import dot_signed, dot_spill, dot_unsigned, load
 from .language.source import inlined
 from .language.tables import lookup
-from .layout import Layout
+from .weights.layout import Layout
 
 Function = Callable[..., Any]
 

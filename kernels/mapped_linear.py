@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
-from .floats import ELEMENT_OF
 from .jit.kernel import Call, Kernel, kernel
 from .language.checks import check_array
 from .language.pointer import F32, I64, U8
 from .language.record import Field, PointerTo, Record
 from .language.rows import check_step, share
 from .language.source import inlined
-from .layout import TILE_ROWS
-from .pack import PACKERS
-from .pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
-from .pack_spans import SPANS
 from .packed_product import tokens_per_pass
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
+from .weights.floats import ELEMENT_OF
+from .weights.layout import TILE_ROWS
+from .weights.pack import PACKERS
+from .weights.pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
+from .weights.pack_spans import SPANS
 
 MAPPABLE: tuple[BlockFormat, ...] = (*SPANS, *ELEMENT_OF)
 """The formats whose tiles compiled code packs."""

@@ -37,8 +37,8 @@ from .language.simd import (
     store,
 )
 from .language.source import inlined
-from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, SCALES_AT
+from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS

@@ -23,8 +23,8 @@ from .language.pointer import F32, I8, I16, cast
 from .language.simd import evens, load, odds, store, to_i16
 from .language.source import inlined
 from .language.tables import lookup
-from .layout import BLOCK, TILE_ROWS, Layout
 from .target.target import host_target
+from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 PIECE_BLOCKS = 32
 LEVEL_BYTES = TILE_ROWS * BLOCK

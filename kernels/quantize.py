@@ -43,7 +43,7 @@ from .language.simd import (
     where_less,
 )
 from .language.source import inlined
-from .layout import BLOCK
+from .weights.layout import BLOCK
 
 LANES = 16
 RUN = 32

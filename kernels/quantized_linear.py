@@ -22,10 +22,10 @@ from .language.pointer import F32, I64, U8
 from .language.record import PointerTo, Record
 from .language.rows import check_step, share
 from .language.source import inlined
-from .layout import BLOCK, TILE_ROWS, Layout
 from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
 from .target.target import host_target
 from .token_product import token_product
+from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 LINEAR = Record(
     **PACKED_INPUTS,

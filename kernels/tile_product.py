@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..gguf_io.formats import BlockFormat
 from . import float_linear
-from .floats import ELEMENT_OF
 from .language.checks import check_array
 from .language.pointer import F32, I64, cast
 from .language.record import Field, PointerTo
 from .language.source import inlined
-from .layout import Layout
 from .packed_product import PACKED_INPUTS, Product, packed_inputs, packed_product
+from .weights.floats import ELEMENT_OF
+from .weights.layout import Layout
 
 Weights = Layout | BlockFormat
 """A compute layout, or the format of floats (F32, F16, BF16)."""

@@ -30,7 +30,7 @@ from .language.simd import (
     to_f32,
 )
 from .language.source import inlined
-from .layout import BLOCK, Layout
+from .weights.layout import BLOCK, Layout
 
 PREFETCH_BYTES = 4096
 

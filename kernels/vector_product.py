@@ -39,9 +39,9 @@ from .language.simd import (
     to_i16,
 )
 from .language.source import inlined
-from .layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
 from .target.target import host_target
+from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 Function = Callable[..., Any]
 

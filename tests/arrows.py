@@ -71,38 +71,27 @@ ARROWS = {
     "kernels.add": "kernels.jit kernels.language",
     "kernels.attention_reference": "kernels.language",
     "kernels.columns": "kernels.jit kernels.language",
-    "kernels.decode_row": "kernels.language gguf_io",
-    "kernels.embedding": "kernels.decode_row kernels.jit kernels.language gguf_io",
+    "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
+    "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
     "kernels.expert_groups": "kernels.jit kernels.language",
-    "kernels.layout": "kernels.language gguf_io.codecs",
-    "kernels.floats": "kernels.layout kernels.language gguf_io",
-    "kernels.parts": "kernels.layout",
-    "kernels.level_parts": "kernels.parts kernels.layout gguf_io.codecs",
-    "kernels.moved_parts": "kernels.parts gguf_io.codecs",
-    "kernels.pack": "kernels.moved_parts kernels.level_parts kernels.parts kernels.layout gguf_io "
-    "gguf_io.codecs",
-    "kernels.pack_words": "kernels.language",
-    "kernels.pack_spans": "kernels.pack_words kernels.layout kernels.language gguf_io",
-    "kernels.pack_kernel": "kernels.pack_spans kernels.pack_words kernels.pack kernels.floats "
-    "kernels.layout kernels.jit kernels.language gguf_io",
-    "kernels.block_scales": "kernels.layout kernels.target kernels.language",
-    "kernels.half_block": "kernels.block_scales kernels.layout kernels.language",
-    "kernels.piece": "kernels.half_block kernels.block_scales kernels.layout kernels.target kernels.language",
-    "kernels.matrix_product": "kernels.piece kernels.layout kernels.language",
-    "kernels.token_product": "kernels.half_block kernels.block_scales kernels.layout kernels.language",
-    "kernels.vector_product": "kernels.piece kernels.half_block kernels.block_scales kernels.layout "
+    "kernels.block_scales": "kernels.weights kernels.target kernels.language",
+    "kernels.half_block": "kernels.block_scales kernels.weights kernels.language",
+    "kernels.piece": "kernels.half_block kernels.block_scales kernels.weights kernels.target "
+    "kernels.language",
+    "kernels.matrix_product": "kernels.piece kernels.weights kernels.language",
+    "kernels.token_product": "kernels.half_block kernels.block_scales kernels.weights kernels.language",
+    "kernels.vector_product": "kernels.piece kernels.half_block kernels.block_scales kernels.weights "
     "kernels.target kernels.language",
     "kernels.packed_product": "kernels.vector_product kernels.token_product kernels.matrix_product "
-    "kernels.piece kernels.block_scales kernels.layout kernels.target "
+    "kernels.piece kernels.block_scales kernels.weights kernels.target "
     "kernels.language",
-    "kernels.float_linear": "kernels.floats kernels.layout kernels.jit kernels.language gguf_io",
-    "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.floats kernels.layout "
-    "kernels.language gguf_io",
-    "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.pack_kernel "
-    "kernels.pack_spans kernels.pack kernels.floats kernels.layout kernels.jit "
+    "kernels.float_linear": "kernels.weights kernels.jit kernels.language gguf_io",
+    "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.weights kernels.language "
+    "gguf_io",
+    "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.weights kernels.jit "
     "kernels.language gguf_io",
     "kernels.expert_linear": "kernels.mapped_linear kernels.tile_product kernels.packed_product "
-    "kernels.floats kernels.layout kernels.expert_groups kernels.jit kernels.target "
+    "kernels.expert_groups kernels.weights kernels.jit kernels.target "
     "kernels.language gguf_io",
     "kernels.expert_sum": "kernels.jit kernels.language",
     "kernels.rms_norm": "kernels.jit kernels.language",
@@ -138,8 +127,8 @@ ARROWS = {
     "kernels.attention_reference kernels.jit kernels.language",
     "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache "
     "engine.memory kernels.language engine.states",
-    "engine.packed_matrix": "kernels.mapped_linear kernels.pack kernels.floats kernels.layout gguf_io errors",
-    "kernels.quantize": "kernels.layout kernels.jit kernels.language",
+    "engine.packed_matrix": "kernels.mapped_linear kernels.weights gguf_io errors",
+    "kernels.quantize": "kernels.weights kernels.jit kernels.language",
     "engine.step": "kernels.quantize engine.memory kernels.jit",
     "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.language",
     "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
@@ -160,16 +149,14 @@ ARROWS = {
     "kernels.columns kernels.add kernels.selective_scan kernels.activation "
     "kernels.gated kernels.gated_linear_attention kernels.jit engine.plan "
     "engine.ops",
-    "engine.packing": "engine.packed_matrix kernels.pack_kernel kernels.pack_spans kernels.pack "
-    "kernels.floats kernels.layout kernels.language gguf_io",
+    "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "kernels.quantized_linear": "kernels.packed_product kernels.token_product kernels.block_scales "
-    "kernels.layout kernels.jit kernels.target kernels.language",
+    "kernels.weights kernels.jit kernels.target kernels.language",
     "engine.program": "kernels.quantized_linear engine.packing engine.lowering engine.expert_steps "
     "engine.buffers engine.step engine.packed_matrix engine.memory kernels.scale "
     "kernels.route kernels.linear kernels.expert_sum kernels.mapped_linear "
-    "kernels.float_linear kernels.packed_product kernels.embedding "
-    "kernels.decode_row kernels.linear_state engine.plan engine.states engine.ops "
-    "gguf_io errors",
+    "kernels.float_linear kernels.packed_product kernels.embedding kernels.weights "
+    "kernels.linear_state engine.plan engine.states engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
     "kernels.selective_scan kernels.lightning_attention "
     "kernels.generalized_delta_rule kernels.gated_linear_attention "
@@ -179,8 +166,8 @@ ARROWS = {
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
     "kernels.attention_probs engine.memory kernels.rope kernels.position "
-    "kernels.decode_row kernels.attention_reference engine.taps engine.plan "
-    "engine.ops gguf_io",
+    "kernels.weights kernels.attention_reference engine.taps engine.plan engine.ops "
+    "gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
     "kernels.jit engine.taps engine.config engine.plan",
     "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states "

@@ -25,7 +25,6 @@ from nybble.kernels.expert_linear import (
     head_linear_reference,
 )
 from nybble.kernels.expert_sum import bind_expert_sum, expert_sum_reference
-from nybble.kernels.floats import pack_floats
 from nybble.kernels.general_attention import (
     allocate_general_cache,
     bind_general_attend,
@@ -36,6 +35,7 @@ from nybble.kernels.jit.kernel import Call
 from nybble.kernels.packed_product import working_memory
 from nybble.kernels.route import bind_route, route_reference, route_scratch
 from nybble.kernels.scale import bind_mul
+from nybble.kernels.weights.floats import pack_floats
 
 
 class GeneralAttention(Case):

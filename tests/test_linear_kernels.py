@@ -33,16 +33,16 @@ from numpy.typing import NDArray
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.float_linear import bind_float_linear
-from nybble.kernels.floats import ELEMENT_OF, pack_floats
-from nybble.kernels.layout import BLOCK, BYTE, SUPER_NIBBLE
-from nybble.kernels.pack import PACKERS, pack
-from nybble.kernels.pack_kernel import bind_pack
-from nybble.kernels.pack_spans import SPANS
 from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
 from nybble.kernels.piece import PIECE_BLOCKS
 from nybble.kernels.quantize import bind_quantize, quantize_reference
 from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.target.target import host_target
+from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
+from nybble.kernels.weights.layout import BLOCK, BYTE, SUPER_NIBBLE
+from nybble.kernels.weights.pack import PACKERS, pack
+from nybble.kernels.weights.pack_kernel import bind_pack
+from nybble.kernels.weights.pack_spans import SPANS
 
 SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
 each_format = pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)

@@ -15,13 +15,11 @@ import numpy as np
 import pytest
 
 from nybble import kernels
-from nybble.kernels import layout, token_product
+from nybble.kernels import token_product
 from nybble.kernels.add import bind_add
-from nybble.kernels.decode_row import ROW_DECODERS
 from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.expert_linear import expert_kernel
 from nybble.kernels.float_linear import float_linear_kernel
-from nybble.kernels.floats import ELEMENT_OF
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.fingerprint import fingerprint
 from nybble.kernels.jit.kernel import SIGNATURE, Kernel, kernel
@@ -30,9 +28,12 @@ from nybble.kernels.language.pointer import F32, I64
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.source import inlined
 from nybble.kernels.mapped_linear import mapped_linear_kernel
-from nybble.kernels.pack_kernel import pack_kernel
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.quantized_linear import linear_kernel
+from nybble.kernels.weights import layout
+from nybble.kernels.weights.decode_row import ROW_DECODERS
+from nybble.kernels.weights.floats import ELEMENT_OF
+from nybble.kernels.weights.pack_kernel import pack_kernel
 
 HELPERS = """
 from nybble.kernels.language.source import inlined

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..gguf_io import formats
-from ..gguf_io.formats import BlockFormat
-from .language.simd import part, where_less
-from .language.source import inlined
+from ...gguf_io import formats
+from ...gguf_io.formats import BlockFormat
+from ..language.simd import part, where_less
+from ..language.source import inlined
 from .layout import Layout
 from .pack_words import (
     NIBBLES,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io import formats
-from ..gguf_io.codecs import i_quants, k_quants, ternary_quants
-from ..gguf_io.codecs.levels import Levels
-from ..gguf_io.formats import BlockFormat
+from ...gguf_io import formats
+from ...gguf_io.codecs import i_quants, k_quants, ternary_quants
+from ...gguf_io.codecs.levels import Levels
+from ...gguf_io.formats import BlockFormat
 from . import layout as layouts
 from . import moved_parts
 from .layout import TILE_ROWS, Layout

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.codecs.blocks import nibbles, two_bits
+from ...gguf_io.codecs.blocks import nibbles, two_bits
 from .parts import U8, Parts, fifth_bits, nibbles_of, planes, rows, vectors
 
 

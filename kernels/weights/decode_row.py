@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..gguf_io import formats
-from ..gguf_io.formats import BlockFormat
-from .language.pointer import F16, F32, I8, I32, U16, Pointer, cast
-from .language.simd import bf16_to_f32, lane_numbers, load, load_splat, store, to_f32
-from .language.source import inlined
+from ...gguf_io import formats
+from ...gguf_io.formats import BlockFormat
+from ..language.pointer import F16, F32, I8, I32, U16, Pointer, cast
+from ..language.simd import bf16_to_f32, lane_numbers, load, load_splat, store, to_f32
+from ..language.source import inlined
 
 LANES = 16
 

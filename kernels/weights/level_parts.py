@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.codecs.blocks import I8
-from ..gguf_io.codecs.levels import Levels
+from ...gguf_io.codecs.blocks import I8
+from ...gguf_io.codecs.levels import Levels
 from .layout import BLOCK, Layout, Scale
 from .parts import U8, Parts, planes, rows
 

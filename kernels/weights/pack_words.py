@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .language.pointer import I8, I32, U16, Pointer, cast
-from .language.simd import bytes_to_i32, evens, load, odds, part, store, to_i8, transpose
-from .language.source import inlined
+from ..language.pointer import I8, I32, U16, Pointer, cast
+from ..language.simd import bytes_to_i32, evens, load, odds, part, store, to_i8, transpose
+from ..language.source import inlined
 
 NIBBLES = 0x0F0F0F0F
 TWO_BITS = 0x03030303

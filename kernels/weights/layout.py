@@ -34,10 +34,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..gguf_io.codecs.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
-from ..gguf_io.codecs.i_quants import IQ4_VALUES
-from ..gguf_io.codecs.simple_quants import FLOAT4
-from .language.tables import Table
+from ...gguf_io.codecs.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
+from ...gguf_io.codecs.i_quants import IQ4_VALUES
+from ...gguf_io.codecs.simple_quants import FLOAT4
+from ..language.tables import Table
 
 TILE_ROWS = 16
 BLOCK = 32

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io import formats
-from ..gguf_io.formats import BlockFormat
-from .language.checks import check_array
-from .language.pointer import ELEMENTS, Element
+from ...gguf_io import formats
+from ...gguf_io.formats import BlockFormat
+from ..language.checks import check_array
+from ..language.pointer import ELEMENTS, Element
 from .layout import TILE_ROWS
 
 ELEMENT_OF: dict[BlockFormat, Element] = {

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.formats import BlockFormat
+from ...gguf_io.formats import BlockFormat
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array
+from ..language.pointer import I32, I64, U8, U16, cast
+from ..language.record import Field, PointerTo, Record
+from ..language.rows import share
+from ..language.simd import load, prefetch, store, transpose
+from ..language.source import inlined
 from .floats import ELEMENT_OF
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array
-from .language.pointer import I32, I64, U8, U16, cast
-from .language.record import Field, PointerTo, Record
-from .language.rows import share
-from .language.simd import load, prefetch, store, transpose
-from .language.source import inlined
 from .layout import TILE_ROWS, Layout
 from .pack import PACKERS
 from .pack_spans import SPANS
