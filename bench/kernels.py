@@ -29,10 +29,10 @@ from nybble.gguf_io.dequantize import dequantize
 from nybble.kernels.attention import attention_reference, attention_scratch, bind_attend
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
-from nybble.kernels.linear import linear_reference
-from nybble.kernels.packed_product import working_memory
-from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.linear.linear import linear_reference
+from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.quantize_activations import bind_quantize
+from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.rope import bind_rope, rope_angles, rope_reference
 from nybble.kernels.weights.pack import PACKERS, pack

@@ -21,13 +21,13 @@ from nybble.engine.benchmark import share, stream_bandwidth
 from nybble.engine.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.float_linear import bind_float_linear
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import aligned_zeros
-from nybble.kernels.packed_product import working_memory
+from nybble.kernels.linear.floats import bind_float_linear
+from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.quantize_activations import bind_quantize
+from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
-from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.pack import PACKERS, pack
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import GGUFUnsupportedError
 from ..gguf_io.formats import F32, PLAIN, BlockFormat
 from ..gguf_io.tensor import Tensor
-from ..kernels.mapped_linear import MAPPABLE
+from ..kernels.linear.mapped import MAPPABLE
 from ..kernels.weights.floats import ELEMENT_OF
 from ..kernels.weights.layout import TILE_ROWS, Layout
 from ..kernels.weights.pack import PACKERS

@@ -17,12 +17,12 @@ from ..errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.embedding import bind_embedding
 from ..kernels.expert_sum import bind_expert_sum
-from ..kernels.float_linear import bind_float_linear
-from ..kernels.linear import bind_add_bias
+from ..kernels.linear.floats import bind_float_linear
+from ..kernels.linear.linear import bind_add_bias
+from ..kernels.linear.mapped import bind_mapped_linear, tiles_bytes
+from ..kernels.linear.packed_product import working_memory
+from ..kernels.linear.quantized import bind_quantized_linear
 from ..kernels.linear_state import LANES
-from ..kernels.mapped_linear import bind_mapped_linear, tiles_bytes
-from ..kernels.packed_product import working_memory
-from ..kernels.quantized_linear import bind_quantized_linear
 from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from ..kernels.weights.decode_row import ROW_DECODERS

@@ -24,7 +24,7 @@ from ..kernels.gated import gelu_mul_reference, silu_mul_reference
 from ..kernels.gated_linear_attention import bonus_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
-from ..kernels.linear import linear_reference
+from ..kernels.linear.linear import linear_reference
 from ..kernels.outliers import keep_outliers_reference
 from ..kernels.pool_streams import pool_streams_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference

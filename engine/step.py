@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.jit.kernel import Call
-from ..kernels.quantize import bind_quantize
+from ..kernels.linear.quantize_activations import bind_quantize
 from .memory import aligned_zeros
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from nybble.gguf_io.codecs.k_quants import scales_and_mins
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import Q4_K
-from nybble.kernels.packed_product import working_memory
-from nybble.kernels.quantize import quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.quantize_activations import quantize_reference
+from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.weights.pack import pack
 
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0
@@ -59,7 +59,7 @@ print(f"   x[0:4] = {x[0, :4].round(3)}, scale {scale_x[0, 0]:.5f}: q = {q[0, :4
 
 def watch(frame, event, argument):
     """Called by Python for each line of the kernel: prints at the end of a block."""
-    if not frame.f_code.co_qualname.startswith("token_product"):  # kernels/token_product.py
+    if not frame.f_code.co_qualname.startswith("token_product"):  # kernels/linear/token_product.py
         return None
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
     if event == "line" and line.strip() == "w = w + block_bytes":

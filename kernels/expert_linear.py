@@ -11,7 +11,7 @@ Only the chosen experts are read. Where every head has a matrix of its own inste
 x meets weight[h].
 
 The kernel works on pairs that `expert_groups.py` has put together by expert, with the same products of tiles
-as `quantized_linear.py` and `float_linear.py`: a result depends on its pair alone. What an expert costs is
+as `quantized.py` and `floats.py`: a result depends on its pair alone. What an expert costs is
 proportional to its pairs; threads get equal parts of the sum, cut between tiles. A pair whose expert does
 not exist becomes NaN.
 
@@ -34,10 +34,10 @@ from .language.record import Field, PointerTo, Record
 from .language.rows import padded_width, share
 from .language.simd import load, store
 from .language.source import inlined
-from .mapped_linear import TILES, layout_of, tile_arguments, tile_maker
-from .packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
+from .linear.mapped import TILES, layout_of, tile_arguments, tile_maker
+from .linear.packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
+from .linear.tile_product import Weights, input_arguments, inputs_of, tile_product
 from .target.target import host_target
-from .tile_product import Weights, input_arguments, inputs_of, tile_product
 from .weights.floats import ELEMENT_OF
 from .weights.layout import BLOCK, TILE_ROWS, Layout
 
@@ -140,7 +140,7 @@ def bind_mapped_expert_linear(
     bias: Array | None = None,
     scale: Array | None = None,
 ) -> Call:
-    """The same for the bytes of a file (`mapped_linear.py`): data of all experts, and memory for tiles."""
+    """The same for the bytes of a file (`mapped.py`): data of all experts, and memory for tiles."""
     weights, shape = layout_of(format), (n_out, xs[0].shape[1])
     made = tile_arguments(format, data, shape, tiles, groups.n_experts)
     arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)

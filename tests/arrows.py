@@ -74,30 +74,13 @@ ARROWS = {
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
     "kernels.expert_groups": "kernels.jit kernels.language",
-    "kernels.block_scales": "kernels.weights kernels.target kernels.language",
-    "kernels.half_block": "kernels.block_scales kernels.weights kernels.language",
-    "kernels.piece": "kernels.half_block kernels.block_scales kernels.weights kernels.target "
-    "kernels.language",
-    "kernels.matrix_product": "kernels.piece kernels.weights kernels.language",
-    "kernels.token_product": "kernels.half_block kernels.block_scales kernels.weights kernels.language",
-    "kernels.vector_product": "kernels.piece kernels.half_block kernels.block_scales kernels.weights "
-    "kernels.target kernels.language",
-    "kernels.packed_product": "kernels.vector_product kernels.token_product kernels.matrix_product "
-    "kernels.piece kernels.block_scales kernels.weights kernels.target "
-    "kernels.language",
-    "kernels.float_linear": "kernels.weights kernels.jit kernels.language gguf_io",
-    "kernels.tile_product": "kernels.float_linear kernels.packed_product kernels.weights kernels.language "
-    "gguf_io",
-    "kernels.mapped_linear": "kernels.tile_product kernels.packed_product kernels.weights kernels.jit "
-    "kernels.language gguf_io",
-    "kernels.expert_linear": "kernels.mapped_linear kernels.tile_product kernels.packed_product "
-    "kernels.expert_groups kernels.weights kernels.jit kernels.target "
-    "kernels.language gguf_io",
+    "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
+    "kernels.expert_linear": "kernels.linear kernels.expert_groups kernels.weights kernels.jit "
+    "kernels.target kernels.language gguf_io",
     "kernels.expert_sum": "kernels.jit kernels.language",
     "kernels.rms_norm": "kernels.jit kernels.language",
     "kernels.l2_norm": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.layer_norm": "kernels.jit kernels.language",
-    "kernels.linear": "kernels.jit kernels.language",
     "kernels.outliers": "kernels.layer_norm kernels.activation kernels.jit kernels.language",
     "kernels.pool_streams": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.position": "kernels.jit kernels.language",
@@ -109,8 +92,8 @@ ARROWS = {
     "kernels.xielu": "kernels.activation kernels.jit kernels.language",
     "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.route "
     "kernels.rope kernels.position kernels.pool_streams kernels.outliers "
-    "kernels.linear kernels.layer_norm kernels.l2_norm kernels.rms_norm "
-    "kernels.expert_sum kernels.expert_linear kernels.embedding kernels.columns "
+    "kernels.layer_norm kernels.l2_norm kernels.rms_norm kernels.expert_sum "
+    "kernels.expert_linear kernels.linear kernels.embedding kernels.columns "
     "kernels.attention_reference kernels.add engine.reference_states "
     "engine.recurrent_reference kernels.selective_scan kernels.activation "
     "kernels.gated kernels.gated_linear_attention engine.ops gguf_io",
@@ -127,9 +110,8 @@ ARROWS = {
     "kernels.attention_reference kernels.jit kernels.language",
     "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache "
     "engine.memory kernels.language engine.states",
-    "engine.packed_matrix": "kernels.mapped_linear kernels.weights gguf_io errors",
-    "kernels.quantize": "kernels.weights kernels.jit kernels.language",
-    "engine.step": "kernels.quantize engine.memory kernels.jit",
+    "engine.packed_matrix": "kernels.linear kernels.weights gguf_io errors",
+    "engine.step": "engine.memory kernels.linear kernels.jit",
     "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.language",
     "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
     "kernels.language",
@@ -150,12 +132,9 @@ ARROWS = {
     "kernels.gated kernels.gated_linear_attention kernels.jit engine.plan "
     "engine.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
-    "kernels.quantized_linear": "kernels.packed_product kernels.token_product kernels.block_scales "
-    "kernels.weights kernels.jit kernels.target kernels.language",
-    "engine.program": "kernels.quantized_linear engine.packing engine.lowering engine.expert_steps "
-    "engine.buffers engine.step engine.packed_matrix engine.memory kernels.scale "
-    "kernels.route kernels.linear kernels.expert_sum kernels.mapped_linear "
-    "kernels.float_linear kernels.packed_product kernels.embedding kernels.weights "
+    "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
+    "engine.packed_matrix engine.memory kernels.scale kernels.route "
+    "kernels.expert_sum kernels.linear kernels.embedding kernels.weights "
     "kernels.linear_state engine.plan engine.states engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
     "kernels.selective_scan kernels.lightning_attention "

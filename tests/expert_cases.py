@@ -16,10 +16,10 @@ from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.expert_groups import Groups, bind_gather, bind_group
 from nybble.kernels.expert_linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
-from nybble.kernels.mapped_linear import tile_bytes
-from nybble.kernels.packed_product import working_memory
-from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.tile_product import Weights
+from nybble.kernels.linear.mapped import tile_bytes
+from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.quantize_activations import bind_quantize
+from nybble.kernels.linear.tile_product import Weights
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.pack import PACKERS, pack
 

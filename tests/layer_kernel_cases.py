@@ -32,7 +32,7 @@ from nybble.kernels.general_attention import (
     general_scratch,
 )
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.packed_product import working_memory
+from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.route import bind_route, route_reference, route_scratch
 from nybble.kernels.scale import bind_mul
 from nybble.kernels.weights.floats import pack_floats

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.float_linear import bind_float_linear
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_bytes
-from nybble.kernels.packed_product import working_memory
-from nybble.kernels.quantize import bind_quantize
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.linear.floats import bind_float_linear
+from nybble.kernels.linear.mapped import MAPPABLE, bind_mapped_linear, tile_bytes
+from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.quantize_activations import bind_quantize
+from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.pack import PACKERS, pack
 from nybble.kernels.weights.pack_kernel import bind_pack

@@ -19,7 +19,7 @@ from nybble.engine.architectures.architecture import Architecture
 from nybble.gguf_io.formats import PLAIN, SUPPORTED, BlockFormat
 from nybble.gguf_io.mixtures import FILE_TYPES
 from nybble.gguf_io.quantize import ENCODERS
-from nybble.kernels.mapped_linear import MAPPABLE
+from nybble.kernels.linear.mapped import MAPPABLE
 from nybble.kernels.weights.floats import ELEMENT_OF
 from nybble.kernels.weights.pack import PACKERS
 from nybble.tokenizer.pretokenizers import PRETOKENIZERS

@@ -16,7 +16,7 @@ import numpy as np
 from nybble.errors import NybbleError
 from nybble.kernels import compile_lock, object_cache
 from nybble.kernels.add import bind_add
-from nybble.kernels.quantize import quantize
+from nybble.kernels.linear.quantize_activations import quantize
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 
 def child(run):

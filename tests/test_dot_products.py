@@ -168,8 +168,8 @@ from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels import layout, runner
 from nybble.kernels.jit.compiler import assembly
-from nybble.kernels.quantize import quantize
-from nybble.kernels.quantized_linear import linear_kernel
+from nybble.kernels.linear.quantize_activations import quantize
+from nybble.kernels.linear.quantized import linear_kernel
 print(assembly(linear_kernel(layout.BYTE)), assembly(quantize), assembly(runner.serve))
 """
 

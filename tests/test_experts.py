@@ -23,7 +23,7 @@ from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.expert_groups import COST_OF_READING, Groups, bind_gather, bind_group, group_reference
 from nybble.kernels.expert_linear import bind_expert_linear, expert_scratch
-from nybble.kernels.packed_product import working_memory
+from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.weights.layout import BYTE
 from nybble.kernels.weights.pack import pack
 from nybble.kernels.weights.pack_kernel import bind_pack

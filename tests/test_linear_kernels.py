@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.float_linear import bind_float_linear
-from nybble.kernels.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
-from nybble.kernels.piece import PIECE_BLOCKS
-from nybble.kernels.quantize import bind_quantize, quantize_reference
-from nybble.kernels.quantized_linear import bind_quantized_linear
+from nybble.kernels.linear.floats import bind_float_linear
+from nybble.kernels.linear.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
+from nybble.kernels.linear.piece import PIECE_BLOCKS
+from nybble.kernels.linear.quantize_activations import bind_quantize, quantize_reference
+from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.target.target import host_target
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.layout import BLOCK, BYTE, SUPER_NIBBLE

@@ -28,8 +28,8 @@ from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.expert_groups import Groups
 from nybble.kernels.expert_linear import bind_mapped_expert_linear, expert_scratch
-from nybble.kernels.mapped_linear import MAPPABLE, bind_mapped_linear, tile_bytes, tiles_bytes
-from nybble.kernels.packed_product import TOKENS_PER_PASS, working_memory
+from nybble.kernels.linear.mapped import MAPPABLE, bind_mapped_linear, tile_bytes, tiles_bytes
+from nybble.kernels.linear.packed_product import TOKENS_PER_PASS, working_memory
 
 each_format = pytest.mark.parametrize("format", MAPPABLE, ids=lambda format: format.name)
 

@@ -198,7 +198,7 @@ AS_NOBODY = f"""
 import os, sys
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.object_cache import code_version, compile_log
-from nybble.kernels.quantize import quantize
+from nybble.kernels.linear.quantize_activations import quantize
 import nybble.kernels.add
 from nybble.engine.compile_notice import announce_compiling
 code_version(), compile_kernel(quantize)
@@ -426,7 +426,7 @@ def fill(args, thread_id, n_threads):
     script = """
 import numpy as np
 from nybble.kernels.norm.reference import fill as one
-from nybble.kernels.linear.reference import fill as other
+from nybble.kernels.linear.linear.reference import fill as other
 from nybble.kernels.jit.object_cache import compile_log
 out = np.zeros(2, np.float32)
 one.bind(out=out[:1]).run()
@@ -436,7 +436,7 @@ print(out, compile_log.n_compiled)
     for n_compiled in (2, 0):
         assert run_copy(package, script, tmp_path / "cache") == [f"[1. 2.] {n_compiled}"]
     names = [path.name for path in objects(tmp_path / "cache")]
-    expected = ["nybble.kernels.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
+    expected = ["nybble.kernels.linear.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
     assert [name[: len(start)] for name, start in zip(names, expected, strict=True)] == expected
 
 
@@ -498,8 +498,8 @@ def test_an_object_shows_one_name() -> None:
     import llvmlite.binding as llvm
 
     from nybble.gguf_io import formats
-    from nybble.kernels.float_linear import float_linear_kernel
     from nybble.kernels.jit.compiler import assembly
+    from nybble.kernels.linear.floats import float_linear_kernel
 
     kernel = float_linear_kernel(formats.F32)
     symbol, code = compile_kernel(kernel)
@@ -512,7 +512,7 @@ def test_objects_from_different_processes_live_together(tmp_path: Path) -> None:
     define = """
 import numpy as np
 from nybble.gguf_io import formats
-from nybble.kernels.float_linear import bind_float_linear, pack_floats
+from nybble.kernels.linear.floats import bind_float_linear, pack_floats
 from nybble.kernels.jit.object_cache import compile_log
 def output(name):
     format = getattr(formats, name)
@@ -535,7 +535,7 @@ import numba, numpy as np
 @numba.njit
 def before(x): return min(x, 3)
 print(before(5))
-from nybble.kernels.quantize import quantize
+from nybble.kernels.linear.quantize_activations import quantize
 quantize.address
 @numba.njit
 def after(a):

@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 
 from nybble import kernels
-from nybble.kernels import token_product
 from nybble.kernels.add import bind_add
 from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.expert_linear import expert_kernel
-from nybble.kernels.float_linear import float_linear_kernel
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.fingerprint import fingerprint
 from nybble.kernels.jit.kernel import SIGNATURE, Kernel, kernel
@@ -27,9 +25,11 @@ from nybble.kernels.jit.linker import LLVMLinker
 from nybble.kernels.language.pointer import F32, I64
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.source import inlined
-from nybble.kernels.mapped_linear import mapped_linear_kernel
+from nybble.kernels.linear import token_product
+from nybble.kernels.linear.floats import float_linear_kernel
+from nybble.kernels.linear.mapped import mapped_linear_kernel
+from nybble.kernels.linear.quantized import linear_kernel
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
-from nybble.kernels.quantized_linear import linear_kernel
 from nybble.kernels.weights import layout
 from nybble.kernels.weights.decode_row import ROW_DECODERS
 from nybble.kernels.weights.floats import ELEMENT_OF

@@ -13,7 +13,7 @@ from nybble.kernels.add import add_reference
 from nybble.kernels.attention import attention_reference
 from nybble.kernels.embedding import embedding_reference
 from nybble.kernels.gated import gelu_mul_reference, silu_mul_reference
-from nybble.kernels.linear import linear_reference
+from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.rms_norm import rms_norm_reference
 from nybble.kernels.rope import rope_angles, rope_reference
 

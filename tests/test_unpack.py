@@ -92,7 +92,7 @@ from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels.weights import layout
 from nybble.kernels.jit.compiler import assembly
-from nybble.kernels.quantized_linear import linear_kernel
+from nybble.kernels.linear.quantized import linear_kernel
 print(assembly(linear_kernel(layout.IQ4)), assembly(linear_kernel(layout.FLOAT4_BY_32)))
 """
 

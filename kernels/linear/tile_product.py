@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.formats import BlockFormat
-from . import float_linear
-from .language.checks import check_array
-from .language.pointer import F32, I64, cast
-from .language.record import Field, PointerTo
-from .language.source import inlined
+from ...gguf_io.formats import BlockFormat
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, cast
+from ..language.record import Field, PointerTo
+from ..language.source import inlined
+from ..weights.floats import ELEMENT_OF
+from ..weights.layout import Layout
+from . import floats as float_linear
 from .packed_product import PACKED_INPUTS, Product, packed_inputs, packed_product
-from .weights.floats import ELEMENT_OF
-from .weights.layout import Layout
 
 Weights = Layout | BlockFormat
 """A compute layout, or the format of floats (F32, F16, BF16)."""

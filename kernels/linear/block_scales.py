@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .language.pointer import F16, F32, I8, U8, cast
-from .language.simd import load, splat, to_f32
-from .language.source import inlined
-from .language.tables import e4m3_to_f32, power_of_two_to_f32
-from .target.target import host_target
-from .weights.layout import TILE_ROWS, Layout, Scale
+from ..language.pointer import F16, F32, I8, U8, cast
+from ..language.simd import load, splat, to_f32
+from ..language.source import inlined
+from ..language.tables import e4m3_to_f32, power_of_two_to_f32
+from ..target.target import host_target
+from ..weights.layout import TILE_ROWS, Layout, Scale
 
 Function = Callable[..., Any]
 

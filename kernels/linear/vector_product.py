@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .block_scales import Shape
-from .half_block import four_steps
-from .language.pointer import F32, I8, I16, I32, cast
-from .language.rows import CACHE_LINE
-from .language.simd import (
+from ..language.pointer import F32, I8, I16, I32, cast
+from ..language.rows import CACHE_LINE
+from ..language.simd import (
     dot_signed,
     dot_start,
     dot_start_signed,
@@ -38,10 +36,12 @@ from .language.simd import (
     to_f32,
     to_i16,
 )
-from .language.source import inlined
+from ..language.source import inlined
+from ..target.target import host_target
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
+from .block_scales import Shape
+from .half_block import four_steps
 from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
-from .target.target import host_target
-from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 Function = Callable[..., Any]
 

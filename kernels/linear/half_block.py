@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..language.simd import dot_signed, dot_spill, dot_unsigned, load
+from ..language.source import inlined
+from ..language.tables import lookup
+from ..weights.layout import Layout
 from .block_scales import Shape
-from .language.simd import dot_signed, dot_spill, dot_unsigned, load
-from .language.source import inlined
-from .language.tables import lookup
-from .weights.layout import Layout
 
 Function = Callable[..., Any]
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..language.pointer import F32, I8, I16, cast
+from ..language.simd import evens, load, odds, store, to_i16
+from ..language.source import inlined
+from ..language.tables import lookup
+from ..target.target import host_target
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from .block_scales import Shape, block_minimum, block_scale, span_scales
 from .half_block import step_levels, upper_bits_at
-from .language.pointer import F32, I8, I16, cast
-from .language.simd import evens, load, odds, store, to_i16
-from .language.source import inlined
-from .language.tables import lookup
-from .target.target import host_target
-from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 PIECE_BLOCKS = 32
 LEVEL_BYTES = TILE_ROWS * BLOCK

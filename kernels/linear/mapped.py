@@ -1,8 +1,8 @@
 """Linear layers on weights that stay as they are in the mapped file, for models larger than memory.
 
 A thread packs a tile of 16 rows into memory of its own, small enough to stay in its cache, and multiplies it
-there and then with the tokens of a pass. Layouts and products are those of `quantized_linear.py` and
-`float_linear.py`, and so are the bits of the results. Packing costs the same for one token as for 256.
+there and then with the tokens of a pass. Layouts and products are those of `quantized.py` and
+`floats.py`, and so are the bits of the results. Packing costs the same for one token as for 256.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.formats import BlockFormat
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64, U8
-from .language.record import Field, PointerTo, Record
-from .language.rows import check_step, share
-from .language.source import inlined
+from ...gguf_io.formats import BlockFormat
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, U8
+from ..language.record import Field, PointerTo, Record
+from ..language.rows import check_step, share
+from ..language.source import inlined
+from ..weights.floats import ELEMENT_OF
+from ..weights.layout import TILE_ROWS
+from ..weights.pack import PACKERS
+from ..weights.pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
+from ..weights.pack_spans import SPANS
 from .packed_product import tokens_per_pass
 from .tile_product import Weights, input_arguments, inputs_of, tile_product
-from .weights.floats import ELEMENT_OF
-from .weights.layout import TILE_ROWS
-from .weights.pack import PACKERS
-from .weights.pack_kernel import BLOCKS, blocks_of, rows_of_tile, tile_packer
-from .weights.pack_spans import SPANS
 
 MAPPABLE: tuple[BlockFormat, ...] = (*SPANS, *ELEMENT_OF)
 """The formats whose tiles compiled code packs."""

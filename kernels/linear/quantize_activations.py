@@ -19,12 +19,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I8, I32, I64, Pointer, cast
-from .language.record import PointerTo, Record
-from .language.rows import check_step, share
-from .language.simd import (
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I8, I32, I64, Pointer, cast
+from ..language.record import PointerTo, Record
+from ..language.rows import check_step, share
+from ..language.simd import (
     absolute,
     add_lanes,
     bits_to_f32,
@@ -42,8 +42,8 @@ from .language.simd import (
     to_i8,
     where_less,
 )
-from .language.source import inlined
-from .weights.layout import BLOCK
+from ..language.source import inlined
+from ..weights.layout import BLOCK
 
 LANES = 16
 RUN = 32

@@ -15,17 +15,17 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, U8
+from ..language.record import PointerTo, Record
+from ..language.rows import check_step, share
+from ..language.source import inlined
+from ..target.target import host_target
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from .block_scales import Shape
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64, U8
-from .language.record import PointerTo, Record
-from .language.rows import check_step, share
-from .language.source import inlined
 from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
-from .target.target import host_target
 from .token_product import token_product
-from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 LINEAR = Record(
     **PACKED_INPUTS,

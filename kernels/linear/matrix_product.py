@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from .language.exponential import ROUNDER
-from .language.pointer import F32, I8, cast
-from .language.rows import CACHE_LINE
-from .language.simd import (
+from ..language.exponential import ROUNDER
+from ..language.pointer import F32, I8, cast
+from ..language.rows import CACHE_LINE
+from ..language.simd import (
     bits_to_f32,
     fma,
     join,
@@ -36,9 +36,9 @@ from .language.simd import (
     splat,
     store,
 )
-from .language.source import inlined
+from ..language.source import inlined
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from .piece import MINIMA_AT, SCALES_AT
-from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS

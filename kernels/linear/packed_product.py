@@ -24,20 +24,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..language.checks import check_array
+from ..language.pointer import F32, I8, I16, I32, I64, U8, cast
+from ..language.record import Field, PointerTo
+from ..language.rows import CACHE_LINE, aligned_zeros
+from ..language.simd import load, matrix_end, matrix_start, store
+from ..language.source import inlined
+from ..target.target import host_target
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from . import matrix_product
 from .block_scales import Shape
-from .language.checks import check_array
-from .language.pointer import F32, I8, I16, I32, I64, U8, cast
-from .language.record import Field, PointerTo
-from .language.rows import CACHE_LINE, aligned_zeros
-from .language.simd import load, matrix_end, matrix_start, store
-from .language.source import inlined
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
-from .target.target import host_target
 from .token_product import token_product
 from .vector_product import put_words, sums_of_sub_blocks, vector_product
-from .weights.layout import BLOCK, TILE_ROWS, Layout
 
 LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # fewer would make unpacking dear
 VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .block_scales import Shape, block_minimum, block_scale, span_scales
-from .half_block import half_block, upper_bits_at
-from .language.pointer import F32, I8, I32, cast
-from .language.simd import (
+from ..language.pointer import F32, I8, I32, cast
+from ..language.simd import (
     dot_signed,
     dot_start,
     dot_start_signed,
@@ -29,8 +27,10 @@ from .language.simd import (
     tile,
     to_f32,
 )
-from .language.source import inlined
-from .weights.layout import BLOCK, Layout
+from ..language.source import inlined
+from ..weights.layout import BLOCK, Layout
+from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .half_block import half_block, upper_bits_at
 
 PREFETCH_BYTES = 4096
 

@@ -6,7 +6,7 @@
     out  (n, n_out) float32         bias    (n_out,) float32 or None
 
 The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The
-Numba twins work on packed weights: `quantized_linear.py` for block formats, `float_linear.py` for F32, F16
+Numba twins work on packed weights: `quantized.py` for block formats, `floats.py` for F32, F16
 and BF16; both write `out` without the scale and the bias, which `bind_scale` (`scale.py`) and
 `bind_add_bias` bring in.
 """
@@ -14,12 +14,12 @@ and BF16; both write `out` without the scale and the bias, which `bind_scale` (`
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import load, store
 
 
 def linear_reference(

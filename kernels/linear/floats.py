@@ -4,7 +4,7 @@ bits.
     out[t, r] = Σ k  weight[r, k] * x[t, k]        in the order of k, one fused multiply-add each
 
 Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. As in
-`quantized_linear.py` a lane is a row and four tokens (or one) meet a tile at a time, so the bits of a result
+`quantized.py` a lane is a row and four tokens (or one) meet a tile at a time, so the bits of a result
 depend on nothing but its row and token.
 """
 
@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io import formats
-from ..gguf_io.formats import BlockFormat
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_step, share
-from .language.simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
-from .language.source import inlined
-from .weights.floats import ELEMENT_OF
-from .weights.layout import TILE_ROWS
+from ...gguf_io import formats
+from ...gguf_io.formats import BlockFormat
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_step, share
+from ..language.simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
+from ..language.source import inlined
+from ..weights.floats import ELEMENT_OF
+from ..weights.layout import TILE_ROWS
 
 TOKENS_PER_PASS = 32
 

@@ -1,0 +1,1 @@
+"""Linear layers: a matrix times the activations of every token."""
