@@ -19,13 +19,15 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.extending import overload
 
-from ..codegen import arithmetic as arithmetic_lowering
-from ..codegen import dot as dot_lowering
-from ..codegen import lanes as lane_lowering
-from ..codegen import matrix as matrix_lowering
-from ..codegen import memory as memory_lowering
-from ..codegen import sync as sync_lowering
-from ..codegen import tables as unpack_lowering
+from ..codegen import (  # noqa: F401  (they teach Numba the vocabulary)
+    arithmetic,
+    dot,
+    lanes,
+    matrix,
+    memory,
+    sync,
+    tables,
+)
 from ..codegen.types import RecordType
 from ..language.source import CALLED, INLINED, Source
 from ..target.target import host_target

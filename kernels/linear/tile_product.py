@@ -14,7 +14,7 @@ from ..language.record import Field, PointerTo
 from ..language.source import inlined
 from ..weights.floats import ELEMENT_OF
 from ..weights.layout import Layout
-from . import floats as float_linear
+from .floats import tokens_product
 from .packed_product import PACKED_INPUTS, Product, packed_inputs, packed_product
 
 Weights = Layout | BlockFormat
@@ -44,7 +44,7 @@ def tile_product(weights: Weights) -> Product:
     """Make the functions that multiply a tile with tokens; see `Product`."""
     if isinstance(weights, Layout):
         return packed_product(weights)
-    element, floats = ELEMENT_OF[weights], float_linear.tokens_product(weights)
+    element, floats = ELEMENT_OF[weights], tokens_product(weights)
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
