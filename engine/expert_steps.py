@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.expert_groups import Groups, bind_gather, bind_group
-from ..kernels.expert_linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
+from ..kernels.experts.groups import Groups, bind_gather, bind_group
+from ..kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
 from . import ops
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from ..errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.embedding import bind_embedding
-from ..kernels.expert_sum import bind_expert_sum
+from ..kernels.experts.route import bind_route, route_scratch
+from ..kernels.experts.sum import bind_expert_sum
 from ..kernels.linear.floats import bind_float_linear
 from ..kernels.linear.linear import bind_add_bias
 from ..kernels.linear.mapped import bind_mapped_linear, tiles_bytes
 from ..kernels.linear.packed_product import working_memory
 from ..kernels.linear.quantized import bind_quantized_linear
 from ..kernels.linear_state import LANES
-from ..kernels.route import bind_route, route_scratch
 from ..kernels.scale import bind_scale
 from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops

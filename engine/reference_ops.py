@@ -18,8 +18,9 @@ from ..kernels.attention_reference import (
 )
 from ..kernels.columns import join_columns_reference, repeat_columns_reference, take_columns_reference
 from ..kernels.embedding import embedding_reference
-from ..kernels.expert_linear import expert_linear_reference, head_linear_reference
-from ..kernels.expert_sum import expert_sum_reference
+from ..kernels.experts.linear import expert_linear_reference, head_linear_reference
+from ..kernels.experts.route import route_reference
+from ..kernels.experts.sum import expert_sum_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
 from ..kernels.gated_linear_attention import bonus_reference
 from ..kernels.l2_norm import l2_norm_reference
@@ -30,7 +31,6 @@ from ..kernels.pool_streams import pool_streams_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
 from ..kernels.rms_norm import rms_norm_reference
 from ..kernels.rope import rope_reference
-from ..kernels.route import route_reference
 from ..kernels.scale import (
     clamp_reference,
     mul_reference,

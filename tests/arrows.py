@@ -73,11 +73,9 @@ ARROWS = {
     "kernels.columns": "kernels.jit kernels.language",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
-    "kernels.expert_groups": "kernels.jit kernels.language",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "kernels.expert_linear": "kernels.linear kernels.expert_groups kernels.weights kernels.jit "
-    "kernels.target kernels.language gguf_io",
-    "kernels.expert_sum": "kernels.jit kernels.language",
+    "kernels.experts": "kernels.linear kernels.weights kernels.activation kernels.jit kernels.target "
+    "kernels.language kernels.names gguf_io",
     "kernels.rms_norm": "kernels.jit kernels.language",
     "kernels.l2_norm": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.layer_norm": "kernels.jit kernels.language",
@@ -85,18 +83,17 @@ ARROWS = {
     "kernels.pool_streams": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.position": "kernels.jit kernels.language",
     "kernels.rope": "kernels.jit kernels.language kernels.names",
-    "kernels.route": "kernels.activation kernels.jit kernels.language kernels.names",
     "kernels.scale": "kernels.jit kernels.language",
     "kernels.streams": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.swiglu_oai": "kernels.activation kernels.jit kernels.language",
     "kernels.xielu": "kernels.activation kernels.jit kernels.language",
-    "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.route "
-    "kernels.rope kernels.position kernels.pool_streams kernels.outliers "
-    "kernels.layer_norm kernels.l2_norm kernels.rms_norm kernels.expert_sum "
-    "kernels.expert_linear kernels.linear kernels.embedding kernels.columns "
-    "kernels.attention_reference kernels.add engine.reference_states "
-    "engine.recurrent_reference kernels.selective_scan kernels.activation "
-    "kernels.gated kernels.gated_linear_attention engine.ops gguf_io",
+    "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.rope "
+    "kernels.position kernels.pool_streams kernels.outliers kernels.layer_norm "
+    "kernels.l2_norm kernels.rms_norm kernels.experts kernels.linear "
+    "kernels.embedding kernels.columns kernels.attention_reference kernels.add "
+    "engine.reference_states engine.recurrent_reference kernels.selective_scan "
+    "kernels.activation kernels.gated kernels.gated_linear_attention engine.ops "
+    "gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
@@ -123,8 +120,8 @@ ARROWS = {
     "kernels.attention_reference engine.ops",
     "engine.probs": "kernels.attention_reference engine.taps engine.ops errors",
     "engine.buffers": "engine.memory engine.plan engine.ops",
-    "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.expert_linear "
-    "kernels.expert_groups engine.plan engine.ops gguf_io",
+    "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
+    "engine.ops gguf_io",
     "engine.lowering": "engine.packed_matrix kernels.xielu kernels.swiglu_oai kernels.streams "
     "kernels.scale kernels.rope kernels.position kernels.pool_streams "
     "kernels.outliers kernels.layer_norm kernels.l2_norm kernels.rms_norm "
@@ -133,9 +130,9 @@ ARROWS = {
     "engine.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
-    "engine.packed_matrix engine.memory kernels.scale kernels.route "
-    "kernels.expert_sum kernels.linear kernels.embedding kernels.weights "
-    "kernels.linear_state engine.plan engine.states engine.ops gguf_io errors",
+    "engine.packed_matrix engine.memory kernels.scale kernels.experts "
+    "kernels.linear kernels.embedding kernels.weights kernels.linear_state "
+    "engine.plan engine.states engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
     "kernels.selective_scan kernels.lightning_attention "
     "kernels.generalized_delta_rule kernels.gated_linear_attention "

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.expert_groups import Groups, bind_gather, bind_group
-from nybble.kernels.expert_linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
+from nybble.kernels.experts.groups import Groups, bind_gather, bind_group
+from nybble.kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
 from nybble.kernels.linear.mapped import tile_bytes
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize

@@ -17,14 +17,15 @@ from stream_kernel_cases import CASES as STREAM_CASES
 from nybble.gguf_io.formats import F32
 from nybble.kernels.add import bind_add
 from nybble.kernels.attention_reference import alibi_slopes, attention_reference
-from nybble.kernels.expert_groups import Groups, bind_gather, bind_group
-from nybble.kernels.expert_linear import (
+from nybble.kernels.experts.groups import Groups, bind_gather, bind_group
+from nybble.kernels.experts.linear import (
     bind_expert_linear,
     expert_linear_reference,
     expert_scratch,
     head_linear_reference,
 )
-from nybble.kernels.expert_sum import bind_expert_sum, expert_sum_reference
+from nybble.kernels.experts.route import bind_route, route_reference, route_scratch
+from nybble.kernels.experts.sum import bind_expert_sum, expert_sum_reference
 from nybble.kernels.general_attention import (
     allocate_general_cache,
     bind_general_attend,
@@ -33,7 +34,6 @@ from nybble.kernels.general_attention import (
 )
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.linear.packed_product import working_memory
-from nybble.kernels.route import bind_route, route_reference, route_scratch
 from nybble.kernels.scale import bind_mul
 from nybble.kernels.weights.floats import pack_floats
 

@@ -21,8 +21,8 @@ from nybble.engine.packing import pack_tensors
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
-from nybble.kernels.expert_groups import COST_OF_READING, Groups, bind_gather, bind_group, group_reference
-from nybble.kernels.expert_linear import bind_expert_linear, expert_scratch
+from nybble.kernels.experts.groups import COST_OF_READING, Groups, bind_gather, bind_group, group_reference
+from nybble.kernels.experts.linear import bind_expert_linear, expert_scratch
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.weights.layout import BYTE
 from nybble.kernels.weights.pack import pack

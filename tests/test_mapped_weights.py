@@ -26,8 +26,8 @@ from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
-from nybble.kernels.expert_groups import Groups
-from nybble.kernels.expert_linear import bind_mapped_expert_linear, expert_scratch
+from nybble.kernels.experts.groups import Groups
+from nybble.kernels.experts.linear import bind_mapped_expert_linear, expert_scratch
 from nybble.kernels.linear.mapped import MAPPABLE, bind_mapped_linear, tile_bytes, tiles_bytes
 from nybble.kernels.linear.packed_product import TOKENS_PER_PASS, working_memory
 

@@ -17,7 +17,7 @@ import pytest
 from nybble import kernels
 from nybble.kernels.add import bind_add
 from nybble.kernels.embedding import embedding_kernel
-from nybble.kernels.expert_linear import expert_kernel
+from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.fingerprint import fingerprint
 from nybble.kernels.jit.kernel import SIGNATURE, Kernel, kernel

@@ -19,16 +19,16 @@ Sources: Shazeer et al. 2017 (arXiv:1701.06538); Jiang et al. 2024, "Mixtral" (a
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, padded_width, share
-from .language.simd import load, reduce_max, splat, sqrt, store
-from .language.source import inlined
-from .names import Gating
+from ..activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, padded_width, share
+from ..language.simd import load, reduce_max, splat, sqrt, store
+from ..language.source import inlined
+from ..names import Gating
 
 _LEAST_SUM = np.float32(2.0**-14)  # the smallest normal float16
 

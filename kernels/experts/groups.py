@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64, U8
-from .language.record import PointerTo, Record
-from .language.rows import check_step, share
-from .language.simd import load, store
-from .language.source import inlined
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, U8
+from ..language.record import PointerTo, Record
+from ..language.rows import check_step, share
+from ..language.simd import load, store
+from ..language.source import inlined
 
 COST_OF_READING = 2
 """What it costs to read an expert's weights, in tokens that could meet them in that time."""

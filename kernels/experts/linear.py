@@ -10,7 +10,7 @@
 Only the chosen experts are read. Where every head has a matrix of its own instead (`head_linear`), head h of
 x meets weight[h].
 
-The kernel works on pairs that `expert_groups.py` has put together by expert, with the same products of tiles
+The kernel works on pairs that `groups.py` has put together by expert, with the same products of tiles
 as `quantized.py` and `floats.py`: a result depends on its pair alone. What an expert costs is
 proportional to its pairs; threads get equal parts of the sum, cut between tiles. A pair whose expert does
 not exist becomes NaN.
@@ -25,21 +25,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.formats import BlockFormat
-from .expert_groups import Groups
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array, check_indices
-from .language.pointer import F32, I64, U8
-from .language.record import Field, PointerTo, Record
-from .language.rows import padded_width, share
-from .language.simd import load, store
-from .language.source import inlined
-from .linear.mapped import TILES, layout_of, tile_arguments, tile_maker
-from .linear.packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
-from .linear.tile_product import Weights, input_arguments, inputs_of, tile_product
-from .target.target import host_target
-from .weights.floats import ELEMENT_OF
-from .weights.layout import BLOCK, TILE_ROWS, Layout
+from ...gguf_io.formats import BlockFormat
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array, check_indices
+from ..language.pointer import F32, I64, U8
+from ..language.record import Field, PointerTo, Record
+from ..language.rows import padded_width, share
+from ..language.simd import load, store
+from ..language.source import inlined
+from ..linear.mapped import TILES, layout_of, tile_arguments, tile_maker
+from ..linear.packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
+from ..linear.tile_product import Weights, input_arguments, inputs_of, tile_product
+from ..target.target import host_target
+from ..weights.floats import ELEMENT_OF
+from ..weights.layout import BLOCK, TILE_ROWS, Layout
+from .groups import Groups
 
 Array = NDArray[np.float32]
 
