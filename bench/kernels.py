@@ -26,9 +26,9 @@ from synthetic import FORMATS, random_rows
 
 from nybble.engine.rope_table import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
-from nybble.kernels.attention import attention_reference, attention_scratch, bind_attend
+from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
+from nybble.kernels.attention.plain import attention_reference, attention_scratch, bind_attend
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.attention_probs import in_general_layout
-from ..kernels.general_attention import allocate_general_cache
-from ..kernels.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
+from ..kernels.attention.general import allocate_general_cache
+from ..kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
+from ..kernels.attention.probs import in_general_layout
 from ..kernels.language.rows import padded_width
 from .memory import aligned_zeros
 from .states import KVSpec, RecurrentSpec, StateSpec

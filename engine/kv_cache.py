@@ -7,15 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.attention import AttentionScratch, attention_scratch, bind_attend
-from ..kernels.attention_reference import alibi_slopes
-from ..kernels.cache_prefetch import bind_cache_prefetch
-from ..kernels.general_attention import (
-    bind_general_attend,
-    bind_general_write,
-    general_scratch,
-)
-from ..kernels.kv_cache import bind_cache_write
+from ..kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
+from ..kernels.attention.kv_cache import bind_cache_write
+from ..kernels.attention.plain import AttentionScratch, attention_scratch, bind_attend
+from ..kernels.attention.prefetch import bind_cache_prefetch
+from ..kernels.attention.reference import alibi_slopes
 from . import ops
 from .caches import KVCache
 from .memory import aligned_zeros

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RequestError
-from ..kernels.attention_reference import visible
+from ..kernels.attention.reference import visible
 from . import ops
 from .taps import Taps
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.activation import activation_reference
 from ..kernels.add import add_reference, add_vector_reference
-from ..kernels.attention_reference import (
+from ..kernels.attention.reference import (
     alibi_slopes,
     attention_probs_reference,
     attention_reference,

@@ -69,7 +69,7 @@ ARROWS = {
     "kernels.delta_rule kernels.causal_conv engine.ops gguf_io",
     "engine.reference_states": "engine.states",
     "kernels.add": "kernels.jit kernels.language",
-    "kernels.attention_reference": "kernels.language",
+    "kernels.attention": "kernels.jit kernels.target kernels.language",
     "kernels.columns": "kernels.jit kernels.language",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
@@ -90,7 +90,7 @@ ARROWS = {
     "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.rope "
     "kernels.position kernels.pool_streams kernels.outliers kernels.layer_norm "
     "kernels.l2_norm kernels.rms_norm kernels.experts kernels.linear "
-    "kernels.embedding kernels.columns kernels.attention_reference kernels.add "
+    "kernels.embedding kernels.columns kernels.attention kernels.add "
     "engine.reference_states engine.recurrent_reference kernels.selective_scan "
     "kernels.activation kernels.gated kernels.gated_linear_attention engine.ops "
     "gguf_io",
@@ -100,25 +100,11 @@ ARROWS = {
     "engine.context engine.diagnosis gguf_io errors",
     "engine.compile_notice": "kernels.jit system",
     "engine.memory": "kernels.language",
-    "kernels.kv_cache": "kernels.jit kernels.language",
-    "kernels.online_softmax": "kernels.kv_cache kernels.target kernels.language",
-    "kernels.general_attention": "kernels.online_softmax kernels.jit kernels.language",
-    "kernels.attention_probs": "kernels.general_attention kernels.online_softmax kernels.kv_cache "
-    "kernels.attention_reference kernels.jit kernels.language",
-    "engine.caches": "kernels.attention_probs kernels.general_attention kernels.kv_cache "
-    "engine.memory kernels.language engine.states",
+    "engine.caches": "engine.memory kernels.attention kernels.language engine.states",
     "engine.packed_matrix": "kernels.linear kernels.weights gguf_io errors",
     "engine.step": "engine.memory kernels.linear kernels.jit",
-    "kernels.attention_scratch": "kernels.online_softmax kernels.kv_cache kernels.language",
-    "kernels.attention_tile": "kernels.attention_scratch kernels.online_softmax kernels.kv_cache "
-    "kernels.language",
-    "kernels.attention": "kernels.attention_tile kernels.attention_scratch kernels.online_softmax "
-    "kernels.kv_cache kernels.attention_reference kernels.jit kernels.language",
-    "kernels.cache_prefetch": "kernels.kv_cache kernels.jit kernels.language",
-    "engine.kv_cache": "kernels.cache_prefetch kernels.attention engine.step engine.caches "
-    "kernels.general_attention kernels.kv_cache engine.memory "
-    "kernels.attention_reference engine.ops",
-    "engine.probs": "kernels.attention_reference engine.taps engine.ops errors",
+    "engine.kv_cache": "engine.step engine.caches engine.memory kernels.attention engine.ops",
+    "engine.probs": "kernels.attention engine.taps engine.ops errors",
     "engine.buffers": "engine.memory engine.plan engine.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
     "engine.ops gguf_io",
@@ -141,9 +127,8 @@ ARROWS = {
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
-    "kernels.attention_probs engine.memory kernels.rope kernels.position "
-    "kernels.weights kernels.attention_reference engine.taps engine.plan engine.ops "
-    "gguf_io",
+    "engine.memory kernels.rope kernels.position kernels.weights kernels.attention "
+    "engine.taps engine.plan engine.ops gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
     "kernels.jit engine.taps engine.config engine.plan",
     "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states "

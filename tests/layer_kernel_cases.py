@@ -16,7 +16,13 @@ from stream_kernel_cases import CASES as STREAM_CASES
 
 from nybble.gguf_io.formats import F32
 from nybble.kernels.add import bind_add
-from nybble.kernels.attention_reference import alibi_slopes, attention_reference
+from nybble.kernels.attention.general import (
+    allocate_general_cache,
+    bind_general_attend,
+    bind_general_write,
+    general_scratch,
+)
+from nybble.kernels.attention.reference import alibi_slopes, attention_reference
 from nybble.kernels.experts.groups import Groups, bind_gather, bind_group
 from nybble.kernels.experts.linear import (
     bind_expert_linear,
@@ -26,12 +32,6 @@ from nybble.kernels.experts.linear import (
 )
 from nybble.kernels.experts.route import bind_route, route_reference, route_scratch
 from nybble.kernels.experts.sum import bind_expert_sum, expert_sum_reference
-from nybble.kernels.general_attention import (
-    allocate_general_cache,
-    bind_general_attend,
-    bind_general_write,
-    general_scratch,
-)
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.scale import bind_mul

@@ -14,15 +14,15 @@ from guard import guarded, misaligned
 from numpy.typing import NDArray
 from stopwatch import HANG
 
-from nybble.kernels.attention_probs import (
+from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
+from nybble.kernels.attention.probs import (
     attention_probs,
     attention_probs_reference,
     gather_by_probs,
     gather_reference,
     in_general_layout,
 )
-from nybble.kernels.attention_reference import alibi_slopes
-from nybble.kernels.kv_cache import allocate_kv_cache, bind_cache_write
+from nybble.kernels.attention.reference import alibi_slopes
 from nybble.kernels.language.rows import padded_width
 
 TOLERANCE = 1e-5

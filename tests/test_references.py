@@ -10,7 +10,7 @@ from rounding import ROUNDOFF, assert_within, sum_rounding
 
 from nybble.engine.rope_table import rope_frequencies
 from nybble.kernels.add import add_reference
-from nybble.kernels.attention import attention_reference
+from nybble.kernels.attention.plain import attention_reference
 from nybble.kernels.embedding import embedding_reference
 from nybble.kernels.gated import gelu_mul_reference, silu_mul_reference
 from nybble.kernels.linear.linear import linear_reference

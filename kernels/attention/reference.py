@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .language.checks import check_array, check_indices
+from ..language.checks import check_array, check_indices
 
 
 def visible(

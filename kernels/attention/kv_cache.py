@@ -17,12 +17,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F16, F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import load, store, to_f16
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F16, F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import load, store, to_f16
 
 LANES = 16
 BLOCK = 64

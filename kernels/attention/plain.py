@@ -1,6 +1,6 @@
 """Scaled dot-product attention with grouped queries and an optional sliding window, in kernels.
 
-The mathematics and the NumPy reference are in `attention_reference.py`.
+The mathematics and the NumPy reference are in `reference.py`.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245);
 sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Meta AI 2025, "Llama 4".
@@ -9,9 +9,15 @@ sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Me
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention_reference import attention_reference as attention_reference
-from .attention_reference import visible as visible
-from .attention_scratch import (
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F16, F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, is_turn, share
+from ..language.source import called
+from .kv_cache import check_kv_cache, padded_head
+from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
+from .plain_scratch import (
     SEGMENT,
     SPLIT_QUERIES,
     SPLIT_ROWS,
@@ -21,17 +27,11 @@ from .attention_scratch import (
     state_size,
     tile_rows,
 )
-from .attention_scratch import AttentionScratch as AttentionScratch
-from .attention_scratch import attention_scratch as attention_scratch
-from .attention_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
-from .jit.kernel import Call, kernel
-from .kv_cache import check_kv_cache, padded_head
-from .language.checks import check_array
-from .language.pointer import F16, F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, is_turn, share
-from .language.source import called
-from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
+from .plain_scratch import AttentionScratch as AttentionScratch
+from .plain_scratch import attention_scratch as attention_scratch
+from .plain_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
+from .reference import attention_reference as attention_reference
+from .reference import visible as visible
 
 # How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
 # together.

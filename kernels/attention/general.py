@@ -1,6 +1,6 @@
 """Attention with what only some models have: soft caps, ALiBi, sinks, values narrower than keys.
 
-The mathematics and the reference are in `attention_reference.py`. Models with plain attention, which are
+The mathematics and the reference are in `reference.py`. Models with plain attention, which are
 most, have the faster kernels of `attention.py`. A cache has `n_slots` slots; position p lies in slot p %
 n_slots:
 
@@ -16,14 +16,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F16, F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, maximum, minimum, reduce_add, reduce_max, splat, store, to_f16, to_f32
-from .language.source import called
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F16, F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import (
+    fma,
+    load,
+    maximum,
+    minimum,
+    reduce_add,
+    reduce_max,
+    splat,
+    store,
+    to_f16,
+    to_f32,
+)
+from ..language.source import called
 from .online_softmax import NO_CHUNK, first_seen, last_seen
 
 LANES = 8

@@ -24,10 +24,9 @@ from functools import cache
 
 import numpy as np
 
-from .kv_cache import BLOCK, LANES
-from .language.exponential import exp_weight
-from .language.pointer import F32, Pointer
-from .language.simd import (
+from ..language.exponential import exp_weight
+from ..language.pointer import F32, Pointer
+from ..language.simd import (
     fma,
     lane_numbers,
     load,
@@ -42,8 +41,9 @@ from .language.simd import (
     to_f32,
     where_less,
 )
-from .language.source import called, inlined
-from .target.target import host_target
+from ..language.source import called, inlined
+from ..target.target import host_target
+from .kv_cache import BLOCK, LANES
 
 _AVX512 = host_target().lanes == LANES
 QUERIES = 4 if _AVX512 else 6  # in a bundle: sums in registers, enough for multiplications to overlap

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F16, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_step, is_turn
+from ..language.simd import prefetch
 from .kv_cache import BLOCK, LANES, check_kv_cache, padded_head
-from .language.checks import check_array
-from .language.pointer import F16, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_step, is_turn
-from .language.simd import prefetch
 
 N_POSITIONS = 256  # the last so many: reading of a longer sequence finds its own way
 LINE = 32  # float16 in a cache line

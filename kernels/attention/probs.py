@@ -1,7 +1,7 @@
 """Attention probabilities, and what heads gather by given ones: for people who look at them or change them.
 
-The mathematics and the references are in `attention_reference.py`; attention itself never holds a whole row
-of probabilities. The cache is that of `general_attention.py`; `in_general_layout` makes it of that of
+The mathematics and the references are in `reference.py`; attention itself never holds a whole row
+of probabilities. The cache is that of `general.py`; `in_general_layout` makes it of that of
 `kv_cache.py`. A row's bits depend neither on the rows beside it nor on the size of the step. One thread does
 it all.
 """
@@ -11,16 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention_reference import attention_probs_reference as attention_probs_reference
-from .attention_reference import gather_reference as gather_reference
-from .general_attention import LANES, LOWEST, gather, gather_one, general_scratch, weigh
-from .jit.kernel import kernel
+from ..jit.kernel import kernel
+from ..language.checks import check_array
+from ..language.pointer import F16, F32, I64
+from ..language.record import PointerTo, Record
+from ..language.simd import load, store
+from .general import LANES, LOWEST, gather, gather_one, general_scratch, weigh
 from .kv_cache import check_kv_cache
-from .language.checks import check_array
-from .language.pointer import F16, F32, I64
-from .language.record import PointerTo, Record
-from .language.simd import load, store
 from .online_softmax import NO_CHUNK, first_seen, last_seen
+from .reference import attention_probs_reference as attention_probs_reference
+from .reference import gather_reference as gather_reference
 
 Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..language.checks import check_array
+from ..language.rows import aligned_zeros
 from .kv_cache import BLOCK, LANES, padded_head
-from .language.checks import check_array
-from .language.rows import aligned_zeros
 from .online_softmax import FEW, HEAD, QUERIES
 
 SEGMENT = 256  # positions with one softmax state

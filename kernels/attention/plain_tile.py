@@ -7,11 +7,10 @@ the cache as it is; otherwise the block is first converted to float32, for all b
 
 from typing import NamedTuple
 
-from .attention_scratch import SEGMENT
+from ..language.pointer import F32, I32, I64, Pointer, cast
+from ..language.simd import load, splat, store, to_f32
+from ..language.source import called
 from .kv_cache import BLOCK, LANES
-from .language.pointer import F32, I32, I64, Pointer, cast
-from .language.simd import load, splat, store, to_f32
-from .language.source import called
 from .online_softmax import (
     FEW,
     HEAD,
@@ -29,6 +28,7 @@ from .online_softmax import (
     weigh,
     weigh_few,
 )
+from .plain_scratch import SEGMENT
 
 # `args` is the record of `attention.py`.
 
@@ -36,7 +36,7 @@ from .online_softmax import (
 class Tile(NamedTuple):
     """The working memory of a thread: arrays one after the other, float32 unless something else is said.
 
-    A row is a query; rows of a bundle are interleaved (`online_softmax.place`). `attention_scratch.py` counts
+    A row is a query; rows of a bundle are interleaved (`online_softmax.place`). `plain_scratch.py` counts
     how much all that is.
     """
 
