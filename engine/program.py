@@ -23,7 +23,7 @@ from ..kernels.linear.linear import bind_add_bias
 from ..kernels.linear.mapped import bind_mapped_linear, tiles_bytes
 from ..kernels.linear.packed_product import working_memory
 from ..kernels.linear.quantized import bind_quantized_linear
-from ..kernels.linear_state import LANES
+from ..kernels.recurrent.linear_state import LANES
 from ..kernels.scale import bind_scale
 from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops

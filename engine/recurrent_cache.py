@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.causal_conv import bind_causal_conv, bind_token_shift
-from ..kernels.delta_rule import bind_delta_rule
-from ..kernels.gated_linear_attention import bind_gated_linear_attention
-from ..kernels.generalized_delta_rule import bind_generalized_delta_rule
 from ..kernels.jit.kernel import Call
-from ..kernels.lightning_attention import bind_lightning_attention
-from ..kernels.selective_scan import bind_selective_scan
+from ..kernels.recurrent.causal_conv import bind_causal_conv, bind_token_shift
+from ..kernels.recurrent.delta_rule import bind_delta_rule
+from ..kernels.recurrent.gated_linear_attention import bind_gated_linear_attention
+from ..kernels.recurrent.generalized_delta_rule import bind_generalized_delta_rule
+from ..kernels.recurrent.lightning_attention import bind_lightning_attention
+from ..kernels.recurrent.selective_scan import bind_selective_scan
 from . import ops
 from .caches import Cache, RecurrentCache
 from .memory import aligned_zeros

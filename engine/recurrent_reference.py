@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.causal_conv import causal_conv_reference, token_shift_reference
-from ..kernels.delta_rule import delta_rule_reference
-from ..kernels.gated_linear_attention import gated_linear_attention_reference
-from ..kernels.generalized_delta_rule import generalized_delta_rule_reference
-from ..kernels.lightning_attention import lightning_attention_reference
-from ..kernels.selective_scan import selective_scan_reference
+from ..kernels.recurrent.causal_conv import causal_conv_reference, token_shift_reference
+from ..kernels.recurrent.delta_rule import delta_rule_reference
+from ..kernels.recurrent.gated_linear_attention import gated_linear_attention_reference
+from ..kernels.recurrent.generalized_delta_rule import generalized_delta_rule_reference
+from ..kernels.recurrent.lightning_attention import lightning_attention_reference
+from ..kernels.recurrent.selective_scan import selective_scan_reference
 from . import ops
 
 Array = NDArray[np.float32]

@@ -22,13 +22,14 @@ from ..kernels.experts.linear import expert_linear_reference, head_linear_refere
 from ..kernels.experts.route import route_reference
 from ..kernels.experts.sum import expert_sum_reference
 from ..kernels.gated import gelu_mul_reference, silu_mul_reference
-from ..kernels.gated_linear_attention import bonus_reference
 from ..kernels.l2_norm import l2_norm_reference
 from ..kernels.layer_norm import layer_norm_reference
 from ..kernels.linear.linear import linear_reference
 from ..kernels.outliers import keep_outliers_reference
 from ..kernels.pool_streams import pool_streams_reference
 from ..kernels.position import position_embedding_reference, query_scale_reference
+from ..kernels.recurrent.gated_linear_attention import bonus_reference
+from ..kernels.recurrent.selective_scan import decay_reference
 from ..kernels.rms_norm import rms_norm_reference
 from ..kernels.rope import rope_reference
 from ..kernels.scale import (
@@ -39,7 +40,6 @@ from ..kernels.scale import (
     shift_reference,
     soft_cap_reference,
 )
-from ..kernels.selective_scan import decay_reference
 from ..kernels.streams import match_length_reference, mean_of_streams_reference, mix_streams_reference
 from ..kernels.swiglu_oai import swiglu_oai_reference
 from ..kernels.xielu import xielu_reference

@@ -55,18 +55,10 @@ ARROWS = {
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
-    "kernels.causal_conv": "kernels.jit kernels.language",
-    "kernels.linear_state": "kernels.language",
-    "kernels.delta_rule": "kernels.linear_state kernels.jit kernels.language",
-    "kernels.gated_linear_attention": "kernels.linear_state kernels.jit kernels.language",
-    "kernels.generalized_delta_rule": "kernels.linear_state kernels.jit kernels.language",
-    "kernels.lightning_attention": "kernels.linear_state kernels.jit kernels.language",
     "kernels.gated": "kernels.jit kernels.language",
     "kernels.activation": "kernels.gated kernels.jit kernels.language kernels.names",
-    "kernels.selective_scan": "kernels.activation kernels.jit kernels.language",
-    "engine.recurrent_reference": "kernels.selective_scan kernels.lightning_attention "
-    "kernels.generalized_delta_rule kernels.gated_linear_attention "
-    "kernels.delta_rule kernels.causal_conv engine.ops gguf_io",
+    "kernels.recurrent": "kernels.activation kernels.jit kernels.language",
+    "engine.recurrent_reference": "kernels.recurrent engine.ops gguf_io",
     "engine.reference_states": "engine.states",
     "kernels.add": "kernels.jit kernels.language",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
@@ -91,9 +83,8 @@ ARROWS = {
     "kernels.position kernels.pool_streams kernels.outliers kernels.layer_norm "
     "kernels.l2_norm kernels.rms_norm kernels.experts kernels.linear "
     "kernels.embedding kernels.columns kernels.attention kernels.add "
-    "engine.reference_states engine.recurrent_reference kernels.selective_scan "
-    "kernels.activation kernels.gated kernels.gated_linear_attention engine.ops "
-    "gguf_io",
+    "engine.reference_states engine.recurrent_reference kernels.recurrent "
+    "kernels.activation kernels.gated engine.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
@@ -111,18 +102,15 @@ ARROWS = {
     "engine.lowering": "engine.packed_matrix kernels.xielu kernels.swiglu_oai kernels.streams "
     "kernels.scale kernels.rope kernels.position kernels.pool_streams "
     "kernels.outliers kernels.layer_norm kernels.l2_norm kernels.rms_norm "
-    "kernels.columns kernels.add kernels.selective_scan kernels.activation "
-    "kernels.gated kernels.gated_linear_attention kernels.jit engine.plan "
-    "engine.ops",
+    "kernels.columns kernels.add kernels.recurrent kernels.activation kernels.gated "
+    "kernels.jit engine.plan engine.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
     "engine.packed_matrix engine.memory kernels.scale kernels.experts "
-    "kernels.linear kernels.embedding kernels.weights kernels.linear_state "
-    "engine.plan engine.states engine.ops gguf_io errors",
-    "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory "
-    "kernels.selective_scan kernels.lightning_attention "
-    "kernels.generalized_delta_rule kernels.gated_linear_attention "
-    "kernels.delta_rule kernels.causal_conv kernels.jit engine.ops",
+    "kernels.linear kernels.embedding kernels.weights kernels.recurrent engine.plan "
+    "engine.states engine.ops gguf_io errors",
+    "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.recurrent "
+    "kernels.jit engine.ops",
     "engine.team": "kernels.jit errors",
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "

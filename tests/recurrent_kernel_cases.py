@@ -5,27 +5,30 @@ from graph_kernel_cases import width
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
-from nybble.kernels.causal_conv import (
+from nybble.kernels.jit.kernel import Call
+from nybble.kernels.language.rows import padded_width
+from nybble.kernels.recurrent.causal_conv import (
     bind_causal_conv,
     bind_token_shift,
     causal_conv_reference,
     token_shift_reference,
 )
-from nybble.kernels.delta_rule import bind_delta_rule, delta_rule_reference
-from nybble.kernels.gated_linear_attention import (
+from nybble.kernels.recurrent.delta_rule import bind_delta_rule, delta_rule_reference
+from nybble.kernels.recurrent.gated_linear_attention import (
     bind_bonus,
     bind_gated_linear_attention,
     bonus_reference,
     gated_linear_attention_reference,
 )
-from nybble.kernels.generalized_delta_rule import (
+from nybble.kernels.recurrent.generalized_delta_rule import (
     bind_generalized_delta_rule,
     generalized_delta_rule_reference,
 )
-from nybble.kernels.jit.kernel import Call
-from nybble.kernels.language.rows import padded_width
-from nybble.kernels.lightning_attention import bind_lightning_attention, lightning_attention_reference
-from nybble.kernels.selective_scan import (
+from nybble.kernels.recurrent.lightning_attention import (
+    bind_lightning_attention,
+    lightning_attention_reference,
+)
+from nybble.kernels.recurrent.selective_scan import (
     bind_decay,
     bind_selective_scan,
     decay_reference,

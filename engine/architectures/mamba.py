@@ -1,7 +1,7 @@
 """`mamba`: Mamba, Falcon Mamba.  And its mixer, which hybrid models have too.
 
 Every layer is a mixer: a short convolution, a recurrence in which each channel has a state of its own
-(`kernels/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read (B and C)
+(`kernels/recurrent/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read (B and C)
 follow from the channels; Falcon Mamba has norms without weights there.  There is no attention and no
 feed-forward layer.
 

@@ -1,7 +1,7 @@
 """`rwkv7`: RWKV-7 Goose; `arwkv7`: ARWKV, Qwen 2.5 with such layers in place of attention.
 
 Time mixing replaces what the state recalls for a key, at a rate that depends on the token, and forgets each
-value of a key at its own rate (`kernels/generalized_delta_rule.py`).  For all that is computed, the token is
+value of a key at its own rate (`kernels/recurrent/generalized_delta_rule.py`).  For all that is computed, the token is
 first mixed with the one before, in fixed shares; values are mixed with those of the first layer.  What each
 head takes from its own value directly is added behind the norm.  RWKV-7 has a feed-forward layer of mixed
 tokens, ARWKV that of Qwen.

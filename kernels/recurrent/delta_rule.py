@@ -18,13 +18,13 @@ Linear" (arXiv:2510.26692).
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, reduce_add, splat, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, reduce_add, splat, store
 from .linear_state import LANES
 
 Array = NDArray[np.float32]

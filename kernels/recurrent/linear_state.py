@@ -8,8 +8,8 @@ A row of it, d_k values, is read in whole vectors of LANES.
 import numpy as np
 from numpy.typing import NDArray
 
-from .language.checks import check_array
-from .language.rows import check_rows
+from ..language.checks import check_array
+from ..language.rows import check_rows
 
 Array = NDArray[np.float32]
 LANES = 8

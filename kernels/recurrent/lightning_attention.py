@@ -13,12 +13,12 @@ Source: Qin et al. 2024, "Lightning Attention-2" (arXiv:2401.04658); MiniMax 202
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import share
-from .language.simd import fma, load, reduce_add, splat, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import share
+from ..language.simd import fma, load, reduce_add, splat, store
 from .linear_state import LANES, state_sizes
 
 Array = NDArray[np.float32]

@@ -14,13 +14,13 @@ Source: Peng et al. 2025, "RWKV-7 Goose" (arXiv:2503.14456).
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import share
-from .language.simd import fma, load, reduce_add, splat, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import share
+from ..language.simd import fma, load, reduce_add, splat, store
 from .linear_state import LANES, state_sizes
 
 Array = NDArray[np.float32]

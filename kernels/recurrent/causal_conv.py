@@ -15,12 +15,12 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752), section 3.4; Peng et al. 202
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import fma, load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import fma, load, store
 
 Array = NDArray[np.float32]
 

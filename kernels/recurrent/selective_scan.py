@@ -14,14 +14,14 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752); Dao & Gu 2024, "Transformers
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import softplus, softplus_lanes
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, reduce_add, reduce_max, splat, store
+from ..activation import softplus, softplus_lanes
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, reduce_add, reduce_max, splat, store
 
 Array = NDArray[np.float32]
 

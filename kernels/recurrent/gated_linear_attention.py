@@ -17,13 +17,13 @@ Sources: Yang et al. 2023, "Gated Linear Attention" (arXiv:2312.06635); Peng et 
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, reduce_add, splat, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, reduce_add, splat, store
 from .linear_state import LANES, check_lanes, state_sizes
 
 Array = NDArray[np.float32]
