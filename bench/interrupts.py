@@ -16,7 +16,7 @@ from types import FrameType
 import numpy as np
 
 from nybble.engine.team import Program, Team
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 
 LONGEST_DELAY = 4e-4  # seconds; a run takes less, so that some complete
 HANG = 30  # seconds

@@ -9,21 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.activation import bind_activation
-from ..kernels.add import bind_add, bind_add_vector
-from ..kernels.columns import bind_copy_columns
-from ..kernels.gated import bind_gelu_mul, bind_silu_mul
-from ..kernels.jit.kernel import Call
-from ..kernels.l2_norm import bind_l2_norm
-from ..kernels.layer_norm import bind_layer_norm
-from ..kernels.outliers import bind_keep_outliers
-from ..kernels.pool_streams import bind_pool_streams
-from ..kernels.position import bind_position_embedding
-from ..kernels.recurrent.gated_linear_attention import bind_bonus
-from ..kernels.recurrent.selective_scan import bind_decay
-from ..kernels.rms_norm import bind_rms_norm
-from ..kernels.rope import bind_rope
-from ..kernels.scale import (
+from ..kernels.elementwise.activation import bind_activation
+from ..kernels.elementwise.add import bind_add, bind_add_vector
+from ..kernels.elementwise.columns import bind_copy_columns
+from ..kernels.elementwise.gated import bind_gelu_mul, bind_silu_mul
+from ..kernels.elementwise.outliers import bind_keep_outliers
+from ..kernels.elementwise.scale import (
     bind_clamp,
     bind_mul,
     bind_multiply_columns,
@@ -32,9 +23,18 @@ from ..kernels.scale import (
     bind_shift,
     bind_soft_cap,
 )
+from ..kernels.elementwise.swiglu_oai import bind_swiglu_oai
+from ..kernels.elementwise.xielu import bind_xielu
+from ..kernels.jit.kernel import Call
+from ..kernels.l2_norm import bind_l2_norm
+from ..kernels.layer_norm import bind_layer_norm
+from ..kernels.pool_streams import bind_pool_streams
+from ..kernels.position import bind_position_embedding
+from ..kernels.recurrent.gated_linear_attention import bind_bonus
+from ..kernels.recurrent.selective_scan import bind_decay
+from ..kernels.rms_norm import bind_rms_norm
+from ..kernels.rope import bind_rope
 from ..kernels.streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
-from ..kernels.swiglu_oai import bind_swiglu_oai
-from ..kernels.xielu import bind_xielu
 from . import ops
 from .packed_matrix import row_vector
 from .plan import Plan

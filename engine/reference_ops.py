@@ -8,31 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.activation import activation_reference
-from ..kernels.add import add_reference, add_vector_reference
 from ..kernels.attention.reference import (
     alibi_slopes,
     attention_probs_reference,
     attention_reference,
     gather_reference,
 )
-from ..kernels.columns import join_columns_reference, repeat_columns_reference, take_columns_reference
-from ..kernels.embedding import embedding_reference
-from ..kernels.experts.linear import expert_linear_reference, head_linear_reference
-from ..kernels.experts.route import route_reference
-from ..kernels.experts.sum import expert_sum_reference
-from ..kernels.gated import gelu_mul_reference, silu_mul_reference
-from ..kernels.l2_norm import l2_norm_reference
-from ..kernels.layer_norm import layer_norm_reference
-from ..kernels.linear.linear import linear_reference
-from ..kernels.outliers import keep_outliers_reference
-from ..kernels.pool_streams import pool_streams_reference
-from ..kernels.position import position_embedding_reference, query_scale_reference
-from ..kernels.recurrent.gated_linear_attention import bonus_reference
-from ..kernels.recurrent.selective_scan import decay_reference
-from ..kernels.rms_norm import rms_norm_reference
-from ..kernels.rope import rope_reference
-from ..kernels.scale import (
+from ..kernels.elementwise.activation import activation_reference
+from ..kernels.elementwise.add import add_reference, add_vector_reference
+from ..kernels.elementwise.columns import (
+    join_columns_reference,
+    repeat_columns_reference,
+    take_columns_reference,
+)
+from ..kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
+from ..kernels.elementwise.outliers import keep_outliers_reference
+from ..kernels.elementwise.scale import (
     clamp_reference,
     mul_reference,
     scale_columns_reference,
@@ -40,9 +31,22 @@ from ..kernels.scale import (
     shift_reference,
     soft_cap_reference,
 )
+from ..kernels.elementwise.swiglu_oai import swiglu_oai_reference
+from ..kernels.elementwise.xielu import xielu_reference
+from ..kernels.embedding import embedding_reference
+from ..kernels.experts.linear import expert_linear_reference, head_linear_reference
+from ..kernels.experts.route import route_reference
+from ..kernels.experts.sum import expert_sum_reference
+from ..kernels.l2_norm import l2_norm_reference
+from ..kernels.layer_norm import layer_norm_reference
+from ..kernels.linear.linear import linear_reference
+from ..kernels.pool_streams import pool_streams_reference
+from ..kernels.position import position_embedding_reference, query_scale_reference
+from ..kernels.recurrent.gated_linear_attention import bonus_reference
+from ..kernels.recurrent.selective_scan import decay_reference
+from ..kernels.rms_norm import rms_norm_reference
+from ..kernels.rope import rope_reference
 from ..kernels.streams import match_length_reference, mean_of_streams_reference, mix_streams_reference
-from ..kernels.swiglu_oai import swiglu_oai_reference
-from ..kernels.xielu import xielu_reference
 from . import ops
 from .recurrent_reference import run_recurrence
 from .reference_states import KVState, RecurrentState, State

@@ -55,36 +55,28 @@ ARROWS = {
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
-    "kernels.gated": "kernels.jit kernels.language",
-    "kernels.activation": "kernels.gated kernels.jit kernels.language kernels.names",
-    "kernels.recurrent": "kernels.activation kernels.jit kernels.language",
+    "kernels.layer_norm": "kernels.jit kernels.language",
+    "kernels.elementwise": "kernels.layer_norm kernels.jit kernels.language kernels.names",
+    "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.recurrent_reference": "kernels.recurrent engine.ops gguf_io",
     "engine.reference_states": "engine.states",
-    "kernels.add": "kernels.jit kernels.language",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
-    "kernels.columns": "kernels.jit kernels.language",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "kernels.experts": "kernels.linear kernels.weights kernels.activation kernels.jit kernels.target "
+    "kernels.experts": "kernels.linear kernels.weights kernels.elementwise kernels.jit kernels.target "
     "kernels.language kernels.names gguf_io",
     "kernels.rms_norm": "kernels.jit kernels.language",
     "kernels.l2_norm": "kernels.rms_norm kernels.jit kernels.language",
-    "kernels.layer_norm": "kernels.jit kernels.language",
-    "kernels.outliers": "kernels.layer_norm kernels.activation kernels.jit kernels.language",
     "kernels.pool_streams": "kernels.rms_norm kernels.jit kernels.language",
     "kernels.position": "kernels.jit kernels.language",
     "kernels.rope": "kernels.jit kernels.language kernels.names",
-    "kernels.scale": "kernels.jit kernels.language",
     "kernels.streams": "kernels.rms_norm kernels.jit kernels.language",
-    "kernels.swiglu_oai": "kernels.activation kernels.jit kernels.language",
-    "kernels.xielu": "kernels.activation kernels.jit kernels.language",
-    "engine.reference_ops": "kernels.xielu kernels.swiglu_oai kernels.streams kernels.scale kernels.rope "
-    "kernels.position kernels.pool_streams kernels.outliers kernels.layer_norm "
+    "engine.reference_ops": "kernels.streams kernels.rope kernels.position kernels.pool_streams "
     "kernels.l2_norm kernels.rms_norm kernels.experts kernels.linear "
-    "kernels.embedding kernels.columns kernels.attention kernels.add "
-    "engine.reference_states engine.recurrent_reference kernels.recurrent "
-    "kernels.activation kernels.gated engine.ops gguf_io",
+    "kernels.embedding kernels.attention engine.reference_states "
+    "engine.recurrent_reference kernels.recurrent kernels.elementwise "
+    "kernels.layer_norm engine.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
@@ -99,16 +91,14 @@ ARROWS = {
     "engine.buffers": "engine.memory engine.plan engine.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
     "engine.ops gguf_io",
-    "engine.lowering": "engine.packed_matrix kernels.xielu kernels.swiglu_oai kernels.streams "
-    "kernels.scale kernels.rope kernels.position kernels.pool_streams "
-    "kernels.outliers kernels.layer_norm kernels.l2_norm kernels.rms_norm "
-    "kernels.columns kernels.add kernels.recurrent kernels.activation kernels.gated "
-    "kernels.jit engine.plan engine.ops",
+    "engine.lowering": "engine.packed_matrix kernels.streams kernels.rope kernels.position "
+    "kernels.pool_streams kernels.l2_norm kernels.rms_norm kernels.recurrent "
+    "kernels.elementwise kernels.layer_norm kernels.jit engine.plan engine.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
-    "engine.packed_matrix engine.memory kernels.scale kernels.experts "
-    "kernels.linear kernels.embedding kernels.weights kernels.recurrent engine.plan "
-    "engine.states engine.ops gguf_io errors",
+    "engine.packed_matrix engine.memory kernels.experts kernels.linear "
+    "kernels.embedding kernels.weights kernels.recurrent kernels.elementwise "
+    "engine.plan engine.states engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.recurrent "
     "kernels.jit engine.ops",
     "engine.team": "kernels.jit errors",

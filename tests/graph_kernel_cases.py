@@ -4,20 +4,15 @@ import numpy as np
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
-from nybble.kernels.activation import activation_reference, bind_activation
-from nybble.kernels.add import add_vector_reference, bind_add_vector
-from nybble.kernels.columns import (
+from nybble.kernels.elementwise.activation import activation_reference, bind_activation
+from nybble.kernels.elementwise.add import add_vector_reference, bind_add_vector
+from nybble.kernels.elementwise.columns import (
     bind_copy_columns,
     join_columns_reference,
     repeat_columns_reference,
     take_columns_reference,
 )
-from nybble.kernels.jit.kernel import Call
-from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
-from nybble.kernels.names import Activation
-from nybble.kernels.position import bind_position_embedding, position_embedding_reference
-from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.scale import (
+from nybble.kernels.elementwise.scale import (
     bind_clamp,
     bind_mul,
     bind_multiply_columns,
@@ -31,8 +26,13 @@ from nybble.kernels.scale import (
     shift_reference,
     soft_cap_reference,
 )
-from nybble.kernels.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
-from nybble.kernels.xielu import bind_xielu, xielu_reference
+from nybble.kernels.elementwise.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
+from nybble.kernels.elementwise.xielu import bind_xielu, xielu_reference
+from nybble.kernels.jit.kernel import Call
+from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
+from nybble.kernels.names import Activation
+from nybble.kernels.position import bind_position_embedding, position_embedding_reference
+from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
 
 
 def width(rng: np.random.Generator) -> int:

@@ -14,12 +14,17 @@ import numpy as np
 from guard import guarded
 from numpy.typing import NDArray
 
-from nybble.kernels.add import add_reference, bind_add
 from nybble.kernels.attention.kv_cache import LANES, allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.attention.plain import attention_reference, bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
 from nybble.kernels.attention.prefetch import bind_cache_prefetch
-from nybble.kernels.gated import bind_gelu_mul, bind_silu_mul, gelu_mul_reference, silu_mul_reference
+from nybble.kernels.elementwise.add import add_reference, bind_add
+from nybble.kernels.elementwise.gated import (
+    bind_gelu_mul,
+    bind_silu_mul,
+    gelu_mul_reference,
+    silu_mul_reference,
+)
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import padded_width
 from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference

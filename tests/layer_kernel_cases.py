@@ -15,7 +15,6 @@ from recurrent_kernel_cases import CASES as RECURRENT_CASES
 from stream_kernel_cases import CASES as STREAM_CASES
 
 from nybble.gguf_io.formats import F32
-from nybble.kernels.add import bind_add
 from nybble.kernels.attention.general import (
     allocate_general_cache,
     bind_general_attend,
@@ -23,6 +22,8 @@ from nybble.kernels.attention.general import (
     general_scratch,
 )
 from nybble.kernels.attention.reference import alibi_slopes, attention_reference
+from nybble.kernels.elementwise.add import bind_add
+from nybble.kernels.elementwise.scale import bind_mul
 from nybble.kernels.experts.groups import Groups, bind_gather, bind_group
 from nybble.kernels.experts.linear import (
     bind_expert_linear,
@@ -34,7 +35,6 @@ from nybble.kernels.experts.route import bind_route, route_reference, route_scra
 from nybble.kernels.experts.sum import bind_expert_sum, expert_sum_reference
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.linear.packed_product import working_memory
-from nybble.kernels.scale import bind_mul
 from nybble.kernels.weights.floats import pack_floats
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
+from nybble.kernels.elementwise.outliers import bind_keep_outliers, keep_outliers_reference
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.outliers import bind_keep_outliers, keep_outliers_reference
 from nybble.kernels.pool_streams import bind_pool_streams, pool_streams_reference
 from nybble.kernels.streams import (
     bind_match_length,

@@ -15,7 +15,7 @@ import os, signal, sys, threading, time, warnings
 import numpy as np
 from nybble.errors import NybbleError
 from nybble.kernels import compile_lock, object_cache
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.linear.quantize_activations import quantize
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 
@@ -66,8 +66,8 @@ print(add(), quantize.address > 0)
 
 def test_many_forks_while_several_threads_compile(tmp_path: Path) -> None:
     script = """
-from nybble.kernels.add import _add_vector
-from nybble.kernels.xielu import _xielu
+from nybble.kernels.elementwise.add import _add_vector
+from nybble.kernels.elementwise.xielu import _xielu
 kernels = [quantize, _add_vector, _xielu]
 threads = [threading.Thread(target=lambda k=k: k.address) for k in kernels]
 for thread in threads:
@@ -99,7 +99,7 @@ thread = threading.Thread(target=hold)
 thread.start()
 held.wait()
 child(lambda: quantize.address)
-from nybble.kernels.add import _add
+from nybble.kernels.elementwise.add import _add
 del _add.__dict__["address"], _add.__dict__["entry"]
 child(add)
 thread.join()

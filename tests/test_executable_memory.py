@@ -25,7 +25,7 @@ ADD = """
 import sys
 import numpy as np
 from nybble.errors import NybbleError
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.object_cache import compile_log
 a, out = np.ones((2, 16), np.float32), np.zeros((2, 16), np.float32)
 call = bind_add(a, a, out, np.array([2]))

@@ -13,10 +13,10 @@ from guard import misaligned
 from kernel_cases import CASES, Case, make
 from numpy.typing import NDArray
 
-from nybble.kernels.add import bind_add
 from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import attention_scratch
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.kernel import Kernel, kernel
 from nybble.kernels.language.exponential import exp, exp_weight
 from nybble.kernels.language.pointer import F32, I64

@@ -31,7 +31,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="about POSIX permissi
 ADD = """
 import sys, warnings
 import numpy as np
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.object_cache import compile_log
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
@@ -108,7 +108,7 @@ def test_what_llvm_calls_the_processor_is_kept(cache: Path) -> None:
 
 def test_the_files_are_private_machine_code(cache: Path) -> None:
     (path,) = objects(cache)
-    assert path.name.startswith("nybble.kernels.add.") and path.suffix == ".o"
+    assert path.name.startswith("nybble.kernels.elementwise.add.") and path.suffix == ".o"
     data = path.read_bytes()
     assert data.startswith(MAGIC)
     symbol, _, code = data[len(MAGIC) + 32 :].partition(b"\n")
@@ -199,7 +199,7 @@ import os, sys
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.object_cache import code_version, compile_log
 from nybble.kernels.linear.quantize_activations import quantize
-import nybble.kernels.add
+import nybble.kernels.elementwise.add
 from nybble.engine.compile_notice import announce_compiling
 code_version(), compile_kernel(quantize)
 os.environ.pop("HOME", None)
@@ -324,7 +324,7 @@ def test_threads_may_ask_for_the_same_kernel_at_once(tmp_path: Path) -> None:
     threads = """
 from concurrent.futures import ThreadPoolExecutor
 from nybble.kernels.rms_norm import bind_rms_norm
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.object_cache import compile_log
 import numpy as np
 def add(i):
@@ -484,7 +484,7 @@ def test_a_bad_dot_path_is_named(environment: dict[str, str], message: str) -> N
     script = f"""
 from nybble.errors import NybbleError
 from nybble.kernels.jit.object_cache import machine_code
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 try:
     machine_code(None)
 except NybbleError as error:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nybble import kernels
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
@@ -61,7 +61,7 @@ def make(captured):
 out = np.zeros(16, np.float32)
 make(0.25).bind(out=out).run()
 ones = np.ones((1, 16), np.float32)
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 bind_add(ones, ones, total := np.zeros((1, 16), np.float32), np.array([1])).run()
 print(float(out[0]), total.sum())
 """
@@ -107,7 +107,9 @@ def test_an_edited_kernel_is_compiled_anew(tmp_path: Path, cache: Path, what: st
     (tmp_path / file).write_text(text.replace(part, other))
     assert run(tmp_path, cache, IMPORT) == [str(expected + growth), "32.0"]
     kept = [path.name for path in cache.glob("kernels/*/*")]
-    assert len(kept) == 1 and kept[0].startswith("nybble.kernels.add."), "nybble's is kept, no other"
+    assert len(kept) == 1 and kept[0].startswith("nybble.kernels.elementwise.add."), (
+        "nybble's is kept, no other"
+    )
 
 
 def own_kernel(factor: float) -> Kernel:
@@ -191,7 +193,7 @@ def test_words_of_one_name_from_two_modules_are_told_apart() -> None:
         def own(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
             word(args.out)
 
-        own.__module__ = "nybble.kernels.add"
+        own.__module__ = "nybble.kernels.elementwise.add"
         return Kernel(own, Record(out=PointerTo(F32)), "own")
 
     one, other = (fingerprint(of(word_of(f"nybble.kernels.{room}.reference"))) for room in ("norm", "linear"))

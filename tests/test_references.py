@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rounding import ROUNDOFF, assert_within, sum_rounding
 
 from nybble.engine.rope_table import rope_frequencies
-from nybble.kernels.add import add_reference
 from nybble.kernels.attention.plain import attention_reference
+from nybble.kernels.elementwise.add import add_reference
+from nybble.kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
 from nybble.kernels.embedding import embedding_reference
-from nybble.kernels.gated import gelu_mul_reference, silu_mul_reference
 from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.rms_norm import rms_norm_reference
 from nybble.kernels.rope import rope_angles, rope_reference

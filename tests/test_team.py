@@ -14,7 +14,7 @@ from stopwatch import HANG
 
 from nybble.engine.team import Program, Team
 from nybble.errors import NybbleError
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.kernel import JIT_DISABLED
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="without machine code there are no threads")
@@ -265,7 +265,7 @@ EXIT = """
 import sys
 import numpy as np
 from nybble.engine.team import Program, Team
-from nybble.kernels.add import bind_add
+from nybble.kernels.elementwise.add import bind_add
 a = np.ones((2, 16), np.float32)
 call = bind_add(a, a, a, np.array([2]))
 team = Team(Program([call], [True]), 3)

@@ -19,7 +19,7 @@ Sources: Shazeer et al. 2017 (arXiv:1701.06538); Jiang et al. 2024, "Mixtral" (a
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
+from ..elementwise.activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.exponential import exp

@@ -14,7 +14,7 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752); Dao & Gu 2024, "Transformers
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import softplus, softplus_lanes
+from ..elementwise.activation import softplus, softplus_lanes
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.exponential import exp

@@ -8,12 +8,12 @@ Source: He et al. 2015, "Deep Residual Learning" (arXiv:1512.03385).
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import load, store
 
 
 def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,13 +11,13 @@ Source: OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card" (arXiv:2508.10925).
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import load, maximum, minimum, store
 from .activation import sigmoid, sigmoid_lanes
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import load, maximum, minimum, store
 
 ALPHA = np.float32(1.702)
 LIMIT = np.float32(7.0)

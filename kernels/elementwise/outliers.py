@@ -11,14 +11,14 @@ Source: Gemma Team 2025, "Gemma 3n" (`activation_sparsity_pattern`).
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import load, sqrt, store
+from ..layer_norm import sum_of_squared_distances, sum_of_values
 from .activation import behind_width_zero, relu
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import load, sqrt, store
-from .layer_norm import sum_of_squared_distances, sum_of_values
 
 Array = NDArray[np.float32]
 

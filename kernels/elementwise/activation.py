@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
+from ..language.source import inlined
+from ..names import Activation
 from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
-from .language.source import inlined
-from .names import Activation
 
 Array = NDArray[np.float32]
 

@@ -11,14 +11,14 @@ Source: Huang & Schlag 2024, "Deriving Activation Functions Using Integration" (
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import f32_to_bits, load, minimum, splat, store, where_less
 from .activation import behind_width_zero, softplus
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import f32_to_bits, load, minimum, splat, store, where_less
 
 Array = NDArray[np.float32]
 

@@ -12,13 +12,13 @@ Sources: Shazeer 2020, "GLU Variants Improve Transformer" (arXiv:2002.05202); He
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import ROW_MULTIPLE, check_rows, share
-from .language.simd import load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.simd import load, store
 
 SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 CUBIC = np.float32(0.044715)

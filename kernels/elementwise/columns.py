@@ -12,12 +12,12 @@ A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import load, store
 
 
 def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n: int) -> NDArray[np.float32]:

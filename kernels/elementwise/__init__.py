@@ -1,0 +1,1 @@
+"""Operations that look at one element or one row at a time."""
