@@ -33,8 +33,8 @@ from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize
 from nybble.kernels.linear.quantized import bind_quantized_linear
-from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.rope import bind_rope, rope_angles, rope_reference
+from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.position.rope import bind_rope, rope_angles, rope_reference
 from nybble.kernels.weights.pack import PACKERS, pack
 
 WIDTH, N_HEADS, N_KV_HEADS, HEAD_DIM = 576, 9, 3, 64

@@ -26,15 +26,15 @@ from ..kernels.elementwise.scale import (
 from ..kernels.elementwise.swiglu_oai import bind_swiglu_oai
 from ..kernels.elementwise.xielu import bind_xielu
 from ..kernels.jit.kernel import Call
-from ..kernels.l2_norm import bind_l2_norm
-from ..kernels.layer_norm import bind_layer_norm
-from ..kernels.pool_streams import bind_pool_streams
-from ..kernels.position import bind_position_embedding
+from ..kernels.norm.l2_norm import bind_l2_norm
+from ..kernels.norm.layer_norm import bind_layer_norm
+from ..kernels.norm.pool_residual_streams import bind_pool_streams
+from ..kernels.norm.residual_streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
+from ..kernels.norm.rms_norm import bind_rms_norm
+from ..kernels.position.position import bind_position_embedding
+from ..kernels.position.rope import bind_rope
 from ..kernels.recurrent.gated_linear_attention import bind_bonus
 from ..kernels.recurrent.selective_scan import bind_decay
-from ..kernels.rms_norm import bind_rms_norm
-from ..kernels.rope import bind_rope
-from ..kernels.streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
 from . import ops
 from .packed_matrix import row_vector
 from .plan import Plan

@@ -20,8 +20,8 @@ from ..gguf_io.dequantize import dequantize
 from ..gguf_io.row_reader import RowReader
 from ..kernels.attention.probs import attention_probs, gather_by_probs
 from ..kernels.attention.reference import alibi_slopes
-from ..kernels.position import query_scales
-from ..kernels.rope import rope_angles
+from ..kernels.position.position import query_scales
+from ..kernels.position.rope import rope_angles
 from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops
 from .caches import Cache, KVCache

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..errors import GGUFUnsupportedError
 from ..gguf_io.tensor import Tensor
 from ..kernels.elementwise.scale import bind_scale
-from ..kernels.embedding import bind_embedding
 from ..kernels.experts.route import bind_route, route_scratch
 from ..kernels.experts.sum import bind_expert_sum
 from ..kernels.linear.floats import bind_float_linear
@@ -24,6 +23,7 @@ from ..kernels.linear.linear import bind_add_bias
 from ..kernels.linear.mapped import bind_mapped_linear, tiles_bytes
 from ..kernels.linear.packed_product import working_memory
 from ..kernels.linear.quantized import bind_quantized_linear
+from ..kernels.position.embedding import bind_embedding
 from ..kernels.recurrent.linear_state import LANES
 from ..kernels.weights.decode_row import ROW_DECODERS
 from . import ops

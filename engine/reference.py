@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from ..kernels.rope import rope_angles
+from ..kernels.position.rope import rope_angles
 from . import ops
 from .config import Config
 from .plan import Plan

@@ -33,20 +33,24 @@ from ..kernels.elementwise.scale import (
 )
 from ..kernels.elementwise.swiglu_oai import swiglu_oai_reference
 from ..kernels.elementwise.xielu import xielu_reference
-from ..kernels.embedding import embedding_reference
 from ..kernels.experts.linear import expert_linear_reference, head_linear_reference
 from ..kernels.experts.route import route_reference
 from ..kernels.experts.sum import expert_sum_reference
-from ..kernels.l2_norm import l2_norm_reference
-from ..kernels.layer_norm import layer_norm_reference
 from ..kernels.linear.linear import linear_reference
-from ..kernels.pool_streams import pool_streams_reference
-from ..kernels.position import position_embedding_reference, query_scale_reference
+from ..kernels.norm.l2_norm import l2_norm_reference
+from ..kernels.norm.layer_norm import layer_norm_reference
+from ..kernels.norm.pool_residual_streams import pool_streams_reference
+from ..kernels.norm.residual_streams import (
+    match_length_reference,
+    mean_of_streams_reference,
+    mix_streams_reference,
+)
+from ..kernels.norm.rms_norm import rms_norm_reference
+from ..kernels.position.embedding import embedding_reference
+from ..kernels.position.position import position_embedding_reference, query_scale_reference
+from ..kernels.position.rope import rope_reference
 from ..kernels.recurrent.gated_linear_attention import bonus_reference
 from ..kernels.recurrent.selective_scan import decay_reference
-from ..kernels.rms_norm import rms_norm_reference
-from ..kernels.rope import rope_reference
-from ..kernels.streams import match_length_reference, mean_of_streams_reference, mix_streams_reference
 from . import ops
 from .recurrent_reference import run_recurrence
 from .reference_states import KVState, RecurrentState, State

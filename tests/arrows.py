@@ -55,28 +55,20 @@ ARROWS = {
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
-    "kernels.layer_norm": "kernels.jit kernels.language",
-    "kernels.elementwise": "kernels.layer_norm kernels.jit kernels.language kernels.names",
+    "kernels.norm": "kernels.jit kernels.language",
+    "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.recurrent_reference": "kernels.recurrent engine.ops gguf_io",
     "engine.reference_states": "engine.states",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
-    "kernels.embedding": "kernels.weights kernels.jit kernels.language gguf_io",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
     "kernels.experts": "kernels.linear kernels.weights kernels.elementwise kernels.jit kernels.target "
     "kernels.language kernels.names gguf_io",
-    "kernels.rms_norm": "kernels.jit kernels.language",
-    "kernels.l2_norm": "kernels.rms_norm kernels.jit kernels.language",
-    "kernels.pool_streams": "kernels.rms_norm kernels.jit kernels.language",
-    "kernels.position": "kernels.jit kernels.language",
-    "kernels.rope": "kernels.jit kernels.language kernels.names",
-    "kernels.streams": "kernels.rms_norm kernels.jit kernels.language",
-    "engine.reference_ops": "kernels.streams kernels.rope kernels.position kernels.pool_streams "
-    "kernels.l2_norm kernels.rms_norm kernels.experts kernels.linear "
-    "kernels.embedding kernels.attention engine.reference_states "
-    "engine.recurrent_reference kernels.recurrent kernels.elementwise "
-    "kernels.layer_norm engine.ops gguf_io",
+    "kernels.position": "kernels.weights kernels.jit kernels.language kernels.names gguf_io",
+    "engine.reference_ops": "kernels.position kernels.experts kernels.linear kernels.attention "
+    "engine.reference_states engine.recurrent_reference kernels.recurrent "
+    "kernels.elementwise kernels.norm engine.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
@@ -91,13 +83,12 @@ ARROWS = {
     "engine.buffers": "engine.memory engine.plan engine.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
     "engine.ops gguf_io",
-    "engine.lowering": "engine.packed_matrix kernels.streams kernels.rope kernels.position "
-    "kernels.pool_streams kernels.l2_norm kernels.rms_norm kernels.recurrent "
-    "kernels.elementwise kernels.layer_norm kernels.jit engine.plan engine.ops",
+    "engine.lowering": "engine.packed_matrix kernels.position kernels.recurrent kernels.elementwise "
+    "kernels.norm kernels.jit engine.plan engine.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
-    "engine.packed_matrix engine.memory kernels.experts kernels.linear "
-    "kernels.embedding kernels.weights kernels.recurrent kernels.elementwise "
+    "engine.packed_matrix engine.memory kernels.position kernels.experts "
+    "kernels.linear kernels.weights kernels.recurrent kernels.elementwise "
     "engine.plan engine.states engine.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.recurrent "
     "kernels.jit engine.ops",
@@ -105,11 +96,11 @@ ARROWS = {
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
-    "engine.memory kernels.rope kernels.position kernels.weights kernels.attention "
-    "engine.taps engine.plan engine.ops gguf_io",
+    "engine.memory kernels.position kernels.weights kernels.attention engine.taps "
+    "engine.plan engine.ops gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
     "kernels.jit engine.taps engine.config engine.plan",
-    "engine.reference": "engine.probs engine.reference_ops kernels.rope engine.reference_states "
+    "engine.reference": "engine.probs engine.reference_ops kernels.position engine.reference_states "
     "engine.taps engine.config engine.plan engine.ops gguf_io",
     "kernels.sampling_kernels": "kernels.jit kernels.language kernels.sampling",
     "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor "

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nybble.gguf_io import formats
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.embedding import bind_embedding, embedding_reference
 from nybble.kernels.jit.kernel import Call
+from nybble.kernels.position.embedding import bind_embedding, embedding_reference
 from nybble.kernels.weights.decode_row import ROW_DECODERS
 
 

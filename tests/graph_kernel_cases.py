@@ -29,10 +29,10 @@ from nybble.kernels.elementwise.scale import (
 from nybble.kernels.elementwise.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
 from nybble.kernels.elementwise.xielu import bind_xielu, xielu_reference
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.names import Activation
-from nybble.kernels.position import bind_position_embedding, position_embedding_reference
-from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.norm.layer_norm import bind_layer_norm, layer_norm_reference
+from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.position.position import bind_position_embedding, position_embedding_reference
 
 
 def width(rng: np.random.Generator) -> int:

@@ -27,8 +27,8 @@ from nybble.kernels.elementwise.gated import (
 )
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import padded_width
-from nybble.kernels.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.rope import bind_rope, rope_angles, rope_reference
+from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
+from nybble.kernels.position.rope import bind_rope, rope_angles, rope_reference
 
 Array = NDArray[np.float32]
 Place = Callable[[NDArray], NDArray]

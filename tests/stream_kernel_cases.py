@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from nybble.kernels.elementwise.outliers import bind_keep_outliers, keep_outliers_reference
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.pool_streams import bind_pool_streams, pool_streams_reference
-from nybble.kernels.streams import (
+from nybble.kernels.norm.pool_residual_streams import bind_pool_streams, pool_streams_reference
+from nybble.kernels.norm.residual_streams import (
     bind_match_length,
     bind_mean_of_streams,
     bind_mix_streams,

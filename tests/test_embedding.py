@@ -18,7 +18,7 @@ from nybble.engine.numba_executor import NumbaExecutor
 from nybble.gguf_io import formats
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
-from nybble.kernels.embedding import bind_embedding
+from nybble.kernels.position.embedding import bind_embedding
 from nybble.kernels.weights.decode_row import ROW_DECODERS
 
 each_format = pytest.mark.parametrize("format", ROW_DECODERS, ids=lambda format: format.name)

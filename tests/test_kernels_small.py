@@ -22,8 +22,8 @@ from nybble.kernels.language.exponential import exp, exp_weight
 from nybble.kernels.language.pointer import F32, I64
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.simd import load, store
-from nybble.kernels.rms_norm import bind_rms_norm
-from nybble.kernels.rope import bind_rope
+from nybble.kernels.norm.rms_norm import bind_rms_norm
+from nybble.kernels.position.rope import bind_rope
 
 SCRIPT = str(Path(__file__).with_name("kernel_cases.py"))
 each_case = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)

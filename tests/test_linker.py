@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nybble.gguf_io import formats
-from nybble.kernels.embedding import bind_embedding
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.elf import load_elf
 from nybble.kernels.jit.kernel import SIGNATURE, Call
 from nybble.kernels.jit.linker import link, llvm_linker
+from nybble.kernels.position.embedding import bind_embedding
 
 elf_only = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere LLVM links"

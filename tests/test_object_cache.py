@@ -323,7 +323,7 @@ fcntl.flock = flock
 def test_threads_may_ask_for_the_same_kernel_at_once(tmp_path: Path) -> None:
     threads = """
 from concurrent.futures import ThreadPoolExecutor
-from nybble.kernels.rms_norm import bind_rms_norm
+from nybble.kernels.norm.rms_norm import bind_rms_norm
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.object_cache import compile_log
 import numpy as np

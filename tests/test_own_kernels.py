@@ -16,7 +16,6 @@ import pytest
 
 from nybble import kernels
 from nybble.kernels.elementwise.add import bind_add
-from nybble.kernels.embedding import embedding_kernel
 from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.fingerprint import fingerprint
@@ -30,6 +29,7 @@ from nybble.kernels.linear.floats import float_linear_kernel
 from nybble.kernels.linear.mapped import mapped_linear_kernel
 from nybble.kernels.linear.quantized import linear_kernel
 from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
+from nybble.kernels.position.embedding import embedding_kernel
 from nybble.kernels.weights import layout
 from nybble.kernels.weights.decode_row import ROW_DECODERS
 from nybble.kernels.weights.floats import ELEMENT_OF

@@ -12,10 +12,10 @@ from nybble.engine.rope_table import rope_frequencies
 from nybble.kernels.attention.plain import attention_reference
 from nybble.kernels.elementwise.add import add_reference
 from nybble.kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
-from nybble.kernels.embedding import embedding_reference
 from nybble.kernels.linear.linear import linear_reference
-from nybble.kernels.rms_norm import rms_norm_reference
-from nybble.kernels.rope import rope_angles, rope_reference
+from nybble.kernels.norm.rms_norm import rms_norm_reference
+from nybble.kernels.position.embedding import embedding_reference
+from nybble.kernels.position.rope import rope_angles, rope_reference
 
 # Seen once under `-W error`, on finite values and not again on the same ones: BLAS may compute on lanes whose
 # results nobody wants.

@@ -3,7 +3,7 @@
 As `kimi-linear`, but what is forgotten has a bound, and so have gates and sums of feed-forward layers,
 softly; latent attention has a gate; experts read and write a shorter vector.  The residual stream starts anew
 every so many layers; what halves of blocks read is a mean of it and all that ended before, weighted token by
-token (`kernels/pool_streams.py`).
+token (`kernels/norm/pool_residual_streams.py`).
 
 Sources: Kimi Team 2026, "Kimi K3" and "Attention Residuals"; llama.cpp `src/models/kimi-k3.cpp`.
 """

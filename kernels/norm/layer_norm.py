@@ -12,13 +12,13 @@ Source: Ba, Kiros & Hinton 2016, "Layer Normalization" (arXiv:1607.06450).
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, reduce_add, splat, sqrt, store
-from .language.source import inlined
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, reduce_add, splat, sqrt, store
+from ..language.source import inlined
 
 
 def layer_norm_reference(

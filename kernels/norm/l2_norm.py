@@ -10,12 +10,12 @@ Source: Yang et al. 2024, "Gated Delta Networks" (arXiv:2412.06464), section 3.4
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import load, sqrt, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import load, sqrt, store
 from .rms_norm import sum_of_squares
 
 

@@ -13,12 +13,12 @@ Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learne
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array, check_indices
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import load, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array, check_indices
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import load, store
 
 
 def position_embedding_reference(

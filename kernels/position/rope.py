@@ -18,14 +18,14 @@ Source: Su et al. 2021, "RoFormer" (arXiv:2104.09864), section 3.2.
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array, check_indices
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import evens, interleave, load, odds, store
-from .language.source import inlined
-from .names import Pairing
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array, check_indices
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import evens, interleave, load, odds, store
+from ..language.source import inlined
+from ..names import Pairing
 
 
 def rope_angles(

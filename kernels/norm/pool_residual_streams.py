@@ -11,14 +11,14 @@ Source: Kimi Team 2026, "Attention Residuals".
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
-from .language.source import inlined
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
+from ..language.source import inlined
 from .rms_norm import sum_of_squares
 
 Array = NDArray[np.float32]

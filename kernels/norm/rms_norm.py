@@ -13,13 +13,13 @@ Source: Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" (arXiv:191
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, part, reduce_add, splat, sqrt, store
-from .language.source import inlined
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, part, reduce_add, splat, sqrt, store
+from ..language.source import inlined
 
 
 def rms_norm_reference(

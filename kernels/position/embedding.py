@@ -18,13 +18,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.formats import BlockFormat
-from .jit.kernel import Call, Kernel, kernel
-from .language.checks import check_array, check_indices
-from .language.pointer import F32, I64, U8
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .weights.decode_row import row_decoder
+from ...gguf_io.formats import BlockFormat
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.checks import check_array, check_indices
+from ..language.pointer import F32, I64, U8
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..weights.decode_row import row_decoder
 
 
 def embedding_reference(

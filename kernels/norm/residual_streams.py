@@ -14,12 +14,12 @@ Sources: Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310), section 3
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import F32, I64
-from .language.record import PointerTo, Record
-from .language.rows import check_rows, share
-from .language.simd import fma, load, splat, sqrt, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import F32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import check_rows, share
+from ..language.simd import fma, load, splat, sqrt, store
 from .rms_norm import sum_of_squares
 
 Array = NDArray[np.float32]

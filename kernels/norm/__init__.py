@@ -1,0 +1,1 @@
+"""Normalization, and residual streams side by side."""
