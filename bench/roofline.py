@@ -27,7 +27,7 @@ from nybble.kernels.linear.floats import bind_float_linear
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize
 from nybble.kernels.linear.quantized import bind_quantized_linear
-from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
+from nybble.kernels.roofline.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.pack import PACKERS, pack
 

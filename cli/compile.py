@@ -10,7 +10,7 @@ import argparse
 from ..engine.llm import LLM
 from ..errors import NybbleError
 from ..kernels.jit.object_cache import can_keep, compile_log, object_folder
-from ..kernels.sampling_kernels import compiled_sampling
+from ..kernels.sampling.compiled import compiled_sampling
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

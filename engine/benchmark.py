@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..kernels.stream import WORDS, bind_stream
+from ..kernels.roofline.bandwidth import WORDS, bind_stream
 from .llm import LLM
 from .memory import aligned_zeros
 from .team import Program, Team

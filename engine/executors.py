@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from ..errors import RequestError
-from ..kernels.sampling import REFERENCE, SamplingFunctions
+from ..kernels.sampling.reference import REFERENCE, SamplingFunctions
 from .executor import Executor
 from .model import Model
 from .sampling import SamplingParams
@@ -59,6 +59,6 @@ def sampling_functions(executor: ExecutorName, params: SamplingParams) -> Sampli
     """Those that go with an executor. Greedy sampling needs none of those that are compiled."""
     if executor == "reference" or params.temperature == 0:
         return REFERENCE
-    from ..kernels.sampling_kernels import compiled_sampling
+    from ..kernels.sampling.compiled import compiled_sampling
 
     return compiled_sampling()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.display import Shown, brief, html_table
-from ..kernels.sampling import REFERENCE, SamplingFunctions
+from ..kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ..tokenizer import IdsOnly, Tokenizer
 from .context import Context
 from .sampling import Sampler, SamplingParams

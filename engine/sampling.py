@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..kernels.sampling import (
+from ..kernels.sampling.reference import (
     REFERENCE,
     SamplingFunctions,
     argmax_reference,

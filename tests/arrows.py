@@ -28,7 +28,11 @@ ARROWS = {
     "engine.config": "engine.config_fields gguf_io",
     "engine.taps": "engine.activations gguf_io errors",
     "engine.executor": "engine.taps",
-    "kernels.sampling": "",
+    "kernels.language": "",
+    "kernels.target": "system errors",
+    "kernels.codegen": "kernels.target kernels.language",
+    "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
+    "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.ops gguf_io",
     "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan "
@@ -51,10 +55,6 @@ ARROWS = {
     "engine.graph engine.config engine.chat tokenizer engine.activations "
     "engine.plan gguf_io errors",
     "engine.prompt": "errors",
-    "kernels.language": "",
-    "kernels.target": "system errors",
-    "kernels.codegen": "kernels.target kernels.language",
-    "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
@@ -102,10 +102,9 @@ ARROWS = {
     "kernels.jit engine.taps engine.config engine.plan",
     "engine.reference": "engine.probs engine.reference_ops kernels.position engine.reference_states "
     "engine.taps engine.config engine.plan engine.ops gguf_io",
-    "kernels.sampling_kernels": "kernels.jit kernels.language kernels.sampling",
-    "engine.executors": "kernels.sampling_kernels engine.reference engine.numba_executor "
-    "engine.packed_matrix engine.compile_notice engine.model engine.sampling "
-    "kernels.sampling engine.executor errors",
+    "engine.executors": "engine.reference engine.numba_executor engine.packed_matrix "
+    "engine.compile_notice engine.model engine.sampling kernels.sampling "
+    "engine.executor errors",
     "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
     "engine.linear_path": "engine.plan engine.ops gguf_io errors",
     "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io errors",
@@ -114,18 +113,17 @@ ARROWS = {
     "engine.embedding engine.trace engine.reranking engine.prompt engine.model "
     "engine.context engine.sampling engine.taps engine.config engine.chat tokenizer "
     "engine.activations gguf_io system errors",
-    "kernels.stream": "kernels.jit kernels.language",
-    "engine.benchmark": "kernels.stream engine.llm engine.team engine.memory gguf_io errors",
+    "kernels.roofline": "kernels.jit kernels.target kernels.language",
+    "engine.benchmark": "kernels.roofline engine.llm engine.team engine.memory gguf_io errors",
     "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches "
     "engine.plan system errors",
     "engine.verdict": "engine.footprint engine.program engine.model gguf_io errors",
     "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps "
     "engine.activations gguf_io system errors",
     "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
-    "kernels.sampling_kernels engine.embedding kernels.jit engine.prompt "
-    "engine.model engine.sampling engine.taps tokenizer gguf_io system errors",
+    "engine.embedding engine.prompt engine.model engine.sampling kernels.sampling "
+    "kernels.jit engine.taps tokenizer gguf_io system errors",
     "engine": "",
     "engine.batch": "engine.numba_executor engine.plan_runner",
     "kernels": "",
-    "kernels.peak": "kernels.jit kernels.target kernels.language",
 }

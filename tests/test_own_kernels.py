@@ -28,8 +28,8 @@ from nybble.kernels.linear import token_product
 from nybble.kernels.linear.floats import float_linear_kernel
 from nybble.kernels.linear.mapped import mapped_linear_kernel
 from nybble.kernels.linear.quantized import linear_kernel
-from nybble.kernels.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.position.embedding import embedding_kernel
+from nybble.kernels.roofline.peak import bind_peak_f32, bind_peak_int8
 from nybble.kernels.weights import layout
 from nybble.kernels.weights.decode_row import ROW_DECODERS
 from nybble.kernels.weights.floats import ELEMENT_OF

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from nybble.engine.sampling import Sampler, SamplingParams, candidates, is_sound
 from nybble.errors import NybbleError, RequestError
-from nybble.kernels.sampling import (
+from nybble.kernels.sampling.reference import (
     argmax_reference,
     draw_reference,
     min_p_reference,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import nybble
 from nybble.engine.sampling import Sampler, SamplingParams
-from nybble.kernels.sampling import BLOCK, REFERENCE, draw_reference, softmax_reference
-from nybble.kernels.sampling_kernels import _weigh, compiled_sampling
+from nybble.kernels.sampling.compiled import _weigh, compiled_sampling
+from nybble.kernels.sampling.reference import BLOCK, REFERENCE, draw_reference, softmax_reference
 
 SIZES = (1, 2, 31, 32, 33, 255, 256, 257, 300, 1000)
 

@@ -14,11 +14,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, Kernel, kernel
-from .language.pointer import F32, I8, I32, I64, U8
-from .language.record import PointerTo, Record
-from .language.simd import dot_spill, dot_start, dot_sum, dot_unsigned, fma, load, splat, store
-from .target.target import host_target
+from ..jit.kernel import Call, Kernel, kernel
+from ..language.pointer import F32, I8, I32, I64, U8
+from ..language.record import PointerTo, Record
+from ..language.simd import dot_spill, dot_start, dot_sum, dot_unsigned, fma, load, splat, store
+from ..target.target import host_target
 
 CHAINS = 8
 STEPS = 8  # between two spills: what int16 holds of nibbles

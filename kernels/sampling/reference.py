@@ -120,7 +120,7 @@ def _first_above(cumulative: NDArray[np.float64], target: float) -> tuple[int, f
 
 
 class SamplingFunctions(NamedTuple):
-    """What a sampler uses of this file, or in its place the compiled twins (`sampling_kernels.py`)."""
+    """What a sampler uses of this file, or in its place the compiled twins (`compiled.py`)."""
 
     top_p: Callable[[Logits, float], Positions]
     draw: Callable[[Logits, float, float], int]

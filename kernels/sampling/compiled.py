@@ -17,14 +17,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import kernel
-from .language.checks import check_array
-from .language.exponential import exp
-from .language.pointer import F32, I64, Pointer
-from .language.record import PointerTo, Record
-from .language.simd import load, maximum, part, reduce_add, reduce_max, splat, store
-from .language.source import inlined
-from .sampling import BLOCK, COLDEST, Logits, Positions, SamplingFunctions, nucleus, search
+from ..jit.kernel import kernel
+from ..language.checks import check_array
+from ..language.exponential import exp
+from ..language.pointer import F32, I64, Pointer
+from ..language.record import PointerTo, Record
+from ..language.simd import load, maximum, part, reduce_add, reduce_max, splat, store
+from ..language.source import inlined
+from .reference import BLOCK, COLDEST, Logits, Positions, SamplingFunctions, nucleus, search
 
 STRIP = 32
 """Numbers worked on at once: 4 vectors of 8."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit.kernel import Call, kernel
-from .language.checks import check_array
-from .language.pointer import I32, I64
-from .language.record import PointerTo, Record
-from .language.rows import share
-from .language.simd import load, part, prefetch, splat, store
+from ..jit.kernel import Call, kernel
+from ..language.checks import check_array
+from ..language.pointer import I32, I64
+from ..language.record import PointerTo, Record
+from ..language.rows import share
+from ..language.simd import load, part, prefetch, splat, store
 
 LINES = 4  # of 64 bytes, read side by side
 WORDS = 16  # int32 in a line

@@ -1,0 +1,1 @@
+"""What this machine can compute and stream: the roofs of the roofline model."""
