@@ -19,7 +19,7 @@ from ..system.cpus import default_threads
 from ..tokenizer import Tokenizer
 from .activations import ActivationSpec, find_activations
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
-from .config import Config
+from .config.config import Config
 from .context import Context
 from .embedding import Embedder, Pooling
 from .executors import ExecutorName, WeightsName, check_options, make_executor, sampling_functions

@@ -14,13 +14,13 @@ from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
 from .chat.template import ChatTemplate
-from .config import Config
+from .config.config import Config
+from .config.ollama import ARCHITECTURES as OLLAMA_NAMES
+from .config.ollama import as_llama_cpp
+from .config.read import read_config
+from .config.tensor_table import check_all_used, check_tensors
 from .graph import Graph
-from .hyperparameters import read_config
-from .ollama import ARCHITECTURES as OLLAMA_NAMES
-from .ollama import as_llama_cpp
 from .plan import Plan
-from .tensor_shapes import check_all_used, check_tensors
 
 _DEFAULT_N_CTX = 4096
 

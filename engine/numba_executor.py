@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..kernels.jit.object_cache import compile_log
 from .caches import make_caches
-from .config import Config
+from .config.config import Config
 from .packed_matrix import PackedMatrix
 from .plan import Plan
 from .plan_runner import PlanRunner

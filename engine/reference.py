@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.position.rope import rope_angles
 from . import ops
-from .config import Config
+from .config.config import Config
 from .plan import Plan
 from .probs import show_probs
 from .reference_ops import Array, Step, attention_probs, run

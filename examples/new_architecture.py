@@ -18,9 +18,9 @@ from nybble import research
 from nybble.engine.architectures import tensors
 from nybble.engine.architectures.layers import attention, blocks, gated_ffn, head
 from nybble.engine.architectures.rope import rope_table
-from nybble.engine.config import Config
+from nybble.engine.config.config import Config
+from nybble.engine.config.keys import Key
 from nybble.engine.graph import Graph
-from nybble.engine.keys import Key
 from nybble.hub.models import resolve
 
 KEYS = {  # what the metadata must say beyond what every architecture has

@@ -24,8 +24,7 @@ ARROWS = {
     "engine.activations": "engine.plan engine.ops gguf_io errors engine.activation_names",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
-    "engine.config_fields": "",
-    "engine.config": "engine.config_fields gguf_io",
+    "engine.config": "gguf_io errors",
     "engine.taps": "engine.activations gguf_io errors",
     "engine.executor": "engine.taps",
     "kernels.language": "",
@@ -44,16 +43,9 @@ ARROWS = {
     "engine.stream_graph": "engine.graph_core engine.ops",
     "engine.graph": "engine.stream_graph engine.recurrent_graph engine.states engine.rope_table "
     "engine.ops kernels.names",
-    "engine.keys": "",
-    "engine.ollama": "gguf_io errors",
-    "engine.tensor_shapes": "engine.ollama engine.config gguf_io errors",
-    "engine.architectures": "engine.tensor_shapes engine.keys engine.graph engine.config engine.rope_table "
-    "kernels.names gguf_io errors",
-    "engine.derivation": "engine.keys engine.config gguf_io errors",
-    "engine.hyperparameters": "engine.derivation engine.ollama engine.keys engine.config gguf_io errors",
-    "engine.model": "engine.hyperparameters engine.architectures engine.tensor_shapes engine.ollama "
-    "engine.graph engine.config engine.chat tokenizer engine.activations "
-    "engine.plan gguf_io errors",
+    "engine.architectures": "engine.graph engine.config engine.rope_table kernels.names gguf_io errors",
+    "engine.model": "engine.architectures engine.graph engine.config engine.chat tokenizer "
+    "engine.activations engine.plan gguf_io errors",
     "engine.prompt": "errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",

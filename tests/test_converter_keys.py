@@ -12,8 +12,8 @@ import pytest
 
 from nybble import GGUFUnsupportedError, ModelError
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.hyperparameters import honoured_keys, inert_keys
-from nybble.engine.keys import NEUTRAL, NO_EXPERTS
+from nybble.engine.config.keys import NEUTRAL, NO_EXPERTS
+from nybble.engine.config.read import honoured_keys, inert_keys
 from nybble.engine.model import Model
 from nybble.engine.reference import ReferenceExecutor
 

@@ -6,8 +6,8 @@ import pytest
 from forge import BOOL, FLOAT32, I32, STRING, U32, U64, GGUFForge
 
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.hyperparameters import read_config
-from nybble.engine.keys import KEYS
+from nybble.engine.config.keys import KEYS
+from nybble.engine.config.read import read_config
 from nybble.gguf_io import GGUFUnsupportedError, ModelError, load_gguf
 
 LLAMA = {

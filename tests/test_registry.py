@@ -11,8 +11,8 @@ from nybble import Architecture, GGUFUnsupportedError, ModelError, RequestError,
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.architectures.llama import KEYS, LLAMA, TENSORS, build
 from nybble.engine.architectures.registry import check_tables
-from nybble.engine.keys import Key
-from nybble.engine.tensor_shapes import required
+from nybble.engine.config.keys import Key
+from nybble.engine.config.tensor_table import required
 
 IDS = [5, 9, 2, 7]
 

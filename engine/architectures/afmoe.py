@@ -7,10 +7,10 @@ by sigmoid and a bias, beside a shared one.  The embedding is scaled by sqrt(n_e
 Sources: Arcee AI 2026, "Trinity"; llama.cpp `src/models/afmoe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table, rope_table_swa

@@ -6,9 +6,9 @@ feed-forward layer of xIELU, whose numbers every layer has of its own, without a
 Sources: Swiss AI 2025 (arXiv:2509.14233); llama.cpp `src/models/apertus.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key
 from ..graph import Graph
-from ..keys import Key
 from .architecture import Architecture
 from .layers import attention, blocks, head
 from .rope import rope_table

@@ -6,7 +6,7 @@ Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668);
 `src/models/arcee.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...gguf_io.display import Shown, brief
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key
+from ..config.tensor_table import Shape
 from ..graph import Graph
-from ..keys import Key
-from ..tensor_shapes import Shape
 
 
 def no_head(graph: Graph, config: Config) -> None:

@@ -6,10 +6,10 @@ norm takes what goes into the block.
 Sources: Snowflake 2024, "Snowflake Arctic"; llama.cpp `src/models/arctic.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERT_COUNTS
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERT_COUNTS
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -10,10 +10,10 @@ Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cp
 
 from ...errors import GGUFUnsupportedError
 from ...kernels.names import Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
-from ..tensor_shapes import required
 from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention

@@ -11,10 +11,10 @@ Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402
 `nomic-bert.cpp`, `nomic-bert-moe.cpp`, `jina-bert-v3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERT_COUNTS, LAYER_NORM, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERT_COUNTS, LAYER_NORM, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .classifier import DEEP_CLASSIFIER, classifier
 from .layers import attention, blocks, ffn, gated_ffn, route, ungated_experts

@@ -10,10 +10,10 @@ llama.cpp `src/models/bloom.cpp`, `mpt.cpp`.
 
 from dataclasses import replace
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM, optional_float
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM, optional_float
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .tensors import HEAD, norms, norms_with_bias

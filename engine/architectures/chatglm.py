@@ -5,7 +5,7 @@ As llama, with RoPE on a part of each head, and gate and up in one matrix.
 Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/chatglm.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head

@@ -6,9 +6,9 @@ second set of matrices for the places of pictures, which text does not meet.
 Sources: Wang et al. 2023 (arXiv:2311.03079); llama.cpp `src/models/cogvlm.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -10,9 +10,9 @@ Sources: llama.cpp `src/models/cohere2moe.cpp`.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
 from ..graph import Graph
-from ..keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -6,9 +6,9 @@ in one matrix.  What the file calls attn_output_norm stands before the experts.
 Sources: Databricks 2024, "Introducing DBRX"; llama.cpp `src/models/dbrx.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERT_COUNTS, LAYER_NORM, optional_float
 from ..graph import Graph
-from ..keys import EXPERT_COUNTS, LAYER_NORM, optional_float
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

@@ -7,10 +7,10 @@ without a feed-forward layer the whole layer is left out, as llama.cpp does.
 Sources: Bercovich et al. 2024, "Puzzle" (arXiv:2411.19146); llama.cpp `src/models/deci.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import FFN_WIDTHS, HEAD_COUNTS
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

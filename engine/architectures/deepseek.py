@@ -7,9 +7,9 @@ Sources: Dai et al. 2024 (arXiv:2401.06066); Wei et al. 2025 (arXiv:2510.18234);
 `src/models/deepseek.cpp`, `deepseek2ocr.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, SCALES
 from ..graph import Graph
-from ..keys import EXPERTS, SCALES
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

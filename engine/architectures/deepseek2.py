@@ -13,10 +13,10 @@ import math
 from dataclasses import replace
 
 from ...kernels.names import Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key, optional_float
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, Key, optional_float
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import GATINGS, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -9,10 +9,10 @@ Sources: DeepSeek-AI 2025, "DeepSeek-V3.2" (arXiv:2512.02556); Z.ai 2026, "GLM-5
 `src/models/deepseek32.cpp`, `glm-dsa.cpp`, `dots3note.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import HEADS_BY_LAYER, REQUIRED, SLIDING_WINDOW, Key, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import HEADS_BY_LAYER, REQUIRED, SLIDING_WINDOW, Key, sliding_pattern
-from ..tensor_shapes import required
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention, rope_and_scale

@@ -9,10 +9,10 @@ Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arX
 """
 
 from ...kernels.names import Gating, Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key
+from ..config.tensor_table import optional
 from ..graph import Graph
-from ..keys import EXPERTS, Key
-from ..tensor_shapes import optional
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -9,9 +9,9 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 """
 
 from ...kernels.names import Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS
 from ..graph import Graph
-from ..keys import EXPERTS
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -8,9 +8,9 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 """
 
 from ...kernels.names import Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .bert import INERT
 from .classifier import DEEP_CLASSIFIER, classifier

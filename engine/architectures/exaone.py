@@ -5,7 +5,7 @@ As llama, with the two halves of each head as RoPE's pairs.
 Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `src/models/exaone.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head

@@ -7,9 +7,9 @@ the 1.2B model has RoPE in all and windows in none.
 Sources: LG AI Research 2025 (arXiv:2507.11407); llama.cpp `src/models/exaone4.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key, sliding_pattern
 from ..graph import Graph
-from ..keys import Key, sliding_pattern
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

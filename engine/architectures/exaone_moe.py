@@ -6,9 +6,9 @@ the others with neither, and a mixture of experts behind leading dense layers, b
 Sources: LG AI Research 2026, "K-EXAONE"; llama.cpp `src/models/exaone-moe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key, sliding_pattern
 from ..graph import Graph
-from ..keys import EXPERTS, Key, sliding_pattern
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

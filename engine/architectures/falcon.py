@@ -6,10 +6,10 @@ has a second; queries, keys and values in one matrix.
 Sources: Almazrouei et al. 2023 (arXiv:2311.16867); llama.cpp `src/models/falcon.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

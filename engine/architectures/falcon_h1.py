@@ -6,10 +6,10 @@ residual stream.  The multipliers of the paper are part of the weights.
 Sources: Zuo et al. 2025 (arXiv:2507.22448); llama.cpp `src/models/falcon-h1.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SSM
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import SSM
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .mamba2 import mixer, mixer_tensors

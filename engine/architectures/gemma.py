@@ -7,9 +7,9 @@ weights come with their "+ 1" added.
 Sources: Gemma Team 2024 (arXiv:2403.08295, arXiv:2408.00118); llama.cpp `src/models/gemma.cpp`, `gemma2.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key, optional_float, sliding_pattern
 from ..graph import Graph
-from ..keys import Key, optional_float, sliding_pattern
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -7,9 +7,9 @@ is scaled by sqrt(n_embd).  Norm weights come with their "+ 1" added.
 Sources: Gemma Team 2025 (arXiv:2503.19786); llama.cpp `src/models/gemma3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from ..graph import Graph
-from ..keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -13,10 +13,10 @@ et al. 2024, "LAuReL" (arXiv:2411.07501); llama.cpp `src/models/gemma3n.cpp`.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key, optional_float, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import Key, optional_float, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .gemma4 import attention, gated_layer_input, per_layer_inputs
 from .layers import blocks, head

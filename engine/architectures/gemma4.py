@@ -10,10 +10,10 @@ stands beside the feed-forward layer; its router sees the residual stream, and e
 Sources: Gemma Team 2026, "Gemma 4"; llama.cpp `src/models/gemma4.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key, optional_float
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, Key, optional_float
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import blocks, experts, gated_ffn, head, owner_of_shared
 from .rope import rope_table

@@ -6,10 +6,10 @@ may stand behind the pooling.
 Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/models/gemma-embedding.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key
+from ..config.tensor_table import optional
 from ..graph import Graph
-from ..keys import Key
-from ..tensor_shapes import optional
 from .architecture import Architecture
 from .bert import INERT as ENCODER_INERT
 from .gemma3 import INERT as GEMMA3_INERT

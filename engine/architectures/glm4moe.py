@@ -7,10 +7,10 @@ post_attention_norm stands before the feed-forward layer.
 Sources: GLM Team 2025 (arXiv:2508.06471); llama.cpp `src/models/glm4-moe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, ROPE_SECTIONS
+from ..config.tensor_table import optional
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_SECTIONS
-from ..tensor_shapes import optional
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

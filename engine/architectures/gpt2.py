@@ -7,10 +7,10 @@ Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learne
 (arXiv:2305.06161); llama.cpp `src/models/gpt2.cpp`, `starcoder.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import LAYER_NORM
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .tensors import HEAD, norms_with_bias

@@ -7,10 +7,10 @@ YaRN. What the file calls post_attention_norm stands before the experts.
 Sources: OpenAI 2025 (arXiv:2508.10925); llama.cpp `src/models/openai-moe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table, rope_table_swa

@@ -6,10 +6,10 @@ with GELU, and in most models both branches side by side: x + attention(norm(x))
 Sources: Black et al. 2022 (arXiv:2204.06745); llama.cpp `src/models/gptneox.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM, Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import LAYER_NORM, Key
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

@@ -10,9 +10,8 @@ Sources: IBM 2024, "Granite 3.0 Language Models"; Hu et al. 2024, "MiniCPM" (arX
 
 from dataclasses import replace
 
-from ..config import Config
-from ..graph import Graph
-from ..keys import (
+from ..config.config import Config
+from ..config.keys import (
     EXPERT_COUNTS,
     EXPERTS,
     REQUIRED,
@@ -22,7 +21,8 @@ from ..keys import (
     optional_float,
     sliding_pattern,
 )
-from ..tensor_shapes import required
+from ..config.tensor_table import required
+from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

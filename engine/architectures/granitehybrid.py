@@ -5,9 +5,9 @@ As granite, but most layers have a Mamba-2 mixer in place of attention: those wi
 Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import HEAD_COUNTS, SSM
 from ..graph import Graph
-from ..keys import HEAD_COUNTS, SSM
 from . import granite
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head

@@ -6,10 +6,10 @@ counts as much, a cap on attention scores, and factors on the embedding, the sco
 Sources: xAI 2024, 2025, "Open release of Grok-1", "Grok-2"; llama.cpp `src/models/grok.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERT_COUNTS, Key, optional_float
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERT_COUNTS, Key, optional_float
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

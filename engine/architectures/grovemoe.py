@@ -6,10 +6,10 @@ chooses among the groups of its best experts, and what they give is added by a f
 Sources: Wu et al. 2025 (arXiv:2508.07785); llama.cpp `src/models/grovemoe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key, optional_float
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS, Key, optional_float
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

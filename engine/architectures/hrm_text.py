@@ -10,10 +10,10 @@ Sources: Wang et al. 2025, "Hierarchical Reasoning Model" (arXiv:2506.21734); ll
 """
 
 from ...errors import ModelError
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SCALES, Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import SCALES, Key
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, gated_ffn
 from .rope import rope_table

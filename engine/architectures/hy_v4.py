@@ -9,10 +9,10 @@ Sources: Tencent 2026, "Hunyuan 4"; Zhu et al. 2024, "Hyper-Connections" (arXiv:
 `src/models/hy-v4.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SWIGLU_LIMITS, Key, optional_float
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import SWIGLU_LIMITS, Key, optional_float
-from ..tensor_shapes import required
 from . import deepseek32, hyper
 from .architecture import Architecture
 from .deepseek2 import latent_attention

@@ -10,9 +10,9 @@ Sources: Günther et al. 2023 (arXiv:2310.19923); llama.cpp `src/models/jina-ber
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config import Config
+from ..config.config import Config
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .bert import INERT, KEYS, POST_NORM, token_inputs
 from .layers import attention, blocks, ffn, gated_ffn

@@ -8,10 +8,10 @@ token (`kernels/norm/pool_residual_streams.py`).
 Sources: Kimi Team 2026, "Kimi K3" and "Attention Residuals"; llama.cpp `src/models/kimi-k3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key, optional_float
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, Key, optional_float
-from ..tensor_shapes import optional, required
 from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention

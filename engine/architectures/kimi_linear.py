@@ -11,10 +11,10 @@ Sources: Kimi Team 2025 (arXiv:2510.26692); llama.cpp `src/models/kimi-linear.cp
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, HEAD_COUNTS, MIXER, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, HEAD_COUNTS, MIXER, Key
-from ..tensor_shapes import optional, required
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention

@@ -9,9 +9,8 @@ Sources: Poolside 2026, "Laguna"; iFlytek 2026, "Spark 2.5"; llama.cpp `src/mode
 `spark2-5.cpp`.
 """
 
-from ..config import Config
-from ..graph import Graph
-from ..keys import (
+from ..config.config import Config
+from ..config.keys import (
     EXPERTS,
     HEADS_BY_LAYER,
     N_ROT_SWA,
@@ -21,7 +20,8 @@ from ..keys import (
     Key,
     sliding_pattern,
 )
-from ..tensor_shapes import required
+from ..config.tensor_table import required
+from ..graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table, rope_table_swa

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ...kernels.names import Activation, Gating, Pairing
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 
 Norm = Callable[[str, str, str, float], str]  # Graph.rms_norm and the like

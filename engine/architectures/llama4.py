@@ -10,9 +10,9 @@ Sources: Meta AI 2025, "The Llama 4 herd"; llama.cpp `src/models/llama4.cpp`.
 
 from dataclasses import replace
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
 from ..graph import Graph
-from ..keys import EXPERTS, SCALES, Key, sliding_pattern
 from .architecture import Architecture
 from .layers import blocks, experts, gated_ffn, head, qkv
 from .rope import rope_table

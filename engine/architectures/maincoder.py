@@ -5,7 +5,7 @@ As llama, with norms on every head of queries and keys, which stand behind RoPE.
 Sources: Maincode 2025, "Maincoder-1B"; llama.cpp `src/models/maincoder.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head

@@ -7,10 +7,10 @@ feed-forward layer.
 Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `mamba-base.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import NO_HEADS, SSM, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import NO_HEADS, SSM, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import blocks, head
 from .tensors import HEAD, Table, norms

@@ -6,9 +6,8 @@ only with the window, and limits the experts' gate and up.
 Sources: JetBrains 2026, "Mellum 2"; llama.cpp `src/models/mellum.cpp`, `maple.cpp`.
 """
 
-from ..config import Config
-from ..graph import Graph
-from ..keys import (
+from ..config.config import Config
+from ..config.keys import (
     EXPERTS,
     N_ROT_SWA,
     REQUIRED,
@@ -17,6 +16,7 @@ from ..keys import (
     SWIGLU_LIMITS,
     sliding_pattern,
 )
+from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head, limited_swiglu
 from .rope import rope_table, rope_table_swa

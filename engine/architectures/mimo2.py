@@ -13,9 +13,8 @@ Sources: Xiaomi 2026, "MiMo-V2-Flash" (arXiv:2601.02780); StepFun 2026, "Step 3.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config import Config
-from ..graph import Graph
-from ..keys import (
+from ..config.config import Config
+from ..config.keys import (
     EXPERTS,
     HEADS_BY_LAYER,
     N_ROT_SWA,
@@ -26,7 +25,8 @@ from ..keys import (
     optional_float,
     sliding_pattern,
 )
-from ..tensor_shapes import optional
+from ..config.tensor_table import optional
+from ..graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head, limited_swiglu
 from .rope import rope_table, rope_table_swa

@@ -8,7 +8,7 @@ Sources: OpenBMB 2024, "MiniCPM3-4B"; Deng et al. 2025, "PLM" (arXiv:2503.12167)
 `src/models/minicpm3.cpp`, `plm.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from . import deepseek2
 from .architecture import Architecture

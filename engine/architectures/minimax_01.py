@@ -10,10 +10,10 @@ Sources: MiniMax 2025 (arXiv:2501.08313); llama.cpp `src/models/minimax-01.cpp`.
 
 import math
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

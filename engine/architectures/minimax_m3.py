@@ -8,9 +8,9 @@ the activation of `gpt-oss`.
 Sources: MiniMax 2026, "MiniMax-M3"; llama.cpp `src/models/minimax-m3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key
 from ..graph import Graph
-from ..keys import EXPERTS, Key
 from .architecture import Architecture
 from .deepseek32 import INDEXER_KEYS
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head

@@ -11,10 +11,10 @@ from functools import partial
 
 from ...errors import GGUFUnsupportedError
 from ...kernels.names import Activation
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .bert import INERT
 from .classifier import DEEP_CLASSIFIER, classifier

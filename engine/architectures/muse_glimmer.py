@@ -6,10 +6,10 @@ weight; a gate decides how much of what the heads give passes.  Only layers with
 Source: llama.cpp `src/models/muse-glimmer.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

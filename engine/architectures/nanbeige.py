@@ -6,9 +6,9 @@ values of their own; the last norm stands between the rounds too, unless the fil
 Sources: Nanbeige Lab 2025 (arXiv:2512.06266); llama.cpp `src/models/nanbeige.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key
 from ..graph import Graph
-from ..keys import Key
 from .architecture import Architecture
 from .layers import attention, gated_ffn, head
 from .rope import rope_table

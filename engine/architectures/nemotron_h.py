@@ -11,10 +11,10 @@ Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head, route, ungated_experts
 from .mamba2 import mixer, mixer_tensors

@@ -5,9 +5,9 @@ As llama, with layer norms that have no weights, and limits on queries, keys and
 Sources: Groeneveld et al. 2024 (arXiv:2402.00838); llama.cpp `src/models/olmo.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM, optional_float
 from ..graph import Graph
-from ..keys import LAYER_NORM, optional_float
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

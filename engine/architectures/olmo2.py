@@ -6,10 +6,10 @@ sliding window in three of four layers, and stretches the context of the others 
 Sources: OLMo Team 2024 (arXiv:2501.00656); llama.cpp `src/models/olmo2.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SLIDING_WINDOW, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import SLIDING_WINDOW, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -8,10 +8,10 @@ Sources: Muennighoff et al. 2024 (arXiv:2409.02060); MiniMax 2025, "MiniMax M2";
 `src/models/olmoe.cpp`, `minimax-m2.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERTS
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, head
 from .rope import rope_table

@@ -6,7 +6,7 @@ feed-forward layer, and the embedding is the head.
 Sources: Mehta et al. 2024 (arXiv:2404.14619); llama.cpp `src/models/openelm.cpp`.
 """
 
-from ..keys import FFN_WIDTHS, HEAD_COUNTS
+from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
 from . import qwen3
 from .architecture import Architecture
 

@@ -6,10 +6,10 @@ too; RoPE on a part of each head.
 Sources: Li et al. 2023 (arXiv:2309.05463); llama.cpp `src/models/phi2.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import LAYER_NORM
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

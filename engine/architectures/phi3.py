@@ -6,9 +6,9 @@ where the file says so, stretched by LongRoPE for long contexts.
 Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phi3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.tensor_table import optional
 from ..graph import Graph
-from ..tensor_shapes import optional
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

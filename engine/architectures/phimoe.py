@@ -8,10 +8,10 @@ Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phimoe.cpp`
 
 from functools import partial
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERT_COUNTS
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import EXPERT_COUNTS
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .phi3 import INERT

@@ -6,7 +6,7 @@ pairs.
 Sources: Preferred Networks 2023, "PLaMo-13B"; llama.cpp `src/models/plamo.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head

@@ -8,10 +8,10 @@ and up are one matrix.
 Sources: Preferred Networks 2025, "PLaMo 2" (arXiv:2509.04897); llama.cpp `src/models/plamo2.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import HEAD_COUNTS, SSM, Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import HEAD_COUNTS, SSM, Key
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .mamba import recurrence

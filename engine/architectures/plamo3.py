@@ -6,10 +6,10 @@ gate and up in another.  Seven of eight layers have a sliding window, and RoPE w
 Sources: Preferred Networks 2025, "PLaMo 3"; llama.cpp `src/models/plamo3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SLIDING_WINDOW, Key, sliding_pattern
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import SLIDING_WINDOW, Key, sliding_pattern
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

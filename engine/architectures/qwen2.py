@@ -9,10 +9,10 @@ Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12
 `src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp`, `qwen2vl.cpp` and `pangu-embed.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -7,9 +7,9 @@ RoPE's pairs.  Of the mixture of experts the chosen weights add up to 1; there i
 Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `qwen3moe.cpp`, `qwen3vl.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
 from ..graph import Graph
-from ..keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
 from .architecture import Architecture
 from .classifier import CLASSIFIER, classifier
 from .layers import attention, blocks, experts, gated_ffn, head

@@ -9,10 +9,10 @@ Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llam
 `qwen35moe.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -8,10 +8,10 @@ Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llam
 `src/models/qwen3next.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import EXPERTS, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import EXPERTS, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import blocks, experts, head
 from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention

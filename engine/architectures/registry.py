@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import fields
 
 from ...errors import RequestError
-from ..config import Config
-from ..keys import KEYS, OWN, Key
-from ..tensor_shapes import Shape
+from ..config.config import Config
+from ..config.keys import KEYS, OWN, Key
+from ..config.tensor_table import Shape
 from . import ARCHITECTURES
 from .architecture import Architecture
 
 _BUILT_IN = frozenset(ARCHITECTURES)
 
-# What keys may fill: the numbers of a model, and some from which `derivation.py` works others out.
+# What keys may fill: the numbers of a model, and some from which `derive.py` works others out.
 _FIELDS = {field.name for field in fields(Config)}
 _FIELDS |= {key.field for architecture in ARCHITECTURES.values() for key in architecture.keys.values()}
 _SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}

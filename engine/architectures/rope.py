@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.tensor import Tensor
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from ..rope_table import RopeTable, rope_frequencies
 

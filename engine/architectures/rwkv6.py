@@ -11,10 +11,10 @@ Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (
 `src/models/rwkv6.cpp`, `rwkv6qwen2.cpp`, `rwkv6-base.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM, NO_HEADS, Key
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM, NO_HEADS, Key
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import Mixer, blocks, gated_ffn, head
 from .tensors import HEAD, Table, norms, norms_with_bias

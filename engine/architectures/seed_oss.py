@@ -5,7 +5,7 @@ As qwen2; what the file calls post_attention_norm stands before the feed-forward
 Sources: ByteDance Seed 2025, "Seed-OSS"; llama.cpp `src/models/seed-oss.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
 from ..graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head

@@ -6,9 +6,9 @@ Sources: Hugging Face 2025, "SmolLM3"; Yang et al. 2025, "RoPE to NoPE and back 
 llama.cpp `src/models/smollm3.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import SCALES
 from ..graph import Graph
-from ..keys import SCALES
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -6,10 +6,10 @@ and keys, and its feed-forward layer stands beside attention, on the same norm.
 Sources: Bellagente et al. 2024 (arXiv:2402.17834); llama.cpp `src/models/stablelm.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -11,10 +11,10 @@ llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.c
 """
 
 from ...kernels.names import Activation, Pairing
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import LAYER_NORM
+from ..config.tensor_table import optional, required
 from ..graph import Graph
-from ..keys import LAYER_NORM
-from ..tensor_shapes import optional, required
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

@@ -6,10 +6,10 @@ where each head of queries has a factor.  Every layer adds the embedding once mo
 Sources: llama.cpp `src/models/talkie.cpp`.
 """
 
-from ..config import Config
+from ..config.config import Config
+from ..config.keys import Key
+from ..config.tensor_table import required
 from ..graph import Graph
-from ..keys import Key
-from ..tensor_shapes import required
 from .architecture import Architecture
 from .layers import blocks, gated_ffn, qkv
 from .rope import rope_table

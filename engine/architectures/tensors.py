@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..tensor_shapes import Shape, optional, required
+from ..config.tensor_table import Shape, optional, required
 
 Table = dict[str, Shape]
 

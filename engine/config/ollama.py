@@ -9,8 +9,8 @@ Sources: Ollama `convert/`, `llama/compat`.
 import logging
 from collections.abc import Collection
 
-from ..errors import ModelError
-from ..gguf_io.file import GGUFFile
+from ...errors import ModelError
+from ...gguf_io.file import GGUFFile
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import MISSING, dataclass, fields
 
-from ..gguf_io.display import Shown, brief
-from .config_fields import ConfigFields
+from ...gguf_io.display import Shown, brief
+from .fields import ConfigFields
 
 
 @dataclass(frozen=True, repr=False)

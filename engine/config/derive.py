@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from ..errors import GGUFUnsupportedError, ModelError
-from ..gguf_io.file import GGUFFile
+from ...errors import GGUFUnsupportedError, ModelError
+from ...gguf_io.file import GGUFFile
 from .config import Config
 from .keys import OWN
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..errors import ModelError
-from ..gguf_io.file import GGUFFile
-from ..gguf_io.formats import BF16, F16, F32
-from ..gguf_io.tensor import Tensor
+from ...errors import ModelError
+from ...gguf_io.file import GGUFFile
+from ...gguf_io.formats import BF16, F16, F32
+from ...gguf_io.tensor import Tensor
 from .config import Config
 from .ollama import OTHER_TENSORS
 

@@ -1,6 +1,6 @@
 """Metadata to `Config`: the declarative tables of keys (`keys.py`), read and checked.
 
-What the keys do not say themselves is worked out in `derivation.py`.
+What the keys do not say themselves is worked out in `derive.py`.
 
 A key under the architecture's prefix is honoured (it is in KEYS or in the architecture's own table), neutral
 (present, but with a value that changes nothing), inert (known to change nothing) or an error that names it.
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GGUFUnsupportedError, ModelError
-from ..gguf_io.file import GGUFFile
+from ...errors import GGUFUnsupportedError, ModelError
+from ...gguf_io.file import GGUFFile
 from .config import Config
-from .derivation import derive
+from .derive import derive
 from .keys import INERT, KEYS, NEUTRAL, NO_EXPERTS, REQUIRED, Key
 from .ollama import INERT as OLLAMA_INERT
 from .ollama import OTHER_KEYS

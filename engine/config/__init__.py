@@ -1,0 +1,1 @@
+"""A model's numbers, read from the metadata of its file."""
