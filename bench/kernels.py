@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from synthetic import FORMATS, random_rows
 
-from nybble.engine.rope_table import rope_frequencies
+from nybble.engine.plan.rope import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
 from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.attention.plain import attention_reference, attention_scratch, bind_attend

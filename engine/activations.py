@@ -17,9 +17,9 @@ from math import prod
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown, Table
-from . import ops
+from .plan import ops
 from .activation_names import MEANINGS, Meaning
-from .plan import Plan
+from .plan.plan import Plan
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _ELEMENT_WISE = (

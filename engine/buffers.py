@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ops
+from .plan import ops
 from .memory import Memory
-from .plan import Plan
+from .plan.plan import Plan
 
 
 class Buffers:

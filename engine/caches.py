@@ -12,7 +12,7 @@ from ..kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slot
 from ..kernels.attention.probs import in_general_layout
 from ..kernels.language.rows import padded_width
 from .memory import aligned_zeros
-from .states import KVSpec, RecurrentSpec, StateSpec
+from .plan.states import KVSpec, RecurrentSpec, StateSpec
 
 
 class KVCache:

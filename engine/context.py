@@ -13,7 +13,7 @@ from ..errors import ModelError, NybbleError, RequestError
 from ..gguf_io.display import Shown
 from .diagnosis import diagnose
 from .executor import Executor
-from .plan import Plan
+from .plan.plan import Plan
 from .sampling import is_sound
 from .taps import Taps
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from . import ops
+from .plan import ops
 from .executor import Executor
-from .plan import Plan
+from .plan.plan import Plan
 from .sampling import is_sound
 from .taps import Taps
 

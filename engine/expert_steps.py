@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.experts.groups import Groups, bind_gather, bind_group
 from ..kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
-from . import ops
+from .plan import ops
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
-from .plan import Plan
+from .plan.plan import Plan
 from .step import Quantized, Rows, Step
 
 Array = NDArray[np.float32]

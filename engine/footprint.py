@@ -10,7 +10,7 @@ from .buffers import Buffers
 from .caches import make_caches
 from .numba_executor import HEAD_ROWS
 from .packed_matrix import packed_bytes
-from .plan import Plan
+from .plan.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
-from . import ops
-from .plan import Plan
+from .plan import ops
+from .plan.plan import Plan
 
 Array = NDArray[np.float64]
 

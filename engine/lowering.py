@@ -35,9 +35,9 @@ from ..kernels.position.position import bind_position_embedding
 from ..kernels.position.rope import bind_rope
 from ..kernels.recurrent.gated_linear_attention import bind_bonus
 from ..kernels.recurrent.selective_scan import bind_decay
-from . import ops
+from .plan import ops
 from .packed_matrix import row_vector
-from .plan import Plan
+from .plan.plan import Plan
 
 Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)

@@ -19,8 +19,8 @@ from .config.ollama import ARCHITECTURES as OLLAMA_NAMES
 from .config.ollama import as_llama_cpp
 from .config.read import read_config
 from .config.tensor_table import check_all_used, check_tensors
-from .graph import Graph
-from .plan import Plan
+from .plan.graph.graph import Graph
+from .plan.plan import Plan
 
 _DEFAULT_N_CTX = 4096
 

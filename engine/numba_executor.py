@@ -9,7 +9,7 @@ from ..kernels.jit.object_cache import compile_log
 from .caches import make_caches
 from .config.config import Config
 from .packed_matrix import PackedMatrix
-from .plan import Plan
+from .plan.plan import Plan
 from .plan_runner import PlanRunner
 from .program import require_lowered
 from .taps import Taps

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..kernels.attention.reference import visible
-from . import ops
+from .plan import ops
 from .taps import Taps
 
 Array = NDArray[np.float32]

@@ -12,7 +12,7 @@ from ..kernels.recurrent.gated_linear_attention import gated_linear_attention_re
 from ..kernels.recurrent.generalized_delta_rule import generalized_delta_rule_reference
 from ..kernels.recurrent.lightning_attention import lightning_attention_reference
 from ..kernels.recurrent.selective_scan import selective_scan_reference
-from . import ops
+from .plan import ops
 
 Array = NDArray[np.float32]
 

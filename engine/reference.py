@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
 from ..kernels.position.rope import rope_angles
-from . import ops
+from .plan import ops
 from .config.config import Config
-from .plan import Plan
+from .plan.plan import Plan
 from .probs import show_probs
 from .reference_ops import Array, Step, attention_probs, run
 from .reference_states import make_state

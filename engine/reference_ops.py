@@ -51,7 +51,7 @@ from ..kernels.position.position import position_embedding_reference, query_scal
 from ..kernels.position.rope import rope_reference
 from ..kernels.recurrent.gated_linear_attention import bonus_reference
 from ..kernels.recurrent.selective_scan import decay_reference
-from . import ops
+from .plan import ops
 from .recurrent_reference import run_recurrence
 from .reference_states import KVState, RecurrentState, State
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..gguf_io.tensor import Tensor
-from . import ops
+from .plan import ops
 from .linear_path import norm_back
-from .plan import Plan
+from .plan.plan import Plan
 from .reference_ops import run_alone
 
 Array = NDArray[np.float32]

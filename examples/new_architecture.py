@@ -20,7 +20,7 @@ from nybble.engine.architectures.layers import attention, blocks, gated_ffn, hea
 from nybble.engine.architectures.rope import rope_table
 from nybble.engine.config.config import Config
 from nybble.engine.config.keys import Key
-from nybble.engine.graph import Graph
+from nybble.engine.plan.graph.graph import Graph
 from nybble.hub.models import resolve
 
 KEYS = {  # what the metadata must say beyond what every architecture has

@@ -8,7 +8,7 @@ import architecture_fixtures
 import numpy as np
 import pytest
 
-from nybble.engine import ops
+from nybble.engine.plan import ops
 from nybble.engine.activations import hook_names
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor

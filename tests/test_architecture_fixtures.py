@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shared_files
 
-from nybble.engine import ops
+from nybble.engine.plan import ops
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.batch import Batch
 from nybble.engine.llm import LLM

@@ -10,7 +10,7 @@ Sources: Arcee AI 2026, "Trinity"; llama.cpp `src/models/afmoe.cpp`.
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table, rope_table_swa

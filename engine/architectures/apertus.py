@@ -8,7 +8,7 @@ Sources: Swiss AI 2025 (arXiv:2509.14233); llama.cpp `src/models/apertus.cpp`.
 
 from ..config.config import Config
 from ..config.keys import Key
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, head
 from .rope import rope_table

@@ -15,7 +15,7 @@ from ...gguf_io.display import Shown, brief
 from ..config.config import Config
 from ..config.keys import Key
 from ..config.tensor_table import Shape
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 
 
 def no_head(graph: Graph, config: Config) -> None:

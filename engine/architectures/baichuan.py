@@ -11,7 +11,7 @@ Sources: Yang et al. 2023 (arXiv:2309.10305); Press et al. 2021 (arXiv:2108.1240
 from dataclasses import replace
 
 from ..config.config import Config
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

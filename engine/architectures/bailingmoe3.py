@@ -13,7 +13,7 @@ from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention

@@ -14,7 +14,7 @@ Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402
 from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .classifier import DEEP_CLASSIFIER, classifier
 from .layers import attention, blocks, ffn, gated_ffn, route, ungated_experts

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .tensors import HEAD, norms, norms_with_bias

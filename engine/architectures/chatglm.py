@@ -6,7 +6,7 @@ Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/chatglm.cpp`.
 """
 
 from ..config.config import Config
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

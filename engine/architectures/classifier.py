@@ -8,7 +8,7 @@ Sources: Devlin et al. 2018, "BERT" (arXiv:1810.04805); llama.cpp `src/llama-gra
 
 from ..config.config import Config
 from ..config.tensor_table import optional
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .tensors import Table
 
 CLASSIFIER: Table = {

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ...errors import ModelError
 from ..config.config import Config
 from ..config.keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

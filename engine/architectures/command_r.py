@@ -10,7 +10,7 @@ Sources: Cohere 2024, 2025 (arXiv:2504.00698); llama.cpp `src/models/command-r.c
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, SCALES, SLIDING_WINDOW, sliding_pattern
 from ..config.tensor_table import optional
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

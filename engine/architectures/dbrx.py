@@ -8,7 +8,7 @@ Sources: Databricks 2024, "Introducing DBRX"; llama.cpp `src/models/dbrx.cpp`.
 
 from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, optional_float
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

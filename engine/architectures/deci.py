@@ -10,7 +10,7 @@ Sources: Bercovich et al. 2024, "Puzzle" (arXiv:2411.19146); llama.cpp `src/mode
 from ..config.config import Config
 from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -16,7 +16,7 @@ from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, blocks, experts, gated_ffn, head
 from .rope import rope_table

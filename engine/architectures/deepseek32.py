@@ -12,7 +12,7 @@ Sources: DeepSeek-AI 2025, "DeepSeek-V3.2" (arXiv:2512.02556); Z.ai 2026, "GLM-5
 from ..config.config import Config
 from ..config.keys import HEADS_BY_LAYER, REQUIRED, SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention, rope_and_scale

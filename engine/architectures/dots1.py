@@ -12,7 +12,7 @@ from ...kernels.names import Gating, Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

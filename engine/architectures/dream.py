@@ -11,7 +11,7 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

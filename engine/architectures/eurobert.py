@@ -10,7 +10,7 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
 from .classifier import DEEP_CLASSIFIER, classifier

@@ -6,7 +6,7 @@ Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `sr
 """
 
 from ..config.config import Config
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -9,7 +9,7 @@ Sources: LG AI Research 2025 (arXiv:2507.11407); llama.cpp `src/models/exaone4.c
 
 from ..config.config import Config
 from ..config.keys import Key, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

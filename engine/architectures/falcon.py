@@ -9,7 +9,7 @@ Sources: Almazrouei et al. 2023 (arXiv:2311.16867); llama.cpp `src/models/falcon
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

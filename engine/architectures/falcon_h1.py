@@ -9,7 +9,7 @@ Sources: Zuo et al. 2025 (arXiv:2507.22448); llama.cpp `src/models/falcon-h1.cpp
 from ..config.config import Config
 from ..config.keys import SSM
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .mamba2 import mixer, mixer_tensors

@@ -9,7 +9,7 @@ Sources: Gemma Team 2024 (arXiv:2403.08295, arXiv:2408.00118); llama.cpp `src/mo
 
 from ..config.config import Config
 from ..config.keys import Key, optional_float, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -9,7 +9,7 @@ Sources: Gemma Team 2025 (arXiv:2503.19786); llama.cpp `src/models/gemma3.cpp`.
 
 from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -16,7 +16,7 @@ from ...errors import ModelError
 from ..config.config import Config
 from ..config.keys import Key, optional_float, sliding_pattern
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .gemma4 import attention, gated_layer_input, per_layer_inputs
 from .layers import blocks, head

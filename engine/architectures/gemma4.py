@@ -13,7 +13,7 @@ Sources: Gemma Team 2026, "Gemma 4"; llama.cpp `src/models/gemma4.cpp`.
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, experts, gated_ffn, head, owner_of_shared
 from .rope import rope_table

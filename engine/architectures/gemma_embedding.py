@@ -9,7 +9,7 @@ Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/m
 from ..config.config import Config
 from ..config.keys import Key
 from ..config.tensor_table import optional
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT as ENCODER_INERT
 from .gemma3 import INERT as GEMMA3_INERT

@@ -8,7 +8,7 @@ Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
 from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.keys import ROPE_SECTIONS
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

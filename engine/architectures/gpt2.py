@@ -10,7 +10,7 @@ Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learne
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .tensors import HEAD, norms_with_bias

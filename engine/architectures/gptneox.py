@@ -9,7 +9,7 @@ Sources: Black et al. 2022 (arXiv:2204.06745); llama.cpp `src/models/gptneox.cpp
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

@@ -7,7 +7,7 @@ Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
 
 from ..config.config import Config
 from ..config.keys import HEAD_COUNTS, SSM
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import granite
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head

@@ -9,7 +9,7 @@ Sources: xAI 2024, 2025, "Open release of Grok-1", "Grok-2"; llama.cpp `src/mode
 from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, Key, optional_float
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

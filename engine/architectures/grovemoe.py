@@ -9,7 +9,7 @@ Sources: Wu et al. 2025 (arXiv:2508.07785); llama.cpp `src/models/grovemoe.cpp`.
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ..config.config import Config
 from ..config.keys import SCALES, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, gated_ffn
 from .rope import rope_table

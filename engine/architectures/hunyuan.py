@@ -9,7 +9,7 @@ Sources: Tencent 2024 (arXiv:2411.02265), 2025, "Hunyuan-A13B"; llama.cpp `src/m
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key, optional_float
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

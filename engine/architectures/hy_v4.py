@@ -12,7 +12,7 @@ Sources: Tencent 2026, "Hunyuan 4"; Zhu et al. 2024, "Hyper-Connections" (arXiv:
 from ..config.config import Config
 from ..config.keys import SWIGLU_LIMITS, Key, optional_float
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import deepseek32, hyper
 from .architecture import Architecture
 from .deepseek2 import latent_attention

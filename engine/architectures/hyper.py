@@ -9,7 +9,7 @@ Source: Zhu et al. 2024, "Hyper-Connections" (arXiv:2409.19606), section 2.
 from ..config.config import Config
 from ..config.keys import Key, optional_float
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .tensors import Table
 
 KEYS = {

@@ -10,7 +10,7 @@ Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Re
 from ...kernels.names import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -10,7 +10,7 @@ Sources: Lieber et al. 2024 (arXiv:2403.19887); llama.cpp `src/models/jamba.cpp`
 from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, EXPERTS, HEAD_COUNTS, MIXER
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .mamba import mixer, mixer_tensors

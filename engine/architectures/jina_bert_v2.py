@@ -12,7 +12,7 @@ from dataclasses import replace
 from ...errors import ModelError
 from ..config.config import Config
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT, KEYS, POST_NORM, token_inputs
 from .layers import attention, blocks, ffn, gated_ffn

@@ -11,7 +11,7 @@ Sources: Kimi Team 2026, "Kimi K3" and "Attention Residuals"; llama.cpp `src/mod
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..config.config import Config
 from ..config.keys import EXPERTS, HEAD_COUNTS, MIXER, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention

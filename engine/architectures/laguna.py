@@ -21,7 +21,7 @@ from ..config.keys import (
     sliding_pattern,
 )
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table, rope_table_swa

@@ -10,7 +10,7 @@ Sources: Liquid AI 2025 (arXiv:2511.23404); llama.cpp `src/models/lfm2.cpp`, `lf
 from ..config.config import Config
 from ..config.keys import EXPERTS, HEAD_COUNTS, SLIDING_WINDOW, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

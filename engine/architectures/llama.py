@@ -11,7 +11,7 @@ Sources: Touvron et al. 2023 (arXiv:2302.13971); Jiang et al. 2024 (arXiv:2401.0
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, optional_float
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT as ENCODER_INERT
 from .layers import attention, blocks, encoder_end, experts, gated_ffn, head

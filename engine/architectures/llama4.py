@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, experts, gated_ffn, head, qkv
 from .rope import rope_table

@@ -6,7 +6,7 @@ Sources: Maincode 2025, "Maincoder-1B"; llama.cpp `src/models/maincoder.cpp`.
 """
 
 from ..config.config import Config
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -12,7 +12,7 @@ Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXi
 from ..config.config import Config
 from ..config.keys import MIXER, NO_HEADS, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, head
 from .tensors import HEAD, Table, norms

@@ -10,7 +10,7 @@ Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `m
 from ..config.config import Config
 from ..config.keys import NO_HEADS, SSM, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, head
 from .tensors import HEAD, Table, norms

@@ -16,7 +16,7 @@ from ..config.keys import (
     SWIGLU_LIMITS,
     sliding_pattern,
 )
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head, limited_swiglu
 from .rope import rope_table, rope_table_swa

@@ -9,7 +9,7 @@ Sources: OpenBMB 2024, "MiniCPM3-4B"; Deng et al. 2025, "PLM" (arXiv:2503.12167)
 """
 
 from ..config.config import Config
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention

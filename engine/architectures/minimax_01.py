@@ -13,7 +13,7 @@ import math
 from ..config.config import Config
 from ..config.keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .rope import rope_table

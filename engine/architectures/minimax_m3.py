@@ -10,7 +10,7 @@ Sources: MiniMax 2026, "MiniMax-M3"; llama.cpp `src/models/minimax-m3.cpp`.
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .deepseek32 import INDEXER_KEYS
 from .layers import GATINGS, attention, blocks, experts, gated_ffn, head

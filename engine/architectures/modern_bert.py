@@ -14,7 +14,7 @@ from ...kernels.names import Activation
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
 from .classifier import DEEP_CLASSIFIER, classifier

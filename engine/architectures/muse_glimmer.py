@@ -9,7 +9,7 @@ Source: llama.cpp `src/models/muse-glimmer.cpp`.
 from ..config.config import Config
 from ..config.keys import SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

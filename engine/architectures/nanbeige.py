@@ -8,7 +8,7 @@ Sources: Nanbeige Lab 2025 (arXiv:2512.06266); llama.cpp `src/models/nanbeige.cp
 
 from ..config.config import Config
 from ..config.keys import Key
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, gated_ffn, head
 from .rope import rope_table

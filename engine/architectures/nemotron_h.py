@@ -14,7 +14,7 @@ from ...errors import ModelError
 from ..config.config import Config
 from ..config.keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head, route, ungated_experts
 from .mamba2 import mixer, mixer_tensors

@@ -7,7 +7,7 @@ Sources: Groeneveld et al. 2024 (arXiv:2402.00838); llama.cpp `src/models/olmo.c
 
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -11,7 +11,7 @@ Sources: Muennighoff et al. 2024 (arXiv:2409.02060); MiniMax 2025, "MiniMax M2";
 from ..config.config import Config
 from ..config.keys import EXPERTS
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, head
 from .rope import rope_table

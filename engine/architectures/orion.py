@@ -10,7 +10,7 @@ Sources: OrionStar 2024 (arXiv:2401.12246); Sengupta et al. 2023 (arXiv:2308.161
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

@@ -9,7 +9,7 @@ Sources: Li et al. 2023 (arXiv:2309.05463); llama.cpp `src/models/phi2.cpp`.
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

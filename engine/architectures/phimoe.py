@@ -11,7 +11,7 @@ from functools import partial
 from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, head
 from .phi3 import INERT

@@ -11,7 +11,7 @@ Sources: Preferred Networks 2025, "PLaMo 2" (arXiv:2509.04897); llama.cpp `src/m
 from ..config.config import Config
 from ..config.keys import HEAD_COUNTS, SSM, Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .mamba import recurrence

@@ -12,7 +12,7 @@ Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12
 from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, experts, gated_ffn, head
 from .rope import rope_table

@@ -9,7 +9,7 @@ Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `q
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .classifier import CLASSIFIER, classifier
 from .layers import attention, blocks, experts, gated_ffn, head

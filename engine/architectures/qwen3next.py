@@ -11,7 +11,7 @@ Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llam
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, experts, head
 from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ...errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.tensor import Tensor
 from ..config.config import Config
-from ..graph import Graph
-from ..rope_table import RopeTable, rope_frequencies
+from ..plan.graph.graph import Graph
+from ..plan.rope import RopeTable, rope_frequencies
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, NO_HEADS, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import Mixer, blocks, gated_ffn, head
 from .tensors import HEAD, Table, norms, norms_with_bias

@@ -13,7 +13,7 @@ Sources: Peng et al. 2025 (arXiv:2503.14456); Yueyu et al. 2025, "ARWKV" (arXiv:
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, Key
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, head
 from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks

@@ -9,7 +9,7 @@ Sources: Song et al. 2025 (arXiv:2507.20984); llama.cpp `src/models/smallthinker
 
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import GATINGS, attention, blocks, experts, head
 from .rope import rope_table, rope_table_swa

@@ -8,7 +8,7 @@ llama.cpp `src/models/smollm3.cpp`.
 
 from ..config.config import Config
 from ..config.keys import SCALES
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

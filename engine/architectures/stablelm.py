@@ -9,7 +9,7 @@ Sources: Bellagente et al. 2024 (arXiv:2402.17834); llama.cpp `src/models/stable
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, gated_ffn, head
 from .rope import rope_table

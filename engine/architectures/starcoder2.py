@@ -14,7 +14,7 @@ from ...kernels.names import Activation, Pairing
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import attention, blocks, ffn, head
 from .rope import rope_table

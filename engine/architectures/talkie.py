@@ -9,7 +9,7 @@ Sources: llama.cpp `src/models/talkie.cpp`.
 from ..config.config import Config
 from ..config.keys import Key
 from ..config.tensor_table import required
-from ..graph import Graph
+from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .layers import blocks, gated_ffn, qkv
 from .rope import rope_table

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.names import Gating
-from .op import Op
+from ....gguf_io.tensor import Tensor
+from ....kernels.names import Gating
+from .base import Op
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..gguf_io.tensor import Tensor
-from .op import Op
+from ....gguf_io.tensor import Tensor
+from .base import Op
 
 
 @dataclass(frozen=True, eq=False)

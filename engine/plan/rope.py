@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.display import Shown
+from ...gguf_io.display import Shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,12 +3,12 @@
 import math
 from dataclasses import replace
 
-from ..kernels.names import Activation, Gating, Pairing
-from . import ops
-from .recurrent_graph import RecurrentGraph
-from .rope_table import RopeTable
-from .states import KVSpec
-from .stream_graph import StreamGraph
+from ....kernels.names import Activation, Gating, Pairing
+from .. import ops
+from .recurrent import RecurrentGraph
+from ..rope import RopeTable
+from ..states import KVSpec
+from .residual_streams import StreamGraph
 
 
 class Graph(RecurrentGraph, StreamGraph):

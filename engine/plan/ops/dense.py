@@ -1,35 +1,11 @@
-"""The operations that a plan is made of; see `op.py` for what they have in common.
-
-Those of mixtures of experts, recurrent layers and several streams have files of their own and are here too.
-"""
+"""Operations of dense layers: embeddings, norms, matrices, attention, and what works on single values."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.names import Activation, Pairing
-from .expert_ops import ExpertLinear as ExpertLinear
-from .expert_ops import ExpertSum as ExpertSum
-from .expert_ops import HeadLinear as HeadLinear
-from .expert_ops import Route as Route
-from .op import Op as Op
-from .recurrent_ops import Bonus as Bonus
-from .recurrent_ops import CausalConv as CausalConv
-from .recurrent_ops import Decay as Decay
-from .recurrent_ops import DeltaRule as DeltaRule
-from .recurrent_ops import GatedLinearAttention as GatedLinearAttention
-from .recurrent_ops import GeneralizedDeltaRule as GeneralizedDeltaRule
-from .recurrent_ops import L2Norm as L2Norm
-from .recurrent_ops import LightningAttention as LightningAttention
-from .recurrent_ops import Recurrent as Recurrent
-from .recurrent_ops import SelectiveScan as SelectiveScan
-from .recurrent_ops import TokenShift as TokenShift
-from .stream_ops import KeepOutliers as KeepOutliers
-from .stream_ops import MatchLength as MatchLength
-from .stream_ops import MeanOfStreams as MeanOfStreams
-from .stream_ops import MixStreams as MixStreams
-from .stream_ops import PoolStreams as PoolStreams
-from .stream_ops import Shift as Shift
+from ....gguf_io.tensor import Tensor
+from ....kernels.names import Activation, Pairing
+from .base import Op
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """What the graph of a model with several residual streams side by side has beyond that of others."""
 
-from . import ops
-from .graph_core import GraphCore
+from .. import ops
+from .base import GraphCore
 
 
 class StreamGraph(GraphCore):

@@ -4,13 +4,13 @@ import copy
 from collections.abc import Mapping
 from typing import Self
 
-from ..errors import ModelError
-from ..gguf_io.tensor import Tensor
-from . import ops
-from .plan import Plan
-from .rope_table import RopeTable
-from .row_selection import select_early
-from .states import StateSpec
+from ....errors import ModelError
+from ....gguf_io.tensor import Tensor
+from .. import ops
+from ..plan import Plan
+from ..rope import RopeTable
+from ..row_selection import select_early
+from ..states import StateSpec
 
 
 class GraphCore:

@@ -10,12 +10,12 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Self
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown
-from ..gguf_io.tensor import Tensor
+from ...errors import RequestError
+from ...gguf_io.display import Shown
+from ...gguf_io.tensor import Tensor
 from . import ops
-from .op import Op
-from .rope_table import RopeTable
+from .ops.base import Op
+from .rope import RopeTable
 from .states import StateSpec
 
 

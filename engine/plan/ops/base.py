@@ -7,7 +7,7 @@ are tensors of the file.  The mathematics of each is in `kernels/`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..gguf_io.tensor import Tensor
+from ....gguf_io.tensor import Tensor
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: tensors have no useful equality

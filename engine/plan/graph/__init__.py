@@ -1,0 +1,1 @@
+"""How architectures write plans: one method for each operation."""
