@@ -17,8 +17,8 @@ from math import prod
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown, Table
-from .plan import ops
 from .activation_names import MEANINGS, Meaning
+from .plan import ops
 from .plan.plan import Plan
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")

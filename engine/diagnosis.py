@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from .plan import ops
 from .executor import Executor
+from .plan import ops
 from .plan.plan import Plan
 from .sampling import is_sound
 from .taps import Taps

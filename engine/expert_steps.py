@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.experts.groups import Groups, bind_gather, bind_group
 from ..kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
-from .plan import ops
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
+from .plan import ops
 from .plan.plan import Plan
 from .step import Quantized, Rows, Step
 

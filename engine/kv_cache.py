@@ -12,9 +12,9 @@ from ..kernels.attention.kv_cache import bind_cache_write
 from ..kernels.attention.plain import AttentionScratch, attention_scratch, bind_attend
 from ..kernels.attention.prefetch import bind_cache_prefetch
 from ..kernels.attention.reference import alibi_slopes
-from .plan import ops
 from .caches import KVCache
 from .memory import aligned_zeros
+from .plan import ops
 from .step import Rows, Step
 
 

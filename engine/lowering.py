@@ -35,8 +35,8 @@ from ..kernels.position.position import bind_position_embedding
 from ..kernels.position.rope import bind_rope
 from ..kernels.recurrent.gated_linear_attention import bind_bonus
 from ..kernels.recurrent.selective_scan import bind_decay
-from .plan import ops
 from .packed_matrix import row_vector
+from .plan import ops
 from .plan.plan import Plan
 
 Array = NDArray[np.float32]

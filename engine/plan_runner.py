@@ -23,11 +23,11 @@ from ..kernels.attention.reference import alibi_slopes
 from ..kernels.position.position import query_scales
 from ..kernels.position.rope import rope_angles
 from ..kernels.weights.decode_row import ROW_DECODERS
-from .plan import ops
 from .caches import Cache, KVCache
 from .kv_cache import Attention
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
+from .plan import ops
 from .plan.plan import Plan
 from .probs import show_probs
 from .program import ProgramBuilder

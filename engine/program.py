@@ -26,13 +26,13 @@ from ..kernels.linear.quantized import bind_quantized_linear
 from ..kernels.position.embedding import bind_embedding
 from ..kernels.recurrent.linear_state import LANES
 from ..kernels.weights.decode_row import ROW_DECODERS
-from .plan import ops
 from .buffers import Buffers
 from .expert_steps import ExpertSteps
 from .lowering import Place, is_lowered, lower
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix, layout_of, row_vector
 from .packing import pack_tensors
+from .plan import ops
 from .plan.plan import Plan
 from .plan.states import RecurrentSpec
 from .step import Rows, Step

@@ -12,10 +12,10 @@ from ..kernels.recurrent.gated_linear_attention import bind_gated_linear_attenti
 from ..kernels.recurrent.generalized_delta_rule import bind_generalized_delta_rule
 from ..kernels.recurrent.lightning_attention import bind_lightning_attention
 from ..kernels.recurrent.selective_scan import bind_selective_scan
-from .plan import ops
 from .caches import Cache, RecurrentCache
 from .memory import aligned_zeros
 from .packed_matrix import row_vector
+from .plan import ops
 from .step import Rows, Step
 
 

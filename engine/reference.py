@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
 from ..kernels.position.rope import rope_angles
-from .plan import ops
 from .config.config import Config
+from .plan import ops
 from .plan.plan import Plan
 from .probs import show_probs
 from .reference_ops import Array, Step, attention_probs, run

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..gguf_io.tensor import Tensor
-from .plan import ops
 from .linear_path import norm_back
+from .plan import ops
 from .plan.plan import Plan
 from .reference_ops import run_alone
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import nybble
 from nybble import research
-from nybble.engine.architectures import tensors
-from nybble.engine.architectures.layers import attention, blocks, gated_ffn, head
-from nybble.engine.architectures.rope import rope_table
+from nybble.engine.architectures.parts import tensors
+from nybble.engine.architectures.parts.layers import attention, blocks, gated_ffn, head
+from nybble.engine.architectures.parts.rope import rope_table
 from nybble.engine.config.config import Config
 from nybble.engine.config.keys import Key
 from nybble.engine.plan.graph.graph import Graph

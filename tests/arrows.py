@@ -12,16 +12,10 @@ ARROWS = {
     "gguf_io.codecs": "",
     "system": "",
     "gguf_io": "system gguf_io.codecs errors",
-    "engine.op": "gguf_io",
     "kernels.names": "",
-    "engine.expert_ops": "kernels.names engine.op gguf_io",
-    "engine.recurrent_ops": "engine.op gguf_io",
-    "engine.stream_ops": "engine.op gguf_io",
-    "engine.ops": "engine.stream_ops engine.recurrent_ops engine.expert_ops kernels.names engine.op gguf_io",
-    "engine.rope_table": "gguf_io",
-    "engine.states": "",
-    "engine.plan": "engine.states engine.rope_table engine.ops engine.op gguf_io errors",
-    "engine.activations": "engine.plan engine.ops gguf_io errors engine.activation_names",
+    "engine.plan.ops": "kernels.names gguf_io",
+    "engine.plan": "engine.plan.ops gguf_io errors",
+    "engine.activations": "engine.plan engine.plan.ops gguf_io errors engine.activation_names",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.config": "gguf_io errors",
@@ -33,25 +27,21 @@ ARROWS = {
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.ops gguf_io",
+    "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.plan.ops gguf_io",
     "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan "
     "gguf_io errors",
-    "engine.row_selection": "engine.ops",
-    "engine.graph_core": "engine.row_selection engine.plan engine.states engine.rope_table engine.ops "
+    "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
+    "engine.architectures.parts": "engine.plan.graph engine.config engine.plan kernels.names gguf_io errors",
+    "engine.architectures": "engine.architectures.parts engine.plan.graph engine.config kernels.names "
     "gguf_io errors",
-    "engine.recurrent_graph": "engine.graph_core engine.states engine.ops",
-    "engine.stream_graph": "engine.graph_core engine.ops",
-    "engine.graph": "engine.stream_graph engine.recurrent_graph engine.states engine.rope_table "
-    "engine.ops kernels.names",
-    "engine.architectures": "engine.graph engine.config engine.rope_table kernels.names gguf_io errors",
-    "engine.model": "engine.architectures engine.graph engine.config engine.chat tokenizer "
+    "engine.model": "engine.architectures engine.plan.graph engine.config engine.chat tokenizer "
     "engine.activations engine.plan gguf_io errors",
     "engine.prompt": "errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
-    "engine.recurrent_reference": "kernels.recurrent engine.ops gguf_io",
-    "engine.reference_states": "engine.states",
+    "engine.recurrent_reference": "kernels.recurrent engine.plan.ops gguf_io",
+    "engine.reference_states": "engine.plan",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
@@ -60,46 +50,47 @@ ARROWS = {
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.names gguf_io",
     "engine.reference_ops": "kernels.position kernels.experts kernels.linear kernels.attention "
     "engine.reference_states engine.recurrent_reference kernels.recurrent "
-    "kernels.elementwise kernels.norm engine.ops gguf_io",
+    "kernels.elementwise kernels.norm engine.plan.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
     "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
     "engine.context engine.diagnosis gguf_io errors",
     "engine.compile_notice": "kernels.jit system",
     "engine.memory": "kernels.language",
-    "engine.caches": "engine.memory kernels.attention kernels.language engine.states",
+    "engine.caches": "engine.memory kernels.attention kernels.language engine.plan",
     "engine.packed_matrix": "kernels.linear kernels.weights gguf_io errors",
     "engine.step": "engine.memory kernels.linear kernels.jit",
-    "engine.kv_cache": "engine.step engine.caches engine.memory kernels.attention engine.ops",
-    "engine.probs": "kernels.attention engine.taps engine.ops errors",
-    "engine.buffers": "engine.memory engine.plan engine.ops",
+    "engine.kv_cache": "engine.step engine.caches engine.memory kernels.attention engine.plan.ops",
+    "engine.probs": "kernels.attention engine.taps engine.plan.ops errors",
+    "engine.buffers": "engine.memory engine.plan engine.plan.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
-    "engine.ops gguf_io",
+    "engine.plan.ops gguf_io",
     "engine.lowering": "engine.packed_matrix kernels.position kernels.recurrent kernels.elementwise "
-    "kernels.norm kernels.jit engine.plan engine.ops",
+    "kernels.norm kernels.jit engine.plan engine.plan.ops",
     "engine.packing": "engine.packed_matrix kernels.weights kernels.language gguf_io",
     "engine.program": "engine.packing engine.lowering engine.expert_steps engine.buffers engine.step "
     "engine.packed_matrix engine.memory kernels.position kernels.experts "
     "kernels.linear kernels.weights kernels.recurrent kernels.elementwise "
-    "engine.plan engine.states engine.ops gguf_io errors",
+    "engine.plan engine.plan.ops gguf_io errors",
     "engine.recurrent_cache": "engine.step engine.packed_matrix engine.caches engine.memory kernels.recurrent "
-    "kernels.jit engine.ops",
+    "kernels.jit engine.plan.ops",
     "engine.team": "kernels.jit errors",
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
     "engine.memory kernels.position kernels.weights kernels.attention engine.taps "
-    "engine.plan engine.ops gguf_io",
+    "engine.plan engine.plan.ops gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
     "kernels.jit engine.taps engine.config engine.plan",
     "engine.reference": "engine.probs engine.reference_ops kernels.position engine.reference_states "
-    "engine.taps engine.config engine.plan engine.ops gguf_io",
+    "engine.taps engine.config engine.plan engine.plan.ops gguf_io",
     "engine.executors": "engine.reference engine.numba_executor engine.packed_matrix "
     "engine.compile_notice engine.model engine.sampling kernels.sampling "
     "engine.executor errors",
     "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
-    "engine.linear_path": "engine.plan engine.ops gguf_io errors",
-    "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.ops gguf_io errors",
+    "engine.linear_path": "engine.plan engine.plan.ops gguf_io errors",
+    "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.plan.ops gguf_io "
+    "errors",
     "hub": "system errors",
     "engine.llm": "hub engine.unembedding engine.linear_path engine.generation engine.executors "
     "engine.embedding engine.trace engine.reranking engine.prompt engine.model "

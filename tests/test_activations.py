@@ -8,10 +8,10 @@ import architecture_fixtures
 import numpy as np
 import pytest
 
-from nybble.engine.plan import ops
 from nybble.engine.activations import hook_names
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
+from nybble.engine.plan import ops
 from nybble.engine.reference import ReferenceExecutor
 from nybble.engine.taps import Taps
 

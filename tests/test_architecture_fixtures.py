@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import shared_files
 
-from nybble.engine.plan import ops
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.batch import Batch
 from nybble.engine.llm import LLM
 from nybble.engine.model import Model
 from nybble.engine.numba_executor import NumbaExecutor
+from nybble.engine.plan import ops
 from nybble.engine.reference import ReferenceExecutor
 from nybble.errors import GGUFUnsupportedError, RequestError
 

@@ -8,10 +8,10 @@ import pytest
 import tiny_model
 from forge import F32, GGUFForge
 
-from nybble.engine.plan import ops
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.plan.graph.graph import Graph
 from nybble.engine.model import Model
+from nybble.engine.plan import ops
+from nybble.engine.plan.graph.graph import Graph
 from nybble.gguf_io import ModelError
 
 

@@ -9,8 +9,8 @@ import pytest
 import tiny_model
 from numpy.typing import NDArray
 
-from nybble.engine.plan import ops
 from nybble.engine.model import Model
+from nybble.engine.plan import ops
 from nybble.engine.program import ProgramBuilder
 from nybble.engine.step import Step, meeting_points
 from nybble.kernels.jit.kernel import Call

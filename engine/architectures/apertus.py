@@ -10,11 +10,11 @@ from ..config.config import Config
 from ..config.keys import Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
+from .parts.layers import attention, blocks, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
 
 KEYS = {
     f"xielu.{name}": Key(f"xielu_{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)

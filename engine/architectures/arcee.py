@@ -9,11 +9,11 @@ Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668);
 from ..config.config import Config
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
+from .parts.layers import attention, blocks, ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,

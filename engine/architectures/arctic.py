@@ -11,11 +11,11 @@ from ..config.keys import EXPERT_COUNTS
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 TENSORS = {
     **HEAD,

@@ -18,9 +18,9 @@ from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, RECURRENT_INERT, bounded_decay, delta_attention
-from .layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
-from .rope import rope_table
-from .tensors import Table
+from .parts.layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts.rope import rope_table
+from .parts.tensors import Table
 
 KEYS = (
     kimi_linear.KEYS

@@ -16,14 +16,14 @@ from ..config.keys import EXPERT_COUNTS, LAYER_NORM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .classifier import DEEP_CLASSIFIER, classifier
-from .layers import attention, blocks, ffn, gated_ffn, route, ungated_experts
-from .rope import rope_table
-from .tensors import Table, norms_with_bias
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
-from .tensors import gated_ffn as gated_ffn_tensors
-from .tensors import ungated_experts as ungated_expert_tensors
+from .parts.classifier import DEEP_CLASSIFIER, classifier
+from .parts.layers import attention, blocks, ffn, gated_ffn, route, ungated_experts
+from .parts.rope import rope_table
+from .parts.tensors import Table, norms_with_bias
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
+from .parts.tensors import gated_ffn as gated_ffn_tensors
+from .parts.tensors import ungated_experts as ungated_expert_tensors
 
 KEYS = LAYER_NORM | {
     "tokenizer.ggml.token_type_count": Key("n_token_types", "integer", 1, 2**16, is_prefixed=False),

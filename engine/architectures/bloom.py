@@ -15,10 +15,10 @@ from ..config.keys import LAYER_NORM, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, ffn, head
-from .tensors import HEAD, norms, norms_with_bias
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
+from .parts.layers import attention, blocks, ffn, head
+from .parts.tensors import HEAD, norms, norms_with_bias
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
 
 MPT_KEYS = LAYER_NORM | {
     "attention.max_alibi_bias": optional_float("alibi_bias", 0.0),

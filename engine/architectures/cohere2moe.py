@@ -14,12 +14,12 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms, shared_expert
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, shared_expert
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {
     "attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1, default=0.0, or_zero=True),

@@ -10,11 +10,11 @@ from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, head
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import attention, blocks, experts, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 KEYS = LAYER_NORM | EXPERT_COUNTS | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 

@@ -18,11 +18,11 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms, shared_expert
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, shared_expert
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {
     "attention.q_lora_rank": Key("q_lora_rank", "integer", 0, 2**16, default=0),

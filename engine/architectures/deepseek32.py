@@ -16,8 +16,8 @@ from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention, rope_and_scale
-from .layers import GATINGS, blocks, experts, gated_ffn, head
-from .rope import rope_table, rope_table_swa
+from .parts.layers import GATINGS, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table, rope_table_swa
 
 INDEXER_KEYS = {"attention.indexer.top_k": Key("n_index_top", "integer", 1, 2**31 - 1)}
 

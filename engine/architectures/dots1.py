@@ -14,12 +14,12 @@ from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms, qk_norms, shared_expert, where_present
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, qk_norms, shared_expert, where_present
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 NOT_LING = ("expert_gating_func", "leading_dense_block_count")
 LING_KEYS = {name: key for name, key in EXPERTS.items() if name not in NOT_LING}

@@ -13,12 +13,12 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
-from .classifier import DEEP_CLASSIFIER, classifier
-from .layers import attention, blocks, encoder_end, gated_ffn
-from .rope import rope_table
-from .tensors import attention as attention_tensors
-from .tensors import fused_ffn, norms
-from .tensors import gated_ffn as ffn_tensors
+from .parts.classifier import DEEP_CLASSIFIER, classifier
+from .parts.layers import attention, blocks, encoder_end, gated_ffn
+from .parts.rope import rope_table
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import fused_ffn, norms
+from .parts.tensors import gated_ffn as ffn_tensors
 
 EURO_TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),

@@ -8,11 +8,11 @@ Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `sr
 from ..config.config import Config
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,

@@ -10,12 +10,12 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, Key, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms, qk_norms, shared_expert
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms, qk_norms, shared_expert
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {
     "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),

@@ -11,12 +11,12 @@ from ..config.keys import SSM
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
 from .mamba2 import mixer, mixer_tensors
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,

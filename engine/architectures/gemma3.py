@@ -11,11 +11,11 @@ from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

@@ -19,11 +19,11 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .gemma4 import attention, gated_layer_input, per_layer_inputs
-from .layers import blocks, head
-from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import blocks, head
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import HEAD, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 N_OWN_KV_LAYERS, N_SPARSE_LAYERS = 20, 10  # of both models; old files do not say
 SPARSITY = 1.6448533535003662  # lets 5 % of a normal distribution pass

@@ -15,12 +15,12 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, experts, gated_ffn, head, owner_of_shared
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import blocks, experts, gated_ffn, head, owner_of_shared
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),

@@ -16,7 +16,7 @@ from .gemma3 import INERT as GEMMA3_INERT
 from .gemma3 import KEYS as GEMMA3_KEYS
 from .gemma3 import TENSORS as GEMMA3_TENSORS
 from .gemma3 import build_blocks
-from .layers import encoder_end
+from .parts.layers import encoder_end
 
 KEYS = GEMMA3_KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
 

@@ -10,10 +10,10 @@ from ..config.keys import HEAD_COUNTS, SSM
 from ..plan.graph.graph import Graph
 from . import granite
 from .architecture import Architecture
-from .layers import attention, blocks, experts, gated_ffn, head
 from .mamba2 import mixer, mixer_tensors
-from .rope import rope_table
-from .tensors import attention as attention_tensors
+from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import attention as attention_tensors
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
 

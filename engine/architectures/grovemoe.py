@@ -11,11 +11,11 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, head
-from .rope import rope_table
-from .tensors import HEAD, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import attention, blocks, experts, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 KEYS = EXPERTS | {
     "expert_chunk_feed_forward_length": Key("n_ff_chexp", "integer", 0, 2**24, default=0),

@@ -15,11 +15,11 @@ from ..config.keys import SCALES, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, gated_ffn
-from .rope import rope_table
-from .tensors import HEAD
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, gated_ffn
+from .parts.rope import rope_table
+from .parts.tensors import HEAD
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "embedding_scale": SCALES["embedding_scale"],

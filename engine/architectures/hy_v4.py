@@ -13,11 +13,12 @@ from ..config.config import Config
 from ..config.keys import SWIGLU_LIMITS, Key, optional_float
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
-from . import deepseek32, hyper
+from . import deepseek32
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
-from .rope import rope_table
+from .parts import hyper
+from .parts.layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts.rope import rope_table
 
 KEYS = (
     deepseek32.KEYS

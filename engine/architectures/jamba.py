@@ -12,12 +12,12 @@ from ..config.keys import EXPERT_COUNTS, EXPERTS, HEAD_COUNTS, MIXER
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, gated_ffn, head
 from .mamba import mixer, mixer_tensors
-from .tensors import HEAD, norms, where_present
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts.tensors import HEAD, norms, where_present
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = MIXER | HEAD_COUNTS | EXPERT_COUNTS | {"expert_weights_scale": EXPERTS["expert_weights_scale"]}
 

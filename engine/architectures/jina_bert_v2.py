@@ -15,7 +15,7 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT, KEYS, POST_NORM, token_inputs
-from .layers import attention, blocks, ffn, gated_ffn
+from .parts.layers import attention, blocks, ffn, gated_ffn
 
 TENSORS = {
     **POST_NORM,

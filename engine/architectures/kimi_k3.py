@@ -16,8 +16,8 @@ from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, bounded_decay, delta_attention
-from .layers import GATINGS, Gated, blocks, gated_experts, head, route, shared_expert
-from .tensors import Table
+from .parts.layers import GATINGS, Gated, blocks, gated_experts, head, route, shared_expert
+from .parts.tensors import Table
 
 KEYS = kimi_linear.KEYS | {
     "activation.situ_beta": Key("situ_beta", "float", 0, 1e9),

@@ -18,10 +18,10 @@ from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .layers import GATINGS, blocks, experts, gated_ffn, head
-from .tensors import HEAD, Table, norms, shared_expert
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, blocks, experts, gated_ffn, head
+from .parts.tensors import HEAD, Table, norms, shared_expert
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 NOT_READ = ("expert_weights_norm", "expert_shared_feed_forward_length")
 

@@ -23,12 +23,12 @@ from ..config.keys import (
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
-from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms, qk_norms, shared_expert
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import HEAD, norms, qk_norms, shared_expert
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 WINDOW_KEYS = (
     HEADS_BY_LAYER

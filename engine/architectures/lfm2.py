@@ -12,12 +12,12 @@ from ..config.keys import EXPERTS, HEAD_COUNTS, SLIDING_WINDOW, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
-from .tensors import norms, qk_norms
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
+from .parts.tensors import norms, qk_norms
 
 INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv",

@@ -14,12 +14,12 @@ from ..config.keys import EXPERTS, SCALES, Key, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT as ENCODER_INERT
-from .layers import attention, blocks, encoder_end, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, encoder_end, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.scale": SCALES["attention.scale"],

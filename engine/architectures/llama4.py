@@ -14,12 +14,12 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, experts, gated_ffn, head, qkv
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms, shared_expert
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import blocks, experts, gated_ffn, head, qkv
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms, shared_expert
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 CHUNK = 8192  # whatever the file says, as in llama.cpp
 TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192

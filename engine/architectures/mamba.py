@@ -14,8 +14,8 @@ from ..config.keys import MIXER, NO_HEADS, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, head
-from .tensors import HEAD, Table, norms
+from .parts.layers import blocks, head
+from .parts.tensors import HEAD, Table, norms
 
 KEYS = MIXER | {
     "ssm.dt_b_c_rms": Key("has_plain_ssm_norms", "boolean", default=False),

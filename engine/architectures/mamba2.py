@@ -12,8 +12,8 @@ from ..config.keys import NO_HEADS, SSM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, head
-from .tensors import HEAD, Table, norms
+from .parts.layers import blocks, head
+from .parts.tensors import HEAD, Table, norms
 
 KEYS = SSM | {
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),

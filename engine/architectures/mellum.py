@@ -18,11 +18,11 @@ from ..config.keys import (
 )
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, head, limited_swiglu
-from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import attention, blocks, experts, head, limited_swiglu
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import HEAD, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 KEYS = EXPERTS | {
     "attention.sliding_window": SLIDING_WINDOW,

@@ -28,12 +28,12 @@ from ..config.keys import (
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, gated_ffn, head, limited_swiglu
-from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms, qk_norms, shared_expert, where_present
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import HEAD, norms, qk_norms, shared_expert, where_present
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 COMMON_KEYS = (
     EXPERTS

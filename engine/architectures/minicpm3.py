@@ -13,11 +13,11 @@ from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .layers import blocks, ffn, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms
-from .tensors import ffn as ffn_tensors
-from .tensors import gated_ffn as gated_ffn_tensors
+from .parts.layers import blocks, ffn, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms
+from .parts.tensors import ffn as ffn_tensors
+from .parts.tensors import gated_ffn as gated_ffn_tensors
 
 KEYS = {name: key for name, key in deepseek2.KEYS.items() if "lora_rank" in name or "_mla" in name}
 

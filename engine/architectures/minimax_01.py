@@ -15,11 +15,11 @@ from ..config.keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, head
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import attention, blocks, experts, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 KEYS = {
     "attention.recurrent_layers": RECURRENT_LAYERS,

@@ -17,11 +17,11 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
-from .classifier import DEEP_CLASSIFIER, classifier
-from .layers import attention, blocks, encoder_end, gated_ffn
-from .rope import rope_table, rope_table_swa
-from .tensors import attention as attention_tensors
-from .tensors import fused_ffn, norms
+from .parts.classifier import DEEP_CLASSIFIER, classifier
+from .parts.layers import attention, blocks, encoder_end, gated_ffn
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import fused_ffn, norms
 
 KEYS = LAYER_NORM | {
     "attention.sliding_window": SLIDING_WINDOW,

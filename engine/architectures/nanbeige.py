@@ -10,11 +10,11 @@ from ..config.config import Config
 from ..config.keys import Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "num_loops": Key("n_loops", "integer", 1, 64, default=1),

@@ -16,12 +16,12 @@ from ..config.keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, ffn, head, route, ungated_experts
 from .mamba2 import mixer, mixer_tensors
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
-from .tensors import ungated_experts as expert_tensors
+from .parts.layers import attention, blocks, ffn, head, route, ungated_experts
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
+from .parts.tensors import ungated_experts as expert_tensors
 
 MOE_INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",

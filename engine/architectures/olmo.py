@@ -9,11 +9,11 @@ from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = LAYER_NORM | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 

@@ -11,11 +11,11 @@ from ..config.keys import LAYER_NORM
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms_with_bias
-from .tensors import attention as attention_tensors
-from .tensors import ffn as ffn_tensors
+from .parts.layers import attention, blocks, ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms_with_bias
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,

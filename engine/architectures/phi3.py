@@ -10,10 +10,10 @@ from ..config.config import Config
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, fused_ffn, norms
-from .tensors import attention as attention_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, fused_ffn, norms
+from .parts.tensors import attention as attention_tensors
 
 TENSORS = {
     **HEAD,

@@ -13,12 +13,12 @@ from ..config.keys import EXPERT_COUNTS
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, experts, head
+from .parts.layers import attention, blocks, experts, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, ROPE_FACTORS, norms_with_bias
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 from .phi3 import INERT
-from .rope import rope_table
-from .tensors import HEAD, ROPE_FACTORS, norms_with_bias
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
 
 TENSORS = {
     **HEAD,

@@ -13,10 +13,10 @@ from ..config.keys import HEAD_COUNTS, SSM, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
 from .mamba import recurrence
-from .rope import rope_table
-from .tensors import HEAD, fused_ffn, norms
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, fused_ffn, norms
 
 KEYS = HEAD_COUNTS | SSM | {"ssm.group_count": Key("ssm_groups", "integer", 0, 0, default=0)}
 

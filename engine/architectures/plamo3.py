@@ -11,10 +11,10 @@ from ..config.keys import SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, fused_ffn, norms, qk_norms
-from .tensors import attention as attention_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, fused_ffn, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

@@ -11,13 +11,13 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .classifier import CLASSIFIER, classifier
-from .layers import attention, blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms, qk_norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.classifier import CLASSIFIER, classifier
+from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, qk_norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
     **HEAD,

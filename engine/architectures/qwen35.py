@@ -14,11 +14,11 @@ from ..config.keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM,
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, experts, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, Table, norms, qk_norms, shared_expert
-from .tensors import experts as expert_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import blocks, experts, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, Table, norms, qk_norms, shared_expert
+from .parts.tensors import experts as expert_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = (
     SSM

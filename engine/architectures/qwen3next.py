@@ -13,12 +13,12 @@ from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, experts, head
+from .parts.layers import blocks, experts, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms, shared_expert
+from .parts.tensors import experts as expert_tensors
 from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention
 from .qwen35 import KEYS as QWEN35_KEYS
-from .rope import rope_table
-from .tensors import HEAD, norms, shared_expert
-from .tensors import experts as expert_tensors
 
 KEYS = {name: key for name, key in (QWEN35_KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
     "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),

@@ -16,9 +16,9 @@ from ..config.keys import LAYER_NORM, NO_HEADS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import Mixer, blocks, gated_ffn, head
-from .tensors import HEAD, Table, norms, norms_with_bias
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import Mixer, blocks, gated_ffn, head
+from .parts.tensors import HEAD, Table, norms, norms_with_bias
+from .parts.tensors import gated_ffn as ffn_tensors
 
 WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("wkv_dim", "integer", 1, 2**12)}
 

@@ -15,10 +15,10 @@ from ..config.keys import LAYER_NORM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, head
+from .parts.layers import blocks, head
+from .parts.tensors import HEAD, Table, norms
+from .parts.tensors import gated_ffn as ffn_tensors
 from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks
-from .tensors import HEAD, Table, norms
-from .tensors import gated_ffn as ffn_tensors
 
 KEYS = WKV_KEYS | {
     "attention.decay_lora_rank": Key("decay_rank", "integer", 1, 2**16),

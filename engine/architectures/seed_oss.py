@@ -8,11 +8,11 @@ Sources: ByteDance Seed 2025, "Seed-OSS"; llama.cpp `src/models/seed-oss.cpp`.
 from ..config.config import Config
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import attention, blocks, gated_ffn, head
-from .rope import rope_table
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import attention, blocks, gated_ffn, head
+from .parts.rope import rope_table
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {**HEAD, **norms("attn_norm", "post_attention_norm"), **attention_tensors(), **ffn_tensors()}
 

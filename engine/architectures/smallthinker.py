@@ -11,11 +11,11 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import GATINGS, attention, blocks, experts, head
-from .rope import rope_table, rope_table_swa
-from .tensors import HEAD, norms
-from .tensors import attention as attention_tensors
-from .tensors import experts as expert_tensors
+from .parts.layers import GATINGS, attention, blocks, experts, head
+from .parts.rope import rope_table, rope_table_swa
+from .parts.tensors import HEAD, norms
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import experts as expert_tensors
 
 NO_ROPE_EVERY = 4
 WINDOW = 4096  # whatever the file says, as in llama.cpp

@@ -11,10 +11,10 @@ from ..config.keys import Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .layers import blocks, gated_ffn, qkv
-from .rope import rope_table
-from .tensors import attention as attention_tensors
-from .tensors import gated_ffn as ffn_tensors
+from .parts.layers import blocks, gated_ffn, qkv
+from .parts.rope import rope_table
+from .parts.tensors import attention as attention_tensors
+from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {"logit_scale": Key("logit_scale", "float", -1e9, 1e9)}
 

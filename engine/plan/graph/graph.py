@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from ....kernels.names import Activation, Gating, Pairing
 from .. import ops
-from .recurrent import RecurrentGraph
 from ..rope import RopeTable
 from ..states import KVSpec
+from .recurrent import RecurrentGraph
 from .residual_streams import StreamGraph
 
 

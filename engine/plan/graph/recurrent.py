@@ -1,8 +1,8 @@
 """What the graph of a model with recurrent states has beyond that of others."""
 
 from .. import ops
-from .base import GraphCore
 from ..states import RecurrentSpec
+from .base import GraphCore
 
 
 class RecurrentGraph(GraphCore):

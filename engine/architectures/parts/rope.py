@@ -17,11 +17,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import GGUFUnsupportedError, ModelError
-from ...gguf_io.tensor import Tensor
-from ..config.config import Config
-from ..plan.graph.graph import Graph
-from ..plan.rope import RopeTable, rope_frequencies
+from ....errors import GGUFUnsupportedError, ModelError
+from ....gguf_io.tensor import Tensor
+from ...config.config import Config
+from ...plan.graph.graph import Graph
+from ...plan.rope import RopeTable, rope_frequencies
 
 Array = NDArray[np.float64]
 

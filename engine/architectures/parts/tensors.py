@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..config.tensor_table import Shape, optional, required
+from ...config.tensor_table import Shape, optional, required
 
 Table = dict[str, Shape]
 

@@ -6,10 +6,10 @@ and by how much what it gives is added to each.  At the end gates of the same ki
 Source: Zhu et al. 2024, "Hyper-Connections" (arXiv:2409.19606), section 2.
 """
 
-from ..config.config import Config
-from ..config.keys import Key, optional_float
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
+from ...config.config import Config
+from ...config.keys import Key, optional_float
+from ...config.tensor_table import required
+from ...plan.graph.graph import Graph
 from .tensors import Table
 
 KEYS = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from ...kernels.names import Activation, Gating, Pairing
-from ..config.config import Config
-from ..plan.graph.graph import Graph
+from ....kernels.names import Activation, Gating, Pairing
+from ...config.config import Config
+from ...plan.graph.graph import Graph
 
 Norm = Callable[[str, str, str, float], str]  # Graph.rms_norm and the like
 Gated = Callable[[str, str, str], str]  # Graph.silu_mul and the like

@@ -6,9 +6,9 @@ GELU and a norm.
 Sources: Devlin et al. 2018, "BERT" (arXiv:1810.04805); llama.cpp `src/llama-graph.cpp`, build_pooling.
 """
 
-from ..config.config import Config
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
+from ...config.config import Config
+from ...config.tensor_table import optional
+from ...plan.graph.graph import Graph
 from .tensors import Table
 
 CLASSIFIER: Table = {
