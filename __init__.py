@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .engine.architectures.architecture import Architecture
     from .engine.architectures.registry import register_architecture
     from .engine.generation import Output, Timings
+    from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
     from .engine.prompt import Prompt
     from .engine.sampling import SamplingParams
-    from .engine.taps import Edit, EditInfo, Edits
     from .engine.trace import Trace
     from .errors import (
         GGUFFormatError,
@@ -65,9 +65,9 @@ __all__ = [
 _HOMES = {
     "Architecture": ".engine.architectures.architecture",
     "LLM": ".engine.llm",
-    "Edit": ".engine.taps",
-    "EditInfo": ".engine.taps",
-    "Edits": ".engine.taps",
+    "Edit": ".engine.hooks.taps",
+    "EditInfo": ".engine.hooks.taps",
+    "Edits": ".engine.hooks.taps",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".errors",
     "GGUFUnsupportedError": ".errors",

@@ -16,7 +16,7 @@ import numpy as np
 
 import nybble
 from nybble.engine.benchmark import random_ids
-from nybble.engine.taps import Edits, Taps
+from nybble.engine.hooks.taps import Edits, Taps
 
 EVERY_BLOCK = "blk.*.resid_post"
 

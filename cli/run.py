@@ -16,10 +16,10 @@ import os
 from types import MethodType
 
 from ..engine.generation import TextStream
+from ..engine.hooks.taps import Edits
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..engine.sampling import SamplingParams
-from ..engine.taps import Edits
 from ..errors import RequestError, did_you_mean
 from ..hub.models import SOURCES
 from ..research.control_vector import ControlVector

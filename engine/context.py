@@ -13,9 +13,9 @@ from ..errors import ModelError, NybbleError, RequestError
 from ..gguf_io.display import Shown
 from .diagnosis import diagnose
 from .executor import Executor
+from .hooks.taps import Taps
 from .plan.plan import Plan
 from .sampling import is_sound
-from .taps import Taps
 
 
 class Context(Shown):

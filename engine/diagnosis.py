@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
 from .executor import Executor
+from .hooks.taps import Taps
 from .plan import ops
 from .plan.plan import Plan
 from .sampling import is_sound
-from .taps import Taps
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504

@@ -15,8 +15,8 @@ from ..gguf_io.display import Shown, brief, html_table
 from ..kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ..tokenizer import IdsOnly, Tokenizer
 from .context import Context
+from .hooks.taps import Taps
 from .sampling import Sampler, SamplingParams
-from .taps import Taps
 
 FinishReason = Literal["stop", "length"]
 

@@ -17,19 +17,19 @@ from ..gguf_io.display import Shown
 from ..hub.models import resolve
 from ..system.cpus import default_threads
 from ..tokenizer import Tokenizer
-from .activations import ActivationSpec, find_activations
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .context import Context
 from .embedding import Embedder, Pooling
 from .executors import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
 from .generation import Output, TextStream
+from .hooks.activations import ActivationSpec, find_activations
+from .hooks.taps import Edits, Taps
 from .linear_path import LinearPath
 from .model import Model
 from .prompt import Prompt, prompt_ids
 from .reranking import class_labels
 from .sampling import SamplingParams
-from .taps import Edits, Taps
 from .trace import Trace, Wanted, record
 from .unembedding import Unembedding
 

@@ -10,7 +10,6 @@ from ..gguf_io.display import Table
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
-from .activations import ActivationSpec, activation_table
 from .architectures import ARCHITECTURES
 from .architectures.architecture import Architecture
 from .chat.template import ChatTemplate
@@ -19,6 +18,7 @@ from .config.ollama import ARCHITECTURES as OLLAMA_NAMES
 from .config.ollama import as_llama_cpp
 from .config.read import read_config
 from .config.tensor_table import check_all_used, check_tensors
+from .hooks.activations import ActivationSpec, activation_table
 from .plan.graph.graph import Graph
 from .plan.plan import Plan
 

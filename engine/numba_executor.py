@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from ..kernels.jit.object_cache import compile_log
 from .caches import make_caches
 from .config.config import Config
+from .hooks.taps import Taps
 from .packed_matrix import PackedMatrix
 from .plan.plan import Plan
 from .plan_runner import PlanRunner
 from .program import require_lowered
-from .taps import Taps
 
 HEAD_ROWS = 32
 

@@ -24,6 +24,7 @@ from ..kernels.position.position import query_scales
 from ..kernels.position.rope import rope_angles
 from ..kernels.weights.decode_row import ROW_DECODERS
 from .caches import Cache, KVCache
+from .hooks.taps import Taps
 from .kv_cache import Attention
 from .memory import aligned_zeros
 from .packed_matrix import PackedMatrix
@@ -33,7 +34,6 @@ from .probs import show_probs
 from .program import ProgramBuilder
 from .recurrent_cache import Recurrence
 from .step import meeting_points
-from .taps import Taps
 from .team import Program, Team
 from .thread_count import ThreadCount
 

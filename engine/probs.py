@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..kernels.attention.reference import visible
+from .hooks.taps import Taps
 from .plan import ops
-from .taps import Taps
 
 Array = NDArray[np.float32]
 

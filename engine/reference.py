@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ..gguf_io.tensor import Tensor
 from ..kernels.position.rope import rope_angles
 from .config.config import Config
+from .hooks.taps import Taps
 from .plan import ops
 from .plan.plan import Plan
 from .probs import show_probs
 from .reference_ops import Array, Step, attention_probs, run
 from .reference_states import make_state
-from .taps import Taps
 
 
 class ReferenceExecutor:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.activations import find_activations
+from ..engine.hooks.activations import find_activations
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
 from ..errors import ModelError, RequestError

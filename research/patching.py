@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.hooks.taps import Edit, EditInfo
 from ..engine.llm import LLM
 from ..engine.prompt import Prompt
-from ..engine.taps import Edit, EditInfo
 from ..engine.trace import Trace
 from ..errors import RequestError
 from ..gguf_io.display import Shown, brief

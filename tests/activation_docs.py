@@ -5,7 +5,7 @@ python tests/activation_docs.py        puts it there
 
 from pathlib import Path
 
-from nybble.engine.activation_names import MEANINGS
+from nybble.engine.hooks.names import MEANINGS
 
 PAGE = Path(__file__).parent.parent / "docs" / "activations.md"
 BEGIN, END = "<!-- table: python tests/activation_docs.py -->\n", "<!-- end of table -->\n"

@@ -7,35 +7,33 @@ no arrow that nobody uses.
 """
 
 ARROWS = {
-    "engine.activation_names": "",
     "errors": "",
     "gguf_io.codecs": "",
     "system": "",
     "gguf_io": "system gguf_io.codecs errors",
-    "kernels.names": "",
-    "engine.plan.ops": "kernels.names gguf_io",
-    "engine.plan": "engine.plan.ops gguf_io errors",
-    "engine.activations": "engine.plan engine.plan.ops gguf_io errors engine.activation_names",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.config": "gguf_io errors",
-    "engine.taps": "engine.activations gguf_io errors",
-    "engine.executor": "engine.taps",
+    "kernels.names": "",
+    "engine.plan.ops": "kernels.names gguf_io",
+    "engine.plan": "engine.plan.ops gguf_io errors",
+    "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
+    "engine.executor": "engine.hooks",
     "kernels.language": "",
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.diagnosis": "engine.sampling engine.executor engine.taps engine.plan engine.plan.ops gguf_io",
-    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.taps engine.plan "
+    "engine.diagnosis": "engine.sampling engine.executor engine.hooks engine.plan engine.plan.ops gguf_io",
+    "engine.context": "engine.diagnosis engine.sampling engine.executor engine.hooks engine.plan "
     "gguf_io errors",
     "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
-    "engine.architectures.parts": "engine.plan.graph engine.config engine.plan kernels.names gguf_io errors",
-    "engine.architectures": "engine.architectures.parts engine.plan.graph engine.config kernels.names "
+    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
+    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names engine.config "
     "gguf_io errors",
-    "engine.model": "engine.architectures engine.plan.graph engine.config engine.chat tokenizer "
-    "engine.activations engine.plan gguf_io errors",
+    "engine.model": "engine.architectures engine.plan.graph engine.hooks engine.plan engine.config "
+    "engine.chat tokenizer gguf_io errors",
     "engine.prompt": "errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
@@ -52,7 +50,7 @@ ARROWS = {
     "engine.reference_states engine.recurrent_reference kernels.recurrent "
     "kernels.elementwise kernels.norm engine.plan.ops gguf_io",
     "engine.reranking": "tokenizer gguf_io errors",
-    "engine.trace": "engine.context engine.taps engine.activations gguf_io system errors",
+    "engine.trace": "engine.context engine.hooks gguf_io system errors",
     "engine.embedding": "engine.trace engine.reranking engine.reference_ops engine.prompt engine.model "
     "engine.context engine.diagnosis gguf_io errors",
     "engine.compile_notice": "kernels.jit system",
@@ -61,7 +59,7 @@ ARROWS = {
     "engine.packed_matrix": "kernels.linear kernels.weights gguf_io errors",
     "engine.step": "engine.memory kernels.linear kernels.jit",
     "engine.kv_cache": "engine.step engine.caches engine.memory kernels.attention engine.plan.ops",
-    "engine.probs": "kernels.attention engine.taps engine.plan.ops errors",
+    "engine.probs": "kernels.attention engine.hooks engine.plan.ops errors",
     "engine.buffers": "engine.memory engine.plan engine.plan.ops",
     "engine.expert_steps": "engine.step engine.packed_matrix engine.memory kernels.experts engine.plan "
     "engine.plan.ops gguf_io",
@@ -78,34 +76,33 @@ ARROWS = {
     "engine.thread_count": "",
     "engine.plan_runner": "engine.thread_count engine.team engine.recurrent_cache engine.program "
     "engine.probs engine.kv_cache engine.step engine.packed_matrix engine.caches "
-    "engine.memory kernels.position kernels.weights kernels.attention engine.taps "
+    "engine.memory kernels.position kernels.weights kernels.attention engine.hooks "
     "engine.plan engine.plan.ops gguf_io",
     "engine.numba_executor": "engine.plan_runner engine.program engine.packed_matrix engine.caches "
-    "kernels.jit engine.taps engine.config engine.plan",
+    "kernels.jit engine.hooks engine.plan engine.config",
     "engine.reference": "engine.probs engine.reference_ops kernels.position engine.reference_states "
-    "engine.taps engine.config engine.plan engine.plan.ops gguf_io",
+    "engine.hooks engine.plan engine.plan.ops engine.config gguf_io",
     "engine.executors": "engine.reference engine.numba_executor engine.packed_matrix "
     "engine.compile_notice engine.model engine.sampling kernels.sampling "
     "engine.executor errors",
-    "engine.generation": "engine.context engine.sampling kernels.sampling engine.taps tokenizer gguf_io",
+    "engine.generation": "engine.context engine.sampling kernels.sampling engine.hooks tokenizer gguf_io",
     "engine.linear_path": "engine.plan engine.plan.ops gguf_io errors",
     "engine.unembedding": "engine.linear_path engine.reference_ops engine.plan engine.plan.ops gguf_io "
     "errors",
     "hub": "system errors",
     "engine.llm": "hub engine.unembedding engine.linear_path engine.generation engine.executors "
     "engine.embedding engine.trace engine.reranking engine.prompt engine.model "
-    "engine.context engine.sampling engine.taps engine.config engine.chat tokenizer "
-    "engine.activations gguf_io system errors",
+    "engine.context engine.sampling engine.hooks engine.config engine.chat "
+    "tokenizer gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.team engine.memory gguf_io errors",
     "engine.footprint": "engine.numba_executor engine.buffers engine.packed_matrix engine.caches "
     "engine.plan system errors",
     "engine.verdict": "engine.footprint engine.program engine.model gguf_io errors",
-    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.taps "
-    "engine.activations gguf_io system errors",
+    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.hooks gguf_io system errors",
     "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
     "engine.embedding engine.prompt engine.model engine.sampling kernels.sampling "
-    "kernels.jit engine.taps tokenizer gguf_io system errors",
+    "kernels.jit engine.hooks tokenizer gguf_io system errors",
     "engine": "",
     "engine.batch": "engine.numba_executor engine.plan_runner",
     "kernels": "",

@@ -65,7 +65,7 @@ def test_names_of_buffers_are_stable(model, described):
     assert found[0] == "token_embd" and found[-1] == model.plan.output
     assert model.plan.embedding == "output_norm" or not model.plan.has_logits
     unknown = [name for name, spec in model.activations.items() if not spec.meaning]
-    assert not unknown, "engine/activation_names.py must say what these are"
+    assert not unknown, "engine/hooks/names.py must say what these are"
 
 
 def test_every_buffer_is_written_once_before_it_is_read(model):

@@ -11,7 +11,7 @@ APART = {"engine/architectures"}
 
 TOO_FULL = {"engine", "gguf_io", "kernels", "tests"}
 TOO_LONG = {
-    "engine/activation_names.py",
+    "engine/hooks/names.py",
     "tests/test_cli_words.py",
     "tests/test_generation.py",
     "tests/test_hostile_tokenizer.py",

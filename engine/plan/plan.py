@@ -1,6 +1,6 @@
 """A plan: the operations of a model over named buffers, ready for an executor.
 
-Buffer names are stable and public: people read and replace activations by them. `activation_names.py` has
+Buffer names are stable and public: people read and replace activations by them. `names.py` has
 all of them, and what they hold.
 """
 

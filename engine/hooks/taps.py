@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown
+from ...errors import RequestError
+from ...gguf_io.display import Shown
 from .activations import ActivationSpec, find_activations
 
 Array = NDArray[np.float32]

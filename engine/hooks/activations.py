@@ -15,11 +15,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown, Table
-from .activation_names import MEANINGS, Meaning
-from .plan import ops
-from .plan.plan import Plan
+from ...errors import RequestError
+from ...gguf_io.display import Shown, Table
+from ..plan import ops
+from ..plan.plan import Plan
+from .names import MEANINGS, Meaning
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _ELEMENT_WISE = (
@@ -69,7 +69,7 @@ class ActivationSpec(Shown):
 
     @property
     def meaning(self) -> str:
-        """One line; "" for a buffer that `activation_names.py` does not know."""
+        """One line; "" for a buffer that `names.py` does not know."""
         return _known(self.name).text
 
     def _facts(self) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Names of activations, and reading and replacing them."""
