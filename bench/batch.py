@@ -1,4 +1,4 @@
-"""How much faster several sequences are decoded side by side (`engine/batch.py`) than one alone.
+"""How much faster several sequences are decoded side by side (`engine/executors/numba/batch.py`) than one alone.
 
     python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from table import print_table
 
-from nybble.engine.batch import Batch
+from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.hub.models import resolve
 
 TOKENS_PER_TURN = 8

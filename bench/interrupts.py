@@ -15,7 +15,7 @@ from types import FrameType
 
 import numpy as np
 
-from nybble.engine.team import Program, Team
+from nybble.engine.executors.numba.team import Program, Team
 from nybble.kernels.elementwise.add import bind_add
 
 LONGEST_DELAY = 4e-4  # seconds; a run takes less, so that some complete

@@ -53,7 +53,7 @@ def marks(model: str, n_prompt: int, n_decode: int, n_threads: int) -> list[floa
 
 def parts(model: str, args: argparse.Namespace) -> list[float]:
     """The megabytes of each of `PARTS`."""
-    from nybble.engine.footprint import footprint
+    from nybble.engine.executors.numba.footprint import footprint
     from nybble.engine.model import Model
 
     command = [sys.executable, __file__, model, "--worker"]

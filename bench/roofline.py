@@ -18,7 +18,7 @@ import numpy as np
 from synthetic import FORMATS, random_rows
 
 from nybble.engine.benchmark import share, stream_bandwidth
-from nybble.engine.team import Program, Team
+from nybble.engine.executors.numba.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.jit.kernel import Call

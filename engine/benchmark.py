@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..kernels.roofline.bandwidth import WORDS, bind_stream
+from .executors.numba.storage.memory import aligned_zeros
+from .executors.numba.team import Program, Team
 from .llm import LLM
-from .memory import aligned_zeros
-from .team import Program, Team
 
 _STREAM_BYTES = 256 << 20  # beyond any cache
 _WARM_UP = 32  # tokens at once

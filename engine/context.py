@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, NybbleError, RequestError
 from ..gguf_io.display import Shown
 from .diagnosis import diagnose
-from .executor import Executor
+from .executors.base import Executor
 from .hooks.taps import Taps
 from .plan.plan import Plan
 from .sampling import is_sound

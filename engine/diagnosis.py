@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf_io.tensor import Tensor
-from .executor import Executor
+from .executors.base import Executor
 from .hooks.taps import Taps
 from .plan import ops
 from .plan.plan import Plan

@@ -24,9 +24,9 @@ from ..errors import ModelError, RequestError
 from ..gguf_io.tensor import Tensor
 from .context import Context
 from .diagnosis import damaged_weight
+from .executors.reference.dense import run_alone
 from .model import Model
 from .prompt import Prompt
-from .reference_ops import run_alone
 from .reranking import first_probability, pair_ids, rerank_template
 from .trace import record
 

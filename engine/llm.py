@@ -21,7 +21,7 @@ from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .context import Context
 from .embedding import Embedder, Pooling
-from .executors import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
+from .executors.choose import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
 from .generation import Output, TextStream
 from .hooks.activations import ActivationSpec, find_activations
 from .hooks.taps import Edits, Taps

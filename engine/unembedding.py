@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..gguf_io.tensor import Tensor
+from .executors.reference.dense import run_alone
 from .linear_path import norm_back
 from .plan import ops
 from .plan.plan import Plan
-from .reference_ops import run_alone
 
 Array = NDArray[np.float32]
 

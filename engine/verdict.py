@@ -9,9 +9,9 @@ from typing import TypeVar
 from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.file_kind import other_kind
-from .footprint import Footprint, footprint
+from .executors.numba.footprint import Footprint, footprint
+from .executors.numba.lower.program import require_lowered
 from .model import Model, find_tokenizer
-from .program import require_lowered
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ import architecture_fixtures
 import numpy as np
 import pytest
 
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.hooks.activations import hook_names
 from nybble.engine.hooks.taps import Taps
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.plan import ops
-from nybble.engine.reference import ReferenceExecutor
 
 # The numba executor keeps keys and values in float16; the rest is rounding in float32.
 TOLERANCE = 1e-5

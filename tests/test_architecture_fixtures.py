@@ -6,12 +6,12 @@ import pytest
 import shared_files
 
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.batch import Batch
+from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.llm import LLM
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.plan import ops
-from nybble.engine.reference import ReferenceExecutor
 from nybble.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's

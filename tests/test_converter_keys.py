@@ -14,8 +14,8 @@ from nybble import GGUFUnsupportedError, ModelError
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.config.keys import NEUTRAL, NO_EXPERTS
 from nybble.engine.config.read import honoured_keys, inert_keys
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.reference import ReferenceExecutor
 
 PATH = Path(__file__).parent / "converter_keys.json"
 TABLE = {

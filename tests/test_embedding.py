@@ -13,8 +13,8 @@ from guard import misaligned
 from kernel_cases import Case, make
 from numpy.typing import NDArray
 
+from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.gguf_io import formats
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_cases import random_weights, run_all
 
-from nybble.engine.packing import pack_tensors
+from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor

@@ -10,8 +10,8 @@ import pytest
 import tiny_model
 from forge import FLOAT32, I32, STRING, U32, GGUFForge
 
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.reference import ReferenceExecutor
 from nybble.gguf_io import GGUFUnsupportedError, ModelError
 
 MOD, UNS = ModelError, GGUFUnsupportedError

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from linear_cases import random_layer
 
 import nybble
-from nybble.engine.batch import Batch
+from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.numba.storage.packed_matrix import map_tensor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
-from nybble.engine.packed_matrix import map_tensor
 from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat

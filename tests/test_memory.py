@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nybble.engine.memory import Memory, aligned_zeros
+from nybble.engine.executors.numba.storage.memory import Memory, aligned_zeros
 from nybble.kernels.language.rows import CACHE_LINE
 
 

@@ -12,9 +12,9 @@ import tiny_model
 from forge import GGUFForge
 from numpy.typing import NDArray
 
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
-from nybble.engine.reference import ReferenceExecutor
 from nybble.gguf_io import dequantize
 from nybble.gguf_io.formats import PLAIN, SUPPORTED, BlockFormat
 

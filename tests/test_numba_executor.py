@@ -12,9 +12,9 @@ import pytest
 import tiny_model
 
 import nybble
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
-from nybble.engine.reference import ReferenceExecutor
 from nybble.errors import RequestError
 
 FORMATS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]

@@ -42,7 +42,9 @@ print(compile_log.n_compiled, int(out.sum()), "numba" in sys.modules, len(caught
 for w in caught:
     print(w.message)
 """
-ANNOUNCE = "from nybble.engine.compile_notice import announce_compiling; announce_compiling()\n"
+ANNOUNCE = (
+    "from nybble.engine.executors.numba.compile_notice import announce_compiling; announce_compiling()\n"
+)
 COMPILED, FROM_CACHE = "1 64 True", "0 64 False"
 
 
@@ -200,7 +202,7 @@ from nybble.kernels.jit.compiler import compile_kernel
 from nybble.kernels.jit.object_cache import code_version, compile_log
 from nybble.kernels.linear.quantize_activations import quantize
 import nybble.kernels.elementwise.add
-from nybble.engine.compile_notice import announce_compiling
+from nybble.engine.executors.numba.compile_notice import announce_compiling
 code_version(), compile_kernel(quantize)
 os.environ.pop("HOME", None)
 if os.getuid() == 0:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nybble import GGUFUnsupportedError, ModelError
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.reference import ReferenceExecutor
 from nybble.engine.verdict import examine
 from nybble.gguf_io.file import load_gguf
 

@@ -8,9 +8,9 @@ import pytest
 from linear_cases import random_weights
 from resident import resident_bytes
 
-from nybble.engine import packing
-from nybble.engine.packed_matrix import packed_bytes
-from nybble.engine.packing import pack_tensors
+from nybble.engine.executors.numba.storage import packing
+from nybble.engine.executors.numba.storage.packed_matrix import packed_bytes
+from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.mapped_file import MappedFile

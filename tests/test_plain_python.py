@@ -12,8 +12,8 @@ import pytest
 import tiny_model
 from numpy.typing import NDArray
 
+from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.kernels.jit.kernel import JIT_DISABLED
 
 

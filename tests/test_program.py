@@ -9,10 +9,10 @@ import pytest
 import tiny_model
 from numpy.typing import NDArray
 
+from nybble.engine.executors.numba.lower.program import ProgramBuilder
+from nybble.engine.executors.numba.storage.steps import Step, meeting_points
 from nybble.engine.model import Model
 from nybble.engine.plan import ops
-from nybble.engine.program import ProgramBuilder
-from nybble.engine.step import Step, meeting_points
 from nybble.kernels.jit.kernel import Call
 
 A, B, C, D = (np.zeros(8) for _ in range(4))

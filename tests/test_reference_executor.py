@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny_model
 
+from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.reference import ReferenceExecutor
 
 N_CTX = 40
 IDS = np.random.default_rng(3).integers(0, 280, N_CTX).astype(np.int32)

@@ -18,8 +18,8 @@ import pytest
 import tiny_model
 from test_dot_products import again, paths_of_this_machine
 
+from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 
 N_PROMPT, N_TOKENS = 37, 45
 RECORDED = {

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nybble.engine.executors.reference.states import KVState
 from nybble.engine.plan.states import KVSpec
-from nybble.engine.reference_states import KVState
 
 chunk_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

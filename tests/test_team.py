@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from stopwatch import HANG
 
-from nybble.engine.team import Program, Team
+from nybble.engine.executors.numba.team import Program, Team
 from nybble.errors import NybbleError
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.jit.kernel import JIT_DISABLED
@@ -264,7 +264,7 @@ def test_other_python_threads_go_on_while_a_program_runs():
 EXIT = """
 import sys
 import numpy as np
-from nybble.engine.team import Program, Team
+from nybble.engine.executors.numba.team import Program, Team
 from nybble.kernels.elementwise.add import bind_add
 a = np.ones((2, 16), np.float32)
 call = bind_add(a, a, a, np.array([2]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nybble.engine.thread_count import ThreadCount
+from nybble.engine.executors.numba.thread_count import ThreadCount
 
 
 def work_for(count, seconds, rate, late):

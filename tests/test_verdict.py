@@ -11,10 +11,10 @@ from forge import GGUFForge
 
 import nybble
 from nybble.cli import main
-from nybble.engine import footprint as footprint_module
-from nybble.engine.footprint import footprint
+from nybble.engine.executors.numba import footprint as footprint_module
+from nybble.engine.executors.numba.executor import NumbaExecutor
+from nybble.engine.executors.numba.footprint import footprint
 from nybble.engine.model import Model
-from nybble.engine.numba_executor import NumbaExecutor
 from nybble.engine.verdict import examine
 from nybble.errors import GGUFUnsupportedError, NybbleError
 from nybble.gguf_io import load_gguf
@@ -81,7 +81,7 @@ def test_independent_problems_are_all_said(sound: bytes, tmp_path: Path) -> None
 
 def test_a_format_without_a_kernel(sound: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a kernel for each format that may be in a file; so one is taken away."""
-    from nybble.engine import packed_matrix
+    from nybble.engine.executors.numba.storage import packed_matrix
     from nybble.gguf_io.formats import Q4_0
 
     path = tiny_model.write(tmp_path / "model.gguf", weight_format="Q4_0")

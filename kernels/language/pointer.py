@@ -2,7 +2,7 @@
 
 A `Pointer` is an address and the type of the elements behind it. `p[i]` reads or writes element i, `p + n`
 moves by n elements, `p.cast(U8)` changes the type. In compiled kernels it is a machine address
-(`lowering.py`); here, as plain Python, it goes through `ctypes`, so that a kernel can be stepped through in a
+(`dense.py`); here, as plain Python, it goes through `ctypes`, so that a kernel can be stepped through in a
 debugger with `NUMBA_DISABLE_JIT=1`. Nothing checks bounds: the function that binds arrays to a kernel
 (`kernel.py`) has done so.
 """

@@ -6,7 +6,7 @@ Python's operators (`+ - * / & | >> <<`), lane by lane and vector by vector; a n
 for a vector of it. Bytes are shifted by numbers only.
 
 The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a
-`Pointer`. Compiled kernels never call them: `lowering.py` gives each name its machine form (LLVM IR). With
+`Pointer`. Compiled kernels never call them: `dense.py` gives each name its machine form (LLVM IR). With
 `NUMBA_DISABLE_JIT=1` the kernels run on these bodies, which makes them a second oracle for every SIMD path.
 
 `lanes`, `count` and elements are compile-time constants. Integers wrap. Floating point is IEEE single

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.attention.general import allocate_general_cache
-from ..kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
-from ..kernels.attention.probs import in_general_layout
-from ..kernels.language.rows import padded_width
+from .....kernels.attention.general import allocate_general_cache
+from .....kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
+from .....kernels.attention.probs import in_general_layout
+from .....kernels.language.rows import padded_width
+from ....plan.states import KVSpec, RecurrentSpec, StateSpec
 from .memory import aligned_zeros
-from .plan.states import KVSpec, RecurrentSpec, StateSpec
 
 
 class KVCache:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
-from ..kernels.attention.kv_cache import bind_cache_write
-from ..kernels.attention.plain import AttentionScratch, attention_scratch, bind_attend
-from ..kernels.attention.prefetch import bind_cache_prefetch
-from ..kernels.attention.reference import alibi_slopes
-from .caches import KVCache
-from .memory import aligned_zeros
-from .plan import ops
-from .step import Rows, Step
+from .....kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
+from .....kernels.attention.kv_cache import bind_cache_write
+from .....kernels.attention.plain import AttentionScratch, attention_scratch, bind_attend
+from .....kernels.attention.prefetch import bind_cache_prefetch
+from .....kernels.attention.reference import alibi_slopes
+from ....plan import ops
+from ..storage.caches import KVCache
+from ..storage.memory import aligned_zeros
+from ..storage.steps import Rows, Step
 
 
 class Attention:

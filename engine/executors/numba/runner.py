@@ -16,24 +16,24 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.dequantize import dequantize
-from ..gguf_io.row_reader import RowReader
-from ..kernels.attention.probs import attention_probs, gather_by_probs
-from ..kernels.attention.reference import alibi_slopes
-from ..kernels.position.position import query_scales
-from ..kernels.position.rope import rope_angles
-from ..kernels.weights.decode_row import ROW_DECODERS
-from .caches import Cache, KVCache
-from .hooks.taps import Taps
-from .kv_cache import Attention
-from .memory import aligned_zeros
-from .packed_matrix import PackedMatrix
-from .plan import ops
-from .plan.plan import Plan
-from .probs import show_probs
-from .program import ProgramBuilder
-from .recurrent_cache import Recurrence
-from .step import meeting_points
+from ....gguf_io.dequantize import dequantize
+from ....gguf_io.row_reader import RowReader
+from ....kernels.attention.probs import attention_probs, gather_by_probs
+from ....kernels.attention.reference import alibi_slopes
+from ....kernels.position.position import query_scales
+from ....kernels.position.rope import rope_angles
+from ....kernels.weights.decode_row import ROW_DECODERS
+from ...hooks.taps import Taps
+from ...plan import ops
+from ...plan.plan import Plan
+from ..attention_probs import show_probs
+from .lower.attention import Attention
+from .lower.program import ProgramBuilder
+from .lower.recurrent import Recurrence
+from .storage.caches import Cache, KVCache
+from .storage.memory import aligned_zeros
+from .storage.packed_matrix import PackedMatrix
+from .storage.steps import meeting_points
 from .team import Program, Team
 from .thread_count import ThreadCount
 

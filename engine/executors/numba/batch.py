@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .numba_executor import NumbaExecutor
-from .plan_runner import PlanRunner
+from .executor import NumbaExecutor
+from .runner import PlanRunner
 
 
 class Batch:

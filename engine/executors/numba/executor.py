@@ -1,18 +1,18 @@
-"""The fast executor: one sequence, run by compiled kernels on packed weights (`plan_runner.py`)."""
+"""The fast executor: one sequence, run by compiled kernels on packed weights (`runner.py`)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.jit.object_cache import compile_log
-from .caches import make_caches
-from .config.config import Config
-from .hooks.taps import Taps
-from .packed_matrix import PackedMatrix
-from .plan.plan import Plan
-from .plan_runner import PlanRunner
-from .program import require_lowered
+from ....kernels.jit.object_cache import compile_log
+from ...config.config import Config
+from ...hooks.taps import Taps
+from ...plan.plan import Plan
+from .lower.program import require_lowered
+from .runner import PlanRunner
+from .storage.caches import make_caches
+from .storage.packed_matrix import PackedMatrix
 
 HEAD_ROWS = 32
 

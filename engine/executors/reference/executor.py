@@ -7,15 +7,15 @@ from one chunk size to another to float32's rounding, not to the bit.
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.position.rope import rope_angles
-from .config.config import Config
-from .hooks.taps import Taps
-from .plan import ops
-from .plan.plan import Plan
-from .probs import show_probs
-from .reference_ops import Array, Step, attention_probs, run
-from .reference_states import make_state
+from ....gguf_io.tensor import Tensor
+from ....kernels.position.rope import rope_angles
+from ...config.config import Config
+from ...hooks.taps import Taps
+from ...plan import ops
+from ...plan.plan import Plan
+from ..attention_probs import show_probs
+from .dense import Array, Step, attention_probs, run
+from .states import make_state
 
 
 class ReferenceExecutor:

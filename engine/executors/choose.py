@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-from ..errors import RequestError
-from ..kernels.sampling.reference import REFERENCE, SamplingFunctions
-from .executor import Executor
-from .model import Model
-from .sampling import SamplingParams
+from ...errors import RequestError
+from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
+from ..model import Model
+from ..sampling import SamplingParams
+from .base import Executor
 
 ExecutorName = Literal["numba", "reference"]
 WeightsName = Literal["packed", "mapped"]
@@ -43,12 +43,12 @@ def make_executor(
     """Each is imported only when it is wanted, so that the reference never waits for Numba."""
     plan, config = model.plan, model.config
     if executor == "reference":
-        from .reference import ReferenceExecutor
+        from .reference.executor import ReferenceExecutor
 
         return ReferenceExecutor(plan, config, n_ctx, n_threads)
-    from .compile_notice import announce_compiling
-    from .numba_executor import NumbaExecutor
-    from .packed_matrix import map_tensor
+    from .numba.compile_notice import announce_compiling
+    from .numba.executor import NumbaExecutor
+    from .numba.storage.packed_matrix import map_tensor
 
     announce_compiling()
     matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if weights == "mapped" else None
@@ -59,6 +59,6 @@ def sampling_functions(executor: ExecutorName, params: SamplingParams) -> Sampli
     """Those that go with an executor. Greedy sampling needs none of those that are compiled."""
     if executor == "reference" or params.temperature == 0:
         return REFERENCE
-    from ..kernels.sampling.compiled import compiled_sampling
+    from ...kernels.sampling.compiled import compiled_sampling
 
     return compiled_sampling()

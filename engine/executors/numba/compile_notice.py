@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..kernels.jit.object_cache import compile_log
-from ..system.notices import say
+from ....kernels.jit.object_cache import compile_log
+from ....system.notices import say
 
 
 def announce_compiling() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..kernels.attention.reference import visible
-from .hooks.taps import Taps
-from .plan import ops
+from ...errors import RequestError
+from ...kernels.attention.reference import visible
+from ..hooks.taps import Taps
+from ..plan import ops
 
 Array = NDArray[np.float32]
 

@@ -7,23 +7,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.attention.reference import (
+from ....gguf_io.tensor import Tensor
+from ....kernels.attention.reference import (
     alibi_slopes,
     attention_probs_reference,
     attention_reference,
     gather_reference,
 )
-from ..kernels.elementwise.activation import activation_reference
-from ..kernels.elementwise.add import add_reference, add_vector_reference
-from ..kernels.elementwise.columns import (
+from ....kernels.elementwise.activation import activation_reference
+from ....kernels.elementwise.add import add_reference, add_vector_reference
+from ....kernels.elementwise.columns import (
     join_columns_reference,
     repeat_columns_reference,
     take_columns_reference,
 )
-from ..kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
-from ..kernels.elementwise.outliers import keep_outliers_reference
-from ..kernels.elementwise.scale import (
+from ....kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
+from ....kernels.elementwise.outliers import keep_outliers_reference
+from ....kernels.elementwise.scale import (
     clamp_reference,
     mul_reference,
     scale_columns_reference,
@@ -31,29 +31,29 @@ from ..kernels.elementwise.scale import (
     shift_reference,
     soft_cap_reference,
 )
-from ..kernels.elementwise.swiglu_oai import swiglu_oai_reference
-from ..kernels.elementwise.xielu import xielu_reference
-from ..kernels.experts.linear import expert_linear_reference, head_linear_reference
-from ..kernels.experts.route import route_reference
-from ..kernels.experts.sum import expert_sum_reference
-from ..kernels.linear.linear import linear_reference
-from ..kernels.norm.l2_norm import l2_norm_reference
-from ..kernels.norm.layer_norm import layer_norm_reference
-from ..kernels.norm.pool_residual_streams import pool_streams_reference
-from ..kernels.norm.residual_streams import (
+from ....kernels.elementwise.swiglu_oai import swiglu_oai_reference
+from ....kernels.elementwise.xielu import xielu_reference
+from ....kernels.experts.linear import expert_linear_reference, head_linear_reference
+from ....kernels.experts.route import route_reference
+from ....kernels.experts.sum import expert_sum_reference
+from ....kernels.linear.linear import linear_reference
+from ....kernels.norm.l2_norm import l2_norm_reference
+from ....kernels.norm.layer_norm import layer_norm_reference
+from ....kernels.norm.pool_residual_streams import pool_streams_reference
+from ....kernels.norm.residual_streams import (
     match_length_reference,
     mean_of_streams_reference,
     mix_streams_reference,
 )
-from ..kernels.norm.rms_norm import rms_norm_reference
-from ..kernels.position.embedding import embedding_reference
-from ..kernels.position.position import position_embedding_reference, query_scale_reference
-from ..kernels.position.rope import rope_reference
-from ..kernels.recurrent.gated_linear_attention import bonus_reference
-from ..kernels.recurrent.selective_scan import decay_reference
-from .plan import ops
-from .recurrent_reference import run_recurrence
-from .reference_states import KVState, RecurrentState, State
+from ....kernels.norm.rms_norm import rms_norm_reference
+from ....kernels.position.embedding import embedding_reference
+from ....kernels.position.position import position_embedding_reference, query_scale_reference
+from ....kernels.position.rope import rope_reference
+from ....kernels.recurrent.gated_linear_attention import bonus_reference
+from ....kernels.recurrent.selective_scan import decay_reference
+from ...plan import ops
+from .recurrent import run_recurrence
+from .states import KVState, RecurrentState, State
 
 Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import ModelError
-from ..system.free_memory import free_memory
-from .buffers import Buffers
-from .caches import make_caches
-from .numba_executor import HEAD_ROWS
-from .packed_matrix import packed_bytes
-from .plan.plan import Plan
+from ....errors import ModelError
+from ....system.free_memory import free_memory
+from ...plan.plan import Plan
+from .executor import HEAD_ROWS
+from .storage.buffers import Buffers
+from .storage.caches import make_caches
+from .storage.packed_matrix import packed_bytes
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GGUFUnsupportedError
-from ..gguf_io.formats import F32, PLAIN, BlockFormat
-from ..gguf_io.tensor import Tensor
-from ..kernels.linear.mapped import MAPPABLE
-from ..kernels.weights.floats import ELEMENT_OF
-from ..kernels.weights.layout import TILE_ROWS, Layout
-from ..kernels.weights.pack import PACKERS
+from .....errors import GGUFUnsupportedError
+from .....gguf_io.formats import F32, PLAIN, BlockFormat
+from .....gguf_io.tensor import Tensor
+from .....kernels.linear.mapped import MAPPABLE
+from .....kernels.weights.floats import ELEMENT_OF
+from .....kernels.weights.layout import TILE_ROWS, Layout
+from .....kernels.weights.pack import PACKERS
 
 
 @dataclass(frozen=True, eq=False)

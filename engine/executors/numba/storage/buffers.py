@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ....plan import ops
+from ....plan.plan import Plan
 from .memory import Memory
-from .plan import ops
-from .plan.plan import Plan
 
 
 class Buffers:

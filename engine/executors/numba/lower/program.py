@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GGUFUnsupportedError
-from ..gguf_io.tensor import Tensor
-from ..kernels.elementwise.scale import bind_scale
-from ..kernels.experts.route import bind_route, route_scratch
-from ..kernels.experts.sum import bind_expert_sum
-from ..kernels.linear.floats import bind_float_linear
-from ..kernels.linear.linear import bind_add_bias
-from ..kernels.linear.mapped import bind_mapped_linear, tiles_bytes
-from ..kernels.linear.packed_product import working_memory
-from ..kernels.linear.quantized import bind_quantized_linear
-from ..kernels.position.embedding import bind_embedding
-from ..kernels.recurrent.linear_state import LANES
-from ..kernels.weights.decode_row import ROW_DECODERS
-from .buffers import Buffers
-from .expert_steps import ExpertSteps
-from .lowering import Place, is_lowered, lower
-from .memory import aligned_zeros
-from .packed_matrix import PackedMatrix, layout_of, row_vector
-from .packing import pack_tensors
-from .plan import ops
-from .plan.plan import Plan
-from .plan.states import RecurrentSpec
-from .step import Rows, Step
+from .....errors import GGUFUnsupportedError
+from .....gguf_io.tensor import Tensor
+from .....kernels.elementwise.scale import bind_scale
+from .....kernels.experts.route import bind_route, route_scratch
+from .....kernels.experts.sum import bind_expert_sum
+from .....kernels.linear.floats import bind_float_linear
+from .....kernels.linear.linear import bind_add_bias
+from .....kernels.linear.mapped import bind_mapped_linear, tiles_bytes
+from .....kernels.linear.packed_product import working_memory
+from .....kernels.linear.quantized import bind_quantized_linear
+from .....kernels.position.embedding import bind_embedding
+from .....kernels.recurrent.linear_state import LANES
+from .....kernels.weights.decode_row import ROW_DECODERS
+from ....plan import ops
+from ....plan.plan import Plan
+from ....plan.states import RecurrentSpec
+from ..storage.buffers import Buffers
+from ..storage.memory import aligned_zeros
+from ..storage.packed_matrix import PackedMatrix, layout_of, row_vector
+from ..storage.packing import pack_tensors
+from ..storage.steps import Rows, Step
+from .dense import Place, is_lowered, lower
+from .experts import ExpertSteps
 
 # Their kernels read keys, and the rows of the state, whole vectors at a time.
 _IN_LANES = ops.DeltaRule | ops.LightningAttention | ops.GatedLinearAttention | ops.GeneralizedDeltaRule

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.jit.kernel import Call
-from ..kernels.recurrent.causal_conv import bind_causal_conv, bind_token_shift
-from ..kernels.recurrent.delta_rule import bind_delta_rule
-from ..kernels.recurrent.gated_linear_attention import bind_gated_linear_attention
-from ..kernels.recurrent.generalized_delta_rule import bind_generalized_delta_rule
-from ..kernels.recurrent.lightning_attention import bind_lightning_attention
-from ..kernels.recurrent.selective_scan import bind_selective_scan
-from .caches import Cache, RecurrentCache
-from .memory import aligned_zeros
-from .packed_matrix import row_vector
-from .plan import ops
-from .step import Rows, Step
+from .....kernels.jit.kernel import Call
+from .....kernels.recurrent.causal_conv import bind_causal_conv, bind_token_shift
+from .....kernels.recurrent.delta_rule import bind_delta_rule
+from .....kernels.recurrent.gated_linear_attention import bind_gated_linear_attention
+from .....kernels.recurrent.generalized_delta_rule import bind_generalized_delta_rule
+from .....kernels.recurrent.lightning_attention import bind_lightning_attention
+from .....kernels.recurrent.selective_scan import bind_selective_scan
+from ....plan import ops
+from ..storage.caches import Cache, RecurrentCache
+from ..storage.memory import aligned_zeros
+from ..storage.packed_matrix import row_vector
+from ..storage.steps import Rows, Step
 
 
 class Recurrence:

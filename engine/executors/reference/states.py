@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan.states import KVSpec, RecurrentSpec, StateSpec
+from ...plan.states import KVSpec, RecurrentSpec, StateSpec
 
 
 class State(Protocol):

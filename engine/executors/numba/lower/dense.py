@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.elementwise.activation import bind_activation
-from ..kernels.elementwise.add import bind_add, bind_add_vector
-from ..kernels.elementwise.columns import bind_copy_columns
-from ..kernels.elementwise.gated import bind_gelu_mul, bind_silu_mul
-from ..kernels.elementwise.outliers import bind_keep_outliers
-from ..kernels.elementwise.scale import (
+from .....kernels.elementwise.activation import bind_activation
+from .....kernels.elementwise.add import bind_add, bind_add_vector
+from .....kernels.elementwise.columns import bind_copy_columns
+from .....kernels.elementwise.gated import bind_gelu_mul, bind_silu_mul
+from .....kernels.elementwise.outliers import bind_keep_outliers
+from .....kernels.elementwise.scale import (
     bind_clamp,
     bind_mul,
     bind_multiply_columns,
@@ -23,21 +23,21 @@ from ..kernels.elementwise.scale import (
     bind_shift,
     bind_soft_cap,
 )
-from ..kernels.elementwise.swiglu_oai import bind_swiglu_oai
-from ..kernels.elementwise.xielu import bind_xielu
-from ..kernels.jit.kernel import Call
-from ..kernels.norm.l2_norm import bind_l2_norm
-from ..kernels.norm.layer_norm import bind_layer_norm
-from ..kernels.norm.pool_residual_streams import bind_pool_streams
-from ..kernels.norm.residual_streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
-from ..kernels.norm.rms_norm import bind_rms_norm
-from ..kernels.position.position import bind_position_embedding
-from ..kernels.position.rope import bind_rope
-from ..kernels.recurrent.gated_linear_attention import bind_bonus
-from ..kernels.recurrent.selective_scan import bind_decay
-from .packed_matrix import row_vector
-from .plan import ops
-from .plan.plan import Plan
+from .....kernels.elementwise.swiglu_oai import bind_swiglu_oai
+from .....kernels.elementwise.xielu import bind_xielu
+from .....kernels.jit.kernel import Call
+from .....kernels.norm.l2_norm import bind_l2_norm
+from .....kernels.norm.layer_norm import bind_layer_norm
+from .....kernels.norm.pool_residual_streams import bind_pool_streams
+from .....kernels.norm.residual_streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
+from .....kernels.norm.rms_norm import bind_rms_norm
+from .....kernels.position.position import bind_position_embedding
+from .....kernels.position.rope import bind_rope
+from .....kernels.recurrent.gated_linear_attention import bind_bonus
+from .....kernels.recurrent.selective_scan import bind_decay
+from ....plan import ops
+from ....plan.plan import Plan
+from ..storage.packed_matrix import row_vector
 
 Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.experts.groups import Groups, bind_gather, bind_group
-from ..kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
-from .memory import aligned_zeros
-from .packed_matrix import PackedMatrix
-from .plan import ops
-from .plan.plan import Plan
-from .step import Quantized, Rows, Step
+from .....gguf_io.tensor import Tensor
+from .....kernels.experts.groups import Groups, bind_gather, bind_group
+from .....kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
+from ....plan import ops
+from ....plan.plan import Plan
+from ..storage.memory import aligned_zeros
+from ..storage.packed_matrix import PackedMatrix
+from ..storage.steps import Quantized, Rows, Step
 
 Array = NDArray[np.float32]
 HEADS = "heads"

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .hooks.taps import Taps
+from ..hooks.taps import Taps
 
 
 class Executor(Protocol):

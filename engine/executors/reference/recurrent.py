@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.tensor import Tensor
-from ..kernels.recurrent.causal_conv import causal_conv_reference, token_shift_reference
-from ..kernels.recurrent.delta_rule import delta_rule_reference
-from ..kernels.recurrent.gated_linear_attention import gated_linear_attention_reference
-from ..kernels.recurrent.generalized_delta_rule import generalized_delta_rule_reference
-from ..kernels.recurrent.lightning_attention import lightning_attention_reference
-from ..kernels.recurrent.selective_scan import selective_scan_reference
-from .plan import ops
+from ....gguf_io.tensor import Tensor
+from ....kernels.recurrent.causal_conv import causal_conv_reference, token_shift_reference
+from ....kernels.recurrent.delta_rule import delta_rule_reference
+from ....kernels.recurrent.gated_linear_attention import gated_linear_attention_reference
+from ....kernels.recurrent.generalized_delta_rule import generalized_delta_rule_reference
+from ....kernels.recurrent.lightning_attention import lightning_attention_reference
+from ....kernels.recurrent.selective_scan import selective_scan_reference
+from ...plan import ops
 
 Array = NDArray[np.float32]
 

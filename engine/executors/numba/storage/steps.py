@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.jit.kernel import Call
-from ..kernels.linear.quantize_activations import bind_quantize
+from .....kernels.jit.kernel import Call
+from .....kernels.linear.quantize_activations import bind_quantize
 from .memory import aligned_zeros
 
 

@@ -1,0 +1,1 @@
+"""What runs a plan: `reference` in NumPy, `numba` with compiled kernels."""

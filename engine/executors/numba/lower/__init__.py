@@ -1,0 +1,1 @@
+"""From operations of a plan to steps: kernel calls with their memory."""
