@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.architecture import Architecture
     from .engine.architectures.registry import register_architecture
-    from .engine.generation import Output, Timings
+    from .engine.generation.prompt import Prompt
+    from .engine.generation.stream import Output, Timings
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
-    from .engine.prompt import Prompt
-    from .engine.sampling import SamplingParams
-    from .engine.trace import Trace
+    from .engine.sampling.params import SamplingParams
+    from .engine.tracing.trace import Trace
     from .errors import (
         GGUFFormatError,
         GGUFUnsupportedError,
@@ -73,14 +73,14 @@ _HOMES = {
     "GGUFUnsupportedError": ".errors",
     "ModelError": ".errors",
     "NybbleError": ".errors",
-    "Output": ".engine.generation",
-    "Prompt": ".engine.prompt",
+    "Output": ".engine.generation.stream",
+    "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
     "RequestError": ".errors",
-    "SamplingParams": ".engine.sampling",
-    "Timings": ".engine.generation",
+    "SamplingParams": ".engine.sampling.params",
+    "Timings": ".engine.generation.stream",
     "Tokenizer": ".tokenizer",
-    "Trace": ".engine.trace",
+    "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",
     "quantize_gguf": ".gguf_io.quantize_file",
     "register_architecture": ".engine.architectures.registry",

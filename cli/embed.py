@@ -7,7 +7,7 @@ number of its tokens, and the embedding, of length 1.  Without TEXT each line of
 import argparse
 from typing import get_args
 
-from ..engine.embedding import Pooling
+from ..engine.embedding.embedder import Pooling
 from ..errors import RequestError
 from .engine_options import add_engine_options, open_llm
 from .standard_streams import print_json

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.verdict import Verdict, examine
+from ..engine.check import Verdict, examine
 from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor

@@ -15,11 +15,11 @@ import dataclasses
 import os
 from types import MethodType
 
-from ..engine.generation import TextStream
+from ..engine.generation.prompt import Prompt
+from ..engine.generation.stream import TextStream
 from ..engine.hooks.taps import Edits
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
-from ..engine.sampling import SamplingParams
+from ..engine.sampling.params import SamplingParams
 from ..errors import RequestError, did_you_mean
 from ..hub.models import SOURCES
 from ..research.control_vector import ControlVector

@@ -19,19 +19,19 @@ from ..system.cpus import default_threads
 from ..tokenizer import Tokenizer
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
-from .context import Context
-from .embedding import Embedder, Pooling
+from .embedding.embedder import Embedder, Pooling
+from .embedding.reranking import class_labels
 from .executors.choose import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
-from .generation import Output, TextStream
+from .generation.context import Context
+from .generation.prompt import Prompt, prompt_ids
+from .generation.stream import Output, TextStream
 from .hooks.activations import ActivationSpec, find_activations
 from .hooks.taps import Edits, Taps
-from .linear_path import LinearPath
 from .model import Model
-from .prompt import Prompt, prompt_ids
-from .reranking import class_labels
-from .sampling import SamplingParams
-from .trace import Trace, Wanted, record
-from .unembedding import Unembedding
+from .sampling.params import SamplingParams
+from .tracing.linear_path import LinearPath
+from .tracing.trace import Trace, Wanted, record
+from .tracing.unembedding import Unembedding
 
 
 class LLM(Shown):

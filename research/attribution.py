@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.linear_path import LinearPath
+from ..engine.generation.prompt import Prompt
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
-from ..engine.trace import Trace
+from ..engine.tracing.linear_path import LinearPath
+from ..engine.tracing.trace import Trace
 from ..gguf_io.display import Shown, Table, brief
 from .tokens import token_id, token_text
 

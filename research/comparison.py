@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
 from .log_softmax import kl_divergence, log_softmax

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.hooks.taps import Edit, EditInfo
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..errors import ModelError, RequestError
 from ..gguf_io.display import Shown, Table, brief
 from ..gguf_io.file import load_gguf

@@ -22,9 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.hooks.activations import find_activations
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..errors import ModelError, RequestError
 from ..system.atomic_file import PARTIAL, remove
 from ..system.free_memory import free_memory

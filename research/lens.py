@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..gguf_io.display import Shown, brief
 from .log_softmax import log_softmax
 from .tokens import token_text

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.hooks.taps import Edit, EditInfo
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
-from ..engine.trace import Trace
+from ..engine.tracing.trace import Trace
 from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
 from .tokens import token_id, token_text

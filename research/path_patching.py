@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt
 from ..engine.hooks.activations import ActivationSpec, find_activations
 from ..engine.hooks.taps import Edit, EditInfo
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..errors import RequestError
 from ..gguf_io.display import Shown, brief
 from .patching import Metric, metrics_of, run_both

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..engine.generation.prompt import Prompt
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt
 from ..errors import RequestError
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.generation.prompt import Prompt, prompt_ids
 from ..engine.llm import LLM
-from ..engine.prompt import Prompt, prompt_ids
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 

@@ -40,47 +40,39 @@ ARROWS = {
     "engine.hooks engine.plan engine.plan.ops engine.config gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
-    "engine.executors.base": "engine.hooks",
-    "kernels.sampling": "kernels.jit kernels.language",
-    "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.diagnosis": "engine.sampling engine.executors.base engine.hooks engine.plan engine.plan.ops "
-    "gguf_io",
-    "engine.context": "engine.diagnosis engine.sampling engine.executors.base engine.hooks "
-    "engine.plan gguf_io errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
     "kernels.norm kernels.linear engine.executors.attention_probs kernels.attention "
     "engine.hooks engine.plan engine.plan.ops engine.config gguf_io",
+    "engine.executors.base": "engine.hooks",
+    "kernels.sampling": "kernels.jit kernels.language",
+    "engine.sampling": "kernels.sampling gguf_io errors",
+    "engine.generation": "engine.sampling kernels.sampling engine.executors.base tokenizer engine.hooks "
+    "engine.plan engine.plan.ops gguf_io errors",
     "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
     "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
     "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names engine.config "
     "gguf_io errors",
     "engine.model": "engine.architectures engine.plan.graph engine.chat tokenizer engine.hooks "
     "engine.plan engine.config gguf_io errors",
-    "engine.prompt": "errors",
-    "engine.reranking": "tokenizer gguf_io errors",
-    "engine.trace": "engine.context engine.hooks gguf_io system errors",
-    "engine.embedding": "engine.trace engine.reranking engine.prompt engine.model "
-    "engine.executors.reference engine.context engine.diagnosis gguf_io errors",
-    "engine.executors.choose": "engine.model engine.executors.reference engine.sampling kernels.sampling "
-    "engine.executors.base engine.executors.numba engine.executors.numba.storage "
-    "errors",
-    "engine.generation": "engine.context engine.sampling kernels.sampling tokenizer engine.hooks gguf_io",
-    "engine.linear_path": "engine.plan engine.plan.ops gguf_io errors",
-    "engine.unembedding": "engine.linear_path engine.executors.reference engine.plan engine.plan.ops "
-    "gguf_io errors",
+    "engine.tracing": "engine.generation engine.executors.reference engine.hooks engine.plan "
+    "engine.plan.ops gguf_io system errors",
+    "engine.embedding": "engine.tracing engine.model engine.generation engine.executors.reference "
+    "tokenizer gguf_io errors",
+    "engine.executors.choose": "engine.model engine.sampling kernels.sampling engine.executors.base "
+    "engine.executors.reference engine.executors.numba "
+    "engine.executors.numba.storage errors",
     "hub": "system errors",
-    "engine.llm": "hub engine.unembedding engine.linear_path engine.generation "
-    "engine.executors.choose engine.embedding engine.trace engine.reranking "
-    "engine.prompt engine.model engine.context engine.sampling engine.chat "
-    "tokenizer engine.hooks engine.config gguf_io system errors",
+    "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing engine.model "
+    "engine.generation engine.sampling engine.chat tokenizer engine.hooks "
+    "engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "
     "engine.executors.numba.storage gguf_io errors",
-    "engine.verdict": "engine.model engine.executors.numba engine.executors.numba.lower gguf_io errors",
-    "research": "engine.llm engine.linear_path engine.trace engine.prompt engine.hooks gguf_io system errors",
-    "cli": "research engine.verdict engine.benchmark engine.llm hub engine.generation "
-    "engine.embedding engine.prompt engine.model engine.sampling kernels.sampling "
-    "tokenizer kernels.jit engine.hooks gguf_io system errors",
+    "engine.check": "engine.model engine.executors.numba engine.executors.numba.lower gguf_io errors",
+    "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
+    "cli": "research engine.check engine.benchmark engine.llm hub engine.embedding "
+    "engine.model engine.generation engine.sampling kernels.sampling tokenizer "
+    "kernels.jit engine.hooks gguf_io system errors",
     "engine": "",
     "engine.executors": "",
     "kernels": "",

@@ -11,8 +11,8 @@ from forge import GGUFForge
 
 import nybble
 from nybble.cli import main
-from nybble.engine.embedding import normalized, pool
-from nybble.engine.reranking import first_probability, pair_ids
+from nybble.engine.embedding.embedder import normalized, pool
+from nybble.engine.embedding.reranking import first_probability, pair_ids
 from nybble.errors import ModelError, RequestError
 
 POOLED = {name: architecture_fixtures.pooled(name) for name in architecture_fixtures.NAMES}

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stopwatch import HANG
 
-from nybble.engine.context import Context
-from nybble.engine.generation import StopScanner, TextStream
-from nybble.engine.sampling import SamplingParams
+from nybble.engine.generation.context import Context
+from nybble.engine.generation.stream import StopScanner, TextStream
+from nybble.engine.sampling.params import SamplingParams
 from nybble.errors import ModelError, NybbleError
 
 N_VOCAB, EOG = 100, 99

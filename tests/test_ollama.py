@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from nybble import GGUFUnsupportedError, ModelError
+from nybble.engine.check import examine
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.verdict import examine
 from nybble.gguf_io.file import load_gguf
 
 IDS = np.array([1, 2, 3, 5, 8, 13], np.int32)

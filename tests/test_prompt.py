@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nybble.engine.prompt import prompt_ids
+from nybble.engine.generation.prompt import prompt_ids
 from nybble.errors import RequestError
 
 N_VOCAB = 100

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nybble.engine.sampling import Sampler, SamplingParams, candidates, is_sound
+from nybble.engine.sampling.params import Sampler, SamplingParams, candidates, is_sound
 from nybble.errors import NybbleError, RequestError
 from nybble.kernels.sampling.reference import (
     argmax_reference,

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 import nybble
-from nybble.engine.sampling import Sampler, SamplingParams
+from nybble.engine.sampling.params import Sampler, SamplingParams
 from nybble.kernels.sampling.compiled import _weigh, compiled_sampling
 from nybble.kernels.sampling.reference import BLOCK, REFERENCE, draw_reference, softmax_reference
 

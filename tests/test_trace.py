@@ -184,7 +184,7 @@ def test_bad_requests_are_refused_before_anything_runs(llm, arguments, message):
 
 
 def test_more_than_fits_in_memory_is_refused_with_its_size(llm, monkeypatch):
-    monkeypatch.setattr("nybble.engine.trace.free_memory", lambda: 50_000)
+    monkeypatch.setattr("nybble.engine.tracing.trace.free_memory", lambda: 50_000)
     size = 24 * 4 * 64 * 6 + 24 * 4 * llm.config.n_vocab
     with pytest.raises(RequestError, match=f"would take {size:,} bytes, .* but only 50,000 are free"):
         llm.trace(IDS, "blk.*.resid_post")

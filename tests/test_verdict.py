@@ -11,11 +11,11 @@ from forge import GGUFForge
 
 import nybble
 from nybble.cli import main
+from nybble.engine.check import examine
 from nybble.engine.executors.numba import footprint as footprint_module
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.numba.footprint import footprint
 from nybble.engine.model import Model
-from nybble.engine.verdict import examine
 from nybble.errors import GGUFUnsupportedError, NybbleError
 from nybble.gguf_io import load_gguf
 from nybble.system.free_memory import _of_group

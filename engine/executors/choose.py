@@ -5,7 +5,7 @@ from typing import Any, Literal
 from ...errors import RequestError
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ..model import Model
-from ..sampling import SamplingParams
+from ..sampling.params import SamplingParams
 from .base import Executor
 
 ExecutorName = Literal["numba", "reference"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown
-from ..kernels.sampling.reference import (
+from ...errors import RequestError
+from ...gguf_io.display import Shown
+from ...kernels.sampling.reference import (
     REFERENCE,
     SamplingFunctions,
     argmax_reference,

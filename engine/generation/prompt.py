@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
+from ...errors import RequestError
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 

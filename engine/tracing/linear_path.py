@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown, brief
-from .plan import ops
-from .plan.plan import Plan
+from ...errors import RequestError
+from ...gguf_io.display import Shown, brief
+from ..plan import ops
+from ..plan.plan import Plan
 
 Array = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.display import Shown, brief, html_table
-from ..kernels.sampling.reference import REFERENCE, SamplingFunctions
-from ..tokenizer import IdsOnly, Tokenizer
+from ...gguf_io.display import Shown, brief, html_table
+from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
+from ...tokenizer import IdsOnly, Tokenizer
+from ..hooks.taps import Taps
+from ..sampling.params import Sampler, SamplingParams
 from .context import Context
-from .hooks.taps import Taps
-from .sampling import Sampler, SamplingParams
 
 FinishReason = Literal["stop", "length"]
 

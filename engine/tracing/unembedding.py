@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..gguf_io.display import Shown
-from ..gguf_io.tensor import Tensor
-from .executors.reference.dense import run_alone
+from ...errors import RequestError
+from ...gguf_io.display import Shown
+from ...gguf_io.tensor import Tensor
+from ..executors.reference.dense import run_alone
+from ..plan import ops
+from ..plan.plan import Plan
 from .linear_path import norm_back
-from .plan import ops
-from .plan.plan import Plan
 
 Array = NDArray[np.float32]
 

@@ -9,13 +9,13 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, NybbleError, RequestError
-from ..gguf_io.display import Shown
+from ...errors import ModelError, NybbleError, RequestError
+from ...gguf_io.display import Shown
+from ..executors.base import Executor
+from ..hooks.taps import Taps
+from ..plan.plan import Plan
+from ..sampling.params import is_sound
 from .diagnosis import diagnose
-from .executors.base import Executor
-from .hooks.taps import Taps
-from .plan.plan import Plan
-from .sampling import is_sound
 
 
 class Context(Shown):

@@ -7,9 +7,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, RequestError
-from ..gguf_io.file import GGUFFile
-from ..tokenizer import Tokenizer
+from ...errors import ModelError, RequestError
+from ...gguf_io.file import GGUFFile
+from ...tokenizer import Tokenizer
 
 _TEMPLATE = "tokenizer.chat_template.rerank"
 

@@ -20,15 +20,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, RequestError
-from ..gguf_io.tensor import Tensor
-from .context import Context
-from .diagnosis import damaged_weight
-from .executors.reference.dense import run_alone
-from .model import Model
-from .prompt import Prompt
+from ...errors import ModelError, RequestError
+from ...gguf_io.tensor import Tensor
+from ..executors.reference.dense import run_alone
+from ..generation.context import Context
+from ..generation.diagnosis import damaged_weight
+from ..generation.prompt import Prompt
+from ..model import Model
+from ..tracing.trace import record
 from .reranking import first_probability, pair_ids, rerank_template
-from .trace import record
 
 Array = NDArray[np.float32]
 Pooling = Literal["none", "mean", "cls", "last"]

@@ -9,12 +9,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..gguf_io.display import Table
-from ..system.free_memory import free_memory
-from .context import Context
-from .hooks.activations import ActivationSpec, nearest
-from .hooks.taps import Edits, Taps
+from ...errors import RequestError
+from ...gguf_io.display import Table
+from ...system.free_memory import free_memory
+from ..generation.context import Context
+from ..hooks.activations import ActivationSpec, nearest
+from ..hooks.taps import Edits, Taps
 
 Array = NDArray[np.float32]
 Wanted = Literal["all", "last"] | Sequence[int] | NDArray[np.integer[Any]] | None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io.tensor import Tensor
-from .executors.base import Executor
-from .hooks.taps import Taps
-from .plan import ops
-from .plan.plan import Plan
-from .sampling import is_sound
+from ...gguf_io.tensor import Tensor
+from ..executors.base import Executor
+from ..hooks.taps import Taps
+from ..plan import ops
+from ..plan.plan import Plan
+from ..sampling.params import is_sound
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504

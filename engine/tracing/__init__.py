@@ -1,0 +1,1 @@
+"""Recorded activations, and directions followed to the logits."""
