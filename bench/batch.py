@@ -1,4 +1,5 @@
-"""How much faster several sequences are decoded side by side (`engine/executors/numba/batch.py`) than one alone.
+"""How much faster several sequences are decoded side by side (`engine/executors/numba/batch.py`) than one
+alone.
 
     python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
 

@@ -24,55 +24,60 @@ ARROWS = {
     "engine.executors.attention_probs": "kernels.attention engine.hooks engine.plan.ops errors",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit kernels.language "
-    "engine.plan engine.plan.ops gguf_io errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit "
+    "kernels.language engine.plan engine.plan.ops gguf_io errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
-    "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit kernels.target "
-    "kernels.language kernels.names gguf_io",
+    "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
+    "kernels.target kernels.language kernels.names gguf_io",
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.names gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
-    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
-    "kernels.norm engine.executors.numba.storage kernels.linear kernels.weights "
-    "kernels.attention kernels.jit engine.plan engine.plan.ops gguf_io errors",
-    "engine.executors.numba": "engine.executors.numba.lower kernels.position engine.executors.numba.storage "
-    "kernels.weights engine.executors.attention_probs kernels.attention kernels.jit "
-    "engine.hooks engine.plan engine.plan.ops engine.config gguf_io system errors",
+    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
+    "kernels.elementwise kernels.norm engine.executors.numba.storage "
+    "kernels.linear kernels.weights kernels.attention kernels.jit "
+    "engine.plan engine.plan.ops gguf_io errors",
+    "engine.executors.numba": "engine.executors.numba.lower kernels.position "
+    "engine.executors.numba.storage kernels.weights "
+    "engine.executors.attention_probs kernels.attention kernels.jit "
+    "engine.hooks engine.plan engine.plan.ops engine.config gguf_io "
+    "system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
-    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
-    "kernels.norm kernels.linear engine.executors.attention_probs kernels.attention "
-    "engine.hooks engine.plan engine.plan.ops engine.config gguf_io",
+    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
+    "kernels.elementwise kernels.norm kernels.linear "
+    "engine.executors.attention_probs kernels.attention engine.hooks "
+    "engine.plan engine.plan.ops engine.config gguf_io",
     "engine.executors.base": "engine.hooks",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.generation": "engine.sampling kernels.sampling engine.executors.base tokenizer engine.hooks "
-    "engine.plan engine.plan.ops gguf_io errors",
+    "engine.generation": "engine.sampling kernels.sampling engine.executors.base tokenizer "
+    "engine.hooks engine.plan engine.plan.ops gguf_io errors",
     "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
     "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
-    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names engine.config "
-    "gguf_io errors",
-    "engine.model": "engine.architectures engine.plan.graph engine.chat tokenizer engine.hooks "
-    "engine.plan engine.config gguf_io errors",
-    "engine.tracing": "engine.generation engine.executors.reference engine.hooks engine.plan "
-    "engine.plan.ops gguf_io system errors",
-    "engine.embedding": "engine.tracing engine.model engine.generation engine.executors.reference "
-    "tokenizer gguf_io errors",
-    "engine.executors.choose": "engine.model engine.sampling kernels.sampling engine.executors.base "
-    "engine.executors.reference engine.executors.numba "
-    "engine.executors.numba.storage errors",
+    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names "
+    "engine.config gguf_io errors",
+    "engine.model": "engine.architectures engine.plan.graph engine.chat tokenizer "
+    "engine.hooks engine.plan engine.config gguf_io errors",
+    "engine.tracing": "engine.generation engine.executors.reference engine.hooks "
+    "engine.plan engine.plan.ops gguf_io system errors",
+    "engine.embedding": "engine.tracing engine.model engine.generation "
+    "engine.executors.reference tokenizer gguf_io errors",
+    "engine.executors.choose": "engine.model engine.sampling kernels.sampling "
+    "engine.executors.base engine.executors.reference "
+    "engine.executors.numba engine.executors.numba.storage errors",
     "hub": "system errors",
-    "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing engine.model "
-    "engine.generation engine.sampling engine.chat tokenizer engine.hooks "
-    "engine.config gguf_io system errors",
+    "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing "
+    "engine.model engine.generation engine.sampling engine.chat "
+    "tokenizer engine.hooks engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "
     "engine.executors.numba.storage gguf_io errors",
     "engine.check": "engine.model engine.executors.numba engine.executors.numba.lower gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
-    "cli": "research engine.check engine.benchmark engine.llm hub engine.embedding "
-    "engine.model engine.generation engine.sampling kernels.sampling tokenizer "
-    "kernels.jit engine.hooks gguf_io system errors",
+    "cli": "research engine.check engine.benchmark engine.llm hub "
+    "engine.embedding engine.model engine.generation engine.sampling "
+    "kernels.sampling tokenizer kernels.jit engine.hooks gguf_io system "
+    "errors",
     "engine": "",
     "engine.executors": "",
     "kernels": "",

@@ -1,9 +1,9 @@
 """`kimi-linear`: Kimi Linear 48B-A3B.
 
 Three of four layers are Kimi Delta Attention: the gated delta rule, with a rate of forgetting for each value
-of a key, behind three short convolutions (`kernels/recurrent/delta_rule.py`); they are those without key heads.  The
-others attend to latent vectors as in `deepseek2`, and know no positions.  A leading dense layer, then
-mixtures of experts beside a shared one.
+of a key, behind three short convolutions (`kernels/recurrent/delta_rule.py`); they are those without key
+heads.  The others attend to latent vectors as in `deepseek2`, and know no positions.  A leading dense layer,
+then mixtures of experts beside a shared one.
 
 Sources: Kimi Team 2025 (arXiv:2510.26692); llama.cpp `src/models/kimi-linear.cpp`.
 """

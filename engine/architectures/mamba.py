@@ -1,9 +1,9 @@
 """`mamba`: Mamba, Falcon Mamba.  And its mixer, which hybrid models have too.
 
 Every layer is a mixer: a short convolution, a recurrence in which each channel has a state of its own
-(`kernels/recurrent/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read (B and C)
-follow from the channels; Falcon Mamba has norms without weights there.  There is no attention and no
-feed-forward layer.
+(`kernels/recurrent/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read
+(B and C) follow from the channels; Falcon Mamba has norms without weights there.  There is no attention and
+no feed-forward layer.
 
 Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXiv:2410.05355); llama.cpp
 `src/models/mamba.cpp`, `mamba-base.cpp`.

@@ -1,8 +1,8 @@
 """`mamba2`: Mamba-2, Codestral Mamba.  And the mixer of it, which hybrid models have too.
 
 Every layer is a mixer: a short convolution, a recurrence over a state per head
-(`kernels/recurrent/selective_scan.py`), a gate, and a norm over groups of heads.  There is no attention and no
-feed-forward layer.
+(`kernels/recurrent/selective_scan.py`), a gate, and a norm over groups of heads.  There is no attention and
+no feed-forward layer.
 
 Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `mamba-base.cpp`.
 """

@@ -1,9 +1,9 @@
 """`minimax-01`: MiniMax-Text-01, MiniMax-M1.
 
 Seven of eight layers are lightning attention: linear attention that forgets at a fixed rate, which differs
-from head to head and from layer to layer (`kernels/recurrent/lightning_attention.py`), with a norm and a gate behind
-it.  The others attend, with RoPE on a part of each head.  What stands beside a branch is its own input, after
-the norm, times a factor.  Every layer has a mixture of experts.
+from head to head and from layer to layer (`kernels/recurrent/lightning_attention.py`), with a norm and a gate
+behind it.  The others attend, with RoPE on a part of each head.  What stands beside a branch is its own
+input, after the norm, times a factor.  Every layer has a mixture of experts.
 
 Sources: MiniMax 2025 (arXiv:2501.08313); llama.cpp `src/models/minimax-01.cpp`.
 """

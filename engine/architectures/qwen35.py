@@ -1,8 +1,8 @@
 """`qwen35`: dense Qwen 3.5 and later; `qwen35moe`: their mixtures of experts.
 
 Three of four layers are gated delta nets: linear attention with a matrix per head for its state, behind a
-short convolution (`kernels/recurrent/delta_rule.py`).  The others attend, with norms on every head of queries and
-keys, RoPE on a part of each, and a gate on what the heads give.  What the file calls post_attention_norm
+short convolution (`kernels/recurrent/delta_rule.py`).  The others attend, with norms on every head of queries
+and keys, RoPE on a part of each, and a gate on what the heads give.  What the file calls post_attention_norm
 stands before the feed-forward layer.
 
 Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llama.cpp `src/models/qwen35.cpp`,

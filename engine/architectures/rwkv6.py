@@ -1,11 +1,11 @@
 """`rwkv6`: RWKV-6 Finch; `rwkv6qwen2`: QRWKV, Qwen 2 and 2.5 with such layers in place of attention.
 
 Time mixing is linear attention whose state forgets, each value of a key at its own rate, which depends on
-the token (`kernels/recurrent/gated_linear_attention.py`).  For all that is computed, the token is first mixed with the
-one before, in shares that depend on both.  RWKV-6 reads the state before it takes in the token, whose own
-value comes by way of a bonus, and has norms of the heads; channel mixing is a feed-forward layer of mixed
-tokens with a gate.  QRWKV reads the state behind the token, shares keys and values between heads, and has
-the feed-forward layer of Qwen.
+the token (`kernels/recurrent/gated_linear_attention.py`).  For all that is computed, the token is first mixed
+with the one before, in shares that depend on both.  RWKV-6 reads the state before it takes in the token,
+whose own value comes by way of a bonus, and has norms of the heads; channel mixing is a feed-forward layer of
+mixed tokens with a gate.  QRWKV reads the state behind the token, shares keys and values between heads, and
+has the feed-forward layer of Qwen.
 
 Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (arXiv:2505.03005); llama.cpp
 `src/models/rwkv6.cpp`, `rwkv6qwen2.cpp`, `rwkv6-base.cpp`.

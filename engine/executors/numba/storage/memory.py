@@ -1,6 +1,6 @@
 """Memory of a plan's buffers: a buffer lives from the operation that writes it to the last that reads it,
-then its memory is given to another of the same width. Rows are padded as `kernels/language/rows.py` says; padding
-starts at zero and stays zero, which is why memory is not shared between widths."""
+then its memory is given to another of the same width. Rows are padded as `kernels/language/rows.py` says;
+padding starts at zero and stays zero, which is why memory is not shared between widths."""
 
 from __future__ import annotations
 
