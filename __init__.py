@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .gguf_io.file import GGUFFile, load_gguf
     from .gguf_io.quantize_file import quantize_gguf
     from .gguf_io.writer import write_gguf
+    from .hub.models import pull
     from .tokenizer import Tokenizer
 
     __version__: str
@@ -57,6 +58,7 @@ __all__ = [
     "Trace",
     "__version__",
     "load_gguf",
+    "pull",
     "quantize_gguf",
     "register_architecture",
     "write_gguf",
@@ -82,6 +84,7 @@ _HOMES = {
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",
+    "pull": ".hub.models",
     "quantize_gguf": ".gguf_io.quantize_file",
     "register_architecture": ".engine.architectures.registry",
     "write_gguf": ".gguf_io.writer",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..hub.models import SOURCES, named
+from ..hub.models import SOURCES, pull
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,4 +11,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    print(named(args.name).pull())
+    print(pull(args.name))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import nybble
 from nybble import research
-from nybble.hub.models import resolve
 
 TEXT = """The tide came in over the flats at noon, and with it the small boats, one after another, their sails
 brown and their nets still wet. An old man on the quay counted them aloud. When the ninth had passed he stood
@@ -24,7 +23,7 @@ with tempfile.TemporaryDirectory() as folder:
     other = Path(wanted)
     if other.suffix != ".gguf":
         other = Path(folder) / f"{wanted}.gguf"
-        nybble.quantize_gguf(resolve("smollm2"), other, wanted)
+        nybble.quantize_gguf(nybble.pull("smollm2"), other, wanted)
     with nybble.LLM("smollm2", n_ctx=256) as a, nybble.LLM(other, n_ctx=256) as b:
         found = research.compare(a, b, TEXT, n_ctx=64, stride=32)
 

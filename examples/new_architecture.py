@@ -15,13 +15,7 @@ from pathlib import Path
 
 import nybble
 from nybble import research
-from nybble.engine.architectures.parts import tensors
-from nybble.engine.architectures.parts.layers import attention, blocks, gated_ffn, head
-from nybble.engine.architectures.parts.rope import rope_table
-from nybble.engine.config.config import Config
-from nybble.engine.config.keys import Key
-from nybble.engine.plan.graph.graph import Graph
-from nybble.hub.models import resolve
+from nybble.architecture import Architecture, Config, Graph, Key, layers, register_architecture, rope, tensors
 
 KEYS = {  # what the metadata must say beyond what every architecture has
     "side_by_side.first": Key("own.first", "integer", 0, 1024),
@@ -38,21 +32,21 @@ TENSORS = {  # what the file must have, with shapes; no more and no less
 
 def build(g: Graph, model: Config) -> None:
     """One line an operation; `trace` and `edit` know the names."""
-    rope = rope_table(g, model)
+    angles = rope.rope_table(g, model)
     first, last = model.own["first"], model.own["first"] + model.own["count"]
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         if not first < c.layer < last:
             read = x  # those behind `first` read what it reads
         h = b.rms_norm("attn_norm", read, "attn_norm", c.norm_eps)
-        attn = attention(b, h, c, rope, "norm")
+        attn = layers.attention(b, h, c, angles, "norm")
         h = b.add("resid_mid", read, attn)
         h = b.rms_norm("ffn_norm", h, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, b.add("block_out", attn, gated_ffn(b, h, c)))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, b.add("block_out", attn, layers.gated_ffn(b, h, c)))
+    layers.head(g, x, model, g.rms_norm)
 
 
-nybble.register_architecture(nybble.Architecture("painters", TENSORS, build, KEYS))
+register_architecture(Architecture("painters", TENSORS, build, KEYS))
 
 TEXT = """The tide came in over the flats at noon, and with it the small boats, one after another, their sails
 brown and their nets still wet. An old man on the quay counted them aloud. When the ninth had passed he stood
@@ -66,7 +60,7 @@ def loss(path: Path) -> float:
 
 
 with tempfile.TemporaryDirectory() as folder:
-    llama, painters = resolve("smollm2"), Path(folder) / "painters.gguf"
+    llama, painters = nybble.pull("smollm2"), Path(folder) / "painters.gguf"
     print(f"one after another: {loss(llama):5.2f} nats a token")
     print("side by side:")
     for first in range(0, 30, 3):

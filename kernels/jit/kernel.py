@@ -49,6 +49,12 @@ class Kernel(Source):
         """
         return Call(self, arguments)
 
+    def assembly(self) -> str:
+        """What LLVM makes of it, in the assembly language of the machine that kernels are made for."""
+        from .compiler import assembly  # imports Numba, which a kernel on disk does not need
+
+        return assembly(self)
+
 
 def kernel(record: Record, name: str | None = None) -> Callable[[Callable[..., None]], Kernel]:
     """Decorator: make a `Kernel` of a function; `name` tells apart kernels that one factory makes."""

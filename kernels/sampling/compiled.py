@@ -1,4 +1,4 @@
-"""The compiled twin of `sampling.py`: the weights of a draw, for which every logit goes through exp.
+"""The compiled twin of the NumPy reference: the weights of a draw, for which every logit goes through exp.
 
     w_i = exp((z_i - max z) / temperature), and the sum of each block of 256
 
