@@ -14,8 +14,8 @@ FORK = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
 from nybble.errors import NybbleError
-from nybble.kernels import compile_lock, object_cache
 from nybble.kernels.elementwise.add import bind_add
+from nybble.kernels.jit import compile_lock, object_cache
 from nybble.kernels.linear.quantize_activations import quantize
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
 

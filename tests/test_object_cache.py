@@ -348,8 +348,9 @@ def copy_of_package(folder: Path) -> Path:
 
     root = Path(nybble.__file__).parent
     target = folder / "nybble"
-    for tree in ("kernels", "gguf_io"):
+    for tree in ("system", "gguf_io", "kernels"):
         shutil.copytree(root / tree, target / tree, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "errors.py", target)
     (target / "__init__.py").write_text("")
     return target
 
@@ -414,12 +415,11 @@ def test_a_source_of_another_name_or_place_never_meets_old_code(copy: Path) -> N
 def test_files_of_one_name_in_two_folders_have_objects_of_their_own(tmp_path: Path) -> None:
     package = copy_of_package(tmp_path)
     for folder, value in (("norm", 1.0), ("linear", 2.0)):
-        (package / "kernels" / folder).mkdir()
         (package / "kernels" / folder / "reference.py").write_text(
             f"""
-from ..kernel import kernel
-from ..pointer import F32
-from ..record import PointerTo, Record
+from ..jit.kernel import kernel
+from ..language.pointer import F32
+from ..language.record import PointerTo, Record
 @kernel(Record(out=PointerTo(F32)))
 def fill(args, thread_id, n_threads):
     args.out[0] = {value}
@@ -428,7 +428,7 @@ def fill(args, thread_id, n_threads):
     script = """
 import numpy as np
 from nybble.kernels.norm.reference import fill as one
-from nybble.kernels.linear.linear.reference import fill as other
+from nybble.kernels.linear.reference import fill as other
 from nybble.kernels.jit.object_cache import compile_log
 out = np.zeros(2, np.float32)
 one.bind(out=out[:1]).run()
@@ -438,7 +438,7 @@ print(out, compile_log.n_compiled)
     for n_compiled in (2, 0):
         assert run_copy(package, script, tmp_path / "cache") == [f"[1. 2.] {n_compiled}"]
     names = [path.name for path in objects(tmp_path / "cache")]
-    expected = ["nybble.kernels.linear.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
+    expected = ["nybble.kernels.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
     assert [name[: len(start)] for name, start in zip(names, expected, strict=True)] == expected
 
 
@@ -514,7 +514,8 @@ def test_objects_from_different_processes_live_together(tmp_path: Path) -> None:
     define = """
 import numpy as np
 from nybble.gguf_io import formats
-from nybble.kernels.linear.floats import bind_float_linear, pack_floats
+from nybble.kernels.linear.floats import bind_float_linear
+from nybble.kernels.weights.floats import pack_floats
 from nybble.kernels.jit.object_cache import compile_log
 def output(name):
     format = getattr(formats, name)

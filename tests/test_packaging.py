@@ -89,8 +89,8 @@ def test_another_package_than_the_one_beside_the_tests_is_not_tested_in_its_plac
     installed = tmp_path / "nybble"
     for folder in PACKAGES:
         shutil.copytree(folder, installed / folder.name)
-    for name in ("__init__.py", "__main__.py"):
-        shutil.copy(ROOT / name, installed)
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, installed)
     assert collect()[0] == 0
     (installed / "engine" / "moved.py").touch()
     (installed / "cli" / "run.py").write_text("")
