@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.architecture import Architecture
     from .engine.architectures.registry import register_architecture
+    from .engine.generation.output import Output, Timings
     from .engine.generation.prompt import Prompt
-    from .engine.generation.stream import Output, Timings
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
     from .engine.sampling.params import SamplingParams
@@ -75,12 +75,12 @@ _HOMES = {
     "GGUFUnsupportedError": ".errors",
     "ModelError": ".errors",
     "NybbleError": ".errors",
-    "Output": ".engine.generation.stream",
+    "Output": ".engine.generation.output",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
-    "Timings": ".engine.generation.stream",
+    "Timings": ".engine.generation.output",
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",

@@ -21,13 +21,15 @@ from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
-from .executors.choose import ExecutorName, WeightsName, check_options, make_executor, sampling_functions
+from .executors.choose import ExecutorName, WeightsName, check_options, make_executor
 from .generation.context import Context
+from .generation.output import Output
 from .generation.prompt import Prompt, prompt_ids
-from .generation.stream import Output, TextStream
+from .generation.stream import TextStream
 from .hooks.activations import ActivationSpec, find_activations
 from .hooks.taps import Edits, Taps
 from .model import Model
+from .sampling.functions import sampling_functions
 from .sampling.params import SamplingParams
 from .tracing.linear_path import LinearPath
 from .tracing.trace import Trace, Wanted, record
@@ -211,7 +213,7 @@ class LLM(Shown):
             params,
             self.load_seconds,
             self.compile_seconds,
-            sampling_functions(self.executor, params),
+            sampling_functions(params, is_compiled=self.executor == "numba"),
             self._taps(checked, edit),
         )
 

@@ -63,8 +63,7 @@ ARROWS = {
     "engine.plan engine.plan.ops gguf_io system errors",
     "engine.embedding": "engine.tracing engine.model engine.generation "
     "engine.executors.reference tokenizer gguf_io errors",
-    "engine.executors.choose": "engine.model engine.sampling kernels.sampling "
-    "engine.executors.base engine.executors.reference "
+    "engine.executors.choose": "engine.model engine.executors.base engine.executors.reference "
     "engine.executors.numba engine.executors.numba.storage errors",
     "hub": "system errors",
     "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing "

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from stopwatch import HANG
 
 from nybble.engine.generation.context import Context
-from nybble.engine.generation.stream import StopScanner, TextStream
+from nybble.engine.generation.stop import StopScanner
+from nybble.engine.generation.stream import TextStream
 from nybble.engine.sampling.params import SamplingParams
 from nybble.errors import ModelError, NybbleError
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nybble.engine.sampling.params import Sampler, SamplingParams, candidates, is_sound
+from nybble.engine.sampling.params import SamplingParams
+from nybble.engine.sampling.sampler import Sampler, candidates, is_sound
 from nybble.errors import NybbleError, RequestError
 from nybble.kernels.sampling.reference import (
     argmax_reference,

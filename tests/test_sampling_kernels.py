@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 import nybble
-from nybble.engine.sampling.params import Sampler, SamplingParams
+from nybble.engine.sampling.params import SamplingParams
+from nybble.engine.sampling.sampler import Sampler
 from nybble.kernels.sampling.compiled import _weigh, compiled_sampling
 from nybble.kernels.sampling.reference import BLOCK, REFERENCE, draw_reference, softmax_reference
 

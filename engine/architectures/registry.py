@@ -66,4 +66,6 @@ def check_tables(architecture: Architecture) -> None:
 def _check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise RequestError(f"{what} {name!r}, which Config does not have (nybble/engine/config/config.py)")
+            raise RequestError(
+                f"{what} {name!r}, which Config does not have (nybble/engine/config/config.py)"
+            )

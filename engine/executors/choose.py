@@ -3,9 +3,7 @@
 from typing import Any, Literal
 
 from ...errors import RequestError
-from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ..model import Model
-from ..sampling.params import SamplingParams
 from .base import Executor
 
 ExecutorName = Literal["numba", "reference"]
@@ -53,12 +51,3 @@ def make_executor(
     announce_compiling()
     matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if weights == "mapped" else None
     return NumbaExecutor(plan, config, n_ctx, n_threads, n_batch, matrices)
-
-
-def sampling_functions(executor: ExecutorName, params: SamplingParams) -> SamplingFunctions:
-    """Those that go with an executor. Greedy sampling needs none of those that are compiled."""
-    if executor == "reference" or params.temperature == 0:
-        return REFERENCE
-    from ...kernels.sampling.compiled import compiled_sampling
-
-    return compiled_sampling()

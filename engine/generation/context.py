@@ -14,7 +14,7 @@ from ...gguf_io.display import Shown
 from ..executors.base import Executor
 from ..hooks.taps import Taps
 from ..plan.plan import Plan
-from ..sampling.params import is_sound
+from ..sampling.sampler import is_sound
 from .diagnosis import diagnose
 
 

@@ -14,7 +14,7 @@ from ..executors.base import Executor
 from ..hooks.taps import Taps
 from ..plan import ops
 from ..plan.plan import Plan
-from ..sampling.params import is_sound
+from ..sampling.sampler import is_sound
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504

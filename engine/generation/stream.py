@@ -3,133 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gguf_io.display import Shown, brief, html_table
+from ...gguf_io.display import Shown, brief
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ...tokenizer import IdsOnly, Tokenizer
 from ..hooks.taps import Taps
-from ..sampling.params import Sampler, SamplingParams
+from ..sampling.params import SamplingParams
+from ..sampling.sampler import Sampler
 from .context import Context
-
-FinishReason = Literal["stop", "length"]
-
-
-@dataclass(frozen=True, repr=False)
-class Timings(Shown):
-    """Where the time went, in seconds.  Loading and compiling happened once, when the LLM was made."""
-
-    load_seconds: float
-    compile_seconds: float
-    prefill_seconds: float
-    """Running the prompt, and choosing the first token from it."""
-    decode_seconds: float
-    """Running every token but the last, each to choose the next."""
-    n_prompt_tokens: int
-    n_decode_tokens: int
-
-    @property
-    def prefill_tokens_per_second(self) -> float:
-        return self.n_prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
-
-    @property
-    def decode_tokens_per_second(self) -> float:
-        return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
-
-    def _facts(self) -> dict[str, str]:
-        prefill, decode = self.prefill_tokens_per_second, self.decode_tokens_per_second
-        return {
-            "load": f"{self.load_seconds:.2f} s",
-            "compile": f"{self.compile_seconds:.2f} s",
-            "prefill": f"{self.n_prompt_tokens} tokens in {self.prefill_seconds:.3f} s ({prefill:.1f}/s)",
-            "decode": f"{self.n_decode_tokens} tokens in {self.decode_seconds:.3f} s ({decode:.1f}/s)",
-        }
-
-
-@dataclass(frozen=True, repr=False)
-class Output(Shown):
-    """A finished text."""
-
-    text: str
-    """Without the stop string, if one ended it, and the end-of-generation token."""
-    token_ids: list[int]
-    """Every token that was generated, but not the end-of-generation token."""
-    finish_reason: FinishReason
-    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
-    timings: Timings
-
-    def _facts(self) -> dict[str, str]:
-        speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
-        return {
-            "text": brief(self.text),
-            "token_ids": brief(self.token_ids),
-            "finish_reason": repr(self.finish_reason),
-            "decode": speed,
-        }
-
-    def _repr_html_(self) -> str:
-        """The text itself, which may be long, is what people look at."""
-        facts = self._facts() | {"text": self.text}
-        return html_table("Output", facts.items(), keeps_lines=True)
-
-
-class StopScanner:
-    """Cuts a text that comes in pieces before the first stop string.
-
-    They are sought in all of the text, of which not all is shown: control tokens may be left out. The end of
-    what has come may be the beginning of a stop string; so much is held back until it is decided.
-    """
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self._stop = stop
-        self._held: deque[tuple[str, str]] = deque()
-        self.found = False
-
-    def push(self, piece: str, shown: str) -> str:
-        """The text that can be shown after `piece` has come; sets `found` when a stop string is complete.
-
-        `shown`: the beginning of `piece` that is to be shown, which is all of it but for a control token.
-        """
-        self._held.append((piece, shown))
-        text = "".join(piece for piece, _ in self._held)
-        starts = [start for start in map(text.find, self._stop) if start >= 0]
-        if starts:
-            released = self._release(min(starts))
-            self.found = True
-            self._held.clear()
-            return released
-        return self._release(len(text) - max((_overlap(text, stop) for stop in self._stop), default=0))
-
-    def flush(self) -> str:
-        """What was held back, when no more will come."""
-        text = "".join(shown for _, shown in self._held)
-        self._held.clear()
-        return text
-
-    def _release(self, length: int) -> str:
-        """What is shown of the first `length` characters that are held."""
-        released = ""
-        while self._held and len(self._held[0][0]) <= length:
-            piece, shown = self._held.popleft()
-            released += shown
-            length -= len(piece)
-        if length:
-            piece, shown = self._held[0]
-            released += shown[:length]
-            self._held[0] = piece[length:], shown[length:]
-        return released
-
-
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+from .output import FinishReason, Output, Timings
+from .stop import StopScanner
 
 
 class TextStream(Shown, Iterator[str]):

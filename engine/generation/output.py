@@ -1,0 +1,68 @@
+"""What a generation gives: text, token ids, why it ended, and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...gguf_io.display import Shown, brief, html_table
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, repr=False)
+class Timings(Shown):
+    """Where the time went, in seconds.  Loading and compiling happened once, when the LLM was made."""
+
+    load_seconds: float
+    compile_seconds: float
+    prefill_seconds: float
+    """Running the prompt, and choosing the first token from it."""
+    decode_seconds: float
+    """Running every token but the last, each to choose the next."""
+    n_prompt_tokens: int
+    n_decode_tokens: int
+
+    @property
+    def prefill_tokens_per_second(self) -> float:
+        return self.n_prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
+
+    @property
+    def decode_tokens_per_second(self) -> float:
+        return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
+
+    def _facts(self) -> dict[str, str]:
+        prefill, decode = self.prefill_tokens_per_second, self.decode_tokens_per_second
+        return {
+            "load": f"{self.load_seconds:.2f} s",
+            "compile": f"{self.compile_seconds:.2f} s",
+            "prefill": f"{self.n_prompt_tokens} tokens in {self.prefill_seconds:.3f} s ({prefill:.1f}/s)",
+            "decode": f"{self.n_decode_tokens} tokens in {self.decode_seconds:.3f} s ({decode:.1f}/s)",
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Output(Shown):
+    """A finished text."""
+
+    text: str
+    """Without the stop string, if one ended it, and the end-of-generation token."""
+    token_ids: list[int]
+    """Every token that was generated, but not the end-of-generation token."""
+    finish_reason: FinishReason
+    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
+    timings: Timings
+
+    def _facts(self) -> dict[str, str]:
+        speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
+        return {
+            "text": brief(self.text),
+            "token_ids": brief(self.token_ids),
+            "finish_reason": repr(self.finish_reason),
+            "decode": speed,
+        }
+
+    def _repr_html_(self) -> str:
+        """The text itself, which may be long, is what people look at."""
+        facts = self._facts() | {"text": self.text}
+        return html_table("Output", facts.items(), keeps_lines=True)

@@ -1,0 +1,84 @@
+"""Chooses tokens: from logits to the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.sampling.reference import (
+    REFERENCE,
+    SamplingFunctions,
+    argmax_reference,
+    min_p_reference,
+    top_k_reference,
+)
+from .params import SamplingParams
+
+_NONE = np.empty(0, np.intp)
+
+
+class Sampler:
+    """Chooses token after token as `params` say; has a random state, so make one for each generation.
+
+    `functions` are the NumPy ones, or compiled.
+    `suppressed_ids` (n,) are never chosen.
+    """
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        functions: SamplingFunctions = REFERENCE,
+        suppressed_ids: NDArray[np.intp] = _NONE,
+    ) -> None:
+        self.params = params
+        self._suppressed_ids = suppressed_ids
+        self._functions = functions
+        self._random = np.random.Generator(np.random.PCG64(params.seed))
+
+    def __call__(self, logits: NDArray[np.float32]) -> int:
+        """The id chosen from `logits` (n_vocab,) float32, which hold no NaN or +inf (see `is_sound`)."""
+        params = self.params
+        if len(self._suppressed_ids):
+            logits = logits.copy()
+            logits[self._suppressed_ids] = -np.inf
+        if params.temperature == 0:
+            return argmax_reference(logits)
+        ids = candidates(logits, params.top_k, params.top_p, params.min_p, self._functions)
+        draw = self._functions.draw
+        if ids is None:
+            return draw(logits, params.temperature, self._random.random())
+        return int(ids[draw(logits[ids], params.temperature, self._random.random())])
+
+
+def candidates(
+    logits: NDArray[np.float32],
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    functions: SamplingFunctions = REFERENCE,
+) -> NDArray[np.intp] | None:
+    """The ids that may be drawn from `logits` (n_vocab,), ascending: top_k, top_p of those, min_p of those.
+
+    None stands for the whole vocabulary, which then need not be copied.
+    """
+    filters: list[Callable[[NDArray[np.float32]], NDArray[np.intp]]] = []
+    if 0 < top_k < len(logits):
+        filters.append(lambda values: top_k_reference(values, top_k))
+    if top_p < 1:
+        filters.append(lambda values: functions.top_p(values, top_p))
+    if min_p > 0:
+        filters.append(lambda values: min_p_reference(values, min_p))
+    ids = None
+    for keep in filters:
+        ids = keep(logits) if ids is None else ids[keep(logits[ids])]
+    return ids
+
+
+def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not -inf everywhere.
+
+    A single -inf is a masked token.  The maximum tells: NaN and +inf survive into it.
+    """
+    return np.isfinite(logits.max(axis=-1))
