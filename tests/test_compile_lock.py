@@ -90,11 +90,11 @@ def test_a_fork_waits_no_longer_than_it_can(tmp_path: Path, lock: str) -> None:
 from numba.core.compiler_lock import global_compiler_lock
 add()
 compile_lock._PATIENCE = 0.1
-held = threading.Event()
+held, done = threading.Event(), threading.Event()
 def hold():
     with {lock}:
         held.set()
-        time.sleep(2)
+        done.wait()
 thread = threading.Thread(target=hold)
 thread.start()
 held.wait()
@@ -102,6 +102,7 @@ child(lambda: quantize.address)
 from nybble.kernels.elementwise.add import _add
 del _add.__dict__["address"], _add.__dict__["entry"]
 child(add)
+done.set()
 thread.join()
 print(quantize.address > 0)
 """

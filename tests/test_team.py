@@ -15,6 +15,7 @@ from stopwatch import HANG
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.errors import NybbleError
 from nybble.kernels.elementwise.add import bind_add
+from nybble.kernels.jit import runner
 from nybble.kernels.jit.kernel import JIT_DISABLED
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="without machine code there are no threads")
@@ -54,9 +55,19 @@ class BrokenBell:
         raise KeyboardInterrupt
 
 
+def fall_asleep(team: Team) -> None:
+    """Waits until every worker is asleep outside of the machine code, or about to be: a bell must wake it.
+    An interrupted run may have called them already, without the bell."""
+    outside = [runner.THREADS + i * runner.THREAD_WORDS + runner.OUTSIDE for i in range(1, team.n_threads)]
+    deadline = time.monotonic() + HANG
+    while not (team._control[runner.PHASE] & runner.MAX_LANES or team._control[outside].all()):
+        assert time.monotonic() < deadline, "workers do not fall asleep"
+        time.sleep(0.001)
+
+
 def interrupt(adder: Adder) -> None:
-    """Between starting a program and leading it."""
-    time.sleep(0.1)  # the worker goes to sleep, so that it must be woken
+    """Between starting a program and leading it, with a worker that must be woken."""
+    fall_asleep(adder.team)
     adder.team._bells[0] = BrokenBell(adder.team._bells[0])
     with pytest.raises(KeyboardInterrupt):
         adder.team.run(0, 1)
@@ -144,7 +155,7 @@ def test_closing_after_an_interrupt(adder):
 
 def test_an_idle_team_sleeps(adder):
     adder.team.run(0, 2)
-    time.sleep(0.1)
+    fall_asleep(adder.team)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.05
@@ -201,8 +212,8 @@ def test_teams_take_turns():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
-@pytest.mark.parametrize("pause", [0, 0.006], ids=["awake", "asleep"])
-def test_ctrl_c_at_any_moment(adder, pause):
+@pytest.mark.parametrize("asleep", [False, True], ids=["awake", "asleep"])
+def test_ctrl_c_at_any_moment(adder, asleep):
     """Interrupts at random moments: the team goes on, and each run that returned was complete."""
 
     def interrupt(signum, frame):
@@ -211,8 +222,9 @@ def test_ctrl_c_at_any_moment(adder, pause):
     rng, complete, interrupted = np.random.default_rng(3), 0, 0
     kept = signal.signal(signal.SIGALRM, interrupt)
     try:
-        while interrupted < (200 if pause else 1000):
-            time.sleep(pause)  # the worker falls asleep
+        while interrupted < (200 if asleep else 1000):
+            if asleep:
+                fall_asleep(adder.team)
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 5e-4))
                 while True:
@@ -266,6 +278,7 @@ import sys
 import numpy as np
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.kernels.elementwise.add import bind_add
+from nybble.kernels.jit.runner import OUTSIDE, THREADS, THREAD_WORDS
 a = np.ones((2, 16), np.float32)
 call = bind_add(a, a, a, np.array([2]))
 team = Team(Program([call], [True]), 3)
@@ -278,7 +291,7 @@ team.run(0, 1)
     "more",
     [
         "",
-        "import time; time.sleep(0.1)",
+        "while not team._control[[THREADS + i * THREAD_WORDS + OUTSIDE for i in (1, 2)]].all(): pass",
         "keep = [team]; keep.append(keep)",
         "raise SystemExit(0)",
         "del team",
