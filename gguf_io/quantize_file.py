@@ -26,6 +26,7 @@ from .formats import BlockFormat
 from .mixtures import choose_formats, file_type
 from .quantize import quantize
 from .tensor import Tensor, padded
+from .threads import starting_threads
 from .writer import Value, file_header
 
 Progress = Callable[[int, int], object]
@@ -71,7 +72,7 @@ def quantize_gguf(
     The file appears when it is complete; a `target` that exists is replaced only with `overwrite`, and never
     if it is the source. Raises RequestError for that and for an unknown format; ModelError, naming the
     tensor, for values that are not finite or too large; GGUFUnsupportedError for a tensor that nybble cannot
-    read; and the system's error if the file cannot be written.
+    read; NybbleError if the threads cannot be started; and the system's error if the file cannot be written.
     """
     kind = file_type(format)
     if n_threads is None:
@@ -94,7 +95,7 @@ def quantize_gguf(
         with atomic_file(target) as out, ThreadPoolExecutor(n_threads) as pool:
             out.write(file_header(metadata, entries, file.alignment))
             start = out.tell()
-            for piece in _in_order(pool, _jobs(file, chosen), 2 * n_threads):
+            for piece in _in_order(pool, n_threads, _jobs(file, chosen)):
                 out.write(piece.data)
                 if progress is not None:
                     progress(out.tell() - start, n_bytes)
@@ -147,12 +148,13 @@ def _zeros(n_bytes: int) -> Piece:
     return np.zeros(n_bytes, np.uint8)
 
 
-def _in_order(pool: ThreadPoolExecutor, jobs: Iterator[Job], n_ahead: int) -> Iterator[Piece]:
-    """The results of the jobs, of which at most `n_ahead` are begun before the one that is waited for."""
+def _in_order(pool: ThreadPoolExecutor, n_threads: int, jobs: Iterator[Job]) -> Iterator[Piece]:
+    """The results of the jobs, of which two a thread may be begun before the one that is waited for."""
     pending: deque[Future[Piece]] = deque()
     for job in jobs:
-        pending.append(pool.submit(job))
-        if len(pending) > n_ahead:
+        with starting_threads(n_threads):
+            pending.append(pool.submit(job))
+        if len(pending) > 2 * n_threads:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()

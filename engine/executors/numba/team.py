@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import NybbleError
+from ....gguf_io.threads import starting_threads
 from ....kernels.jit import runner
 from ....kernels.jit.kernel import JIT_DISABLED, Call
 
@@ -53,7 +54,8 @@ def _phase_ends(meet: list[bool]) -> list[int]:
 
 
 class Team:
-    """`n_threads` threads, the caller's included, that run one `Program`."""
+    """`n_threads` threads, the caller's included, that run one `Program`. NybbleError if they cannot be
+    started."""
 
     def __init__(self, program: Program, n_threads: int) -> None:
         self.program = program
@@ -68,11 +70,17 @@ class Team:
         self._workers: list[threading.Thread] = []
         if JIT_DISABLED:
             return
-        for thread_id, bell in enumerate(self._bells, 1):
-            arguments = (self._serve, self._control, bell, thread_id, n_threads)
-            worker = threading.Thread(target=_work, args=arguments, name=f"nybble-{thread_id}", daemon=True)
-            self._workers.append(worker)
-            worker.start()
+        try:
+            for thread_id, bell in enumerate(self._bells, 1):
+                arguments = (self._serve, self._control, bell, thread_id, n_threads)
+                name = f"nybble-{thread_id}"
+                worker = threading.Thread(target=_work, args=arguments, name=name, daemon=True)
+                with starting_threads(n_threads):
+                    worker.start()
+                self._workers.append(worker)
+        except NybbleError:
+            self.close()
+            raise
 
     def run(self, first: int, last: int, n_threads: int | None = None, spins: bool = True) -> float:
         """Run calls `first` … `last - 1` of the program with the first `n_threads` threads, by default all;

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....gguf_io.tensor import Tensor
+from .....gguf_io.threads import starting_threads
 from .....kernels.language.rows import CACHE_LINE, aligned_zeros, share
 from .....kernels.weights.floats import pack_floats
 from .....kernels.weights.layout import TILE_ROWS
@@ -32,7 +33,7 @@ Part = Callable[[], None]
 def pack_tensors(tensors: Iterable[Tensor], n_threads: int) -> dict[str, PackedMatrix]:
     """The packed form of tensors (n_out, n_in) or (n_matrices, n_out, n_in), by their names.
 
-    Raises GGUFUnsupportedError for a format without a kernel.
+    Raises GGUFUnsupportedError for a format without a kernel, NybbleError if the threads cannot be started.
     """
     tensors, matrices = list(tensors), {}
     parts: list[Part] = []
@@ -41,11 +42,23 @@ def pack_tensors(tensors: Iterable[Tensor], n_threads: int) -> dict[str, PackedM
         format = tensor.format if layout else float_format(tensor)
         matrices[tensor.name] = PackedMatrix(tensor, format, layout, data)
         parts += _parts(tensor, data, n_threads)
-    with ThreadPoolExecutor(n_threads) as threads:
-        list(threads.map(lambda part: part(), parts))
+    _run(parts, n_threads)
     for tensor in tensors:
         tensor.release_pages()  # reading a part may have brought back the end of another
     return matrices
+
+
+def _run(parts: list[Part], n_threads: int) -> None:
+    """In any order; one thread is the caller's."""
+    if n_threads == 1:
+        for part in parts:
+            part()
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        with starting_threads(n_threads):
+            running = [pool.submit(part) for part in parts]
+        for future in running:
+            future.result()
 
 
 def _memory(tensors: list[Tensor]) -> Iterator[NDArray]:
