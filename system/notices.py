@@ -31,11 +31,15 @@ def progress_bar(title: str | None = None, total: int | None = None, unit: str =
     """A bar to be told of progress (`update`); bytes are counted in kB and MB."""
     from tqdm import tqdm  # takes longer to import than all the rest here
 
-    return tqdm(
+    class Bar(tqdm):
+        monitor_interval = 0  # no thread of tqdm's own, which would also watch bars that are not shown
+
+    return Bar(
         desc=title,
         total=total,
         unit=unit,
         unit_scale=unit == "B",
         leave=False,
+        miniters=1,  # it looks at the clock whenever it is told something
         disable=_is_quiet or sys.stderr is None or not sys.stderr.isatty(),
     )

@@ -1,7 +1,9 @@
 """Wherever threads are started the system may refuse one: a NybbleError says so, and nothing is left over."""
 
 import re
+import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from nybble.cli import main
 from nybble.engine.executors.choose import WeightsName
 from nybble.errors import NybbleError
 from nybble.kernels.jit.kernel import JIT_DISABLED
+from nybble.system.notices import progress_bar
 
 REFUSED = re.compile(
     r"n_threads=3: no thread can be started beside the [1-4] that run \(can't start new thread\);"
@@ -84,6 +87,13 @@ def test_quantizing(model: Path, n: int, limit: Limit, tmp_path: Path) -> None:
     else:
         assert n > 0 and target.exists()
     assert threading.active_count() == before
+
+
+def test_a_progress_bar_needs_none(limit: Limit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with warnings.catch_warnings(action="error"), progress_bar("title", 5) as bar:
+        bar.update(3)
+        assert (bar.n, bar.disable) == (3, False)
 
 
 def test_the_command_line_names_its_option(
