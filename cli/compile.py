@@ -2,10 +2,14 @@
 a container is built, say.
 
 They are kept in $NYBBLE_CACHE, or where this user's caches are; machines with the same processor find them.
-The model is loaded for a moment and runs one token.  The exit code is 1 if the kernels cannot be kept.
+They are those of all that an LLM does, generate, embed, trace and edit; `nybble bench` has one more of its
+own, which measures memory.
+The model is loaded for a moment and runs two tokens.  The exit code is 1 if the kernels cannot be kept.
 """
 
 import argparse
+
+import numpy as np
 
 from ..engine.llm import LLM
 from ..errors import NybbleError
@@ -27,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
     with LLM(args.model, weights=args.weights) as llm:
         llm.context.last_logits(None, [0])
         compiled_sampling()
+        probs = [name for name in llm.activations if name.endswith(".attn_probs")]
+        llm.trace([0], edit=dict.fromkeys(probs[:1], lambda value, info: np.zeros_like(value)), logits=None)
     if compile_log.n_compiled and not can_keep():
         raise NybbleError(
             f"{compile_log.n_compiled} kernels were compiled, but cannot be kept;"

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import architecture_fixtures
 import pytest
 import tiny_model
+
+from nybble.cli import main
 
 RUN = """
 import sys
@@ -15,6 +18,10 @@ from nybble.kernels.jit.object_cache import compile_log
 with nybble.LLM(sys.argv[1], weights=sys.argv[2]) as llm:
     for temperature in (0, 1):
         llm.generate([1, 2, 3], nybble.SamplingParams(max_tokens=4, temperature=temperature, top_p=0.9))
+    llm.logits([1, 2, 3])
+    llm.embed([1, 2, 3], pooling="mean")
+    traced = llm.trace([1, 2, 3], capture=list(llm.activations), edit={"*": lambda value, info: value * 0.5})
+    llm.unembed(traced["blk.0.resid_post"])
 print(compile_log.n_compiled, compile_log.n_linked, "numba" in sys.modules)
 """
 
@@ -36,6 +43,12 @@ def test_it_compiles_all_that_a_model_needs(tmp_path: Path, weights: str) -> Non
     assert process(cache, "-c", RUN, model, weights).stdout == f"0 {n} False\n"
     again = process(cache, "-m", "nybble", "compile", model, "--weights", weights)
     assert f"{n} kernels are in {folder}; 0 of them" in again.stdout and again.stderr == ""
+
+
+def test_a_model_without_attention(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = architecture_fixtures.write(tmp_path / "m.gguf", architecture_fixtures.description("mamba"))
+    assert main(["compile", str(model)]) == 0
+    assert "kernels are in" in capsys.readouterr().out
 
 
 def test_it_fails_where_they_cannot_be_kept(tmp_path: Path) -> None:
