@@ -158,8 +158,8 @@ MACHINES = {
     "avx512vnni": (X86, "icelake-server", AVX512, r"\bvpdpbusd\b.*zmm", r"\bvcvtph2ps\b.*zmm"),
     "amx": (X86, "sapphirerapids", f"{AVX512},+amx-tile,+amx-int8", r"\btdpbssd\b", r"\btilerelease\b"),
     "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
-    "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfmla\b"),
-    "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b"),
+    "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfcvtns\b"),
+    "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b", r"\bfmla\b"),
     "apple": ("arm64-apple-macosx11.0", "apple-m1", "+neon,+dotprod", r"\bsdot\.4s\b"),
 }
 CROSS = """

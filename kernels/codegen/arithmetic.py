@@ -133,10 +133,24 @@ def _round_avx(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
     return joined(builder, *(_round_avx(builder, half) for half in halves(builder, v)))
 
 
+def _round_neon(builder: ir.IRBuilder, v: ir.Value) -> ir.Value:
+    """By the instruction of AArch64, which gives -2**31 for what is less, and would give others for NaN and
+    what is greater."""
+    if v.type.count > 4:
+        return joined(builder, *(_round_neon(builder, half) for half in halves(builder, v)))
+    low, high = (ir.Constant(v.type, [limit] * v.type.count) for limit in (-(2.0**31), 2.0**31))
+    fits = builder.select(builder.fcmp_ordered("<", v, high), v, low)
+    result = ir.VectorType(ir.IntType(32), v.type.count)
+    name = f"llvm.aarch64.neon.fcvtns.v{v.type.count}i32.v{v.type.count}f32"
+    return intrinsic(builder, name, result, [fits])
+
+
 @each(0)
 def _round(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     if host_target().has_avx and t.lanes in (8, 16):
         return _round_avx(builder, v)
+    if host_target().is_arm64 and t.lanes in (4, 8, 16):
+        return _round_neon(builder, v)
     rounded = intrinsic(builder, f"llvm.rint.v{t.lanes}f32", t.ir_vector, [v])
     low, high = (ir.Constant(t.ir_vector, [limit] * t.lanes) for limit in (-(2.0**31), 2.0**31))
     fits = builder.and_(builder.fcmp_ordered(">=", rounded, low), builder.fcmp_ordered("<", rounded, high))
