@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from machine import assert_same
+from machine import assert_same, record_for
 from numpy.typing import NDArray
 
+from nybble.kernels.jit.kernel import Call, Kernel
+from nybble.kernels.language.pointer import I32
 from nybble.kernels.language.simd import (
+    dot_pairs,
     dot_signed,
     dot_spill,
     dot_start,
@@ -23,10 +26,12 @@ from nybble.kernels.language.simd import (
     dot_unsigned,
     dot_words,
     load,
+    pair_sums,
+    splat,
     store,
 )
 from nybble.kernels.target.host_cpu import host_cpu
-from nybble.kernels.target.target import dot_path
+from nybble.kernels.target.target import dot_path, host_target
 
 rng = np.random.default_rng(21)
 
@@ -118,6 +123,43 @@ def test_dot_products_of_words_as_of_signed_weights(n_tokens: int) -> None:
     assert (out == first + dot_oracle(w, x)).all()
 
 
+def pairs_kernel(n_tokens: int):  # type: ignore[no-untyped-def]
+    """A kernel of products over 8 columns a step, for two groups of rows and pairs of tokens."""
+    n_pairs = (n_tokens + 1) // 2
+    n_sums = 2 * n_pairs
+
+    def kernel(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+        sums = splat(0, I32, 16, n_sums)
+        for i in range(args.steps):
+            w = load(args.w + 128 * i, 64, 2, 64)
+            sums = dot_pairs(sums, w, load(args.x + 16 * i, 16, n_pairs, args.stride))
+        store(args.out, pair_sums(sums, n_tokens), 8)
+
+    return kernel
+
+
+@pytest.mark.parametrize("n_tokens", [1, 3, 4])
+def test_dot_products_of_pairs(n_tokens: int) -> None:
+    """By the definition in plain Python where the machine has none."""
+    steps = 8
+    tokens = activations(4, 2 * steps)
+    tokens[3, 0] = -128
+    w = rng.integers(-128, 128, (steps, 2, 8, 8)).astype(np.int8)
+    w[:, 0, :4], w[:, 0, 4:] = -128, 127
+    pairs = tokens.reshape(2, 2, steps, 8).transpose(0, 2, 1, 3)  # of each step, 8 columns of both tokens
+    x = np.ascontiguousarray(pairs[: (n_tokens + 1) // 2])
+    arrays = {"w": w, "x": x, "out": np.zeros((2, n_tokens, 8), np.int32)}
+    arguments = {**arrays, "steps": steps, "stride": 16 * steps}
+    kernel = pairs_kernel(n_tokens)
+    if host_target().multiplies_pairs:
+        out = assert_same(kernel, **arguments)
+    else:
+        out, record = arrays["out"], record_for(arguments)
+        call = Call(Kernel(kernel, record, "pairs"), arguments)
+        kernel(record.read(call.values, call.owners), 0, 1)
+    assert (out == dot_oracle(w, tokens[:n_tokens])).all()
+
+
 # --- other paths and other machines -------------------------------------------------------------------------
 
 
@@ -132,15 +174,17 @@ def again(file: str, selected: str, **environment: str) -> None:
 def paths_of_this_machine() -> list[str]:
     host = host_cpu()
     best = dot_path(host.triple, host.features)
-    paths = {"amx": ["amx", "vnni", "avx2"], "vnni": ["vnni", "avx2"], "generic": []}
+    paths = {
+        "amx": ["amx", "vnni", "avx2"], "vnni": ["vnni", "avx2"], "i8mm": ["i8mm", "dotprod"], "generic": []
+    }  # fmt: skip
     return [*paths.get(best, [best]), "generic"]
 
 
-@pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "dotprod", "generic"])
+@pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "i8mm", "dotprod", "generic"])
 def test_every_path_gives_the_same_integers(path: str) -> None:
     if path not in paths_of_this_machine():
         pytest.skip("this machine does not have it")
-    again("test_dot_products.py", "signed_weights", NYBBLE_DOT=path)
+    again("test_dot_products.py", "signed_weights or pairs", NYBBLE_DOT=path)
 
 
 def test_a_cpu_without_any_extension() -> None:
@@ -159,6 +203,7 @@ MACHINES = {
     "amx": (X86, "sapphirerapids", f"{AVX512},+amx-tile,+amx-int8", r"\btdpbssd\b", r"\btilerelease\b"),
     "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
     "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfcvtns\b"),
+    "arm i8mm": (ARM, "neoverse-v1", "+neon,+dotprod,+i8mm", r"\bsdot\b.*16b", r"\bsmmla\b", r"\bfcvtns\b"),
     "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b", r"\bfmla\b"),
     "apple": ("arm64-apple-macosx11.0", "apple-m1", "+neon,+dotprod", r"\bsdot\.4s\b"),
 }

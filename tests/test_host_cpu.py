@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import llvmlite.binding as llvm
 import pytest
 
-from nybble.kernels.target import host_cpu as module
 from nybble.kernels.target.host_cpu import host_cpu
 from nybble.kernels.target.target import dot_path
+from nybble.kernels.target.target import host_cpu as module
 
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "arm64-apple-darwin23.4.0"
 
@@ -31,8 +31,8 @@ A72_FEATURES = "-aes,+crc,+fp-armv8,+neon,-rand,-sha2,-sve"
 # Names in /proc/cpuinfo; what LLVM 22 calls that, and makes of it; the products.
 LINUX_MACHINES = {
     "Graviton 2": (f"{N1} ssbs", "neoverse-n1", N1_FEATURES, "dotprod"),
-    "Graviton 3": (V1, "neoverse-v1", V1_FEATURES, "dotprod"),
-    "Graviton 4": (V2, "neoverse-v2", V2_FEATURES, "dotprod"),
+    "Graviton 3": (V1, "neoverse-v1", V1_FEATURES, "i8mm"),
+    "Graviton 4": (V2, "neoverse-v2", V2_FEATURES, "i8mm"),
     "Ampere Altra": (N1, "neoverse-n1", N1_FEATURES, "dotprod"),
     "Raspberry Pi 5": (N1, "cortex-a76", N1_FEATURES, "dotprod"),
     "Raspberry Pi 4": ("fp asimd evtstrm crc32 cpuid", "cortex-a72", A72_FEATURES, "generic"),
@@ -94,29 +94,36 @@ def test_linux_on_aarch64(machine: str, monkeypatch: pytest.MonkeyPatch) -> None
         assert last[feature] == ("+" if name in names.split() else "-"), feature
     assert dot_path(*cpu[::2]) == path
     monkeypatch.undo()
-    assert count(*cpu) == (16 if path == "dotprod" else 0), "16 rows x 4 tokens are 16 vectors"
+    assert count(*cpu) == (0 if path == "generic" else 16), "16 rows x 4 tokens are 16 vectors"
 
 
-@pytest.mark.parametrize(("answer", "path"), [(1, "dotprod"), (0, "generic")])
-def test_macos_on_apple_m1(answer: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "dotprod", "i8mm", "path"),
+    [("apple-m2", 1, 1, "i8mm"), ("apple-m1", 1, 0, "dotprod"), ("apple-m1", 0, 0, "generic")],
+)
+def test_macos(name: str, dotprod: int, i8mm: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every one has dot products, but one never knows which macOS a virtual machine runs."""
-    stand_in(monkeypatch, MACOS, "apple-m1", "")
+    stand_in(monkeypatch, MACOS, name, "")
     monkeypatch.setattr(sys, "platform", "darwin")
-    asked = {"hw.optional.arm.FEAT_DotProd": answer}
+    asked = {"hw.optional.arm.FEAT_DotProd": dotprod, "hw.optional.arm.FEAT_I8MM": i8mm}
     monkeypatch.setattr(module, "_sysctl", asked.__getitem__)
     cpu = host_cpu()
-    assert cpu == (MACOS, "apple-m1", "+dotprod" if answer else "-dotprod")
+    assert cpu == (MACOS, name, f"{'-+'[dotprod]}dotprod,{'-+'[i8mm]}i8mm")
     assert dot_path(*cpu[::2]) == path
     monkeypatch.undo()
-    assert count(*cpu) == 16 * answer
+    assert count(*cpu) == 16 * dotprod
 
 
 def test_windows_on_arm(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel32 = SimpleNamespace(IsProcessorFeaturePresent=lambda feature: int(feature == 43))
+    """Of the Snapdragon X, or with its products of matrices hidden."""
+    has = {43: 1, 66: 1}
+    kernel32 = SimpleNamespace(IsProcessorFeaturePresent=lambda feature: has.get(feature, 0))
     stand_in(monkeypatch, "aarch64-pc-windows-msvc", "oryon-1", "+neon")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32), raising=False)
-    assert host_cpu().features == "+neon,+dotprod"
+    assert host_cpu().features == "+neon,+dotprod,+i8mm"
+    has[66] = 0
+    assert host_cpu().features == "+neon,+dotprod,-i8mm"
 
 
 @pytest.mark.skipif(module._cpuid() is None, reason="no x86, or a glibc that does not tell")

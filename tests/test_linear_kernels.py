@@ -29,6 +29,7 @@ from linear_cases import (
     true_weights,
 )
 from numpy.typing import NDArray
+from test_dot_products import MACHINES, paths_of_this_machine
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
@@ -37,7 +38,6 @@ from nybble.kernels.linear.packed_product import FEW_TOKENS, TOKENS_PER_PASS, to
 from nybble.kernels.linear.piece import PIECE_BLOCKS
 from nybble.kernels.linear.quantize_activations import bind_quantize, quantize_reference
 from nybble.kernels.linear.quantized import bind_quantized_linear
-from nybble.kernels.target.target import host_target
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.layout import BLOCK, BYTE, SUPER_NIBBLE
 from nybble.kernels.weights.pack import PACKERS, pack
@@ -250,15 +250,41 @@ def test_plain_python_agrees_with_the_machine_code(tmp_path: Path) -> None:
         np.testing.assert_allclose(plain[name], machine[name], rtol=0, atol=1e-6 * size, err_msg=name)
 
 
-@pytest.mark.skipif(not host_target().has_vnni, reason="this machine has one path only")
+@pytest.mark.skipif(len(paths_of_this_machine()) < 2, reason="this machine has one path only")
 def test_every_path_gives_the_same_bits(tmp_path: Path) -> None:
-    """Vectors of 8 lanes and of 16, sums gathered in int16, and the unit for matrices."""
-    paths = (host_target().dot, "vnni", "avx2")
+    """Vectors of 8 lanes and of 16, sums gathered in int16, pairs of tokens, and the unit for matrices."""
+    paths = paths_of_this_machine()
     for path in paths:
         run_script("save", str(tmp_path / f"{path}.npz"), "Q4_0", "Q4_K", "Q6_K", NYBBLE_DOT=path)
     expected, *others = (np.load(tmp_path / f"{path}.npz") for path in paths)
     for found in others:
         assert all(found[name].tobytes() == expected[name].tobytes() for name in expected.files)
+
+
+AS_ANOTHER_MACHINE = """
+import runpy, sys
+from pathlib import Path
+from nybble.kernels.target.target import Target, compile_for
+triple, cpu, features, script, *sys.argv[1:] = sys.argv[1:]
+compile_for(Target.of(triple, cpu, features))
+sys.path.insert(0, str(Path(script).parent))
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_other_machines_give_the_same_bits_in_plain_python(tmp_path: Path) -> None:
+    """Whatever instructions this one has: vectors, pairs of tokens, and small matrices."""
+    found = []
+    for name in ("arm dotprod", "arm i8mm", "amx"):
+        saved = str(tmp_path / f"{name}.npz")
+        command = [sys.executable, "-c", AS_ANOTHER_MACHINE, *MACHINES[name][:3], SCRIPT, "save", saved]
+        command += ["Q8_0", "Q4_0", "Q4_K", "Q6_K", "IQ4_XS"]
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+        found.append(np.load(saved))
+    for other in found[1:]:
+        assert all(other[name].tobytes() == found[0][name].tobytes() for name in found[0].files)
 
 
 # --- how good, and what is refused --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ vnni, amx vpdpbusd               int32 (unsigned x signed: int8 weights + 128, s
                                  8 lanes, or 16 with AVX-512
 avx2      vpmaddubsw, vpmaddwd   int16 until `dot_spill` (int8 weights: sign moved to the activations, int32)
 dotprod   sdot (AArch64)         int32
+i8mm      sdot; smmla in pairs   int32 (`dot_pairs`)
 generic   plain IR               int32
 
 int16 weights (`dot_words`) take vpmaddwd with AVX2, elsewhere plain IR.
@@ -122,6 +123,15 @@ def _sdot(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, 
     return joined(builder, *(intrinsic(builder, name, some[0].type, list(some)) for some in operands)), sum16
 
 
+def _smmla(builder: ir.IRBuilder, sums: ir.Value, w: ir.Value, x: ir.Value) -> Any:
+    """Two rows times two tokens in each instruction: the four sums of a row pair stand together."""
+    if sums.type.count > 4:
+        operands = zip(halves(builder, sums), halves(builder, w), strict=True)
+        return joined(builder, *(_smmla(builder, *some, x) for some in operands))
+    name = "llvm.aarch64.neon.smmla.v4i32.v16i8"
+    return pin(builder, intrinsic(builder, name, sums.type, [sums, w, x]))
+
+
 def _generic(extend: str) -> Step:
     def step(builder: ir.IRBuilder, sum32: ir.Value, sum16: ir.Value, w: ir.Value, x: ir.Value) -> Any:
         wide = ir.VectorType(ir.IntType(32), w.type.count)
@@ -139,6 +149,7 @@ UNSIGNED: dict[str, Step] = {
     "vnni": _vnni_unsigned,
     "avx2": _avx2_unsigned,
     "dotprod": _sdot,
+    "i8mm": _sdot,
     "generic": _generic("zext"),
 }
 SIGNED: dict[str, Step] = {
@@ -146,6 +157,7 @@ SIGNED: dict[str, Step] = {
     "vnni": _vnni_signed,
     "avx2": _avx2_signed,
     "dotprod": _sdot,
+    "i8mm": _sdot,
     "generic": _generic("sext"),
 }
 WORDS: dict[str, Step] = dict.fromkeys(UNSIGNED, _generic("sext")) | {"avx2": _avx2_words}
@@ -207,6 +219,38 @@ def _sum(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
     return builder.extract_value(_spill(context, builder, sig, args), 0)
 
 
+def _dot_pairs(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    sums, groups, pairs = (vectors(builder, v) for v in args)
+    operands = [(w, x) for w in groups for x in pairs]
+    return bundle(builder, [_smmla(builder, s, *some) for s, some in zip(sums, operands, strict=True)])
+
+
+def _pair_sums(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    n_tokens, sums = literal(sig.args[1]) or 0, vectors(builder, args[0])
+    n_pairs = (n_tokens + 1) // 2
+    found = []
+    for group in range(0, len(sums), n_pairs):
+        for t in range(n_tokens):
+            both = sums[group + t // 2]
+            found.append(shuffle(builder, both, list(range(t % 2, both.type.count, 2))))
+    return bundle(builder, found)
+
+
+def _pairs_typer(sums: Any, w: Any, x: Any) -> Any:
+    if not (host_target().multiplies_pairs and all(isinstance(v, VectorType) for v in (sums, w, x))):
+        return None
+    fits = (sums.element, w.element, w.lanes, x.element, x.lanes) == (I32, I8, 4 * sums.lanes, I8, 16)
+    return sums if fits and sums.count == w.count * x.count else None
+
+
+def _pair_sums_typer(sums: Any, n_tokens: Any) -> Any:
+    n = literal(n_tokens)
+    if not (isinstance(sums, VectorType) and sums.element == I32 and n):
+        return None
+    n_groups, rest = divmod(sums.count, (n + 1) // 2)
+    return None if rest else sums.like(lanes=sums.lanes // 2, count=n_groups * n)
+
+
 def _start_typer(sums: Any) -> Any:
     fits = isinstance(sums, VectorType) and sums.element == I32 and sums.lanes in (8, host_target().lanes)
     return DotType(sums.lanes, sums.count) if fits else None
@@ -237,3 +281,5 @@ define(simd.dot_signed, _dot_typer(I8, I8), _dot(SIGNED))
 define(simd.dot_words, _dot_typer(I16, I16), _dot(WORDS))
 define(simd.dot_spill, _is_state, _spill)
 define(simd.dot_sum, lambda s: VectorType(I32, s.lanes, s.count) if isinstance(s, DotType) else None, _sum)
+define(simd.dot_pairs, _pairs_typer, _dot_pairs)
+define(simd.pair_sums, _pair_sums_typer, _pair_sums)

@@ -271,6 +271,26 @@ def dot_sum(state: np.ndarray) -> np.ndarray:
     return state
 
 
+def dot_pairs(sums: np.ndarray, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Add w · x over 8 consecutive k, where `Target.multiplies_pairs`. `w` (n_groups, 8 * lanes) int8 holds
+    the 8 k of one row, then of the next; `x` (n_pairs, 16) int8 those of a pair's two tokens.
+
+    The int32 bundle `sums` has a vector for each (row group, pair): of each row the sum of the first token,
+    then of the second.
+    """
+    rows, tokens = (v.reshape(len(v), -1, 8).astype(np.int32) for v in (w, x))
+    return sums + np.einsum("grk,ptk->gprt", rows, tokens).reshape(sums.shape)
+
+
+def pair_sums(sums: np.ndarray, n_tokens: int) -> np.ndarray:
+    """What `dot_pairs` has added up, as `dot_sum` gives it: a vector for each (row group, token). The second
+    token of the last pair is left out if `n_tokens` is odd."""
+    n_pairs = (n_tokens + 1) // 2
+    tokens = sums.reshape(-1, n_pairs, sums.shape[1] // 2, 2).transpose(0, 1, 3, 2)
+    rows = tokens.shape[3]
+    return tokens.reshape(-1, 2 * n_pairs, rows)[:, :n_tokens].reshape(-1, rows)
+
+
 # --- products of small matrices -----------------------------------------------------------------------------
 # Only on machines with `Target.has_matrix_unit`; a kernel that multiplies matrices calls `matrix_start`
 # first and `matrix_end` last. There is one unit a thread, whose registers gather int32 products.

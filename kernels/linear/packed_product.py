@@ -8,7 +8,7 @@ Working memory of a thread:
 
     piece     of each tile (2 at most)
     sums      of the tokens of a pass
-    words     their activations as int16, where the machine wants them
+    words     their activations as int16, or in pairs, where the machine wants them
   or with a unit for matrices
     piece
     products  (2, 16, 16) int32
@@ -37,7 +37,7 @@ from .block_scales import Shape
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
 from .token_product import token_product
-from .vector_product import put_words, sums_of_sub_blocks, vector_product
+from .vector_product import put_pairs, put_words, sums_of_sub_blocks, vector_product
 
 LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # fewer would make unpacking dear
 VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by
@@ -73,6 +73,8 @@ def _working_bytes(n_in: int) -> int:
     n_bytes = SUMS_AT + n_blocks * 2 * 4
     if host_target().multiplies_words:
         n_bytes += n_blocks * BLOCK * 2
+    if host_target().multiplies_pairs:
+        n_bytes += n_blocks * BLOCK + n_in  # an odd number of tokens has one more
     if host_target().has_matrix_unit:
         n_bytes = TOKENS_AT + n_blocks // TOKENS * TOKENS_BYTES
     return -(-n_bytes // CACHE_LINE) * CACHE_LINE
@@ -150,7 +152,8 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
 
 def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines without a unit for matrices."""
-    unpack, product = unpack_piece(layout, as_int8=False), vector_product(layout, n_tiles)
+    in_pairs = host_target().multiplies_pairs
+    unpack, product = unpack_piece(layout, as_int8=in_pairs), vector_product(layout, n_tiles)
     write_sums, sum_type = sums_of_sub_blocks(layout), F32 if layout.has_min else I32
     in_words = is_in_words(layout)
     piece_blocks = blocks_per_piece(layout)
@@ -159,7 +162,8 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 
     @inlined
     def words_of(args, piece):  # type: ignore[no-untyped-def]
-        return cast(piece + (SUMS_AT + tokens_per_pass(args.n_in) * (args.n_in // BLOCK) * 2 * 4), I16)
+        words = piece + (SUMS_AT + tokens_per_pass(args.n_in) * (args.n_in // BLOCK) * 2 * 4)
+        return cast(words, I8 if in_pairs else I16)
 
     @inlined
     def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
@@ -168,6 +172,8 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
         write_sums(scale, total, half, cast(piece + SUMS_AT, sum_type), n_blocks)
         if in_words:
             put_words(x, words_of(args, piece), n_blocks)
+        elif in_pairs:
+            put_pairs(x, words_of(args, piece), n, args.n_in)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
@@ -175,8 +181,11 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
         piece = args.working + thread_id * args.ld_working
         sums = cast(piece + SUMS_AT, sum_type)
         x, scale, _, _ = activations(args, first)
+        x_block = BLOCK
         if in_words:
             x = words_of(args, piece)
+        elif in_pairs:
+            x, x_block = words_of(args, piece), 2 * BLOCK
         next_tile = w + (bytes_per_block * n_blocks + (n_tiles - 1) * w_step)
         for b in range(0, n_blocks, piece_blocks):
             n_now = min(piece_blocks, n_blocks - b)
@@ -185,7 +194,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
             w = w + bytes_per_piece
             next_w = w if b + piece_blocks < n_blocks else next_tile
             ahead = next_w, w_step, bytes_per_block
-            xs = x + b * BLOCK, scale + b, sums + b, sums + (n * n_blocks + b)
+            xs = x + b * x_block, scale + b, sums + b, sums + (n * n_blocks + b)
             product(piece, xs, out, second_out, n, n_now, n_in, ld_out, b == 0, ahead)
 
     return Product(prepare, multiply)

@@ -5,6 +5,7 @@ cache while all tokens of a pass go by. In a thread's memory it is
 
     levels   (PIECE_BLOCKS, 8, 16, 4) bytes: of step s of a block, row r, columns 4s … 4s+3;
              or (PIECE_BLOCKS / 2, 8, 2, 16, 2) int16: columns 4s and 4s+2, then 4s+1 and 4s+3
+             or (PIECE_BLOCKS, 4, 16, 8) int8, where rows are multiplied in pairs
     scales   (PIECE_BLOCKS, sub-blocks, 16) float32, with room for 2 sub-blocks
     minima   the same
 
@@ -17,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..language.pointer import F32, I8, I16, cast
-from ..language.simd import evens, load, odds, store, to_i16
+from ..language.pointer import F32, I8, I16, I32, cast
+from ..language.simd import evens, interleave, load, odds, store, to_i16
 from ..language.source import inlined
 from ..language.tables import lookup
 from ..target.target import host_target
@@ -62,7 +63,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     blocks_per_span, header_bytes = layout.blocks_per_span, layout.header_bytes
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
     n_scales = TILE_ROWS * (BLOCK // layout.sub_block)
-    in_words = is_in_words(layout)
+    in_words, in_pairs = is_in_words(layout), host_target().multiplies_pairs
     bytes_per_block = level_bytes(layout)
     step_bytes = bytes_per_block // 8
 
@@ -85,6 +86,15 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
             store(levels, value - offset, n_bytes)
 
     @inlined
+    def widen_steps(levels):  # type: ignore[no-untyped-def]
+        """Make steps of 8 columns of two of 4."""
+        steps = cast(levels, I32)
+        for j in range(0, 8 * TILE_ROWS, 2 * TILE_ROWS):
+            first = load(steps + j, lanes, n_parts, lanes)
+            second = load(steps + (j + TILE_ROWS), lanes, n_parts, lanes)
+            store(steps + j, interleave(first, second), 2 * lanes)
+
+    @inlined
     def unpack(w, piece, n_blocks):  # type: ignore[no-untyped-def]
         levels, scales, minima = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
         for first in range(0, n_blocks, blocks_per_span):
@@ -101,6 +111,8 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
                     for j in range(4):
                         put(levels + step_bytes * j, low_levels(w, n_bytes, low_bits, j))
                         put(levels + step_bytes * (4 + j), high_levels(w, n_bytes, high_bits, j))
+                if in_pairs:
+                    widen_steps(levels)
                 s = w + quant_bytes
                 store(scales, scale_of(s, 0, super_scale, lanes, lanes), lanes)
                 if by_16:

@@ -15,6 +15,7 @@ import numpy as np
 from ..language.pointer import F32, I8, I16, I32, cast
 from ..language.rows import CACHE_LINE
 from ..language.simd import (
+    dot_pairs,
     dot_signed,
     dot_start,
     dot_start_signed,
@@ -27,6 +28,7 @@ from ..language.simd import (
     load,
     load_splat,
     odds,
+    pair_sums,
     part,
     prefetch,
     repeat,
@@ -94,15 +96,35 @@ def _half_block_of_words(shape: Shape) -> Function:
     return add_words
 
 
+def _half_block_of_pairs(shape: Shape) -> Function:
+    """The same for pairs of tokens."""
+    n_pairs, n_groups, n_bytes = (shape.n_tokens + 1) // 2, shape.n_groups, 8 * shape.lanes
+
+    @inlined
+    def add_pairs(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+        first = load(cast(levels, I8), n_bytes, n_groups, n_bytes)
+        state = dot_pairs(state, first, load(x, 16, n_pairs, 2 * x_stride))
+        second = load(cast(levels + 128, I8), n_bytes, n_groups, n_bytes)
+        return dot_pairs(state, second, load(x + 16, 16, n_pairs, 2 * x_stride))
+
+    return add_pairs
+
+
 def _some_tokens(layout: Layout, shape: Shape) -> Function:
     """Make the function that adds to the results of some tokens what a piece, or two, gives."""
-    in_words = is_in_words(layout)
-    add_half = _half_block_of_words(shape) if in_words else _half_block(layout, shape)
-    per_block, second_half = level_bytes(layout), BLOCK // 4 if in_words else BLOCK // 2
+    in_words, in_pairs = is_in_words(layout), host_target().multiplies_pairs
+    if in_pairs:
+        add_half, second_half, x_block = _half_block_of_pairs(shape), BLOCK, 2 * BLOCK
+    elif in_words:
+        add_half, second_half, x_block = _half_block_of_words(shape), BLOCK // 4, BLOCK
+    else:
+        add_half, second_half, x_block = _half_block(layout, shape), BLOCK // 2, BLOCK
+    per_block = level_bytes(layout)
     n_tokens, n_groups, lanes = shape.n_tokens, shape.n_groups, shape.lanes
     is_pair, has_two_groups, n_pairs = shape.n_tiles == 2, n_groups == 2, n_groups * n_tokens
     stride, float_stride = (PIECE_BYTES, PIECE_BYTES // 4) if is_pair else (4 * lanes, lanes)
-    has_offset, is_signed = layout.offset != 0, layout.is_signed
+    has_offset, is_signed = layout.offset != 0 and not in_pairs, layout.is_signed and not in_pairs
+    n_states, state_lanes = n_groups * ((n_tokens + 1) // 2), 2 * lanes  # of pairs
     has_min, by_16, n_scales = layout.has_min, layout.sub_block == 16, TILE_ROWS * (BLOCK // layout.sub_block)
 
     @inlined
@@ -110,8 +132,24 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
         return repeat(load(floats, lanes, n_groups, float_stride), n_tokens)
 
     @inlined
+    def start(first):  # type: ignore[no-untyped-def]
+        if in_pairs:
+            return splat(0, I32, state_lanes, n_states)
+        elif has_offset:
+            return dot_start(first)
+        else:
+            return dot_start(splat(0, I32, lanes, n_pairs))
+
+    @inlined
+    def integers(state):  # type: ignore[no-untyped-def]
+        if in_pairs:
+            return pair_sums(state, n_tokens)
+        else:
+            return dot_sum(state)
+
+    @inlined
     def add_scaled(out_sum, state, scale, scale_x):  # type: ignore[no-untyped-def]
-        return fma(to_f32(dot_sum(state)), for_tokens(scale) * scale_x, out_sum)
+        return fma(to_f32(integers(state)), for_tokens(scale) * scale_x, out_sum)
 
     @inlined
     def add_minimum(out_sum, minimum, scaled_sum):  # type: ignore[no-untyped-def]
@@ -123,7 +161,7 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
         x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
         ld_blocks = n_in // BLOCK
-        out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, lanes, n_pairs)
+        out_sum = splat(0.0, F32, lanes, n_pairs)
         if not is_first:
             out_sum = load(out, lanes, n_tokens, ld_out)
             if has_two_groups:
@@ -136,13 +174,13 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
             scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, ld_blocks), n_groups)
             first_sum = tile(load_splat(x_first + b, lanes, n_tokens, ld_blocks), n_groups)
             if by_16:
-                state = dot_start(first_sum if has_offset else nothing)
+                state = start(first_sum)
                 state = add_half(state, levels, stride, x, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
                 second_sum = tile(load_splat(x_second + b, lanes, n_tokens, ld_blocks), n_groups)
-                state = dot_start(second_sum if has_offset else nothing)
+                state = start(second_sum)
                 state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
                 if has_min:
@@ -151,14 +189,14 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
                 if is_signed:
                     state = dot_start_signed(first_sum)
                 else:
-                    state = dot_start(first_sum if has_offset else nothing)
+                    state = start(first_sum)
                 state = add_half(state, levels, stride, x, n_in)
                 state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
             levels, scale, minimum = levels + per_block, scale + n_scales, minimum + n_scales
-            x = x + BLOCK
+            x = x + x_block
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:
             store(out + second_out, part(out_sum, n_tokens, n_tokens), ld_out)
@@ -201,6 +239,17 @@ def put_words(x, words, n):  # type: ignore[no-untyped-def]
         store(words + (i + BLOCK // 2), to_i16(odds(block)))
 
 
+@inlined
+def put_pairs(x, pairs, n, n_in):  # type: ignore[no-untyped-def]
+    """Write the activations of n tokens as pairs, which have 8 columns of one beside those of the other. The
+    last of an odd number is paired with itself."""
+    for t in range(0, n, 2):
+        first, second = x + t * n_in, x + min(t + 1, n - 1) * n_in
+        for i in range(0, n_in, 8):
+            store(pairs + (t * n_in + 2 * i), load(first + i, 8))
+            store(pairs + (t * n_in + 2 * i + 8), load(second + i, 8))
+
+
 def tokens_together(n_tiles: int) -> int:
     """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
     n_sums = 12 if host_target().n_vector_registers >= 32 else 8
@@ -211,8 +260,8 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
     lie one behind the other.
 
-    It takes the piece; the activations of the first token at its first block (of a piece in words, words as
-    `put_words` orders them), their scales and sums (two
+    It takes the piece; the activations of the first token at its first block (as `put_words` orders them for
+    a piece in words, or as `put_pairs` does where rows are multiplied in pairs), their scales and sums (two
     pointers, to what `sums_of_sub_blocks` writes); where the first result is and how far the second vector of
     results is from it; n, n_blocks, n_in, ld_out; whether it is a tile's first piece: results then start at
     0; and what to fetch into the cache meanwhile: where the next piece's weights are, how far the second tile

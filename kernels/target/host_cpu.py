@@ -72,10 +72,12 @@ def _arm_features() -> list[str]:
     """What the system says of an AArch64 processor. `/proc/cpuinfo` is no source: under an emulator it is
     about another processor."""
     if sys.platform == "darwin":
-        has = {"dotprod": _sysctl("hw.optional.arm.FEAT_DotProd") == 1}
+        names = {"dotprod": "FEAT_DotProd", "i8mm": "FEAT_I8MM"}
+        has = {feature: _sysctl(f"hw.optional.arm.{name}") == 1 for feature, name in names.items()}
     elif sys.platform == "win32":
-        dot_products = 43  # PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
-        has = {"dotprod": ctypes.windll.kernel32.IsProcessorFeaturePresent(dot_products) != 0}
+        numbers = {"dotprod": 43, "i8mm": 66}  # PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and …_I8MM_…
+        is_present = ctypes.windll.kernel32.IsProcessorFeaturePresent
+        has = {feature: is_present(number) != 0 for feature, number in numbers.items()}
     else:
         bits = _auxiliary_value(_AT_HWCAP) % (1 << 32) | _auxiliary_value(_AT_HWCAP2) << 32
         has = {feature: bits >> bit & 1 == 1 for feature, bit in _HWCAP_BITS.items()}

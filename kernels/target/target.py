@@ -1,8 +1,8 @@
 """The machine that kernels are compiled for: its name, its features, and which integer dot product it has.
 
-`NYBBLE_DOT` forces a path (`amx`, `vnni`, `avx2`, `dotprod`, `generic`): all of them give the same integers,
-and tests run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose another CPU of
-the same kind, as in Numba; `compile_for` any machine, to read its assembly.
+`NYBBLE_DOT` forces a path (`amx`, `vnni`, `avx2`, `i8mm`, `dotprod`, `generic`): all of them give the same
+integers, and tests run every one that the machine has. `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` choose
+another CPU of the same kind, as in Numba; `compile_for` any machine, to read its assembly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from ...errors import NybbleError
 from .host_cpu import host_cpu
 
-DOT_PATHS = ("amx", "vnni", "dotprod", "avx2", "generic")
+DOT_PATHS = ("amx", "vnni", "avx2", "i8mm", "dotprod", "generic")
 AVX512 = frozenset({"+avx512f", "+avx512bw", "+avx512vl", "+avx512vnni"})
 AMX = frozenset({"+amx-tile", "+amx-int8"})
 
@@ -67,6 +67,11 @@ class Target:
         return self.dot == "avx2"
 
     @property
+    def multiplies_pairs(self) -> bool:
+        """Whether two rows are multiplied with two tokens in one instruction (`dot_pairs` of `simd.py`)."""
+        return self.dot == "i8mm"
+
+    @property
     def has_matrix_unit(self) -> bool:
         """Whether there are the products of small matrices of `simd.py`."""
         return self.dot == "amx"
@@ -88,7 +93,7 @@ def dot_path(triple: str, features: str) -> str:
         if "+avx2" in have:
             return "avx2"
     if triple.startswith(("aarch64", "arm64")) and "+dotprod" in have:
-        return "dotprod"
+        return "i8mm" if "+i8mm" in have else "dotprod"
     return "generic"
 
 
@@ -141,6 +146,7 @@ def host_target() -> Target:
         "amx": ("amx", "vnni", "avx2"),
         "vnni": ("vnni", "avx2"),
         "avx2": ("avx2",),
+        "i8mm": ("i8mm", "dotprod"),
         "dotprod": ("dotprod",),
     }.get(best, ())
     if dot not in (*allowed, "generic"):
