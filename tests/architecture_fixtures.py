@@ -21,6 +21,18 @@ import numpy as np
 FOLDER = Path(__file__).parent / "architectures"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
+MIXED = {
+    "llama-moe": {"ffn_gate_exps": "Q4_0", "ffn_up_exps": "Q8_0", "ffn_down_exps": "Q5_1"},
+    "gpt-oss": dict.fromkeys(("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"), "MXFP4"),
+    "deepseek2": {
+        "attn_k_b": "Q8_0",
+        "attn_v_b": "Q5_0",
+        "ffn_gate_up_exps": "BF16",
+        "ffn_down_exps": "Q4_1",
+    },
+}
+"""Models with experts or heads -> formats of theirs, as `write` takes them."""
+
 
 def description(name: str) -> dict[str, Any]:
     """What `NAME.json` says."""

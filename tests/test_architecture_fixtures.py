@@ -4,6 +4,7 @@ import architecture_fixtures
 import numpy as np
 import pytest
 import shared_files
+from architecture_fixtures import MIXED
 
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.executors.numba.batch import Batch
@@ -11,7 +12,7 @@ from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.llm import LLM
 from nybble.engine.model import Model
-from nybble.engine.plan import ops
+from nybble.engine.plan.plan import ops
 from nybble.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
@@ -162,18 +163,6 @@ def test_shared_fixtures(name):
     assert error(executor, **expected, rows=slice(None), chunk=20) < TOLERANCE
     executor.close()
     model.close()
-
-
-MIXED = {
-    "llama-moe": {"ffn_gate_exps": "Q4_0", "ffn_up_exps": "Q8_0", "ffn_down_exps": "Q5_1"},
-    "gpt-oss": dict.fromkeys(("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"), "MXFP4"),
-    "deepseek2": {
-        "attn_k_b": "Q8_0",
-        "attn_v_b": "Q5_0",
-        "ffn_gate_up_exps": "BF16",
-        "ffn_down_exps": "Q4_1",
-    },
-}
 
 
 @pytest.mark.parametrize("name", MIXED)

@@ -3,21 +3,17 @@
 Some tests run others again in a process of its own, since a process compiles for one machine.
 """
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from machine import assert_same, record_for
 from numpy.typing import NDArray
+from processors import again, paths_of_this_machine
 
-from nybble.kernels.jit.kernel import Call, Kernel
-from nybble.kernels.language.pointer import I32
 from nybble.kernels.language.simd import (
-    dot_pairs,
     dot_signed,
     dot_spill,
     dot_start,
@@ -30,8 +26,6 @@ from nybble.kernels.language.simd import (
     splat,
     store,
 )
-from nybble.kernels.target.host_cpu import host_cpu
-from nybble.kernels.target.target import dot_path, host_target
 
 rng = np.random.default_rng(21)
 
@@ -163,24 +157,7 @@ def test_dot_products_of_pairs(n_tokens: int) -> None:
 # --- other paths and other machines -------------------------------------------------------------------------
 
 
-def again(file: str, selected: str, **environment: str) -> None:
-    """Run tests in a new process."""
-    path = str(Path(__file__).with_name(file))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, "-k", selected]
-    result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-3000:]
-
-
-def paths_of_this_machine() -> list[str]:
-    host = host_cpu()
-    best = dot_path(host.triple, host.features)
-    paths = {
-        "amx": ["amx", "vnni", "avx2"], "vnni": ["vnni", "avx2"], "i8mm": ["i8mm", "dotprod"], "generic": []
-    }  # fmt: skip
-    return [*paths.get(best, [best]), "generic"]
-
-
-@pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "i8mm", "dotprod", "generic"])
+@pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "dotprod", "generic"])
 def test_every_path_gives_the_same_integers(path: str) -> None:
     if path not in paths_of_this_machine():
         pytest.skip("this machine does not have it")

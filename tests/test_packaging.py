@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 PACKAGES = [folder.parent for folder in ROOT.glob("*/__init__.py")]
+TESTS = [*ROOT.glob("tests/**/*.py")]
 
 # Packages that are imported by another name than they are installed by, or come with another.
 INSTALLED_AS = {"llama_cpp": "llama-cpp-python", "llvmlite": "numba"}
@@ -52,15 +53,16 @@ def test_every_folder_of_the_package_is_in_the_list():
         (["plot"], [path for folder in PACKAGES for path in folder.rglob("*.py")]),
         (["plot"], ROOT.glob("examples/*.py")),
         (["bench", "rivals"], ROOT.glob("bench/*.py")),
-        (["test"], [path for path in ROOT.glob("tests/*.py") if not path.name.startswith("record_")]),
-        (["test", "rivals"], ROOT.glob("tests/record_*.py")),
+        (["test"], [path for path in TESTS if not path.name.startswith("record_")]),
+        (["test", "rivals"], [path for path in TESTS if path.name.startswith("record_")]),
     ],
     ids=["package", "examples", "bench", "tests", "records"],
 )
 def test_whatever_is_imported_is_asked_for(extras, files):
     asked = {re.match(r"[\w-]+", need)[0] for need in requirements(*extras)}
     files = list(files)
-    here = {"nybble", *(path.stem for path in files), *(path.stem for path in ROOT.glob("tests/*.py"))}
+    helpers = {name for path in TESTS for name in (path.stem, path.parent.name)}
+    here = {"nybble", *(path.stem for path in files), *helpers}
     found = {name for path in files for name in imports(path)} - set(sys.stdlib_module_names) - here
     assert found and {INSTALLED_AS.get(name, name) for name in found} <= asked
 

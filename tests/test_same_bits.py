@@ -7,21 +7,18 @@ under an emulator). Where both hashes of a model differ, its file is another one
 weights of the same seed.
 """
 
-import hashlib
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 import gguf
-import numpy as np
 import pytest
 import tiny_model
-from test_dot_products import again, paths_of_this_machine
+from processors import again, paths_of_this_machine
+from tools.record_logits import logits, short_hash
 
-from nybble.engine.executors.numba.executor import NumbaExecutor
-from nybble.engine.model import Model
+import nybble
 
-N_PROMPT, N_TOKENS = 37, 45
+N_SINGLE = 8
 RECORDED = {
     ("llama", "F32"): ("aa94772877aa2906", "558ffd1e180e362a"),
     ("llama", "F16"): ("ff83160f2d95b5bf", "80655f5fdb557b8d"),
@@ -38,23 +35,13 @@ RECORDED = {
 """Architecture and format -> hash of the weights, hash of the logits."""
 
 
-def hashes(arch: str, weight_format: str, n_threads: int = 2) -> tuple[str, str]:
+def hashes(arch: str, weight_format: str) -> tuple[str, str]:
     """Of the weights, and of the logits after each token: of a prompt as a whole, then of single tokens."""
     with tempfile.TemporaryDirectory() as folder:
         path = tiny_model.write(Path(folder) / "model.gguf", arch, weight_format, seed=7)
         tensors = [t.data.tobytes() for t in gguf.GGUFReader(path).tensors]
-        with closing(Model.load(path)) as model:
-            ids = np.random.default_rng(8).integers(0, model.config.n_vocab, N_TOKENS).astype(np.int32)
-            with closing(NumbaExecutor(model.plan, model.config, N_TOKENS, n_threads)) as executor:
-                logits = [executor.forward(ids[:N_PROMPT], 0, np.arange(N_PROMPT)).copy()]
-                for i in range(N_PROMPT, N_TOKENS):
-                    logits.append(executor.forward(ids[i : i + 1], i, np.arange(1)).copy())
-    assert np.isfinite(np.concatenate(logits)).all()
-    return _hash(tensors), _hash([part.tobytes() for part in logits])
-
-
-def _hash(parts: list[bytes]) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+        with nybble.LLM(path, n_threads=2) as llm:
+            return short_hash(tensors), short_hash(part.tobytes() for part in logits(llm, N_SINGLE))
 
 
 @pytest.mark.parametrize(("arch", "weight_format"), RECORDED, ids="-".join)
