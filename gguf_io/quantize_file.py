@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..system.atomic_file import atomic_file
+from ..system.threads import starting_threads
 from .file import GGUFFile, load_gguf
 from .formats import BlockFormat
 from .mixtures import choose_formats, file_type
 from .quantize import quantize
 from .tensor import Tensor, padded
-from .threads import starting_threads
 from .writer import Value, file_header
 
 Progress = Callable[[int, int], object]

@@ -9,7 +9,7 @@ no arrow that nobody uses.
 ARROWS = {
     "errors": "",
     "gguf_io.codecs": "",
-    "system": "",
+    "system": "errors",
     "gguf_io": "system gguf_io.codecs errors",
     "engine.config": "gguf_io errors",
     "kernels.names": "",
@@ -30,7 +30,7 @@ ARROWS = {
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
     "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit "
-    "kernels.language engine.plan engine.plan.ops gguf_io errors",
+    "kernels.language engine.plan engine.plan.ops gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "

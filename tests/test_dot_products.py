@@ -13,7 +13,10 @@ from machine import assert_same, record_for
 from numpy.typing import NDArray
 from processors import again, paths_of_this_machine
 
+from nybble.kernels.jit.kernel import Call, Kernel
+from nybble.kernels.language.pointer import I32
 from nybble.kernels.language.simd import (
+    dot_pairs,
     dot_signed,
     dot_spill,
     dot_start,
@@ -26,6 +29,7 @@ from nybble.kernels.language.simd import (
     splat,
     store,
 )
+from nybble.kernels.target.target import host_target
 
 rng = np.random.default_rng(21)
 

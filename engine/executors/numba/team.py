@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import NybbleError
-from ....gguf_io.threads import starting_threads
 from ....kernels.jit import runner
 from ....kernels.jit.kernel import JIT_DISABLED, Call
+from ....system.threads import starting_threads
 
 _HASTE = 5  # bits: 1 / 32 of the usual wait
 # Its `put` is one call in C: a Ctrl-C comes before or after it, and leaves no lock held.

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....gguf_io.tensor import Tensor
-from .....gguf_io.threads import starting_threads
 from .....kernels.language.rows import CACHE_LINE, aligned_zeros, share
 from .....kernels.weights.floats import pack_floats
 from .....kernels.weights.layout import TILE_ROWS
 from .....kernels.weights.pack import TILES_AT_ONCE, pack_tiles
 from .....kernels.weights.pack_kernel import bind_pack
 from .....kernels.weights.pack_spans import SPANS
+from .....system.threads import starting_threads
 from .packed_matrix import PackedMatrix, float_format, layout_of, packed_bytes, packed_form, stacked
 
 PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form, all threads' parts

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import NybbleError
+from ..errors import NybbleError
 
 
 @contextmanager
