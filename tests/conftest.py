@@ -1,4 +1,4 @@
-"""Makes the helper modules beside the tests importable by their plain names; fixtures for the real models.
+"""Makes the helper modules of the tests importable by their plain names; fixtures for the real models.
 
 The tests run on the package as it is installed, if that is the same as the one beside them.
 """
@@ -15,7 +15,10 @@ import nybble
 from nybble.errors import NybbleError
 from nybble.hub.models import named
 
-sys.path.insert(0, str(Path(__file__).parent))
+HELPERS = [str(Path(__file__).parent / folder) for folder in ("cases", "models", "tools")]
+sys.path[:0] = HELPERS
+# For child processes, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *HELPERS]))
 
 ROOT = Path(__file__).parent.parent
 # How long an example takes says how busy the machine is.

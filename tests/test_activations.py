@@ -100,5 +100,5 @@ def test_both_executors_agree_on_every_activation(model):
 
 def test_the_documented_table_is_up_to_date():
     assert activation_docs.PAGE.read_text(encoding="utf-8") == activation_docs.page(), (
-        "run python tests/activation_docs.py"
+        "run python tests/tools/activation_docs.py"
     )

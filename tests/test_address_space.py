@@ -1,10 +1,8 @@
 """A limited address space (`ulimit -v`): an error that can be caught, where the `tokenizers` package would
 end the process; and a long text is encoded without threads if there is no room for them."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -24,10 +22,8 @@ def limit(n):
 
 
 def run(script: str, kind: str) -> str:
-    places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
     command = [sys.executable, "-c", START + script, kind]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 

@@ -61,7 +61,7 @@ def test_links_lead_somewhere_and_to_it(page: Path) -> None:
 @pytest.mark.parametrize("name", support_docs.TABLES)
 def test_tables_of_what_runs_are_up_to_date(name: str) -> None:
     found = (markdown_page.ROOT / name).read_text(encoding="utf-8")
-    assert found == support_docs.page(name), "run python tests/support_docs.py"
+    assert found == support_docs.page(name), "run python tests/tools/support_docs.py"
 
 
 def test_every_architecture_says_for_which_models_it_is() -> None:

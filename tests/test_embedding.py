@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import embedding_cases
 import numpy as np
 import pytest
 import tiny_model
@@ -47,7 +48,7 @@ def test_same_bits_for_threads_chunks_and_alignments(kind: type[Case]) -> None:
 @pytest.mark.parametrize(("mode", "no_jit"), [("guard", "0"), ("reference", "1")])
 def test_guard_pages_and_plain_python(mode: str, no_jit: str) -> None:
     """No kernel reads or writes beyond its operands, and without the JIT it gives the same bits."""
-    script = str(Path(__file__).with_name("embedding_cases.py"))
+    script = embedding_cases.__file__
     environment = {**os.environ, "NUMBA_DISABLE_JIT": no_jit}
     done = subprocess.run([sys.executable, script, mode], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
+import expert_cases
 import numpy as np
 import pytest
 from expert_cases import SEVERAL, Experts, random_experts
@@ -29,7 +29,7 @@ from nybble.kernels.weights.pack import pack
 from nybble.kernels.weights.pack_kernel import bind_pack
 from nybble.kernels.weights.pack_spans import SPANS
 
-SCRIPT = str(Path(__file__).with_name("expert_cases.py"))
+SCRIPT = expert_cases.__file__
 each_of_several = pytest.mark.parametrize("format", SEVERAL, ids=lambda format: format.name)
 
 

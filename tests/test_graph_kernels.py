@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
+import layer_kernel_cases
 import numpy as np
 import pytest
 from graph_kernel_cases import CASES as GRAPH_CASES
@@ -39,6 +39,7 @@ def test_same_bits_for_threads_chunks_and_alignments(kind: type[Case], seed: int
 
 
 def test_no_kernel_touches_memory_beyond_its_operands() -> None:
-    script = Path(__file__).with_name("layer_kernel_cases.py")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=HANG)
+    done = subprocess.run(
+        [sys.executable, layer_kernel_cases.__file__], capture_output=True, text=True, timeout=HANG
+    )
     assert done.returncode == 0, done.stderr

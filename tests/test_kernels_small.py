@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kernel_cases
 import numpy as np
 import pytest
 from guard import misaligned
@@ -25,7 +26,7 @@ from nybble.kernels.language.simd import load, store
 from nybble.kernels.norm.rms_norm import bind_rms_norm
 from nybble.kernels.position.rope import bind_rope
 
-SCRIPT = str(Path(__file__).with_name("kernel_cases.py"))
+SCRIPT = kernel_cases.__file__
 each_case = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
 
 

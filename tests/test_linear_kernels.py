@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import linear_cases
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,7 +45,7 @@ from nybble.kernels.weights.pack import PACKERS, pack
 from nybble.kernels.weights.pack_kernel import bind_pack
 from nybble.kernels.weights.pack_spans import SPANS
 
-SCRIPT = str(Path(__file__).with_name("linear_cases.py"))
+SCRIPT = linear_cases.__file__
 each_format = pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
 each_quantized = pytest.mark.parametrize("format", QUANTIZED, ids=lambda format: format.name)
 bits = np.uint32

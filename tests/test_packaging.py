@@ -61,8 +61,7 @@ def test_every_folder_of_the_package_is_in_the_list():
 def test_whatever_is_imported_is_asked_for(extras, files):
     asked = {re.match(r"[\w-]+", need)[0] for need in requirements(*extras)}
     files = list(files)
-    helpers = {name for path in TESTS for name in (path.stem, path.parent.name)}
-    here = {"nybble", *(path.stem for path in files), *helpers}
+    here = {"nybble", *(path.stem for path in [*files, *TESTS])}
     found = {name for path in files for name in imports(path)} - set(sys.stdlib_module_names) - here
     assert found and {INSTALLED_AS.get(name, name) for name in found} <= asked
 

@@ -6,14 +6,14 @@ square of a token's difference in units of its own, grow from 1e-7 to some 1e-2.
 """
 
 import re
-from pathlib import Path
 
+import golden_data
 import numpy as np
 import pytest
 
 import nybble
 
-RECORDED = Path(__file__).parent / "golden" / "smollm2_activations.npz"
+RECORDED = golden_data.FOLDER / "smollm2_activations.npz"
 
 
 @pytest.fixture(scope="module")

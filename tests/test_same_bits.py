@@ -14,7 +14,7 @@ import gguf
 import pytest
 import tiny_model
 from processors import again, paths_of_this_machine
-from tools.record_logits import logits, short_hash
+from record_logits import logits, short_hash
 
 import nybble
 

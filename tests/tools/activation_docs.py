@@ -1,14 +1,14 @@
 """The table of `docs/activations.md`.
 
-python tests/activation_docs.py        puts it there
+python tests/tools/activation_docs.py        puts it there
 """
 
 from pathlib import Path
 
 from nybble.engine.hooks.names import MEANINGS
 
-PAGE = Path(__file__).parent.parent / "docs" / "activations.md"
-BEGIN, END = "<!-- table: python tests/activation_docs.py -->\n", "<!-- end of table -->\n"
+PAGE = Path(__file__).parents[2] / "docs" / "activations.md"
+BEGIN, END = "<!-- table: python tests/tools/activation_docs.py -->\n", "<!-- end of table -->\n"
 
 
 def table() -> str:

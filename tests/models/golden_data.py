@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shared_files import ROOT
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "data" / "golden"
 RECORDINGS = {"smollm2": "smollm2-135m-q4_1.npz", "gemma3": "gemma3-270m-q4_k_m.npz"}
 
 Array = NDArray[np.float64]

@@ -1,6 +1,6 @@
-"""Makes the extracts beside this script from full recordings of llama.cpp.
+"""Makes the extracts of `data/golden/` from full recordings of llama.cpp.
 
-    python tests/golden/extract.py FOLDER        with smollm2-135m-q4_1.npz and gemma3-270m-q4_k_m.npz
+    python tests/tools/extract_golden.py FOLDER        with smollm2-135m-q4_1.npz and gemma3-270m-q4_k_m.npz
 
 The recordings were made with llama-cpp-python 0.3.36 (its bundled llama.cpp, CPU, two threads, one batch), on
 the two files whose hashes are in `hub/models.py`. They hold the logits of the whole vocabulary, 5.5 MB in
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+FOLDER = Path(__file__).parents[1] / "data" / "golden"
 TOP = 1024
 RECORDINGS = {"smollm2": "smollm2-135m-q4_1.npz", "gemma3": "gemma3-270m-q4_k_m.npz"}
 
@@ -43,7 +44,7 @@ def extract(path: Path) -> dict[str, NDArray]:
 
 def main(folder: str) -> None:
     for name, recording in RECORDINGS.items():
-        out = Path(__file__).with_name(f"{name}.npz")
+        out = FOLDER / f"{name}.npz"
         np.savez_compressed(out, **extract(Path(folder) / recording))
         print(f"{out}: {out.stat().st_size} bytes")
 

@@ -1,15 +1,18 @@
 """Records which formats llama.cpp gives the models of `quantizer_cases.py`, and the errors of its quantizers.
 
-    python tests/record_quantizers.py
+    python tests/tools/record_quantizers.py
 
-in an environment with llama-cpp-python, writes `tests/golden/quantizers.json` anew. Made with 0.3.36.
+in an environment with llama-cpp-python, writes `tests/data/golden/quantizers.json` anew. Made with 0.3.36.
 """
 
 import ctypes
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
 
 import gguf
 import llama_cpp

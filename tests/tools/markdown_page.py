@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from stopwatch import HANG
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^```(.*)\n((?:(?!```).*\n)*)```$", re.MULTILINE)
 
 

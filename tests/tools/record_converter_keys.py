@@ -1,6 +1,6 @@
 """Records which metadata keys llama.cpp's converters can write for each architecture, and which it reads.
 
-    python tests/record_converter_keys.py LLAMA.CPP
+    python tests/tools/record_converter_keys.py LLAMA.CPP
 
 LLAMA.CPP is a checkout.  Nothing is run: the classes of `conversion/` are followed from method to method for
 calls of `gguf_writer.add_...`, and `load_hparams` and `load_arch_hparams` of `src` are searched for keys.
@@ -181,5 +181,5 @@ if __name__ == "__main__":
         f"{json.dumps(key)}: {json.dumps({kind: ' '.join(names) for kind, names in kinds.items()})}"
         for key, kinds in sorted(table.items())
     ]
-    path = Path(__file__).parent / "converter_keys.json"
+    path = Path(__file__).parents[1] / "data" / "converter_keys.json"
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -1,13 +1,16 @@
 """Records what llama.cpp makes of the texts of `tokenizer_fuzz.py`: checksums of ids, and the ids that end.
 
-    python tests/record_tokenizer_fuzz.py VOCABULARY.gguf...
+    python tests/tools/record_tokenizer_fuzz.py VOCABULARY.gguf...
 
-in an environment with llama-cpp-python, adds to `tests/golden/tokenizer_fuzz.npz` or replaces what is there.
+in an environment with llama-cpp-python, adds to `tests/data/golden/tokenizer_fuzz.npz` or replaces what
+is there.
 """
 
 import ctypes
 import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
 
 import llama_cpp
 import numpy as np

@@ -18,7 +18,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-FOLDER = Path(__file__).parent / "architectures"
+FOLDER = Path(__file__).parents[1] / "data" / "architectures"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 MIXED = {

@@ -1,11 +1,11 @@
 """Records a fixture for `architecture_fixtures.py` with llama.cpp (needs llama-cpp-python and gguf).
 
-    python tests/record_architecture.py NAME MODEL.gguf [--embeddings] [KEY=VALUE ...]
+    python tests/tools/record_architecture.py NAME MODEL.gguf [--embeddings] [KEY=VALUE ...]
 
 With --embeddings those are recorded instead of logits, which encoders do not have. Metadata and shapes are
 those of MODEL.gguf, a tiny model (its weights do not matter), with some keys changed; KEY= takes a key away,
 and spread.attn_q_norm=0.3 makes those weights smaller. The names of buffers are recorded by `python
-tests/record_architecture.py NAME` alone.
+tests/tools/record_architecture.py NAME` alone.
 """
 
 import json
@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
 
 import architecture_fixtures
 import gguf

@@ -1,6 +1,6 @@
 """The malformed files of HOSTILE.md, sections A to D, each forged in memory, with the outcome it must have.
 
-Run as a script it checks them all without pytest: `python -O -W error tests/hostile_cases.py` (case G135).
+Run as a script it checks them all without pytest: `python -O -W error hostile_cases.py` (case G135).
 """
 
 import re

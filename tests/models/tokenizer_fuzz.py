@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-RECORD = Path(__file__).parent / "golden" / "tokenizer_fuzz.npz"
+RECORD = Path(__file__).parents[1] / "data" / "golden" / "tokenizer_fuzz.npz"
 
 SCRIPTS = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",

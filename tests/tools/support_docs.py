@@ -1,14 +1,17 @@
 """The tables of what nybble runs, in `README.md`, `docs/architectures.md` and `docs/formats.md`.
 
-python tests/support_docs.py        puts them there
+python tests/tools/support_docs.py        puts them there
 """
 
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
+
+sys.path.extend(str(Path(__file__).parents[1] / folder) for folder in ("cases", "models"))
 
 import architecture_fixtures
 from format_oracle import SCALAR
@@ -25,8 +28,8 @@ from nybble.kernels.weights.pack import PACKERS
 from nybble.tokenizer.pretokenizers import PRETOKENIZERS
 from nybble.tokenizer.tokenizer import MODELS
 
-ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- table: python tests/support_docs.py -->\n", "<!-- end of table -->\n"
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- table: python tests/tools/support_docs.py -->\n", "<!-- end of table -->\n"
 _SUBJECT = re.compile(r"(`[^:]*`): (.*?)(?=; `|\.\s|\.$|$)")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(os.environ.get("NYBBLE_SHARED") or Path(__file__).parents[2] / "shared")
+ROOT = Path(os.environ.get("NYBBLE_SHARED") or Path(__file__).parents[3] / "shared")
 
 
 def shared(name: str) -> Path:

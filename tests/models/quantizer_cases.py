@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-RECORD = Path(__file__).parent / "golden" / "quantizers.json"
+RECORD = Path(__file__).parents[1] / "data" / "golden" / "quantizers.json"
 
 FILE_TYPES = {
     "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8,

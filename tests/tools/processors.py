@@ -36,8 +36,8 @@ def kinds_of_this_machine() -> dict[str, dict[str, str]]:
 
 
 def again(file: str, selected: str, **environment: str) -> None:
-    """Run the tests of a file that `-k` selects in a new process."""
-    path = str(Path(__file__).with_name(file))
+    """Run the tests of `tests/FILE` that `-k` selects in a new process."""
+    path = str(Path(__file__).parents[1] / file)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, "-k", selected]
     result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:]

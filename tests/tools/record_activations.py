@@ -1,8 +1,8 @@
 """Records what llama.cpp computes inside SmolLM2, for `test_real_activations.py` (needs llama-cpp-python).
 
-    python tests/record_activations.py SmolLM2-135M-Instruct.Q4_1.gguf
+    python tests/tools/record_activations.py SmolLM2-135M-Instruct.Q4_1.gguf
 
-makes `golden/smollm2_activations.npz`: ids (n,) and, as float16, activations by nybble's names.
+makes `data/golden/smollm2_activations.npz`: ids (n,) and, as float16, activations by nybble's names.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
-TARGET = Path(__file__).parent / "golden" / "smollm2_activations.npz"
+TARGET = Path(__file__).parents[1] / "data" / "golden" / "smollm2_activations.npz"
 TEXT = b"When Mary and John went to the store"
 LAYERS = (0, 14, 29)
 # llama.cpp's name of a tensor, how often it has been given before in a layer, and ours
