@@ -33,9 +33,9 @@ SOURCE = Source(
 # Another process that pulls: SOURCE is rebuilt from this file.
 PULL = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_pull
+import test_fetch
 from nybble.hub import models
-models.SOURCES["tiny"] = test_pull.SOURCE
+models.SOURCES["tiny"] = test_fetch.SOURCE
 """
 
 
