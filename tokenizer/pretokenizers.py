@@ -8,7 +8,7 @@ difference to the ids (Cyrillic case, combining marks in the GPT-4o, Tekken and 
 in DeepSeek's), nybble does what the model was trained with.
 
 Some expressions are written otherwise than there, so that they take one pass or linear time;
-`tests/test_tokenizer_pretokenizers.py` has the original and compares.
+`tests/tokenizer/test_pretokenizers.py` has the original and compares.
 """
 
 from dataclasses import dataclass, replace

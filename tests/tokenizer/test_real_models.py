@@ -111,7 +111,7 @@ def fuzz(path: Path) -> None:
     name = tokenizer_fuzz.name_of(path)
     tokenizer = Tokenizer.from_gguf(path)
     for (text, add_special, parse_special), checksum in zip(tokenizer_fuzz.cases(), FUZZ[name], strict=True):
-        if name == "deepseek-llm" and "\u3000" in text:  # see test_tokenizer_pretokenizers.py
+        if name == "deepseek-llm" and "\u3000" in text:  # see test_pretokenizers.py
             continue
         ids = tokenizer.encode(text, add_special, parse_special)
         assert tokenizer_fuzz.checksum(ids) == checksum, text
