@@ -15,8 +15,8 @@ TOO_LONG = {
     "tests/test_generation.py",
     "tests/test_hostile_tokenizer.py",
     "tests/test_linear_kernels.py",
-    "tests/test_object_cache.py",
-    "tests/test_simd.py",
+    "tests/kernels/jit/test_object_cache.py",
+    "tests/kernels/language/test_simd.py",
     "tests/test_trace.py",
 }
 

@@ -30,7 +30,7 @@ from linear_cases import (
     true_weights,
 )
 from numpy.typing import NDArray
-from test_dot_products import MACHINES, paths_of_this_machine
+from processors import MACHINES, paths_of_this_machine
 
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat

@@ -17,6 +17,22 @@ OLDER = {
     "nehalem": "+popcnt,+sse4.2",
 }
 
+X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+AVX2 = "+avx,+avx2,+fma,+f16c"
+AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512vl,+avx512vnni"
+MACHINES = {
+    "avx2": (X86, "haswell", AVX2, r"\bvpmaddubsw\b.*ymm", r"\bvpmaddwd\b.*ymm", r"\bvfmadd\w+ps\b"),
+    "avxvnni": (X86, "alderlake", f"{AVX2},+avxvnni", r"\bvpdpbusd\b.*ymm", r"\bvcvtph2ps\b"),
+    "avx512vnni": (X86, "icelake-server", AVX512, r"\bvpdpbusd\b.*zmm", r"\bvcvtph2ps\b.*zmm"),
+    "amx": (X86, "sapphirerapids", f"{AVX512},+amx-tile,+amx-int8", r"\btdpbssd\b", r"\btilerelease\b"),
+    "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
+    "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfcvtns\b"),
+    "arm i8mm": (ARM, "neoverse-v1", "+neon,+dotprod,+i8mm", r"\bsdot\b.*16b", r"\bsmmla\b", r"\bfcvtns\b"),
+    "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b", r"\bfmla\b"),
+    "apple": ("arm64-apple-macosx11.0", "apple-m1", "+neon,+dotprod", r"\bsdot\.4s\b"),
+}
+"""Name of a machine -> triple, CPU, features, and regular expressions for instructions that its code has."""
+
 
 def paths_of_this_machine() -> list[str]:
     """The values that `NYBBLE_DOT` may have here, the best first."""
@@ -36,7 +52,7 @@ def kinds_of_this_machine() -> dict[str, dict[str, str]]:
 
 
 def again(file: str, selected: str, **environment: str) -> None:
-    """Run the tests of `tests/FILE` that `-k` selects in a new process."""
+    """Run the tests of a file, given by its path in tests/, that `-k` selects, in a new process."""
     path = str(Path(__file__).parents[1] / file)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, "-k", selected]
     result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)

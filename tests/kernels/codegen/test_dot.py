@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from machine import assert_same, record_for
 from numpy.typing import NDArray
-from processors import again, paths_of_this_machine
+from processors import MACHINES, again, paths_of_this_machine
 
 from nybble.kernels.jit.kernel import Call, Kernel
 from nybble.kernels.language.pointer import I32
@@ -165,29 +165,15 @@ def test_dot_products_of_pairs(n_tokens: int) -> None:
 def test_every_path_gives_the_same_integers(path: str) -> None:
     if path not in paths_of_this_machine():
         pytest.skip("this machine does not have it")
-    again("test_dot_products.py", "signed_weights or pairs", NYBBLE_DOT=path)
+    again(__file__, "signed_weights or pairs", NYBBLE_DOT=path)
 
 
 def test_a_cpu_without_any_extension() -> None:
     """Nothing beyond the architecture's base: no FMA, no float16 conversion, no AVX."""
-    again("test_simd.py", "test", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
-    again("test_dot_products.py", "signed_weights", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+    again("kernels/language/test_simd.py", "test", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+    again(__file__, "signed_weights", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
 
 
-X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
-AVX2 = "+avx,+avx2,+fma,+f16c"
-AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512vl,+avx512vnni"
-MACHINES = {
-    "avx2": (X86, "haswell", AVX2, r"\bvpmaddubsw\b.*ymm", r"\bvpmaddwd\b.*ymm", r"\bvfmadd\w+ps\b"),
-    "avxvnni": (X86, "alderlake", f"{AVX2},+avxvnni", r"\bvpdpbusd\b.*ymm", r"\bvcvtph2ps\b"),
-    "avx512vnni": (X86, "icelake-server", AVX512, r"\bvpdpbusd\b.*zmm", r"\bvcvtph2ps\b.*zmm"),
-    "amx": (X86, "sapphirerapids", f"{AVX512},+amx-tile,+amx-int8", r"\btdpbssd\b", r"\btilerelease\b"),
-    "x86 of 2003": (X86, "x86-64", "+sse2", r"\bpmaddwd\b|\bpmullw\b"),
-    "arm dotprod": (ARM, "cortex-a76", "+neon,+dotprod", r"\bsdot\b.*16b", r"\bfcvtl\b", r"\bfcvtns\b"),
-    "arm i8mm": (ARM, "neoverse-v1", "+neon,+dotprod,+i8mm", r"\bsdot\b.*16b", r"\bsmmla\b", r"\bfcvtns\b"),
-    "arm without dotprod": (ARM, "cortex-a57", "+neon", r"\b(smlal|smull|mla|mul)2?\b", r"\bfmla\b"),
-    "apple": ("arm64-apple-macosx11.0", "apple-m1", "+neon,+dotprod", r"\bsdot\.4s\b"),
-}
 CROSS = """
 import sys
 from nybble.kernels.target.target import Target, compile_for

@@ -68,7 +68,7 @@ EXTREMES = ("Q5_0", "Q6_K", "Q3_K", "MXFP4", "IQ2_XXS", "IQ3_XXS", "IQ4_NL")
 @pytest.mark.parametrize(
     ("file", "tests", "path"),
     [
-        ("test_unpack.py", "lookup or powers or floats", "generic"),
+        ("kernels/language/test_tables.py", "lookup or powers or floats", "generic"),
         ("test_linear_kernels.py", f"test_sums_do_not_overflow and ({' or '.join(EXTREMES)})", "avx2"),
     ],
 )
@@ -81,7 +81,7 @@ def test_on_another_path(file: str, tests: str, path: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", file, "-k", tests]
     environment = {**os.environ, "NYBBLE_DOT": path}
     result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent
+        command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )
     assert result.returncode == 0, result.stdout[-3000:]
 

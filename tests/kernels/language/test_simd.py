@@ -1,6 +1,6 @@
 """The SIMD vocabulary: machine code against the plain Python that defines it, bit for bit, and against NumPy.
 
-The dot products are in `test_dot_products.py`, which also runs this file for a CPU without any extension.
+The dot products are in `test_dot.py`, which also runs this file for a CPU without any extension.
 """
 
 import numpy as np
