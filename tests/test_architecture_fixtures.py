@@ -168,7 +168,7 @@ def test_shared_fixtures(name):
 @pytest.mark.parametrize("name", MIXED)
 def test_experts_and_heads_in_block_formats(name, tmp_path):
     """Both executors have the same weights, but the kernels round activations to 8 bits: that costs up to
-    6e-5 of a product (`test_linear_kernels.py`), of which later layers make more. Another expert costs 1."""
+    6e-5 of a product (`test_linear.py`), of which later layers make more. Another expert costs 1."""
     made = architecture_fixtures.description(name)
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)

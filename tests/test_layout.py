@@ -14,7 +14,7 @@ TOO_LONG = {
     "tests/test_cli_words.py",
     "tests/test_generation.py",
     "tests/test_hostile_tokenizer.py",
-    "tests/test_linear_kernels.py",
+    "tests/kernels/linear/test_linear.py",
     "tests/kernels/jit/test_object_cache.py",
     "tests/kernels/language/test_simd.py",
     "tests/test_trace.py",

@@ -94,7 +94,7 @@ class Experts:
         return PACKERS[self.format][0], place(np.concatenate(parts))
 
     def error(self) -> float:
-        """The largest difference from float64 over what rounding may do (see `test_linear_kernels.py`), for
+        """The largest difference from float64 over what rounding may do (see `test_linear.py`), for
         the 8-bit form of x where weights are in blocks."""
         found = self.run().reshape(*self.ids.shape, -1)
         n_experts, n_out, n_in = self.shape

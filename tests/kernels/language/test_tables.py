@@ -69,7 +69,7 @@ EXTREMES = ("Q5_0", "Q6_K", "Q3_K", "MXFP4", "IQ2_XXS", "IQ3_XXS", "IQ4_NL")
     ("file", "tests", "path"),
     [
         ("kernels/language/test_tables.py", "lookup or powers or floats", "generic"),
-        ("test_linear_kernels.py", f"test_sums_do_not_overflow and ({' or '.join(EXTREMES)})", "avx2"),
+        ("kernels/linear/test_linear.py", f"test_sums_do_not_overflow and ({' or '.join(EXTREMES)})", "avx2"),
     ],
 )
 def test_on_another_path(file: str, tests: str, path: str) -> None:

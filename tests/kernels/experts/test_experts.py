@@ -1,6 +1,6 @@
 """Layers of many matrices: the kernels against float64 and themselves, the packing, whole models.
 
-Every format has its product of tiles from the dense layer, which `test_linear_kernels.py` tests in each.
+Every format has its product of tiles from the dense layer, which `test_linear.py` tests in each.
 """
 
 import os

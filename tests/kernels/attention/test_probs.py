@@ -1,6 +1,6 @@
 """The kernels that hand out attention probabilities, and heads made of given ones.
 
-python test_attention_probs.py      every operand ends at an unreadable page
+python test_probs.py      every operand ends at an unreadable page
 """
 
 import subprocess
