@@ -17,7 +17,7 @@ from nybble.engine.config.read import honoured_keys, inert_keys
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
 
-PATH = Path(__file__).parent / "data" / "converter_keys.json"
+PATH = Path(__file__).parents[2] / "data" / "converter_keys.json"
 TABLE = {
     key: {kind: names.split() for kind, names in kinds.items()}
     for key, kinds in json.loads(PATH.read_text()).items()

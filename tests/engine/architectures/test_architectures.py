@@ -1,4 +1,4 @@
-"""Plans of llama and gemma3 in detail; `test_architecture_fixtures.py` has all architectures."""
+"""Plans of llama and gemma3 in detail; `test_fixtures.py` has all architectures."""
 
 import subprocess
 import sys
