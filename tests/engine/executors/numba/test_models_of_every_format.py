@@ -1,6 +1,6 @@
 """A model whose matrices are random blocks of one format: the kernels compute what the reference does.
 
-`test_numba_executor.py` has more on the formats that `gguf` can write; here is every one.
+`numba/test_executor.py` has more on the formats that `gguf` can write; here is every one.
 """
 
 from pathlib import Path
