@@ -12,12 +12,12 @@ APART = {"engine/architectures"}
 TOO_FULL = {"tests"}
 TOO_LONG = {
     "tests/test_cli_words.py",
-    "tests/test_generation.py",
+    "tests/engine/generation/test_generation.py",
     "tests/test_hostile_tokenizer.py",
     "tests/kernels/linear/test_linear.py",
     "tests/kernels/jit/test_object_cache.py",
     "tests/kernels/language/test_simd.py",
-    "tests/test_trace.py",
+    "tests/engine/tracing/test_trace.py",
 }
 
 
