@@ -13,7 +13,7 @@ TOO_FULL: set[str] = set()
 TOO_LONG = {
     "tests/cli/test_words.py",
     "tests/engine/generation/test_generation.py",
-    "tests/test_hostile_tokenizer.py",
+    "tests/hostile/test_tokenizer.py",
     "tests/kernels/linear/test_linear.py",
     "tests/kernels/jit/test_object_cache.py",
     "tests/kernels/language/test_simd.py",
