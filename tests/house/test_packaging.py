@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 PACKAGES = [folder.parent for folder in ROOT.glob("*/__init__.py")]
@@ -80,7 +80,7 @@ def test_another_package_than_the_one_beside_the_tests_is_not_tested_in_its_plac
     """A wheel of yesterday, or with a module that has been moved since, which its old place still holds."""
 
     def collect() -> tuple[int, str]:
-        command = f"-m pytest -q -n 0 --collect-only tests/{Path(__file__).name}".split()
+        command = f"-m pytest -q -n 0 --collect-only tests/house/{Path(__file__).name}".split()
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run(
             [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True

@@ -13,7 +13,7 @@ import nybble
 from nybble import errors
 
 ROOT = Path(nybble.__file__).parent
-SETTINGS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+SETTINGS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = [ROOT.joinpath(*name.split(".")[1:]) for name in SETTINGS["tool"]["setuptools"]["packages"]]
 FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.py")) if path != ROOT / "setup.py"]
 FRONT = {"", "__main__"}

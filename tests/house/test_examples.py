@@ -10,7 +10,7 @@ from stopwatch import HANG
 
 from nybble import research
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

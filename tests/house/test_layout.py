@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 N_FILES, N_LINES = 20, 350
 
 APART = {"engine/architectures"}
