@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import llvmlite.binding as llvm
 import pytest
 
+from nybble.kernels.target import host_cpu as module
 from nybble.kernels.target.host_cpu import host_cpu
 from nybble.kernels.target.target import dot_path
-from nybble.kernels.target.target import host_cpu as module
 
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "arm64-apple-darwin23.4.0"
 
