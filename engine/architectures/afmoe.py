@@ -12,12 +12,8 @@ from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_patter
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 NO_ROPE_EVERY = 4
 
@@ -31,39 +27,39 @@ KEYS = (
 )
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
-    **attention_tensors(),
-    **qk_norms(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
     "blk.N.attn_gate.weight": required("heads_width", "n_embd"),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
         if (c.layer + 1) % NO_ROPE_EVERY == 0:
             rope = ""
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=c.window)
+        h = layers.attention(b, h, c, rope, window=c.window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 AFMOE = Architecture("afmoe", TENSORS, build, KEYS)

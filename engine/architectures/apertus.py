@@ -10,11 +10,8 @@ from ..config.config import Config
 from ..config.keys import Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
 
 KEYS = {
     f"xielu.{name}": Key(f"xielu_{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)
@@ -22,27 +19,27 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **ffn_tensors(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = b.linear("ffn_up", h, "ffn_up")
         h = b.xielu("ffn_act", h, c.xielu_alpha_n, c.xielu_alpha_p, c.xielu_beta, c.xielu_eps)
         x = b.add("resid_post", x, b.linear("ffn_out", h, "ffn_down"))
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 APERTUS = Architecture("apertus", TENSORS, build, KEYS)

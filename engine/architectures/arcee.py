@@ -9,31 +9,28 @@ Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668);
 from ..config.config import Config
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, "relu2"))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.ffn(b, h, "relu2"))
+    layers.head(g, x, model, g.rms_norm)
 
 
 ARCEE = Architecture("arcee", TENSORS, build)

@@ -13,15 +13,12 @@ from dataclasses import replace
 from ..config.config import Config
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
-TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.gated_ffn()
 
-REFACT_TENSORS = {**ROPE_FACTORS, **TENSORS}
+REFACT_TENSORS = tensors.ROPE_FACTORS | TENSORS
 
 ALIBI_BIAS = 8.0
 N_LAYERS_OF_7B, N_LAYERS_OF_13B = 32, 40
@@ -29,7 +26,7 @@ N_LAYERS_OF_7B, N_LAYERS_OF_13B = 32, 40
 INERT = {"attention.max_alibi_bias": "it is 8 where there is one, whatever the file says"}
 
 REFACT_INERT_TENSORS = {
-    **dict.fromkeys(ROPE_FACTORS, "Refact has no RoPE"),
+    **dict.fromkeys(tensors.ROPE_FACTORS, "Refact has no RoPE"),
     **dict.fromkeys(
         (f"blk.N.{name}.bias" for name in ("attn_output", "ffn_gate", "ffn_up", "ffn_down")),
         "no Refact has it; llama.cpp's test model does, and leaves it aside",
@@ -40,13 +37,13 @@ REFACT_INERT_TENSORS = {
 def build(g: Graph, model: Config, rope: str = "") -> None:
     has_bias = model.architecture != "refact"
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=has_bias))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm", output_bias=has_bias))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c, has_bias=has_bias))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c, has_bias=has_bias))
+    layers.head(g, x, model, g.rms_norm)
 
 
 def build_xverse(g: Graph, model: Config) -> None:

@@ -18,9 +18,8 @@ from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, RECURRENT_INERT, bounded_decay, delta_attention
-from .parts.layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import Table
 
 KEYS = (
     kimi_linear.KEYS
@@ -35,7 +34,7 @@ KEYS = (
 
 LOW_RANK = tuple(f"blk.N.ssm_{name}.weight" for name in ("f_a", "f_b", "g_a", "g_b"))
 
-TENSORS: Table = {
+TENSORS: tensors.Table = {
     **{name: kimi_linear.TENSORS[name] for name in kimi_linear.TENSORS if name not in LOW_RANK},
     "blk.N.ssm_f_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_g_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
@@ -46,11 +45,11 @@ TENSORS: Table = {
 def build(g: Graph, model: Config) -> None:
     if not model.kda_gate_is_bounded:
         raise GGUFUnsupportedError("kda.safe_gate is false; 'bailingmoe3' is only known with bounded decays")
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     pairing: Pairing = "neox" if any(model.rope_sections) else "norm"
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         if c.is_recurrent:
             h = delta_attention(b, h, c, bounded_decay(b, c, rate_sign=1))
@@ -59,11 +58,11 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        of_experts = limited_swiglu(b, c.swiglu_limit, caps_silu=True)
-        of_shared = limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
+        of_experts = layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True)
+        of_shared = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
         if c.has_experts:
             is_normalized = c.expert_weights_norm
-            h = experts(
+            h = layers.experts(
                 b,
                 h,
                 c,
@@ -73,9 +72,9 @@ def build(g: Graph, model: Config) -> None:
                 shared_activation=of_shared,
             )
         else:
-            h = gated_ffn(b, h, c, activation=of_shared)
+            h = layers.gated_ffn(b, h, c, activation=of_shared)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 BAILINGMOE3 = Architecture("bailingmoe3", TENSORS, build, KEYS, RECURRENT_INERT, INERT_TENSORS)

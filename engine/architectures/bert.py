@@ -16,14 +16,9 @@ from ..config.keys import EXPERT_COUNTS, LAYER_NORM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
+from .parts import layers, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.layers import attention, blocks, ffn, gated_ffn, route, ungated_experts
 from .parts.rope import rope_table
-from .parts.tensors import Table, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
-from .parts.tensors import gated_ffn as gated_ffn_tensors
-from .parts.tensors import ungated_experts as ungated_expert_tensors
 
 KEYS = LAYER_NORM | {
     "tokenizer.ggml.token_type_count": Key("n_token_types", "integer", 1, 2**16, is_prefixed=False),
@@ -33,27 +28,27 @@ MOE_KEYS = KEYS | EXPERT_COUNTS | {"moe_every_n_layers": Key("moe_layer_step", "
 
 INERT = {"attention.causal": "attention goes both ways whatever it says"}
 
-POST_NORM: Table = {
+POST_NORM: tensors.Table = {
     "token_embd.weight": required("n_vocab", "n_embd"),
     "token_types.weight": optional("n_token_types", "n_embd"),
     "token_embd_norm.weight": required("n_embd"),
     "token_embd_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_output_norm", "layer_output_norm"),
-    **attention_tensors(),
+    **tensors.norms_with_bias("attn_output_norm", "layer_output_norm"),
+    **tensors.attention(),
 }
 
 BERT_TENSORS = {
     **POST_NORM,
     "position_embd.weight": required("n_ctx_train", "n_embd"),
-    **ffn_tensors(),
+    **tensors.ffn(),
     **DEEP_CLASSIFIER,
 }
 
-NOMIC_TENSORS = {**POST_NORM, **gated_ffn_tensors()}
+NOMIC_TENSORS = POST_NORM | tensors.gated_ffn()
 
-MOE_TENSORS = {**POST_NORM, **ffn_tensors(when="is_dense"), **ungated_expert_tensors()}
+MOE_TENSORS = POST_NORM | tensors.ffn(when="is_dense") | tensors.ungated_experts()
 
-JINA3_TENSORS = {**POST_NORM, **ffn_tensors()}
+JINA3_TENSORS = POST_NORM | tensors.ffn()
 
 
 def build_bert(g: Graph, model: Config) -> None:
@@ -75,8 +70,8 @@ def token_inputs(g: Graph) -> str:
 
 def build_blocks(g: Graph, x: str, model: Config, rope: str) -> None:
     x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
-    for b, c in blocks(g, model):
-        h = attention(b, x, c, rope, layer_norms=True, is_causal=False)
+    for b, c in layers.blocks(g, model):
+        h = layers.attention(b, x, c, rope, layer_norms=True, is_causal=False)
         h = b.add("resid_mid", x, h)
         x = b.layer_norm("resid_mid_norm", h, "attn_output_norm", c.norm_eps)
         h = b.add("resid_post", x, feed_forward(b, x, c))
@@ -87,9 +82,9 @@ def build_blocks(g: Graph, x: str, model: Config, rope: str) -> None:
 def feed_forward(b: Graph, x: str, c: Config) -> str:
     """Experts, a layer with a gate or one without, as the block has them."""
     if c.has_experts:
-        ids, weights = route(b, x, c, "softmax", is_normalized=False)
-        return ungated_experts(b, x, ids, weights, "gelu")
-    return gated_ffn(b, x, c) if b.has("ffn_gate") else ffn(b, x, "gelu")
+        ids, weights = layers.route(b, x, c, "softmax", is_normalized=False)
+        return layers.ungated_experts(b, x, ids, weights, "gelu")
+    return layers.gated_ffn(b, x, c) if b.has("ffn_gate") else layers.ffn(b, x, "gelu")
 
 
 BERT = Architecture("bert", BERT_TENSORS, build_bert, KEYS, INERT, build_pooled=classifier)

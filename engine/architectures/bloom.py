@@ -15,10 +15,7 @@ from ..config.keys import LAYER_NORM, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, ffn, head
-from .parts.tensors import HEAD, norms, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
+from .parts import layers, tensors
 
 MPT_KEYS = LAYER_NORM | {
     "attention.max_alibi_bias": optional_float("alibi_bias", 0.0),
@@ -26,28 +23,28 @@ MPT_KEYS = LAYER_NORM | {
 }
 
 BLOOM_TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "token_embd_norm.weight": required("n_embd"),
     "token_embd_norm.bias": required("n_embd"),
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.norms_with_bias("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.ffn(),
 }
 
 MPT_TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "position_embd.weight": optional("n_ctx_train", "n_embd"),
     "output_norm.bias": optional("n_embd"),
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.attn_norm.bias": optional("n_embd"),
     "blk.N.ffn_norm.bias": optional("n_embd"),
-    **attention_tensors(),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": optional("q_width"),
     "blk.N.attn_q_norm.bias": optional("q_width"),
     "blk.N.attn_k_norm.weight": optional("n_embd"),
     "blk.N.attn_k_norm.bias": optional("n_embd"),
-    **ffn_tensors(),
+    **tensors.ffn(),
     "blk.N.ffn.act.scales": optional("n_ff"),
 }
 
@@ -73,13 +70,13 @@ def build_mpt(g: Graph, model: Config) -> None:
 
 
 def build_blocks(g: Graph, x: str, model: Config) -> None:
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, layer_norms=True))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, layer_norms=True))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, "gelu"))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.ffn(b, h, "gelu"))
+    layers.head(g, x, model, g.layer_norm)
 
 
 BLOOM = Architecture("bloom", BLOOM_TENSORS, build_bloom, LAYER_NORM, BLOOM_INERT)

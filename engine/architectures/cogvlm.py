@@ -10,17 +10,15 @@ from ..config.config import Config
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.attn_qkv.weight": required("qkv_width", "n_embd"),
     "blk.N.attn_output.weight": required("n_embd", "heads_width"),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
     "rope_freqs.weight": optional("rope_pairs"),
     "blk.N.vis_attn_qkv.weight": optional("qkv_width", "n_embd"),
     "blk.N.vis_attn_output.weight": optional("n_embd", "heads_width"),
@@ -40,13 +38,13 @@ INERT_TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, base=10000.0, is_stretched=False, has_factors=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 COGVLM = Architecture("cogvlm", TENSORS, build, inert_tensors=INERT_TENSORS)

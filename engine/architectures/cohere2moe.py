@@ -14,12 +14,8 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {
     "attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1, default=0.0, or_zero=True),
@@ -33,12 +29,12 @@ KEYS = EXPERTS | {
 INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 
@@ -47,22 +43,22 @@ def build(g: Graph, model: Config) -> None:
     model = replace(model, norm_eps=model.rms_norm_eps or model.norm_eps)
     if not model.norm_eps:
         raise ModelError("the metadata lacks cohere2moe.attention.layer_norm_epsilon, which the model needs")
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     table = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or c.is_dense else ""
         window = c.sliding_window if c.is_sliding else 0
 
         normed = getattr(b, norm_name)("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, normed, c, rope, "norm", window=window))
+        x = b.add("resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=window))
         if c.is_dense:
-            h = gated_ffn(b, normed, c)
+            h = layers.gated_ffn(b, normed, c)
         else:
-            h = experts(b, normed, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, normed, c, gating, is_normalized=c.expert_weights_norm)
             h = b.scale("ffn_scaled", h, 0.5 if c.has_shared_expert else 1.0)
         x = b.add("resid_post", x, h)
-    head(g, x, model, getattr(g, norm_name), scale=model.logit_scale or 1.0)
+    layers.head(g, x, model, getattr(g, norm_name), scale=model.logit_scale or 1.0)
 
 
 COHERE2MOE = Architecture("cohere2moe", TENSORS, build, KEYS, INERT)

@@ -12,11 +12,8 @@ from ..config.keys import LAYER_NORM, SCALES, SLIDING_WINDOW, sliding_pattern
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = LAYER_NORM | {"logit_scale": SCALES["logit_scale"]}
 
@@ -27,7 +24,7 @@ COHERE2_KEYS = KEYS | {
 
 COHERE2_INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
 
-COHERE2_TENSORS = {**HEAD, **norms("attn_norm"), **attention_tensors(), **ffn_tensors()}
+COHERE2_TENSORS = tensors.HEAD | tensors.norms("attn_norm") | tensors.attention() | tensors.gated_ffn()
 
 TENSORS = {
     **COHERE2_TENSORS,
@@ -40,14 +37,16 @@ def build(g: Graph, model: Config) -> None:
     table = rope_table(g, model)
     is_mixed = model.architecture == "cohere2"
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or not is_mixed else ""
         window = c.sliding_window if c.is_sliding else 0
 
         normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, normed, c, rope, "norm", window=window, layer_norms=True))
-        x = b.add("resid_post", x, gated_ffn(b, normed, c))
-    head(g, x, model, g.layer_norm, scale=model.logit_scale or 1.0)
+        x = b.add(
+            "resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=window, layer_norms=True)
+        )
+        x = b.add("resid_post", x, layers.gated_ffn(b, normed, c))
+    layers.head(g, x, model, g.layer_norm, scale=model.logit_scale or 1.0)
 
 
 COMMAND_R = Architecture("command-r", TENSORS, build, KEYS)

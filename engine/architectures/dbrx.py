@@ -10,27 +10,29 @@ from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = LAYER_NORM | EXPERT_COUNTS | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 
-TENSORS = {**HEAD, **norms("attn_norm", "attn_output_norm"), **attention_tensors(), **expert_tensors()}
+TENSORS = {
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "attn_output_norm"),
+    **tensors.attention(),
+    **tensors.experts(),
+}
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.layer_norm("ffn_norm", x, "attn_output_norm", c.norm_eps)
-        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.experts(b, h, c, "softmax", is_normalized=True))
+    layers.head(g, x, model, g.layer_norm)
 
 
 DBRX = Architecture("dbrx", TENSORS, build, KEYS)

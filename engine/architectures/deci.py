@@ -12,43 +12,40 @@ from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = HEAD_COUNTS | FFN_WIDTHS
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", when="n_heads"),
-    **attention_tensors(when="n_kv_heads"),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", when="n_heads"),
+    **tensors.attention(when="n_kv_heads"),
     "blk.N.attn_output.weight": required("n_embd", "heads_width", when="n_heads"),
-    **norms("ffn_norm", when="n_ff"),
-    **ffn_tensors(when="n_ff"),
+    **tensors.norms("ffn_norm", when="n_ff"),
+    **tensors.gated_ffn(when="n_ff"),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         if c.n_ff == 0:
             x = b.take_columns("resid_post", x, 0, c.n_embd)  # its name for the stream
             continue
         if c.n_heads:
             h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
             if c.n_kv_heads:
-                h = attention(b, h, c, rope, "norm")
+                h = layers.attention(b, h, c, rope, "norm")
             else:
                 h = b.linear("attn_out", h, "attn_output")
             x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 DECI = Architecture("deci", TENSORS, build, KEYS)

@@ -11,22 +11,18 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {"attention.scale": SCALES["attention.scale"]}
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 # What llama.cpp reads for one of the two only.
@@ -43,20 +39,20 @@ OCR_INERT = {
 
 def build(g: Graph, model: Config) -> None:
     is_ocr = model.architecture == "deepseek2-ocr"
-    gating = GATINGS[model.expert_gating or 1]
+    gating = layers.GATINGS[model.expert_gating or 1]
     rope = rope_table(g, model, is_stretched=not is_ocr)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "neox" if is_ocr else "norm"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "neox" if is_ocr else "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 DEEPSEEK = Architecture(

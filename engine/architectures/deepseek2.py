@@ -18,11 +18,8 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = EXPERTS | {
     "attention.q_lora_rank": Key("q_lora_rank", "integer", 0, 2**16, default=0),
@@ -35,8 +32,8 @@ KEYS = EXPERTS | {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.attn_q.weight": optional("mla_q_width", "n_embd"),
     "blk.N.attn_q_a.weight": required("q_lora_rank", "n_embd", unless="attn_q.weight"),
     "blk.N.attn_q_a_norm.weight": required("q_lora_rank", unless="attn_q.weight"),
@@ -47,9 +44,9 @@ TENSORS = {
     "blk.N.attn_v_b.weight": required("n_heads", "mla_value_dim", "kv_lora_rank", when="has_split_kv"),
     "blk.N.attn_kv_b.weight": required("mla_kv_b_width", "kv_lora_rank", when="has_joint_kv"),
     "blk.N.attn_output.weight": required("n_embd", "mla_heads_width"),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 N_VOCAB_OF_GLM, N_LAYERS_OF_GLM = 154880, (47, 48)
@@ -58,20 +55,20 @@ N_VOCAB_OF_GLM, N_LAYERS_OF_GLM = 154880, (47, 48)
 def build(g: Graph, model: Config) -> None:
     rope, scale = rope_and_scale(g, model)
     is_glm = model.n_vocab == N_VOCAB_OF_GLM and model.n_layers in N_LAYERS_OF_GLM
-    gating = GATINGS.get(model.expert_gating, "sigmoid" if is_glm else "softmax")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid" if is_glm else "softmax")
 
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, latent_attention(b, h, c, rope, scale))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def rope_and_scale(g: Graph, model: Config) -> tuple[str, float]:

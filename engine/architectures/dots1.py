@@ -14,12 +14,8 @@ from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert, where_present
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 NOT_LING = ("expert_gating_func", "leading_dense_block_count")
 LING_KEYS = {name: key for name, key in EXPERTS.items() if name not in NOT_LING}
@@ -36,16 +32,16 @@ LING2_KEYS = EXPERTS | {
 
 HY_KEYS = EXPERTS | {"expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=1)}
 
-COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors()}
+COMMON = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention()
 
-LING_TENSORS = {**COMMON, **expert_tensors(), **shared_expert()}
+LING_TENSORS = COMMON | tensors.experts() | tensors.shared_expert()
 
-TENSORS = {**LING_TENSORS, **qk_norms(), **ffn_tensors(when="is_dense")}
+TENSORS = LING_TENSORS | tensors.qk_norms() | tensors.gated_ffn(when="is_dense")
 
 HY_TENSORS = {
     **COMMON,
-    **qk_norms(),
-    **where_present(ffn_tensors() | expert_tensors() | shared_expert()),
+    **tensors.qk_norms(),
+    **tensors.where_present(tensors.gated_ffn() | tensors.experts() | tensors.shared_expert()),
     "blk.N.exp_probs_b": optional("n_experts"),
 }
 
@@ -58,20 +54,20 @@ HY_INERT_TENSORS = {
 def build(g: Graph, model: Config) -> None:
     is_first_ling = model.architecture == "bailingmoe"
     pairing: Pairing = "norm" if is_first_ling else "neox"
-    gating: Gating = "softmax" if is_first_ling else GATINGS.get(model.expert_gating, "sigmoid")
+    gating: Gating = "softmax" if is_first_ling else layers.GATINGS.get(model.expert_gating, "sigmoid")
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, pairing))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if b.has("ffn_gate_inp"):
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 BAILINGMOE = Architecture("bailingmoe", LING_TENSORS, build, LING_KEYS, LING_INERT)

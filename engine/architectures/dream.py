@@ -13,18 +13,19 @@ from ..config.config import Config
 from ..config.keys import EXPERTS
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 INERT = {"attention.causal": "attention goes both ways whatever it says"}
 
-TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors(when="is_dense")}
+TENSORS = {
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+}
 
-MOE_TENSORS = {**TENSORS, **qk_norms(), **expert_tensors()}
+MOE_TENSORS = TENSORS | tensors.qk_norms() | tensors.experts()
 
 UNUSED = ("attn_output.bias", "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias")
 INERT_TENSORS = dict.fromkeys(
@@ -38,18 +39,18 @@ def build(g: Graph, model: Config) -> None:
     is_normalized = model.architecture == "rnd1"
     rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, pairing, output_bias=False, is_causal=False)
+        h = layers.attention(b, h, c, rope, pairing, output_bias=False, is_causal=False)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, "softmax", is_normalized=is_normalized)
+            h = layers.experts(b, h, c, "softmax", is_normalized=is_normalized)
         else:
-            h = gated_ffn(b, h, c, has_bias=False)
+            h = layers.gated_ffn(b, h, c, has_bias=False)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm, has_bias=False)
+    layers.head(g, x, model, g.rms_norm, has_bias=False)
 
 
 DREAM = Architecture("dream", TENSORS, build, inert=INERT, inert_tensors=INERT_TENSORS)

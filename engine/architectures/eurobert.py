@@ -13,48 +13,45 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
+from .parts import layers, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.layers import attention, blocks, encoder_end, gated_ffn
 from .parts.rope import rope_table
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import fused_ffn, norms
-from .parts.tensors import gated_ffn as ffn_tensors
 
 EURO_TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),
     "output_norm.weight": required("n_embd"),
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(),
 }
 
 NEO_TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),
     "enc.output_norm.weight": required("n_embd"),
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **fused_ffn(),
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.fused_ffn(),
     **DEEP_CLASSIFIER,
 }
 
 
 def build_euro(g: Graph, model: Config) -> None:
-    encoder_end(g, build_blocks(g, model, "neox"), model, g.rms_norm)
+    layers.encoder_end(g, build_blocks(g, model, "neox"), model, g.rms_norm)
 
 
 def build_neo(g: Graph, model: Config) -> None:
-    encoder_end(g, build_blocks(g, model, "norm"), model, g.rms_norm, "enc.output_norm")
+    layers.encoder_end(g, build_blocks(g, model, "norm"), model, g.rms_norm, "enc.output_norm")
 
 
 def build_blocks(g: Graph, model: Config, pairing: Pairing) -> str:
     rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing, is_causal=False))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, pairing, is_causal=False))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
     return x
 
 

@@ -11,11 +11,8 @@ from ..config.config import Config
 from ..config.keys import Key, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 N_LAYERS_OF_32B = 64
 
@@ -27,12 +24,12 @@ KEYS = {
 INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **attention_tensors(),
-    **qk_norms(),
-    **norms("post_attention_norm", "post_ffw_norm"),
-    **ffn_tensors(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.norms("post_attention_norm", "post_ffw_norm"),
+    **tensors.gated_ffn(),
 }
 
 
@@ -40,18 +37,18 @@ def build(g: Graph, model: Config) -> None:
     table = rope_table(g, model)
     is_mixed = model.n_layers == N_LAYERS_OF_32B
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or not is_mixed else ""
         window = c.sliding_window if c.is_sliding and is_mixed else 0
 
-        h = attention(b, x, c, rope, window=window)
+        h = layers.attention(b, x, c, rope, window=window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
-        h = gated_ffn(b, x, c)
+        h = layers.gated_ffn(b, x, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 EXAONE4 = Architecture("exaone4", TENSORS, build, KEYS, INERT)

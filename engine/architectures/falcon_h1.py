@@ -12,20 +12,17 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .mamba2 import mixer, mixer_tensors
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm"),
     "blk.N.ffn_norm.weight": optional("n_embd"),
     "blk.N.ffn_norm": required("n_embd", unless="ffn_norm.weight"),
-    **attention_tensors(),
+    **tensors.attention(),
     **mixer_tensors(),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
 }
 
 INERT = {"attention.recurrent_layers": "all are, beside attention"}
@@ -38,14 +35,14 @@ INERT_TENSORS = {"rope_freqs.weight": _UNUSED, "blk.N.attn_output.bias": _UNUSED
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        both = b.add("mixed", attention(b, h, c, rope, output_bias=False), mixer(b, h, c))
+        both = b.add("mixed", layers.attention(b, h, c, rope, output_bias=False), mixer(b, h, c))
         x = b.add("resid_mid", x, both)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 FALCON_H1 = Architecture("falcon-h1", TENSORS, build, SSM, INERT, INERT_TENSORS)

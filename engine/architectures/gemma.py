@@ -11,15 +11,12 @@ from ..config.config import Config
 from ..config.keys import Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
-TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.gated_ffn()
 
-TENSORS_2 = {**TENSORS, **norms("post_attention_norm", "post_ffw_norm")}
+TENSORS_2 = TENSORS | tensors.norms("post_attention_norm", "post_ffw_norm")
 
 KEYS_2 = {
     "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1, default=4096),
@@ -37,13 +34,13 @@ INERT = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c, "gelu"))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c, "gelu"))
+    layers.head(g, x, model, g.rms_norm)
 
 
 def build_2(g: Graph, model: Config) -> None:
@@ -51,17 +48,17 @@ def build_2(g: Graph, model: Config) -> None:
     # The 27B model, which is the one with 46 layers, scales by the width that its heads would usually have.
     scale = (model.n_embd // model.n_heads if model.n_layers == 46 else model.head_dim) ** -0.5
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=c.sliding_window if c.is_sliding else 0, scale=scale)
+        h = layers.attention(b, h, c, rope, window=c.sliding_window if c.is_sliding else 0, scale=scale)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c, "gelu")
+        h = layers.gated_ffn(b, h, c, "gelu")
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 GEMMA = Architecture("gemma", TENSORS, build, inert=INERT)

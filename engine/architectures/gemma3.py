@@ -11,11 +11,8 @@ from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -29,16 +26,16 @@ INERT = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **ffn_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.gated_ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
-    head(g, build_blocks(g, model), model, g.rms_norm)
+    layers.head(g, build_blocks(g, model), model, g.rms_norm)
 
 
 def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
@@ -51,16 +48,16 @@ def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
     local_window = model.sliding_window if is_causal else model.sliding_window // 2 + 1
 
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, window = (local_rope, local_window) if c.is_sliding else (global_rope, 0)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=window, scale=scale, is_causal=is_causal)
+        h = layers.attention(b, h, c, rope, window=window, scale=scale, is_causal=is_causal)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c, "gelu")
+        h = layers.gated_ffn(b, h, c, "gelu")
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
     return x

@@ -19,11 +19,8 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .gemma4 import attention, gated_layer_input, per_layer_inputs
-from .parts.layers import blocks, head
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 N_OWN_KV_LAYERS, N_SPARSE_LAYERS = 20, 10  # of both models; old files do not say
 SPARSITY = 1.6448533535003662  # lets 5 % of a normal distribution pass
@@ -43,17 +40,17 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "per_layer_token_embd.weight": required("n_vocab", "n_embd_all_layers"),
     "per_layer_model_proj.weight": required("n_embd_all_layers", "n_embd"),
     "per_layer_proj_norm.weight": required("n_embd_per_layer"),
     "altup_proj.weight": required("n_more_streams", "n_embd", "n_embd"),
     "altup_unembd_proj.weight": required("n_more_streams", "n_embd", "n_embd"),
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "post_norm"),
-    **norms("altup_router_norm", "altup_correct_scale", "laurel_post_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **ffn_tensors(),
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "post_norm"),
+    **tensors.norms("altup_router_norm", "altup_correct_scale", "laurel_post_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.gated_ffn(),
     "blk.N.inp_gate.weight": required("n_embd_per_layer", "n_embd"),
     "blk.N.proj.weight": required("n_embd", "n_embd_per_layer"),
     "blk.N.altup_correct_coef.weight": required("n_streams", "n_streams"),
@@ -80,7 +77,7 @@ def build(g: Graph, model: Config) -> None:
     layer_inputs = per_layer_inputs(g, first, model)
     more = g.head_linear("streams_proj", g.repeat_columns("streams_in", first, n_more), "altup_proj", n_more)
     x = g.join_columns("streams", first, g.match_length("streams_matched", more, first))
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         predicted = predict(b, x, c)
         active = b.take_columns("active", predicted, 0, width)
         h = b.rms_norm("attn_norm", active, "attn_norm", c.norm_eps)
@@ -100,7 +97,7 @@ def build(g: Graph, model: Config) -> None:
         own = b.repeat_columns("layer_input_streams", gated_layer_input(b, scaled, c, layer_inputs), n_more)
         rest = b.add("more_streams", b.take_columns("more_corrected", x, width, n_more * width), own)
         x = b.join_columns("resid_post", active, rest)
-    head(g, mean_of_streams(g, x, model), model, g.rms_norm)
+    layers.head(g, mean_of_streams(g, x, model), model, g.rms_norm)
 
 
 def router(b: Graph, name: str, x: str, c: Config) -> str:

@@ -15,12 +15,8 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, experts, gated_ffn, head, owner_of_shared
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),
@@ -48,24 +44,24 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "rope_freqs.weight": required("head_pairs"),
     "per_layer_token_embd.weight": optional("n_vocab", "n_embd_all_layers"),
     "per_layer_model_proj.weight": optional("n_embd_all_layers", "n_embd"),
     "per_layer_proj_norm.weight": optional("n_embd_per_layer"),
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
-    **attention_tensors(),
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **tensors.attention(),
     "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_own_kv", unless="attn_qkv.weight"),
     "blk.N.attn_v.weight": optional("v_width", "n_embd", when="has_own_kv"),
     "blk.N.attn_q_norm.weight": required("head_dim"),
     "blk.N.attn_k_norm.weight": required("head_dim", when="has_own_kv"),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
     "blk.N.layer_output_scale.weight": optional(1),
     "blk.N.inp_gate.weight": required("n_embd_per_layer", "n_embd", when="has_layer_inputs"),
     "blk.N.proj.weight": required("n_embd", "n_embd_per_layer", when="has_layer_inputs"),
-    **norms("post_norm", when="has_layer_inputs"),
-    **norms("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2", when="has_experts"),
-    **expert_tensors(),
+    **tensors.norms("post_norm", when="has_layer_inputs"),
+    **tensors.norms("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2", when="has_experts"),
+    **tensors.experts(),
     "blk.N.ffn_gate_inp.scale": required("n_embd", when="has_experts"),
 }
 
@@ -88,14 +84,14 @@ def build(g: Graph, model: Config) -> None:
         )
         for c in (model.at(layer) for layer in range(model.n_layers))
     }
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         h = attention(b, h, c, ropes[c.is_sliding])
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c, "gelu")
+        h = layers.gated_ffn(b, h, c, "gelu")
         if c.has_experts:
             h = b.rms_norm("ffn_out_norm", h, "post_ffw_norm_1", c.norm_eps)
             h = b.add("ffn_sum", h, mixture(b, x, c))
@@ -106,7 +102,7 @@ def build(g: Graph, model: Config) -> None:
         if layer_inputs:
             x = b.add(last, x, gated_layer_input(b, x, c, layer_inputs))
         x = b.scale("resid_post", x, factor)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def per_layer_inputs(g: Graph, x: str, c: Config) -> str:
@@ -138,7 +134,9 @@ def attention(b: Graph, h: str, c: Config, rope: str) -> str:
     q = b.rms_norm("q_norm", part(0, "q", "attn_q"), "attn_q_norm", c.norm_eps)
     q = b.rope("q_rope", q, c.head_dim, "neox", rope)
     if not c.has_own_kv:
-        return b.linear("attn_out", b.shared_attention("attn_heads", q, owner_of_shared(c)), "attn_output")
+        return b.linear(
+            "attn_out", b.shared_attention("attn_heads", q, layers.owner_of_shared(c)), "attn_output"
+        )
     k = part(1, "k", "attn_k")
     v = part(2, "v", "attn_v") if is_fused or b.has("attn_v") else k
     k = b.rms_norm("k_norm", k, "attn_k_norm", c.norm_eps)
@@ -153,7 +151,7 @@ def mixture(b: Graph, x: str, c: Config) -> str:
     h = b.plain_rms_norm("router_norm", x, c.norm_eps)
     h = b.scale("router_in", b.scale_columns("router_scaled", h, "ffn_gate_inp.scale"), c.n_embd**-0.5)
     moe = b.rms_norm("moe_norm", x, "pre_ffw_norm_2", c.norm_eps)
-    moe = experts(
+    moe = layers.experts(
         b, moe, c, "softmax", is_normalized=True, activation=b.gelu_mul, router_input=h, out="moe_out"
     )
     return b.rms_norm("moe_out_norm", moe, "post_ffw_norm_2", c.norm_eps)

@@ -16,7 +16,7 @@ from .gemma3 import INERT as GEMMA3_INERT
 from .gemma3 import KEYS as GEMMA3_KEYS
 from .gemma3 import TENSORS as GEMMA3_TENSORS
 from .gemma3 import build_blocks
-from .parts.layers import encoder_end
+from .parts import layers
 
 KEYS = GEMMA3_KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
 
@@ -38,7 +38,7 @@ INERT_TENSORS = {"output.weight": "an encoder gives embeddings, and no logits"}
 
 
 def build(g: Graph, model: Config) -> None:
-    encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
+    layers.encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
 
 
 def dense(g: Graph, model: Config) -> None:

@@ -10,16 +10,14 @@ from ..config.config import Config
 from ..config.keys import ROPE_SECTIONS
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, fused_ffn, norms
-from .parts.tensors import attention as attention_tensors
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
-    **attention_tensors(),
-    **fused_ffn(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **tensors.attention(),
+    **tensors.fused_ffn(),
 }
 
 
@@ -28,17 +26,17 @@ def build(g: Graph, model: Config) -> None:
     # Files with sections for pictures keep the rows in the order of the other pairing.
     pairing: Pairing = "neox" if model.rope_sections and all(model.rope_sections[:2]) else "norm"
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, pairing)
+        h = layers.attention(b, h, c, rope, pairing)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c)
+        h = layers.gated_ffn(b, h, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 GLM4 = Architecture("glm4", TENSORS, build, ROPE_SECTIONS)

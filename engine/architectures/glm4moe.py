@@ -12,40 +12,36 @@ from ..config.keys import EXPERTS, ROPE_SECTIONS
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm"),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": optional("head_dim"),
     "blk.N.attn_k_norm.weight": optional("head_dim"),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 GLM4MOE = Architecture("glm4moe", TENSORS, build, EXPERTS | ROPE_SECTIONS)

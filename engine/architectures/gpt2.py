@@ -12,31 +12,28 @@ from ..config.keys import LAYER_NORM
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, ffn, head
-from .parts.tensors import HEAD, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
+from .parts import layers, tensors
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "position_embd.weight": required("n_ctx_train", "n_embd"),
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.norms_with_bias("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     x = g.add("input_embd", x, g.position_embed("position_embd", x, "position_embd"))
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c))
+        x = b.add("resid_mid", x, layers.attention(b, h, c))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, "gelu"))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.ffn(b, h, "gelu"))
+    layers.head(g, x, model, g.layer_norm)
 
 
 GPT2 = Architecture("gpt2", TENSORS, build, LAYER_NORM)

@@ -12,11 +12,8 @@ from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_patter
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = (
     EXPERTS
@@ -28,11 +25,11 @@ KEYS = (
 )
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm"),
+    **tensors.attention(),
     "blk.N.attn_sinks.weight": required("n_heads"),
-    **expert_tensors(),
+    **tensors.experts(),
     "blk.N.ffn_gate_inp.bias": required("n_experts"),
     "blk.N.ffn_gate_exps.bias": required("n_experts", "n_ff_exp"),
     "blk.N.ffn_up_exps.bias": required("n_experts", "n_ff_exp"),
@@ -43,16 +40,16 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     global_rope, local_rope = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, window=window, sinks="attn_sinks"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=window, sinks="attn_sinks"))
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax of chosen", is_normalized=False, activation=b.swiglu_oai)
+        h = layers.experts(b, h, c, "softmax of chosen", is_normalized=False, activation=b.swiglu_oai)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 GPT_OSS = Architecture("gpt-oss", TENSORS, build, KEYS)

@@ -11,33 +11,30 @@ from ..config.keys import LAYER_NORM, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
 
 KEYS = LAYER_NORM | {"use_parallel_residual": Key("is_parallel", "boolean")}
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.norms_with_bias("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        mid = b.add("resid_mid", x, attention(b, h, c, rope))
+        mid = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.layer_norm("ffn_norm", x if c.is_parallel else mid, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", mid, ffn(b, h, "gelu"))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", mid, layers.ffn(b, h, "gelu"))
+    layers.head(g, x, model, g.layer_norm)
 
 
 GPTNEOX = Architecture("gptneox", TENSORS, build, KEYS)

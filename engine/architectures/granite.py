@@ -24,12 +24,8 @@ from ..config.keys import (
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = SCALES | {
     "rope.scaling.finetuned": Key("rope_is_on", "boolean", default=True),
@@ -54,13 +50,13 @@ MINICPM_KEYS = EXPERT_COUNTS | {
 }
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 SWA_TENSORS = {name: shape for name, shape in TENSORS.items() if "ffn_gate_shexp" not in name} | {
@@ -72,16 +68,20 @@ SWA_TENSORS = {name: shape for name, shape in TENSORS.items() if "ffn_gate_shexp
 def build(g: Graph, model: Config) -> None:
     table = rope_table(g, model) if model.rope_is_on else ""
     x = g.embed("token_embd", "token_embd", scale=model.embedding_scale or 1.0)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         rope, sinks = table if c.rope_is_on else "", "attn_sinks" if b.has("attn_sinks") else ""
-        h = attention(b, h, c, rope, "norm", window=c.window, sinks=sinks)
+        h = layers.attention(b, h, c, rope, "norm", window=c.window, sinks=sinks)
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.residual_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, b.scale("ffn_scaled", h, c.residual_scale or 1.0))
-    head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
+    layers.head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
 
 
 def build_minicpm(g: Graph, model: Config) -> None:

@@ -11,9 +11,8 @@ from ..plan.graph.graph import Graph
 from . import granite
 from .architecture import Architecture
 from .mamba2 import mixer, mixer_tensors
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import attention as attention_tensors
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
 
@@ -21,7 +20,7 @@ KEYS = granite.KEYS | SSM | HEAD_COUNTS
 
 TENSORS = {
     **granite.TENSORS,
-    **attention_tensors(when="has_attention"),
+    **tensors.attention(when="has_attention"),
     **mixer_tensors(when="is_recurrent"),
 }
 
@@ -29,15 +28,19 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model) if model.rope_is_on else ""
     x = g.embed("token_embd", "token_embd", scale=model.embedding_scale or 1.0)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = mixer(b, h, c) if c.is_recurrent else attention(b, h, c, rope, "norm")
+        h = mixer(b, h, c) if c.is_recurrent else layers.attention(b, h, c, rope, "norm")
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.residual_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, b.scale("ffn_scaled", h, c.residual_scale or 1.0))
-    head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
+    layers.head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
 
 
 GRANITEHYBRID = Architecture("granitehybrid", TENSORS, build, KEYS, INERT)

@@ -11,11 +11,8 @@ from ..config.keys import EXPERT_COUNTS, Key, optional_float
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 # The defaults are those of Grok 1, whose old files say nothing of them.
 KEYS = EXPERT_COUNTS | {
@@ -35,36 +32,36 @@ INERT = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "attn_output_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "attn_output_norm", "ffn_norm"),
     "blk.N.layer_output_norm.weight": optional("n_embd"),
     "blk.N.post_ffw_norm.weight": required("n_embd", unless="layer_output_norm.weight"),
-    **attention_tensors(),
+    **tensors.attention(),
     "blk.N.ffn_gate.weight": optional("n_ff", "n_embd"),
     "blk.N.ffn_up.weight": optional("n_ff", "n_embd"),
     "blk.N.ffn_down.weight": optional("n_embd", "n_ff"),
-    **expert_tensors(),
+    **tensors.experts(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd", scale=model.embedding_scale)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope)
+        h = layers.attention(b, h, c, rope)
         h = b.rms_norm("post_attn_norm", h, "attn_output_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         normed = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, normed, c, "softmax", is_normalized=True, activation=b.gelu_mul, out="moe_out")
+        h = layers.experts(b, normed, c, "softmax", is_normalized=True, activation=b.gelu_mul, out="moe_out")
         if b.has("ffn_up"):
-            h = b.add("ffn_sum", gated_ffn(b, normed, c, "gelu"), h)
+            h = b.add("ffn_sum", layers.gated_ffn(b, normed, c, "gelu"), h)
             h = b.scale("ffn_scaled", h, 0.5**0.5)
         post = "layer_output_norm" if b.has("layer_output_norm") else "post_ffw_norm"
         h = b.rms_norm("post_ffw_norm", h, post, c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm, scale=model.logit_scale)
+    layers.head(g, x, model, g.rms_norm, scale=model.logit_scale)
 
 
 GROK = Architecture("grok", TENSORS, build, KEYS, INERT)

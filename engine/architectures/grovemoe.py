@@ -11,11 +11,8 @@ from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = EXPERTS | {
     "expert_chunk_feed_forward_length": Key("n_ff_chexp", "integer", 0, 2**24, default=0),
@@ -24,11 +21,11 @@ KEYS = EXPERTS | {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **expert_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.experts(),
     "blk.N.ffn_gate_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
     "blk.N.ffn_up_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
     "blk.N.ffn_down_chexps.weight": required("n_chunk_experts", "n_embd", "chunk_expert_width"),
@@ -38,15 +35,15 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True)
+        h = layers.experts(b, h, c, "softmax", is_normalized=True)
         h = b.add("ffn_both", h, chunk_experts(b, h, c))
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def chunk_experts(b: Graph, h: str, c: Config) -> str:

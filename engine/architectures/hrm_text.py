@@ -15,11 +15,8 @@ from ..config.keys import SCALES, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, gated_ffn
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "embedding_scale": SCALES["embedding_scale"],
@@ -31,12 +28,12 @@ KEYS = {
 INERT = {"hrm.prefix_lm": "tokens see those before them only, as in llama.cpp"}
 
 TENSORS = {
-    "token_embd.weight": HEAD["token_embd.weight"],
-    "output.weight": HEAD["output.weight"],
+    "token_embd.weight": tensors.HEAD["token_embd.weight"],
+    "output.weight": tensors.HEAD["output.weight"],
     "hrm.z_l_init": required("n_embd"),
-    **attention_tensors(when="is_stack_layer"),
+    **tensors.attention(when="is_stack_layer"),
     "blk.N.attn_gate.weight": required("heads_width", "n_embd", when="is_stack_layer"),
-    **ffn_tensors(when="is_stack_layer"),
+    **tensors.gated_ffn(when="is_stack_layer"),
 }
 
 
@@ -73,10 +70,10 @@ def stack(g: Graph, x: str, model: Config, number: int, is_high: bool, rope: str
         b = g.block(layer, weights_of=model.n_stack_layers * is_high + i)
         c = model.at(layer)
         h = b.plain_rms_norm("attn_norm", x, c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.plain_rms_norm("ffn_norm", x, c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
     return x
 
 

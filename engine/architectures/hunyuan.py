@@ -11,12 +11,8 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {"rope.scaling.alpha": optional_float("rope_alpha", 0.0)}
 
@@ -33,23 +29,27 @@ MOE_INERT = {
 
 DENSE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in hunyuan_vl alone"}
 
-COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **qk_norms()}
-TENSORS = {**COMMON, **ffn_tensors()}
-MOE_TENSORS = {**COMMON, **expert_tensors(), **shared_expert()}
+COMMON = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.qk_norms()
+TENSORS = COMMON | tensors.gated_ffn()
+MOE_TENSORS = COMMON | tensors.experts() | tensors.shared_expert()
 
 
 def build(g: Graph, model: Config) -> None:
     raised = (model.rope_alpha or 1.0) ** (model.head_dim / (model.head_dim - 2))
     rope = rope_table(g, model, base=model.rope_freq_base * raised)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, norms_after_rope=True))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, norms_after_rope=True))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 HUNYUAN_DENSE = Architecture("hunyuan-dense", TENSORS, build, KEYS, DENSE_INERT)

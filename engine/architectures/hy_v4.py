@@ -16,8 +16,7 @@ from ..plan.graph.graph import Graph
 from . import deepseek32
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts import hyper
-from .parts.layers import GATINGS, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts import hyper, layers
 from .parts.rope import rope_table
 
 KEYS = (
@@ -41,9 +40,9 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     if model.n_index_top:
         g.limit_context(model.n_index_top)
-    rope, gating = rope_table(g, model), GATINGS.get(model.expert_gating, "sigmoid")
+    rope, gating = rope_table(g, model), layers.GATINGS.get(model.expert_gating, "sigmoid")
     x = g.repeat_columns("streams", g.embed("token_embd", "token_embd"), model.n_streams)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h, write = read(b, x, c, "attn")
         h = b.rms_norm("attn_norm", h, "attn_norm", c.norm_eps)
         h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, sinks="attn_sinks")
@@ -52,12 +51,12 @@ def build(g: Graph, model: Config) -> None:
         h, write = read(b, x, c, "ffn")
         h = b.rms_norm("ffn_norm", h, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            activation = limited_swiglu(b, c.swiglu_limit)
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm, activation=activation)
+            activation = layers.limited_swiglu(b, c.swiglu_limit)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm, activation=activation)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, b.mix_streams("ffn_written", h, write, 1))
-    head(g, hyper.merge(g, x, model), model, g.rms_norm)
+    layers.head(g, hyper.merge(g, x, model), model, g.rms_norm)
 
 
 def read(b: Graph, x: str, c: Config, part: str) -> tuple[str, str]:

@@ -12,12 +12,8 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 MOE_KEYS = EXPERTS | {
     "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024, default=1),
@@ -26,13 +22,13 @@ MOE_KEYS = EXPERTS | {
 ERNIE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in paddleocr alone"}
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
 }
 
-MOE_TENSORS = {**TENSORS, **expert_tensors(), **shared_expert()}
+MOE_TENSORS = TENSORS | tensors.experts() | tensors.shared_expert()
 
 ERNIE_INERT_TENSORS = {
     "blk.N.attn_output.bias": "no ERNIE has it; llama.cpp's test model does, and leaves it aside",
@@ -44,14 +40,18 @@ def build(g: Graph, model: Config) -> None:
     has_output_bias = model.architecture in ("internlm2", "paddleocr")
     pairing: Pairing = "neox" if model.architecture == "paddleocr" else "norm"
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing, output_bias=has_output_bias))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, pairing, output_bias=has_output_bias))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 INTERNLM2 = Architecture("internlm2", TENSORS, build)

@@ -13,11 +13,7 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .mamba import mixer, mixer_tensors
-from .parts.layers import attention, blocks, experts, gated_ffn, head
-from .parts.tensors import HEAD, norms, where_present
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
+from .parts import layers, tensors
 
 KEYS = MIXER | HEAD_COUNTS | EXPERT_COUNTS | {"expert_weights_scale": EXPERTS["expert_weights_scale"]}
 
@@ -27,29 +23,33 @@ INERT = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(when="has_attention"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(when="has_attention"),
     **mixer_tensors(when="is_recurrent"),
     "blk.N.ssm_dt_norm.weight": required("ssm_dt_rank", when="is_recurrent"),
     "blk.N.ssm_b_norm.weight": required("ssm_state", when="is_recurrent"),
     "blk.N.ssm_c_norm.weight": required("ssm_state", when="is_recurrent"),
-    **where_present(ffn_tensors()),
-    **where_present(expert_tensors()),
+    **tensors.where_present(tensors.gated_ffn()),
+    **tensors.where_present(tensors.experts()),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, mixer(b, h, c) if c.is_recurrent else attention(b, h, c))
+        x = b.add("resid_mid", x, mixer(b, h, c) if c.is_recurrent else layers.attention(b, h, c))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         has_experts = b.has("ffn_gate_inp")
-        h = experts(b, h, c, "softmax", is_normalized=False) if has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=False)
+            if has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 JAMBA = Architecture("jamba", TENSORS, build, KEYS, INERT)

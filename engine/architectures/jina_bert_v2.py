@@ -15,7 +15,7 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT, KEYS, POST_NORM, token_inputs
-from .parts.layers import attention, blocks, ffn, gated_ffn
+from .parts import layers
 
 TENSORS = {
     **POST_NORM,
@@ -37,8 +37,8 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     model = replace(model, alibi_bias=8.0)
     x = g.layer_norm("token_embd_norm", token_inputs(g), "token_embd_norm", model.norm_eps)
-    for b, c in blocks(g, model):
-        h = b.add("resid_mid", x, attention(b, x, c, layer_norms=True, is_causal=False))
+    for b, c in layers.blocks(g, model):
+        h = b.add("resid_mid", x, layers.attention(b, x, c, layer_norms=True, is_causal=False))
         h = b.layer_norm("resid_mid_norm", h, "attn_output_norm", c.norm_eps)
         if b.has("attn_norm_2"):
             h = b.add("resid_mid_2", x, h)
@@ -55,7 +55,7 @@ def feed_forward(b: Graph, x: str, c: Config) -> str:
     is_fused = up.shape[0] == c.n_ff_2
     if is_fused and has_gate:
         raise ModelError(f"{up.path}: {up.name} is {up.shape}, gate and up in one, but there is ffn_gate too")
-    return gated_ffn(b, x, c, "gelu") if is_fused or has_gate else ffn(b, x, "gelu")
+    return layers.gated_ffn(b, x, c, "gelu") if is_fused or has_gate else layers.ffn(b, x, "gelu")
 
 
 def score(g: Graph, model: Config) -> None:

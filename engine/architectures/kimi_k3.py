@@ -16,8 +16,7 @@ from . import kimi_linear
 from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, bounded_decay, delta_attention
-from .parts.layers import GATINGS, Gated, blocks, gated_experts, head, route, shared_expert
-from .parts.tensors import Table
+from .parts import layers, tensors
 
 KEYS = kimi_linear.KEYS | {
     "activation.situ_beta": Key("situ_beta", "float", 0, 1e9),
@@ -34,7 +33,7 @@ INERT = kimi_linear.RECURRENT_INERT | {
 
 GATES = ("blk.N.ssm_g_a.weight", "blk.N.ssm_g_b.weight")
 
-TENSORS: Table = {
+TENSORS: tensors.Table = {
     **{name: kimi_linear.TENSORS[name] for name in kimi_linear.TENSORS if name not in GATES},
     "output_res_score.weight": required("n_embd"),
     "blk.N.attn_res_score.weight": required("n_embd"),
@@ -58,7 +57,7 @@ K3_INERT_TENSORS = INERT_TENSORS | {
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     bank = ""
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = pooled(b, c, "attn", bank, x, "attn_res_score")
         starts_anew = c.layer % c.residual_block == 0
         if starts_anew:
@@ -76,7 +75,7 @@ def build(g: Graph, model: Config) -> None:
         h = latent_experts(b, h, c) if c.has_experts else dense(b, h, c)
         x = b.add("resid_post", x, h)
     x = pooled(g, model, "output", bank, x, "output_res_score")
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def pooled(b: Graph, c: Config, part: str, bank: str, x: str, weight: str) -> str:
@@ -87,7 +86,7 @@ def pooled(b: Graph, c: Config, part: str, bank: str, x: str, weight: str) -> st
     return b.pool_streams(f"{part}_pooled", streams, weight, c.norm_eps)
 
 
-def soft_swiglu(b: Graph, c: Config) -> Gated:
+def soft_swiglu(b: Graph, c: Config) -> layers.Gated:
     """SiLU of the gate and `up`, both within soft limits; there is none where that of `up` is 0."""
 
     def activation(out: str, gate: str, up: str) -> str:
@@ -107,17 +106,17 @@ def dense(b: Graph, h: str, c: Config) -> str:
 
 def latent_experts(b: Graph, h: str, c: Config) -> str:
     """Experts on a shorter vector, which are chosen by the whole one, beside a shared one on that."""
-    gating = GATINGS.get(c.expert_gating, "sigmoid")
-    ids, weights = route(b, h, c, gating, is_normalized=c.expert_weights_norm)
+    gating = layers.GATINGS.get(c.expert_gating, "sigmoid")
+    ids, weights = layers.route(b, h, c, gating, is_normalized=c.expert_weights_norm)
     latent = b.linear("moe_in", h, "ffn_routed_down") if c.n_expert_latent else h
-    routed = gated_experts(b, latent, c, ids, weights, soft_swiglu(b, c))
+    routed = layers.gated_experts(b, latent, c, ids, weights, soft_swiglu(b, c))
     if b.has("ffn_routed_norm"):
         routed = b.rms_norm("moe_norm_out", routed, "ffn_routed_norm", c.norm_eps)
     if c.n_expert_latent:
         routed = b.linear("moe_up", routed, "ffn_routed_up")
     if not b.has("ffn_up_shexp"):
         return routed
-    return b.add("ffn_out", routed, shared_expert(b, h, c, soft_swiglu(b, c)))
+    return b.add("ffn_out", routed, layers.shared_expert(b, h, c, soft_swiglu(b, c)))
 
 
 KIMI_K3 = Architecture("kimi-k3", TENSORS, build, KEYS, INERT, K3_INERT_TENSORS)

@@ -18,10 +18,7 @@ from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts.layers import GATINGS, blocks, experts, gated_ffn, head
-from .parts.tensors import HEAD, Table, norms, shared_expert
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
+from .parts import layers, tensors
 
 NOT_READ = ("expert_weights_norm", "expert_shared_feed_forward_length")
 
@@ -53,7 +50,7 @@ INERT_TENSORS = {
     for part in ("q", "k", "v", "qkv")
 }
 
-DELTA_ATTENTION: Table = {
+DELTA_ATTENTION: tensors.Table = {
     "blk.N.attn_qkv.weight": optional("kda_inner_3", "n_embd", when="is_recurrent"),
     "blk.N.attn_k.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
     "blk.N.attn_v.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
@@ -71,7 +68,7 @@ DELTA_ATTENTION: Table = {
     "blk.N.ssm_norm.weight": required("kda_dim", when="is_recurrent"),
 }
 
-LATENT_ATTENTION: Table = {
+LATENT_ATTENTION: tensors.Table = {
     f"blk.N.{name}.weight": replace(deepseek2.TENSORS[f"blk.N.{name}.weight"], when="has_attention")
     for name in (
         "attn_q_a",
@@ -85,21 +82,21 @@ LATENT_ATTENTION: Table = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.attn_q.weight": optional("hybrid_q_width", "n_embd"),
     **DELTA_ATTENTION,
     **LATENT_ATTENTION,
     "blk.N.attn_output.weight": required("n_embd", "hybrid_heads_width"),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         if c.is_recurrent:
             h = delta_attention(b, h, c, b.decay)
@@ -109,11 +106,11 @@ def build(g: Graph, model: Config) -> None:
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, GATINGS.get(c.expert_gating, "sigmoid"), is_normalized=True)
+            h = layers.experts(b, h, c, layers.GATINGS.get(c.expert_gating, "sigmoid"), is_normalized=True)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def bounded_decay(b: Graph, c: Config, rate_sign: int) -> Callable[[str, str], str]:

@@ -23,12 +23,8 @@ from ..config.keys import (
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 WINDOW_KEYS = (
     HEADS_BY_LAYER
@@ -47,50 +43,55 @@ LAGUNA_KEYS = (
 
 SPARK_KEYS = WINDOW_KEYS | {"attention.sliding_window_pattern": sliding_pattern(REQUIRED)}
 
-COMMON = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors(when="is_dense")}
+COMMON = {
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+}
 
 LAGUNA_TENSORS = {
     **COMMON,
-    **qk_norms(),
+    **tensors.qk_norms(),
     "blk.N.attn_gate.weight": required("n_heads|heads_width", "n_embd"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 SPARK_TENSORS = {**COMMON, "blk.N.attn_gate.weight": required("n_heads", "n_embd")}
 
 
 def build_laguna(g: Graph, model: Config) -> None:
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window, gate="softplus"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window, gate="softplus"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def build_spark(g: Graph, model: Config) -> None:
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c, "gelu"))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c, "gelu"))
+    layers.head(g, x, model, g.rms_norm)
 
 
 LAGUNA = Architecture("laguna", LAGUNA_TENSORS, build_laguna, LAGUNA_KEYS)

@@ -12,12 +12,8 @@ from ..config.keys import EXPERTS, HEAD_COUNTS, SLIDING_WINDOW, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
-from .parts.tensors import norms, qk_norms
 
 INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv",
@@ -33,34 +29,38 @@ TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),
     "token_embd_norm.weight": required("n_embd"),
     "output.weight": optional("n_vocab", "n_embd"),
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(when="has_attention"),
-    **qk_norms(when="has_attention"),
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(when="has_attention"),
+    **tensors.qk_norms(when="has_attention"),
     "blk.N.shortconv.in_proj.weight": required("n_embd_3", "n_embd", when="is_recurrent"),
     "blk.N.shortconv.conv.weight": required("n_embd", "shortconv_size", when="is_recurrent"),
     "blk.N.shortconv.out_proj.weight": required("n_embd", "n_embd", when="is_recurrent"),
-    **ffn_tensors(when="is_dense"),
+    **tensors.gated_ffn(when="is_dense"),
 }
 
-MOE_TENSORS = {**TENSORS, **expert_tensors()}
+MOE_TENSORS = TENSORS | tensors.experts()
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         if c.is_recurrent:
             h = short_conv(b, h, c)
         else:
-            h = attention(b, h, c, rope, window=c.sliding_window)
+            h = layers.attention(b, h, c, rope, window=c.sliding_window)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, gating, is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, gating, is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm, norm_weight="token_embd_norm")
+    layers.head(g, x, model, g.rms_norm, norm_weight="token_embd_norm")
 
 
 def short_conv(b: Graph, h: str, c: Config) -> str:

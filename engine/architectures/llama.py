@@ -14,12 +14,8 @@ from ..config.keys import EXPERTS, SCALES, Key, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT as ENCODER_INERT
-from .parts.layers import attention, blocks, encoder_end, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.scale": SCALES["attention.scale"],
@@ -34,12 +30,12 @@ MISTRAL3_KEYS = KEYS | {
 }
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
 }
 
 INERT = {
@@ -50,22 +46,26 @@ INERT_TENSORS = {"output.weight": "an encoder gives embeddings, and no logits"}
 
 
 def build(g: Graph, model: Config) -> None:
-    head(g, build_blocks(g, model), model, g.rms_norm)
+    layers.head(g, build_blocks(g, model), model, g.rms_norm)
 
 
 def build_encoder(g: Graph, model: Config) -> None:
-    encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
+    layers.encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
 
 
 def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", is_causal=is_causal))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm", is_causal=is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
     return x
 

@@ -14,12 +14,8 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, experts, gated_ffn, head, qkv
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 CHUNK = 8192  # whatever the file says, as in llama.cpp
 TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192
@@ -40,13 +36,13 @@ INERT = {
 }
 
 TENSORS = {
-    **HEAD,
-    "rope_freqs.weight": ROPE_FACTORS["rope_freqs.weight"],
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(when="has_experts", width="n_ff_exp"),
+    **tensors.HEAD,
+    "rope_freqs.weight": tensors.ROPE_FACTORS["rope_freqs.weight"],
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(when="has_experts", width="n_ff_exp"),
 }
 
 
@@ -59,22 +55,22 @@ def build(g: Graph, model: Config) -> None:
         )
     }
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, attention(b, h, c, ropes[c.is_sliding]))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(b, h, c, "sigmoid", is_normalized=False, weighs_input=True)
+            h = layers.experts(b, h, c, "sigmoid", is_normalized=False, weighs_input=True)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def attention(b: Graph, h: str, c: Config, rope: str) -> str:
     """Attention within chunks or to all positions, and with RoPE or without."""
-    q, k, v = qkv(b, h, c)
+    q, k, v = layers.qkv(b, h, c)
     if (c.layer + 1) % NO_ROPE_STEP:
         q = b.rope("q_rope", q, c.head_dim, "norm", rope)
         k = b.rope("k_rope", k, c.head_dim, "norm", rope)

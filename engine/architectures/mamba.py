@@ -14,8 +14,7 @@ from ..config.keys import MIXER, NO_HEADS, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, head
-from .parts.tensors import HEAD, Table, norms
+from .parts import layers, tensors
 
 KEYS = MIXER | {
     "ssm.dt_b_c_rms": Key("has_plain_ssm_norms", "boolean", default=False),
@@ -29,7 +28,7 @@ INERT = {
 }
 
 
-def mixer_tensors(when: str = "") -> Table:
+def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
         "blk.N.ssm_in.weight": required("ssm_inner_2", "n_embd", when=when),
@@ -44,7 +43,7 @@ def mixer_tensors(when: str = "") -> Table:
     }
 
 
-TENSORS = {**HEAD, **norms("attn_norm"), **mixer_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:
@@ -78,10 +77,10 @@ def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_post", x, mixer(b, h, c))
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 MAMBA = Architecture("mamba", TENSORS, build, KEYS, INERT)

@@ -12,8 +12,7 @@ from ..config.keys import NO_HEADS, SSM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, head
-from .parts.tensors import HEAD, Table, norms
+from .parts import layers, tensors
 
 KEYS = SSM | {
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
@@ -23,7 +22,7 @@ KEYS = SSM | {
 INERT = {"attention.recurrent_layers": "all are"}
 
 
-def mixer_tensors(when: str = "") -> Table:
+def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
         "blk.N.ssm_in.weight": required("ssm_in_width", "n_embd", when=when),
@@ -37,7 +36,7 @@ def mixer_tensors(when: str = "") -> Table:
     }
 
 
-TENSORS = {**HEAD, **norms("attn_norm"), **mixer_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:
@@ -61,10 +60,10 @@ def mixer(b: Graph, h: str, c: Config) -> str:
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_post", x, mixer(b, h, c))
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 MAMBA2 = Architecture("mamba2", TENSORS, build, KEYS, INERT)

@@ -18,11 +18,8 @@ from ..config.keys import (
 )
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head, limited_swiglu
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = EXPERTS | {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -42,11 +39,11 @@ MAPLE_KEYS = (
 )
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **expert_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.experts(),
 }
 
 
@@ -56,17 +53,17 @@ def build(g: Graph, model: Config) -> None:
     else:
         table, table_swa = rope_table(g, model), rope_table(g, model, "rope_swa", is_stretched=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
-        activation = limited_swiglu(b, c.swiglu_limit)
+        activation = layers.limited_swiglu(b, c.swiglu_limit)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, window=c.window))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True, activation=activation)
+        h = layers.experts(b, h, c, "softmax", is_normalized=True, activation=activation)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 MELLUM = Architecture("mellum", TENSORS, build, KEYS, INERT)

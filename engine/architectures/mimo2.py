@@ -28,12 +28,8 @@ from ..config.keys import (
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head, limited_swiglu
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert, where_present
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 COMMON_KEYS = (
     EXPERTS
@@ -50,17 +46,17 @@ KEYS = COMMON_KEYS | {"attention.value_scale": optional_float("value_scale", 1.0
 STEP_KEYS = COMMON_KEYS | SWIGLU_LIMITS | {"rope.dimension_count_swa": N_ROT_SWA}
 
 COMMON = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **where_present(ffn_tensors() | expert_tensors()),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.where_present(tensors.gated_ffn() | tensors.experts()),
 }
 
 TENSORS = {**COMMON, "blk.N.attn_sinks.weight": optional("n_heads")}
 
 STEP_TENSORS = {
     **COMMON,
-    **where_present(qk_norms() | shared_expert()),
+    **tensors.where_present(tensors.qk_norms() | tensors.shared_expert()),
     "rope_freqs.weight": optional("rope_pairs"),
     "blk.N.attn_gate.weight": optional("n_heads", "n_embd"),
 }
@@ -81,20 +77,20 @@ INERT_TENSORS = BESIDE_EXPERTS | {
 def build(g: Graph, model: Config) -> None:
     table, table_swa = rope_table(g, model), rope_table_swa(g, model, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, sinks = table_swa if c.is_sliding else table, "attn_sinks" if b.has("attn_sinks") else ""
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=c.window, sinks=sinks, qkv_bias=False)
+        h = layers.attention(b, h, c, rope, window=c.window, sinks=sinks, qkv_bias=False)
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.value_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if b.has("ffn_gate_inp"):
-            h = experts(b, h, c, "sigmoid", is_normalized=True)
+            h = layers.experts(b, h, c, "sigmoid", is_normalized=True)
         else:
-            h = gated_ffn(b, h, c)
+            h = layers.gated_ffn(b, h, c)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def build_step(g: Graph, model: Config) -> None:
@@ -102,29 +98,29 @@ def build_step(g: Graph, model: Config) -> None:
         raise ModelError(f"rope.dimension_count is {model.n_rot}, must be a multiple of 4: half is rotated")
     table = rope_table(g, replace(model, n_rot=model.n_rot // 2))
     table_swa = rope_table_swa(g, model, is_stretched=False, has_factors=False)
-    gating = GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, table_swa if c.is_sliding else table, window=c.window)
+        h = layers.attention(b, h, c, table_swa if c.is_sliding else table, window=c.window)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        limited = limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
+        limited = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
         if b.has("ffn_gate_inp"):
-            h = experts(
+            h = layers.experts(
                 b,
                 h,
                 c,
                 gating,
                 is_normalized=c.expert_weights_norm,
-                activation=limited_swiglu(b, c.swiglu_limit, caps_silu=True),
+                activation=layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True),
                 shared_activation=limited,
             )
         else:
-            h = gated_ffn(b, h, c, activation=limited)
+            h = layers.gated_ffn(b, h, c, activation=limited)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 MIMO2 = Architecture("mimo2", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)

@@ -13,24 +13,21 @@ from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts.layers import blocks, ffn, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import ffn as ffn_tensors
-from .parts.tensors import gated_ffn as gated_ffn_tensors
 
 KEYS = {name: key for name, key in deepseek2.KEYS.items() if "lora_rank" in name or "_mla" in name}
 
 ATTENTION = {name: shape for name, shape in deepseek2.TENSORS.items() if "attn_" in name}
 
-TENSORS = {**HEAD, **ROPE_FACTORS, **norms("ffn_norm"), **ATTENTION, **gated_ffn_tensors()}
+TENSORS = tensors.HEAD | tensors.ROPE_FACTORS | tensors.norms("ffn_norm") | ATTENTION | tensors.gated_ffn()
 
 PLM_TENSORS = {
-    "token_embd.weight": HEAD["token_embd.weight"],
-    "output_norm.weight": HEAD["output_norm.weight"],
-    **norms("ffn_norm"),
+    "token_embd.weight": tensors.HEAD["token_embd.weight"],
+    "output_norm.weight": tensors.HEAD["output_norm.weight"],
+    **tensors.norms("ffn_norm"),
     **ATTENTION,
-    **ffn_tensors(),
+    **tensors.ffn(),
 }
 
 EMBEDDING_SCALE, DEPTH_SCALE, N_EMBD_BASE = 12.0, 1.4, 256
@@ -40,26 +37,26 @@ def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     residual_scale = DEPTH_SCALE * model.n_layers**-0.5
     x = g.embed("token_embd", "token_embd", scale=EMBEDDING_SCALE)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, "neox")
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, residual_scale))
 
-        h = gated_ffn(b, b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps), c)
+        h = layers.gated_ffn(b, b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps), c)
         x = b.add("resid_post", x, b.scale("ffn_scaled", h, residual_scale))
-    head(g, x, model, g.rms_norm, scale=N_EMBD_BASE / model.n_embd)
+    layers.head(g, x, model, g.rms_norm, scale=N_EMBD_BASE / model.n_embd)
 
 
 def build_plm(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, latent_attention(b, h, c, rope, c.mla_key_dim**-0.5))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, "relu2"))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.ffn(b, h, "relu2"))
+    layers.head(g, x, model, g.rms_norm)
 
 
 MINICPM3 = Architecture("minicpm3", TENSORS, build, KEYS)

@@ -15,11 +15,8 @@ from ..config.keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = {
     "attention.recurrent_layers": RECURRENT_LAYERS,
@@ -31,33 +28,33 @@ KEYS = {
     },
 }
 
-_ATTENTION = attention_tensors(when="has_attention")
+_ATTENTION = tensors.attention(when="has_attention")
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     **{name: _ATTENTION[name] for name in _ATTENTION if ".attn_qkv." not in name},
     "blk.N.attn_output.weight": required("n_embd", "heads_width"),
     "blk.N.attn_qkv.weight": required("q_width_3", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": required("q_width", "n_embd", when="is_recurrent"),
     "blk.N.attn_norm_2.weight": required("q_width", when="is_recurrent"),
-    **expert_tensors(),
+    **tensors.experts(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.scale("attn_norm_scaled", h, c.residual_scale)
-        h = lightning_attention(b, h, c) if c.is_recurrent else attention(b, h, c, rope)
+        h = lightning_attention(b, h, c) if c.is_recurrent else layers.attention(b, h, c, rope)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         x = b.scale("ffn_norm_scaled", h, c.residual_scale)
-        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.experts(b, h, c, "softmax", is_normalized=True))
+    layers.head(g, x, model, g.rms_norm)
 
 
 def lightning_attention(b: Graph, h: str, c: Config) -> str:

@@ -13,12 +13,8 @@ from ..config.keys import EXPERTS, Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .deepseek32 import INDEXER_KEYS
-from .parts.layers import GATINGS, attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = (
     EXPERTS
@@ -38,27 +34,27 @@ INERT_TENSORS = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **ffn_tensors(when="is_dense"),
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.gated_ffn(when="is_dense"),
+    **tensors.experts(),
+    **tensors.shared_expert(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     g.limit_context(model.n_index_top * model.index_block)
-    rope, gating = rope_table(g, model), GATINGS[model.expert_gating]
+    rope, gating = rope_table(g, model), layers.GATINGS[model.expert_gating]
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         if c.has_experts:
-            h = experts(
+            h = layers.experts(
                 b,
                 h,
                 c,
@@ -68,9 +64,9 @@ def build(g: Graph, model: Config) -> None:
                 shared_activation=b.swiglu_oai,
             )
         else:
-            h = gated_ffn(b, h, c, activation=b.swiglu_oai)
+            h = layers.gated_ffn(b, h, c, activation=b.swiglu_oai)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 MINIMAX_M3 = Architecture("minimax-m3", TENSORS, build, KEYS, INERT, INERT_TENSORS)

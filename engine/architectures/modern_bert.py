@@ -17,11 +17,9 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .bert import INERT
+from .parts import layers, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.layers import attention, blocks, encoder_end, gated_ffn
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import fused_ffn, norms
 
 KEYS = LAYER_NORM | {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -36,9 +34,9 @@ TENSORS = {
     "token_embd_norm.weight": required("n_embd"),
     "output_norm.weight": required("n_embd"),
     "blk.N.attn_norm.weight": optional("n_embd"),
-    **norms("ffn_norm"),
-    **attention_tensors(),
-    **fused_ffn(),
+    **tensors.norms("ffn_norm"),
+    **tensors.attention(),
+    **tensors.fused_ffn(),
     **DEEP_CLASSIFIER,
     "cls.norm.weight": optional("n_embd"),
 }
@@ -63,16 +61,16 @@ def build(g: Graph, model: Config) -> None:
 
     x = g.embed("token_embd", "token_embd")
     x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, window = (local_rope, c.sliding_window // 2 + 1) if c.is_sliding else (global_rope, 0)
 
         is_first = c.layer == 0 and not b.has("attn_norm")
         h = x if is_first else b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, window=window, is_causal=False))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=window, is_causal=False))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c, ACTIVATIONS[c.activation]))
-    encoder_end(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c, ACTIVATIONS[c.activation]))
+    layers.encoder_end(g, x, model, g.layer_norm)
 
 
 MODERN_BERT = Architecture(

@@ -11,11 +11,8 @@ from ..config.keys import SCALES, SLIDING_WINDOW, Key, optional_float, sliding_p
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -26,12 +23,12 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+    **tensors.attention(),
     "blk.N.attn_gate.weight": required("heads_width", "n_embd"),
-    **qk_norms(),
-    **ffn_tensors(),
+    **tensors.qk_norms(),
+    **tensors.gated_ffn(),
 }
 
 POST_NORM_EPS = 1e-8
@@ -41,19 +38,19 @@ def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, base=model.rope_freq_base_swa, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
     x = g.plain_rms_norm("token_embd_norm", x, model.norm_eps)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         if c.is_sliding:
-            h = attention(b, h, c, rope, "norm", window=c.sliding_window)
+            h = layers.attention(b, h, c, rope, "norm", window=c.sliding_window)
         else:
-            h = attention(b, h, c)
+            h = layers.attention(b, h, c)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", POST_NORM_EPS)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = b.rms_norm("post_ffw_norm", gated_ffn(b, h, c), "post_ffw_norm", POST_NORM_EPS)
+        h = b.rms_norm("post_ffw_norm", layers.gated_ffn(b, h, c), "post_ffw_norm", POST_NORM_EPS)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm, model.logit_scale)
+    layers.head(g, x, model, g.rms_norm, model.logit_scale)
 
 
 MUSE_GLIMMER = Architecture("muse-glimmer", TENSORS, build, KEYS)

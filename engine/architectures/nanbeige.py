@@ -10,11 +10,8 @@ from ..config.config import Config
 from ..config.keys import Key
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "num_loops": Key("n_loops", "integer", 1, 64, default=1),
@@ -22,11 +19,11 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.HEAD,
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(),
 }
 
 
@@ -39,11 +36,11 @@ def build(g: Graph, model: Config) -> None:
             x = g.rms_norm(f"blk.{number - 1}.loop_norm", x, "output_norm", c.norm_eps)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm", output_bias=False))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm", output_bias=False))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 NANBEIGE = Architecture("nanbeige", TENSORS, build, KEYS)

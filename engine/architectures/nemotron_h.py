@@ -17,11 +17,7 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .mamba2 import mixer, mixer_tensors
-from .parts.layers import attention, blocks, ffn, head, route, ungated_experts
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
-from .parts.tensors import ungated_experts as expert_tensors
+from .parts import layers, tensors
 
 MOE_INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",
@@ -51,20 +47,20 @@ MOE_KEYS = (
 )
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm"),
-    **attention_tensors(when="is_attention_block"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm"),
+    **tensors.attention(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
-    **ffn_tensors(when="is_ffn_block"),
+    **tensors.ffn(when="is_ffn_block"),
 }
 
 MOE_TENSORS = {
-    **HEAD,
-    **norms("attn_norm"),
-    **attention_tensors(when="is_attention_block"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm"),
+    **tensors.attention(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
-    **ffn_tensors(when="is_dense_block"),
-    **expert_tensors(when="is_expert_block", width="expert_width"),
+    **tensors.ffn(when="is_dense_block"),
+    **tensors.ungated_experts(when="is_expert_block", width="expert_width"),
     "blk.N.exp_probs_b.bias": optional("n_experts", when="is_expert_block"),
     "blk.N.ffn_latent_down.weight": required("expert_width", "n_embd", when="has_latent_experts"),
     "blk.N.ffn_latent_up.weight": required("n_embd", "expert_width", when="has_latent_experts"),
@@ -81,23 +77,23 @@ def build(g: Graph, model: Config) -> None:
             "attention.layer_norm_rms_epsilon, which the model needs"
         )
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         if c.is_ssm_block:
             h = mixer(b, h, c)
         elif c.is_attention_block:
-            h = attention(b, h, c)
+            h = layers.attention(b, h, c)
         else:
-            h = experts(b, h, c) if c.n_experts else ffn(b, h, "relu2")
+            h = experts(b, h, c) if c.n_experts else layers.ffn(b, h, "relu2")
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def experts(b: Graph, h: str, c: Config) -> str:
     """A mixture of feed-forward layers without gates, on a shorter vector in Super, and a shared one."""
-    ids, weights = route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
+    ids, weights = layers.route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
     latent = b.linear("moe_in", h, "ffn_latent_down") if c.has_latent_experts else h
-    routed = ungated_experts(b, latent, ids, weights, "relu2", out="moe_out")
+    routed = layers.ungated_experts(b, latent, ids, weights, "relu2", out="moe_out")
     if c.has_latent_experts:
         routed = b.linear("moe_up", routed, "ffn_latent_up")
     shared = b.linear("shexp_up", h, "ffn_up_shexp")

@@ -9,32 +9,29 @@ from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = LAYER_NORM | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 
 TENSORS = {
-    "token_embd.weight": HEAD["token_embd.weight"],
-    "output.weight": HEAD["output.weight"],
-    **attention_tensors(),
-    **ffn_tensors(),
+    "token_embd.weight": tensors.HEAD["token_embd.weight"],
+    "output.weight": tensors.HEAD["output.weight"],
+    **tensors.attention(),
+    **tensors.gated_ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.plain_layer_norm("attn_norm", x, c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm"))
 
         h = b.plain_layer_norm("ffn_norm", x, c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, lambda out, x, _, eps: g.plain_layer_norm(out, x, eps))
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, lambda out, x, _, eps: g.plain_layer_norm(out, x, eps))
 
 
 OLMO = Architecture("olmo", TENSORS, build, KEYS)

@@ -11,11 +11,8 @@ from ..config.keys import SLIDING_WINDOW, sliding_pattern
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -25,12 +22,12 @@ KEYS = {
 INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
 
 TENSORS = {
-    **HEAD,
-    **norms("post_attention_norm", "post_ffw_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("post_attention_norm", "post_ffw_norm"),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": required("q_width"),
     "blk.N.attn_k_norm.weight": required("kv_width"),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
 }
 
 
@@ -38,17 +35,17 @@ def build(g: Graph, model: Config) -> None:
     global_rope = rope_table(g, model)
     local_rope = rope_table(g, model, "rope_swa", is_stretched=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
 
-        h = attention(b, x, c, rope, window=window)
+        h = layers.attention(b, x, c, rope, window=window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
-        h = gated_ffn(b, x, c)
+        h = layers.gated_ffn(b, x, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 OLMO2 = Architecture("olmo2", TENSORS, build, KEYS, INERT)

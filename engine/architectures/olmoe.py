@@ -13,11 +13,8 @@ from ..config.keys import EXPERTS
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 KEYS = {
     name: EXPERTS[name]
@@ -38,27 +35,27 @@ MINIMAX_INERT = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": required("q_width"),
     "blk.N.attn_k_norm.weight": required("kv_width"),
-    **expert_tensors(),
+    **tensors.experts(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     is_minimax = model.architecture == "minimax-m2"
-    gating = GATINGS[model.expert_gating or 2] if is_minimax else "softmax"
+    gating = layers.GATINGS[model.expert_gating or 2] if is_minimax else "softmax"
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, experts(b, h, c, gating, is_normalized=is_minimax))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.experts(b, h, c, gating, is_normalized=is_minimax))
+    layers.head(g, x, model, g.rms_norm)
 
 
 OLMOE = Architecture("olmoe", TENSORS, build, KEYS)

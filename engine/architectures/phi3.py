@@ -10,18 +10,16 @@ from ..config.config import Config
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, fused_ffn, norms
-from .parts.tensors import attention as attention_tensors
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output.bias": optional("n_vocab"),
-    **ROPE_FACTORS,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **fused_ffn(),
+    **tensors.ROPE_FACTORS,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.fused_ffn(),
 }
 
 INERT = {
@@ -32,13 +30,13 @@ INERT = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 PHI3 = Architecture("phi3", TENSORS, build, inert=INERT)

@@ -13,34 +13,31 @@ from ..config.keys import EXPERT_COUNTS
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, ROPE_FACTORS, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 from .phi3 import INERT
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output.bias": required("n_vocab"),
     "output_norm.bias": required("n_embd"),
-    **ROPE_FACTORS,
-    **norms_with_bias("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **expert_tensors(),
+    **tensors.ROPE_FACTORS,
+    **tensors.norms_with_bias("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.experts(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = norm(b, "attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = norm(b, "ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
-    head(g, x, model, partial(norm, g))
+        x = b.add("resid_post", x, layers.experts(b, h, c, "softmax", is_normalized=True))
+    layers.head(g, x, model, partial(norm, g))
 
 
 def norm(b: Graph, out: str, x: str, weight: str, eps: float) -> str:

@@ -14,17 +14,16 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .mamba import recurrence
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, fused_ffn, norms
 
 KEYS = HEAD_COUNTS | SSM | {"ssm.group_count": Key("ssm_groups", "integer", 0, 0, default=0)}
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.post_attention_norm": required("n_embd"),
     "blk.N.post_ffw_norm": required("n_embd"),
     "blk.N.attn_qkv.weight": required("qkv_width", "n_embd", when="has_attention"),
@@ -42,24 +41,24 @@ TENSORS = {
     "blk.N.ssm_b_norm": required("ssm_state", when="is_recurrent"),
     "blk.N.ssm_c_norm": required("ssm_state", when="is_recurrent"),
     "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when="is_recurrent"),
-    **fused_ffn(),
+    **tensors.fused_ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = mixer(b, h, c) if c.is_recurrent else attention(b, h, c, rope)
+        h = mixer(b, h, c) if c.is_recurrent else layers.attention(b, h, c, rope)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c)
+        h = layers.gated_ffn(b, h, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:

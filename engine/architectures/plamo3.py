@@ -11,10 +11,8 @@ from ..config.keys import SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, fused_ffn, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -23,13 +21,13 @@ KEYS = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     "blk.N.post_attention_norm": required("n_embd"),
     "blk.N.post_ffw_norm": required("n_embd"),
-    **attention_tensors(),
-    **qk_norms(),
-    **fused_ffn(),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.fused_ffn(),
 }
 
 
@@ -37,19 +35,19 @@ def build(g: Graph, model: Config) -> None:
     global_rope = rope_table(g, model)
     local_rope = rope_table(g, model, "rope_swa", base=model.rope_freq_base_swa, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, rope, window=window)
+        h = layers.attention(b, h, c, rope, window=window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = gated_ffn(b, h, c)
+        h = layers.gated_ffn(b, h, c)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 PLAMO3 = Architecture("plamo3", TENSORS, build, KEYS)

@@ -14,19 +14,15 @@ from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output.bias": optional("n_vocab"),
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(when="is_dense"),
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.gated_ffn(when="is_dense"),
 }
 
 PANGU_INERT_TENSORS = {
@@ -39,15 +35,15 @@ MOE_KEYS = EXPERTS | {
 
 MOE_TENSORS = {
     **TENSORS,
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.experts(),
+    **tensors.shared_expert(),
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
 }
 
 QWEN_TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
     "blk.N.attn_qkv.weight": required("n_embd_3", "n_embd"),
     "blk.N.attn_qkv.bias": required("n_embd_3"),
     "blk.N.ffn_gate.weight": required("n_ff_half", "n_embd"),
@@ -68,14 +64,18 @@ VL_INERT_TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, has_factors=False)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, is_causal=c.is_causal))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, is_causal=c.is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=False) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=False)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm, has_bias=model.architecture != "qwen2vl")
+    layers.head(g, x, model, g.rms_norm, has_bias=model.architecture != "qwen2vl")
 
 
 QWEN = Architecture("qwen", QWEN_TENSORS, build)

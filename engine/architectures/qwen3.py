@@ -11,24 +11,20 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
+from .parts import layers, tensors
 from .parts.classifier import CLASSIFIER, classifier
-from .parts.layers import attention, blocks, experts, gated_ffn, head
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, qk_norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     **CLASSIFIER,
-    **norms("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **qk_norms(),
-    **ffn_tensors(when="is_dense"),
+    **tensors.norms("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.qk_norms(),
+    **tensors.gated_ffn(when="is_dense"),
 }
 
-MOE_TENSORS = {**TENSORS, **expert_tensors()}
+MOE_TENSORS = TENSORS | tensors.experts()
 
 VL_INERT = {"n_deepstack_layers": "says which layers take in pictures, and there are none in text"}
 
@@ -36,14 +32,18 @@ VL_INERT = {"n_deepstack_layers": "says which layers take in pictures, and there
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, interleaved_sections=True)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, is_causal=c.is_causal))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, is_causal=c.is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 QWEN3 = Architecture("qwen3", TENSORS, build, IS_CAUSAL, build_pooled=classifier)

@@ -14,11 +14,8 @@ from ..config.keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM,
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, experts, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, Table, norms, qk_norms, shared_expert
-from .parts.tensors import experts as expert_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = (
     SSM
@@ -30,7 +27,7 @@ KEYS = (
     }
 )
 
-ATTENTION: Table = {
+ATTENTION: tensors.Table = {
     "blk.N.attn_q.weight": required("q_gate_width", "n_embd", when="has_attention"),
     "blk.N.attn_q.bias": optional("q_gate_width", when="has_attention"),
     "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_attention"),
@@ -38,10 +35,10 @@ ATTENTION: Table = {
     "blk.N.attn_v.weight": required("v_width", "n_embd", when="has_attention"),
     "blk.N.attn_v.bias": optional("v_width", when="has_attention"),
     "blk.N.attn_output.weight": required("n_embd", "heads_width", when="has_attention"),
-    **qk_norms(when="has_attention"),
+    **tensors.qk_norms(when="has_attention"),
 }
 
-DELTA_NET: Table = {
+DELTA_NET: tensors.Table = {
     "blk.N.attn_qkv.weight": required("ssm_channels", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": required("ssm_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_alpha.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
@@ -54,17 +51,17 @@ DELTA_NET: Table = {
 }
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm"),
     **ATTENTION,
     **DELTA_NET,
-    **ffn_tensors(when="is_dense"),
+    **tensors.gated_ffn(when="is_dense"),
 }
 
 MOE_TENSORS = {
     **TENSORS,
-    **expert_tensors(),
-    **shared_expert(),
+    **tensors.experts(),
+    **tensors.shared_expert(),
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_shared_expert"),
 }
 
@@ -72,15 +69,19 @@ MOE_TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model, interleaved_sections=True)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        h = experts(b, h, c, "softmax", is_normalized=True) if c.has_experts else gated_ffn(b, h, c)
+        h = (
+            layers.experts(b, h, c, "softmax", is_normalized=True)
+            if c.has_experts
+            else layers.gated_ffn(b, h, c)
+        )
         x = b.add("resid_post", x, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 def gated_attention(b: Graph, h: str, c: Config, rope: str) -> str:

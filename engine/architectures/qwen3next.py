@@ -13,10 +13,8 @@ from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms, shared_expert
-from .parts.tensors import experts as expert_tensors
 from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention
 from .qwen35 import KEYS as QWEN35_KEYS
 
@@ -27,8 +25,8 @@ KEYS = {name: key for name, key in (QWEN35_KEYS | EXPERTS).items() if name != "r
 SEPARATE = ("blk.N.ssm_alpha.weight", "blk.N.ssm_beta.weight")
 
 TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "post_attention_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "post_attention_norm"),
     **ATTENTION,
     **{name: DELTA_NET[name] for name in DELTA_NET if name not in SEPARATE},
     "blk.N.attn_qkv.weight": optional("ssm_channels", "n_embd", when="is_recurrent"),
@@ -37,8 +35,8 @@ TENSORS = {
         "ssm_qkvz_width", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
     ),
     "blk.N.ssm_ba.weight": required("ssm_heads_2", "n_embd", when="is_recurrent"),
-    **expert_tensors(),
-    **shared_expert(when="has_experts"),
+    **tensors.experts(),
+    **tensors.shared_expert(when="has_experts"),
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
 }
 
@@ -50,14 +48,14 @@ INERT_TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        x = b.add("resid_post", x, experts(b, h, c, "softmax", is_normalized=True))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.experts(b, h, c, "softmax", is_normalized=True))
+    layers.head(g, x, model, g.rms_norm)
 
 
 def delta_net(b: Graph, h: str, c: Config) -> str:

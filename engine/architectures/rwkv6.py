@@ -16,9 +16,7 @@ from ..config.keys import LAYER_NORM, NO_HEADS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import Mixer, blocks, gated_ffn, head
-from .parts.tensors import HEAD, Table, norms, norms_with_bias
-from .parts.tensors import gated_ffn as ffn_tensors
+from .parts import layers, tensors
 
 WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("wkv_dim", "integer", 1, 2**12)}
 
@@ -28,7 +26,7 @@ KEYS = WKV_KEYS | {
     "rescale_every_n_layers": Key("rescale_interval", "integer", 0, 2**16, default=0),
 }
 
-TIME_MIX: Table = {
+TIME_MIX: tensors.Table = {
     "blk.N.time_mix_w1.weight": required("time_mix_width", "n_embd"),
     "blk.N.time_mix_w2.weight": required(5, "n_embd", "time_mix_rank"),
     "blk.N.time_mix_lerp_x.weight": required(1, 1, "n_embd"),
@@ -43,12 +41,12 @@ TIME_MIX: Table = {
     "blk.N.time_mix_output.weight": required("n_embd", "n_embd"),
 }
 
-RESIDUAL_NORMS: Table = {
-    **HEAD,
+RESIDUAL_NORMS: tensors.Table = {
+    **tensors.HEAD,
     "token_embd_norm.weight": required("n_embd"),
     "token_embd_norm.bias": required("n_embd"),
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm", "attn_norm_2"),
+    **tensors.norms_with_bias("attn_norm", "attn_norm_2"),
 }
 
 TENSORS = {
@@ -69,13 +67,13 @@ TENSORS = {
 }
 
 QWEN_TENSORS = {
-    **HEAD,
-    **norms("attn_norm", "ffn_norm"),
+    **tensors.HEAD,
+    **tensors.norms("attn_norm", "ffn_norm"),
     **TIME_MIX,
     "blk.N.time_mix_receptance.bias": optional("n_embd"),
     "blk.N.time_mix_key.bias": optional("kv_width"),
     "blk.N.time_mix_value.bias": optional("kv_width"),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
 }
 
 NORM_EPS_OF_HEADS = 64e-5
@@ -84,7 +82,7 @@ NORM_EPS_OF_HEADS = 64e-5
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, time_mix(b, h, c))
 
@@ -94,23 +92,23 @@ def build(g: Graph, model: Config) -> None:
             x = b.scale("resid_post", b.add("resid_unscaled", x, h), 0.5)
         else:
             x = b.add("resid_post", x, h)
-    head(g, x, model, g.layer_norm)
+    layers.head(g, x, model, g.layer_norm)
 
 
 def build_qwen(g: Graph, model: Config) -> None:
     qwen_blocks(g, model, time_mix)
 
 
-def qwen_blocks(g: Graph, model: Config, mixer: Mixer) -> None:
+def qwen_blocks(g: Graph, model: Config, mixer: layers.Mixer) -> None:
     """Qwen 2 with `mixer` in place of attention."""
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, mixer(b, h, c))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 def lerp(b: Graph, out: str, h: str, shift: str, share: str, row: int | None = None) -> str:

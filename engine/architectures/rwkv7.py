@@ -15,9 +15,7 @@ from ..config.keys import LAYER_NORM, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, head
-from .parts.tensors import HEAD, Table, norms
-from .parts.tensors import gated_ffn as ffn_tensors
+from .parts import layers, tensors
 from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks
 
 KEYS = WKV_KEYS | {
@@ -27,7 +25,7 @@ KEYS = WKV_KEYS | {
     "attention.gate_lora_rank": Key("gate_rank", "integer", 0, 2**16, default=0),
 }
 
-TIME_MIX: Table = {
+TIME_MIX: tensors.Table = {
     "blk.N.time_mix_lerp_fused.weight": required("n_lerps", 1, 1, "n_embd"),
     "blk.N.time_mix_w0.weight": required("n_embd"),
     "blk.N.time_mix_w1.weight": required("decay_rank", "n_embd"),
@@ -59,7 +57,7 @@ TENSORS = {
     "blk.N.channel_mix_value.weight": required("n_embd", "n_ff"),
 }
 
-QWEN_TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **TIME_MIX, **ffn_tensors()}
+QWEN_TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | TIME_MIX | tensors.gated_ffn()
 
 INERT_TENSORS = {
     f"blk.N.time_mix_v{i}.weight": "the first layer has it, but its values are the first" for i in range(3)
@@ -71,13 +69,13 @@ SLOWEST_DECAY = 0.606531  # exp(-1 / 2)
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     x = g.layer_norm("token_embd_norm", x, "token_embd_norm", model.norm_eps)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, time_mix(b, h, c))
 
         h = b.layer_norm("ffn_norm", x, "attn_norm_2", c.norm_eps)
         x = b.add("resid_post", x, channel_mix(b, h))
-    head(g, x, model, g.layer_norm)
+    layers.head(g, x, model, g.layer_norm)
 
 
 def build_qwen(g: Graph, model: Config) -> None:

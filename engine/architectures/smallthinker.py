@@ -11,11 +11,8 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import GATINGS, attention, blocks, experts, head
+from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import experts as expert_tensors
 
 NO_ROPE_EVERY = 4
 WINDOW = 4096  # whatever the file says, as in llama.cpp
@@ -29,15 +26,15 @@ KEYS = (
     }
 )
 
-TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **expert_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.experts()
 
 
 def build(g: Graph, model: Config) -> None:
-    gating = GATINGS.get(model.expert_gating, "softmax")
+    gating = layers.GATINGS.get(model.expert_gating, "softmax")
     has_rope_everywhere = model.sliding_window == 0 or model.n_layers == NO_ROPE_EVERY
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
         if c.layer % NO_ROPE_EVERY == 0 and not has_rope_everywhere:
             rope = ""
@@ -46,12 +43,12 @@ def build(g: Graph, model: Config) -> None:
             return b.mul(out, b.activate("exps_relu", gate, "relu"), up)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        mid = b.add("resid_mid", x, attention(b, h, c, rope, window=WINDOW if c.is_sliding else 0))
+        mid = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=WINDOW if c.is_sliding else 0))
 
         h = b.rms_norm("ffn_norm", mid, "ffn_norm", c.norm_eps)
-        h = experts(b, h, c, gating, is_normalized=True, activation=gated_by_relu, router_input=x)
+        h = layers.experts(b, h, c, gating, is_normalized=True, activation=gated_by_relu, router_input=x)
         x = b.add("resid_post", mid, h)
-    head(g, x, model, g.rms_norm)
+    layers.head(g, x, model, g.rms_norm)
 
 
 SMALLTHINKER = Architecture("smallthinker", TENSORS, build, KEYS)

@@ -10,31 +10,28 @@ from ..config.config import Config
 from ..config.keys import SCALES
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 NO_ROPE_EVERY = 4
 
 KEYS = {"attention.scale": SCALES["attention.scale"]}
 
-TENSORS = {**HEAD, **norms("attn_norm", "ffn_norm"), **attention_tensors(), **ffn_tensors()}
+TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.gated_ffn()
 
 
 def build(g: Graph, model: Config) -> None:
     table = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         rope = table if (c.layer + 1) % NO_ROPE_EVERY else ""
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, "norm"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.rms_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.rms_norm)
 
 
 SMOLLM3 = Architecture("smollm3", TENSORS, build, KEYS)

@@ -11,37 +11,34 @@ from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, gated_ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 INERT = {"use_parallel_residual": "follows from whether the file has ffn_norm"}
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm"),
-    **attention_tensors(),
+    **tensors.norms_with_bias("attn_norm"),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": optional("n_heads", "head_dim"),
     "blk.N.attn_k_norm.weight": optional("n_kv_heads", "head_dim"),
     "blk.N.ffn_norm.weight": optional("n_embd"),
     "blk.N.ffn_norm.bias": optional("n_embd"),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, normed, c, rope, layer_norms=True))
+        x = b.add("resid_mid", x, layers.attention(b, normed, c, rope, layer_norms=True))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps) if b.has("ffn_norm") else normed
-        x = b.add("resid_post", x, gated_ffn(b, h, c))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.gated_ffn(b, h, c))
+    layers.head(g, x, model, g.layer_norm)
 
 
 STABLELM = Architecture("stablelm", TENSORS, build, LAYER_NORM, INERT)

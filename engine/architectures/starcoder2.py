@@ -16,18 +16,15 @@ from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import attention, blocks, ffn, head
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import HEAD, norms_with_bias
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import ffn as ffn_tensors
 
 TENSORS = {
-    **HEAD,
+    **tensors.HEAD,
     "output_norm.bias": required("n_embd"),
-    **norms_with_bias("attn_norm", "ffn_norm"),
-    **attention_tensors(),
-    **ffn_tensors(),
+    **tensors.norms_with_bias("attn_norm", "ffn_norm"),
+    **tensors.attention(),
+    **tensors.ffn(),
 }
 
 CODESHELL_TENSORS = {
@@ -42,13 +39,13 @@ def build(g: Graph, model: Config) -> None:
     pairing: Pairing = "norm" if model.architecture == "pockettts" else "neox"
     function: Activation = "relu2" if model.architecture in ("nemotron", "jais2") else "gelu"
     x = g.embed("token_embd", "token_embd" if g.has("token_embd") else "output")
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, attention(b, h, c, rope, pairing))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, pairing))
 
         h = b.layer_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        x = b.add("resid_post", x, ffn(b, h, function))
-    head(g, x, model, g.layer_norm)
+        x = b.add("resid_post", x, layers.ffn(b, h, function))
+    layers.head(g, x, model, g.layer_norm)
 
 
 STARCODER2 = Architecture("starcoder2", TENSORS, build, LAYER_NORM)

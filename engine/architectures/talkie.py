@@ -11,19 +11,17 @@ from ..config.keys import Key
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .parts.layers import blocks, gated_ffn, qkv
+from .parts import layers, tensors
 from .parts.rope import rope_table
-from .parts.tensors import attention as attention_tensors
-from .parts.tensors import gated_ffn as ffn_tensors
 
 KEYS = {"logit_scale": Key("logit_scale", "float", -1e9, 1e9)}
 
 TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),
     "output.weight": required("n_vocab", "n_embd"),
-    **attention_tensors(),
+    **tensors.attention(),
     "blk.N.attn_q_norm.weight": required("n_heads", 1),
-    **ffn_tensors(),
+    **tensors.gated_ffn(),
     "blk.N.layer_output_scale.weight": required(1),
 }
 
@@ -32,12 +30,12 @@ def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     x = embedding = g.plain_rms_norm("token_embd_norm", x, model.norm_eps)
-    for b, c in blocks(g, model):
+    for b, c in layers.blocks(g, model):
         h = b.plain_rms_norm("attn_norm", x, c.norm_eps)
         x = b.add("resid_mid", x, attention(b, h, c, rope))
 
         h = b.plain_rms_norm("ffn_norm", x, c.norm_eps)
-        h = b.add("resid_ffn", x, gated_ffn(b, h, c))
+        h = b.add("resid_ffn", x, layers.gated_ffn(b, h, c))
         skip = b.scale_columns("embd_scaled", embedding, "layer_output_scale.weight")
         x = b.add("resid_post", h, skip)
     g.select_rows(x)
@@ -47,7 +45,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def attention(b: Graph, h: str, c: Config, rope: str) -> str:
-    q, k, v = qkv(b, h, c)
+    q, k, v = layers.qkv(b, h, c)
     q = b.rope("q_rope", q, c.head_dim, "neox", rope)
     k = b.rope("k_rope", k, c.head_dim, "neox", rope)
     q = b.plain_rms_norm("q_norm", q, c.norm_eps, c.n_heads)
