@@ -1,8 +1,8 @@
 """`baichuan`: Baichuan 1 and 2; `xverse`: XVERSE; `refact`: Refact 1.6B.
 
-As llama, but for what tells positions apart: RoPE in XVERSE and in Baichuan 7B, which is the one with 32
-layers; ALiBi in Refact and in Baichuan 13B, with 40.  llama.cpp leaves a Baichuan of another size without
-either, and Refact without the biases that it may have.
+XVERSE has the graph of `llama`.  The others differ from it in their positions: Baichuan 7B, which is the one
+with 32 layers, has RoPE; Refact and Baichuan 13B, with 40, have ALiBi.  llama.cpp gives a Baichuan of another
+size neither, and ignores the biases that a Refact may have.
 
 Sources: Yang et al. 2023 (arXiv:2309.10305); Press et al. 2021 (arXiv:2108.12409); llama.cpp
 `src/models/baichuan.cpp`, `xverse.cpp`, `refact.cpp`.
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from ..config.config import Config
 from ..plan.graph.graph import Graph
+from . import llama
 from .architecture import Architecture
 from .parts import layers, tensors
 from .parts.rope import rope_table
@@ -46,10 +47,6 @@ def build(g: Graph, model: Config, rope: str = "") -> None:
     layers.head(g, x, model, g.rms_norm)
 
 
-def build_xverse(g: Graph, model: Config) -> None:
-    build(g, model, rope_table(g, model))
-
-
 def build_refact(g: Graph, model: Config) -> None:
     build(g, replace(model, alibi_bias=ALIBI_BIAS))
 
@@ -62,5 +59,5 @@ def build_baichuan(g: Graph, model: Config) -> None:
 
 
 BAICHUAN = Architecture("baichuan", TENSORS, build_baichuan, inert=INERT)
-XVERSE = Architecture("xverse", TENSORS, build_xverse)
+XVERSE = Architecture("xverse", TENSORS, llama.build)
 REFACT = Architecture("refact", REFACT_TENSORS, build_refact, inert=INERT, inert_tensors=REFACT_INERT_TENSORS)

@@ -60,19 +60,8 @@ def build(g: Graph, model: Config) -> None:
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         of_experts = layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True)
         of_shared = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
-        if c.has_experts:
-            is_normalized = c.expert_weights_norm
-            h = layers.experts(
-                b,
-                h,
-                c,
-                gating,
-                is_normalized=is_normalized,
-                activation=of_experts,
-                shared_activation=of_shared,
-            )
-        else:
-            h = layers.gated_ffn(b, h, c, activation=of_shared)
+        is_normalized = c.expert_weights_norm
+        h = layers.experts_or_ffn(b, h, c, gating, of_experts, of_shared, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -12,7 +12,7 @@ Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402
 """
 
 from ..config.config import Config
-from ..config.keys import EXPERT_COUNTS, LAYER_NORM, Key
+from ..config.keys import EXPERT_COUNTS, LAYER_NORM, NOT_CAUSAL, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
@@ -26,7 +26,6 @@ KEYS = LAYER_NORM | {
 
 MOE_KEYS = KEYS | EXPERT_COUNTS | {"moe_every_n_layers": Key("moe_layer_step", "integer", 2, 2)}
 
-INERT = {"attention.causal": "attention goes both ways whatever it says"}
 
 POST_NORM: tensors.Table = {
     "token_embd.weight": required("n_vocab", "n_embd"),
@@ -87,7 +86,7 @@ def feed_forward(b: Graph, x: str, c: Config) -> str:
     return layers.gated_ffn(b, x, c) if b.has("ffn_gate") else layers.ffn(b, x, "gelu")
 
 
-BERT = Architecture("bert", BERT_TENSORS, build_bert, KEYS, INERT, build_pooled=classifier)
-NOMIC_BERT = Architecture("nomic-bert", NOMIC_TENSORS, build_turned, KEYS, INERT)
-NOMIC_BERT_MOE = Architecture("nomic-bert-moe", MOE_TENSORS, build_turned, MOE_KEYS, INERT)
-JINA_BERT_V3 = Architecture("jina-bert-v3", JINA3_TENSORS, build_turned, KEYS, INERT)
+BERT = Architecture("bert", BERT_TENSORS, build_bert, KEYS, NOT_CAUSAL, build_pooled=classifier)
+NOMIC_BERT = Architecture("nomic-bert", NOMIC_TENSORS, build_turned, KEYS, NOT_CAUSAL)
+NOMIC_BERT_MOE = Architecture("nomic-bert-moe", MOE_TENSORS, build_turned, MOE_KEYS, NOT_CAUSAL)
+JINA_BERT_V3 = Architecture("jina-bert-v3", JINA3_TENSORS, build_turned, KEYS, NOT_CAUSAL)

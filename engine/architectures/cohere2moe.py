@@ -48,10 +48,9 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or c.is_dense else ""
-        window = c.sliding_window if c.is_sliding else 0
 
         normed = getattr(b, norm_name)("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=window))
+        x = b.add("resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=c.window))
         if c.is_dense:
             h = layers.gated_ffn(b, normed, c)
         else:

@@ -39,11 +39,10 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or not is_mixed else ""
-        window = c.sliding_window if c.is_sliding else 0
 
         normed = b.layer_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add(
-            "resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=window, layer_norms=True)
+            "resid_mid", x, layers.attention(b, normed, c, rope, "norm", window=c.window, layer_norms=True)
         )
         x = b.add("resid_post", x, layers.gated_ffn(b, normed, c))
     layers.head(g, x, model, g.layer_norm, scale=model.logit_scale or 1.0)

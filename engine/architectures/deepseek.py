@@ -47,10 +47,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "neox" if is_ocr else "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

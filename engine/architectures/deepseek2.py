@@ -12,7 +12,7 @@ Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/m
 import math
 from dataclasses import replace
 
-from ...kernels.names import Pairing
+from ...kernels.names import Gating, Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required
@@ -52,21 +52,18 @@ TENSORS = {
 N_VOCAB_OF_GLM, N_LAYERS_OF_GLM = 154880, (47, 48)
 
 
-def build(g: Graph, model: Config) -> None:
+def build(g: Graph, model: Config, default_gating: Gating = "softmax") -> None:
+    """`default_gating` is for files that do not say how experts are chosen."""
     rope, scale = rope_and_scale(g, model)
     is_glm = model.n_vocab == N_VOCAB_OF_GLM and model.n_layers in N_LAYERS_OF_GLM
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid" if is_glm else "softmax")
-
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid" if is_glm else default_gating)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, latent_attention(b, h, c, rope, scale))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

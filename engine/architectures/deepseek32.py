@@ -15,7 +15,7 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from . import deepseek2
 from .architecture import Architecture
-from .deepseek2 import latent_attention, rope_and_scale
+from .deepseek2 import latent_attention
 from .parts import layers
 from .parts.rope import rope_table, rope_table_swa
 
@@ -64,17 +64,12 @@ DOTS_TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     g.limit_context(model.n_index_top)
-    rope, scale = rope_and_scale(g, model)
-    x = g.embed("token_embd", "token_embd")
-    for b, c in layers.blocks(g, model):
-        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, latent_attention(b, h, c, rope, scale))
-        x = b.add("resid_post", x, feed_forward(b, x, c))
-    layers.head(g, x, model, g.rms_norm)
+    deepseek2.build(g, model, default_gating="sigmoid")
 
 
 def build_dots(g: Graph, model: Config) -> None:
     g.limit_context(model.n_index_top)
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -82,18 +77,11 @@ def build_dots(g: Graph, model: Config) -> None:
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, window=c.window)
         x = b.add("resid_mid", x, h)
-        x = b.add("resid_post", x, feed_forward(b, x, c))
+
+        h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
-
-
-def feed_forward(b: Graph, x: str, c: Config) -> str:
-    """The second half of a block."""
-    h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-    if not c.has_experts:
-        return layers.gated_ffn(b, h, c)
-    return layers.experts(
-        b, h, c, layers.GATINGS.get(c.expert_gating, "sigmoid"), is_normalized=c.expert_weights_norm
-    )
 
 
 DEEPSEEK32 = Architecture("deepseek32", TENSORS, build, KEYS, INERT, INDEXER_INERT_TENSORS)

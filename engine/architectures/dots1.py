@@ -1,18 +1,19 @@
 """`dots1`: dots.llm1; `bailingmoe`, `bailingmoe2`: Ling and Ring, versions 1 and 2; `hy_v3`: Hunyuan 3.
 
 Leading dense layers, then mixtures of experts, chosen by sigmoid and a bias, beside a shared expert; a norm
-on every head of queries and keys.  Ling's first version chooses by softmax, has neither dense layers nor
-these norms, and neighbouring values as RoPE's pairs.  Of Hunyuan 3 the tensors say which layers are dense.
+on every head of queries and keys.  Ling's first version has the graph of `deepseek`: it chooses by
+softmax, has neither dense layers nor these norms, and neighbouring values as RoPE's pairs.  Of Hunyuan 3 the
+tensors say which layers are dense.
 
 Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arXiv:2503.05139); llama.cpp
 `src/models/dots1.cpp`, `bailingmoe.cpp`, `bailingmoe2.cpp`, `hy-v3.cpp`.
 """
 
-from ...kernels.names import Gating, Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
+from . import deepseek
 from .architecture import Architecture
 from .parts import layers, tensors
 from .parts.rope import rope_table
@@ -52,25 +53,20 @@ HY_INERT_TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    is_first_ling = model.architecture == "bailingmoe"
-    pairing: Pairing = "norm" if is_first_ling else "neox"
-    gating: Gating = "softmax" if is_first_ling else layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, pairing))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if b.has("ffn_gate_inp"):
-            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 
 
-BAILINGMOE = Architecture("bailingmoe", LING_TENSORS, build, LING_KEYS, LING_INERT)
+BAILINGMOE = Architecture("bailingmoe", LING_TENSORS, deepseek.build, LING_KEYS, LING_INERT)
 BAILINGMOE2 = Architecture("bailingmoe2", TENSORS, build, LING2_KEYS)
 DOTS1 = Architecture("dots1", TENSORS, build, EXPERTS)
 HY_V3 = Architecture("hy_v3", HY_TENSORS, build, HY_KEYS, inert_tensors=HY_INERT_TENSORS)

@@ -10,13 +10,11 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 
 from ...kernels.names import Pairing
 from ..config.config import Config
-from ..config.keys import EXPERTS
+from ..config.keys import EXPERTS, NOT_CAUSAL
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
 from .parts.rope import rope_table
-
-INERT = {"attention.causal": "attention goes both ways whatever it says"}
 
 TENSORS = {
     **tensors.HEAD,
@@ -53,7 +51,7 @@ def build(g: Graph, model: Config) -> None:
     layers.head(g, x, model, g.rms_norm, has_bias=False)
 
 
-DREAM = Architecture("dream", TENSORS, build, inert=INERT, inert_tensors=INERT_TENSORS)
-LLADA = Architecture("llada", TENSORS, build, inert=INERT, inert_tensors=INERT_TENSORS)
-LLADA_MOE = Architecture("llada-moe", MOE_TENSORS, build, EXPERTS, INERT)
-RND1 = Architecture("rnd1", MOE_TENSORS, build, EXPERTS, INERT)
+DREAM = Architecture("dream", TENSORS, build, inert=NOT_CAUSAL, inert_tensors=INERT_TENSORS)
+LLADA = Architecture("llada", TENSORS, build, inert=NOT_CAUSAL, inert_tensors=INERT_TENSORS)
+LLADA_MOE = Architecture("llada-moe", MOE_TENSORS, build, EXPERTS, NOT_CAUSAL)
+RND1 = Architecture("rnd1", MOE_TENSORS, build, EXPERTS, NOT_CAUSAL)

@@ -9,10 +9,10 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 
 from ...kernels.names import Pairing
 from ..config.config import Config
+from ..config.keys import NOT_CAUSAL
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .bert import INERT
 from .parts import layers, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
 from .parts.rope import rope_table
@@ -55,5 +55,5 @@ def build_blocks(g: Graph, model: Config, pairing: Pairing) -> str:
     return x
 
 
-EUROBERT = Architecture("eurobert", EURO_TENSORS, build_euro, inert=INERT)
-NEO_BERT = Architecture("neo-bert", NEO_TENSORS, build_neo, inert=INERT, build_pooled=classifier)
+EUROBERT = Architecture("eurobert", EURO_TENSORS, build_euro, inert=NOT_CAUSAL)
+NEO_BERT = Architecture("neo-bert", NEO_TENSORS, build_neo, inert=NOT_CAUSAL, build_pooled=classifier)

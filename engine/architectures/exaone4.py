@@ -39,7 +39,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding or not is_mixed else ""
-        window = c.sliding_window if c.is_sliding and is_mixed else 0
+        window = c.window if is_mixed else 0
 
         h = layers.attention(b, x, c, rope, window=window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)

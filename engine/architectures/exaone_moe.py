@@ -39,16 +39,13 @@ def build(g: Graph, model: Config) -> None:
     gating = layers.GATINGS[model.expert_gating]
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
-        rope, window = (table, c.sliding_window) if c.is_sliding else ("", 0)
+        rope = table if c.is_sliding else ""
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=window))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

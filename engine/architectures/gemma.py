@@ -50,7 +50,7 @@ def build_2(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = layers.attention(b, h, c, rope, window=c.sliding_window if c.is_sliding else 0, scale=scale)
+        h = layers.attention(b, h, c, rope, window=c.window, scale=scale)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 

@@ -12,7 +12,7 @@ from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts.rope import rope_table, rope_table_swa
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -41,7 +41,7 @@ def build(g: Graph, model: Config) -> None:
 def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
     """All but the last norm and the head. If not `is_causal`, half of a window is on each side of a token."""
     global_rope = rope_table(g, model)
-    local_rope = rope_table(g, model, "rope_swa", base=model.rope_freq_base_swa, is_stretched=False)
+    local_rope = rope_table_swa(g, model, is_stretched=False)
     # The 27B model, which is the one with 62 layers, scales by the width that its heads would usually have.
     scale = (model.n_embd / model.n_heads if model.n_layers == 62 else model.head_dim) ** -0.5
 

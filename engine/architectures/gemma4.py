@@ -16,7 +16,7 @@ from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts.rope import rope_table, rope_table_swa
 
 KEYS = {
     "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),
@@ -73,20 +73,13 @@ INERT_TENSORS = {f"blk.N.{name}.weight": _SHARED for name in ("attn_k", "attn_v"
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
     layer_inputs = per_layer_inputs(g, x, model) if model.has_layer_inputs else ""
-    ropes = {
-        c.is_sliding: rope_table(
-            g,
-            c,
-            "rope_swa" if c.is_sliding else "rope",
-            base=model.rope_freq_base_swa if c.is_sliding else 0.0,
-            is_stretched=not c.is_sliding,
-            has_factors=not c.is_sliding,
-        )
-        for c in (model.at(layer) for layer in range(model.n_layers))
-    }
     for b, c in layers.blocks(g, model):
+        if c.is_sliding:
+            rope = rope_table_swa(g, c, is_stretched=False, has_factors=False)
+        else:
+            rope = rope_table(g, c)
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = attention(b, h, c, ropes[c.is_sliding])
+        h = attention(b, h, c, rope)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 
@@ -142,7 +135,7 @@ def attention(b: Graph, h: str, c: Config, rope: str) -> str:
     k = b.rms_norm("k_norm", k, "attn_k_norm", c.norm_eps)
     v = b.plain_rms_norm("v_norm", v, c.norm_eps, c.n_kv_heads)
     k = b.rope("k_rope", k, c.head_dim, "neox", rope)
-    h = b.attention("attn_heads", q, k, v, c.head_dim, 1.0, c.sliding_window if c.is_sliding else 0)
+    h = b.attention("attn_heads", q, k, v, c.head_dim, 1.0, c.window)
     return b.linear("attn_out", h, "attn_output")
 
 

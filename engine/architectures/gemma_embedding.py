@@ -7,29 +7,25 @@ Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/m
 """
 
 from ..config.config import Config
-from ..config.keys import Key
+from ..config.keys import NOT_CAUSAL, Key
 from ..config.tensor_table import optional
 from ..plan.graph.graph import Graph
+from . import gemma3
 from .architecture import Architecture
-from .bert import INERT as ENCODER_INERT
-from .gemma3 import INERT as GEMMA3_INERT
-from .gemma3 import KEYS as GEMMA3_KEYS
-from .gemma3 import TENSORS as GEMMA3_TENSORS
-from .gemma3 import build_blocks
 from .parts import layers
 
-KEYS = GEMMA3_KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
+KEYS = gemma3.KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
 
 INERT = {
-    **GEMMA3_INERT,
-    **ENCODER_INERT,
+    **gemma3.INERT,
+    **NOT_CAUSAL,
     "dense_2_feat_in": "it is embedding_length",
     "dense_3_feat_in": "it is dense_2_feat_out",
     "dense_3_feat_out": "it is embedding_length",
 }
 
 TENSORS = {
-    **GEMMA3_TENSORS,
+    **gemma3.TENSORS,
     "dense_2.weight": optional("n_dense", "n_embd"),
     "dense_3.weight": optional("n_embd", "n_dense"),
 }
@@ -38,7 +34,7 @@ INERT_TENSORS = {"output.weight": "an encoder gives embeddings, and no logits"}
 
 
 def build(g: Graph, model: Config) -> None:
-    layers.encoder_end(g, build_blocks(g, model, is_causal=False), model, g.rms_norm)
+    layers.encoder_end(g, gemma3.build_blocks(g, model, is_causal=False), model, g.rms_norm)
 
 
 def dense(g: Graph, model: Config) -> None:

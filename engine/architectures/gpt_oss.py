@@ -41,10 +41,10 @@ def build(g: Graph, model: Config) -> None:
     global_rope, local_rope = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
-        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+        rope = local_rope if c.is_sliding else global_rope
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=window, sinks="attn_sinks"))
+        x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window, sinks="attn_sinks"))
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
         h = layers.experts(b, h, c, "softmax of chosen", is_normalized=False, activation=b.swiglu_oai)

@@ -24,6 +24,7 @@ from ..config.keys import (
 from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
+from .mamba2 import mixer
 from .parts import layers, tensors
 from .parts.rope import rope_table
 
@@ -71,15 +72,14 @@ def build(g: Graph, model: Config) -> None:
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         rope, sinks = table if c.rope_is_on else "", "attn_sinks" if b.has("attn_sinks") else ""
-        h = layers.attention(b, h, c, rope, "norm", window=c.window, sinks=sinks)
+        if c.is_recurrent:
+            h = mixer(b, h, c)
+        else:
+            h = layers.attention(b, h, c, rope, "norm", window=c.window, sinks=sinks)
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.residual_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = (
-            layers.experts(b, h, c, "softmax", is_normalized=True)
-            if c.has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, "softmax", is_normalized=True)
         x = b.add("resid_post", x, b.scale("ffn_scaled", h, c.residual_scale or 1.0))
     layers.head(g, x, model, g.rms_norm, scale=1 / (model.logit_scale or 1.0))
 

@@ -43,11 +43,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, norms_after_rope=True))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = (
-            layers.experts(b, h, c, "softmax", is_normalized=True)
-            if c.has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, "softmax", is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -50,11 +50,8 @@ def build(g: Graph, model: Config) -> None:
 
         h, write = read(b, x, c, "ffn")
         h = b.rms_norm("ffn_norm", h, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            activation = layers.limited_swiglu(b, c.swiglu_limit)
-            h = layers.experts(b, h, c, gating, is_normalized=c.expert_weights_norm, activation=activation)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        limited = layers.limited_swiglu(b, c.swiglu_limit)
+        h = layers.experts_or_ffn(b, h, c, gating, limited, is_normalized=c.expert_weights_norm)
         x = b.add("resid_post", x, b.mix_streams("ffn_written", h, write, 1))
     layers.head(g, hyper.merge(g, x, model), model, g.rms_norm)
 

@@ -42,12 +42,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, mixer(b, h, c) if c.is_recurrent else layers.attention(b, h, c))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        has_experts = b.has("ffn_gate_inp")
-        h = (
-            layers.experts(b, h, c, "softmax", is_normalized=False)
-            if has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, "softmax", is_normalized=False)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from ...errors import ModelError
 from ..config.config import Config
+from ..config.keys import NOT_CAUSAL
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .bert import INERT, KEYS, POST_NORM, token_inputs
+from .bert import KEYS, POST_NORM, token_inputs
 from .parts import layers
 
 TENSORS = {
@@ -64,4 +65,4 @@ def score(g: Graph, model: Config) -> None:
         g.soft_cap("scores", g.linear("cls", "pooled", "cls"), 1.0)
 
 
-JINA_BERT_V2 = Architecture("jina-bert-v2", TENSORS, build, KEYS, INERT, build_pooled=score)
+JINA_BERT_V2 = Architecture("jina-bert-v2", TENSORS, build, KEYS, NOT_CAUSAL, build_pooled=score)

@@ -105,10 +105,8 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            h = layers.experts(b, h, c, layers.GATINGS.get(c.expert_gating, "sigmoid"), is_normalized=True)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        gating = layers.GATINGS.get(c.expert_gating, "sigmoid")
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

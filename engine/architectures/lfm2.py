@@ -54,11 +54,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = (
-            layers.experts(b, h, c, gating, is_normalized=True)
-            if c.has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm, norm_weight="token_embd_norm")
 

@@ -10,10 +10,9 @@ Sources: Touvron et al. 2023 (arXiv:2302.13971); Jiang et al. 2024 (arXiv:2401.0
 """
 
 from ..config.config import Config
-from ..config.keys import EXPERTS, SCALES, Key, optional_float
+from ..config.keys import EXPERTS, NOT_CAUSAL, SCALES, Key, optional_float
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .bert import INERT as ENCODER_INERT
 from .parts import layers, tensors
 from .parts.rope import rope_table
 
@@ -61,15 +60,11 @@ def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "norm", is_causal=is_causal))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = (
-            layers.experts(b, h, c, "softmax", is_normalized=True)
-            if c.has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, "softmax", is_normalized=True)
         x = b.add("resid_post", x, h)
     return x
 
 
 LLAMA = Architecture("llama", TENSORS, build, KEYS, INERT)
 MISTRAL3 = Architecture("mistral3", TENSORS, build, MISTRAL3_KEYS, INERT)
-LLAMA_EMBED = Architecture("llama-embed", TENSORS, build_encoder, KEYS, INERT | ENCODER_INERT, INERT_TENSORS)
+LLAMA_EMBED = Architecture("llama-embed", TENSORS, build_encoder, KEYS, INERT | NOT_CAUSAL, INERT_TENSORS)

@@ -8,14 +8,12 @@ into an expert is multiplied by its weight, before the expert instead of behind 
 Sources: Meta AI 2025, "The Llama 4 herd"; llama.cpp `src/models/llama4.cpp`.
 """
 
-from dataclasses import replace
-
 from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts.rope import rope_table, rope_table_swa
 
 CHUNK = 8192  # whatever the file says, as in llama.cpp
 TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192
@@ -47,13 +45,7 @@ TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    ropes = {
-        is_sliding: rope_table(g, replace(model, rope_freq_base=base), name)
-        for is_sliding, name, base in (
-            (False, "rope", model.rope_freq_base),
-            (True, "rope_swa", model.rope_freq_base_swa or model.rope_freq_base),
-        )
-    }
+    ropes = {False: rope_table(g, model), True: rope_table_swa(g, model)}
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)

@@ -85,10 +85,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, c.value_scale or 1.0))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if b.has("ffn_gate_inp"):
-            h = layers.experts(b, h, c, "sigmoid", is_normalized=True)
-        else:
-            h = layers.gated_ffn(b, h, c)
+        h = layers.experts_or_ffn(b, h, c, "sigmoid", is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 
@@ -106,19 +103,10 @@ def build_step(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        limited = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
-        if b.has("ffn_gate_inp"):
-            h = layers.experts(
-                b,
-                h,
-                c,
-                gating,
-                is_normalized=c.expert_weights_norm,
-                activation=layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True),
-                shared_activation=limited,
-            )
-        else:
-            h = layers.gated_ffn(b, h, c, activation=limited)
+        of_experts = layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True)
+        of_shared = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
+        is_normalized = c.expert_weights_norm
+        h = layers.experts_or_ffn(b, h, c, gating, of_experts, of_shared, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -53,18 +53,8 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        if c.has_experts:
-            h = layers.experts(
-                b,
-                h,
-                c,
-                gating,
-                is_normalized=c.expert_weights_norm,
-                activation=b.swiglu_oai,
-                shared_activation=b.swiglu_oai,
-            )
-        else:
-            h = layers.gated_ffn(b, h, c, activation=b.swiglu_oai)
+        is_normalized = c.expert_weights_norm
+        h = layers.experts_or_ffn(b, h, c, gating, b.swiglu_oai, b.swiglu_oai, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

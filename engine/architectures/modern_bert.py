@@ -12,11 +12,10 @@ from functools import partial
 from ...errors import GGUFUnsupportedError
 from ...kernels.names import Activation
 from ..config.config import Config
-from ..config.keys import LAYER_NORM, SLIDING_WINDOW, Key, sliding_pattern
+from ..config.keys import LAYER_NORM, NOT_CAUSAL, SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
-from .bert import INERT
 from .parts import layers, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
 from .parts.rope import rope_table, rope_table_swa
@@ -74,5 +73,5 @@ def build(g: Graph, model: Config) -> None:
 
 
 MODERN_BERT = Architecture(
-    "modern-bert", TENSORS, build, KEYS, INERT, build_pooled=partial(classifier, has_gelu=True)
+    "modern-bert", TENSORS, build, KEYS, NOT_CAUSAL, build_pooled=partial(classifier, has_gelu=True)
 )

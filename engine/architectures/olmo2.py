@@ -36,9 +36,9 @@ def build(g: Graph, model: Config) -> None:
     local_rope = rope_table(g, model, "rope_swa", is_stretched=False)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
-        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+        rope = local_rope if c.is_sliding else global_rope
 
-        h = layers.attention(b, x, c, rope, window=window)
+        h = layers.attention(b, x, c, rope, window=c.window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 

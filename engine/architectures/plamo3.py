@@ -12,7 +12,7 @@ from ..config.tensor_table import required
 from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts.rope import rope_table, rope_table_swa
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
@@ -33,13 +33,13 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     global_rope = rope_table(g, model)
-    local_rope = rope_table(g, model, "rope_swa", base=model.rope_freq_base_swa, is_stretched=False)
+    local_rope = rope_table_swa(g, model, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
-        rope, window = (local_rope, c.sliding_window) if c.is_sliding else (global_rope, 0)
+        rope = local_rope if c.is_sliding else global_rope
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = layers.attention(b, h, c, rope, window=window)
+        h = layers.attention(b, h, c, rope, window=c.window)
         h = b.rms_norm("post_attn_norm", h, "post_attention_norm", c.norm_eps)
         x = b.add("resid_mid", x, h)
 

@@ -67,19 +67,20 @@ MOE_TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
+    build_blocks(g, model, delta_net)
+
+
+def build_blocks(g: Graph, model: Config, recurrent: layers.Mixer) -> None:
+    """The whole graph, with `recurrent` in place of attention in the layers that have a state."""
     rope = rope_table(g, model, interleaved_sections=True)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
+        h = recurrent(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        h = (
-            layers.experts(b, h, c, "softmax", is_normalized=True)
-            if c.has_experts
-            else layers.gated_ffn(b, h, c)
-        )
+        h = layers.experts_or_ffn(b, h, c, "softmax", is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

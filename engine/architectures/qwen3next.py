@@ -12,13 +12,11 @@ from ..config.config import Config
 from ..config.keys import EXPERTS, Key
 from ..config.tensor_table import optional, required
 from ..plan.graph.graph import Graph
+from . import qwen35
 from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
-from .qwen35 import ATTENTION, DELTA_NET, delta_heads, gated_attention
-from .qwen35 import KEYS as QWEN35_KEYS
+from .parts import tensors
 
-KEYS = {name: key for name, key in (QWEN35_KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
+KEYS = {name: key for name, key in (qwen35.KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
     "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
 }
 
@@ -27,8 +25,8 @@ SEPARATE = ("blk.N.ssm_alpha.weight", "blk.N.ssm_beta.weight")
 TENSORS = {
     **tensors.HEAD,
     **tensors.norms("attn_norm", "post_attention_norm"),
-    **ATTENTION,
-    **{name: DELTA_NET[name] for name in DELTA_NET if name not in SEPARATE},
+    **qwen35.ATTENTION,
+    **{name: shape for name, shape in qwen35.DELTA_NET.items() if name not in SEPARATE},
     "blk.N.attn_qkv.weight": optional("ssm_channels", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": optional("ssm_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_in.weight": required(
@@ -46,16 +44,7 @@ INERT_TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model)
-    x = g.embed("token_embd", "token_embd")
-    for b, c in layers.blocks(g, model):
-        h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = delta_net(b, h, c) if c.is_recurrent else gated_attention(b, h, c, rope)
-        x = b.add("resid_mid", x, h)
-
-        h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        x = b.add("resid_post", x, layers.experts(b, h, c, "softmax", is_normalized=True))
-    layers.head(g, x, model, g.rms_norm)
+    qwen35.build_blocks(g, model, delta_net)
 
 
 def delta_net(b: Graph, h: str, c: Config) -> str:
@@ -74,7 +63,7 @@ def delta_net(b: Graph, h: str, c: Config) -> str:
         v = b.take_columns("v_in", all_four, 2 * c.ssm_state, width, n_groups)
         z = b.take_columns("z", all_four, 2 * c.ssm_state + width, width, n_groups)
         qkv = b.join_columns("qkv", b.join_columns("qk_in", q, k), v)
-    return delta_heads(b, c, z, alpha, beta, qkv, is_grouped=True)
+    return qwen35.delta_heads(b, c, z, alpha, beta, qkv, is_grouped=True)
 
 
 QWEN3NEXT = Architecture("qwen3next", TENSORS, build, KEYS, inert_tensors=INERT_TENSORS)

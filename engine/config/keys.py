@@ -117,6 +117,9 @@ LAYER_NORM = {"attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1)}
 # Where decoders have been made encoders, as some embedding models.
 IS_CAUSAL = {"attention.causal": Key("is_causal", "boolean", default=True)}
 
+# Why that changes nothing in what has always been an encoder.
+NOT_CAUSAL = {"attention.causal": "every token sees all others, whatever it says"}
+
 SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
 
 

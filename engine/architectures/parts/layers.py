@@ -176,6 +176,33 @@ def experts(
     return b.add(out, routed, shared_expert(b, h, c, shared_activation))
 
 
+def experts_or_ffn(
+    b: Graph,
+    h: str,
+    c: Config,
+    gating: Gating,
+    activation: Gated | None = None,
+    shared_activation: Gated | None = None,
+    *,
+    is_normalized: bool,
+) -> str:
+    """A mixture of experts in blocks that have a router, in others a feed-forward layer with a gate.
+
+    `shared_activation` is that of the shared expert and of the feed-forward layer.
+    """
+    if not b.has("ffn_gate_inp"):
+        return gated_ffn(b, h, c, activation=shared_activation)
+    return experts(
+        b,
+        h,
+        c,
+        gating,
+        is_normalized=is_normalized,
+        activation=activation,
+        shared_activation=shared_activation,
+    )
+
+
 def gated_experts(
     b: Graph,
     h: str,
