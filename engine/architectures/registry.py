@@ -14,10 +14,11 @@ from .architecture import Architecture
 
 _BUILT_IN = frozenset(ARCHITECTURES)
 
-# What keys may fill: the numbers of a model, and some from which `derive.py` works others out.
 _FIELDS = {field.name for field in fields(Config)}
-_FIELDS |= {key.field for architecture in ARCHITECTURES.values() for key in architecture.keys.values()}
 _SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
+# What keys may fill besides: numbers from which fields are derived.
+_DERIVED_FROM = {"sliding_pattern", "sliding_pattern_dense_first", "head_dim_swa", "value_dim_swa"}
+_DERIVED_FROM |= {"kv_lora_rank_swa", "mla_key_dim_swa", "mla_value_dim_swa"}
 
 
 def register_architecture(architecture: Architecture, *, replace: bool = False) -> None:
@@ -51,7 +52,7 @@ def check_tables(architecture: Architecture) -> None:
         if not isinstance(entry, Key):
             raise RequestError(f"{where}: key {key!r} must be a Key, not {entry!r:.100}")
         if not entry.field.startswith(OWN):
-            _check_known(f"{where}: key {key!r} fills", [entry.field], _FIELDS)
+            _check_known(f"{where}: key {key!r} fills", [entry.field], _FIELDS | _DERIVED_FROM)
     both = [key for key in architecture.inert if key in architecture.keys or key in KEYS]
     if both:
         raise RequestError(f"{where}: key {both[0]!r} cannot be inert, since it is read")
@@ -66,6 +67,4 @@ def check_tables(architecture: Architecture) -> None:
 def _check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise RequestError(
-                f"{what} {name!r}, which Config does not have (nybble/engine/config/config.py)"
-            )
+            raise RequestError(f"{what} {name!r}, which Config does not have (nybble/engine/config)")

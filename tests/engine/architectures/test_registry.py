@@ -1,6 +1,8 @@
 """Architectures from outside the package meet the same checks as those that nybble has."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -124,6 +126,7 @@ def test_a_name_is_a_text(name):
     ("tables", "message"),
     [
         ({"tensors": {"x.weight": required("n_embed")}}, r"'x\.weight' is sized by 'n_embed', which Config"),
+        ({"tensors": {"x.weight": required("head_dim_swa")}}, "sized by 'head_dim_swa', which Config"),
         ({"tensors": {"x.weight": required(3, when="has_expert")}}, "depends on 'has_expert'"),
         ({"tensors": {"x.weight": (3, 4)}}, r"must be required\(\.\.\.\) or optional"),
         ({"keys": {"x": Key("n_layer", "integer")}}, "key 'x' fills 'n_layer', which Config does not have"),
@@ -137,6 +140,16 @@ def test_tables_that_cannot_be_are_refused(tables, message):
     assert "mine" not in ARCHITECTURES
     with pytest.raises(RequestError, match="an Architecture is registered"):
         register_architecture(tables)
+
+
+def test_to_register_imports_no_other_architecture():
+    code = """if True:
+        import sys, nybble
+        nybble.register_architecture(nybble.Architecture("mine", {}, print))
+        print(*sorted(m.rpartition(".")[2] for m in sys.modules if ".architectures." in m))
+    """
+    found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert found.split() == ["architecture", "registry"]
 
 
 def test_the_architectures_of_nybble_pass_the_same_check():
