@@ -27,11 +27,8 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from .lower.attention import Attention
 from .lower.program import ProgramBuilder
-from .lower.recurrent import Recurrence
 from .storage.caches import Cache, KVCache
-from .storage.memory import aligned_zeros
 from .storage.packed_matrix import PackedMatrix
 from .storage.steps import meeting_points
 from .team import Program, Team
@@ -59,18 +56,7 @@ class PlanRunner:
     ) -> None:
         self.plan = plan
         self._n_head_rows = n_head_rows
-        self._positions = aligned_zeros((n_batch,), np.int64)
-        attention = Attention(sequences, self._positions, n_threads)
-        self._program = ProgramBuilder(
-            plan,
-            n_batch,
-            n_head_rows,
-            n_threads,
-            attention.steps,
-            Recurrence(sequences).steps,
-            matrices,
-            self._positions,
-        )
+        self._program = ProgramBuilder(plan, n_batch, n_head_rows, n_threads, sequences, matrices)
         steps = self._program.steps
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
         calls, turns = [step.call for step in steps], [step.turn for step in steps]
@@ -103,14 +89,15 @@ class PlanRunner:
         if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
         self._program.tokens.count[0] = n
-        self._positions[:n] = positions
+        inputs = self._program.inputs
+        inputs.positions[:n] = positions
         for name, table in self.plan.rope_tables.items():
-            cos, sin = self._program.angles[name]
-            cos[:n], sin[:n] = rope_angles(self._positions[:n], table.inv_freq, table.scale)
-        for key, scales in self._program.query_scales.items():
-            scales[:n] = query_scales(self._positions[:n], *key)
+            cos, sin = inputs.angles[name]
+            cos[:n], sin[:n] = rope_angles(inputs.positions[:n], table.inv_freq, table.scale)
+        for key, scales in inputs.query_scales.items():
+            scales[:n] = query_scales(inputs.positions[:n], *key)
         for op in self._embeds:
-            self._tables[op.out].copy(ids, self._program.table_rows[op.out])
+            self._tables[op.out].copy(ids, inputs.table_rows[op.out])
             if op.weight.format not in ROW_DECODERS:
                 self._embed(op, n)
         self._run_ops(0, self._head, ids, positions, taps)
@@ -214,7 +201,7 @@ class PlanRunner:
     def _embed(self, op: ops.Embed, n: int) -> None:
         """The first n rows of an embedding table in a format that has no kernel."""
         width = op.weight.shape[1]
-        rows = self._program.table_rows[op.out][:n]
+        rows = self._program.inputs.table_rows[op.out][:n]
         values = dequantize(op.weight.format, rows.reshape(-1), n * width).reshape(n, width)
         out = self._program.buffers[op.out][:n, :width]
         with np.errstate(over="ignore", invalid="ignore"):  # damaged weights show in the logits

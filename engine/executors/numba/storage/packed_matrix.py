@@ -38,7 +38,7 @@ class PackedMatrix:
         return self.data.nbytes
 
 
-def layout_of(tensor: Tensor) -> Layout | None:
+def packed_layout(tensor: Tensor) -> Layout | None:
     """The layout that a matrix is packed for, None for floats; GGUFUnsupportedError if there is none."""
     if tensor.format in PLAIN:
         return None
@@ -54,7 +54,7 @@ def packed_form(tensor: Tensor) -> tuple[tuple[int, ...], np.dtype]:
     """The shape and dtype of `PackedMatrix.data` once the tensor is packed: the tiles of all matrices."""
     n_matrices, n_out, n_in = stacked(tensor)
     n_tiles = n_matrices * -(-n_out // TILE_ROWS)
-    if layout := layout_of(tensor):
+    if layout := packed_layout(tensor):
         return (n_tiles, layout.tile_bytes(n_in)), np.dtype(np.uint8)
     return (n_tiles, n_in, TILE_ROWS), ELEMENT_OF[float_format(tensor)].dtype
 

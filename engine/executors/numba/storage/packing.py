@@ -22,8 +22,7 @@ from .....kernels.weights.layout import TILE_ROWS
 from .....kernels.weights.pack import TILES_AT_ONCE, pack_tiles
 from .....kernels.weights.pack_kernel import bind_pack
 from .....kernels.weights.pack_spans import SPANS
-from .....system.threads import starting_threads
-from .packed_matrix import PackedMatrix, float_format, layout_of, packed_bytes, packed_form, stacked
+from .packed_matrix import PackedMatrix, float_format, packed_bytes, packed_form, packed_layout, stacked
 
 PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form, all threads' parts
 
@@ -38,7 +37,7 @@ def pack_tensors(tensors: Iterable[Tensor], n_threads: int) -> dict[str, PackedM
     tensors, matrices = list(tensors), {}
     parts: list[Part] = []
     for tensor, data in zip(tensors, _memory(tensors), strict=True):
-        layout = layout_of(tensor)
+        layout = packed_layout(tensor)
         format = tensor.format if layout else float_format(tensor)
         matrices[tensor.name] = PackedMatrix(tensor, format, layout, data)
         parts += _parts(tensor, data, n_threads)
@@ -83,7 +82,7 @@ def _parts(tensor: Tensor, data: NDArray, n_threads: int) -> Iterator[Part]:
         return
     n_matrices, n_out, _ = stacked(tensor)
     n_tiles = len(data) // n_matrices
-    step = TILES_AT_ONCE if layout_of(tensor) else -(-len(data) // n_parts)
+    step = TILES_AT_ONCE if packed_layout(tensor) else -(-len(data) // n_parts)
     for matrix in range(n_matrices):
         for first in range(0, n_tiles, step):
             start, stop = first * TILE_ROWS, min((first + step) * TILE_ROWS, n_out)
@@ -113,7 +112,7 @@ def _compiled_parts(tensor: Tensor, data: NDArray, n_parts: int) -> Iterator[Par
 def _pack_rows(rows: Tensor, tiles: NDArray) -> None:
     """Floats, and formats that compiled code does not pack; NumPy lets threads work side by side."""
     shape = rows.shape[0], rows.shape[1]
-    if layout_of(rows):
+    if packed_layout(rows):
         pack_tiles(rows.format, rows.data, shape, tiles, 0)
     else:
         format = float_format(rows)

@@ -6,8 +6,9 @@ written since they last met; so the q, k and v products run without a pause in b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from .....kernels.jit.kernel import Call
 from .....kernels.linear.quantize_activations import bind_quantize
 from .memory import aligned_zeros
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,48 +50,46 @@ def _overlap(some: Iterable[NDArray], others: Iterable[NDArray]) -> bool:
     return any(np.may_share_memory(a, b) for a in some for b in others)
 
 
-@dataclass
-class Quantized:
-    """Memory for the 8-bit form of a buffer, and which buffer it holds now."""
-
-    q: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    sums: NDArray[np.int32]
-    half: NDArray[np.int32]
-    holds: object = None
-
-    @classmethod
-    def make(cls, n_rows: int, n_in: int) -> Quantized:
-        scale, sums, half = (
-            aligned_zeros((n_rows, n_in // 32), dtype) for dtype in (np.float32, np.int32, np.int32)
-        )
-        return cls(aligned_zeros((n_rows, n_in), np.int8), scale, sums, half)
-
-    @property
-    def arrays(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        """q, scale, sums, half."""
-        return self.q, self.scale, self.sums, self.half
-
-
-@dataclass
 class Rows:
     """A range of the plan whose buffers have the same number of rows: all tokens of a step, or those with
     logits."""
 
-    n_max: int
-    count: NDArray[np.int64] = field(default_factory=lambda: aligned_zeros((8,), np.int64))
-    _quantized: dict[tuple[int, int], Quantized] = field(default_factory=dict)
+    def __init__(self, n_max: int) -> None:
+        self.n_max = n_max
+        self.count = aligned_zeros((8,), np.int64)
+        """How many rows there are now, in the first element."""
+        self._derived: dict[object, Any] = {}
+        self._sources: dict[object, object] = {}
+
+    def derived(
+        self, key: object, source: object, make: Callable[[], T], fill: Callable[[T], list[Step]]
+    ) -> tuple[T, list[Step]]:
+        """The memory of this key, made when first asked for, and the steps that fill it from `source`: none
+        if that is what it holds already."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        memory: T = self._derived[key]
+        if self._sources.get(key) == source:
+            return memory, []
+        self._sources[key] = source
+        return memory, fill(memory)
 
     def quantized(
         self, name: str, x: NDArray[np.float32], n_in: int, sum_factor: int
-    ) -> tuple[Quantized, list[Step]]:
-        """The 8-bit form of the buffer x, of n_in columns, with the sums that a layout wants, and the
-        step that makes it unless it is there."""
-        key = n_in, sum_factor
-        if key not in self._quantized:
-            self._quantized[key] = Quantized.make(self.n_max, n_in)
-        made = self._quantized[key]
-        if made.holds == name:
-            return made, []
-        made.holds = name
-        return made, [Step(bind_quantize(x, *made.arrays, self.count, n_in, sum_factor), (x,), made.arrays)]
+    ) -> tuple[tuple[NDArray, ...], list[Step]]:
+        """The 8-bit form of the buffer x, of n_in columns, with the sums that a layout wants, and the step
+        that makes it unless it is there."""
+        return self.derived(
+            ("quantized", n_in, sum_factor),
+            name,
+            lambda: quantized_memory(self.n_max, n_in),
+            lambda made: [Step(bind_quantize(x, *made, self.count, n_in, sum_factor), (x,), made)],
+        )
+
+
+def quantized_memory(n_rows: int, n_in: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Memory for the 8-bit form of rows: q, scale, sums, half."""
+    scale, sums, half = (
+        aligned_zeros((n_rows, n_in // 32), dtype) for dtype in (np.float32, np.int32, np.int32)
+    )
+    return aligned_zeros((n_rows, n_in), np.int8), scale, sums, half

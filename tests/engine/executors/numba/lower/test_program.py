@@ -2,7 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ import tiny_model
 from numpy.typing import NDArray
 
 from nybble.engine.executors.numba.lower.program import ProgramBuilder
+from nybble.engine.executors.numba.storage.caches import make_caches
 from nybble.engine.executors.numba.storage.steps import Step, meeting_points
 from nybble.engine.model import Model
-from nybble.engine.plan import ops
+from nybble.engine.plan.plan import ops
 from nybble.kernels.jit.kernel import Call
 
 A, B, C, D = (np.zeros(8) for _ in range(4))
@@ -68,10 +69,8 @@ def built(request, tmp_path_factory):
     path = tiny_model.write(tmp_path_factory.mktemp("program") / "m.gguf", request.param, "Q8_0", n_layers=4)
     model = Model.load(path)
 
-    def stateful(op: Any, inputs: list[NDArray], out: NDArray, rows: Any) -> list[Step]:
-        return [step(inputs, [out])]
-
-    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, stateful, stateful, {}, np.zeros(5, np.int64))
+    caches = [make_caches(model.plan.states, 5, 5)]
+    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, caches, {})
     model.close()
 
 
@@ -90,7 +89,7 @@ def test_a_buffer_in_use_is_not_overwritten(built) -> None:
 def test_activations_are_rounded_once(built) -> None:
     """However many matrices read a buffer, as q, k and v do."""
     plan, program = built
-    names = Counter(step.call.kernel.name for step in program.steps if step.call is not None)
+    names = Counter(step.call.kernel.name for step in program.steps)
     linears = [op for op in plan.ops if isinstance(op, ops.Linear)]
     assert names["linear_byte"] == len(linears)
     assert names["quantize"] == len({op.x for op in linears}) < len(linears)
@@ -99,7 +98,7 @@ def test_activations_are_rounded_once(built) -> None:
 def test_products_of_the_same_input_run_without_a_meeting(built) -> None:
     _, program = built
     meet = meeting_points(program.steps)
-    products = [step.call is not None and step.call.kernel.name == "linear_byte" for step in program.steps]
+    products = [step.call.kernel.name == "linear_byte" for step in program.steps]
     side_by_side = [i for i, both in enumerate(pairwise(products)) if all(both)]
     assert side_by_side
     assert not any(meet[i] for i in side_by_side)
