@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .executor import NumbaExecutor
-from .runner import PlanRunner
+from .plan_runner import PlanRunner
 
 
 class Batch:

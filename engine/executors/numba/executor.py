@@ -1,4 +1,4 @@
-"""The fast executor: one sequence, run by compiled kernels on packed weights (`runner.py`)."""
+"""The fast executor: one sequence, run by compiled kernels on packed weights (`plan_runner.py`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ...config.config import Config
 from ...hooks.taps import Taps
 from ...plan.plan import Plan
 from .lower.program import require_lowered
-from .runner import PlanRunner
+from .plan_runner import PlanRunner
 from .storage.caches import make_caches
 from .storage.packed_matrix import PackedMatrix
+from .storage.packing import pack_tensors
 
 HEAD_ROWS = 32
 
@@ -41,9 +42,9 @@ class NumbaExecutor:
         self.n_threads = n_threads
         self.n_outputs = config.n_vocab if plan.has_logits else config.n_embd
         self.n_positions = 0
-        self.matrices = {} if matrices is None else matrices
         self._n_batch = plan.tokens_at_once(n_ctx, n_batch)
         self.caches = make_caches(plan.states, n_ctx, self._n_batch)
+        self.matrices = pack_tensors(plan.matrices, n_threads) if matrices is None else matrices
         self.runner = PlanRunner(plan, self._n_batch, HEAD_ROWS, n_threads, [self.caches], self.matrices)
         self.compile_seconds = compile_log.seconds - compiled_before
 

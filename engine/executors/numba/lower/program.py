@@ -5,15 +5,17 @@ What is decided here is the memory: which array each buffer gets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ....plan import ops
 from ....plan.plan import Plan
 from ..storage.buffers import Buffers
 from ..storage.caches import Cache
 from ..storage.packed_matrix import PackedMatrix, packed_layout
-from ..storage.packing import pack_tensors
 from ..storage.steps import Rows, Step
 from ..storage.token_inputs import TokenInputs
 from . import attention, dense, experts, recurrent, residual_streams  # noqa: F401 (they fill the registry)
@@ -30,39 +32,55 @@ def require_lowered(plan: Plan) -> None:
         packed_layout(matrix)
 
 
-class ProgramBuilder:
-    """Turns a plan into steps. `sequences`: see `Where`."""
+@dataclass(frozen=True)
+class LoweredPlan:
+    """A plan as kernel calls, and the memory that they work on."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        n_batch: int,
-        n_head_rows: int,
-        n_threads: int,
-        sequences: Sequence[Sequence[Cache]],
-        matrices: dict[str, PackedMatrix],
-    ) -> None:
-        self.tokens, self.wanted = Rows(n_batch), Rows(n_head_rows)
-        self._memory = Buffers(plan, n_batch, n_head_rows)
-        self.buffers, self.whole = self._memory.arrays, self._memory.whole
-        self.inputs = TokenInputs.make(plan, n_batch)
-        matrices |= pack_tensors(
-            (tensor for tensor in plan.matrices if tensor.name not in matrices), n_threads
-        )
-        where = Where(plan, self.tokens, self.buffers, self.inputs, matrices, sequences, n_threads)
-        self.steps: list[Step] = []
-        self.first_step: list[int] = []
-        """Where the steps of each operation begin, and last how many steps there are."""
-        for i, op in enumerate(plan.ops):
-            self.first_step.append(len(self.steps))
-            if isinstance(op, ops.SelectRows):
-                where = replace(where, rows=self.wanted)
-            self._memory.begin(op)
-            self.steps.extend(lower(op, where))
-            self._memory.end(i, op)
-        self.first_step.append(len(self.steps))
+    steps: list[Step]
+    first_step: list[int]
+    """Where the steps of each operation begin, and last how many steps there are."""
+    buffers: Mapping[str, NDArray[np.float32]]
+    whole: Mapping[str, NDArray[np.float32]]
+    """Buffers with all rows, from which `SelectRows` takes the wanted ones."""
+    n_buffer_bytes: int
+    inputs: TokenInputs
+    n_tokens: NDArray[np.int64]
+    """How many rows the steps before `SelectRows` work on, in the first element."""
+    n_wanted: NDArray[np.int64]
+    """How many rows those after it work on."""
 
-    @property
-    def n_buffer_bytes(self) -> int:
-        """Memory of all buffers."""
-        return self._memory.n_bytes
+
+def lower_plan(
+    plan: Plan,
+    n_batch: int,
+    n_head_rows: int,
+    n_threads: int,
+    sequences: Sequence[Sequence[Cache]],
+    matrices: Mapping[str, PackedMatrix],
+) -> LoweredPlan:
+    """Steps for up to n_batch tokens, of which up to n_head_rows are wanted at a time; `sequences`: see
+    `Where`."""
+    tokens, wanted = Rows(n_batch), Rows(n_head_rows)
+    inputs = TokenInputs.make(plan, n_batch)
+    buffers = Buffers(plan, n_batch, n_head_rows)
+    where = Where(plan, tokens, buffers.arrays, inputs, matrices, sequences, n_threads)
+    steps: list[Step] = []
+    first_step = []
+    for i, op in enumerate(plan.ops):
+        first_step.append(len(steps))
+        if isinstance(op, ops.SelectRows):
+            where = replace(where, rows=wanted)
+        buffers.begin(op)
+        steps += lower(op, where)
+        buffers.end(i, op)
+    first_step.append(len(steps))
+    return LoweredPlan(
+        steps=steps,
+        first_step=first_step,
+        buffers=buffers.arrays,
+        whole=buffers.whole,
+        n_buffer_bytes=buffers.n_bytes,
+        inputs=inputs,
+        n_tokens=tokens.count,
+        n_wanted=wanted.count,
+    )

@@ -9,8 +9,9 @@ import pytest
 import tiny_model
 from numpy.typing import NDArray
 
-from nybble.engine.executors.numba.lower.program import ProgramBuilder
+from nybble.engine.executors.numba.lower.program import lower_plan
 from nybble.engine.executors.numba.storage.caches import make_caches
+from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.engine.executors.numba.storage.steps import Step, meeting_points
 from nybble.engine.model import Model
 from nybble.engine.plan.plan import ops
@@ -70,7 +71,7 @@ def built(request, tmp_path_factory):
     model = Model.load(path)
 
     caches = [make_caches(model.plan.states, 5, 5)]
-    yield model.plan, ProgramBuilder(model.plan, 5, 3, 1, caches, {})
+    yield model.plan, lower_plan(model.plan, 5, 3, 1, caches, pack_tensors(model.plan.matrices, 1))
     model.close()
 
 

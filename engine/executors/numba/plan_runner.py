@@ -1,16 +1,16 @@
-"""Runs a plan's program on the tokens of a step: what the executor of one sequence and the batch of many
-have in common.
+"""Runs a plan on the tokens of a step, for one sequence or for many.
 
-Built once: weights are packed, buffers are given memory, each operation becomes kernel calls (`program.py`).
-A step then writes the ids, positions and angles of its tokens and runs the program; no memory is allocated
-but for the logits. The part behind `SelectRows` (the end of the last block, and the head) runs for a few
-of the wanted rows at a time, since logits are wide.
+Made once: each operation becomes kernel calls on memory that stays (`lower/program.py`). A step then writes
+the positions and angles of its tokens and runs these; no memory is allocated but for the logits. What comes
+after `SelectRows` (the end of the last block, and the head) runs for a few of the wanted rows at a time,
+since logits are wide.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import accumulate
 
 import numpy as np
@@ -27,7 +27,7 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from .lower.program import ProgramBuilder
+from .lower.program import lower_plan
 from .storage.caches import Cache, KVCache
 from .storage.packed_matrix import PackedMatrix
 from .storage.steps import meeting_points
@@ -41,8 +41,8 @@ MACS_PER_SLICE = 4e9
 class PlanRunner:
     """`n_batch` and `n_head_rows`: how many tokens, and rows with logits, go through the program at once.
 
-    `sequences`: one that all tokens belong to, or as many as there are tokens in every step. `matrices` are
-    those that another runner has packed already; what is missing is added.
+    `sequences`: one that all tokens belong to, or as many as there are tokens in every step. `matrices`: the
+    packed weights of the plan; runners may share them.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class PlanRunner:
         n_head_rows: int,
         n_threads: int,
         sequences: list[list[Cache]],
-        matrices: dict[str, PackedMatrix],
+        matrices: Mapping[str, PackedMatrix],
     ) -> None:
         self.plan = plan
         self._n_head_rows = n_head_rows
-        self._program = ProgramBuilder(plan, n_batch, n_head_rows, n_threads, sequences, matrices)
-        steps = self._program.steps
+        self._lowered = lower_plan(plan, n_batch, n_head_rows, n_threads, sequences, matrices)
+        steps = self._lowered.steps
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
         calls, turns = [step.call for step in steps], [step.turn for step in steps]
         self._team = Team(Program(calls, meeting_points(steps), turns), n_threads)
@@ -72,7 +72,7 @@ class PlanRunner:
     @property
     def n_buffer_bytes(self) -> int:
         """Memory of the plan's buffers."""
-        return self._program.n_buffer_bytes
+        return self._lowered.n_buffer_bytes
 
     def run(
         self,
@@ -88,8 +88,8 @@ class PlanRunner:
         n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
         if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
-        self._program.tokens.count[0] = n
-        inputs = self._program.inputs
+        self._lowered.n_tokens[0] = n
+        inputs = self._lowered.inputs
         inputs.positions[:n] = positions
         for name, table in self.plan.rope_tables.items():
             cos, sin = inputs.angles[name]
@@ -124,9 +124,9 @@ class PlanRunner:
         taps: Taps | None,
     ) -> None:
         """Run what comes behind `SelectRows`, up to operation last - 1, for a few rows."""
-        for name, whole in self._program.whole.items():
-            self._program.buffers[name][: len(rows)] = whole[rows]
-        self._program.wanted.count[0] = len(rows)
+        for name, whole in self._lowered.whole.items():
+            self._lowered.buffers[name][: len(rows)] = whole[rows]
+        self._lowered.n_wanted[0] = len(rows)
         self._run_ops(self._head, last, ids[rows], positions[rows], taps)
 
     def _run_ops(
@@ -138,7 +138,7 @@ class PlanRunner:
         taps: Taps | None,
     ) -> None:
         """Run operations first … last - 1 on these rows, with a stop behind each that the taps listen to."""
-        step, at, n_rows = self._program.first_step, first, len(ids)
+        step, at, n_rows = self._lowered.first_step, first, len(ids)
         if taps is not None:
             writers = {self._writers[name] for name in taps.buffers}
             for i in sorted(i for i in writers if first <= i < last):
@@ -183,7 +183,7 @@ class PlanRunner:
 
     def _values(self, name: str, n_rows: int) -> NDArray[np.float32]:
         """The rows of a buffer, without padding; to be read or written."""
-        written = self._program.whole.get(name, self._program.buffers[name])
+        written = self._lowered.whole.get(name, self._lowered.buffers[name])
         return written[:n_rows, : self.plan.buffers[name]]
 
     def _run(self, first: int, last: int, n_rows: int) -> None:
@@ -201,8 +201,8 @@ class PlanRunner:
     def _embed(self, op: ops.Embed, n: int) -> None:
         """The first n rows of an embedding table in a format that has no kernel."""
         width = op.weight.shape[1]
-        rows = self._program.inputs.table_rows[op.out][:n]
+        rows = self._lowered.inputs.table_rows[op.out][:n]
         values = dequantize(op.weight.format, rows.reshape(-1), n * width).reshape(n, width)
-        out = self._program.buffers[op.out][:n, :width]
+        out = self._lowered.buffers[op.out][:n, :width]
         with np.errstate(over="ignore", invalid="ignore"):  # damaged weights show in the logits
             np.multiply(values, np.float32(op.scale), out=out)
