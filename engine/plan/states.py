@@ -11,7 +11,6 @@ class KVSpec:
     head_dim: int
     window: int = 0
     value_dim: int = 0  # 0: as head_dim
-    is_plain: bool = True  # nothing but a scale and a window stands between them and what attention gives
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class NumbaExecutor:
         self.n_outputs = config.n_vocab if plan.has_logits else config.n_embd
         self.n_positions = 0
         self._n_batch = plan.tokens_at_once(n_ctx, n_batch)
-        self.caches = make_caches(plan.states, n_ctx, self._n_batch)
+        self.caches = make_caches(plan, n_ctx, self._n_batch)
         self.matrices = pack_tensors(plan.matrices, n_threads) if matrices is None else matrices
         self.runner = PlanRunner(plan, self._n_batch, HEAD_ROWS, n_threads, [self.caches], self.matrices)
         self.compile_seconds = compile_log.seconds - compiled_before

@@ -58,6 +58,6 @@ def footprint(plan: Plan, n_ctx: int, n_batch: int = 512) -> Footprint:
     return Footprint(
         n_ctx,
         sum(map(packed_bytes, plan.matrices)),
-        sum(cache.nbytes for cache in make_caches(plan.states, n_ctx, n_at_once)),
+        sum(cache.nbytes for cache in make_caches(plan, n_ctx, n_at_once)),
         buffers.n_bytes,
     )

@@ -120,7 +120,7 @@ class Graph(RecurrentGraph, StreamGraph):
             is_causal,
         )
         kept = min(window or chunk, chunk or window)
-        self._add_state(KVSpec(n_kv_heads, head_dim, kept, op.value_dim, op.is_plain))
+        self._add_state(KVSpec(n_kv_heads, head_dim, kept, op.value_dim))
         return self._add(op, n_heads * value_dim)
 
     def shared_attention(self, out: str, q: str, like: str) -> str:

@@ -121,12 +121,6 @@ class Attention(Op):
         """The name under which the probabilities go, which are computed only for who asks for them."""
         return f"{self.out.rpartition('.')[0]}.attn_probs"
 
-    @property
-    def is_plain(self) -> bool:
-        """Is there nothing but a scale, a window and chunks?  Then there are faster kernels."""
-        same_width = self.value_dim in (0, self.head_dim)
-        return same_width and not self.soft_cap and not self.alibi_bias and self.sinks is None
-
 
 @dataclass(frozen=True, eq=False)
 class SiluMul(Op):

@@ -29,7 +29,7 @@ def _attention(op: ops.Attention, x: list[Array], out: Array, where: Where) -> l
     what asks for the caches of several sequences."""
     parts = []
     for share in where.shares(op.state, KVCache):
-        steps = _plain if share.cache.spec.is_plain else _general
+        steps = _plain if share.cache.is_plain else _general
         parts.append(steps(op, [part[share.rows] for part in x], out[share.rows], where, share))
     return [step for phase in zip(*parts, strict=True) for step in phase]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,19 +9,25 @@ from .....kernels.attention.general import allocate_general_cache
 from .....kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
 from .....kernels.attention.probs import in_general_layout
 from .....kernels.language.rows import padded_width
-from ....plan.states import KVSpec, RecurrentSpec, StateSpec
+from ....plan import ops
+from ....plan.plan import Plan
+from ....plan.states import KVSpec, RecurrentSpec
 from .memory import aligned_zeros
 
 
 class KVCache:
     """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
-    step."""
+    step.
 
-    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int) -> None:
+    `is_plain`: they lie as the kernels of plain attention want them, else as those of any attention do.
+    """
+
+    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int, is_plain: bool) -> None:
         needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
         self.spec = spec
+        self.is_plain = is_plain
         self.n_slots = n_slots_for(needed)
-        if spec.is_plain:
+        if is_plain:
             self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
         else:
             widths = spec.head_dim, spec.value_dim or spec.head_dim
@@ -37,7 +41,7 @@ class KVCache:
     def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
         p % n_slots."""
-        if not self.spec.is_plain:
+        if not self.is_plain:
             return self.keys, self.values
         used = min(self.n_slots, n_slots_for(n_positions))
         keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
@@ -79,8 +83,16 @@ class RecurrentCache:
 Cache = KVCache | RecurrentCache
 
 
-def make_caches(specs: Sequence[StateSpec], n_ctx: int, n_batch: int) -> list[Cache]:
+def make_caches(plan: Plan, n_ctx: int, n_batch: int) -> list[Cache]:
     """The empty states of a sequence of up to `n_ctx` tokens, of which `n_batch` come at once at the most."""
+    general = {op.state for op in plan.ops if isinstance(op, ops.Attention) and not _is_plain(op)}
     return [
-        KVCache(spec, n_ctx, n_batch) if isinstance(spec, KVSpec) else RecurrentCache(spec) for spec in specs
+        KVCache(spec, n_ctx, n_batch, i not in general) if isinstance(spec, KVSpec) else RecurrentCache(spec)
+        for i, spec in enumerate(plan.states)
     ]
+
+
+def _is_plain(op: ops.Attention) -> bool:
+    """Is there nothing but a scale, a window and chunks?  Then there are faster kernels."""
+    same_width = op.value_dim in (0, op.head_dim)
+    return same_width and not op.soft_cap and not op.alibi_bias and op.sinks is None

@@ -22,6 +22,7 @@ from .....kernels.weights.layout import TILE_ROWS
 from .....kernels.weights.pack import TILES_AT_ONCE, pack_tiles
 from .....kernels.weights.pack_kernel import bind_pack
 from .....kernels.weights.pack_spans import SPANS
+from .....system.threads import starting_threads
 from .packed_matrix import PackedMatrix, float_format, packed_bytes, packed_form, packed_layout, stacked
 
 PART_BYTES = 16 << 20  # of the file that are in memory together with their packed form, all threads' parts

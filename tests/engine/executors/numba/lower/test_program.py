@@ -70,7 +70,7 @@ def built(request, tmp_path_factory):
     path = tiny_model.write(tmp_path_factory.mktemp("program") / "m.gguf", request.param, "Q8_0", n_layers=4)
     model = Model.load(path)
 
-    caches = [make_caches(model.plan.states, 5, 5)]
+    caches = [make_caches(model.plan, 5, 5)]
     yield model.plan, lower_plan(model.plan, 5, 3, 1, caches, pack_tensors(model.plan.matrices, 1))
     model.close()
 
