@@ -19,7 +19,8 @@ from ...errors import RequestError
 from ...gguf_io.display import Shown, Table
 from ..plan import ops
 from ..plan.plan import Plan
-from .names import MEANINGS, Meaning
+from .meaning import Meaning
+from .names import MEANINGS
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _ELEMENT_WISE = (

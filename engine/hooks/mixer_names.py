@@ -1,14 +1,6 @@
 """What the buffers of recurrent layers hold, by their names: a part of the table in `names`."""
 
-from typing import NamedTuple
-
-
-class Meaning(NamedTuple):
-    """One line for people, and TransformerLens' name, "" if it has none."""
-
-    text: str
-    hook: str = ""
-
+from .meaning import Meaning
 
 MIXER_MEANINGS: dict[str, Meaning] = {
     # gated delta nets (qwen35), Kimi Delta Attention (kimi-linear)

@@ -9,7 +9,8 @@ names of a block that have the same hook it is the later (what a half adds to th
 after its norm), and `ffn_up` is mlp.hook_pre where there is no gate.
 """
 
-from .mixer_names import MIXER_MEANINGS, Meaning
+from .meaning import Meaning
+from .mixer_names import MIXER_MEANINGS
 
 MEANINGS: dict[str, Meaning] = {
     "token_embd": Meaning("embeddings of the tokens, scaled where the model scales them", "hook_embed"),

@@ -23,7 +23,7 @@ TOO_LONG = {
 
 def sources() -> dict[str, Path]:
     """Every Python file of the repository, by its path in it; not those of builds and environments."""
-    tops = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"bench", "examples"}
+    tops = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"bench", "examples", "tests"}
     found = [*ROOT.glob("*.py"), *(path for top in tops for path in (ROOT / top).rglob("*.py"))]
     return {path.relative_to(ROOT).as_posix(): path for path in found}
 
