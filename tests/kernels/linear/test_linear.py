@@ -23,10 +23,8 @@ from linear_cases import (
     Layer,
     half_fields,
     nmse,
-    pack_in_place,
     random_layer,
     random_weights,
-    run_all,
     true_weights,
 )
 from numpy.typing import NDArray
@@ -37,12 +35,10 @@ from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.linear.floats import bind_float_linear
 from nybble.kernels.linear.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
 from nybble.kernels.linear.piece import PIECE_BLOCKS
-from nybble.kernels.linear.quantize_activations import bind_quantize, quantize_reference
 from nybble.kernels.linear.quantized import bind_quantized_linear
-from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
+from nybble.kernels.weights.floats import ELEMENT_OF
 from nybble.kernels.weights.layout import BLOCK, BYTE, SUPER_NIBBLE
-from nybble.kernels.weights.pack import PACKERS, pack
-from nybble.kernels.weights.pack_kernel import bind_pack
+from nybble.kernels.weights.pack import PACKERS
 from nybble.kernels.weights.pack_spans import SPANS
 
 SCRIPT = linear_cases.__file__
@@ -120,75 +116,7 @@ def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
         assert np.concatenate(parts).tobytes() == expected.tobytes(), n
 
 
-@pytest.mark.parametrize("format", SPANS, ids=lambda format: format.name)
-@settings(max_examples=10, derandomize=True)
-@given(
-    seed=st.integers(0, 2**32),
-    n_out=st.integers(1, 50),
-    n_blocks=st.integers(1, 4),
-    n_threads=st.integers(1, 3),
-)
-def test_both_packers_agree(
-    format: BlockFormat, seed: int, n_out: int, n_blocks: int, n_threads: int
-) -> None:
-    layer, _ = random_layer(seed, format, n_out, n_blocks, 1)
-    _, packed = pack(format, layer.data, (layer.n_out, layer.n_in))
-    assert pack_in_place(layer, np.copy, n_threads).tobytes() == packed.tobytes()
-
-
-# --- activations --------------------------------------------------------------------------------------------
-
-
-def quantized(
-    x: NDArray[np.float32], n_threads: int = 1, factor: int = 1, gap: int = 0
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """By the kernel; x lies in rows that are `gap` columns wider."""
-    n, n_in = x.shape
-    x = np.pad(x, ((0, 0), (0, gap)), constant_values=np.nan)
-    scale, sums, half = (np.full((n, n_in // 32), 99, dtype) for dtype in (np.float32, np.int32, np.int32))
-    xs = (np.full((n, n_in), 99, np.int8), scale, sums, half)
-    run_all([bind_quantize(x, *xs, np.array([n]), n_in, factor)], n_threads)
-    return xs
-
-
-@settings(max_examples=50, derandomize=True)
-@given(
-    seed=st.integers(0, 2**32),
-    n=st.integers(1, 9),
-    n_blocks=st.integers(1, 9),
-    exponent=st.integers(-44, 38),
-    gap=st.sampled_from([0, 16, 48]),
-)
-def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int, gap: int) -> None:
-    x = np.random.default_rng(seed).uniform(-1, 1, (n, 32 * n_blocks))
-    x = (x * np.float64(10.0) ** exponent).astype(np.float32)
-    factor = (1, -8, -32)[seed % 3]
-    found = quantized(x, seed % 3 + 1, factor, gap)
-    for a, b in zip(found, quantize_reference(x, factor), strict=True):
-        assert a.tobytes() == b.tobytes()
-    q, scale, sums, half = found
-    assert (sums == factor * q.reshape(n, -1, 32).sum(axis=2)).all()
-    assert (half == factor * q.reshape(n, -1, 32)[..., :16].sum(axis=2)).all()
-    if exponent > -36:
-        assert (np.abs(q.reshape(n, -1, 32)).max(axis=2) == 127).all()
-        error = np.abs(q * np.repeat(scale.astype(np.float64), 32, axis=1) - x)
-        assert (error <= 0.5001 * np.repeat(scale, 32, axis=1)).all()
-
-
-def test_blocks_too_small_for_a_scale_become_zero() -> None:
-    x = np.zeros((3, 32), np.float32)
-    x[0, 5], x[1, :] = 1e-45, 3e-37
-    q, scale, sums, half = quantized(x)
-    assert not q.any() and not sums.any() and not half.any() and (scale < 1e-38).all()
-
-
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-def test_a_block_with_a_bad_activation_has_the_scale_nan(poison: float) -> None:
-    for column in range(32):
-        x = np.random.default_rng(column).standard_normal((2, 96)).astype(np.float32)
-        x[1, 32 + column] = poison
-        _, scale, _, _ = quantized(x)
-        assert np.isnan(scale).tolist() == [[False] * 3, [False, True, False]]
+# --- NaN and infinity ---------------------------------------------------------------------------------------
 
 
 @each_format
@@ -349,25 +277,6 @@ def test_quantized_linear_refuses(changes: dict[str, Any], error: type, message:
         bind_quantized_linear(**quantized_arguments(**changes))
 
 
-@pytest.mark.parametrize("n_in", [0, 33, 96])
-def test_quantize_refuses(n_in: int) -> None:
-    x, q = np.zeros((2, 64), np.float32), np.zeros((2, n_in), np.int8)
-    scale, sums = np.zeros((2, n_in // 32), np.float32), np.zeros((2, n_in // 32), np.int32)
-    with pytest.raises(ValueError, match="multiple of 32"):
-        bind_quantize(x, q, scale, sums, sums, np.array([2]), n_in)
-
-
-def test_quantize_refuses_a_factor_whose_sums_would_not_fit() -> None:
-    x, sums = np.zeros((1, 32), np.float32), np.zeros((1, 1), np.int32)
-    with pytest.raises(ValueError, match="within -128"):
-        bind_quantize(x, np.zeros((1, 32), np.int8), x[:, :1].copy(), sums, sums, np.array([1]), 32, 129)
-
-
-def test_quantize_reference_refuses() -> None:
-    with pytest.raises(ValueError, match="blocks of 32"):
-        quantize_reference(np.zeros((2, 33), np.float32))
-
-
 def test_float_linear_refuses() -> None:
     packed, x, out = (
         np.zeros((2, 24, 16), np.float32),
@@ -384,25 +293,6 @@ def test_float_linear_refuses() -> None:
         bind_float_linear(formats.F32, packed, x, out[:, :16].copy(), step)
     with pytest.raises(ValueError, match="number of tokens"):
         bind_float_linear(formats.F32, packed, x, out, step[:0])
-
-
-@pytest.mark.parametrize("packer", [pack, bind_pack])
-def test_packing_refuses(packer: Any) -> None:
-    one_row = np.zeros(formats.Q4_0.nbytes(64), np.uint8)
-    packer(formats.Q4_0, one_row, (1, 64))
-    with pytest.raises(ValueError, match="36 bytes are not a 2 x 64 matrix of Q4_0"):
-        packer(formats.Q4_0, one_row, (2, 64))
-    with pytest.raises(ValueError, match="not a 4 x 16 matrix"):
-        packer(formats.Q4_0, one_row, (4, 16))
-    with pytest.raises(ValueError, match="F32 has no compute layout"):
-        packer(formats.F32, one_row, (1, 9))
-
-
-def test_packing_floats_refuses() -> None:
-    with pytest.raises(ValueError, match="matrix of floats"):
-        pack_floats(formats.F16, np.zeros(10, np.uint8), (2, 3))
-    with pytest.raises(ValueError, match="matrix of floats"):
-        pack_floats(formats.Q8_0, np.zeros(34, np.uint8), (1, 32))
 
 
 def test_every_format_is_here() -> None:
