@@ -15,7 +15,6 @@ TOO_LONG = {
     "tests/engine/generation/test_generation.py",
     "tests/hostile/test_tokenizer.py",
     "tests/kernels/jit/test_object_cache.py",
-    "tests/kernels/language/test_simd.py",
     "tests/engine/tracing/test_trace.py",
 }
 

@@ -171,6 +171,7 @@ def test_every_path_gives_the_same_integers(path: str) -> None:
 def test_a_cpu_without_any_extension() -> None:
     """Nothing beyond the architecture's base: no FMA, no float16 conversion, no AVX."""
     again("kernels/language/test_simd.py", "test", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+    again("kernels/codegen/test_lanes.py", "test", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
     again(__file__, "signed_weights", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
 
 
