@@ -14,7 +14,6 @@ TOO_LONG = {
     "tests/cli/test_words.py",
     "tests/engine/generation/test_generation.py",
     "tests/hostile/test_tokenizer.py",
-    "tests/kernels/jit/test_object_cache.py",
     "tests/engine/tracing/test_trace.py",
 }
 

@@ -1,82 +1,24 @@
-"""The cache of machine code on disk: used, repaired, private, and done without. Each case is a process of its
+"""The cache of machine code on disk: used, repaired, and shared. Each case is a process of its
 own."""
 
-import compileall
-import errno
 import os
 import platform
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cached_process import ADD, COMPILED, FROM_CACHE, objects, posix_only, run
 from stopwatch import HANG
 
 from nybble.kernels.jit.compiler import compile_kernel
-from nybble.kernels.jit.object_cache import code_version
-from nybble.system.private_file import MAGIC, make_private_folder, read_private
+from nybble.system.private_file import MAGIC, read_private
 
 elf_only = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere LLVM links"
 )
-posix_only = pytest.mark.skipif(os.name != "posix", reason="about POSIX permissions")
-
-# Adds ones to ones; prints how many kernels were compiled, the sum, and each warning.
-ADD = """
-import sys, warnings
-import numpy as np
-from nybble.kernels.elementwise.add import bind_add
-from nybble.kernels.jit.object_cache import compile_log
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    a = np.ones((2, 16), np.float32)
-    out = np.zeros((2, 16), np.float32)
-    bind_add(a, a, out, np.array([2])).run()
-print(compile_log.n_compiled, int(out.sum()), "numba" in sys.modules, len(caught))
-for w in caught:
-    print(w.message)
-"""
-ANNOUNCE = (
-    "from nybble.engine.executors.numba.compile_notice import announce_compiling; announce_compiling()\n"
-)
-COMPILED, FROM_CACHE = "1 64 True", "0 64 False"
-
-
-def run(cache: Path | None, script: str = ADD, **options: Any) -> list[str]:
-    """The lines that the script prints; `cache` is $NYBBLE_CACHE."""
-    environment = {name: value for name, value in os.environ.items() if name != "NYBBLE_CACHE"}
-    environment |= options.pop("environment", {})
-    if cache is not None:
-        environment["NYBBLE_CACHE"] = str(cache)
-    result = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, **options
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout.splitlines()
-
-
-def objects(cache: Path) -> list[Path]:
-    return sorted((cache / "kernels").glob("*/*"))
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that holds the machine code of `ADD`."""
-    folder = tmp_path_factory.mktemp("warm") / "cache"
-    assert run(folder) == [f"{COMPILED} 0"]
-    return folder
-
-
-@pytest.fixture
-def cache(warm: Path, tmp_path: Path) -> Path:
-    """A copy of it to break."""
-    return Path(shutil.copytree(warm, tmp_path / "cache"))
 
 
 def test_the_second_process_compiles_nothing(cache: Path) -> None:
@@ -145,142 +87,6 @@ def test_damaged_files_are_made_anew(cache: Path) -> None:
     assert objects(cache) == [path], "no temporary file is left"
 
 
-@posix_only
-@pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_folder_that_others_may_write_to_is_refused(cache: Path, mode: int) -> None:
-    (path,) = objects(cache)
-    path.parent.chmod(mode)
-    result, warning = run(cache)
-    assert result == f"{COMPILED} 1"
-    assert "compiled kernels are not kept" in warning and str(path.parent) in warning
-    assert objects(cache) == [path]
-
-
-@posix_only
-def test_a_file_that_others_may_write_to_is_not_run(cache: Path) -> None:
-    (path,) = objects(cache)
-    path.chmod(0o666)
-    assert run(cache) == [f"{COMPILED} 0"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert run(cache) == [f"{FROM_CACHE} 0"]
-
-
-@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give files away")
-@pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_belongs_to_somebody_else_is_refused(cache: Path, what: str) -> None:
-    (path,) = objects(cache)
-    os.chown(path.parent if what == "folder" else path, 12345, 12345)
-    result, *warnings = run(cache)
-    assert result == f"{COMPILED} {len(warnings)}"
-    assert len(warnings) == (1 if what == "folder" else 0)
-
-
-@posix_only
-@pytest.mark.parametrize(
-    "home", ["/proc/self/nowhere", "/dev/null"], ids=["a folder that cannot be made", "no folder"]
-)
-def test_without_a_usable_home_it_runs_with_one_warning(home: str) -> None:
-    environment = {"HOME": home, "XDG_CACHE_HOME": ""}
-    result, warning = run(None, environment=environment)
-    assert result == f"{COMPILED} 1"
-    assert "compiled kernels are not kept" in warning
-
-
-@posix_only
-def test_without_any_home_variable_it_runs() -> None:
-    result, *_ = run(
-        None, f"import os; os.environ.pop('HOME', None)\n{ADD}", environment={"XDG_CACHE_HOME": ""}
-    )
-    assert result.split()[1] == "64"
-
-
-# What is imported is imported while it can be read; then, if we are root, we become somebody without a name
-# and a home, as in a container that was started with `--user 12345`.
-AS_NOBODY = f"""
-import os, sys
-from nybble.kernels.jit.compiler import compile_kernel
-from nybble.kernels.jit.object_cache import code_version, compile_log
-from nybble.kernels.linear.quantize_activations import quantize
-import nybble.kernels.elementwise.add
-from nybble.engine.executors.numba.compile_notice import announce_compiling
-code_version(), compile_kernel(quantize)
-os.environ.pop("HOME", None)
-if os.getuid() == 0:
-    os.setgroups([]), os.setgid(12345), os.setuid(12345)
-sys.stderr = sys.stdout
-announce_compiling()
-{ADD}
-"""
-
-
-@pytest.fixture
-def read_only(warm: Path) -> Iterator[Path]:
-    """A copy of the cache that everybody can read, and nobody (but root) can write to."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        cache = shutil.copytree(warm, folder / "cache")
-        for path in (cache, *cache.rglob("*")):
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        yield cache
-        for path in (cache, *cache.rglob("*")):
-            path.chmod(0o755)
-
-
-@posix_only
-def test_a_read_only_cache_is_read(read_only: Path) -> None:
-    assert run(read_only, AS_NOBODY) == ["0 64 True 0"]
-
-
-@posix_only
-def test_what_a_read_only_cache_lacks_is_compiled_each_time(read_only: Path) -> None:
-    """Nobody is promised that it will be found later."""
-    (path,) = objects(read_only)
-    path.parent.chmod(0o755)
-    path.unlink()
-    path.parent.chmod(0o555)
-    notice, result, warning = run(read_only, AS_NOBODY)
-    assert result == f"{COMPILED} 1"
-    assert "every start" in notice and "later" not in notice
-    assert f"compiled kernels are not kept: [Errno {errno.EACCES}]" in warning
-    assert not objects(read_only)
-
-
-@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs to become somebody without a name")
-def test_somebody_without_a_home(tmp_path: Path) -> None:
-    notice, result, warning = run(None, AS_NOBODY, environment={"XDG_CACHE_HOME": ""})
-    assert result == f"{COMPILED} 1"
-    assert "every start" in notice
-    assert "no home folder" in warning and "NYBBLE_CACHE" in warning
-
-
-def test_the_notice_says_where_kernels_are_kept(tmp_path: Path) -> None:
-    script = f"import sys; sys.stderr = sys.stdout\n{ANNOUNCE}{ADD}"
-    notice, result = run(tmp_path, script)
-    assert notice.endswith(f"this is done once, later starts find them in {tmp_path}")
-    assert result == f"{COMPILED} 0"
-
-
-@posix_only
-def test_windows_takes_folders_of_the_profile_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    make_private_folder(tmp_path / "me" / "AppData" / "nybble")
-    for other in (tmp_path / "shared", tmp_path / "me" / ".." / "shared"):
-        with pytest.raises(PermissionError, match=r"is not in .*me, where Windows lets nobody else write"):
-            make_private_folder(other)
-        assert not other.exists()
-
-
-def test_where_the_folder_is(tmp_path: Path) -> None:
-    show = "from nybble.kernels.jit.object_cache import object_folder; print(object_folder())"
-    (chosen,) = run(tmp_path / "chosen", show)
-    assert Path(chosen).is_relative_to(tmp_path / "chosen")
-    if sys.platform == "linux":
-        (usual,) = run(None, show, environment={"XDG_CACHE_HOME": str(tmp_path / "xdg")})
-        assert Path(usual).is_relative_to(tmp_path / "xdg" / "nybble")
-
-
 def test_of_processes_that_start_at_once_one_compiles(tmp_path: Path) -> None:
     environment = {**os.environ, "NYBBLE_CACHE": str(tmp_path)}
     command = [sys.executable, "-c", ADD]
@@ -337,135 +143,6 @@ with ThreadPoolExecutor(8) as pool:
     print(list(pool.map(add, range(16))) == list(range(1, 17)), compile_log.n_compiled <= 8)
 """
     assert run(tmp_path, threads) == ["True True"]
-
-
-VERSION = "from nybble.kernels.jit.object_cache import code_version; print(code_version())"
-
-
-def copy_of_package(folder: Path) -> Path:
-    """A copy of the package's kernels, to be imported from `folder`."""
-    import nybble
-
-    root = Path(nybble.__file__).parent
-    target = folder / "nybble"
-    for tree in ("system", "gguf_io", "kernels"):
-        shutil.copytree(root / tree, target / tree, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "errors.py", target)
-    (target / "__init__.py").write_text("")
-    return target
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_package(tmp_path_factory.mktemp("copy"))
-
-
-def run_copy(copy: Path, script: str, cache: Path | None = None, **environment: str) -> list[str]:
-    """The lines that the script prints with the copied package. The real one may have a finder of its own,
-    which must not come first."""
-    script = f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n{script}"
-    return run(cache, script, environment={"PYTHONPATH": str(copy.parent), **environment}, cwd=copy.parent)
-
-
-def version_of(copy: Path, **environment: str) -> str:
-    (version,) = run_copy(copy, VERSION, **environment)
-    return version
-
-
-SOURCES = [
-    "kernels/language/rows.py",
-    "kernels/codegen/dot.py",
-    "kernels/room/new.py",
-    "kernels/room/inner/new.py",
-    "gguf_io/codecs/codebooks.py",
-    "gguf_io/room/inner/new.py",
-]
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_changed_source_never_meets_old_code(copy: Path, name: str) -> None:
-    """Wherever it stands in the two trees that kernels are made of."""
-    source = copy / name
-    source.parent.mkdir(parents=True, exist_ok=True)
-    kept = source.read_text() if source.exists() else ""
-    source.write_text(kept)
-    before = version_of(copy)
-    source.write_text(kept + "\n# changed\n")
-    assert version_of(copy) != before
-    source.write_text(kept)
-    assert version_of(copy) == before
-    if not kept:
-        source.unlink()
-
-
-def test_a_source_of_another_name_or_place_never_meets_old_code(copy: Path) -> None:
-    for folder in ("kernels/room", "kernels/room/inner", "gguf_io/room"):
-        (copy / folder).mkdir(parents=True, exist_ok=True)
-    places = ["kernels/new.py", "kernels/old.py", "kernels/room/new.py", "kernels/room/inner/new.py"]
-    places += ["gguf_io/new.py", "gguf_io/room/new.py"]
-    source, versions = copy / "kernels/first.py", set()
-    source.write_text("")
-    for place in places:
-        source = source.rename(copy / place)
-        versions.add(version_of(copy))
-    source.unlink()
-    assert len(versions) == len(places)
-
-
-def test_files_of_one_name_in_two_folders_have_objects_of_their_own(tmp_path: Path) -> None:
-    package = copy_of_package(tmp_path)
-    for folder, value in (("norm", 1.0), ("linear", 2.0)):
-        (package / "kernels" / folder / "reference.py").write_text(
-            f"""
-from ..jit.kernel import kernel
-from ..language.pointer import F32
-from ..language.record import PointerTo, Record
-@kernel(Record(out=PointerTo(F32)))
-def fill(args, thread_id, n_threads):
-    args.out[0] = {value}
-"""
-        )
-    script = """
-import numpy as np
-from nybble.kernels.norm.reference import fill as one
-from nybble.kernels.linear.reference import fill as other
-from nybble.kernels.jit.object_cache import compile_log
-out = np.zeros(2, np.float32)
-one.bind(out=out[:1]).run()
-other.bind(out=out[1:]).run()
-print(out, compile_log.n_compiled)
-"""
-    for n_compiled in (2, 0):
-        assert run_copy(package, script, tmp_path / "cache") == [f"[1. 2.] {n_compiled}"]
-    names = [path.name for path in objects(tmp_path / "cache")]
-    expected = ["nybble.kernels.linear.reference.fill.", "nybble.kernels.norm.reference.fill."]
-    assert [name[: len(start)] for name, start in zip(names, expected, strict=True)] == expected
-
-
-def test_the_copy_is_like_the_original(tmp_path: Path) -> None:
-    assert version_of(copy_of_package(tmp_path)) == code_version()
-
-
-def test_a_package_without_sources_keeps_nothing(tmp_path: Path) -> None:
-    """It could not tell its kernels from those of another version."""
-    package = copy_of_package(tmp_path)
-    compileall.compile_dir(package, quiet=1, legacy=True)
-    for source in package.rglob("*.py"):
-        source.unlink()
-    result, warning = run_copy(package, ADD, tmp_path / "cache")
-    assert result == f"{COMPILED} 1"
-    assert "compiled kernels are not kept: the sources of nybble are not there" in warning
-    assert not list((tmp_path / "cache").rglob("*.o"))
-
-
-def test_another_machine_has_code_of_its_own(copy: Path) -> None:
-    versions = {
-        version_of(copy),
-        version_of(copy, NYBBLE_DOT="generic"),
-        version_of(copy, NUMBA_CPU_NAME="generic"),
-        version_of(copy, NUMBA_CPU_NAME="x86-64-v3", NYBBLE_DOT="generic"),
-    }
-    assert len(versions) >= 3  # a machine without any extension has the path "generic" anyway
 
 
 @pytest.mark.parametrize(
