@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -153,3 +155,12 @@ def test_the_front_door_opens_everywhere():
         assert name in dir(nybble)
     with pytest.raises(AttributeError, match="no attribute 'Lllm'"):
         nybble.Lllm  # noqa: B018
+
+
+def test_importing_the_public_face_is_cheap():
+    """`import nybble` must not load NumPy, and the sampler must not load Numba."""
+    code = (
+        "import sys, nybble; assert 'numpy' not in sys.modules; nybble.SamplingParams();"
+        "nybble.load_gguf; sys.exit('numba' in sys.modules)"
+    )
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0

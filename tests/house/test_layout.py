@@ -12,7 +12,6 @@ APART = {"engine/architectures"}
 TOO_FULL: set[str] = set()
 TOO_LONG = {
     "tests/cli/test_words.py",
-    "tests/engine/generation/test_generation.py",
     "tests/hostile/test_tokenizer.py",
     "tests/engine/tracing/test_trace.py",
 }

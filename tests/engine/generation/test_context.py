@@ -1,0 +1,97 @@
+"""The context that streams share, on an executor and a tokenizer made up for it."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from scripted_stream import N_VOCAB, LetterTokenizer, ScriptedExecutor, ids_of, stream
+from stopwatch import HANG
+
+from nybble.engine.generation.context import Context
+from nybble.engine.generation.stream import TextStream
+from nybble.engine.sampling.params import SamplingParams
+from nybble.errors import ModelError, NybbleError
+
+
+def test_streams_that_take_turns_do_not_disturb_each_other():
+    executor = ScriptedExecutor()
+    context = Context(executor, N_VOCAB, 200, 16)
+
+    def new(prompt):
+        ids = np.asarray(ids_of(prompt), np.int32)
+        return TextStream(context, LetterTokenizer(), ids, SamplingParams(max_tokens=20))
+
+    alone = ["".join(new("abc")), "".join(new("hello"))]
+    first, second = new("abc"), new("hello")
+    pairs = list(zip(first, second, strict=True))
+    assert ["".join(pieces) for pieces in zip(*pairs, strict=True)] == alone
+
+
+def test_threads_get_the_texts_they_would_get_alone():
+    context = Context(ScriptedExecutor(), N_VOCAB, 200, 16)
+    prompts = ["prompt number " + str(i) for i in range(8)]
+
+    def text(prompt):
+        ids = np.asarray(ids_of(prompt), np.int32)
+        return "".join(TextStream(context, LetterTokenizer(), ids, SamplingParams(max_tokens=15)))
+
+    alone = [text(prompt) for prompt in prompts]
+    together: dict[str, str] = {}
+    threads = [
+        threading.Thread(target=lambda p: together.update({p: text(p)}), args=(prompt,)) for prompt in prompts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=HANG)
+    assert [together[prompt] for prompt in prompts] == alone
+
+
+def test_a_step_that_fails_leaves_a_context_that_works():
+    s = stream("Hello~")
+    executor = s._context._executor
+    assert next(s) == "H"
+    executor.poison = 2
+    with pytest.raises(ModelError, match="NaN or infinite logits at position 2"):
+        next(s)
+    executor.poison = None
+    assert "".join(s) == "ello"
+
+
+def test_logits_come_in_chunks_and_are_checked():
+    executor = ScriptedExecutor(range(10))
+    context = Context(executor, N_VOCAB, 20, 3)
+    logits = context.logits_at(np.arange(7, dtype=np.int32), np.arange(7))
+    assert logits.shape == (7, N_VOCAB) and logits.argmax(axis=1).tolist() == list(range(7))
+    assert executor.calls == [(0, 3), (3, 3), (6, 1)]
+    executor.poison = 4
+    with pytest.raises(ModelError, match="position 4"):
+        context.logits_at(np.arange(7, dtype=np.int32), np.arange(7))
+
+
+def test_a_closed_context_says_so():
+    s = stream("Hello")
+    executor = s._context._executor
+    s._context.close()
+    s._context.close()
+    assert executor.closed
+    with pytest.raises(NybbleError, match="closed"):
+        next(s)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_gets_an_error_even_if_the_parent_was_busy():
+    s = stream("Hello")
+    with s._context.exclusive():
+        child = os.fork()
+        if child == 0:
+            try:
+                s._context.close()
+                next(s)
+            except NybbleError as error:
+                os._exit(0 if "before a fork" in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+    assert next(s) == "H"
