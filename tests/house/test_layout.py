@@ -11,7 +11,6 @@ APART = {"engine/architectures"}
 
 TOO_FULL: set[str] = set()
 TOO_LONG = {
-    "tests/cli/test_words.py",
     "tests/hostile/test_tokenizer.py",
     "tests/engine/tracing/test_trace.py",
 }
