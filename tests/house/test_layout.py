@@ -12,7 +12,6 @@ APART = {"engine/architectures"}
 TOO_FULL: set[str] = set()
 TOO_LONG = {
     "tests/hostile/test_tokenizer.py",
-    "tests/engine/tracing/test_trace.py",
 }
 
 
