@@ -41,7 +41,7 @@ def measure(model: Model, sizes: Sequence[int], n_threads: int, n_prompt: int, t
     for _ in range(max(sizes)):
         matrices = executors[0].matrices if executors else None
         n_ctx = n_prompt + TOKENS_PER_TURN
-        executors.append(NumbaExecutor(model.plan, model.config, n_ctx, n_threads, n_prompt, matrices))
+        executors.append(NumbaExecutor(model.plan, n_ctx, n_threads, n_prompt, matrices))
     ids = np.random.default_rng(0).integers(0, model.config.n_vocab, (len(executors), n_prompt))
     for executor, prompt in zip(executors, ids.astype(np.int32), strict=True):
         executor.forward(prompt, 0, np.empty(0, np.intp))

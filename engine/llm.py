@@ -87,10 +87,7 @@ class LLM(Shown):
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        at_once = n_batch if self._model.plan.is_causal else self.n_ctx
-        n_outputs = self.config.n_vocab if self._model.plan.has_logits else self.config.n_embd
-        check = self._model.file.check_unchanged
-        self.context = Context(made, n_outputs, self.n_ctx, at_once, check, self._model.plan)
+        self.context = Context(made)
         """Runs single steps, for those who choose the tokens themselves."""
 
     @property

@@ -39,15 +39,18 @@ def make_executor(
     model: Model, executor: ExecutorName, weights: WeightsName, n_ctx: int, n_threads: int, n_batch: int
 ) -> Executor:
     """Each is imported only when it is wanted, so that the reference never waits for Numba."""
-    plan, config = model.plan, model.config
+    made: Executor
     if executor == "reference":
         from .reference.executor import ReferenceExecutor
 
-        return ReferenceExecutor(plan, config, n_ctx, n_threads)
-    from .numba.compile_notice import announce_compiling
-    from .numba.executor import NumbaExecutor
-    from .numba.storage.packed_matrix import map_tensor
+        made = ReferenceExecutor(model.plan, n_ctx, n_batch)
+    else:
+        from .numba.compile_notice import announce_compiling
+        from .numba.executor import NumbaExecutor
+        from .numba.storage.packed_matrix import map_tensor
 
-    announce_compiling()
-    matrices = {tensor.name: map_tensor(tensor) for tensor in plan.matrices} if weights == "mapped" else None
-    return NumbaExecutor(plan, config, n_ctx, n_threads, n_batch, matrices)
+        announce_compiling()
+        matrices = {t.name: map_tensor(t) for t in model.plan.matrices} if weights == "mapped" else None
+        made = NumbaExecutor(model.plan, n_ctx, n_threads, n_batch, matrices)
+    made.before_step = model.file.check_unchanged
+    return made

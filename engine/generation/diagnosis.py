@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,26 +22,14 @@ _ROUNDS_TO_INFINITY = 65520.0  # float32 values from here on, in float16
 _VALUES_AT_ONCE = 1 << 20
 
 
-def diagnose(
-    executor: Executor,
-    plan: Plan,
-    ids: NDArray[np.int32] | list[int],
-    position: int,
-    ends: Sequence[int],
-    taps: Taps | None,
-) -> str:
-    """What has made the logits at a position of `ids` NaN or infinite; "" if they are sound.
-
-    `ends`: where the pieces end that are run together. The state of the executor is lost.
-    """
-    watch = _Watch(plan, executor.has_float16_cache, taps)
+def diagnose(executor: Executor, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
+    """What has made the logits at a position of `ids` NaN or infinite; "" if they are sound. The state of
+    the executor is lost."""
+    n = position + 1 if executor.plan.is_causal else len(ids)
     executor.reset()
-    start = 0
     try:
-        for end in ends:
-            rows = np.array([position - start] if start <= position < end else [], np.intp)
-            executor.forward(np.asarray(ids[start:end], np.int32), start, rows, watch)
-            start = end
+        watch = _Watch(executor.plan, executor.has_float16_cache, taps)
+        executor.forward(np.asarray(ids[:n], np.int32), 0, np.array([position]), watch)
     except _Found as found:
         return str(found)
     return ""

@@ -308,11 +308,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it 
 ids, steps, before = [70 + i % 100 for i in range(4096)], [], 0
 with nybble.LLM(sys.argv[1], n_threads=2) as llm:
     expected = llm.generate(ids[:20], nybble.SamplingParams(max_tokens=4)).token_ids
-    forward = llm.context._executor.forward
+    run_step = llm.context._executor._run_step
 
     def recorded(ids, *rest):
         steps.append(len(ids))
-        return forward(ids, *rest)
+        return run_step(ids, *rest)
 
     def interrupt(pause):
         global before
@@ -320,7 +320,7 @@ with nybble.LLM(sys.argv[1], n_threads=2) as llm:
         before = len(steps)
         os.kill(os.getpid(), signal.SIGINT)
 
-    llm.context._executor.forward = recorded
+    llm.context._executor._run_step = recorded
     for pause in (0.1, 0.23, 0.31):
         threading.Thread(target=interrupt, args=[pause]).start()
         try:

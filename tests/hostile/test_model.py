@@ -267,7 +267,7 @@ def test_accepted_and_runs(sound, tmp_path, name):
     path = tmp_path / "case.gguf"
     path.write_bytes(made.build())
     model = Model.load(path)
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=16)
+    executor = ReferenceExecutor(model.plan, n_ctx=16)
     logits = executor.forward(np.arange(4, dtype=np.int32), 0, np.arange(4))
     assert logits.shape == (4, 283) and np.isfinite(logits).all()
     executor.close()
@@ -321,7 +321,7 @@ def test_any_value_of_any_hyperparameter_is_refused_or_runs(tmp_path, arch):
             model = Model.load(path)
         except (ModelError, GGUFUnsupportedError):
             continue
-        executor = ReferenceExecutor(model.plan, model.config, n_ctx=16)
+        executor = ReferenceExecutor(model.plan, n_ctx=16)
         assert executor.forward(np.arange(3, dtype=np.int32), 0, np.arange(3)).shape == (
             3,
             model.config.n_vocab,

@@ -2,32 +2,35 @@
 
 import numpy as np
 
+from nybble.engine.executors.base import Executor
 from nybble.engine.generation.context import Context
 from nybble.engine.generation.stream import TextStream
+from nybble.engine.plan.plan import Plan
 from nybble.engine.sampling.params import SamplingParams
 
 N_VOCAB, EOG = 100, 99
 
 
-class ScriptedExecutor:
+class ScriptedExecutor(Executor):
     """The next token is `script[position]`, provided that the state was fed each position once, in order."""
 
-    compile_seconds = 0.0
     weight_bytes_per_token = 0
 
-    def __init__(self, script=(), n_vocab=None):
+    def __init__(self, script=(), n_vocab=N_VOCAB, n_ctx=200, n_batch=16):
+        super().__init__(Plan((), {"logits": n_vocab}, {}, ()), n_ctx, n_batch)
+        self.states = []
         self.script = list(script)
-        self.n_vocab = n_vocab or N_VOCAB
         self.seen: list[int] = []
         self.calls: list[tuple[int, int]] = []
         self.closed = False
         self.poison: int | None = None
 
-    def forward(self, ids, start, rows, taps=None):
+    def _run_step(self, ids, positions, rows, logits, taps):
+        start = int(positions[0])
         assert start == len(self.seen) and ids.dtype == np.int32
         self.seen += ids.tolist()
         self.calls.append((start, len(ids)))
-        logits = np.zeros((len(rows), self.n_vocab), np.float32)
+        logits[:] = 0
         for i, row in enumerate(rows):
             position = start + int(row)
             token = (
@@ -36,13 +39,10 @@ class ScriptedExecutor:
             logits[i, token] = 1.0
             if position == self.poison:
                 logits[i, 5] = np.nan
-        return logits
 
     def reset(self):
+        super().reset()
         self.seen = []
-
-    def truncate(self, n_positions):
-        self.seen = self.seen[:n_positions]
 
     def close(self):
         self.closed = True
@@ -80,8 +80,7 @@ def ids_of(text):
 def stream(script_text, prompt="ab", n_ctx=50, n_batch=8, **params):
     """A stream whose executor answers `prompt` with `script_text`, where "~" stands for the end."""
     script = [EOG if letter == "~" else ord(letter) - 32 for letter in script_text]
-    executor = ScriptedExecutor([0] * (len(prompt) - 1) + script)
-    context = Context(executor, N_VOCAB, n_ctx, n_batch)
+    context = Context(ScriptedExecutor([0] * (len(prompt) - 1) + script, n_ctx=n_ctx, n_batch=n_batch))
     return TextStream(
         context, LetterTokenizer(), np.asarray(ids_of(prompt), np.int32), SamplingParams(**params)
     )

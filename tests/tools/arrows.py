@@ -27,10 +27,12 @@ ARROWS = {
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
     "engine.executors.attention_probs": "kernels.attention engine.hooks engine.plan.ops errors",
+    "engine.executors.base": "engine.hooks engine.plan",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit "
-    "kernels.language engine.plan engine.plan.ops gguf_io system errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
+    "kernels.attention kernels.jit kernels.language engine.plan "
+    "engine.plan.ops gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
@@ -43,19 +45,18 @@ ARROWS = {
     "engine.plan engine.plan.ops errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
-    "engine.executors.attention_probs kernels.attention kernels.jit "
-    "engine.hooks engine.plan engine.plan.ops engine.config gguf_io "
-    "system errors",
+    "engine.executors.base engine.executors.attention_probs "
+    "kernels.attention kernels.jit engine.hooks engine.plan "
+    "engine.plan.ops gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm kernels.linear "
-    "engine.executors.attention_probs kernels.attention engine.hooks "
-    "engine.plan engine.plan.ops engine.config gguf_io",
-    "engine.executors.base": "engine.hooks",
+    "engine.executors.base engine.executors.attention_probs "
+    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.generation": "engine.sampling kernels.sampling engine.executors.base tokenizer "
+    "engine.generation": "engine.sampling kernels.sampling tokenizer engine.executors.base "
     "engine.hooks engine.plan engine.plan.ops gguf_io errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
     "engine.plan.graph engine.plan engine.config gguf_io errors",
@@ -63,8 +64,8 @@ ARROWS = {
     "engine.plan engine.plan.ops gguf_io system errors",
     "engine.embedding": "engine.tracing engine.model engine.generation "
     "engine.executors.reference tokenizer gguf_io errors",
-    "engine.executors.choose": "engine.model engine.executors.base engine.executors.reference "
-    "engine.executors.numba engine.executors.numba.storage errors",
+    "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
+    "engine.executors.numba.storage engine.executors.base errors",
     "hub": "system errors",
     "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing "
     "engine.model engine.generation engine.sampling engine.chat "

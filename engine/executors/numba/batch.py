@@ -23,17 +23,15 @@ class Batch:
         if any(executor.matrices is not first.matrices for executor in executors):
             raise ValueError("the executors of a batch must share their matrices")
         self._executors = list(executors)
-        n, caches = len(executors), [executor.caches for executor in executors]
-        self._runner = PlanRunner(first.runner.plan, n, n, first.n_threads, caches, first.matrices)
+        n, caches = len(executors), [executor.states for executor in executors]
+        self._runner = PlanRunner(first.plan, n, n, first.n_threads, caches, first.matrices)
 
     def decode(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """The next token of each sequence, ids (n,) -> logits (n, n_vocab)."""
         if len(ids) != len(self._executors):
             raise ValueError(f"{len(self._executors)} sequences need as many ids, not {len(ids)}")
-        for i, executor in enumerate(self._executors):
-            if executor.n_positions >= executor.n_ctx:
-                raise ValueError(f"sequence {i} has filled its context of {executor.n_ctx} positions")
-            executor.runner.plan.require_whole(executor.n_positions)
+        for executor in self._executors:
+            executor.require_next(executor.n_positions, 1)
         positions = np.array([executor.n_positions for executor in self._executors])
         logits = np.empty((len(ids), self._executors[0].n_outputs), np.float32)
         self._runner.run(ids, positions, np.arange(len(ids)), logits)

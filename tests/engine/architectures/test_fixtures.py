@@ -49,7 +49,7 @@ def error(executor, ids, rows, logits, chunk):
 
 
 def numba_executor(model, matrices=None):
-    return NumbaExecutor(model.plan, model.config, n_ctx=48, n_threads=2, matrices=matrices)
+    return NumbaExecutor(model.plan, n_ctx=48, n_threads=2, matrices=matrices)
 
 
 def test_every_architecture_has_a_fixture():
@@ -90,7 +90,7 @@ def test_rows_are_selected_once_and_behind_all_that_needs_every_row(model):
 @pytest.mark.parametrize("chunk", [48, 7])
 def test_llama_cpp_computes_the_same(model, described, chunk):
     expected = architecture_fixtures.recorded(described[0])
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
+    executor = ReferenceExecutor(model.plan, n_ctx=48)
     if chunk < 48 and not model.plan.is_causal:
         with pytest.raises(ValueError, match="run all of them in one step"):
             error(executor, **expected, chunk=chunk)
@@ -147,7 +147,7 @@ def test_heads_of_any_size(name, head_dim, tmp_path):
             made["tensors"][tensor] = [head_dim // 2]
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
-    reference, kernels = ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)
+    reference, kernels = ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)
     logits = reference.forward(ids.astype(np.int32), 0, np.arange(40))
     for chunk in (40, 7, 1):
         assert error(kernels, ids, slice(None), logits, chunk) < NUMBA_TOLERANCE
@@ -159,7 +159,7 @@ def test_heads_of_any_size(name, head_dim, tmp_path):
 def test_shared_fixtures(name):
     model = Model.load(shared_files.shared(f"archs/{name}.gguf"))
     expected = np.load(shared_files.shared(f"archs/{name}.npz"))
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=48)
+    executor = ReferenceExecutor(model.plan, n_ctx=48)
     assert error(executor, **expected, rows=slice(None), chunk=20) < TOLERANCE
     executor.close()
     model.close()
@@ -172,7 +172,7 @@ def test_experts_and_heads_in_block_formats(name, tmp_path):
     made = architecture_fixtures.description(name)
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
-    executors = [ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)]
+    executors = [ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)]
     logits = executors[0].forward(ids.astype(np.int32), 0, np.arange(40))
     for chunk in (40, 7, 1):
         assert error(executors[1], ids, slice(None), logits, chunk) < 2e-3
@@ -187,7 +187,7 @@ def test_experts_have_the_same_bits_in_any_company(tmp_path):
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 48).astype(np.int32)
     found = []
     for n_threads, n_batch in ((1, 48), (2, 48), (3, 5), (2, 1)):
-        executor = NumbaExecutor(model.plan, model.config, 48, n_threads, n_batch)
+        executor = NumbaExecutor(model.plan, 48, n_threads, n_batch)
         found.append(executor.forward(ids, 0, np.arange(48)).tobytes())
         executor.close()
     assert len(set(found)) == 1
@@ -203,7 +203,7 @@ def test_scales_of_matrices(name, tmp_path):
         path = architecture_fixtures.write(tmp_path / f"{has_scales}.gguf", made, {}, has_scales)
         model = Model.load(path)
         ids = np.arange(20, dtype=np.int32)
-        for executor in (ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)):
+        for executor in (ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)):
             found.append(executor.forward(ids, 0, np.arange(20)))
             executor.close()
         model.close()
@@ -217,7 +217,7 @@ def test_a_token_reads_the_weights_of_its_experts_alone(tmp_path):
     tensors = model.file.tensors
     n_experts, n_used = tensors["blk.0.ffn_gate_exps.weight"].shape[0], model.config.n_experts_used
     assert 0 < n_used < n_experts
-    reference, numba = ReferenceExecutor(model.plan, model.config, n_ctx=48), numba_executor(model)
+    reference, numba = ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)
     unread = {"rope_freqs.weight"} | ({"token_embd.weight"} if "output.weight" in tensors else set())
     counted = [tensor for name, tensor in tensors.items() if name not in unread]
     shares = [n_used / n_experts if "_exps" in t.name else 1 for t in counted]

@@ -67,7 +67,7 @@ def logits(path, made, **keys):
     changed = {key: value for key, value in (made["metadata"] | keys).items() if value}
     file = architecture_fixtures.write(path / "model.gguf", made | {"metadata": changed})
     model = Model.load(file)
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=8)
+    executor = ReferenceExecutor(model.plan, n_ctx=8)
     found = executor.forward(np.array([1, 2, 3, 5, 8, 13], np.int32), 0, np.arange(6))
     executor.close()
     model.close()

@@ -31,7 +31,7 @@ KEYS_OF_SEEING = {
 
 def logits(path, made):
     model = Model.load(architecture_fixtures.write(path / "model.gguf", made))
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=8)
+    executor = ReferenceExecutor(model.plan, n_ctx=8)
     found = executor.forward(IDS, 0, np.arange(len(IDS)))
     executor.close()
     model.close()

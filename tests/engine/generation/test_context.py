@@ -16,7 +16,7 @@ from nybble.errors import ModelError, NybbleError
 
 def test_streams_that_take_turns_do_not_disturb_each_other():
     executor = ScriptedExecutor()
-    context = Context(executor, N_VOCAB, 200, 16)
+    context = Context(executor)
 
     def new(prompt):
         ids = np.asarray(ids_of(prompt), np.int32)
@@ -29,7 +29,7 @@ def test_streams_that_take_turns_do_not_disturb_each_other():
 
 
 def test_threads_get_the_texts_they_would_get_alone():
-    context = Context(ScriptedExecutor(), N_VOCAB, 200, 16)
+    context = Context(ScriptedExecutor())
     prompts = ["prompt number " + str(i) for i in range(8)]
 
     def text(prompt):
@@ -60,8 +60,8 @@ def test_a_step_that_fails_leaves_a_context_that_works():
 
 
 def test_logits_come_in_chunks_and_are_checked():
-    executor = ScriptedExecutor(range(10))
-    context = Context(executor, N_VOCAB, 20, 3)
+    executor = ScriptedExecutor(range(10), n_ctx=20, n_batch=3)
+    context = Context(executor)
     logits = context.logits_at(np.arange(7, dtype=np.int32), np.arange(7))
     assert logits.shape == (7, N_VOCAB) and logits.argmax(axis=1).tolist() == list(range(7))
     assert executor.calls == [(0, 3), (3, 3), (6, 1)]

@@ -42,7 +42,7 @@ def test_a_text_is_what_decoding_adds_to_its_prompt(prompt, text):
     tokenizer = tiny_vocabulary.make(tiny_vocabulary.spm())
     ids = tokenizer.encode(prompt, parse_special=True)
     hello = tokenizer.encode("hello", add_special=False)
-    context = Context(ScriptedExecutor([0] * (len(ids) - 1) + 2 * hello, 300), 300, 50, 8)
+    context = Context(ScriptedExecutor([0] * (len(ids) - 1) + 2 * hello, 300))
     s = TextStream(context, tokenizer, np.asarray(ids, np.int32), SamplingParams(max_tokens=2 * len(hello)))
     assert "".join(s) == text
     assert tokenizer.decode(ids + s.token_ids) == tokenizer.decode(ids) + text
@@ -60,7 +60,7 @@ LETTER_IDS |= dict(zip("Ã©", MARKED.encode("é"), strict=True))  # its bytes a
 def marked_stream(ids, **params):
     """A stream of the tokens `ids` behind a prompt of one token; END ends it."""
     executor = ScriptedExecutor(ids, n_vocab=MARKED.n_vocab)
-    context = Context(executor, MARKED.n_vocab, 50, 8)
+    context = Context(executor)
     prompt = np.array([LETTER_IDS["a"]], np.int32)
     return TextStream(context, MARKED, prompt, SamplingParams(**{"max_tokens": len(ids)} | params))
 

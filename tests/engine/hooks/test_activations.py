@@ -77,9 +77,9 @@ def test_hooks_of_transformer_lens_are_told_apart(model):
 
 
 def test_both_executors_agree_on_every_activation(model):
-    reference = ReferenceExecutor(model.plan, model.config, n_ctx=32)
+    reference = ReferenceExecutor(model.plan, n_ctx=32)
     expected = captured(model, reference, 10 if model.plan.is_causal else N)
-    executor = NumbaExecutor(model.plan, model.config, n_ctx=32, n_threads=2)
+    executor = NumbaExecutor(model.plan, n_ctx=32, n_threads=2)
     chosen = {  # of two experts as good as equal each executor may take another
         name: lambda value, info: expected[info.name][info.positions]
         for name in model.activations
@@ -89,7 +89,7 @@ def test_both_executors_agree_on_every_activation(model):
     for name, value in expected.items():
         error = ((found[name].astype(np.float64) - value) ** 2).sum()
         assert error <= TOLERANCE * (value.astype(np.float64) ** 2).sum(), name  # NaN fails
-    single = NumbaExecutor(model.plan, model.config, n_ctx=32, n_threads=1, matrices=executor.matrices)
+    single = NumbaExecutor(model.plan, n_ctx=32, n_threads=1, matrices=executor.matrices)
     for chunk in (5, 1) if model.plan.is_causal else (N,):
         again = captured(model, single, chunk, chosen | {"*": lambda value, info: value * np.float32(1)})
         for name, value in found.items():

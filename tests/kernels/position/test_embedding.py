@@ -131,7 +131,7 @@ def test_the_engine_with_and_without_a_kernel(tmp_path: Path, monkeypatch: pytes
     for has_kernel in (True, False):
         if not has_kernel:
             monkeypatch.delitem(ROW_DECODERS, formats.Q8_0)
-        executor = NumbaExecutor(model.plan, model.config, 16, 2)
+        executor = NumbaExecutor(model.plan, 16, 2)
         for bad in (-1, n_vocab, -(2**31), 2**31 - 1):
             with pytest.raises(ValueError, match=rf"ids must lie in 0 \.\. {n_vocab - 1}; found"):
                 executor.forward(np.array([1, bad, 2], np.int32), 0, rows)

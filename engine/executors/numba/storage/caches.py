@@ -12,10 +12,11 @@ from .....kernels.language.rows import padded_width
 from ....plan import ops
 from ....plan.plan import Plan
 from ....plan.states import KVSpec, RecurrentSpec
+from ...base import State
 from .memory import aligned_zeros
 
 
-class KVCache:
+class KVCache(State):
     """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
     step.
 
@@ -47,18 +48,17 @@ class KVCache:
         keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
         return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
 
-    def can_truncate(self, n_before: int, n_after: int) -> bool:
-        """Can a cache that holds the last of `n_before` positions go back to `n_after`?"""
+    def can_go_back(self, n_before: int, n_after: int) -> bool:
         oldest = max(0, n_before - self.n_slots)
         oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
-        return n_after == 0 or (0 < n_after <= n_before and oldest <= oldest_seen)
+        return oldest <= oldest_seen
 
     def reset(self) -> None:
         """Positions that are forgotten are never read, so nothing needs to be done."""
 
 
-class RecurrentCache:
-    """What a recurrence carries from one token to the next; there is no way back but to the start."""
+class RecurrentCache(State):
+    """What a recurrence carries from one token to the next."""
 
     def __init__(self, spec: RecurrentSpec) -> None:
         self.spec = spec
@@ -71,12 +71,7 @@ class RecurrentCache:
         """Bytes of memory."""
         return self.value.nbytes
 
-    def can_truncate(self, n_before: int, n_after: int) -> bool:
-        """Can a state after `n_before` positions go back to `n_after`?"""
-        return n_after in (0, n_before)
-
     def reset(self) -> None:
-        """Forgets all positions."""
         self.value[:] = 0
 
 

@@ -56,7 +56,7 @@ def run(executor, ids, chunk=512, start=0):
 
 
 def numba(model, n_threads=1, n_batch=512, n_ctx=N_CTX):
-    return NumbaExecutor(model.plan, model.config, n_ctx, n_threads, n_batch)
+    return NumbaExecutor(model.plan, n_ctx, n_threads, n_batch)
 
 
 def numba_logits(model, ids, n_threads=1, chunk=512, n_ctx=N_CTX):
@@ -68,7 +68,7 @@ def numba_logits(model, ids, n_threads=1, chunk=512, n_ctx=N_CTX):
 
 
 def reference_logits(model, ids, chunk=512):
-    executor = ReferenceExecutor(model.plan, model.config, len(ids))
+    executor = ReferenceExecutor(model.plan, len(ids))
     return run(executor, ids, chunk)
 
 

@@ -22,9 +22,9 @@ BOUND, BOUND_OF_FLOATS = 1e-3, 2e-7
 def test_both_executors_agree(format: BlockFormat, tmp_path: Path) -> None:
     model = Model.load(write(tmp_path / "model.gguf", format))
     ids = np.random.default_rng(3).integers(0, model.config.n_vocab, N_CTX).astype(np.int32)
-    expected = ReferenceExecutor(model.plan, model.config, N_CTX).forward(ids, 0, np.arange(N_CTX))
+    expected = ReferenceExecutor(model.plan, N_CTX).forward(ids, 0, np.arange(N_CTX))
     assert expected.std() > 0.1
-    executor = NumbaExecutor(model.plan, model.config, N_CTX, 2)
+    executor = NumbaExecutor(model.plan, N_CTX, 2)
     for chunk in (N_CTX, 7, 1):
         executor.reset()
         found = [

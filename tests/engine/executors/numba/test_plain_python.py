@@ -20,7 +20,7 @@ from nybble.kernels.jit.kernel import JIT_DISABLED
 def logits(path: str) -> NDArray[np.float32]:
     """Of a prompt of 4 tokens, then of 2 more one by one."""
     model = Model.load(path)
-    executor = NumbaExecutor(model.plan, model.config, 16, 2, 16)
+    executor = NumbaExecutor(model.plan, 16, 2, 16)
     ids = np.array([5, 9, 2, 7, 11, 3], np.int32)
     rows = [executor.forward(ids[:4], 0, np.arange(4)).copy()]
     rows += [executor.forward(ids[i : i + 1], i, np.arange(1)).copy() for i in (4, 5)]

@@ -29,7 +29,7 @@ def truth(model):
 
 @pytest.fixture
 def executor(model):
-    made = ReferenceExecutor(model.plan, model.config, N_CTX)
+    made = ReferenceExecutor(model.plan, N_CTX)
     yield made
     made.close()
 
@@ -52,7 +52,7 @@ def test_logits_of_every_position_for_chunks_of_any_size(executor, truth, chunk)
 @pytest.mark.parametrize("weight_format", ["F16", "BF16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"])
 def test_quantized_weights_count_as_what_they_dequantize_to(tmp_path, weight_format):
     with_k = Model.load(tiny_model.write(tmp_path / "q.gguf", weight_format=weight_format))
-    executor = ReferenceExecutor(with_k.plan, with_k.config, N_CTX)
+    executor = ReferenceExecutor(with_k.plan, N_CTX)
     expected = float64_model.logits(with_k.file, IDS[:6])
     np.testing.assert_allclose(run(executor, IDS[:6]), expected, rtol=0, atol=1e-3)
     executor.close()
@@ -118,7 +118,7 @@ PERPLEXITIES = {"smollm2": 21.716, "gemma3": 23.8985}
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.model) for name in PERPLEXITIES])
 def real(request):
     model = Model.load(request.getfixturevalue(f"{request.param}_path"))
-    executor = ReferenceExecutor(model.plan, model.config, n_ctx=512)
+    executor = ReferenceExecutor(model.plan, n_ctx=512)
     yield executor, golden_data.load(request.param), PERPLEXITIES[request.param]
     executor.close()
     model.close()

@@ -1,7 +1,6 @@
 """The state of an attention layer: what it holds after chunks of any size, and how far back it can go."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,43 +24,36 @@ def filled(window, sizes):
     return state, start
 
 
+def held(state):
+    """The positions that it holds, which the keys tell."""
+    assert np.array_equal(state.keys, rows(state.keys[:, 0, 0]))
+    assert np.array_equal(state.values, -state.keys)
+    return state.keys[:, 0, 0].tolist()
+
+
 @given(st.integers(0, 7), chunk_sizes)
 def test_every_query_of_a_chunk_finds_the_keys_that_it_may_see(window, sizes):
     state, n = filled(window, sizes)
     first_query = n - sizes[-1]
     oldest = max(0, first_query - window + 1) if window else 0
-    assert state.n_positions == n
-    assert state.positions.tolist() == list(range(oldest, n))
-    assert np.array_equal(state.keys, rows(state.positions))
-    assert np.array_equal(state.values, -rows(state.positions))
+    assert held(state) == list(range(oldest, n))
 
 
-@given(st.integers(0, 7), chunk_sizes, st.integers(0, 108))
-def test_truncating_leaves_what_the_next_query_may_see_or_refuses(window, sizes, target):
-    state, n = filled(window, sizes)
-    if not state.can_truncate(target):
-        with pytest.raises(ValueError, match=f"a state of {n} positions cannot go back to {target}"):
-            state.truncate(target)
-        assert state.n_positions == n
-        assert target > n or (window and target < n - sizes[-1])
+@given(st.integers(0, 7), chunk_sizes, st.data())
+def test_going_back_leaves_what_the_next_query_may_see_or_is_refused(window, sizes, data):
+    state, n = filled(window, [1, *sizes])
+    target = data.draw(st.integers(1, n - 1))
+    if not state.can_go_back(n, target):
+        assert window and target < n - sizes[-1]
         return
-    state.truncate(target)
-    assert state.n_positions == target
-    state.append(rows([target]), rows([target]), target)
+    state.go_back(n, target)
+    state.append(rows([target]), -rows([target]), target)
     oldest = max(0, target - window + 1) if window else 0
-    assert state.positions.tolist() == list(range(oldest, target + 1))
+    assert held(state) == list(range(oldest, target + 1))
 
 
 def test_reset():
     state, _ = filled(4, [5, 5])
     state.reset()
-    assert state.n_positions == 0
-    state.append(rows([0]), rows([0]), 0)
-    assert state.positions.tolist() == [0]
-
-
-def test_positions_must_follow():
-    state, _ = filled(0, [3])
-    with pytest.raises(ValueError, match="position 5 cannot follow 3 positions"):
-        state.append(rows([5]), rows([5]), 5)
-    assert not state.can_truncate(-1)
+    state.append(rows([0]), -rows([0]), 0)
+    assert held(state) == [0]

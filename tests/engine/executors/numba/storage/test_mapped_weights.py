@@ -109,7 +109,7 @@ def logits(executor: NumbaExecutor, ids: np.ndarray, chunk: int) -> bytes:
 def executors(model: Model, n_threads: int) -> tuple[NumbaExecutor, NumbaExecutor]:
     """With packed weights, and with mapped ones."""
     matrices = {tensor.name: map_tensor(tensor) for tensor in model.plan.matrices}
-    arguments = model.plan, model.config, 96, n_threads, 96
+    arguments = model.plan, 96, n_threads, 96
     return NumbaExecutor(*arguments), NumbaExecutor(*arguments, matrices)
 
 
@@ -152,7 +152,7 @@ def test_experts_and_heads_have_the_same_bits_as_packed(
 def test_sequences_side_by_side(tmp_path: Path) -> None:
     model = Model.load(tiny_model.write(tmp_path / "m.gguf", weight_format="Q4_0"))
     packed, first = executors(model, 2)
-    second = NumbaExecutor(model.plan, model.config, 96, 2, matrices=first.matrices)
+    second = NumbaExecutor(model.plan, 96, 2, matrices=first.matrices)
     batch = Batch([first, second])
     ids = np.array([5, 9], np.int32)
     found = batch.decode(ids)
