@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError, RequestError
 from ...gguf_io.tensor import Tensor
-from ..executors.reference.dense import run_alone
+from ..executors.reference.run import run_alone
 from ..generation.context import Context
 from ..generation.diagnosis import damaged_weight
 from ..generation.prompt import Prompt

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...errors import RequestError
 from ...gguf_io.display import Shown
 from ...gguf_io.tensor import Tensor
-from ..executors.reference.dense import run_alone
+from ..executors.reference.run import run_alone
 from ..plan import ops
 from ..plan.plan import Plan
 from .linear_path import norm_back

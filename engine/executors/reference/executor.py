@@ -14,7 +14,9 @@ from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
 from ..base import Executor, State
-from .dense import Array, ForwardPass, attention_probs, run
+from .attention import attention_probs
+from .forward_pass import Array, ForwardPass
+from .run import run
 from .states import make_state
 
 
