@@ -161,7 +161,7 @@ def bind_general_attend(
         width=I64,
     )
 )
-def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _general_write(args, thread_id, n_threads):
     whole = args.width - args.width % LANES
     first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):
@@ -175,7 +175,7 @@ def _general_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @called
-def weigh(args, head, q, position, start, n, scores):  # type: ignore[no-untyped-def]
+def weigh(args, head, q, position, start, n, scores):
     """What each of the n positions from `start` on counts for the query at a position, times a number that
     all share; the reciprocal of that number."""
     d, whole = args.head_dim, args.head_dim - args.head_dim % LANES
@@ -216,7 +216,7 @@ def weigh(args, head, q, position, start, n, scores):  # type: ignore[no-untyped
 
 
 @called
-def gather_one(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
+def gather_one(args, head, i, start, n, weights):
     """As `gather`, one column."""
     values = args.values + head // args.group * args.n_slots * args.value_dim + i
     mixed = splat(0.0, F32, 1)
@@ -227,7 +227,7 @@ def gather_one(args, head, i, start, n, weights):  # type: ignore[no-untyped-def
 
 
 @called
-def gather(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
+def gather(args, head, i, start, n, weights):
     """LANES columns of the values at the n positions from `start` on, weighted and summed."""
     values = args.values + head // args.group * args.n_slots * args.value_dim + i
     mixed = splat(0.0, F32, LANES)
@@ -263,7 +263,7 @@ def gather(args, head, i, start, n, weights):  # type: ignore[no-untyped-def]
         soft_cap=F32,
     )
 )
-def _general_attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _general_attend(args, thread_id, n_threads):
     d, dv, whole = args.head_dim, args.value_dim, args.value_dim - args.value_dim % LANES
     scores = args.scratch + thread_id * args.ld_scratch
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)

@@ -113,7 +113,7 @@ def bind_cache_write(
         n_slots=I64,
     )
 )
-def _cache_write(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _cache_write(args, thread_id, n_threads):
     d, whole = args.head_dim, args.head_dim - args.head_dim % 8
     first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):

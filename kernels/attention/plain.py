@@ -140,7 +140,7 @@ def bind_attend(
 
 
 @called
-def _segments(args, first, last):  # type: ignore[no-untyped-def]
+def _segments(args, first, last):
     """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
     lowest, highest = args.positions[first], args.positions[first]
     for token in range(first, last):
@@ -149,7 +149,7 @@ def _segments(args, first, last):  # type: ignore[no-untyped-def]
 
 
 @called
-def _is_split(args):  # type: ignore[no-untyped-def]
+def _is_split(args):
     """Whether this step is split over segments."""
     n_tokens = args.step[0]
     if n_tokens == 0 or n_tokens * args.group > SPLIT_QUERIES:
@@ -159,7 +159,7 @@ def _is_split(args):  # type: ignore[no-untyped-def]
 
 
 @kernel(_ATTEND)
-def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _attend(args, thread_id, n_threads):
     n_tokens, group, size = args.step[0], args.group, args.state_size
     tile = thread_tile(args, thread_id)
 
@@ -191,7 +191,7 @@ def _attend(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_ATTEND)
-def _attend_merge(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _attend_merge(args, thread_id, n_threads):
     if not _is_split(args):
         return
     size, n = args.state_size, args.step[0] * args.group

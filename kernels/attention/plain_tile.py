@@ -52,7 +52,7 @@ class Tile(NamedTuple):
 
 
 @called
-def thread_tile(args, thread_id):  # type: ignore[no-untyped-def]
+def thread_tile(args, thread_id):
     """The tile of a thread: its part of `scratch`, cut up in the order of the fields."""
     keys = args.scratch + thread_id * args.ld_scratch
     values = keys + BLOCK * args.head_dim
@@ -66,19 +66,19 @@ def thread_tile(args, thread_id):  # type: ignore[no-untyped-def]
 
 
 @called
-def start_of(args, position):  # type: ignore[no-untyped-def]
+def start_of(args, position):
     """The first position that the query at a position sees."""
     return first_seen(position, args.window, args.chunk)
 
 
 @called
-def end_of(args, position):  # type: ignore[no-untyped-def]
+def end_of(args, position):
     """The last position that the query at a position sees."""
     return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
 
 
 @called
-def gather(args, tile, kv_head, first_token, n, n_bundle):  # type: ignore[no-untyped-def]
+def gather(args, tile, kv_head, first_token, n, n_bundle):
     """Gather n queries for a key head, scaled, n_bundle to a bundle; what is left of a bundle is zero, and
     sees what the query before it sees. Return how many rows that makes."""
     d, whole = args.head_dim, args.head_dim - args.head_dim % 8
@@ -106,7 +106,7 @@ def gather(args, tile, kv_head, first_token, n, n_bundle):  # type: ignore[no-un
 
 
 @called
-def finish(args, totals, kv_head, first, last, n_bundle):  # type: ignore[no-untyped-def]
+def finish(args, totals, kv_head, first, last, n_bundle):
     """Write the results of queries first .. last - 1 of the step that share a key head."""
     token, head, query = first // args.group, first % args.group, 0
     for _ in range(first, last):
@@ -120,14 +120,14 @@ def finish(args, totals, kv_head, first, last, n_bundle):  # type: ignore[no-unt
 
 
 @called
-def _seen(lowest, highest, start):  # type: ignore[no-untyped-def]
+def _seen(lowest, highest, start):
     """Of the block that begins at `start`, lowest .. highest are the positions first .. last - 1."""
     first = min(max(lowest - start, 0), BLOCK)
     return first, min(max(highest + 1 - start, first), BLOCK)
 
 
 @called
-def _extremes(tile, first, last):  # type: ignore[no-untyped-def]
+def _extremes(tile, first, last):
     """The positions that at least one query of rows first .. last - 1 sees, from where and up to where; and
     those that all see."""
     some_from, some_to = tile.lowest[first], tile.highest[first]
@@ -139,7 +139,7 @@ def _extremes(tile, first, last):  # type: ignore[no-untyped-def]
 
 
 @called
-def _widen(args, tile, keys, values, first, last):  # type: ignore[no-untyped-def]
+def _widen(args, tile, keys, values, first, last):
     """Convert the positions first .. last - 1 of a block, and of its keys more to whole vectors."""
     d = args.head_dim
     for i in range((first & -LANES) * d, ((last + LANES - 1) & -LANES) * d, LANES):
@@ -150,7 +150,7 @@ def _widen(args, tile, keys, values, first, last):  # type: ignore[no-untyped-de
 
 
 @called
-def _add_own(args, tile, o, values, n, row, start, first, last):  # type: ignore[no-untyped-def]
+def _add_own(args, tile, o, values, n, row, start, first, last):
     """Add the values of positions first .. last - 1 of a block to those of n queries that see them: any other
     may be anything, even NaN, and its weight 0 would not remove it."""
     for i in range(n):
@@ -160,7 +160,7 @@ def _add_own(args, tile, o, values, n, row, start, first, last):  # type: ignore
 
 
 @called
-def _attend_block(args, tile, states, row, n, keys, values, start, few):  # type: ignore[no-untyped-def]
+def _attend_block(args, tile, states, row, n, keys, values, start, few):
     """Take the block that begins at position `start` into the states of the bundle of n queries at `row`."""
     some_from, some_to, all_from, all_to = _extremes(tile, row, row + n)
     some_first, some_last = _seen(some_from, some_to, start)
@@ -195,7 +195,7 @@ def _attend_block(args, tile, states, row, n, keys, values, start, few):  # type
 
 
 @called
-def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):  # type: ignore[no-untyped-def]
+def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):
     """The states of n queries, in n_rows rows, that have seen a segment and nothing else."""
     n_bundle = FEW if few else QUERIES
     lowest, highest, _, _ = _extremes(tile, 0, n_rows)

@@ -60,7 +60,7 @@ def bind_cache_prefetch(
         n_slots=I64,
     )
 )
-def _cache_prefetch(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _cache_prefetch(args, thread_id, n_threads):
     if args.step[0] == 0:
         return
     end = args.positions[0] + 1

@@ -142,7 +142,7 @@ def gather_by_probs(
         soft_cap=F32,
     )
 )
-def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _attention_probs(args, thread_id, n_threads):
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start = first_seen(position, args.window, args.chunk)
@@ -172,7 +172,7 @@ def _attention_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def
         is_causal=I64,
     )
 )
-def _gather_by_probs(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _gather_by_probs(args, thread_id, n_threads):
     whole = args.value_dim - args.value_dim % LANES
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]

@@ -145,7 +145,7 @@ def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
     """The kernel that applies `function` to lanes."""
 
     @kernel(_RECORD, f"activation_{name}")
-    def activation(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def activation(args, thread_id, n_threads):
         per_row = args.ld // ROW_MULTIPLE
         first, last = share(args.step[0] * per_row, thread_id, n_threads)
         for i in range(first, last):

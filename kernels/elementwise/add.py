@@ -54,7 +54,7 @@ _SUM = Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=Point
 
 
 @kernel(_SUM)
-def _add_vector(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _add_vector(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
     first, last = share(args.step[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
@@ -63,7 +63,7 @@ def _add_vector(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_SUM)
-def _add(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _add(args, thread_id, n_threads):
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) + load(args.b + j, ROW_MULTIPLE))

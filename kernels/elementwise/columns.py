@@ -99,7 +99,7 @@ def bind_copy_columns(
         out_start=I64,
     )
 )
-def _copy_columns(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _copy_columns(args, thread_id, n_threads):
     whole = args.n - args.n % 8
     first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):

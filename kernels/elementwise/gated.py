@@ -64,7 +64,7 @@ def bind_gelu_mul(
 
 
 @kernel(_GATED)
-def _silu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _silu_mul(args, thread_id, n_threads):
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
@@ -72,7 +72,7 @@ def _silu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_GATED)
-def _gelu_mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _gelu_mul(args, thread_id, n_threads):
     # x / 2 * (1 + tanh(u)) = x / (1 + exp(-2 u)), which stays precise where tanh(u) is close to -1.
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):

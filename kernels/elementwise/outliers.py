@@ -47,7 +47,7 @@ def bind_keep_outliers(
 @kernel(
     Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64, n_deviations=F32)
 )
-def _keep_outliers(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _keep_outliers(args, thread_id, n_threads):
     width = args.width
     first, last = share(args.step[0], thread_id, n_threads)
     for token in range(first, last):

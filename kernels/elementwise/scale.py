@@ -132,14 +132,14 @@ _PRODUCT = Record(
 
 
 @kernel(_NUMBER)
-def _scale(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _scale(args, thread_id, n_threads):
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.x + j, ROW_MULTIPLE) * args.number)
 
 
 @kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64, number=F32))
-def _shift(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _shift(args, thread_id, n_threads):
     first, last = share(args.step[0], thread_id, n_threads)
     for token in range(first, last):
         x, out = args.x + token * args.ld, args.out + token * args.ld
@@ -148,7 +148,7 @@ def _shift(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, low=F32, high=F32))
-def _clamp(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _clamp(args, thread_id, n_threads):
     low, high = splat(args.low, F32, ROW_MULTIPLE), splat(args.high, F32, ROW_MULTIPLE)
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
@@ -156,7 +156,7 @@ def _clamp(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_NUMBER)
-def _soft_cap(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _soft_cap(args, thread_id, n_threads):
     # tanh(u) = (1 - e) / (1 + e) with e = exp(-2 u); beyond 15 it is 1 in float32.
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
@@ -166,14 +166,14 @@ def _soft_cap(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_PRODUCT)
-def _mul(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mul(args, thread_id, n_threads):
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) * load(args.b + j, ROW_MULTIPLE))
 
 
 @kernel(_PRODUCT)
-def _mul_rows(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mul_rows(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
     first, last = share(args.step[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
@@ -193,7 +193,7 @@ def _mul_rows(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         group=I64,
     )
 )
-def _mul_groups(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mul_groups(args, thread_id, n_threads):
     whole = args.group - args.group % 8
     first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
@@ -207,7 +207,7 @@ def _mul_groups(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_PRODUCT)
-def _mul_columns(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mul_columns(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
     first, last = share(args.step[0] * per_row, thread_id, n_threads)
     for i in range(first, last):

@@ -43,7 +43,7 @@ def bind_swiglu_oai(
 
 
 @kernel(Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64))
-def _swiglu_oai(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _swiglu_oai(args, thread_id, n_threads):
     first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate = minimum(LIMIT, load(args.gate + j, ROW_MULTIPLE))

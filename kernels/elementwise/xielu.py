@@ -69,7 +69,7 @@ def _factors(alpha_n: float, alpha_p: float, beta: float) -> tuple[np.float32, n
         eps=F32,
     )
 )
-def _xielu(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _xielu(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
     zero, eps = splat(0, I32, ROW_MULTIPLE), splat(args.eps, F32, ROW_MULTIPLE)
     first, last = share(args.step[0] * per_row, thread_id, n_threads)

@@ -138,7 +138,7 @@ def _expert(number: float, n_experts: int) -> int:
         ld_ids=I64,
     )
 )
-def _group(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _group(args, thread_id, n_threads):
     """A counting sort, by one thread: a thousandth of the work of the products."""
     if thread_id == 0:
         first, n_used, n_experts = args.first, args.n_used, args.n_experts
@@ -181,7 +181,7 @@ def _group(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         ld=I64,
     )
 )
-def _gather(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _gather(args, thread_id, n_threads):
     whole = args.n_bytes - args.n_bytes % LANES
     begin, end = share(args.first[args.n_experts + 1], thread_id, n_threads)
     for i in range(begin, end):

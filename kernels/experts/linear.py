@@ -192,7 +192,7 @@ def _arguments(
 
 
 @inlined
-def _packed_tile(args, tile, thread_id):  # type: ignore[no-untyped-def]
+def _packed_tile(args, tile, thread_id):
     """Where a tile of the stack is."""
     return args.w + tile * args.ld_w
 
@@ -204,7 +204,7 @@ def _rounded_up(n: int, divisor: int) -> int:
 
 
 @inlined
-def _write_rows(args, results, row, first_pair, n, scale, bias):  # type: ignore[no-untyped-def]
+def _write_rows(args, results, row, first_pair, n, scale, bias):
     """Scale the results of n pairs, add the bias, write them from row `row` on as far as there are rows."""
     for i in range(n):
         result = results + i * LD_RESULTS
@@ -240,7 +240,7 @@ def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel
     fields: dict[str, Field] = {**source, **inputs_of(weights), **pairs, **floats, **sizes}
 
     @kernel(Record(**fields), f"expert_linear_{name}")
-    def expert_linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def expert_linear(args, thread_id, n_threads):
         n_experts, n_tiles = args.n_experts, args.n_tiles
         begin, end = share(args.cost[n_experts + 1] * n_tiles, thread_id, n_threads)
         results, per_pass = args.scratch + thread_id * SCRATCH, tokens_per_pass(args.n_in)

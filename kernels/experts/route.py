@@ -197,7 +197,7 @@ def _two_best(score: Pointer, n: int) -> np.float32:
         scale=F32,
     )
 )
-def _route(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _route(args, thread_id, n_threads):
     n, n_used, n_groups = args.n_experts, args.n_used, args.n_groups
     p = args.scratch + thread_id * 3 * args.ld
     score, is_taken = p + args.ld, p + 2 * args.ld

@@ -70,7 +70,7 @@ def bind_expert_sum(
         ld_out=I64,
     )
 )
-def _expert_sum(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _expert_sum(args, thread_id, n_threads):
     whole = args.width - args.width % ROW_MULTIPLE
     first, last = share(args.step[0], thread_id, n_threads)
     for token in range(first, last):

@@ -70,7 +70,7 @@ def control_block(n_threads: int) -> np.ndarray:
 
 
 @inlined
-def begin_phase(control, first, n_lanes):  # type: ignore[no-untyped-def]
+def begin_phase(control, first, n_lanes):
     """The phase that begins with call `first`; with no lanes if that is the end."""
     control[DONE] = 0
     n_phases = ((atomic_load(control + PHASE) >> PHASE_SHIFT) + 1) & PHASE_MASK
@@ -81,7 +81,7 @@ def begin_phase(control, first, n_lanes):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def try_lane(control, program, word, lane):  # type: ignore[no-untyped-def]
+def try_lane(control, program, word, lane):
     """Take a lane of the phase `word`, if nobody has, and run it; whether it was free."""
     taken = control + (THREADS + lane * THREAD_WORDS + TAKEN)
     seen = atomic_load(taken)
@@ -100,7 +100,7 @@ def try_lane(control, program, word, lane):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def sleep(control, word):  # type: ignore[no-untyped-def]
+def sleep(control, word):
     """Until PHASE is no longer `word`, or a while has passed."""
     atomic_add(control + SLEEPERS, 1)
     sleep_while(control + PHASE, word)
@@ -108,7 +108,7 @@ def sleep(control, word):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def run_phases(control, program, thread_id):  # type: ignore[no-untyped-def]
+def run_phases(control, program, thread_id):
     """Phase after phase until nothing is to do."""
     n_spins = 0
     before = 0
@@ -136,7 +136,7 @@ def run_phases(control, program, thread_id):  # type: ignore[no-untyped-def]
 
 
 @kernel(START)
-def start(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def start(args, thread_id, n_threads):
     """Announce calls first … last - 1 to the first `n_threads`, with a lane for each; afterwards BELL of
     those workers that sleep outside is 1."""
     control = args.control
@@ -149,13 +149,13 @@ def start(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(RUN)
-def lead(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def lead(args, thread_id, n_threads):
     """The leader's part of what has been announced; returns when all of it is done."""
     run_phases(args.control, args.program, 0)
 
 
 @kernel(RUN)
-def serve(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def serve(args, thread_id, n_threads):
     """A worker's part: program after program; return at STOP, or to sleep when none for it has come for a
     while.
 

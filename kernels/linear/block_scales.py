@@ -44,7 +44,7 @@ def span_scales(layout: Layout, shape: Shape) -> Function:
     is_super, has_super_min = layout.is_super, layout.is_super and layout.has_min
 
     @inlined
-    def read_header(w, half_stride):  # type: ignore[no-untyped-def]
+    def read_header(w, half_stride):
         scale = minus_min = splat(1.0, F32, lanes, n_groups)
         if is_super:
             scale = to_f32(load(cast(w, F16), lanes, n_groups, half_stride))
@@ -67,27 +67,27 @@ def block_scale(layout: Layout, shape: Shape) -> Function:
     element = U8 if layout.has_min else I8
 
     @inlined
-    def plain(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def plain(s, i, super_scale, half_stride, byte_stride):
         return to_f32(load(cast(s, F16), lanes, n_groups, half_stride))
 
     @inlined
-    def power(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def power(s, i, super_scale, half_stride, byte_stride):
         return power_of_two_to_f32(load(s, lanes, n_groups, byte_stride))
 
     @inlined
-    def e4m3(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def e4m3(s, i, super_scale, half_stride, byte_stride):
         return e4m3_to_f32(load(s + 16 * i, lanes, n_groups, byte_stride)) * unit
 
     @inlined
-    def byte(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def byte(s, i, super_scale, half_stride, byte_stride):
         return super_scale * to_f32(load(cast(s + 16 * i, element), lanes, n_groups, byte_stride))
 
     @inlined
-    def nibbles(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def nibbles(s, i, super_scale, half_stride, byte_stride):
         return super_scale * to_f32(load(s + 16 * i, lanes, n_groups, byte_stride) & 15)
 
     @inlined
-    def none(s, i, super_scale, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def none(s, i, super_scale, half_stride, byte_stride):
         return super_scale
 
     return {
@@ -105,15 +105,15 @@ def block_minimum(layout: Layout, shape: Shape) -> Function:
     lanes, n_groups = shape.lanes, shape.n_groups
 
     @inlined
-    def plain(s, i, minus_super_min, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def plain(s, i, minus_super_min, half_stride, byte_stride):
         return to_f32(load(cast(s + 32, F16), lanes, n_groups, half_stride))
 
     @inlined
-    def byte(s, i, minus_super_min, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def byte(s, i, minus_super_min, half_stride, byte_stride):
         return minus_super_min * to_f32(load(s + 16, lanes, n_groups, byte_stride))
 
     @inlined
-    def nibbles(s, i, minus_super_min, half_stride, byte_stride):  # type: ignore[no-untyped-def]
+    def nibbles(s, i, minus_super_min, half_stride, byte_stride):
         return minus_super_min * to_f32(load(s + 16 * i, lanes, n_groups, byte_stride) >> 4)
 
     with_minima = {Scale.HALF: plain, Scale.BYTE: byte, Scale.NIBBLES: nibbles}

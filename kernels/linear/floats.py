@@ -38,7 +38,7 @@ def _tile_product(format: BlockFormat, n_tokens: int) -> Callable[..., Any]:
     n_pairs = 2 * n_tokens
 
     @inlined
-    def product(w, x, out, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
+    def product(w, x, out, n_in, ld_x, ld_out):
         sums = splat(0.0, F32, 8, n_pairs)
         for k in range(n_in):
             rows = load(w + k * TILE_ROWS, 8, 2, 8)
@@ -60,7 +60,7 @@ def tokens_product(format: BlockFormat) -> Callable[..., Any]:
     four_tokens, one_token = _tile_product(format, 4), _tile_product(format, 1)
 
     @inlined
-    def product(w, x, out, n, n_in, ld_x, ld_out):  # type: ignore[no-untyped-def]
+    def product(w, x, out, n, n_in, ld_x, ld_out):
         t = 0
         while t < n:
             if t + 4 <= n:
@@ -89,7 +89,7 @@ def float_linear_kernel(format: BlockFormat) -> Kernel:
     )
 
     @kernel(record, f"linear_{format.name.lower()}")
-    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def linear(args, thread_id, n_threads):
         n_tokens = args.step[0]
         first, last = share(args.n_tiles, thread_id, n_threads)
         for t in range(0, n_tokens, TOKENS_PER_PASS):

@@ -29,7 +29,7 @@ def four_steps(layout: Layout, levels_of_step: Function, add_step: Function) -> 
     spill_at_1, spill_at_2, spill_at_4 = n_steps == 1, n_steps <= 2, n_steps <= 4
 
     @inlined
-    def add_half(state, w, w_stride, upper, x, stride):  # type: ignore[no-untyped-def]
+    def add_half(state, w, w_stride, upper, x, stride):
         # Written out: LLVM does not unroll loops of this size.
         state = add_step(state, levels_of_step(w, w_stride, upper, 0), x, stride)
         if spill_at_1:
@@ -64,7 +64,7 @@ def _nibbles_and_more(layout: Layout, half: int, shape: Shape) -> Function:
     bits, n_bytes, n_groups = layout.bits, 4 * shape.lanes, shape.n_groups
 
     @inlined
-    def levels_of_step(w, w_stride, upper, j):  # type: ignore[no-untyped-def]
+    def levels_of_step(w, w_stride, upper, j):
         levels = load(w + 64 * j, n_bytes, n_groups, w_stride)
         if half:
             levels = levels >> 4
@@ -84,7 +84,7 @@ def _two_or_three_bits(layout: Layout, half: int, shape: Shape) -> Function:
     has_third, n_bytes, n_groups = layout.bits == 3, 4 * shape.lanes, shape.n_groups
 
     @inlined
-    def levels_of_step(w, w_stride, upper, j):  # type: ignore[no-untyped-def]
+    def levels_of_step(w, w_stride, upper, j):
         levels = load(w + 64 * half, n_bytes, n_groups, w_stride) >> (2 * j) & 3
         if has_third:
             levels = levels | (upper >> (2 + j) & 4 if half else upper << 2 >> j & 4)
@@ -107,15 +107,15 @@ def _adding(layout: Layout, n_tokens: int) -> Function:
     table = layout.table
 
     @inlined
-    def plain(state, levels, x, stride):  # type: ignore[no-untyped-def]
+    def plain(state, levels, x, stride):
         return dot_unsigned(state, levels, x, stride, n_tokens)
 
     @inlined
-    def signed(state, places, x, stride):  # type: ignore[no-untyped-def]
+    def signed(state, places, x, stride):
         return dot_signed(state, lookup(table, places), x, stride, n_tokens)
 
     @inlined
-    def unsigned(state, places, x, stride):  # type: ignore[no-untyped-def]
+    def unsigned(state, places, x, stride):
         return dot_unsigned(state, lookup(table, places), x, stride, n_tokens)
 
     if table is None:

@@ -48,7 +48,7 @@ def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], step: NDA
 
 
 @kernel(Record(out=PointerTo(F32), bias=PointerTo(F32), step=PointerTo(I64), ld=I64))
-def _add_bias(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _add_bias(args, thread_id, n_threads):
     first, last = share(args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for t in range(args.step[0]):
         row = args.out + t * args.ld

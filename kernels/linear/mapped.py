@@ -83,7 +83,7 @@ def tile_maker(format: BlockFormat) -> Callable[..., Any]:
     pack_tile = tile_packer(format)
 
     @inlined
-    def tile_at(args, tile, thread_id):  # type: ignore[no-untyped-def]
+    def tile_at(args, tile, thread_id):
         made = args.tiles + thread_id * args.ld_tiles
         pack_tile(rows_of_tile(args, tile), made, args.row_bytes)
         return made
@@ -99,7 +99,7 @@ def mapped_linear_kernel(format: BlockFormat) -> Kernel:
     record = Record(**TILES, **inputs_of(layout_of(format)), **pointers, ld_out=I64)
 
     @kernel(record, f"mapped_linear_{format.name.lower()}")
-    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def linear(args, thread_id, n_threads):
         n_tokens, ld_out = args.step[0], args.ld_out
         first, last = share(args.n_tiles, thread_id, n_threads)
         if first == last:

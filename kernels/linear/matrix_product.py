@@ -51,7 +51,7 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined
-    def pack(xs, packed, n, n_in):  # type: ignore[no-untyped-def]
+    def pack(xs, packed, n, n_in):
         x, x_scale, x_sum, x_half = xs
         n_blocks = n_in // BLOCK
         if n < TOKENS:
@@ -80,7 +80,7 @@ def _one_by_one(add_token: Callable[..., Any], n: int) -> Callable[..., Any]:
     add_half = _one_by_one(add_token, half)
 
     @inlined
-    def add(out_sum, integers, f, sums, scale, minimum):  # type: ignore[no-untyped-def]
+    def add(out_sum, integers, f, sums, scale, minimum):
         first = add_half(part(out_sum, 0, half), integers, f, sums, scale, minimum)
         integers, f, sums = integers + half * TILE_ROWS, f + half, sums + half
         return join(first, add_half(part(out_sum, half, half), integers, f, sums, scale, minimum))
@@ -109,11 +109,11 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
         second_x, second_f, two_steps, second_sums = width, 0, TOKENS_BYTES, 2 * TOKENS
 
     @inlined
-    def multiply(x, levels, number):  # type: ignore[no-untyped-def]
+    def multiply(x, levels, number):
         matrix_product(x, BLOCK, levels, width, number)
 
     @inlined
-    def add_token(out_sum, integers, f, sums, scale, minimum):  # type: ignore[no-untyped-def]
+    def add_token(out_sum, integers, f, sums, scale, minimum):
         # Not `to_f32`: the one unit that multiplies floats beside AMX would convert too; another one adds.
         floats = bits_to_f32(load(integers, TILE_ROWS) + ROUNDER_BITS) - ROUNDER
         out_sum = fma(floats, scale * load_splat(f, TILE_ROWS), out_sum)
@@ -124,7 +124,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
     add_tokens = _one_by_one(add_token, TOKENS)
 
     @inlined
-    def add(out_sum, integers, scales, x, sums_at):  # type: ignore[no-untyped-def]
+    def add(out_sum, integers, scales, x, sums_at):
         f, scale = cast(x + TOKENS * BLOCK, F32), load(scales, TILE_ROWS)
         minimum = scale
         if has_min:
@@ -132,7 +132,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
         return add_tokens(out_sum, integers, f, f + sums_at, scale, minimum)
 
     @inlined
-    def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):  # type: ignore[no-untyped-def]
+    def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):
         (tokens, next_tokens), (ahead, n_ahead) = tokens, ahead
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
         out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)

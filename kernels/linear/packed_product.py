@@ -104,7 +104,7 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
 
 
 @inlined
-def activations(args, t):  # type: ignore[no-untyped-def]
+def activations(args, t):
     """Where those of token t are: the values, their scales, sums and half sums."""
     b = t * (args.n_in // BLOCK)
     return args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
@@ -133,12 +133,12 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     is_pair, lanes = n_tiles == 2, host_target().lanes
 
     @inlined
-    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+    def prepare(args, first, n, thread_id):
         if n >= FEW_TOKENS:
             prepare_many(args, first, n, thread_id)
 
     @inlined
-    def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):  # type: ignore[no-untyped-def]
+    def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):
         second_out = out_step if is_pair else lanes
         if n >= FEW_TOKENS:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
@@ -161,12 +161,12 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
     bytes_per_block = bytes_per_piece // piece_blocks
 
     @inlined
-    def words_of(args, piece):  # type: ignore[no-untyped-def]
+    def words_of(args, piece):
         words = piece + (SUMS_AT + tokens_per_pass(args.n_in) * (args.n_in // BLOCK) * 2 * 4)
         return cast(words, I8 if in_pairs else I16)
 
     @inlined
-    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+    def prepare(args, first, n, thread_id):
         piece, n_blocks = args.working + thread_id * args.ld_working, n * (args.n_in // BLOCK)
         x, scale, total, half = activations(args, first)
         write_sums(scale, total, half, cast(piece + SUMS_AT, sum_type), n_blocks)
@@ -176,7 +176,7 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
             put_pairs(x, words_of(args, piece), n, args.n_in)
 
     @inlined
-    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         piece = args.working + thread_id * args.ld_working
         sums = cast(piece + SUMS_AT, sum_type)
@@ -209,7 +209,7 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     bytes_per_step = bytes_per_piece * width // (PIECE_BLOCKS * BLOCK)
 
     @inlined
-    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+    def prepare(args, first, n, thread_id):
         n_in, n_blocks = args.n_in, args.n_in // BLOCK
         packed = cast(args.working + (thread_id * args.ld_working + TOKENS_AT), I8)
         for t in range(0, n, TOKENS):
@@ -217,7 +217,7 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
             pack(activations(args, first + t), tokens, min(TOKENS, n - t), n_in)
 
     @inlined
-    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):  # type: ignore[no-untyped-def]
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):
         n_blocks, piece = args.n_in // BLOCK, args.working + thread_id * args.ld_working
         products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
         packed = cast(piece + TOKENS_AT, I8)

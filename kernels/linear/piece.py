@@ -68,7 +68,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     step_bytes = bytes_per_block // 8
 
     @inlined
-    def put_signed(levels, value):  # type: ignore[no-untyped-def]
+    def put_signed(levels, value):
         if in_words:
             words = cast(levels, I16)
             store(words, to_i16(evens(value)), n_bytes // 2)
@@ -77,7 +77,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
             store(cast(levels, I8), value, n_bytes)
 
     @inlined
-    def put(levels, value):  # type: ignore[no-untyped-def]
+    def put(levels, value):
         if is_signed:
             put_signed(levels, lookup(table, value))
         elif has_table:
@@ -86,7 +86,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
             store(levels, value - offset, n_bytes)
 
     @inlined
-    def widen_steps(levels):  # type: ignore[no-untyped-def]
+    def widen_steps(levels):
         """Make steps of 8 columns of two of 4."""
         steps = cast(levels, I32)
         for j in range(0, 8 * TILE_ROWS, 2 * TILE_ROWS):
@@ -95,7 +95,7 @@ def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
             store(steps + j, interleave(first, second), 2 * lanes)
 
     @inlined
-    def unpack(w, piece, n_blocks):  # type: ignore[no-untyped-def]
+    def unpack(w, piece, n_blocks):
         levels, scales, minima = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
         for first in range(0, n_blocks, blocks_per_span):
             super_scale, super_min = read_header(w, lanes)

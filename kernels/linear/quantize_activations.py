@@ -119,7 +119,7 @@ find_four_scales, round_four = _passes(4)
 
 
 @kernel(QUANTIZE)
-def quantize(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def quantize(args, thread_id, n_threads):
     """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b.
 
     In two passes, since a block's values can only be rounded long after its largest was asked for, and a core

@@ -47,13 +47,13 @@ def linear_kernel(layout: Layout) -> Kernel:
     by_eight, has_eight = token_product(layout, Shape(8)), host_target().lanes == TILE_ROWS
 
     @inlined
-    def multiply_eight(args, t, first, last):  # type: ignore[no-untyped-def]
+    def multiply_eight(args, t, first, last):
         xs, out = activations(args, t), args.out + t * args.ld_out
         for i in range(first, last):
             by_eight(args.w + i * args.tile_bytes, 0, xs, out + i * TILE_ROWS, 0, args.n_in, args.ld_out)
 
     @kernel(LINEAR, f"linear_{layout.name}")
-    def linear(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def linear(args, thread_id, n_threads):
         first, last = share(args.n_tiles, thread_id, n_threads)
         if first == last:
             return

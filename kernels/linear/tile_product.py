@@ -47,11 +47,11 @@ def tile_product(weights: Weights) -> Product:
     element, floats = ELEMENT_OF[weights], tokens_product(weights)
 
     @inlined
-    def prepare(args, first, n, thread_id):  # type: ignore[no-untyped-def]
+    def prepare(args, first, n, thread_id):
         pass
 
     @inlined
-    def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):  # type: ignore[no-untyped-def]
+    def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):
         floats(cast(w, element), args.x + first * args.ld_x, out, n, args.n_in, args.ld_x, ld_out)
 
     return Product(prepare, multiply)

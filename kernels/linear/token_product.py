@@ -40,7 +40,7 @@ def _byte_block(shape: Shape) -> Callable[..., Any]:
     n_tokens, n_groups, n_bytes = shape.n_tokens, shape.n_groups, 4 * shape.lanes
 
     @inlined
-    def add_block(state, w, w_stride, x, stride):  # type: ignore[no-untyped-def]
+    def add_block(state, w, w_stride, x, stride):
         for j in range(8):
             levels = load(cast(w + 64 * j, I8), n_bytes, n_groups, w_stride)
             state = dot_signed(state, levels, x + 4 * j, stride, n_tokens)
@@ -80,7 +80,7 @@ def token_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
     block_bytes, quant_bytes = layout.block_bytes, layout.quant_bytes
 
     @inlined
-    def product(w, w_step, xs, out, second_out, n_in, ld_out):  # type: ignore[no-untyped-def]
+    def product(w, w_step, xs, out, second_out, n_in, ld_out):
         x, x_scale, x_sum, x_half = xs
         # From one group to the next: of levels (4 bytes a row), float16 scales, scales of a byte.
         level_stride, half_stride, byte_stride = n_bytes, lanes, lanes

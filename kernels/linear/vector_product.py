@@ -53,14 +53,14 @@ def _half_block(layout: Layout, shape: Shape) -> Function:
     n_tokens, n_groups, n_bytes, is_signed = shape.n_tokens, shape.n_groups, 4 * shape.lanes, layout.is_signed
 
     @inlined
-    def levels_of_step(levels, stride, upper, j):  # type: ignore[no-untyped-def]
+    def levels_of_step(levels, stride, upper, j):
         if is_signed:
             return load(cast(levels + 64 * j, I8), n_bytes, n_groups, stride)
         else:
             return load(levels + 64 * j, n_bytes, n_groups, stride)
 
     @inlined
-    def add_step(state, levels, x, x_stride):  # type: ignore[no-untyped-def]
+    def add_step(state, levels, x, x_stride):
         if is_signed:
             return dot_signed(state, levels, x, x_stride, n_tokens)
         else:
@@ -69,7 +69,7 @@ def _half_block(layout: Layout, shape: Shape) -> Function:
     add_half = four_steps(layout, levels_of_step, add_step)
 
     @inlined
-    def add_unpacked(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+    def add_unpacked(state, levels, stride, x, x_stride):
         return add_half(state, levels, stride, 0, x, x_stride)
 
     return add_unpacked
@@ -80,13 +80,13 @@ def _half_block_of_words(shape: Shape) -> Function:
     n_tokens, n_groups, n_words = shape.n_tokens, shape.n_groups, 2 * shape.lanes
 
     @inlined
-    def add_step(state, words, stride, x, x_stride):  # type: ignore[no-untyped-def]
+    def add_step(state, words, stride, x, x_stride):
         state = dot_words(state, load(words, n_words, n_groups, stride), x, x_stride, n_tokens)
         odd = load(words + 32, n_words, n_groups, stride)
         return dot_words(state, odd, x + BLOCK // 2, x_stride, n_tokens)
 
     @inlined
-    def add_words(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+    def add_words(state, levels, stride, x, x_stride):
         words, stride = cast(levels, I16), stride // 2
         state = add_step(state, words, stride, x, x_stride)  # written out, as in `four_steps`
         state = add_step(state, words + 64, stride, x + 2, x_stride)
@@ -101,7 +101,7 @@ def _half_block_of_pairs(shape: Shape) -> Function:
     n_pairs, n_groups, n_bytes = (shape.n_tokens + 1) // 2, shape.n_groups, 8 * shape.lanes
 
     @inlined
-    def add_pairs(state, levels, stride, x, x_stride):  # type: ignore[no-untyped-def]
+    def add_pairs(state, levels, stride, x, x_stride):
         first = load(cast(levels, I8), n_bytes, n_groups, n_bytes)
         state = dot_pairs(state, first, load(x, 16, n_pairs, 2 * x_stride))
         second = load(cast(levels + 128, I8), n_bytes, n_groups, n_bytes)
@@ -128,11 +128,11 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
     has_min, by_16, n_scales = layout.has_min, layout.sub_block == 16, TILE_ROWS * (BLOCK // layout.sub_block)
 
     @inlined
-    def for_tokens(floats):  # type: ignore[no-untyped-def]
+    def for_tokens(floats):
         return repeat(load(floats, lanes, n_groups, float_stride), n_tokens)
 
     @inlined
-    def start(first):  # type: ignore[no-untyped-def]
+    def start(first):
         if in_pairs:
             return splat(0, I32, state_lanes, n_states)
         elif has_offset:
@@ -141,22 +141,22 @@ def _some_tokens(layout: Layout, shape: Shape) -> Function:
             return dot_start(splat(0, I32, lanes, n_pairs))
 
     @inlined
-    def integers(state):  # type: ignore[no-untyped-def]
+    def integers(state):
         if in_pairs:
             return pair_sums(state, n_tokens)
         else:
             return dot_sum(state)
 
     @inlined
-    def add_scaled(out_sum, state, scale, scale_x):  # type: ignore[no-untyped-def]
+    def add_scaled(out_sum, state, scale, scale_x):
         return fma(to_f32(integers(state)), for_tokens(scale) * scale_x, out_sum)
 
     @inlined
-    def add_minimum(out_sum, minimum, scaled_sum):  # type: ignore[no-untyped-def]
+    def add_minimum(out_sum, minimum, scaled_sum):
         return fma(for_tokens(minimum), scaled_sum, out_sum)
 
     @inlined
-    def add_piece(piece, xs, out, second_out, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
+    def add_piece(piece, xs, out, second_out, n_blocks, n_in, ld_out, is_first, ahead):
         levels, scale, minimum = piece, cast(piece + SCALES_AT, F32), cast(piece + MINIMA_AT, F32)
         x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
@@ -211,14 +211,14 @@ def sums_of_sub_blocks(layout: Layout) -> Function:
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined
-    def wanted(total, scale):  # type: ignore[no-untyped-def]
+    def wanted(total, scale):
         if has_min:
             return np.float32(total) * scale
         else:
             return total
 
     @inlined
-    def write(x_scale, x_sum, x_half, sums, n):  # type: ignore[no-untyped-def]
+    def write(x_scale, x_sum, x_half, sums, n):
         for i in range(n):
             if by_16:
                 sums[i] = wanted(x_half[i], x_scale[i])
@@ -230,7 +230,7 @@ def sums_of_sub_blocks(layout: Layout) -> Function:
 
 
 @inlined
-def put_words(x, words, n):  # type: ignore[no-untyped-def]
+def put_words(x, words, n):
     """Write n blocks of activations as int16, for levels in words: of each block, those of even columns, then
     the others."""
     for i in range(0, n * BLOCK, BLOCK):
@@ -240,7 +240,7 @@ def put_words(x, words, n):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def put_pairs(x, pairs, n, n_in):  # type: ignore[no-untyped-def]
+def put_pairs(x, pairs, n, n_in):
     """Write the activations of n tokens as pairs, which have 8 columns of one beside those of the other. The
     last of an odd number is paired with itself."""
     for t in range(0, n, 2):
@@ -271,7 +271,7 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     some_tokens, two_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1))
 
     @inlined
-    def product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead):  # type: ignore[no-untyped-def]
+    def product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead):
         x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
         t = 0

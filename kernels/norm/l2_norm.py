@@ -57,7 +57,7 @@ def bind_l2_norm(
         eps=F32,
     )
 )
-def _l2_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _l2_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
     first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)

@@ -113,7 +113,7 @@ def sum_of_squared_distances(x: Pointer, mean: np.float32, width: int) -> np.flo
         eps=F32,
     )
 )
-def _layer_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _layer_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
     first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)

@@ -86,7 +86,7 @@ def _dot(a: Pointer, b: Pointer, width: int) -> np.float32:
         eps=F32,
     )
 )
-def _pool_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _pool_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     first, last = share(args.step[0], thread_id, n_threads)

@@ -111,7 +111,7 @@ def bind_match_length(
         ld_out=I64,
     )
 )
-def _mix_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mix_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     first, last = share(args.step[0] * args.n_out, thread_id, n_threads)
@@ -142,7 +142,7 @@ def _mix_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
         ld_out=I64,
     )
 )
-def _mean_of_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _mean_of_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     share_of_each = np.float32(1.0 / args.n_streams)
@@ -173,7 +173,7 @@ def _mean_of_streams(args, thread_id, n_threads):  # type: ignore[no-untyped-def
         ld_like=I64,
     )
 )
-def _match_length(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _match_length(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     first, last = share(args.step[0] * args.n_streams, thread_id, n_threads)

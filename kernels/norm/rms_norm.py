@@ -100,7 +100,7 @@ def sum_of_squares(x: Pointer, width: int) -> np.float32:
         eps=F32,
     )
 )
-def _rms_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _rms_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
     first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)

@@ -55,7 +55,7 @@ def embedding_kernel(format: BlockFormat) -> Kernel:
     decode = row_decoder(format)
 
     @kernel(EMBEDDING, f"embedding_{format.name.lower()}")
-    def embedding(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def embedding(args, thread_id, n_threads):
         first, last = share(args.step[0], thread_id, n_threads)
         for t in range(first, last):
             row = min(max(args.ids[t], 0), args.n_vocab - 1)  # ids change after `bind` has checked the arrays

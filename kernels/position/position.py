@@ -74,7 +74,7 @@ def bind_position_embedding(
         width=I64,
     )
 )
-def _position_embedding(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _position_embedding(args, thread_id, n_threads):
     whole = args.width - args.width % 8
     first, last = share(args.step[0], thread_id, n_threads)
     for token in range(first, last):

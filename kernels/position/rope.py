@@ -120,7 +120,7 @@ def _pass_through(x: Pointer, out: Pointer, first: int, last: int) -> None:
 
 
 @kernel(_ROPE)
-def _rope_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _rope_norm(args, thread_id, n_threads):
     half = args.half
     whole = half - half % 8
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
@@ -139,7 +139,7 @@ def _rope_norm(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
 
 
 @kernel(_ROPE)
-def _rope_neox(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _rope_neox(args, thread_id, n_threads):
     half = args.half
     whole = half - half % 8
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)

@@ -87,7 +87,7 @@ def bind_token_shift(x: Array, tail: Array, out: Array, step: NDArray[np.int64])
         n_before=I64,
     )
 )
-def _causal_conv(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _causal_conv(args, thread_id, n_threads):
     n, n_before, ld = args.step[0], args.n_before, args.ld
     first, last = share(ld // ROW_MULTIPLE, thread_id, n_threads)
     for channel in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):

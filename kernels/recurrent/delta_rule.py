@@ -137,7 +137,7 @@ def bind_delta_rule(
         scale=F32,
     )
 )
-def _delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _delta_rule(args, thread_id, n_threads):
     d_k, n_rates = args.d_k, args.n_rates
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet

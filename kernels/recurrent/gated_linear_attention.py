@@ -102,7 +102,7 @@ def bind_gated_linear_attention(
         reads_before=I64,
     )
 )
-def _gated_linear_attention(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _gated_linear_attention(args, thread_id, n_threads):
     d_k, reads_before = args.d_k, args.reads_before
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet
@@ -147,7 +147,7 @@ def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray
         d_k=I64,
     )
 )
-def _bonus(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _bonus(args, thread_id, n_threads):
     d_k = args.d_k
     first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
     for i in range(first, last):

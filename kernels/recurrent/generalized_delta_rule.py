@@ -94,7 +94,7 @@ def bind_generalized_delta_rule(
         d_k=I64,
     )
 )
-def _generalized_delta_rule(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _generalized_delta_rule(args, thread_id, n_threads):
     d_k = args.d_k
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet

@@ -79,7 +79,7 @@ def bind_lightning_attention(
         d_k=I64,
     )
 )
-def _lightning_attention(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _lightning_attention(args, thread_id, n_threads):
     d_k = args.d_k
     first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
     for row in range(first, last):  # the rows of a head's state do not meet

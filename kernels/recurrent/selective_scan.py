@@ -136,7 +136,7 @@ def bind_selective_scan(
         per_group=I64,
     )
 )
-def _selective_scan(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _selective_scan(args, thread_id, n_threads):
     n_state, n_rates = args.n_state, args.n_rates
     whole = n_state - n_state % LANES
     first, last = share(args.n_heads * args.head_dim, thread_id, n_threads)
@@ -188,7 +188,7 @@ def bind_decay(x: Array, a: Array, bias: Array, out: Array, step: NDArray[np.int
         ld=I64,
     )
 )
-def _decay(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _decay(args, thread_id, n_threads):
     first, last = share(args.step[0], thread_id, n_threads)
     for t in range(first, last):
         for j in range(0, args.ld, LANES):

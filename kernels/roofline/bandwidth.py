@@ -33,7 +33,7 @@ def bind_stream(data: NDArray[np.int32], totals: NDArray[np.int32]) -> Call:
 
 
 @kernel(Record(data=PointerTo(I32), totals=PointerTo(I32), n_words=I64))
-def _stream(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _stream(args, thread_id, n_threads):
     sums = splat(0, I32, WORDS, LINES)
     first, last = share(args.n_words // (LINES * WORDS), thread_id, n_threads)
     for i in range(first, last):

@@ -34,7 +34,7 @@ def _peak_int8() -> Kernel:
     n_tokens = CHAINS // n_groups
 
     @kernel(_INT8, "peak_int8")
-    def peak_int8(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def peak_int8(args, thread_id, n_threads):
         state = dot_start(splat(0, I32, lanes, CHAINS))
         w = load(args.w, n_bytes, n_groups, n_bytes)
         for _ in range(args.n_rounds):
@@ -51,7 +51,7 @@ def _peak_f32() -> Kernel:
     lanes = host_target().lanes
 
     @kernel(_F32, "peak_f32")
-    def peak_f32(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def peak_f32(args, thread_id, n_threads):
         sums = splat(0.0, F32, lanes, CHAINS)
         a, b = load(args.x, lanes), load(args.x + lanes, lanes)
         for _ in range(args.n_rounds):

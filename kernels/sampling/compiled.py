@@ -53,7 +53,7 @@ def largest_of(z: Pointer, n: int) -> np.generic:
         inverse_temperature=F32,
     )
 )
-def _weigh(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+def _weigh(args, thread_id, n_threads):
     largest = largest_of(args.logits, args.n)
     for first in range(0, args.n, BLOCK):
         source, out = args.logits + first, args.weights + first

@@ -56,7 +56,7 @@ def _floats(format: BlockFormat) -> Decode:
     element = F32 if is_f32 else F16 if is_f16 else U16
 
     @inlined
-    def as_f32(v):  # type: ignore[no-untyped-def]
+    def as_f32(v):
         if is_f32:
             return v
         if is_f16:
@@ -64,7 +64,7 @@ def _floats(format: BlockFormat) -> Decode:
         return bf16_to_f32(v)
 
     @inlined
-    def decode(source, out, width, scale):  # type: ignore[no-untyped-def]
+    def decode(source, out, width, scale):
         values, whole = cast(source, element), width - width % LANES
         for j in range(0, whole, LANES):
             store(out + j, as_f32(load(values + j, LANES)) * scale)
@@ -79,7 +79,7 @@ def _in_blocks(format: BlockFormat, decode_block: Decode) -> Decode:
     block_size, block_bytes = format.block_size, format.block_bytes
 
     @inlined
-    def decode(source, out, width, scale):  # type: ignore[no-untyped-def]
+    def decode(source, out, width, scale):
         for i in range(width // block_size):
             decode_block(source + i * block_bytes, out + i * block_size, scale)
 
@@ -94,13 +94,13 @@ def _nibbles(format: BlockFormat) -> Decode:
     offset = 16.0 if has_fifth else 8.0
 
     @inlined
-    def fifths(source, first):  # type: ignore[no-untyped-def]
+    def fifths(source, first):
         """0 or 16 for each of the values `first` … `first + 15`."""
         bits = load_splat(cast(source + qh, I32), LANES) >> (lane_numbers(LANES) + first)
         return to_f32((bits & 1) << 4)
 
     @inlined
-    def put(source, out, nibbles, first, scale):  # type: ignore[no-untyped-def]
+    def put(source, out, nibbles, first, scale):
         levels = to_f32(nibbles)
         if has_fifth:
             levels = levels + fifths(source, first)
@@ -111,7 +111,7 @@ def _nibbles(format: BlockFormat) -> Decode:
         store(out + first, values * scale)
 
     @inlined
-    def decode_block(source, out, scale):  # type: ignore[no-untyped-def]
+    def decode_block(source, out, scale):
         nibbles = load(source + qs, LANES)
         put(source, out, nibbles & 15, 0, scale)
         put(source, out, nibbles >> 4, LANES, scale)
@@ -125,7 +125,7 @@ def _bytes(format: BlockFormat) -> Decode:
     d, qs = offsets["d"], offsets["qs"]
 
     @inlined
-    def decode_block(source, out, scale):  # type: ignore[no-untyped-def]
+    def decode_block(source, out, scale):
         levels = load(cast(source + qs, I8), LANES, 2, LANES)
         store(out, to_f32(levels) * half(source + d) * scale, LANES)
 
@@ -139,13 +139,13 @@ def _scales_and_mins(format: BlockFormat) -> Decode:
     d, dmin, scales, qh, qs = (offsets.get(name, 0) for name in ("d", "dmin", "scales", "qh", "qs"))
 
     @inlined
-    def put(source, out, levels, group, scale):  # type: ignore[no-untyped-def]
+    def put(source, out, levels, group, scale):
         factor = half(source + d) * np.float32(k_scale(source + scales, group))
         minimum = half(source + dmin) * np.float32(k_scale(source + scales, group + 8))
         store(out + group * 32, (to_f32(levels) * factor - minimum) * scale, LANES)
 
     @inlined
-    def decode_block(source, out, scale):  # type: ignore[no-untyped-def]
+    def decode_block(source, out, scale):
         fifths = load(source + qh, LANES, 2, LANES)  # the next two bits of each byte are the next two groups'
         for pair in range(4):
             nibbles = load(source + qs + pair * 32, LANES, 2, LANES)
@@ -165,14 +165,14 @@ def _six_bits(format: BlockFormat) -> Decode:
     d, scales, ql, qh = (offsets[name] for name in ("d", "scales", "ql", "qh"))
 
     @inlined
-    def put(source, out, levels, run, scale):  # type: ignore[no-untyped-def]
+    def put(source, out, levels, run, scale):
         """A run is two groups."""
         group_scales = to_f32(load_splat(cast(source + scales + 2 * run, I8), LANES, 2, 1))
         values = (to_f32(levels) - 32.0) * (half(source + d) * group_scales)
         store(out + 32 * run, values * scale, LANES)
 
     @inlined
-    def decode_block(source, out, scale):  # type: ignore[no-untyped-def]
+    def decode_block(source, out, scale):
         for i in range(2):
             low = load(source + ql + i * 64, LANES, 2, LANES)
             low_odd = load(source + ql + i * 64 + 32, LANES, 2, LANES)

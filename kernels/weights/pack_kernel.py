@@ -60,7 +60,7 @@ def blocks_of(data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int =
 
 
 @inlined
-def rows_of_tile(args, tile):  # type: ignore[no-untyped-def]
+def rows_of_tile(args, tile):
     """Where the 16 rows of a tile of the stack begin."""
     matrix, first_row = tile // args.n_tiles, tile % args.n_tiles * TILE_ROWS
     if first_row + TILE_ROWS > args.n_out:
@@ -78,7 +78,7 @@ def tile_packer(format: BlockFormat) -> Callable[..., Any]:
     tile_block_bytes = TILE_ROWS * file_bytes
 
     @inlined
-    def pack_tile(rows, packed, row_bytes):  # type: ignore[no-untyped-def]
+    def pack_tile(rows, packed, row_bytes):
         for i in range(row_bytes // file_bytes):
             _prefetch_behind(rows, TILE_ROWS * row_bytes, i * tile_block_bytes, tile_block_bytes)
             for group in range(2):
@@ -89,7 +89,7 @@ def tile_packer(format: BlockFormat) -> Callable[..., Any]:
 
 
 @inlined
-def _prefetch_behind(rows, n_bytes, first, n):  # type: ignore[no-untyped-def]
+def _prefetch_behind(rows, n_bytes, first, n):
     """Fetch n bytes of what lies behind a tile, where the next one is likely to be."""
     for line in range(0, n, 64):
         prefetch(rows + (n_bytes + first + line))
@@ -100,7 +100,7 @@ def _float_packer(size: int) -> Callable[..., Any]:
     element = I32 if size == 4 else U16
 
     @inlined
-    def pack_tile(rows, packed, row_bytes):  # type: ignore[no-untyped-def]
+    def pack_tile(rows, packed, row_bytes):
         source, tile, n_in = cast(rows, element), cast(packed, element), row_bytes // size
         whole = n_in - n_in % LANES
         for k in range(0, whole, LANES):
@@ -120,7 +120,7 @@ def pack_kernel(format: BlockFormat) -> Kernel:
     record = Record(**BLOCKS, packed=PointerTo(U8), tile_bytes=I64, all_tiles=I64)
 
     @kernel(record, f"pack_{format.name.lower()}")
-    def pack(args, thread_id, n_threads):  # type: ignore[no-untyped-def]
+    def pack(args, thread_id, n_threads):
         first, last = share(args.all_tiles, thread_id, n_threads)
         for tile in range(first, last):
             pack_tile(rows_of_tile(args, tile), args.packed + tile * args.tile_bytes, args.row_bytes)

@@ -50,7 +50,7 @@ def plain(format: BlockFormat, layout: Layout) -> Span:
     d, m, qs, qh = offsets_of(format, "d", "m", "qs", "qh")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         put_words(span + group * 32, all_words(source + qs, stride))
         if has_fifth:
             put_words(span + 256 + group * 32, turn_bits(one_word(source + qh, stride)))
@@ -69,7 +69,7 @@ def nibbles_and_mins(format: BlockFormat, layout: Layout) -> Span:
     d, dmin, scales, qs, qh = offsets_of(format, "d", "dmin", "scales", "qs", "qh")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         copy_half(source + d, span + 16 * group, stride)
         copy_half(source + dmin, span + 32 + 16 * group, stride)
         blocks = span + header_bytes
@@ -106,7 +106,7 @@ def six_bits(format: BlockFormat, layout: Layout) -> Span:
     d, scales, ql, qh = offsets_of(format, "d", "scales", "ql", "qh")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         copy_half(source + d, span + 16 * group, stride)
         blocks = span + header_bytes
         for four in range(2):
@@ -132,7 +132,7 @@ def two_bits(format: BlockFormat, layout: Layout) -> Span:
     d, dmin, scales, qs = offsets_of(format, "d", "dmin", "scales", "qs")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         copy_half(source + d, span + 16 * group, stride)
         copy_half(source + dmin, span + 32 + 16 * group, stride)
         blocks = span + header_bytes
@@ -154,7 +154,7 @@ def three_bits(format: BlockFormat, layout: Layout) -> Span:
     d, scales, qs, hmask = offsets_of(format, "d", "scales", "qs", "hmask")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         copy_half(source + d, span + 16 * group, stride)
         blocks = span + header_bytes
         thirds = eight_words(source + hmask, stride)
@@ -187,7 +187,7 @@ def two_bits_alone(format: BlockFormat, layout: Layout) -> Span:
     d, qs = offsets_of(format, "d", "qs")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         for four in range(2):
             levels = source + qs + 32 * four
             first, second = four_words(levels, stride), four_words(levels + 16, stride)
@@ -207,7 +207,7 @@ def nibbles_of_table(format: BlockFormat, layout: Layout) -> Span:
     d, low, qs = offsets_of(format, "d", "scales_l", "qs")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         copy_half(source + d, span + 16 * group, stride)
         four_bits = one_word(source + low, stride)
         two_bits = one_word(source + d, stride)  # `scales_h` are its upper two bytes
@@ -226,7 +226,7 @@ def float4(format: BlockFormat, layout: Layout) -> Span:
     e, qs = offsets_of(format, "e", "qs")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         put_words(span + group * 32, four_words(source + qs, stride))
         copy_byte(source + e, span + scales_at + 8 * group, stride)
 
@@ -239,7 +239,7 @@ def float4_by_16(format: BlockFormat, layout: Layout) -> Span:
     d, qs = offsets_of(format, "d", "qs")
 
     @inlined
-    def pack_rows(source, span, group, stride):  # type: ignore[no-untyped-def]
+    def pack_rows(source, span, group, stride):
         all_scales = one_word(source + d, stride)
         for b in range(2):
             own, words = span + b * span_bytes, four_words(source + qs + 16 * b, stride)

@@ -25,7 +25,7 @@ def _words(n: int) -> Callable[..., Any]:
     n_bytes = 4 * n
 
     @inlined
-    def words(source, stride):  # type: ignore[no-untyped-def]
+    def words(source, stride):
         return transpose(bytes_to_i32(load(source, n_bytes, ROWS, stride)))
 
     return words

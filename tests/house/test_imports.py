@@ -143,6 +143,32 @@ def test_nothing_is_checked_by_assert(path):
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
 
 
+def unannotated(source: str) -> list[str]:
+    """Functions of a source that lack an annotation, but for those that Numba compiles."""
+    compiled = ("@kernel(", "@inlined", "@called")
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            given, rest = node.args, (node.args.vararg, node.args.kwarg)
+            arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, rest)]
+            hints = [argument.annotation for argument in arguments if argument.arg not in ("self", "cls")]
+            is_compiled = any(f"@{ast.unparse(d)}".startswith(compiled) for d in node.decorator_list)
+            if None in (*hints, node.returns) and not is_compiled:
+                found.append(node.name)
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "kernels" in path.parts], ids=str)
+def test_only_what_numba_compiles_lacks_annotations(path):
+    """mypy lets any function of a room with kernels lack them (pyproject.toml)."""
+    assert not unannotated(path.read_text(encoding="utf-8"))
+
+
+def test_a_function_without_annotations_is_found():
+    assert unannotated("def f(a: int, *b) -> int: pass") == unannotated("def f(a: int): pass") == ["f"]
+    assert not unannotated("def f(self, a: int) -> None: pass\n@kernel(RECORD)\ndef g(args): pass")
+
+
 def test_every_error_is_a_nybble_error_and_stands_at_the_front_door():
     for name, error in inspect.getmembers(errors, inspect.isclass):
         assert issubclass(error, errors.NybbleError)
