@@ -35,7 +35,7 @@ from ..language.simd import (
     to_f32,
 )
 from ..language.source import called
-from .online_softmax import NO_CHUNK, first_seen, last_seen
+from .visible import NO_CHUNK, first_seen, last_seen
 
 LANES = 8
 LOWEST = -3.0e38  # what the score of a sink is where there is none

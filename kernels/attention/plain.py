@@ -6,37 +6,41 @@ Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al.
 sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Meta AI 2025, "Llama 4".
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, is_turn, share
 from ..language.source import called
 from .kv_cache import check_kv_cache, padded_head
-from .online_softmax import FEW, NO_CHUNK, QUERIES, merge_states, start_states
+from .online_softmax import FEW
 from .plain_scratch import (
     SEGMENT,
     SPLIT_QUERIES,
-    SPLIT_ROWS,
     TILE_QUERIES,
     check_scratch,
     segments_touched,
+    split_rows,
     state_size,
     tile_rows,
 )
 from .plain_scratch import AttentionScratch as AttentionScratch
 from .plain_scratch import attention_scratch as attention_scratch
-from .plain_tile import attend_segment, end_of, finish, gather, start_of, thread_tile
+from .plain_tile import end_of, query_functions, segment_function, start_of
 from .reference import attention_reference as attention_reference
 from .reference import visible as visible
+from .softmax_state import queries_per_bundle, state_functions
+from .visible import NO_CHUNK
 
 # How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
 # together.
 #
-#     queries     bundle: QUERIES of them, or FEW, side by side in registers
+#     queries     bundle: `queries_per_bundle` of them, or FEW, side by side in registers
 #                 tile: the bundles of up to TILE_QUERIES queries of one key head, which one thread works on
 #     positions   block: BLOCK of them, contiguous in the cache (`kv_cache.py`)
 #                 segment: SEGMENT of them, from a multiple of SEGMENT on
@@ -44,8 +48,8 @@ from .reference import visible as visible
 # A query goes through its positions in the order of the sequence, whatever the step. Each segment has a
 # softmax state of its own (`online_softmax.py`), and the states are merged in order. So the bits of a query
 # depend neither on the queries beside it nor on the threads. A step of few queries is split over segments
-# too: the threads leave their states in `partials`, and `_attend_merge` puts them together; otherwise
-# `_attend` does all.
+# too: the threads leave their states in `partials`, and a second kernel puts them together; otherwise the
+# first does all.
 
 _ATTEND = Record(
     q=PointerTo(F32),
@@ -55,7 +59,7 @@ _ATTEND = Record(
     out=PointerTo(F32),
     step=PointerTo(I64),  # step[0]: how many tokens
     scratch=PointerTo(F32),  # a `Tile` for each thread
-    partials=PointerTo(F32),  # states (n_kv_heads, n_segments, SPLIT_ROWS) of a step that is split
+    partials=PointerTo(F32),  # states (n_kv_heads, n_segments, split_rows) of a step that is split
     ld_q=I64,  # numbers from one token to the next
     ld_out=I64,
     ld_scratch=I64,  # from one thread to the next
@@ -136,7 +140,8 @@ def bind_attend(
         "is_causal": int(is_causal),
         "scale": scale,
     }
-    return _attend.bind(**arguments), _attend_merge.bind(**arguments)
+    attend, merge_segments = attend_kernels()
+    return attend.bind(**arguments), merge_segments.bind(**arguments)
 
 
 @called
@@ -158,51 +163,60 @@ def _is_split(args):
     return last - first <= args.n_segments
 
 
-@kernel(_ATTEND)
-def _attend(args, thread_id, n_threads):
-    n_tokens, group, size = args.step[0], args.group, args.state_size
-    tile = thread_tile(args, thread_id)
+@cache
+def attend_kernels() -> tuple[Kernel, Kernel]:
+    """The kernels for the target: one attends, the other merges the segments of a step that is split."""
+    queries, n_split_rows = queries_per_bundle(), split_rows()
+    tile_of, gather, finish = query_functions()
+    attend_segment, (_, start, merge, _) = segment_function(), state_functions()
 
-    # An item of work: the queries of a tile of tokens for one key head; one segment with a split, else all.
-    split = _is_split(args)
-    tile_tokens = max(TILE_QUERIES // group, 1)
-    n_tiles = (n_tokens + tile_tokens - 1) // tile_tokens
-    split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
-    for item in range((split_last - split_first) * args.n_kv_heads):
-        # Later tiles see more, so the threads take turns.
-        if not is_turn(item, thread_id, n_threads):
-            continue
-        kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
-        first_token = 0 if split else part * tile_tokens
-        last_token = min(first_token + tile_tokens, n_tokens)
-        n = (last_token - first_token) * group
-        n_rows = gather(args, tile, kv_head, first_token, n, FEW if split else QUERIES)
-        if split:
-            states = args.partials + (kv_head * args.n_segments + part) * SPLIT_ROWS * size
-            attend_segment(args, tile, states, kv_head, split_first + part, n, n_rows, True)
-        else:
-            first, last = _segments(args, first_token, last_token)
-            attend_segment(args, tile, tile.totals, kv_head, first, n, n_rows, False)
-            for segment in range(first + 1, last):
-                attend_segment(args, tile, tile.states, kv_head, segment, n, n_rows, False)
-                for row in range(0, n_rows, QUERIES):
-                    merge_states(tile.totals + row * size, tile.states + row * size, size)
-            finish(args, tile.totals, kv_head, first_token * group, last_token * group, QUERIES)
+    @kernel(_ATTEND)
+    def attend(args, thread_id, n_threads):
+        n_tokens, group, size = args.step[0], args.group, args.state_size
+        tile = tile_of(args, thread_id)
 
+        # An item of work: the queries of a tile of tokens for one key head, and one segment with a split,
+        # else all.
+        split = _is_split(args)
+        tile_tokens = max(TILE_QUERIES // group, 1)
+        n_tiles = (n_tokens + tile_tokens - 1) // tile_tokens
+        split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
+        for item in range((split_last - split_first) * args.n_kv_heads):
+            # Later tiles see more, so the threads take turns.
+            if not is_turn(item, thread_id, n_threads):
+                continue
+            kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
+            first_token = 0 if split else part * tile_tokens
+            last_token = min(first_token + tile_tokens, n_tokens)
+            n = (last_token - first_token) * group
+            n_rows = gather(args, tile, kv_head, first_token, n, FEW if split else queries)
+            if split:
+                states = args.partials + (kv_head * args.n_segments + part) * n_split_rows * size
+                attend_segment(args, tile, states, kv_head, split_first + part, n, n_rows, True)
+            else:
+                first, last = _segments(args, first_token, last_token)
+                attend_segment(args, tile, tile.totals, kv_head, first, n, n_rows, False)
+                for segment in range(first + 1, last):
+                    attend_segment(args, tile, tile.states, kv_head, segment, n, n_rows, False)
+                    for row in range(0, n_rows, queries):
+                        merge(tile.totals + row * size, tile.states + row * size, size)
+                finish(args, tile.totals, kv_head, first_token * group, last_token * group, queries)
 
-@kernel(_ATTEND)
-def _attend_merge(args, thread_id, n_threads):
-    if not _is_split(args):
-        return
-    size, n = args.state_size, args.step[0] * args.group
-    totals = args.scratch + thread_id * args.ld_scratch
-    first, last = _segments(args, 0, args.step[0])
-    n_bundles = (n + FEW - 1) // FEW
-    first_item, last_item = share(args.n_kv_heads * n_bundles, thread_id, n_threads)
-    for item in range(first_item, last_item):
-        kv_head, bundle = item // n_bundles, item % n_bundles
-        states = args.partials + (kv_head * args.n_segments * SPLIT_ROWS + bundle * QUERIES) * size
-        start_states(totals, size)
-        for segment in range(last - first):
-            merge_states(totals, states + segment * SPLIT_ROWS * size, size)
-        finish(args, totals, kv_head, bundle * FEW, min(bundle * FEW + FEW, n), FEW)
+    @kernel(_ATTEND)
+    def merge_segments(args, thread_id, n_threads):
+        if not _is_split(args):
+            return
+        size, n = args.state_size, args.step[0] * args.group
+        totals = args.scratch + thread_id * args.ld_scratch
+        first, last = _segments(args, 0, args.step[0])
+        n_bundles = (n + FEW - 1) // FEW
+        first_item, last_item = share(args.n_kv_heads * n_bundles, thread_id, n_threads)
+        for item in range(first_item, last_item):
+            kv_head, bundle = item // n_bundles, item % n_bundles
+            states = args.partials + (kv_head * args.n_segments * n_split_rows + bundle * queries) * size
+            start(totals, size)
+            for segment in range(last - first):
+                merge(totals, states + segment * n_split_rows * size, size)
+            finish(args, totals, kv_head, bundle * FEW, min(bundle * FEW + FEW, n), FEW)
+
+    return attend, merge_segments

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ..language.checks import check_array
 from ..language.rows import aligned_zeros
 from .kv_cache import BLOCK, LANES, padded_head
-from .online_softmax import FEW, HEAD, QUERIES
+from .online_softmax import FEW
+from .softmax_state import HEAD, queries_per_bundle
 
 SEGMENT = 256  # positions with one softmax state
 TILE_QUERIES = 96  # go through the keys together
 SPLIT_QUERIES = 16  # or fewer of one key head: the step is split over segments
-SPLIT_ROWS = SPLIT_QUERIES // FEW * QUERIES
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,15 @@ def check_scratch(
         raise ValueError("scratch is too small for these heads and slots; make it with attention_scratch")
 
 
+def split_rows() -> int:
+    """Rows of the states of a step that is split, of which each bundle has FEW filled."""
+    return SPLIT_QUERIES // FEW * queries_per_bundle()
+
+
 def tile_rows(group: int) -> int:
     """Queries of the largest tile when `group` heads share a key head, filled up to whole bundles."""
-    return max(-(-max(TILE_QUERIES, group) // QUERIES) * QUERIES, SPLIT_ROWS)
+    n_bundles = -(-max(TILE_QUERIES, group) // queries_per_bundle())
+    return max(n_bundles * queries_per_bundle(), split_rows())
 
 
 def state_size(head_dim: int) -> int:
@@ -69,8 +75,8 @@ def segments_touched(n_slots: int) -> int:
 def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, int]:
     """float32 numbers of one thread, in whole cache lines, and of `partials`."""
     padded, state = padded_head(head_dim), state_size(head_dim)
-    # What `attention_tile.Tile` lists; an int64 takes the place of two.
-    block = BLOCK * (head_dim + padded) + QUERIES * (BLOCK + 2)
+    # What `Tile` lists; an int64 takes the place of two.
+    block = BLOCK * (head_dim + padded) + queries_per_bundle() * (BLOCK + 2)
     tile = tile_rows(group) * (padded + 2 * state + 4)
     per_thread = -(-(block + tile) // LANES) * LANES
-    return per_thread, n_kv_heads * segments_touched(n_slots) * SPLIT_ROWS * state
+    return per_thread, n_kv_heads * segments_touched(n_slots) * split_rows() * state

@@ -1,68 +1,39 @@
 """A tile: the queries of some tokens that share a key head, and what attention does with them, in kernels.
 
-Bundles of queries (`online_softmax.py`) go through a block of positions one after the other; `attention.py`
-says how these pieces fit together. In a step of few queries the bundles are filled with FEW of them and read
-the cache as it is; otherwise the block is first converted to float32, for all bundles together.
+Bundles of queries go through a block of positions one after the other. In a step of few queries the bundles
+have FEW of them and read the cache as it is; otherwise the block is first converted to float32, for all
+bundles together.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from ..language.pointer import F32, I32, I64, Pointer, cast
 from ..language.simd import load, splat, store, to_f32
 from ..language.source import called
 from .kv_cache import BLOCK, LANES
-from .online_softmax import (
-    FEW,
-    HEAD,
-    QUERIES,
-    add_own_values,
-    add_values,
-    add_values_few,
-    finish_state,
-    first_seen,
-    last_seen,
-    place,
-    score,
-    score_few,
-    start_states,
-    weigh,
-    weigh_few,
-)
+from .online_softmax import FEW, block_functions, own_values_function
 from .plain_scratch import SEGMENT
-
-# `args` is the record of `attention.py`.
+from .softmax_state import HEAD, queries_per_bundle, state_functions
+from .visible import first_seen, last_seen
 
 
 class Tile(NamedTuple):
     """The working memory of a thread: arrays one after the other, float32 unless something else is said.
 
-    A row is a query; rows of a bundle are interleaved (`online_softmax.place`). `plain_scratch.py` counts
-    how much all that is.
+    A row is a query; rows of a bundle are interleaved (`StateFunctions.place`).
     """
 
     keys: Pointer  # (BLOCK * head_dim) of a block, in the order of the cache
     values: Pointer  # (BLOCK * padded)
-    weights: Pointer  # (BLOCK, QUERIES) of a bundle: scores first, then exp(score - m)
-    bounds: Pointer  # (2, QUERIES) int32: which positions of a block a query sees, from and up to
+    weights: Pointer  # (BLOCK, queries_per_bundle) of a bundle: scores first, then exp(score - m)
+    bounds: Pointer  # (2, queries_per_bundle) int32: which positions of a block a query sees, from and up to
     q: Pointer  # (tile_rows, padded), times the scale
     states: Pointer  # (tile_rows, state_size) of the segment that is at work
     totals: Pointer  # (tile_rows, state_size) of all segments before it
     lowest: Pointer  # (tile_rows,) int64: the first position that a query sees
     highest: Pointer  # (tile_rows,) int64: the last one
-
-
-@called
-def thread_tile(args, thread_id):
-    """The tile of a thread: its part of `scratch`, cut up in the order of the fields."""
-    keys = args.scratch + thread_id * args.ld_scratch
-    values = keys + BLOCK * args.head_dim
-    weights = values + BLOCK * args.padded
-    bounds = cast(weights + BLOCK * QUERIES, I32)
-    q = weights + (BLOCK + 2) * QUERIES  # after weights and bounds
-    states = q + args.tile_rows * args.padded
-    totals = states + args.tile_rows * args.state_size
-    lowest = cast(totals + args.tile_rows * args.state_size, I64)
-    return Tile(keys, values, weights, bounds, q, states, totals, lowest, lowest + args.tile_rows)
 
 
 @called
@@ -75,48 +46,6 @@ def start_of(args, position):
 def end_of(args, position):
     """The last position that the query at a position sees."""
     return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
-
-
-@called
-def gather(args, tile, kv_head, first_token, n, n_bundle):
-    """Gather n queries for a key head, scaled, n_bundle to a bundle; what is left of a bundle is zero, and
-    sees what the query before it sees. Return how many rows that makes."""
-    d, whole = args.head_dim, args.head_dim - args.head_dim % 8
-    token, head, row = first_token, 0, 0
-    for first in range(0, n, n_bundle):
-        bundle = tile.q + row * args.padded
-        for query in range(QUERIES):
-            if query < min(n - first, n_bundle):
-                x = args.q + token * args.ld_q + (kv_head * args.group + head) * d
-                for i in range(0, whole, 8):
-                    store(bundle + place(i, query), load(x + i, 8) * args.scale)
-                for i in range(whole, d):
-                    bundle[place(i, query)] = x[i] * args.scale
-                tile.lowest[row] = start_of(args, args.positions[token])
-                tile.highest[row] = end_of(args, args.positions[token])
-                head += 1
-                if head == args.group:
-                    token, head = token + 1, 0
-            else:
-                for i in range(0, args.padded, LANES):
-                    store(bundle + place(i, query), splat(0.0, F32, LANES))
-                tile.lowest[row], tile.highest[row] = tile.lowest[row - 1], tile.highest[row - 1]
-            row += 1
-    return row
-
-
-@called
-def finish(args, totals, kv_head, first, last, n_bundle):
-    """Write the results of queries first .. last - 1 of the step that share a key head."""
-    token, head, query = first // args.group, first % args.group, 0
-    for _ in range(first, last):
-        out = args.out + token * args.ld_out + (kv_head * args.group + head) * args.head_dim
-        finish_state(out, totals, query, args.head_dim)
-        query, head = query + 1, head + 1
-        if head == args.group:
-            token, head = token + 1, 0
-        if query == n_bundle:
-            totals, query = totals + QUERIES * args.state_size, 0
 
 
 @called
@@ -149,68 +78,153 @@ def _widen(args, tile, keys, values, first, last):
             store(tile.values + i, to_f32(load(values + i, LANES)))
 
 
-@called
-def _add_own(args, tile, o, values, n, row, start, first, last):
-    """Add the values of positions first .. last - 1 of a block to those of n queries that see them: any other
-    may be anything, even NaN, and its weight 0 would not remove it."""
-    for i in range(n):
-        own_first, own_last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
-        own_first, own_last = max(first, own_first), min(last, own_last)
-        add_own_values(o, args.padded, tile.weights, values, i, own_first, own_last)
+class QueryFunctions(NamedTuple):
+    """Functions for kernels over the record `args` of attention.
+
+    `tile_of(args, thread_id)` -> the `Tile` of a thread, its part of `scratch` cut up in the order of the
+    fields.
+    `gather(args, tile, kv_head, first_token, n, n_bundle)` reads n queries for a key head, scaled, n_bundle
+    to a bundle -> how many rows that makes; what is left of a bundle is zero, and sees what the query before
+    it sees.
+    `finish(args, totals, kv_head, first, last, n_bundle)` writes the results of queries first .. last - 1 of
+    the step that share a key head.
+    """
+
+    tile_of: Callable[..., Tile]
+    gather: Callable[..., int]
+    finish: Callable[..., None]
 
 
-@called
-def _attend_block(args, tile, states, row, n, keys, values, start, few):
-    """Take the block that begins at position `start` into the states of the bundle of n queries at `row`."""
-    some_from, some_to, all_from, all_to = _extremes(tile, row, row + n)
-    some_first, some_last = _seen(some_from, some_to, start)
-    all_first, all_last = _seen(all_from, all_to, start)
-    if some_first >= some_last:
-        return
-    if all_first >= all_last:
-        all_first, all_last = some_last, some_last
-    begin, end = some_first & -LANES, (some_last + LANES - 1) & -LANES
-    masked = begin < all_first or all_last < end
-    if masked:
+@cache
+def query_functions() -> QueryFunctions:
+    """Make the functions for the target."""
+    queries, (place, _, _, finish_query) = queries_per_bundle(), state_functions()
+
+    @called
+    def tile_of(args, thread_id):
+        keys = args.scratch + thread_id * args.ld_scratch
+        values = keys + BLOCK * args.head_dim
+        weights = values + BLOCK * args.padded
+        bounds = cast(weights + BLOCK * queries, I32)
+        q = weights + (BLOCK + 2) * queries  # after weights and bounds
+        states = q + args.tile_rows * args.padded
+        totals = states + args.tile_rows * args.state_size
+        lowest = cast(totals + args.tile_rows * args.state_size, I64)
+        return Tile(keys, values, weights, bounds, q, states, totals, lowest, lowest + args.tile_rows)
+
+    @called
+    def gather(args, tile, kv_head, first_token, n, n_bundle):
+        d, whole = args.head_dim, args.head_dim - args.head_dim % 8
+        token, head, row = first_token, 0, 0
+        for first in range(0, n, n_bundle):
+            bundle = tile.q + row * args.padded
+            for query in range(queries):
+                if query < min(n - first, n_bundle):
+                    x = args.q + token * args.ld_q + (kv_head * args.group + head) * d
+                    for i in range(0, whole, 8):
+                        store(bundle + place(i, query), load(x + i, 8) * args.scale)
+                    for i in range(whole, d):
+                        bundle[place(i, query)] = x[i] * args.scale
+                    tile.lowest[row] = start_of(args, args.positions[token])
+                    tile.highest[row] = end_of(args, args.positions[token])
+                    head += 1
+                    if head == args.group:
+                        token, head = token + 1, 0
+                else:
+                    for i in range(0, args.padded, LANES):
+                        store(bundle + place(i, query), splat(0.0, F32, LANES))
+                    tile.lowest[row], tile.highest[row] = tile.lowest[row - 1], tile.highest[row - 1]
+                row += 1
+        return row
+
+    @called
+    def finish(args, totals, kv_head, first, last, n_bundle):
+        token, head, query = first // args.group, first % args.group, 0
+        for _ in range(first, last):
+            out = args.out + token * args.ld_out + (kv_head * args.group + head) * args.head_dim
+            finish_query(out, totals, query, args.head_dim)
+            query, head = query + 1, head + 1
+            if head == args.group:
+                token, head = token + 1, 0
+            if query == n_bundle:
+                totals, query = totals + queries * args.state_size, 0
+
+    return QueryFunctions(tile_of, gather, finish)
+
+
+@cache
+def segment_function() -> Callable[..., None]:
+    """Make the function that attends to a segment, for the target.
+
+    `attend_segment(args, tile, states, kv_head, segment, n, n_rows, few)`: the states of n queries, in n_rows
+    rows, that have seen the segment and nothing else.
+    """
+    queries, (_, start, _, _) = queries_per_bundle(), state_functions()
+    score, weigh, add_values = block_functions(queries)
+    score_few, weigh_few, add_values_few = block_functions(FEW)
+    add_own_values = own_values_function()
+
+    @called
+    def add_own(args, tile, o, values, n, row, start, first, last):
+        """Add the values of positions first .. last - 1 of a block to those of n queries that see them. Any
+        other value may be NaN, which the weight 0 would not remove."""
         for i in range(n):
-            first, last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
-            tile.bounds[i], tile.bounds[QUERIES + i] = first, last
+            own_first, own_last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
+            own_first, own_last = max(first, own_first), min(last, own_last)
+            add_own_values(o, args.padded, tile.weights, values, i, own_first, own_last)
 
-    q, weights, state = tile.q + row * args.padded, tile.weights, states + row * args.state_size
-    if few:
-        score_few(weights, q, keys, args.head_dim, begin, end)
-        weigh_few(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
-    else:
-        score(weights, q, tile.keys, args.head_dim, begin, end)
-        weigh(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
-    o = state + HEAD * QUERIES
-    if some_first < all_first:
-        _add_own(args, tile, o, values, n, row, start, some_first, all_first)
-    if few:
-        add_values_few(o, args.padded, weights, values, all_first, all_last)
-    else:
-        add_values(o, args.padded, weights, tile.values, all_first, all_last)
-    if all_last < some_last:
-        _add_own(args, tile, o, values, n, row, start, all_last, some_last)
+    @called
+    def attend_block(args, tile, states, row, n, keys, values, start, few):
+        """Take the block from position `start` on into the states of the bundle of n queries at `row`."""
+        some_from, some_to, all_from, all_to = _extremes(tile, row, row + n)
+        some_first, some_last = _seen(some_from, some_to, start)
+        all_first, all_last = _seen(all_from, all_to, start)
+        if some_first >= some_last:
+            return
+        if all_first >= all_last:
+            all_first, all_last = some_last, some_last
+        begin, end = some_first & -LANES, (some_last + LANES - 1) & -LANES
+        masked = begin < all_first or all_last < end
+        if masked:
+            for i in range(n):
+                first, last = _seen(tile.lowest[row + i], tile.highest[row + i], start)
+                tile.bounds[i], tile.bounds[queries + i] = first, last
 
+        q, weights, state = tile.q + row * args.padded, tile.weights, states + row * args.state_size
+        if few:
+            score_few(weights, q, keys, args.head_dim, begin, end)
+            weigh_few(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
+        else:
+            score(weights, q, tile.keys, args.head_dim, begin, end)
+            weigh(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
+        o = state + HEAD * queries
+        if some_first < all_first:
+            add_own(args, tile, o, values, n, row, start, some_first, all_first)
+        if few:
+            add_values_few(o, args.padded, weights, values, all_first, all_last)
+        else:
+            add_values(o, args.padded, weights, tile.values, all_first, all_last)
+        if all_last < some_last:
+            add_own(args, tile, o, values, n, row, start, all_last, some_last)
 
-@called
-def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):
-    """The states of n queries, in n_rows rows, that have seen a segment and nothing else."""
-    n_bundle = FEW if few else QUERIES
-    lowest, highest, _, _ = _extremes(tile, 0, n_rows)
-    for row in range(0, n_rows, QUERIES):
-        start_states(states + row * args.state_size, args.state_size)
-    for start in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
-        first, last = _seen(lowest, highest, start)
-        if first == last:
-            continue
-        slot = kv_head * args.n_slots + start % args.n_slots
-        keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
-        if not few:
-            _widen(args, tile, keys, values, first, last)
-        n_left = n
-        for row in range(0, n_rows, QUERIES):
-            reads_cache = few or (n_left < QUERIES and n_left <= FEW)
-            _attend_block(args, tile, states, row, min(n_left, n_bundle), keys, values, start, reads_cache)
-            n_left -= n_bundle
+    @called
+    def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):
+        n_bundle = FEW if few else queries
+        lowest, highest, _, _ = _extremes(tile, 0, n_rows)
+        for row in range(0, n_rows, queries):
+            start(states + row * args.state_size, args.state_size)
+        for block in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
+            first, last = _seen(lowest, highest, block)
+            if first == last:
+                continue
+            slot = kv_head * args.n_slots + block % args.n_slots
+            keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
+            if not few:
+                _widen(args, tile, keys, values, first, last)
+            n_left = n
+            for row in range(0, n_rows, queries):
+                reads_cache = few or (n_left < queries and n_left <= FEW)
+                attend_block(args, tile, states, row, min(n_left, n_bundle), keys, values, block, reads_cache)
+                n_left -= n_bundle
+
+    return attend_segment

@@ -18,9 +18,9 @@ from ..language.record import PointerTo, Record
 from ..language.simd import load, store
 from .general import LANES, LOWEST, gather, gather_one, general_scratch, weigh
 from .kv_cache import check_kv_cache
-from .online_softmax import NO_CHUNK, first_seen, last_seen
 from .reference import attention_probs_reference as attention_probs_reference
 from .reference import gather_reference as gather_reference
+from .visible import NO_CHUNK, first_seen, last_seen
 
 Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
 

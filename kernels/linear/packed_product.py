@@ -41,7 +41,6 @@ from .vector_product import put_pairs, put_words, sums_of_sub_blocks, vector_pro
 
 LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # fewer would make unpacking dear
 VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by
-FEW_TOKENS = 8 if host_target().has_matrix_unit else 4  # from here on unpacking pays
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
 TOKENS_AT = RESULTS_AT + 4 * PRODUCTS
@@ -56,6 +55,11 @@ PACKED_INPUTS: dict[str, Field] = {
     "ld_working": I64,
 }
 """The arguments of a kernel that its products read."""
+
+
+def few_tokens() -> int:
+    """From so many tokens on unpacking pays."""
+    return 8 if host_target().has_matrix_unit else 4
 
 
 @inlined
@@ -130,17 +134,17 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     by_token = token_product(layout, Shape(1, n_tiles))
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
-    is_pair, lanes = n_tiles == 2, host_target().lanes
+    is_pair, lanes, n_few = n_tiles == 2, host_target().lanes, few_tokens()
 
     @inlined
     def prepare(args, first, n, thread_id):
-        if n >= FEW_TOKENS:
+        if n >= n_few:
             prepare_many(args, first, n, thread_id)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):
         second_out = out_step if is_pair else lanes
-        if n >= FEW_TOKENS:
+        if n >= n_few:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
         else:
             for t in range(first, first + n):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from nybble import kernels
+from nybble.kernels.attention.plain import attend_kernels
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
@@ -155,7 +156,7 @@ def all_kernels() -> list[Kernel]:
         pack_kernel(format), embedding_kernel(format), mapped_linear_kernel(format)
     for format in ELEMENT_OF:
         float_linear_kernel(format), expert_kernel(format)
-    bind_peak_f32(1, 1), bind_peak_int8(1, 1)
+    attend_kernels(), bind_peak_f32(1, 1), bind_peak_int8(1, 1)
     found = [value for value in gc.get_objects() if isinstance(value, Kernel)]
     return sorted((k for k in found if k.symbol.startswith("nybble.")), key=lambda kernel: kernel.symbol)
 

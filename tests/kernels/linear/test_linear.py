@@ -33,7 +33,7 @@ from processors import MACHINES, paths_of_this_machine
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.linear.floats import bind_float_linear
-from nybble.kernels.linear.packed_product import FEW_TOKENS, TOKENS_PER_PASS, tokens_per_pass, working_memory
+from nybble.kernels.linear.packed_product import TOKENS_PER_PASS, few_tokens, tokens_per_pass, working_memory
 from nybble.kernels.linear.piece import PIECE_BLOCKS
 from nybble.kernels.linear.quantized import bind_quantized_linear
 from nybble.kernels.weights.floats import ELEMENT_OF
@@ -99,7 +99,7 @@ def test_sums_do_not_overflow(format: BlockFormat, byte: int) -> None:
         blocks[name] = np.full(field.nbytes, byte, np.uint8).view(field.dtype).reshape(field.shape)
     x = np.full((8, n_in), 3, np.float32)
     x[1], x[2, 1::2], x[3, ::2] = -3, -3, -3
-    for n in (FEW_TOKENS - 1, 7, 8):
+    for n in (few_tokens() - 1, 7, 8):
         check_against_float64(Layer(format, 16, n_in, data), x[:n])
 
 

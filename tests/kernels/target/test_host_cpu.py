@@ -140,3 +140,21 @@ def test_an_emulator_is_another_processor(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_cpuid", lambda: cpuid[:-1] + bytes([cpuid[-1] ^ 1]))
     assert host_cpu().name == "nehalem"
     assert len(list(kept.parent.iterdir())) == 2
+
+
+IMPORT_ALL = """
+import importlib, pkgutil
+from nybble.kernels.target import host_cpu, target
+def probe():
+    raise RuntimeError("the processor was asked")
+host_cpu.host_cpu = host_cpu._cpuid = target.host_cpu = probe
+from nybble import engine, kernels
+for package in (kernels, engine):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+"""
+
+
+def test_no_import_asks_what_the_processor_can_do() -> None:
+    """`compile_for` must be able to come after any import."""
+    subprocess.run([sys.executable, "-c", IMPORT_ALL], check=True)
