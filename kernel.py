@@ -65,7 +65,7 @@ from .kernels.language.simd import (
     where_less,
 )
 from .kernels.language.source import called, inlined
-from .kernels.language.tables import Table, lookup
+from .kernels.language.unpack import Table, lookup
 from .kernels.linear.linear import linear_reference
 from .kernels.linear.packed_product import working_memory
 from .kernels.linear.quantize_activations import quantize_reference

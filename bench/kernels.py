@@ -70,11 +70,11 @@ def attention(n: int) -> Case:
     keys, values = allocate_kv_cache(N_KV_HEADS, HEAD_DIM, n_slots_for(N_CONTEXT))
     every = np.arange(N_CONTEXT)
     bind_cache_write(k, v, keys, values, every, np.array([N_CONTEXT])).run()
-    step, last, scale = np.array([n]), every[-n:].copy(), HEAD_DIM**-0.5
+    n_tokens, last, scale = np.array([n]), every[-n:].copy(), HEAD_DIM**-0.5
     scratch = attention_scratch(N_HEADS, N_KV_HEADS, HEAD_DIM, keys.shape[1] * keys.shape[3], 1)
     calls = [
-        bind_cache_write(k[-n:], v[-n:], keys, values, last, step),
-        *bind_attend(q, keys, values, last, out, step, scratch, N_HEADS, scale),
+        bind_cache_write(k[-n:], v[-n:], keys, values, last, n_tokens),
+        *bind_attend(q, keys, values, last, out, n_tokens, scratch, N_HEADS, scale),
     ]
     heads = (x.reshape(-1, x.shape[1] // HEAD_DIM, HEAD_DIM) for x in (q, k, v))
     arguments = (*heads, last, every, scale)
@@ -84,7 +84,7 @@ def attention(n: int) -> Case:
 def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
     def case(n: int) -> Case:
         """Activations to 8 bits, then the layer."""
-        format, step = FORMATS[format_name], np.array([n])
+        format, n_tokens = FORMATS[format_name], np.array([n])
         data = random_rows(np.random.default_rng(0), format, n_out, n_in).reshape(-1)
         weight = dequantize(format, data, n_out * n_in).reshape(n_out, n_in)
         x, out = normal(n, n_in), normal(n, n_out)
@@ -93,8 +93,8 @@ def linear(format_name: str, n_out: int, n_in: int) -> Callable[[int], Case]:
         layout, packed = pack(format, data, (n_out, n_in))
         working = working_memory(n_in, 1)
         calls = [
-            bind_quantize(x, q, scale, sums, half, step, n_in, layout.sum_factor),
-            bind_quantized_linear(layout, packed, q, scale, sums, half, out, step, working),
+            bind_quantize(x, q, scale, sums, half, n_tokens, n_in, layout.sum_factor),
+            bind_quantized_linear(layout, packed, q, scale, sums, half, out, n_tokens, working),
         ]
         return lambda: linear_reference(x, weight), calls, out
 
@@ -131,7 +131,7 @@ def microseconds(function: Callable[[], object]) -> float:
     return 1e6 * statistics.median(times[5:])
 
 
-def n_tokens(text: str) -> int:
+def token_count(text: str) -> int:
     """1 to N_CONTEXT."""
     if not 1 <= (number := int(text)) <= N_CONTEXT:
         raise argparse.ArgumentTypeError(f"{text} is not from 1 to {N_CONTEXT}")
@@ -147,7 +147,7 @@ def main() -> None:
     known = f"of linear layers: {', '.join(KNOWN_FORMATS)}; default: Q4_1 Q4_K"
     option("--formats", choices=KNOWN_FORMATS, default=["Q4_1", "Q4_K"], metavar="NAME", help=known)
     option(
-        "--tokens", type=n_tokens, default=[1, 128], metavar="N", help="how many at a time; default: 1 128"
+        "--tokens", type=token_count, default=[1, 128], metavar="N", help="how many at a time; default: 1 128"
     )
     arguments = parser.parse_args()
     print("| operation | tokens | NumPy, us | kernel, us | | error |")

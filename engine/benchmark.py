@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import RequestError
 from ..gguf_io.display import Shown
-from ..kernels.roofline.bandwidth import WORDS, bind_stream
+from ..kernels.roofline.bandwidth import WORDS, bind_bandwidth
 from .executors.numba.storage.memory import aligned_zeros
 from .executors.numba.team import Program, Team
 from .llm import LLM
@@ -161,7 +161,7 @@ def stream_bandwidth(n_threads: int, repetitions: int = 5) -> float:
     data = aligned_zeros((_STREAM_BYTES // 4,), np.int32)
     data.fill(1)  # pages that were never written all share one page of zeros, which is read from the cache
     totals = aligned_zeros((n_threads, WORDS), np.int32)
-    team = Team(Program([bind_stream(data, totals)], [True]), n_threads)
+    team = Team(Program([bind_bandwidth(data, totals)], [True]), n_threads)
     try:
         return _STREAM_BYTES / min(_seconds(lambda: team.run(0, 1)) for _ in range(repetitions))
     finally:

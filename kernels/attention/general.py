@@ -21,7 +21,7 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import LANES, check_rows, share
 from ..language.simd import (
     fma,
     load,
@@ -37,7 +37,6 @@ from ..language.simd import (
 from ..language.source import called
 from .visible import NO_CHUNK, first_seen, last_seen
 
-LANES = 8
 LOWEST = -3.0e38  # what the score of a sink is where there is none
 
 
@@ -60,7 +59,7 @@ def bind_general_write(
     rows: NDArray[np.float32],
     cache: NDArray[np.float16],
     positions: NDArray[np.int64],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
 ) -> Call:
     """Write the rows of k or v, a buffer (`rows.py`), rounded to float16, at their positions.
 
@@ -68,13 +67,13 @@ def bind_general_write(
     """
     check_array("cache", cache, (None, None, None), np.float16)
     n_kv_heads, n_slots, width = cache.shape
-    n_max_tokens, ld = check_rows(step, n_kv_heads * width, rows=rows)
+    n_max_tokens, ld = check_rows(n_tokens, n_kv_heads * width, rows=rows)
     check_array("positions", positions, (n_max_tokens,), np.int64)
     return _general_write.bind(
         rows=rows,
         cache=cache,
         positions=positions,
-        step=step,
+        n_tokens=n_tokens,
         ld=ld,
         n_kv_heads=n_kv_heads,
         n_slots=n_slots,
@@ -88,7 +87,7 @@ def bind_general_attend(
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     scratch: NDArray[np.float32],
     n_heads: int,
     scale: float,
@@ -114,8 +113,8 @@ def bind_general_attend(
         raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
     if chunk and not is_causal:
         raise ValueError("chunks are for causal attention")
-    n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
-    _, ld_out = check_rows(step, n_heads * value_dim, out=out)
+    n_max_tokens, ld_q = check_rows(n_tokens, n_heads * head_dim, q=q)
+    _, ld_out = check_rows(n_tokens, n_heads * value_dim, out=out)
     check_array("out", out, (n_max_tokens, None))
     check_array("positions", positions, (n_max_tokens,), np.int64)
     check_array("scratch", scratch, (None, -(-n_slots // LANES) * LANES))
@@ -129,7 +128,7 @@ def bind_general_attend(
         values=values,
         positions=positions,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         scratch=scratch,
         slopes=slopes,
         sinks=sinks,
@@ -154,7 +153,7 @@ def bind_general_attend(
         rows=PointerTo(F32),
         cache=PointerTo(F16),
         positions=PointerTo(I64),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_kv_heads=I64,
         n_slots=I64,
@@ -163,7 +162,7 @@ def bind_general_attend(
 )
 def _general_write(args, thread_id, n_threads):
     whole = args.width - args.width % LANES
-    first, last = share(args.step[0] * args.n_kv_heads, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):
         token, head = i // args.n_kv_heads, i % args.n_kv_heads
         row = args.rows + token * args.ld + head * args.width
@@ -244,7 +243,7 @@ def gather(args, head, i, start, n, weights):
         values=PointerTo(F16),
         positions=PointerTo(I64),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         scratch=PointerTo(F32),
         slopes=PointerTo(F32),
         sinks=PointerTo(F32),
@@ -266,12 +265,12 @@ def gather(args, head, i, start, n, weights):
 def _general_attend(args, thread_id, n_threads):
     d, dv, whole = args.head_dim, args.value_dim, args.value_dim - args.value_dim % LANES
     scores = args.scratch + thread_id * args.ld_scratch
-    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
     for item in range(first, last):
         token, head = item // args.n_heads, item % args.n_heads
         position = args.positions[token]
         start = first_seen(position, args.window, args.chunk)
-        last = last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
+        last = last_seen(position, args.window, args.positions[args.n_tokens[0] - 1], args.is_causal)
         n = last + 1 - start
         q = args.q + token * args.ld_q + head * d
         inverse = weigh(args, head, q, position, start, n, scores)

@@ -30,7 +30,7 @@ from ..language.simd import (
 )
 from ..language.source import called
 from ..target.target import host_target
-from .kv_cache import BLOCK, LANES
+from .kv_cache import CACHE_BLOCK, CACHE_LANES
 from .softmax_state import queries_per_bundle, state_functions
 
 FEW = 4  # queries of a bundle in a step of few
@@ -65,11 +65,11 @@ def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray
     def add_products(
         sums: np.ndarray, rows: Pointer, columns: Pointer, stride: int, first: int, last: int
     ) -> np.ndarray:
-        for start in range(first & -LANES, last, LANES):
+        for start in range(first & -CACHE_LANES, last, CACHE_LANES):
             vectors = rows + start * queries
-            for i in range(max(first - start, 0), min(last - start, LANES)):
-                row = load_splat(vectors + i, LANES, n_queries, LANES)
-                column = to_f32(load(columns + (start + i) * LANES, LANES, n_vectors, stride))
+            for i in range(max(first - start, 0), min(last - start, CACHE_LANES)):
+                row = load_splat(vectors + i, CACHE_LANES, n_queries, CACHE_LANES)
+                column = to_f32(load(columns + (start + i) * CACHE_LANES, CACHE_LANES, n_vectors, stride))
                 sums = fma(tile(row, n_vectors), repeat(column, n_queries), sums)
         return sums
 
@@ -79,29 +79,31 @@ def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray
 @cache
 def block_functions(n_queries: int) -> BlockFunctions:
     """Make the functions for the target."""
-    queries, n_vectors = queries_per_bundle(), 4 if host_target().lanes == LANES else 1
-    line, together = queries * LANES, n_vectors * LANES
+    queries, n_vectors = queries_per_bundle(), 4 if host_target().lanes == CACHE_LANES else 1
+    line, together = queries * CACHE_LANES, n_vectors * CACHE_LANES
     n_sums = n_queries * n_vectors
     add_products, add_products_of_one = (_adding_products(n_queries, n) for n in (n_vectors, 1))
 
     @called
     def score(scores: Pointer, q: Pointer, keys: Pointer, head_dim: int, first: int, last: int) -> None:
         for p in range(first & -together, last, together):
-            nothing = splat(0.0, F32, LANES, n_sums)
-            products = add_products(nothing, q, keys + p * head_dim, head_dim * LANES, 0, head_dim)
-            store(scores + p * queries, products, LANES)
+            nothing = splat(0.0, F32, CACHE_LANES, n_sums)
+            products = add_products(nothing, q, keys + p * head_dim, head_dim * CACHE_LANES, 0, head_dim)
+            store(scores + p * queries, products, CACHE_LANES)
 
     @called
     def add_values(o: Pointer, n: int, weights: Pointer, values: Pointer, first: int, last: int) -> None:
         whole = n & -together
         for i in range(0, whole, together):
-            sums = load(o + i * queries, LANES, n_sums, LANES)
-            sums = add_products(sums, weights, values + i * BLOCK, BLOCK * LANES, first, last)
-            store(o + i * queries, sums, LANES)
-        for i in range(whole, n, LANES):
-            sum_of_one = load(o + i * queries, LANES, n_queries, LANES)
-            sum_of_one = add_products_of_one(sum_of_one, weights, values + i * BLOCK, 0, first, last)
-            store(o + i * queries, sum_of_one, LANES)
+            sums = load(o + i * queries, CACHE_LANES, n_sums, CACHE_LANES)
+            sums = add_products(
+                sums, weights, values + i * CACHE_BLOCK, CACHE_BLOCK * CACHE_LANES, first, last
+            )
+            store(o + i * queries, sums, CACHE_LANES)
+        for i in range(whole, n, CACHE_LANES):
+            sum_of_one = load(o + i * queries, CACHE_LANES, n_queries, CACHE_LANES)
+            sum_of_one = add_products_of_one(sum_of_one, weights, values + i * CACHE_BLOCK, 0, first, last)
+            store(o + i * queries, sum_of_one, CACHE_LANES)
 
     @called
     def weigh(
@@ -114,25 +116,27 @@ def block_functions(n_queries: int) -> BlockFunctions:
         last: int,
         masked: bool,
     ) -> None:
-        m_before = load(states, LANES, n_queries, LANES)
+        m_before = load(states, CACHE_LANES, n_queries, CACHE_LANES)
         m = m_before
-        for p in range(first, last, LANES):
-            some = load(scores + p * queries, LANES, n_queries, LANES)
+        for p in range(first, last, CACHE_LANES):
+            some = load(scores + p * queries, CACHE_LANES, n_queries, CACHE_LANES)
             if masked:
-                lanes, nothing = lane_numbers(LANES) + p, splat(MASKED, F32, LANES)
-                some = where_less(lanes, load_splat(bounds, LANES, n_queries, 1), nothing, some)
-                some = where_less(lanes, load_splat(bounds + queries, LANES, n_queries, 1), some, nothing)
-                store(scores + p * queries, some, LANES)
+                lanes, nothing = lane_numbers(CACHE_LANES) + p, splat(MASKED, F32, CACHE_LANES)
+                some = where_less(lanes, load_splat(bounds, CACHE_LANES, n_queries, 1), nothing, some)
+                some = where_less(
+                    lanes, load_splat(bounds + queries, CACHE_LANES, n_queries, 1), some, nothing
+                )
+                store(scores + p * queries, some, CACHE_LANES)
             m = maximum(m, some)
         m = spread_max(m)
         scale = exp_weight(m_before - m)
-        store(states, m, LANES)
+        store(states, m, CACHE_LANES)
         for i in range(line, size * queries, line):
-            store(states + i, load(states + i, LANES, n_queries, LANES) * scale, LANES)
-        for i in range(0, n * LANES, LANES):
-            largest, total = load(states + i, LANES), load(states + line + i, LANES)
+            store(states + i, load(states + i, CACHE_LANES, n_queries, CACHE_LANES) * scale, CACHE_LANES)
+        for i in range(0, n * CACHE_LANES, CACHE_LANES):
+            largest, total = load(states + i, CACHE_LANES), load(states + line + i, CACHE_LANES)
             for p in range(first * queries + i, last * queries + i, line):
-                weight = exp_weight(load(scores + p, LANES) - largest)
+                weight = exp_weight(load(scores + p, CACHE_LANES) - largest)
                 total = total + weight
                 store(scores + p, weight)
             store(states + line + i, total)
@@ -146,17 +150,17 @@ def own_values_function() -> Callable[..., None]:
 
     `add_own_values(o, n, weights, values, query, first, last)`, else as `BlockFunctions.add_values`.
     """
-    place, *_ = state_functions()
+    place = state_functions().place
 
     @called
     def add_own_values(
         o: Pointer, n: int, weights: Pointer, values: Pointer, query: int, first: int, last: int
     ) -> None:
-        for i in range(0, n, LANES):
+        for i in range(0, n, CACHE_LANES):
             at = o + place(i, query)
-            own = load(at, LANES)
+            own = load(at, CACHE_LANES)
             for p in range(first, last):
-                value = to_f32(load(values + i * BLOCK + p * LANES, LANES))
+                value = to_f32(load(values + i * CACHE_BLOCK + p * CACHE_LANES, CACHE_LANES))
                 own = fma(value, weights[place(p, query)], own)
             store(at, own)
 

@@ -42,7 +42,7 @@ from .visible import NO_CHUNK
 #
 #     queries     bundle: `queries_per_bundle` of them, or FEW, side by side in registers
 #                 tile: the bundles of up to TILE_QUERIES queries of one key head, which one thread works on
-#     positions   block: BLOCK of them, contiguous in the cache (`kv_cache.py`)
+#     positions   block: CACHE_BLOCK of them, contiguous in the cache (`kv_cache.py`)
 #                 segment: SEGMENT of them, from a multiple of SEGMENT on
 #
 # A query goes through its positions in the order of the sequence, whatever the step. Each segment has a
@@ -57,7 +57,7 @@ _ATTEND = Record(
     values=PointerTo(F16),
     positions=PointerTo(I64),  # of the step's tokens
     out=PointerTo(F32),
-    step=PointerTo(I64),  # step[0]: how many tokens
+    n_tokens=PointerTo(I64),  # n_tokens[0]: how many tokens
     scratch=PointerTo(F32),  # a `Tile` for each thread
     partials=PointerTo(F32),  # states (n_kv_heads, n_segments, split_rows) of a step that is split
     ld_q=I64,  # numbers from one token to the next
@@ -84,7 +84,7 @@ def bind_attend(
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     scratch: AttentionScratch,
     n_heads: int,
     scale: float,
@@ -110,9 +110,9 @@ def bind_attend(
         raise ValueError("chunks are for causal attention")
     if not np.isfinite(scale):
         raise ValueError(f"scale must be finite, not {scale}")
-    n_max_tokens, ld_q = check_rows(step, n_heads * head_dim, q=q)
+    n_max_tokens, ld_q = check_rows(n_tokens, n_heads * head_dim, q=q)
     check_array("out", out, (n_max_tokens, None))
-    _, ld_out = check_rows(step, n_heads * head_dim, out=out)
+    _, ld_out = check_rows(n_tokens, n_heads * head_dim, out=out)
     check_array("positions", positions, (n_max_tokens,), np.int64)
     check_scratch(scratch, n_heads, n_kv_heads, head_dim, n_slots)
     arguments = {
@@ -121,7 +121,7 @@ def bind_attend(
         "values": values,
         "positions": positions,
         "out": out,
-        "step": step,
+        "n_tokens": n_tokens,
         "scratch": scratch.per_thread,
         "partials": scratch.partials,
         "ld_q": ld_q,
@@ -156,7 +156,7 @@ def _segments(args, first, last):
 @called
 def _is_split(args):
     """Whether this step is split over segments."""
-    n_tokens = args.step[0]
+    n_tokens = args.n_tokens[0]
     if n_tokens == 0 or n_tokens * args.group > SPLIT_QUERIES:
         return False
     first, last = _segments(args, 0, n_tokens)
@@ -172,7 +172,7 @@ def attend_kernels() -> tuple[Kernel, Kernel]:
 
     @kernel(_ATTEND)
     def attend(args, thread_id, n_threads):
-        n_tokens, group, size = args.step[0], args.group, args.state_size
+        n_tokens, group, size = args.n_tokens[0], args.group, args.state_size
         tile = tile_of(args, thread_id)
 
         # An item of work: the queries of a tile of tokens for one key head, and one segment with a split,
@@ -206,9 +206,9 @@ def attend_kernels() -> tuple[Kernel, Kernel]:
     def merge_segments(args, thread_id, n_threads):
         if not _is_split(args):
             return
-        size, n = args.state_size, args.step[0] * args.group
+        size, n = args.state_size, args.n_tokens[0] * args.group
         totals = args.scratch + thread_id * args.ld_scratch
-        first, last = _segments(args, 0, args.step[0])
+        first, last = _segments(args, 0, args.n_tokens[0])
         n_bundles = (n + FEW - 1) // FEW
         first_item, last_item = share(args.n_kv_heads * n_bundles, thread_id, n_threads)
         for item in range(first_item, last_item):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..language.checks import check_array
 from ..language.rows import aligned_zeros
-from .kv_cache import BLOCK, LANES, padded_head
+from .kv_cache import CACHE_BLOCK, CACHE_LANES, padded_head
 from .online_softmax import FEW
 from .softmax_state import HEAD, queries_per_bundle
 
@@ -76,7 +76,7 @@ def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[in
     """float32 numbers of one thread, in whole cache lines, and of `partials`."""
     padded, state = padded_head(head_dim), state_size(head_dim)
     # What `Tile` lists; an int64 takes the place of two.
-    block = BLOCK * (head_dim + padded) + queries_per_bundle() * (BLOCK + 2)
+    block = CACHE_BLOCK * (head_dim + padded) + queries_per_bundle() * (CACHE_BLOCK + 2)
     tile = tile_rows(group) * (padded + 2 * state + 4)
-    per_thread = -(-(block + tile) // LANES) * LANES
+    per_thread = -(-(block + tile) // CACHE_LANES) * CACHE_LANES
     return per_thread, n_kv_heads * segments_touched(n_slots) * split_rows() * state

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..language.pointer import F32, I32, I64, Pointer, cast
 from ..language.simd import load, splat, store, to_f32
 from ..language.source import called
-from .kv_cache import BLOCK, LANES
+from .kv_cache import CACHE_BLOCK, CACHE_LANES
 from .online_softmax import FEW, block_functions, own_values_function
 from .plain_scratch import SEGMENT
 from .softmax_state import HEAD, queries_per_bundle, state_functions
@@ -25,9 +25,9 @@ class Tile(NamedTuple):
     A row is a query; rows of a bundle are interleaved (`StateFunctions.place`).
     """
 
-    keys: Pointer  # (BLOCK * head_dim) of a block, in the order of the cache
-    values: Pointer  # (BLOCK * padded)
-    weights: Pointer  # (BLOCK, queries_per_bundle) of a bundle: scores first, then exp(score - m)
+    keys: Pointer  # (CACHE_BLOCK * head_dim) of a block, in the order of the cache
+    values: Pointer  # (CACHE_BLOCK * padded)
+    weights: Pointer  # (CACHE_BLOCK, queries_per_bundle) of a bundle: scores first, then exp(score - m)
     bounds: Pointer  # (2, queries_per_bundle) int32: which positions of a block a query sees, from and up to
     q: Pointer  # (tile_rows, padded), times the scale
     states: Pointer  # (tile_rows, state_size) of the segment that is at work
@@ -45,14 +45,14 @@ def start_of(args, position):
 @called
 def end_of(args, position):
     """The last position that the query at a position sees."""
-    return last_seen(position, args.window, args.positions[args.step[0] - 1], args.is_causal)
+    return last_seen(position, args.window, args.positions[args.n_tokens[0] - 1], args.is_causal)
 
 
 @called
 def _seen(lowest, highest, start):
     """Of the block that begins at `start`, lowest .. highest are the positions first .. last - 1."""
-    first = min(max(lowest - start, 0), BLOCK)
-    return first, min(max(highest + 1 - start, first), BLOCK)
+    first = min(max(lowest - start, 0), CACHE_BLOCK)
+    return first, min(max(highest + 1 - start, first), CACHE_BLOCK)
 
 
 @called
@@ -71,11 +71,11 @@ def _extremes(tile, first, last):
 def _widen(args, tile, keys, values, first, last):
     """Convert the positions first .. last - 1 of a block, and of its keys more to whole vectors."""
     d = args.head_dim
-    for i in range((first & -LANES) * d, ((last + LANES - 1) & -LANES) * d, LANES):
-        store(tile.keys + i, to_f32(load(keys + i, LANES)))
-    for vector in range(0, args.padded * BLOCK, LANES * BLOCK):
-        for i in range(vector + first * LANES, vector + last * LANES, LANES):
-            store(tile.values + i, to_f32(load(values + i, LANES)))
+    for i in range((first & -CACHE_LANES) * d, ((last + CACHE_LANES - 1) & -CACHE_LANES) * d, CACHE_LANES):
+        store(tile.keys + i, to_f32(load(keys + i, CACHE_LANES)))
+    for vector in range(0, args.padded * CACHE_BLOCK, CACHE_LANES * CACHE_BLOCK):
+        for i in range(vector + first * CACHE_LANES, vector + last * CACHE_LANES, CACHE_LANES):
+            store(tile.values + i, to_f32(load(values + i, CACHE_LANES)))
 
 
 class QueryFunctions(NamedTuple):
@@ -103,10 +103,10 @@ def query_functions() -> QueryFunctions:
     @called
     def tile_of(args, thread_id):
         keys = args.scratch + thread_id * args.ld_scratch
-        values = keys + BLOCK * args.head_dim
-        weights = values + BLOCK * args.padded
-        bounds = cast(weights + BLOCK * queries, I32)
-        q = weights + (BLOCK + 2) * queries  # after weights and bounds
+        values = keys + CACHE_BLOCK * args.head_dim
+        weights = values + CACHE_BLOCK * args.padded
+        bounds = cast(weights + CACHE_BLOCK * queries, I32)
+        q = weights + (CACHE_BLOCK + 2) * queries  # after weights and bounds
         states = q + args.tile_rows * args.padded
         totals = states + args.tile_rows * args.state_size
         lowest = cast(totals + args.tile_rows * args.state_size, I64)
@@ -131,8 +131,8 @@ def query_functions() -> QueryFunctions:
                     if head == args.group:
                         token, head = token + 1, 0
                 else:
-                    for i in range(0, args.padded, LANES):
-                        store(bundle + place(i, query), splat(0.0, F32, LANES))
+                    for i in range(0, args.padded, CACHE_LANES):
+                        store(bundle + place(i, query), splat(0.0, F32, CACHE_LANES))
                     tile.lowest[row], tile.highest[row] = tile.lowest[row - 1], tile.highest[row - 1]
                 row += 1
         return row
@@ -183,7 +183,7 @@ def segment_function() -> Callable[..., None]:
             return
         if all_first >= all_last:
             all_first, all_last = some_last, some_last
-        begin, end = some_first & -LANES, (some_last + LANES - 1) & -LANES
+        begin, end = some_first & -CACHE_LANES, (some_last + CACHE_LANES - 1) & -CACHE_LANES
         masked = begin < all_first or all_last < end
         if masked:
             for i in range(n):
@@ -213,7 +213,7 @@ def segment_function() -> Callable[..., None]:
         lowest, highest, _, _ = _extremes(tile, 0, n_rows)
         for row in range(0, n_rows, queries):
             start(states + row * args.state_size, args.state_size)
-        for block in range(segment * SEGMENT, (segment + 1) * SEGMENT, BLOCK):
+        for block in range(segment * SEGMENT, (segment + 1) * SEGMENT, CACHE_BLOCK):
             first, last = _seen(lowest, highest, block)
             if first == last:
                 continue

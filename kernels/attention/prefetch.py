@@ -14,9 +14,9 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F16, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_step, is_turn
+from ..language.rows import check_n_tokens, is_turn
 from ..language.simd import prefetch
-from .kv_cache import BLOCK, LANES, check_kv_cache, padded_head
+from .kv_cache import CACHE_BLOCK, CACHE_LANES, check_kv_cache, padded_head
 
 N_POSITIONS = 256  # the last so many: reading of a longer sequence finds its own way
 LINE = 32  # float16 in a cache line
@@ -26,21 +26,21 @@ def bind_cache_prefetch(
     keys: NDArray[np.float16],
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
 ) -> Call:
     """Ask for the keys and values (`kv_cache.py`) up to the position of a step's first token, which is where
-    the next are written. positions and step as in `bind_cache_write`.
+    the next are written. positions and n_tokens as in `bind_cache_write`.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    check_step(step)
+    check_n_tokens(n_tokens)
     check_array("positions", positions, (None,), np.int64)
     return _cache_prefetch.bind(
         keys=keys,
         values=values,
         positions=positions,
-        step=step,
+        n_tokens=n_tokens,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
         padded=padded_head(head_dim),
@@ -53,7 +53,7 @@ def bind_cache_prefetch(
         keys=PointerTo(F16),
         values=PointerTo(F16),
         positions=PointerTo(I64),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_kv_heads=I64,
         head_dim=I64,
         padded=I64,
@@ -61,19 +61,19 @@ def bind_cache_prefetch(
     )
 )
 def _cache_prefetch(args, thread_id, n_threads):
-    if args.step[0] == 0:
+    if args.n_tokens[0] == 0:
         return
     end = args.positions[0] + 1
     for head in range(args.n_kv_heads):
         # Each thread asks for what it will attend to (`attention.py`), if it is but one segment.
         if not is_turn(head, thread_id, n_threads):
             continue
-        for start in range(max(end - N_POSITIONS, 0) // BLOCK * BLOCK, end, BLOCK):
+        for start in range(max(end - N_POSITIONS, 0) // CACHE_BLOCK * CACHE_BLOCK, end, CACHE_BLOCK):
             slot = head * args.n_slots + start % args.n_slots
-            n = min(end - start, BLOCK)
+            n = min(end - start, CACHE_BLOCK)
             keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
-            for i in range(0, (n + LANES - 1) // LANES * LANES * args.head_dim, LINE):
+            for i in range(0, (n + CACHE_LANES - 1) // CACHE_LANES * CACHE_LANES * args.head_dim, LINE):
                 prefetch(keys + i)
-            for first in range(0, args.padded * BLOCK, LANES * BLOCK):
-                for i in range(0, n * LANES, LINE):
+            for first in range(0, args.padded * CACHE_BLOCK, CACHE_LANES * CACHE_BLOCK):
+                for i in range(0, n * CACHE_LANES, LINE):
                     prefetch(values + (first + i))

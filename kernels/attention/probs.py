@@ -15,8 +15,9 @@ from ..jit.kernel import kernel
 from ..language.checks import check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
+from ..language.rows import LANES
 from ..language.simd import load, store
-from .general import LANES, LOWEST, gather, gather_one, general_scratch, weigh
+from .general import LOWEST, gather, gather_one, general_scratch, weigh
 from .kv_cache import check_kv_cache
 from .reference import attention_probs_reference as attention_probs_reference
 from .reference import gather_reference as gather_reference

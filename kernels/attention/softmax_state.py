@@ -1,10 +1,10 @@
 """States of an online softmax: what a query keeps of the positions that it has seen so far.
 
 Queries go in *bundles* of `queries_per_bundle`. A bundle's rows (of queries, weights, states) are interleaved
-by vectors: number i of all of them, `place`, stands within LANES * queries_per_bundle numbers.
+by vectors of L = `CACHE_LANES` numbers: the first L of each row, then the next L of each (`place`).
 
-A query's *state* is a row of float32: LANES times the largest score so far, m; LANES partial sums of weights,
-whose sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
+A query's *state* is a row of float32: L times the largest score so far, m; L partial sums of weights, whose
+sum is l; then the weighted sum of values, o. With s_j the scores of the positions seen so far
 
     m = max_j s_j      l = sum_j exp(s_j - m)      o = sum_j exp(s_j - m) v_j      attention = o / l
 
@@ -30,16 +30,16 @@ from ..language.pointer import F32, Pointer
 from ..language.simd import fma, load, maximum, reduce_add, splat, store
 from ..language.source import called, inlined
 from ..target.target import host_target
-from .kv_cache import LANES
+from .kv_cache import CACHE_LANES
 
-HEAD = 2 * LANES  # a state's m and l; o follows
+HEAD = 2 * CACHE_LANES  # a state's m and l; o follows
 LOWEST = -3.0e38
 
 
 @cache
 def queries_per_bundle() -> int:
     """As many as have sums in registers, enough for multiplications to overlap."""
-    return 4 if host_target().lanes == LANES else 6
+    return 4 if host_target().lanes == CACHE_LANES else 6
 
 
 class StateFunctions(NamedTuple):
@@ -60,31 +60,38 @@ class StateFunctions(NamedTuple):
 def state_functions() -> StateFunctions:
     """Make the functions for the target."""
     queries = queries_per_bundle()
-    line = queries * LANES
+    line = queries * CACHE_LANES
 
     @inlined
     def place(i: int, query: int) -> int:
-        return (i & -LANES) * queries + query * LANES + (i & (LANES - 1))
+        return (i & -CACHE_LANES) * queries + query * CACHE_LANES + (i & (CACHE_LANES - 1))
 
     @called
     def start(states: Pointer, size: int) -> None:
-        store(states, splat(LOWEST, F32, LANES, queries), LANES)
+        store(states, splat(LOWEST, F32, CACHE_LANES, queries), CACHE_LANES)
         for i in range(line, size * queries, line):
-            store(states + i, splat(-0.0, F32, LANES, queries), LANES)  # -0 + x is x, to the bit
+            store(states + i, splat(-0.0, F32, CACHE_LANES, queries), CACHE_LANES)  # -0 + x is x, to the bit
 
     @called
     def merge(totals: Pointer, states: Pointer, size: int) -> None:
-        m_total, m_state = load(totals, LANES, queries, LANES), load(states, LANES, queries, LANES)
+        m_total, m_state = (
+            load(totals, CACHE_LANES, queries, CACHE_LANES),
+            load(states, CACHE_LANES, queries, CACHE_LANES),
+        )
         m = maximum(m_total, m_state)
         scale_total, scale_state = exp_weight(m_total - m), exp_weight(m_state - m)
-        store(totals, m, LANES)
+        store(totals, m, CACHE_LANES)
         for i in range(line, size * queries, line):
-            added = load(states + i, LANES, queries, LANES) * scale_state
-            store(totals + i, fma(load(totals + i, LANES, queries, LANES), scale_total, added), LANES)
+            added = load(states + i, CACHE_LANES, queries, CACHE_LANES) * scale_state
+            store(
+                totals + i,
+                fma(load(totals + i, CACHE_LANES, queries, CACHE_LANES), scale_total, added),
+                CACHE_LANES,
+            )
 
     @called
     def finish(out: Pointer, states: Pointer, query: int, head_dim: int) -> None:
-        scale = np.float32(1) / reduce_add(load(states + place(LANES, query), LANES))
+        scale = np.float32(1) / reduce_add(load(states + place(CACHE_LANES, query), CACHE_LANES))
         whole = head_dim - head_dim % 8
         for i in range(0, whole, 8):
             store(out + i, load(states + place(HEAD + i, query), 8) * scale)

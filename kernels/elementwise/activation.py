@@ -69,7 +69,7 @@ def activation_reference(x: Array, function: Activation) -> Array:
 def bind_activation(
     x: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     width: int,
     function: Activation,
 ) -> Call:
@@ -77,13 +77,13 @@ def bind_activation(
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     if function not in _KERNELS:
         raise ValueError(f"unknown activation {function!r}; known are {', '.join(_KERNELS)}")
-    return _KERNELS[function].bind(x=x, out=out, step=step, ld=ld, width=width)
+    return _KERNELS[function].bind(x=x, out=out, n_tokens=n_tokens, ld=ld, width=width)
 
 
-_RECORD = Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64)
+_RECORD = Record(x=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, width=I64)
 
 
 @inlined
@@ -147,7 +147,7 @@ def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
     @kernel(_RECORD, f"activation_{name}")
     def activation(args, thread_id, n_threads):
         per_row = args.ld // ROW_MULTIPLE
-        first, last = share(args.step[0] * per_row, thread_id, n_threads)
+        first, last = share(args.n_tokens[0] * per_row, thread_id, n_threads)
         for i in range(first, last):
             value = function(load(args.x + i * ROW_MULTIPLE, ROW_MULTIPLE))
             column = i % per_row * ROW_MULTIPLE

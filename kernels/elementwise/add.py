@@ -24,14 +24,14 @@ def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
 
 
 def bind_add(
-    a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+    a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
     """out = a + b on buffers (`rows.py`), of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, a.shape[-1], a=a, b=b, out=out)
-    return _add.bind(a=a, b=b, out=out, step=step, ld=ld)
+    _, ld = check_rows(n_tokens, a.shape[-1], a=a, b=b, out=out)
+    return _add.bind(a=a, b=b, out=out, n_tokens=n_tokens, ld=ld)
 
 
 def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,21 +42,21 @@ def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) ->
 
 
 def bind_add_vector(
-    x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+    x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
     """The same on buffers (`rows.py`), which may be the same one; vector (ld,), zero beyond the width."""
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("vector", vector, (ld,))
-    return _add_vector.bind(a=x, b=vector, out=out, step=step, ld=ld)
+    return _add_vector.bind(a=x, b=vector, out=out, n_tokens=n_tokens, ld=ld)
 
 
-_SUM = Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64)
+_SUM = Record(a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64)
 
 
 @kernel(_SUM)
 def _add_vector(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
-    first, last = share(args.step[0] * per_row, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
         vector = load(args.b + i % per_row * ROW_MULTIPLE, ROW_MULTIPLE)
         store(args.out + i * ROW_MULTIPLE, load(args.a + i * ROW_MULTIPLE, ROW_MULTIPLE) + vector)
@@ -64,6 +64,6 @@ def _add_vector(args, thread_id, n_threads):
 
 @kernel(_SUM)
 def _add(args, thread_id, n_threads):
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) + load(args.b + j, ROW_MULTIPLE))

@@ -49,7 +49,7 @@ def repeat_columns_reference(x: NDArray[np.float32], n: int, n_groups: int = 1) 
 def bind_copy_columns(
     x: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_groups: int,
     n: int,
     x_columns: tuple[int, int],
@@ -61,9 +61,9 @@ def bind_copy_columns(
     Groups of 0 columns in x all read the same.
     Raises TypeError or ValueError for what does not fit.
     """
-    n_max_tokens, ld_x = check_rows(step, 1, x=x)
+    n_max_tokens, ld_x = check_rows(n_tokens, 1, x=x)
     check_array("out", out, (n_max_tokens, None))
-    _, ld_out = check_rows(step, 1, out=out)
+    _, ld_out = check_rows(n_tokens, 1, out=out)
     for name, ld, (width, start) in (("x", ld_x, x_columns), ("out", ld_out, out_columns)):
         width = width or (ld if name == "x" else 0)
         n_apart = n_groups if (x_columns if name == "x" else out_columns)[0] else 1
@@ -72,7 +72,7 @@ def bind_copy_columns(
     return _copy_columns.bind(
         x=x,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         n_groups=n_groups,
         n=n,
         ld_x=ld_x,
@@ -88,7 +88,7 @@ def bind_copy_columns(
     Record(
         x=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_groups=I64,
         n=I64,
         ld_x=I64,
@@ -101,7 +101,7 @@ def bind_copy_columns(
 )
 def _copy_columns(args, thread_id, n_threads):
     whole = args.n - args.n % 8
-    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         token, group = i // args.n_groups, i % args.n_groups
         x = args.x + token * args.ld_x + group * args.x_width + args.x_start

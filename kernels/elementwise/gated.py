@@ -41,31 +41,31 @@ def gelu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> ND
     return np.float32(0.5) * gate * (1 + np.tanh(inner)) * up
 
 
-_GATED = Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64)
+_GATED = Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64)
 
 
 def bind_silu_mul(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
     """out = silu(gate) * up on buffers (`rows.py`), of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
-    return _silu_mul.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+    _, ld = check_rows(n_tokens, gate.shape[-1], gate=gate, up=up, out=out)
+    return _silu_mul.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
 
 
 def bind_gelu_mul(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
     """out = gelu(gate) * up; otherwise as `bind_silu_mul`."""
-    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
-    return _gelu_mul.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+    _, ld = check_rows(n_tokens, gate.shape[-1], gate=gate, up=up, out=out)
+    return _gelu_mul.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
 
 
 @kernel(_GATED)
 def _silu_mul(args, thread_id, n_threads):
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
         store(args.out + j, gate / (exp(gate * -1.0) + 1.0) * up)
@@ -74,7 +74,7 @@ def _silu_mul(args, thread_id, n_threads):
 @kernel(_GATED)
 def _gelu_mul(args, thread_id, n_threads):
     # x / 2 * (1 + tanh(u)) = x / (1 + exp(-2 u)), which stays precise where tanh(u) is close to -1.
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate, up = load(args.gate + j, ROW_MULTIPLE), load(args.up + j, ROW_MULTIPLE)
         inner = gate * SQRT_2_OVER_PI * (gate * gate * CUBIC + 1.0)

@@ -32,24 +32,24 @@ def keep_outliers_reference(x: Array, n_deviations: float) -> Array:
 
 
 def bind_keep_outliers(
-    x: Array, out: Array, step: NDArray[np.int64], width: int, n_deviations: float
+    x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, n_deviations: float
 ) -> Call:
     """The same on buffers (`rows.py`) of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     if width < 2:
         raise ValueError("a row of one value has no deviation")
-    return _keep_outliers.bind(x=x, out=out, step=step, ld=ld, width=width, n_deviations=n_deviations)
+    return _keep_outliers.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, width=width, n_deviations=n_deviations)
 
 
 @kernel(
-    Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64, n_deviations=F32)
+    Record(x=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, width=I64, n_deviations=F32)
 )
 def _keep_outliers(args, thread_id, n_threads):
     width = args.width
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         x, out = args.x + token * args.ld, args.out + token * args.ld
         mean = np.float32(sum_of_values(x, width) / width)

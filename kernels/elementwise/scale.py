@@ -62,95 +62,95 @@ def soft_cap_reference(x: Array, cap: float) -> Array:
     return np.float32(cap) * np.tanh(x / np.float32(cap))
 
 
-def bind_scale(x: Array, out: Array, step: NDArray[np.int64], factor: float) -> Call:
+def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float) -> Call:
     """The same on buffers (`rows.py`), which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
-    return _scale.bind(x=x, out=out, step=step, ld=ld, number=factor)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
+    return _scale.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, number=factor)
 
 
-def bind_shift(x: Array, out: Array, step: NDArray[np.int64], width: int, amount: float) -> Call:
+def bind_shift(x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, amount: float) -> Call:
     """As `bind_scale`, on `width` columns."""
-    _, ld = check_rows(step, width, x=x, out=out)
-    return _shift.bind(x=x, out=out, step=step, ld=ld, width=width, number=amount)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
+    return _shift.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, width=width, number=amount)
 
 
-def bind_clamp(x: Array, out: Array, step: NDArray[np.int64], low: float, high: float) -> Call:
+def bind_clamp(x: Array, out: Array, n_tokens: NDArray[np.int64], low: float, high: float) -> Call:
     """As `bind_scale`."""
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
-    return _clamp.bind(x=x, out=out, step=step, ld=ld, low=low, high=high)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
+    return _clamp.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, low=low, high=high)
 
 
-def bind_soft_cap(x: Array, out: Array, step: NDArray[np.int64], cap: float) -> Call:
+def bind_soft_cap(x: Array, out: Array, n_tokens: NDArray[np.int64], cap: float) -> Call:
     """As `bind_scale`."""
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
-    return _soft_cap.bind(x=x, out=out, step=step, ld=ld, number=cap)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
+    return _soft_cap.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, number=cap)
 
 
-def bind_mul(a: Array, b: Array, out: Array, step: NDArray[np.int64], width: int, b_width: int) -> Call:
+def bind_mul(a: Array, b: Array, out: Array, n_tokens: NDArray[np.int64], width: int, b_width: int) -> Call:
     """out = a * b on buffers (`rows.py`) of `width` columns, b of `b_width`, which divides it.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld = check_rows(step, width, a=a, out=out)
+    n_max_tokens, ld = check_rows(n_tokens, width, a=a, out=out)
     check_array("b", b, (n_max_tokens, None))
     if b_width == 1:
-        check_rows(step, 1, b=b)
-        return _mul_rows.bind(a=a, b=b, out=out, step=step, ld=ld, stride=b.shape[1])
+        check_rows(n_tokens, 1, b=b)
+        return _mul_rows.bind(a=a, b=b, out=out, n_tokens=n_tokens, ld=ld, stride=b.shape[1])
     if b_width != width:
-        _, ld_b = check_rows(step, b_width, b=b)
+        _, ld_b = check_rows(n_tokens, b_width, b=b)
         if width % b_width:
             raise ValueError(f"{width} columns do not divide into {b_width} groups")
         group = width // b_width
         return _mul_groups.bind(
-            a=a, b=b, out=out, step=step, ld=ld, stride=ld_b, n_groups=b_width, group=group
+            a=a, b=b, out=out, n_tokens=n_tokens, ld=ld, stride=ld_b, n_groups=b_width, group=group
         )
-    check_rows(step, width, a=a, b=b)
-    return _mul.bind(a=a, b=b, out=out, step=step, ld=ld, stride=0)
+    check_rows(n_tokens, width, a=a, b=b)
+    return _mul.bind(a=a, b=b, out=out, n_tokens=n_tokens, ld=ld, stride=0)
 
 
-def bind_scale_rows(x: Array, factors: Array, out: Array, step: NDArray[np.int64]) -> Call:
+def bind_scale_rows(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
     """out[t] = x[t] * factors[t] on buffers (`rows.py`); factors (n_max_tokens,)."""
-    n_max_tokens, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    n_max_tokens, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (n_max_tokens,))
-    return _mul_rows.bind(a=x, b=factors, out=out, step=step, ld=ld, stride=1)
+    return _mul_rows.bind(a=x, b=factors, out=out, n_tokens=n_tokens, ld=ld, stride=1)
 
 
-def bind_multiply_columns(x: Array, factors: Array, out: Array, step: NDArray[np.int64]) -> Call:
+def bind_multiply_columns(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
     """out[:, i] = x[:, i] * factors[i] on buffers (`rows.py`); factors (ld,), zero beyond the width."""
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (ld,))
-    return _mul_columns.bind(a=x, b=factors, out=out, step=step, ld=ld, stride=0)
+    return _mul_columns.bind(a=x, b=factors, out=out, n_tokens=n_tokens, ld=ld, stride=0)
 
 
-_NUMBER = Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, number=F32)
+_NUMBER = Record(x=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, number=F32)
 _PRODUCT = Record(
-    a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, stride=I64
+    a=PointerTo(F32), b=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, stride=I64
 )
 
 
 @kernel(_NUMBER)
 def _scale(args, thread_id, n_threads):
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.x + j, ROW_MULTIPLE) * args.number)
 
 
-@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, width=I64, number=F32))
+@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, width=I64, number=F32))
 def _shift(args, thread_id, n_threads):
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         x, out = args.x + token * args.ld, args.out + token * args.ld
         for j in range(args.width):
             out[j] = x[j] + args.number
 
 
-@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64, low=F32, high=F32))
+@kernel(Record(x=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64, low=F32, high=F32))
 def _clamp(args, thread_id, n_threads):
     low, high = splat(args.low, F32, ROW_MULTIPLE), splat(args.high, F32, ROW_MULTIPLE)
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, maximum(low, minimum(high, load(args.x + j, ROW_MULTIPLE))))
 
@@ -158,7 +158,7 @@ def _clamp(args, thread_id, n_threads):
 @kernel(_NUMBER)
 def _soft_cap(args, thread_id, n_threads):
     # tanh(u) = (1 - e) / (1 + e) with e = exp(-2 u); beyond 15 it is 1 in float32.
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         u = maximum(-15.0, minimum(15.0, load(args.x + j, ROW_MULTIPLE) / args.number))
         e = exp(u * -2.0)
@@ -167,7 +167,7 @@ def _soft_cap(args, thread_id, n_threads):
 
 @kernel(_PRODUCT)
 def _mul(args, thread_id, n_threads):
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) * load(args.b + j, ROW_MULTIPLE))
 
@@ -175,7 +175,7 @@ def _mul(args, thread_id, n_threads):
 @kernel(_PRODUCT)
 def _mul_rows(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
-    first, last = share(args.step[0] * per_row, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
         j = i * ROW_MULTIPLE
         store(args.out + j, load(args.a + j, ROW_MULTIPLE) * args.b[i // per_row * args.stride])
@@ -186,7 +186,7 @@ def _mul_rows(args, thread_id, n_threads):
         a=PointerTo(F32),
         b=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         stride=I64,
         n_groups=I64,
@@ -195,7 +195,7 @@ def _mul_rows(args, thread_id, n_threads):
 )
 def _mul_groups(args, thread_id, n_threads):
     whole = args.group - args.group % 8
-    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         token, group = i // args.n_groups, i % args.n_groups
         offset, factor = token * args.ld + group * args.group, args.b[token * args.stride + group]
@@ -209,7 +209,7 @@ def _mul_groups(args, thread_id, n_threads):
 @kernel(_PRODUCT)
 def _mul_columns(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
-    first, last = share(args.step[0] * per_row, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
         j = i * ROW_MULTIPLE
         factors = load(args.b + i % per_row * ROW_MULTIPLE, ROW_MULTIPLE)

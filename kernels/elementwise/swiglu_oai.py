@@ -32,19 +32,19 @@ def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> 
 
 
 def bind_swiglu_oai(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], step: NDArray[np.int64]
+    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
     """The same on buffers (`rows.py`), of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, gate.shape[-1], gate=gate, up=up, out=out)
-    return _swiglu_oai.bind(gate=gate, up=up, out=out, step=step, ld=ld)
+    _, ld = check_rows(n_tokens, gate.shape[-1], gate=gate, up=up, out=out)
+    return _swiglu_oai.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
 
 
-@kernel(Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), step=PointerTo(I64), ld=I64))
+@kernel(Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64))
 def _swiglu_oai(args, thread_id, n_threads):
-    first, last = share(args.step[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
     for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         gate = minimum(LIMIT, load(args.gate + j, ROW_MULTIPLE))
         up = maximum(-LIMIT, minimum(LIMIT, load(args.up + j, ROW_MULTIPLE)))

@@ -34,7 +34,7 @@ def xielu_reference(x: Array, alpha_n: float, alpha_p: float, beta: float, eps: 
 def bind_xielu(
     x: Array,
     out: Array,
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     width: int,
     alpha_n: float,
     alpha_p: float,
@@ -45,9 +45,11 @@ def bind_xielu(
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     a_n, a_p = _factors(alpha_n, alpha_p, beta)
-    return _xielu.bind(x=x, out=out, step=step, ld=ld, width=width, a_n=a_n, a_p=a_p, beta=beta, eps=eps)
+    return _xielu.bind(
+        x=x, out=out, n_tokens=n_tokens, ld=ld, width=width, a_n=a_n, a_p=a_p, beta=beta, eps=eps
+    )
 
 
 def _factors(alpha_n: float, alpha_p: float, beta: float) -> tuple[np.float32, np.float32]:
@@ -60,7 +62,7 @@ def _factors(alpha_n: float, alpha_p: float, beta: float) -> tuple[np.float32, n
     Record(
         x=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         width=I64,
         a_n=F32,
@@ -72,7 +74,7 @@ def _factors(alpha_n: float, alpha_p: float, beta: float) -> tuple[np.float32, n
 def _xielu(args, thread_id, n_threads):
     per_row = args.ld // ROW_MULTIPLE
     zero, eps = splat(0, I32, ROW_MULTIPLE), splat(args.eps, F32, ROW_MULTIPLE)
-    first, last = share(args.step[0] * per_row, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * per_row, thread_id, n_threads)
     for i in range(first, last):
         x = load(args.x + i * ROW_MULTIPLE, ROW_MULTIPLE)
         below = (exp(minimum(eps, x)) - 1.0 - x) * args.a_n

@@ -21,13 +21,13 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
-from ..language.rows import check_step, share
+from ..language.rows import check_n_tokens, share
 from ..language.simd import load, store
 from ..language.source import inlined
 
 COST_OF_READING = 2
 """What it costs to read an expert's weights, in tokens that could meet them in that time."""
-LANES = 32
+BYTES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ def group_reference(ids: NDArray[np.float32], n_experts: int) -> tuple[NDArray, 
     return order // ids.shape[1], order % ids.shape[1], first
 
 
-def bind_group(ids: NDArray[np.float32], groups: Groups, step: NDArray[np.int64]) -> Call:
-    """Put the pairs of step[0] tokens together. ids is a buffer (`rows.py`), or (1, at least n_used): the
+def bind_group(ids: NDArray[np.float32], groups: Groups, n_tokens: NDArray[np.int64]) -> Call:
+    """Put the pairs of n_tokens[0] tokens together. ids is a buffer (`rows.py`), or (1, at least n_used): the
     same for all tokens.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    check_step(step)
+    check_n_tokens(n_tokens)
     n_pairs, n_used = len(groups.token), groups.n_used
     check_array("ids", ids, (1 if len(ids) == 1 else n_pairs // n_used, None))
     if ids.shape[1] < n_used:
@@ -85,7 +85,7 @@ def bind_group(ids: NDArray[np.float32], groups: Groups, step: NDArray[np.int64]
         slot=groups.slot,
         first=groups.first,
         cost=groups.cost,
-        step=step,
+        n_tokens=n_tokens,
         n_used=n_used,
         n_experts=groups.n_experts,
         ld_ids=0 if len(ids) == 1 else ids.shape[1],
@@ -132,7 +132,7 @@ def _expert(number: float, n_experts: int) -> int:
         slot=PointerTo(I64),
         first=PointerTo(I64),
         cost=PointerTo(I64),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_used=I64,
         n_experts=I64,
         ld_ids=I64,
@@ -144,7 +144,7 @@ def _group(args, thread_id, n_threads):
         first, n_used, n_experts = args.first, args.n_used, args.n_experts
         for expert in range(n_experts + 2):
             first[expert] = 0
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             for s in range(n_used):
                 first[_expert(args.ids[t * args.ld_ids + s], n_experts)] += 1
         end, cost = 0, 0
@@ -157,8 +157,10 @@ def _group(args, thread_id, n_threads):
             first[expert] = end
         first[n_experts + 1] = end
         args.cost[n_experts + 1] = cost
-        for from_last in range(args.step[0]):  # backwards, so that `first` ends up where each expert begins
-            t = args.step[0] - 1 - from_last
+        for from_last in range(
+            args.n_tokens[0]
+        ):  # backwards, so that `first` ends up where each expert begins
+            t = args.n_tokens[0] - 1 - from_last
             for s_from_last in range(n_used):
                 s = n_used - 1 - s_from_last
                 expert = _expert(args.ids[t * args.ld_ids + s], n_experts)
@@ -182,12 +184,12 @@ def _group(args, thread_id, n_threads):
     )
 )
 def _gather(args, thread_id, n_threads):
-    whole = args.n_bytes - args.n_bytes % LANES
+    whole = args.n_bytes - args.n_bytes % BYTES_AT_ONCE
     begin, end = share(args.first[args.n_experts + 1], thread_id, n_threads)
     for i in range(begin, end):
         x = args.x + (args.token[i] * args.ld + args.slot[i] * args.slot_bytes)
         out = args.out + i * args.n_bytes
-        for j in range(0, whole, LANES):
-            store(out + j, load(x + j, LANES))
+        for j in range(0, whole, BYTES_AT_ONCE):
+            store(out + j, load(x + j, BYTES_AT_ONCE))
         for j in range(whole, args.n_bytes):
             out[j] = x[j]

@@ -33,7 +33,7 @@ from ..language.record import Field, PointerTo, Record
 from ..language.rows import padded_width, share
 from ..language.simd import load, store
 from ..language.source import inlined
-from ..linear.mapped import TILES, layout_of, tile_arguments, tile_maker
+from ..linear.mapped import TILES, tile_arguments, tile_maker, tile_weights
 from ..linear.packed_product import TOKENS_PER_PASS, packed_product, tokens_per_pass
 from ..linear.tile_product import Weights, input_arguments, inputs_of, tile_product
 from ..target.target import host_target
@@ -141,7 +141,7 @@ def bind_mapped_expert_linear(
     scale: Array | None = None,
 ) -> Call:
     """The same for the bytes of a file (`mapped.py`): data of all experts, and memory for tiles."""
-    weights, shape = layout_of(format), (n_out, xs[0].shape[1])
+    weights, shape = tile_weights(format), (n_out, xs[0].shape[1])
     made = tile_arguments(format, data, shape, tiles, groups.n_experts)
     arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
     return expert_kernel(weights, format).bind(**made, **arguments)

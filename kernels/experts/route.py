@@ -25,7 +25,7 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, padded_width, share
+from ..language.rows import LANES, check_rows, padded_width, share
 from ..language.simd import load, reduce_max, splat, sqrt, store
 from ..language.source import inlined
 from ..names import Gating
@@ -80,7 +80,6 @@ def route_reference(
 
 
 _GATINGS = ("softmax", "sigmoid", "softmax of chosen", "sqrt softplus")
-LANES = 8
 
 
 def route_scratch(n_experts: int, n_threads: int) -> NDArray[np.float32]:
@@ -92,7 +91,7 @@ def bind_route(
     logits: NDArray[np.float32],
     ids: NDArray[np.float32],
     weights: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     scratch: NDArray[np.float32],
     n_experts: int,
     n_used: int,
@@ -108,8 +107,8 @@ def bind_route(
 
     Raises TypeError or ValueError for what does not fit.
     """
-    n_max_tokens, ld = check_rows(step, n_experts, logits=logits)
-    _, ld_out = check_rows(step, n_used, ids=ids, weights=weights)
+    n_max_tokens, ld = check_rows(n_tokens, n_experts, logits=logits)
+    _, ld_out = check_rows(n_tokens, n_used, ids=ids, weights=weights)
     check_array("ids", ids, (n_max_tokens, None))
     check_array("scratch", scratch, (None, 3 * ld))
     if not 0 < n_used <= n_experts:
@@ -124,7 +123,7 @@ def bind_route(
         logits=logits,
         ids=ids,
         weights=weights,
-        step=step,
+        n_tokens=n_tokens,
         scratch=scratch,
         bias=bias,
         ld=ld,
@@ -182,7 +181,7 @@ def _two_best(score: Pointer, n: int) -> np.float32:
         logits=PointerTo(F32),
         ids=PointerTo(F32),
         weights=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         scratch=PointerTo(F32),
         bias=PointerTo(F32),
         ld=I64,
@@ -202,7 +201,7 @@ def _route(args, thread_id, n_threads):
     p = args.scratch + thread_id * 3 * args.ld
     score, is_taken = p + args.ld, p + 2 * args.ld
     per_group = n // n_groups
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         logits = args.logits + token * args.ld
         ids, weights = args.ids + token * args.ld_out, args.weights + token * args.ld_out

@@ -33,22 +33,22 @@ def expert_sum_reference(x: Array, weights: Array) -> Array:
 
 
 def bind_expert_sum(
-    x: Array, weights: Array, out: Array, step: NDArray[np.int64], n_used: int, width: int
+    x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_used: int, width: int
 ) -> Call:
     """The sum over slots on buffers (`rows.py`) of n_used * width, n_used and width columns.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld_x = check_rows(step, n_used * width, x=x)
-    _, ld_weights = check_rows(step, n_used, weights=weights)
-    _, ld_out = check_rows(step, width, out=out)
+    n_max_tokens, ld_x = check_rows(n_tokens, n_used * width, x=x)
+    _, ld_weights = check_rows(n_tokens, n_used, weights=weights)
+    _, ld_out = check_rows(n_tokens, width, out=out)
     check_array("weights", weights, (n_max_tokens, None))
     check_array("out", out, (n_max_tokens, None))
     return _expert_sum.bind(
         x=x,
         weights=weights,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         n_used=n_used,
         width=width,
         ld_x=ld_x,
@@ -62,7 +62,7 @@ def bind_expert_sum(
         x=PointerTo(F32),
         weights=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_used=I64,
         width=I64,
         ld_x=I64,
@@ -72,7 +72,7 @@ def bind_expert_sum(
 )
 def _expert_sum(args, thread_id, n_threads):
     whole = args.width - args.width % ROW_MULTIPLE
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         x, out = args.x + token * args.ld_x, args.out + token * args.ld_out
         weights = args.weights + token * args.ld_weights

@@ -26,7 +26,7 @@ from ..codegen import (  # noqa: F401  (they teach Numba the vocabulary)
     matrix,
     memory,
     sync,
-    tables,
+    unpack,
 )
 from ..codegen.types import RecordType
 from ..language.source import CALLED, INLINED, Source

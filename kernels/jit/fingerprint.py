@@ -16,7 +16,7 @@ import numpy as np
 from ..language.pointer import Element
 from ..language.record import PointerTo
 from ..language.source import CALLED, INLINED, Source
-from ..language.tables import Table
+from ..language.unpack import Table
 
 PACKAGE = __name__.partition(".")[0]
 TREES = ("gguf_io", "kernels")

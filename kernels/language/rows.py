@@ -1,9 +1,10 @@
 """Rows of activations: how buffers are laid out, and how a team of threads shares them.
 
 A buffer of the engine is (n_max_tokens, ld) float32, one row a token; ld is the width rounded up to
-`ROW_MULTIPLE`, so that rows divide into whole vectors. The columns beyond the width are zero. How many rows a
-step uses stands in `step[0]`, an int64 array that all kernels of a plan share; whoever writes it keeps it
-within 0 .. n_max_tokens.
+`ROW_MULTIPLE`, so that rows divide into whole vectors. The columns beyond the width are zero.
+
+`n_tokens` is an int64 array, whose first element says how many rows are in use now. All kernels of a plan
+share it; whoever writes it keeps it within 0 .. n_max_tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from .checks import check_array
 from .source import inlined
 
+LANES = 8
+"""Numbers in a vector of kernels that have the same code for every target."""
 ROW_MULTIPLE = 16
 CACHE_LINE = 64
 
@@ -46,20 +49,20 @@ def is_turn(item: int, thread_id: int, n_threads: int) -> bool:
     return min(turn, 2 * n_threads - 1 - turn) == thread_id
 
 
-def check_step(step: NDArray[np.int64]) -> None:
-    """TypeError or ValueError unless `step` is an int64 array with room for the number of tokens."""
-    check_array("step", step, (None,), np.int64)
-    if step.size == 0:
-        raise ValueError("step must hold the number of tokens")
+def check_n_tokens(n_tokens: NDArray[np.int64]) -> None:
+    """TypeError or ValueError unless `n_tokens` is an int64 array of at least one element."""
+    check_array("n_tokens", n_tokens, (None,), np.int64)
+    if n_tokens.size == 0:
+        raise ValueError("n_tokens must hold the number of tokens")
 
 
-def check_rows(step: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
+def check_rows(n_tokens: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
     """(n_max_tokens, ld) that the buffers have in common.
 
     Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or
     below `width`.
     """
-    check_step(step)
+    check_n_tokens(n_tokens)
     first = next(iter(buffers))
     check_array(first, buffers[first], (None, None))
     n_max_tokens, ld = buffers[first].shape

@@ -9,7 +9,7 @@ from typing import Any
 from ..language.pointer import F16, F32, I8, U8, cast
 from ..language.simd import load, splat, to_f32
 from ..language.source import inlined
-from ..language.tables import e4m3_to_f32, power_of_two_to_f32
+from ..language.unpack import e4m3_to_f32, power_of_two_to_f32
 from ..target.target import host_target
 from ..weights.layout import TILE_ROWS, Layout, Scale
 
@@ -17,7 +17,7 @@ Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Shape:
+class RegisterTile:
     """What a product has in registers: some tokens, and 16 rows, or 32 as two tiles, in vectors."""
 
     n_tokens: int
@@ -34,7 +34,7 @@ class Shape:
         return self.n_tiles * TILE_ROWS // self.lanes
 
 
-def span_scales(layout: Layout, shape: Shape) -> Function:
+def span_scales(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that reads the header of a super-block: its scales, and its minimum scales negated.
 
     It takes where the header is, and how far (in float16) the vectors are apart; where the layout has no
@@ -57,7 +57,7 @@ def span_scales(layout: Layout, shape: Shape) -> Function:
     return read_header
 
 
-def block_scale(layout: Layout, shape: Shape) -> Function:
+def block_scale(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that gives the scale of a sub-block.
 
     It takes where the scales of the block begin, the number of the sub-block, the super-block's scale, and
@@ -100,7 +100,7 @@ def block_scale(layout: Layout, shape: Shape) -> Function:
     }[layout.scale]
 
 
-def block_minimum(layout: Layout, shape: Shape) -> Function:
+def block_minimum(layout: Layout, shape: RegisterTile) -> Function:
     """The same for the minimum, with the super-block's minimum scale negated."""
     lanes, n_groups = shape.lanes, shape.n_groups
 

@@ -23,7 +23,7 @@ from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_step, share
+from ..language.rows import check_n_tokens, share
 from ..language.simd import bf16_to_f32, fma, load, load_splat, part, repeat, splat, store, tile, to_f32
 from ..language.source import inlined
 from ..weights.floats import ELEMENT_OF
@@ -81,7 +81,7 @@ def float_linear_kernel(format: BlockFormat) -> Kernel:
         w=PointerTo(ELEMENT_OF[format]),
         x=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_in=I64,
         n_tiles=I64,
         ld_x=I64,
@@ -90,7 +90,7 @@ def float_linear_kernel(format: BlockFormat) -> Kernel:
 
     @kernel(record, f"linear_{format.name.lower()}")
     def linear(args, thread_id, n_threads):
-        n_tokens = args.step[0]
+        n_tokens = args.n_tokens[0]
         first, last = share(args.n_tiles, thread_id, n_threads)
         for t in range(0, n_tokens, TOKENS_PER_PASS):
             x, n = args.x + t * args.ld_x, min(TOKENS_PER_PASS, n_tokens - t)
@@ -107,10 +107,9 @@ def bind_float_linear(
     packed: NDArray,
     x: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
 ) -> Call:
-    """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles); step[0]
-    = tokens now.
+    """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles).
 
     Raises ValueError where the sizes do not belong together.
     """
@@ -118,9 +117,9 @@ def bind_float_linear(
     n_max, ld_x = x.shape
     check_array("packed", packed, (None, None, TILE_ROWS), ELEMENT_OF[format].dtype)
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
-    check_step(step)
+    check_n_tokens(n_tokens)
     if ld_x < n_in:
         raise ValueError(f"x has {ld_x} columns, the weights need {n_in}")
     return float_linear_kernel(format).bind(
-        w=packed, x=x, out=out, step=step, n_in=n_in, n_tiles=n_tiles, ld_x=ld_x, ld_out=out.shape[1]
+        w=packed, x=x, out=out, n_tokens=n_tokens, n_in=n_in, n_tiles=n_tiles, ld_x=ld_x, ld_out=out.shape[1]
     )

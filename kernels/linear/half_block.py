@@ -7,14 +7,14 @@ from typing import Any
 
 from ..language.simd import dot_signed, dot_spill, dot_unsigned, load
 from ..language.source import inlined
-from ..language.tables import lookup
+from ..language.unpack import lookup
 from ..weights.layout import Layout
-from .block_scales import Shape
+from .block_scales import RegisterTile
 
 Function = Callable[..., Any]
 
 
-def half_block(layout: Layout, half: int, shape: Shape) -> Function:
+def half_block(layout: Layout, half: int, shape: RegisterTile) -> Function:
     """Make the function that adds columns 0-15 (`half` 0) or 16-31 of a block to a dot state.
 
     It takes the state, where the block is, how far the vectors of one step are apart, the bits that stand
@@ -53,13 +53,13 @@ def upper_bits_at(layout: Layout) -> tuple[int, int]:
     return {3: (128, 128), 5: (256, 256), 6: (256, 320)}.get(layout.bits, (0, 0))
 
 
-def step_levels(layout: Layout, half: int, shape: Shape) -> Function:
+def step_levels(layout: Layout, half: int, shape: RegisterTile) -> Function:
     """Make the function that gives the levels, or places in the table, of step j of a half: 4 columns of all
     rows. It takes where the block is, how far the vectors are apart, the bits that stand apart, and j."""
     return (_two_or_three_bits if layout.bits < 4 else _nibbles_and_more)(layout, half, shape)
 
 
-def _nibbles_and_more(layout: Layout, half: int, shape: Shape) -> Function:
+def _nibbles_and_more(layout: Layout, half: int, shape: RegisterTile) -> Function:
     """The same for 4 to 6 bits."""
     bits, n_bytes, n_groups = layout.bits, 4 * shape.lanes, shape.n_groups
 
@@ -79,7 +79,7 @@ def _nibbles_and_more(layout: Layout, half: int, shape: Shape) -> Function:
     return levels_of_step
 
 
-def _two_or_three_bits(layout: Layout, half: int, shape: Shape) -> Function:
+def _two_or_three_bits(layout: Layout, half: int, shape: RegisterTile) -> Function:
     """The same for 2 and 3 bits."""
     has_third, n_bytes, n_groups = layout.bits == 3, 4 * shape.lanes, shape.n_groups
 

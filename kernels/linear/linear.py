@@ -40,17 +40,17 @@ def linear_reference(
     return out
 
 
-def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], step: NDArray[np.int64]) -> Call:
+def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], n_tokens: NDArray[np.int64]) -> Call:
     """out[t] += bias, on a buffer (`rows.py`); bias (ld,), zero beyond the width."""
-    _, ld = check_rows(step, out.shape[-1], out=out)
+    _, ld = check_rows(n_tokens, out.shape[-1], out=out)
     check_array("bias", bias, (ld,))
-    return _add_bias.bind(out=out, bias=bias, step=step, ld=ld)
+    return _add_bias.bind(out=out, bias=bias, n_tokens=n_tokens, ld=ld)
 
 
-@kernel(Record(out=PointerTo(F32), bias=PointerTo(F32), step=PointerTo(I64), ld=I64))
+@kernel(Record(out=PointerTo(F32), bias=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64))
 def _add_bias(args, thread_id, n_threads):
     first, last = share(args.ld // ROW_MULTIPLE, thread_id, n_threads)
-    for t in range(args.step[0]):
+    for t in range(args.n_tokens[0]):
         row = args.out + t * args.ld
         for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
             store(row + j, load(row + j, ROW_MULTIPLE) + load(args.bias + j, ROW_MULTIPLE))

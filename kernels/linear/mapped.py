@@ -19,7 +19,7 @@ from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import Field, PointerTo, Record
-from ..language.rows import check_step, share
+from ..language.rows import check_n_tokens, share
 from ..language.source import inlined
 from ..weights.floats import ELEMENT_OF
 from ..weights.layout import TILE_ROWS
@@ -73,7 +73,7 @@ def tile_arguments(
     return {**blocks, "tiles": tiles, "tile_bytes": n_bytes, "ld_tiles": tiles.shape[1]}
 
 
-def layout_of(format: BlockFormat) -> Weights:
+def tile_weights(format: BlockFormat) -> Weights:
     """What the tiles are: the compute layout, or the format itself if it is floats."""
     return format if format in ELEMENT_OF else PACKERS[format][0]
 
@@ -94,13 +94,13 @@ def tile_maker(format: BlockFormat) -> Callable[..., Any]:
 @cache
 def mapped_linear_kernel(format: BlockFormat) -> Kernel:
     """The kernel for weights in `format`."""
-    tile_at, (prepare, multiply) = tile_maker(format), tile_product(layout_of(format))
-    pointers = {"out": PointerTo(F32), "step": PointerTo(I64)}
-    record = Record(**TILES, **inputs_of(layout_of(format)), **pointers, ld_out=I64)
+    tile_at, (prepare, multiply) = tile_maker(format), tile_product(tile_weights(format))
+    pointers = {"out": PointerTo(F32), "n_tokens": PointerTo(I64)}
+    record = Record(**TILES, **inputs_of(tile_weights(format)), **pointers, ld_out=I64)
 
     @kernel(record, f"mapped_linear_{format.name.lower()}")
     def linear(args, thread_id, n_threads):
-        n_tokens, ld_out = args.step[0], args.ld_out
+        n_tokens, ld_out = args.n_tokens[0], args.ld_out
         first, last = share(args.n_tiles, thread_id, n_threads)
         if first == last:
             return
@@ -121,19 +121,21 @@ def bind_mapped_linear(
     shape: tuple[int, int],
     xs: tuple[NDArray, ...],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     tiles: NDArray[np.uint8],
     working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. data: the bytes of a (n_out, n_in) matrix; xs: x (n_max, ld >= n_in) for floats, else
-    the four arrays of `bind_quantize`; out (n_max, n_out rounded up to 16s); step[0] = tokens now; tiles
-    (n_threads, `tiles_bytes`); working: `working_memory`, of which floats need none.
+    the four arrays of `bind_quantize`; out (n_max, n_out rounded up to 16s); tiles (n_threads,
+    `tiles_bytes`); working: `working_memory`, of which floats need none.
 
     Raises ValueError or TypeError where something does not fit.
     """
     n_max = len(xs[0])
     arguments = tile_arguments(format, data, shape, tiles)
-    inputs = input_arguments(layout_of(format), xs, n_max, shape[1], working)
+    inputs = input_arguments(tile_weights(format), xs, n_max, shape[1], working)
     check_array("out", out, (n_max, TILE_ROWS * arguments["n_tiles"]))
-    check_step(step)
-    return mapped_linear_kernel(format).bind(**arguments, **inputs, out=out, step=step, ld_out=out.shape[1])
+    check_n_tokens(n_tokens)
+    return mapped_linear_kernel(format).bind(
+        **arguments, **inputs, out=out, n_tokens=n_tokens, ld_out=out.shape[1]
+    )

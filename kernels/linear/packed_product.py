@@ -33,7 +33,7 @@ from ..language.source import inlined
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from . import matrix_product
-from .block_scales import Shape
+from .block_scales import RegisterTile
 from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
 from .token_product import token_product
@@ -131,7 +131,7 @@ class Product(NamedTuple):
 
 def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     """Make the functions for one tile at a time, or two."""
-    by_token = token_product(layout, Shape(1, n_tiles))
+    by_token = token_product(layout, RegisterTile(1, n_tiles))
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
     is_pair, lanes, n_few = n_tiles == 2, host_target().lanes, few_tokens()

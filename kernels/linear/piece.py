@@ -21,10 +21,10 @@ from typing import Any
 from ..language.pointer import F32, I8, I16, I32, cast
 from ..language.simd import evens, interleave, load, odds, store, to_i16
 from ..language.source import inlined
-from ..language.tables import lookup
+from ..language.unpack import lookup
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
-from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .block_scales import RegisterTile, block_minimum, block_scale, span_scales
 from .half_block import step_levels, upper_bits_at
 
 PIECE_BLOCKS = 32
@@ -51,7 +51,7 @@ def blocks_per_piece(layout: Layout) -> int:
 
 def unpack_piece(layout: Layout, as_int8: bool) -> Callable[..., Any]:
     """Make the function that unpacks n_blocks blocks from w on, where a super-block begins."""
-    shape = Shape(n_tokens=1)
+    shape = RegisterTile(n_tokens=1)
     low_levels, high_levels = (step_levels(layout, half, shape) for half in (0, 1))
     read_header = span_scales(layout, shape)
     scale_of, minimum_of = block_scale(layout, shape), block_minimum(layout, shape)

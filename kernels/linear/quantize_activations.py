@@ -23,7 +23,7 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I8, I32, I64, Pointer, cast
 from ..language.record import PointerTo, Record
-from ..language.rows import check_step, share
+from ..language.rows import check_n_tokens, share
 from ..language.simd import (
     absolute,
     add_lanes,
@@ -45,8 +45,8 @@ from ..language.simd import (
 from ..language.source import inlined
 from ..weights.layout import BLOCK
 
-LANES = 16
-RUN = 32
+HALF_BLOCK = BLOCK // 2  # a vector
+BLOCKS_AT_ONCE = 32
 """Blocks whose scales are found before their values are rounded: 4 KB, which stay in the nearest cache."""
 SMALLEST = np.float32(3.8e-37)
 """Blocks up to here become zero: 127 / largest would be infinite below 3.73e-37."""
@@ -75,7 +75,7 @@ QUANTIZE = Record(
     scale=PointerTo(F32),
     sum=PointerTo(I32),
     half=PointerTo(I32),
-    step=PointerTo(I64),
+    n_tokens=PointerTo(I64),
     n_in=I64,
     ld=I64,
     factor=I64,
@@ -90,7 +90,7 @@ def _passes(n: int) -> tuple[Callable[..., None], Callable[..., None]]:
     def find_scales(x: Pointer, scale: Pointer, inverse: Pointer) -> None:
         """scale = max |x| / 127, inverse = 127 / max |x|. As integers, the bits of |x| are in the order of
         the numbers, with infinity and then NaN above them all."""
-        bits = f32_to_bits(absolute(load(x, LANES, n_halves, LANES)))
+        bits = f32_to_bits(absolute(load(x, HALF_BLOCK, n_halves, HALF_BLOCK)))
         bits = max_lanes(maximum(part(bits, 0, n, 2), part(bits, 1, n, 2)))
         largest = bits_to_f32(bits)
         zero, nan = splat(0.0, F32, n), splat(np.nan, F32, n)
@@ -102,8 +102,8 @@ def _passes(n: int) -> tuple[Callable[..., None], Callable[..., None]]:
         x: Pointer, inverse: Pointer, q: Pointer, sums: Pointer, half: Pointer, factor: int
     ) -> None:
         """The rest. The sums of both halves of a block are taken in one int32: they fit into 16 bits each."""
-        factors = repeat(load_splat(inverse, LANES, n, 1), 2)
-        levels = round_to_i32(load(x, LANES, n_halves, LANES) * factors)
+        factors = repeat(load_splat(inverse, HALF_BLOCK, n, 1), 2)
+        levels = round_to_i32(load(x, HALF_BLOCK, n_halves, HALF_BLOCK) * factors)
         store(q, to_i8(concatenate(levels)))
         both = add_lanes(part(levels, 0, n, 2) + (part(levels, 1, n, 2) << 16))
         first = both << 16 >> 16
@@ -126,10 +126,10 @@ def quantize(args, thread_id, n_threads):
     looks no more than a few blocks ahead.
     """
     n_blocks = args.n_in // BLOCK
-    first, last = share(args.step[0] * n_blocks, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * n_blocks, thread_id, n_threads)
     while first < last:
         t, b = first // n_blocks, first % n_blocks
-        n = min(last - first, RUN)
+        n = min(last - first, BLOCKS_AT_ONCE)
         if args.ld > args.n_in:  # else tokens follow each other without a gap
             n = min(n, n_blocks - b)
         x, q = args.x + (t * args.ld + b * BLOCK), args.q + first * BLOCK
@@ -153,22 +153,22 @@ def bind_quantize(
     scale: NDArray[np.float32],
     sums: NDArray[np.int32],
     half: NDArray[np.int32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_in: int,
     factor: int = 1,
 ) -> Call:
-    """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32), step[0] = tokens
-    now; factor: of the sums, -128 to 128."""
+    """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32); factor: of the
+    sums, -128 to 128."""
     n_max, ld = x.shape
     if not 0 < n_in <= ld or n_in % 32:
         raise ValueError(f"n_in = {n_in} must be a multiple of 32, above 0 and at most x's {ld} columns")
     if not -128 <= factor <= 128:
         raise ValueError(f"factor must be within -128 .. 128, not {factor}")
-    check_step(step)
+    check_n_tokens(n_tokens)
     check_array("q", q, (n_max, n_in), np.int8)
     check_array("scale", scale, (n_max, n_in // 32))
     for name, array in (("sum", sums), ("half", half)):
         check_array(name, array, (n_max, n_in // 32), np.int32)
     return quantize.bind(
-        x=x, q=q, scale=scale, sum=sums, half=half, step=step, n_in=n_in, ld=ld, factor=factor
+        x=x, q=q, scale=scale, sum=sums, half=half, n_tokens=n_tokens, n_in=n_in, ld=ld, factor=factor
     )

@@ -19,11 +19,11 @@ from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
-from ..language.rows import check_step, share
+from ..language.rows import check_n_tokens, share
 from ..language.source import inlined
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
-from .block_scales import Shape
+from .block_scales import RegisterTile
 from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
 from .token_product import token_product
 
@@ -31,7 +31,7 @@ LINEAR = Record(
     **PACKED_INPUTS,
     w=PointerTo(U8),
     out=PointerTo(F32),
-    step=PointerTo(I64),
+    n_tokens=PointerTo(I64),
     n_tiles=I64,
     tile_bytes=I64,
     ld_out=I64,
@@ -44,7 +44,7 @@ def linear_kernel(layout: Layout) -> Kernel:
     n_together = 2 if host_target().lanes == TILE_ROWS else 1  # tiles share the broadcasts of activations
     prepare, multiply = packed_product(layout, n_together)
     # 8 tokens of a batch and one tile: their sums leave registers free, and nothing is unpacked to memory
-    by_eight, has_eight = token_product(layout, Shape(8)), host_target().lanes == TILE_ROWS
+    by_eight, has_eight = token_product(layout, RegisterTile(8)), host_target().lanes == TILE_ROWS
 
     @inlined
     def multiply_eight(args, t, first, last):
@@ -57,7 +57,7 @@ def linear_kernel(layout: Layout) -> Kernel:
         first, last = share(args.n_tiles, thread_id, n_threads)
         if first == last:
             return
-        n_tokens, tile_bytes, ld_out = args.step[0], args.tile_bytes, args.ld_out
+        n_tokens, tile_bytes, ld_out = args.n_tokens[0], args.tile_bytes, args.ld_out
         per_pass = tokens_per_pass(args.n_in)
         for t in range(0, n_tokens, per_pass):
             n = min(per_pass, n_tokens - t)
@@ -84,12 +84,12 @@ def bind_quantized_linear(
     sums: NDArray[np.int32],
     half: NDArray[np.int32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in /
-    32) and working: as `packed_inputs` wants them; out (n_max, 16 * n_tiles); step[0] = tokens now. Raises
-    TypeError or ValueError where they do not belong together."""
+    32) and working: as `packed_inputs` wants them; out (n_max, 16 * n_tiles). Raises TypeError or
+    ValueError where they do not belong together."""
     n_max, n_in = q.shape
     if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
         raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
@@ -98,8 +98,8 @@ def bind_quantized_linear(
     if rest:
         raise ValueError(f"packed weights of {packed.size} bytes are no whole tiles of {tile_bytes}")
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
-    check_step(step)
+    check_n_tokens(n_tokens)
     return linear_kernel(layout).bind(
         **packed_inputs(n_max, n_in, (q, scale, sums, half), working),
-        w=packed, out=out, step=step, n_tiles=n_tiles, tile_bytes=tile_bytes, ld_out=out.shape[1],
+        w=packed, out=out, n_tokens=n_tokens, n_tiles=n_tiles, tile_bytes=tile_bytes, ld_out=out.shape[1],
     )  # fmt: skip

@@ -29,13 +29,13 @@ from ..language.simd import (
 )
 from ..language.source import inlined
 from ..weights.layout import BLOCK, Layout
-from .block_scales import Shape, block_minimum, block_scale, span_scales
+from .block_scales import RegisterTile, block_minimum, block_scale, span_scales
 from .half_block import half_block, upper_bits_at
 
 PREFETCH_BYTES = 4096
 
 
-def _byte_block(shape: Shape) -> Callable[..., Any]:
+def _byte_block(shape: RegisterTile) -> Callable[..., Any]:
     """Make the function that adds a block of int8 levels to a dot state."""
     n_tokens, n_groups, n_bytes = shape.n_tokens, shape.n_groups, 4 * shape.lanes
 
@@ -49,7 +49,7 @@ def _byte_block(shape: Shape) -> Callable[..., Any]:
     return add_block
 
 
-def token_product(layout: Layout, shape: Shape) -> Callable[..., Any]:
+def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
     """Make the function that multiplies 16 rows r of a tile, or 32 of two, with a token t, or some at once.
 
         out[t, r] = Σ_b x_scale[t, b] * (scale[r, b] * Σ_k level[r, k] x[t, k] + minimum[r, b] * Σ_k x[t, k])

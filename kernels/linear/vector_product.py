@@ -41,14 +41,14 @@ from ..language.simd import (
 from ..language.source import inlined
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
-from .block_scales import Shape
+from .block_scales import RegisterTile
 from .half_block import four_steps
 from .piece import MINIMA_AT, PIECE_BYTES, SCALES_AT, is_in_words, level_bytes
 
 Function = Callable[..., Any]
 
 
-def _half_block(layout: Layout, shape: Shape) -> Function:
+def _half_block(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that adds 16 unpacked columns to a dot state, which no bits stand apart of."""
     n_tokens, n_groups, n_bytes, is_signed = shape.n_tokens, shape.n_groups, 4 * shape.lanes, layout.is_signed
 
@@ -75,7 +75,7 @@ def _half_block(layout: Layout, shape: Shape) -> Function:
     return add_unpacked
 
 
-def _half_block_of_words(shape: Shape) -> Function:
+def _half_block_of_words(shape: RegisterTile) -> Function:
     """The same for int16: a word of each pair, then the other."""
     n_tokens, n_groups, n_words = shape.n_tokens, shape.n_groups, 2 * shape.lanes
 
@@ -96,7 +96,7 @@ def _half_block_of_words(shape: Shape) -> Function:
     return add_words
 
 
-def _half_block_of_pairs(shape: Shape) -> Function:
+def _half_block_of_pairs(shape: RegisterTile) -> Function:
     """The same for pairs of tokens."""
     n_pairs, n_groups, n_bytes = (shape.n_tokens + 1) // 2, shape.n_groups, 8 * shape.lanes
 
@@ -110,7 +110,7 @@ def _half_block_of_pairs(shape: Shape) -> Function:
     return add_pairs
 
 
-def _some_tokens(layout: Layout, shape: Shape) -> Function:
+def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that adds to the results of some tokens what a piece, or two, gives."""
     in_words, in_pairs = is_in_words(layout), host_target().multiplies_pairs
     if in_pairs:
@@ -253,7 +253,7 @@ def put_pairs(x, pairs, n, n_in):
 def tokens_together(n_tiles: int) -> int:
     """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
     n_sums = 12 if host_target().n_vector_registers >= 32 else 8
-    return n_sums // Shape(1, n_tiles).n_groups
+    return n_sums // RegisterTile(1, n_tiles).n_groups
 
 
 def vector_product(layout: Layout, n_tiles: int) -> Function:
@@ -268,7 +268,9 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
     is from them, and bytes for each block.
     """
     n_together = tokens_together(n_tiles)
-    some_tokens, two_tokens, one_token = (_some_tokens(layout, Shape(n, n_tiles)) for n in (n_together, 2, 1))
+    some_tokens, two_tokens, one_token = (
+        _some_tokens(layout, RegisterTile(n, n_tiles)) for n in (n_together, 2, 1)
+    )
 
     @inlined
     def product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead):

@@ -29,7 +29,7 @@ def l2_norm_reference(x: NDArray[np.float32], eps: float) -> NDArray[np.float32]
 def bind_l2_norm(
     x: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     width: int,
     eps: float,
     n_groups: int,
@@ -38,11 +38,11 @@ def bind_l2_norm(
 
     Raises TypeError or ValueError for what does not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:
         raise ValueError(f"{width} columns do not divide into {n_groups} groups")
     return _l2_norm.bind(
-        x=x, out=out, step=step, ld=ld, n_groups=n_groups, group_width=width // n_groups, eps=eps
+        x=x, out=out, n_tokens=n_tokens, ld=ld, n_groups=n_groups, group_width=width // n_groups, eps=eps
     )
 
 
@@ -50,7 +50,7 @@ def bind_l2_norm(
     Record(
         x=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_groups=I64,
         group_width=I64,
@@ -60,7 +60,7 @@ def bind_l2_norm(
 def _l2_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
-    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         offset = i // args.n_groups * args.ld + i % args.n_groups * width
         x, out = args.x + offset, args.out + offset

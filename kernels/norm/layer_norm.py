@@ -42,7 +42,7 @@ def bind_layer_norm(
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     width: int,
     eps: float,
     n_groups: int = 1,
@@ -52,7 +52,7 @@ def bind_layer_norm(
     x and out are buffers (`rows.py`) and may be the same one; weight and bias are (width / n_groups,)
     each, or (n_groups, width / n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:
         raise ValueError(f"{width} columns do not divide into {n_groups} groups")
     group_width = width // n_groups
@@ -65,7 +65,7 @@ def bind_layer_norm(
         weight=weight,
         bias=bias,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         ld=ld,
         n_groups=n_groups,
         group_width=group_width,
@@ -105,7 +105,7 @@ def sum_of_squared_distances(x: Pointer, mean: np.float32, width: int) -> np.flo
         weight=PointerTo(F32),
         bias=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_groups=I64,
         group_width=I64,
@@ -116,7 +116,7 @@ def sum_of_squared_distances(x: Pointer, mean: np.float32, width: int) -> np.flo
 def _layer_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
-    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         group = i % args.n_groups
         offset = i // args.n_groups * args.ld + group * width

@@ -37,21 +37,21 @@ def pool_streams_reference(x: Array, weight: Array, eps: float) -> Array:
 
 
 def bind_pool_streams(
-    x: Array, weight: Array, out: Array, step: NDArray[np.int64], n_streams: int, eps: float
+    x: Array, weight: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, eps: float
 ) -> Call:
     """The same on buffers (`rows.py`) of n_streams * width and `width` columns; weight (width,).
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("weight", weight, (None,))
-    n_max_tokens, ld_x = check_rows(step, n_streams * len(weight), x=x)
-    _, ld_out = check_rows(step, len(weight), out=out)
+    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * len(weight), x=x)
+    _, ld_out = check_rows(n_tokens, len(weight), out=out)
     check_array("out", out, (n_max_tokens, None))
     return _pool_streams.bind(
         x=x,
         weight=weight,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         n_streams=n_streams,
         width=len(weight),
         ld_x=ld_x,
@@ -78,7 +78,7 @@ def _dot(a: Pointer, b: Pointer, width: int) -> np.float32:
         x=PointerTo(F32),
         weight=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_streams=I64,
         width=I64,
         ld_x=I64,
@@ -89,7 +89,7 @@ def _dot(a: Pointer, b: Pointer, width: int) -> np.float32:
 def _pool_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         out = args.out + token * args.ld_out
         highest, total = np.float32(-np.inf), np.float32(0.0)

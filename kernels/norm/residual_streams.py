@@ -50,22 +50,22 @@ def match_length_reference(x: Array, like: Array) -> Array:
 
 
 def bind_mix_streams(
-    x: Array, weights: Array, out: Array, step: NDArray[np.int64], n_streams: int, n_out: int, width: int
+    x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, n_out: int, width: int
 ) -> Call:
     """The mix on buffers (`rows.py`) of n_streams * width, n_out * n_streams and n_out * width columns.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld_x = check_rows(step, n_streams * width, x=x)
-    _, ld_weights = check_rows(step, n_out * n_streams, weights=weights)
-    _, ld_out = check_rows(step, n_out * width, out=out)
+    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
+    _, ld_weights = check_rows(n_tokens, n_out * n_streams, weights=weights)
+    _, ld_out = check_rows(n_tokens, n_out * width, out=out)
     check_array("weights", weights, (n_max_tokens, None))
     check_array("out", out, (n_max_tokens, None))
     return _mix_streams.bind(
         x=x,
         weights=weights,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         n_streams=n_streams,
         n_out=n_out,
         width=width,
@@ -75,25 +75,27 @@ def bind_mix_streams(
     )
 
 
-def bind_mean_of_streams(x: Array, out: Array, step: NDArray[np.int64], n_streams: int, width: int) -> Call:
+def bind_mean_of_streams(
+    x: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
+) -> Call:
     """The mean on buffers of n_streams * width and `width` columns; as above."""
-    n_max_tokens, ld_x = check_rows(step, n_streams * width, x=x)
-    _, ld_out = check_rows(step, width, out=out)
+    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
+    _, ld_out = check_rows(n_tokens, width, out=out)
     check_array("out", out, (n_max_tokens, None))
     return _mean_of_streams.bind(
-        x=x, out=out, step=step, n_streams=n_streams, width=width, ld_x=ld_x, ld_out=ld_out
+        x=x, out=out, n_tokens=n_tokens, n_streams=n_streams, width=width, ld_x=ld_x, ld_out=ld_out
     )
 
 
 def bind_match_length(
-    x: Array, like: Array, out: Array, step: NDArray[np.int64], n_streams: int, width: int
+    x: Array, like: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
 ) -> Call:
     """The same lengths on buffers of n_streams * width and `like` of `width` columns; as above."""
-    n_max_tokens, ld = check_rows(step, n_streams * width, x=x, out=out)
-    _, ld_like = check_rows(step, width, like=like)
+    n_max_tokens, ld = check_rows(n_tokens, n_streams * width, x=x, out=out)
+    _, ld_like = check_rows(n_tokens, width, like=like)
     check_array("like", like, (n_max_tokens, None))
     return _match_length.bind(
-        x=x, like=like, out=out, step=step, n_streams=n_streams, width=width, ld=ld, ld_like=ld_like
+        x=x, like=like, out=out, n_tokens=n_tokens, n_streams=n_streams, width=width, ld=ld, ld_like=ld_like
     )
 
 
@@ -102,7 +104,7 @@ def bind_match_length(
         x=PointerTo(F32),
         weights=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_streams=I64,
         n_out=I64,
         width=I64,
@@ -114,7 +116,7 @@ def bind_match_length(
 def _mix_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
-    first, last = share(args.step[0] * args.n_out, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_out, thread_id, n_threads)
     for i in range(first, last):
         token, stream = i // args.n_out, i % args.n_out
         x, out = args.x + token * args.ld_x, args.out + token * args.ld_out + stream * width
@@ -135,7 +137,7 @@ def _mix_streams(args, thread_id, n_threads):
     Record(
         x=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_streams=I64,
         width=I64,
         ld_x=I64,
@@ -146,7 +148,7 @@ def _mean_of_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     share_of_each = np.float32(1.0 / args.n_streams)
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         x, out = args.x + token * args.ld_x, args.out + token * args.ld_out
         for j in range(0, whole, 8):
@@ -166,7 +168,7 @@ def _mean_of_streams(args, thread_id, n_threads):
         x=PointerTo(F32),
         like=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         n_streams=I64,
         width=I64,
         ld=I64,
@@ -176,7 +178,7 @@ def _mean_of_streams(args, thread_id, n_threads):
 def _match_length(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
-    first, last = share(args.step[0] * args.n_streams, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_streams, thread_id, n_threads)
     for i in range(first, last):
         token = i // args.n_streams
         offset = token * args.ld + i % args.n_streams * width

@@ -38,7 +38,7 @@ def bind_rms_norm(
     x: NDArray[np.float32],
     weight: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     width: int,
     eps: float,
     n_groups: int = 1,
@@ -49,7 +49,7 @@ def bind_rms_norm(
     width / n_groups).
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, width, x=x, out=out)
+    _, ld = check_rows(n_tokens, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:
         raise ValueError(f"{width} columns do not divide into {n_groups} groups")
     group_width = width // n_groups
@@ -60,7 +60,7 @@ def bind_rms_norm(
         x=x,
         weight=weight,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         ld=ld,
         n_groups=n_groups,
         group_width=group_width,
@@ -92,7 +92,7 @@ def sum_of_squares(x: Pointer, width: int) -> np.float32:
         x=PointerTo(F32),
         weight=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_groups=I64,
         group_width=I64,
@@ -103,7 +103,7 @@ def sum_of_squares(x: Pointer, width: int) -> np.float32:
 def _rms_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % 8
-    first, last = share(args.step[0] * args.n_groups, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         offset = i // args.n_groups * args.ld + i % args.n_groups * width
         x, out = args.x + offset, args.out + offset

@@ -40,7 +40,7 @@ EMBEDDING = Record(
     table=PointerTo(U8),
     ids=PointerTo(I64),
     out=PointerTo(F32),
-    step=PointerTo(I64),
+    n_tokens=PointerTo(I64),
     n_vocab=I64,
     row_bytes=I64,
     width=I64,
@@ -56,7 +56,7 @@ def embedding_kernel(format: BlockFormat) -> Kernel:
 
     @kernel(EMBEDDING, f"embedding_{format.name.lower()}")
     def embedding(args, thread_id, n_threads):
-        first, last = share(args.step[0], thread_id, n_threads)
+        first, last = share(args.n_tokens[0], thread_id, n_threads)
         for t in range(first, last):
             row = min(max(args.ids[t], 0), args.n_vocab - 1)  # ids change after `bind` has checked the arrays
             decode(args.table + row * args.row_bytes, args.out + t * args.ld, args.width, args.scale)
@@ -69,7 +69,7 @@ def bind_embedding(
     table: NDArray[np.uint8],
     ids: NDArray[np.int64],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_vocab: int,
     width: int,
     scale: float,
@@ -83,7 +83,7 @@ def bind_embedding(
 
     Raises ValueError for a format without a kernel; TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld = check_rows(step, width, out=out)
+    n_max_tokens, ld = check_rows(n_tokens, width, out=out)
     check_array("ids", ids, (n_max_tokens,), np.int64)
     row_bytes = format.nbytes(width)
     if n_vocab < 1:
@@ -93,7 +93,7 @@ def bind_embedding(
         table=table,
         ids=ids,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         n_vocab=n_vocab,
         row_bytes=row_bytes,
         width=width,

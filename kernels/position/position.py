@@ -50,17 +50,17 @@ def bind_position_embedding(
     table: NDArray[np.float32],
     positions: NDArray[np.int64],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
 ) -> Call:
     """out[t] = table[positions[t]], out a buffer (`rows.py`); the positions must be rows of the table.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("table", table, (None, None))
-    n_max_tokens, ld = check_rows(step, table.shape[1], out=out)
+    n_max_tokens, ld = check_rows(n_tokens, table.shape[1], out=out)
     check_array("positions", positions, (n_max_tokens,), np.int64)
     return _position_embedding.bind(
-        table=table, positions=positions, out=out, step=step, ld=ld, width=table.shape[1]
+        table=table, positions=positions, out=out, n_tokens=n_tokens, ld=ld, width=table.shape[1]
     )
 
 
@@ -69,14 +69,14 @@ def bind_position_embedding(
         table=PointerTo(F32),
         positions=PointerTo(I64),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         width=I64,
     )
 )
 def _position_embedding(args, thread_id, n_threads):
     whole = args.width - args.width % 8
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
         row, out = args.table + args.positions[token] * args.width, args.out + token * args.ld
         for j in range(0, whole, 8):

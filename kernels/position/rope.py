@@ -66,7 +66,7 @@ def bind_rope(
     cos: NDArray[np.float32],
     sin: NDArray[np.float32],
     out: NDArray[np.float32],
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_heads: int,
     head_dim: int,
     pairing: Pairing,
@@ -76,7 +76,7 @@ def bind_rope(
     cos, sin: (n_max_tokens, n_rot / 2), of which each step fills the rows of its tokens.
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld = check_rows(step, n_heads * head_dim, x=x, out=out)
+    n_max_tokens, ld = check_rows(n_tokens, n_heads * head_dim, x=x, out=out)
     check_array("cos", cos, (n_max_tokens, None))
     check_array("sin", sin, cos.shape)
     half = cos.shape[1]
@@ -86,7 +86,15 @@ def bind_rope(
         raise ValueError(f"pairing must be 'norm' or 'neox', not {pairing!r}")
     rope = _rope_norm if pairing == "norm" else _rope_neox
     return rope.bind(
-        x=x, cos=cos, sin=sin, out=out, step=step, ld=ld, n_heads=n_heads, head_dim=head_dim, half=half
+        x=x,
+        cos=cos,
+        sin=sin,
+        out=out,
+        n_tokens=n_tokens,
+        ld=ld,
+        n_heads=n_heads,
+        head_dim=head_dim,
+        half=half,
     )
 
 
@@ -95,7 +103,7 @@ _ROPE = Record(
     cos=PointerTo(F32),
     sin=PointerTo(F32),
     out=PointerTo(F32),
-    step=PointerTo(I64),
+    n_tokens=PointerTo(I64),
     ld=I64,
     n_heads=I64,
     head_dim=I64,
@@ -123,7 +131,7 @@ def _pass_through(x: Pointer, out: Pointer, first: int, last: int) -> None:
 def _rope_norm(args, thread_id, n_threads):
     half = args.half
     whole = half - half % 8
-    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
     for i in range(first, last):
         token = i // args.n_heads
         offset = token * args.ld + i % args.n_heads * args.head_dim
@@ -142,7 +150,7 @@ def _rope_norm(args, thread_id, n_threads):
 def _rope_neox(args, thread_id, n_threads):
     half = args.half
     whole = half - half % 8
-    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
     for i in range(first, last):
         token = i // args.n_heads
         offset = token * args.ld + i % args.n_heads * args.head_dim

@@ -51,7 +51,7 @@ def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
 
 
 def bind_causal_conv(
-    x: Array, weight: Array, bias: Array, tail: Array, out: Array, step: NDArray[np.int64]
+    x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]
 ) -> Call:
     """The same on buffers (`rows.py`), which must not be the same one.
 
@@ -59,20 +59,20 @@ def bind_causal_conv(
     reads the tail and leaves that of the next step. Raises TypeError or ValueError for arrays that do not
     fit.
     """
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("weight", weight, (None, ld))
     check_array("bias", bias, (ld,))
     check_array("tail", tail, (len(weight) - 1, ld))
     return _causal_conv.bind(
-        x=x, weight=weight, bias=bias, tail=tail, out=out, step=step, ld=ld, n_before=len(weight) - 1
+        x=x, weight=weight, bias=bias, tail=tail, out=out, n_tokens=n_tokens, ld=ld, n_before=len(weight) - 1
     )
 
 
-def bind_token_shift(x: Array, tail: Array, out: Array, step: NDArray[np.int64]) -> Call:
+def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
     """The token shift on buffers (`rows.py`), with a tail (1, ld) as above."""
     weight = np.ones((2, x.shape[-1]), np.float32)
     weight[1] = -1
-    return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, step)
+    return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, n_tokens)
 
 
 @kernel(
@@ -82,13 +82,13 @@ def bind_token_shift(x: Array, tail: Array, out: Array, step: NDArray[np.int64])
         bias=PointerTo(F32),
         tail=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_before=I64,
     )
 )
 def _causal_conv(args, thread_id, n_threads):
-    n, n_before, ld = args.step[0], args.n_before, args.ld
+    n, n_before, ld = args.n_tokens[0], args.n_before, args.ld
     first, last = share(ld // ROW_MULTIPLE, thread_id, n_threads)
     for channel in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
         x, tail = args.x + channel, args.tail + channel

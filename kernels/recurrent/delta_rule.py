@@ -23,9 +23,8 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import LANES
 
 Array = NDArray[np.float32]
 
@@ -66,7 +65,7 @@ def bind_delta_rule(
     beta: Array,
     state: Array,
     out: Array,
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_k_heads: int,
     is_grouped: bool = False,
     n_rates: int = 1,
@@ -78,10 +77,10 @@ def bind_delta_rule(
     """
     check_array("state", state, (None, None, None))
     n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, v=v, out=out)
-    _, ld_k = check_rows(step, n_k_heads * d_k, q=q, k=k)
-    _, ld_g = check_rows(step, n_heads * n_rates, g=g)
-    _, ld_beta = check_rows(step, n_heads, beta=beta)
+    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(n_tokens, n_k_heads * d_k, q=q, k=k)
+    _, ld_g = check_rows(n_tokens, n_heads * n_rates, g=g)
+    _, ld_beta = check_rows(n_tokens, n_heads, beta=beta)
     for name, part in (("q", q), ("g", g), ("beta", beta)):
         check_array(name, part, (n_max_tokens, None))
     if n_rates not in (1, d_k):
@@ -99,7 +98,7 @@ def bind_delta_rule(
         beta=beta,
         state=state,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         ld_v=ld_v,
         ld_k=ld_k,
         ld_g=ld_g,
@@ -123,7 +122,7 @@ def bind_delta_rule(
         beta=PointerTo(F32),
         state=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld_v=I64,
         ld_k=I64,
         ld_g=I64,
@@ -144,7 +143,7 @@ def _delta_rule(args, thread_id, n_threads):
         head = row // args.d_v
         key_head = head // args.n_neighbours % args.n_k_heads * d_k
         state = args.state + row * d_k
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             q, k = args.q + (t * args.ld_k + key_head), args.k + (t * args.ld_k + key_head)
             g = args.g + (t * args.ld_g + head * n_rates)
             decay = exp(splat(g[0], F32, LANES))

@@ -22,9 +22,9 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import LANES, check_lanes, state_sizes
+from .linear_state import check_lanes, state_sizes
 
 Array = NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def bind_gated_linear_attention(
     g: Array,
     state: Array,
     out: Array,
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     reads_before: bool = False,
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
@@ -71,7 +71,7 @@ def bind_gated_linear_attention(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(step, state, {"v": v, "out": out}, {"q": q, "k": k, "g": g})
+    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k, "g": g})
     return _gated_linear_attention.bind(
         q=q,
         k=k,
@@ -79,7 +79,7 @@ def bind_gated_linear_attention(
         g=g,
         state=state,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         reads_before=int(reads_before),
         **sizes,
     )
@@ -93,7 +93,7 @@ def bind_gated_linear_attention(
         g=PointerTo(F32),
         state=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld_v=I64,
         ld_k=I64,
         n_heads=I64,
@@ -108,7 +108,7 @@ def _gated_linear_attention(args, thread_id, n_threads):
     for row in range(first, last):  # the rows of a head's state do not meet
         head = row // args.d_v
         state = args.state + row * d_k
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             offset = t * args.ld_k + head * d_k
             q, k, g = args.q + offset, args.k + offset, args.g + offset
             value = args.v[t * args.ld_v + row]
@@ -122,16 +122,18 @@ def _gated_linear_attention(args, thread_id, n_threads):
             args.out[t * args.ld_v + row] = reduce_add(total)
 
 
-def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray[np.int64]) -> Call:
+def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
     """The bonus on buffers (`rows.py`); u (n_heads, d_k), v and out as many columns for each head.
 
     d_k is a multiple of LANES. Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("u", u, (None, None))
     n_heads, d_k = u.shape
-    check_rows(step, n_heads * d_k, q=q, k=k, v=v, out=out)
+    check_rows(n_tokens, n_heads * d_k, q=q, k=k, v=v, out=out)
     check_lanes(d_k)
-    return _bonus.bind(q=q, k=k, v=v, u=u, out=out, step=step, ld=q.shape[1], n_heads=n_heads, d_k=d_k)
+    return _bonus.bind(
+        q=q, k=k, v=v, u=u, out=out, n_tokens=n_tokens, ld=q.shape[1], n_heads=n_heads, d_k=d_k
+    )
 
 
 @kernel(
@@ -141,7 +143,7 @@ def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray
         v=PointerTo(F32),
         u=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
         n_heads=I64,
         d_k=I64,
@@ -149,7 +151,7 @@ def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, step: NDArray
 )
 def _bonus(args, thread_id, n_threads):
     d_k = args.d_k
-    first, last = share(args.step[0] * args.n_heads, thread_id, n_threads)
+    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
     for i in range(first, last):
         head = i % args.n_heads
         offset = i // args.n_heads * args.ld + head * d_k

@@ -19,9 +19,9 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import share
+from ..language.rows import LANES, share
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import LANES, state_sizes
+from .linear_state import state_sizes
 
 Array = NDArray[np.float32]
 
@@ -54,14 +54,14 @@ def bind_generalized_delta_rule(
     g: Array,
     state: Array,
     out: Array,
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(step, state, {"v": v, "out": out}, {"q": q, "k": k, "a": a, "b": b, "g": g})
+    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k, "a": a, "b": b, "g": g})
     return _generalized_delta_rule.bind(
         q=q,
         k=k,
@@ -71,7 +71,7 @@ def bind_generalized_delta_rule(
         g=g,
         state=state,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         **sizes,
     )
 
@@ -86,7 +86,7 @@ def bind_generalized_delta_rule(
         g=PointerTo(F32),
         state=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld_v=I64,
         ld_k=I64,
         n_heads=I64,
@@ -100,7 +100,7 @@ def _generalized_delta_rule(args, thread_id, n_threads):
     for row in range(first, last):  # the rows of a head's state do not meet
         head = row // args.d_v
         state = args.state + row * d_k
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             offset = t * args.ld_k + head * d_k
             q, k, g = args.q + offset, args.k + offset, args.g + offset
             a, b = args.a + offset, args.b + offset

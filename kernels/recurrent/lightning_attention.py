@@ -17,9 +17,9 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import share
+from ..language.rows import LANES, share
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import LANES, state_sizes
+from .linear_state import state_sizes
 
 Array = NDArray[np.float32]
 
@@ -42,14 +42,14 @@ def lightning_attention_reference(
 
 
 def bind_lightning_attention(
-    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, step: NDArray[np.int64]
+    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, n_tokens: NDArray[np.int64]
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(step, state, {"v": v, "out": out}, {"q": q, "k": k})
+    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k})
     check_array("decay", decay, (sizes["n_heads"],))
     return _lightning_attention.bind(
         q=q,
@@ -58,7 +58,7 @@ def bind_lightning_attention(
         decay=decay,
         state=state,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         **sizes,
     )
 
@@ -71,7 +71,7 @@ def bind_lightning_attention(
         decay=PointerTo(F32),
         state=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld_v=I64,
         ld_k=I64,
         n_heads=I64,
@@ -85,7 +85,7 @@ def _lightning_attention(args, thread_id, n_threads):
     for row in range(first, last):  # the rows of a head's state do not meet
         head = row // args.d_v
         state, decay = args.state + row * d_k, args.decay[head]
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             offset = t * args.ld_k + head * d_k
             q, k = args.q + offset, args.k + offset
             value = args.v[t * args.ld_v + row]

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.checks import check_array
-from ..language.rows import check_rows
+from ..language.rows import LANES, check_rows
 
 Array = NDArray[np.float32]
-LANES = 8
 
 
 def check_lanes(d_k: int) -> None:
@@ -22,7 +21,7 @@ def check_lanes(d_k: int) -> None:
 
 
 def state_sizes(
-    step: NDArray[np.int64], state: Array, values: dict[str, Array], keys: dict[str, Array]
+    n_tokens: NDArray[np.int64], state: Array, values: dict[str, Array], keys: dict[str, Array]
 ) -> dict[str, int]:
     """n_heads, d_v, d_k, and the row lengths ld_v and ld_k of buffers (`rows.py`), as a kernel's arguments.
 
@@ -31,8 +30,8 @@ def state_sizes(
     """
     check_array("state", state, (None, None, None))
     n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(step, n_heads * d_v, **values)
-    _, ld_k = check_rows(step, n_heads * d_k, **keys)
+    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, **values)
+    _, ld_k = check_rows(n_tokens, n_heads * d_k, **keys)
     for name, buffer in keys.items():
         check_array(name, buffer, (n_max_tokens, None))
     check_lanes(d_k)

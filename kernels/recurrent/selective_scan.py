@@ -20,7 +20,7 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, reduce_max, splat, store
 
 Array = NDArray[np.float32]
@@ -57,9 +57,6 @@ def decay_reference(x: Array, a: Array, bias: Array) -> Array:
     return a * softplus(x + bias)
 
 
-LANES = 8
-
-
 def bind_selective_scan(
     x: Array,
     dt: Array,
@@ -70,7 +67,7 @@ def bind_selective_scan(
     dt_bias: Array,
     state: Array,
     out: Array,
-    step: NDArray[np.int64],
+    n_tokens: NDArray[np.int64],
     n_groups: int,
 ) -> Call:
     """The same on buffers (`rows.py`), from the state as it is, which the call changes.
@@ -80,9 +77,9 @@ def bind_selective_scan(
     """
     check_array("state", state, (None, None, None))
     n_heads, head_dim, n_state = state.shape
-    n_max_tokens, ld_x = check_rows(step, n_heads * head_dim, x=x, out=out)
-    _, ld_dt = check_rows(step, n_heads, dt=dt)
-    _, ld_b = check_rows(step, n_groups * n_state, b=b, c=c)
+    n_max_tokens, ld_x = check_rows(n_tokens, n_heads * head_dim, x=x, out=out)
+    _, ld_dt = check_rows(n_tokens, n_heads, dt=dt)
+    _, ld_b = check_rows(n_tokens, n_groups * n_state, b=b, c=c)
     for name, part in (("dt", dt), ("b", b)):
         check_array(name, part, (n_max_tokens, None))
     check_array("a", a, (n_heads, a.shape[-1]))
@@ -102,7 +99,7 @@ def bind_selective_scan(
         dt_bias=dt_bias,
         state=state,
         out=out,
-        step=step,
+        n_tokens=n_tokens,
         ld_x=ld_x,
         ld_dt=ld_dt,
         ld_b=ld_b,
@@ -125,7 +122,7 @@ def bind_selective_scan(
         dt_bias=PointerTo(F32),
         state=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld_x=I64,
         ld_dt=I64,
         ld_b=I64,
@@ -144,7 +141,7 @@ def _selective_scan(args, thread_id, n_threads):
         head = row // args.head_dim
         group = head // args.per_group * n_state
         a, state = args.a + head * n_rates, args.state + row * n_state
-        for t in range(args.step[0]):
+        for t in range(args.n_tokens[0]):
             x = args.x[t * args.ld_x + row]
             b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_b + group)
             raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
@@ -167,15 +164,15 @@ def _selective_scan(args, thread_id, n_threads):
             args.out[t * args.ld_x + row] = y + args.skip[head] * x
 
 
-def bind_decay(x: Array, a: Array, bias: Array, out: Array, step: NDArray[np.int64]) -> Call:
+def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
     """The logarithm of what remains, on buffers (`rows.py`); a and bias (ld,), zero beyond the width.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(step, x.shape[-1], x=x, out=out)
+    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("a", a, (ld,))
     check_array("bias", bias, (ld,))
-    return _decay.bind(x=x, a=a, bias=bias, out=out, step=step, ld=ld)
+    return _decay.bind(x=x, a=a, bias=bias, out=out, n_tokens=n_tokens, ld=ld)
 
 
 @kernel(
@@ -184,12 +181,12 @@ def bind_decay(x: Array, a: Array, bias: Array, out: Array, step: NDArray[np.int
         a=PointerTo(F32),
         bias=PointerTo(F32),
         out=PointerTo(F32),
-        step=PointerTo(I64),
+        n_tokens=PointerTo(I64),
         ld=I64,
     )
 )
 def _decay(args, thread_id, n_threads):
-    first, last = share(args.step[0], thread_id, n_threads)
+    first, last = share(args.n_tokens[0], thread_id, n_threads)
     for t in range(first, last):
         for j in range(0, args.ld, LANES):
             x = load(args.x + (t * args.ld + j), LANES) + load(args.bias + j, LANES)

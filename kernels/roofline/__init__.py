@@ -1,1 +1,1 @@
-"""What this machine can compute and stream: the roofs of the roofline model."""
+"""What this machine can compute and read: the roofs of the roofline model."""

@@ -22,18 +22,18 @@ WORDS = 16  # int32 in a line
 PREFETCH_WORDS = 1024
 
 
-def bind_stream(data: NDArray[np.int32], totals: NDArray[np.int32]) -> Call:
+def bind_bandwidth(data: NDArray[np.int32], totals: NDArray[np.int32]) -> Call:
     """Read `data` once, split over as many threads as `totals` has rows. Raises ValueError for sizes that do
     not fit."""
     check_array("data", data, (None,), np.int32)
     check_array("totals", totals, (None, WORDS), np.int32)
     if data.size % (LINES * WORDS):
         raise ValueError(f"data must have a multiple of {LINES * WORDS} words, not {data.size}")
-    return _stream.bind(data=data, totals=totals, n_words=data.size)
+    return _read_all.bind(data=data, totals=totals, n_words=data.size)
 
 
 @kernel(Record(data=PointerTo(I32), totals=PointerTo(I32), n_words=I64))
-def _stream(args, thread_id, n_threads):
+def _read_all(args, thread_id, n_threads):
     sums = splat(0, I32, WORDS, LINES)
     first, last = share(args.n_words // (LINES * WORDS), thread_id, n_threads)
     for i in range(first, last):

@@ -24,7 +24,7 @@ from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
 from ..language.simd import load, maximum, part, reduce_add, reduce_max, splat, store
 from ..language.source import inlined
-from .reference import BLOCK, COLDEST, Logits, Positions, SamplingFunctions, nucleus, search
+from .reference import COLDEST, VOCAB_BLOCK, Logits, Positions, SamplingFunctions, nucleus, search
 
 STRIP = 32
 """Numbers worked on at once: 4 vectors of 8."""
@@ -55,19 +55,19 @@ def largest_of(z: Pointer, n: int) -> np.generic:
 )
 def _weigh(args, thread_id, n_threads):
     largest = largest_of(args.logits, args.n)
-    for first in range(0, args.n, BLOCK):
+    for first in range(0, args.n, VOCAB_BLOCK):
         source, out = args.logits + first, args.weights + first
-        if first + BLOCK > args.n:  # fill the last block up
-            for i in range(BLOCK):
+        if first + VOCAB_BLOCK > args.n:  # fill the last block up
+            for i in range(VOCAB_BLOCK):
                 out[i] = source[i] if first + i < args.n else -np.inf
             source = out
         sums = splat(0.0, F32, 8, 4)
-        for i in range(0, BLOCK, STRIP):
+        for i in range(0, VOCAB_BLOCK, STRIP):
             weights = exp((load(source + i, 8, 4, 8) - largest) * args.inverse_temperature)
             store(out + i, weights, 8)
             sums = sums + weights
         sums = part(sums, 0, 2) + part(sums, 2, 2)
-        args.blocks[first // BLOCK] = reduce_add(part(sums, 0, 1) + part(sums, 1, 1))
+        args.blocks[first // VOCAB_BLOCK] = reduce_add(part(sums, 0, 1) + part(sums, 1, 1))
 
 
 class CompiledSampling:
@@ -78,8 +78,8 @@ class CompiledSampling:
         self._weigh.run()  # compiles it now, and not within the first draw
 
     def _make_room(self, n: int) -> None:
-        n_blocks = -(-n // BLOCK)
-        self._weights = np.empty(n_blocks * BLOCK, np.float32)
+        n_blocks = -(-n // VOCAB_BLOCK)
+        self._weights = np.empty(n_blocks * VOCAB_BLOCK, np.float32)
         self._blocks = np.empty(n_blocks, np.float32)
         self._weigh = _weigh.bind(
             logits=self._weights, weights=self._weights, blocks=self._blocks, n=0, inverse_temperature=1.0
@@ -99,7 +99,7 @@ class CompiledSampling:
         self._weigh.set("n", n)
         self._weigh.set("inverse_temperature", inverse_temperature)
         self._weigh.run()
-        return self._weights[:n], np.cumsum(self._blocks[: -(-n // BLOCK)], dtype=np.float64)
+        return self._weights[:n], np.cumsum(self._blocks[: -(-n // VOCAB_BLOCK)], dtype=np.float64)
 
     def top_p(self, logits: Logits, p: float) -> Positions:
         """As `top_p_reference`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Logits = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
-BLOCK = 256
+VOCAB_BLOCK = 256
 COLDEST = 1e-6
 """Lower temperatures count as this one, where float32 logits that differ at all are already certain winners
 or losers."""
@@ -45,9 +45,9 @@ def top_k_reference(logits: Logits, k: int) -> Positions:
     n = len(logits)
     if k >= n:
         return np.arange(n)
-    n_blocks = n // BLOCK
+    n_blocks = n // VOCAB_BLOCK
     if k <= n_blocks:
-        maxima = logits[: n_blocks * BLOCK].reshape(n_blocks, BLOCK).max(axis=1)
+        maxima = logits[: n_blocks * VOCAB_BLOCK].reshape(n_blocks, VOCAB_BLOCK).max(axis=1)
         bound = np.partition(maxima, n_blocks - k)[n_blocks - k]
         candidates = np.flatnonzero(logits >= bound)
     else:
@@ -93,18 +93,19 @@ def draw_reference(logits: Logits, temperature: float, uniform: float) -> int:
     with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
         weights = (logits - logits.max()) * np.float32(1.0 / max(temperature, COLDEST))
     np.exp(weights, out=weights)
-    starts = np.arange(0, len(weights), BLOCK)
+    starts = np.arange(0, len(weights), VOCAB_BLOCK)
     return search(weights, np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64)), uniform)
 
 
 def search(weights: NDArray[np.float32], blocks: NDArray[np.float64], uniform: float) -> int:
     """The position where the cumulative sum of `weights` (n,) passes `uniform` times their sum.
 
-    `blocks` are the cumulative sums of each `BLOCK` of them: first the block is found, then the place in it.
+    `blocks` are the cumulative sums of blocks of `VOCAB_BLOCK`: the block is found first, then the place in
+    it.
     """
     block, rest = _first_above(blocks, uniform * blocks[-1])
-    start = block * BLOCK
-    within = np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
+    start = block * VOCAB_BLOCK
+    within = np.cumsum(weights[start : start + VOCAB_BLOCK], dtype=np.float64)
     return start + _first_above(within, rest)[0]
 
 

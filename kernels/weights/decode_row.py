@@ -21,7 +21,7 @@ from ..language.pointer import F16, F32, I8, I32, U16, Pointer, cast
 from ..language.simd import bf16_to_f32, lane_numbers, load, load_splat, store, to_f32
 from ..language.source import inlined
 
-LANES = 16
+GROUP = 16  # values of the smallest group with a scale, and lanes
 
 Decode = Callable[..., Any]
 
@@ -29,7 +29,7 @@ Decode = Callable[..., Any]
 @inlined
 def half(p: Pointer) -> np.ndarray:
     """The float16 at `p` in every lane, as float32."""
-    return to_f32(load_splat(cast(p, F16), LANES))
+    return to_f32(load_splat(cast(p, F16), GROUP))
 
 
 @inlined
@@ -65,9 +65,9 @@ def _floats(format: BlockFormat) -> Decode:
 
     @inlined
     def decode(source, out, width, scale):
-        values, whole = cast(source, element), width - width % LANES
-        for j in range(0, whole, LANES):
-            store(out + j, as_f32(load(values + j, LANES)) * scale)
+        values, whole = cast(source, element), width - width % GROUP
+        for j in range(0, whole, GROUP):
+            store(out + j, as_f32(load(values + j, GROUP)) * scale)
         for j in range(whole, width):
             store(out + j, as_f32(load(values + j, 1)) * scale)
 
@@ -96,7 +96,7 @@ def _nibbles(format: BlockFormat) -> Decode:
     @inlined
     def fifths(source, first):
         """0 or 16 for each of the values `first` … `first + 15`."""
-        bits = load_splat(cast(source + qh, I32), LANES) >> (lane_numbers(LANES) + first)
+        bits = load_splat(cast(source + qh, I32), GROUP) >> (lane_numbers(GROUP) + first)
         return to_f32((bits & 1) << 4)
 
     @inlined
@@ -112,9 +112,9 @@ def _nibbles(format: BlockFormat) -> Decode:
 
     @inlined
     def decode_block(source, out, scale):
-        nibbles = load(source + qs, LANES)
+        nibbles = load(source + qs, GROUP)
         put(source, out, nibbles & 15, 0, scale)
-        put(source, out, nibbles >> 4, LANES, scale)
+        put(source, out, nibbles >> 4, GROUP, scale)
 
     return _in_blocks(format, decode_block)
 
@@ -126,8 +126,8 @@ def _bytes(format: BlockFormat) -> Decode:
 
     @inlined
     def decode_block(source, out, scale):
-        levels = load(cast(source + qs, I8), LANES, 2, LANES)
-        store(out, to_f32(levels) * half(source + d) * scale, LANES)
+        levels = load(cast(source + qs, I8), GROUP, 2, GROUP)
+        store(out, to_f32(levels) * half(source + d) * scale, GROUP)
 
     return _in_blocks(format, decode_block)
 
@@ -142,13 +142,13 @@ def _scales_and_mins(format: BlockFormat) -> Decode:
     def put(source, out, levels, group, scale):
         factor = half(source + d) * np.float32(k_scale(source + scales, group))
         minimum = half(source + dmin) * np.float32(k_scale(source + scales, group + 8))
-        store(out + group * 32, (to_f32(levels) * factor - minimum) * scale, LANES)
+        store(out + group * 32, (to_f32(levels) * factor - minimum) * scale, GROUP)
 
     @inlined
     def decode_block(source, out, scale):
-        fifths = load(source + qh, LANES, 2, LANES)  # the next two bits of each byte are the next two groups'
+        fifths = load(source + qh, GROUP, 2, GROUP)  # the next two bits of each byte are the next two groups'
         for pair in range(4):
-            nibbles = load(source + qs + pair * 32, LANES, 2, LANES)
+            nibbles = load(source + qs + pair * 32, GROUP, 2, GROUP)
             first, second = nibbles & 15, nibbles >> 4
             if has_fifth:
                 first, second = first | (fifths & 1) << 4, second | (fifths & 2) << 3
@@ -167,16 +167,16 @@ def _six_bits(format: BlockFormat) -> Decode:
     @inlined
     def put(source, out, levels, run, scale):
         """A run is two groups."""
-        group_scales = to_f32(load_splat(cast(source + scales + 2 * run, I8), LANES, 2, 1))
+        group_scales = to_f32(load_splat(cast(source + scales + 2 * run, I8), GROUP, 2, 1))
         values = (to_f32(levels) - 32.0) * (half(source + d) * group_scales)
-        store(out + 32 * run, values * scale, LANES)
+        store(out + 32 * run, values * scale, GROUP)
 
     @inlined
     def decode_block(source, out, scale):
         for i in range(2):
-            low = load(source + ql + i * 64, LANES, 2, LANES)
-            low_odd = load(source + ql + i * 64 + 32, LANES, 2, LANES)
-            high = load(source + qh + i * 32, LANES, 2, LANES)
+            low = load(source + ql + i * 64, GROUP, 2, GROUP)
+            low_odd = load(source + ql + i * 64 + 32, GROUP, 2, GROUP)
+            high = load(source + qh + i * 32, GROUP, 2, GROUP)
             put(source, out, low & 15 | (high & 3) << 4, 4 * i, scale)
             put(source, out, low_odd & 15 | (high & 12) << 2, 4 * i + 1, scale)
             put(source, out, low >> 4 | high & 48, 4 * i + 2, scale)

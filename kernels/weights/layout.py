@@ -3,7 +3,8 @@
 A *level* is the small integer that the file has for a weight. A *block* is 32 columns (k) of the matrix, a
 *sub-block* those of them that share a scale, 32 or 16; a *super-block* is 256 columns, or 64, whose blocks
 share one more scale. A *tile* is 16 rows (r). Tile follows tile, and in a tile super-block follows
-super-block, or where there are none block follows block, with all that it needs: a kernel reads one stream.
+super-block, or where there are none block follows block, with all that it needs: a kernel reads memory from
+first to last.
 
     super-block   16 float16 scales [, 16 float16 minimum scales], one for each row; then its blocks
     block         the levels in one of the forms below, then the scales (`Scale`)
@@ -37,7 +38,7 @@ from typing import Any
 from ...gguf_io.codecs.codebooks import IQ1, IQ2_XXS, IQ3_S, IQ3_XXS
 from ...gguf_io.codecs.i_quants import IQ4_VALUES
 from ...gguf_io.codecs.simple_quants import FLOAT4
-from ..language.tables import Table
+from ..language.unpack import Table
 
 TILE_ROWS = 16
 BLOCK = 32

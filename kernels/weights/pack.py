@@ -16,31 +16,31 @@ from ...gguf_io.codecs import i_quants, k_quants, ternary_quants
 from ...gguf_io.codecs.levels import Levels
 from ...gguf_io.formats import BlockFormat
 from . import layout as layouts
-from . import moved_parts
+from . import rearranged
+from .block_arrays import U8, BlockArrays
 from .layout import TILE_ROWS, Layout
-from .level_parts import level_parts
-from .parts import U8, Parts
+from .recoded import recoder
 
-Packer = Callable[[NDArray], Parts]
+Packer = Callable[[NDArray], BlockArrays]
 
 
 def _by_levels(layout: Layout, unpack: Callable[[NDArray], Levels]) -> tuple[Layout, Packer]:
-    return layout, level_parts(layout, unpack)
+    return layout, recoder(layout, unpack)
 
 
 PACKERS: dict[BlockFormat, tuple[Layout, Packer]] = {
-    formats.Q4_0: (layouts.NIBBLE, moved_parts.q4_0),
-    formats.Q4_1: (layouts.NIBBLE_MIN, moved_parts.q4_1),
-    formats.Q5_0: (layouts.FIVE, moved_parts.q5_0),
-    formats.Q5_1: (layouts.FIVE_MIN, moved_parts.q5_1),
-    formats.Q8_0: (layouts.BYTE, moved_parts.q8_0),
-    formats.Q2_K: (layouts.SUPER_TWO, moved_parts.q2_k),
+    formats.Q4_0: (layouts.NIBBLE, rearranged.q4_0),
+    formats.Q4_1: (layouts.NIBBLE_MIN, rearranged.q4_1),
+    formats.Q5_0: (layouts.FIVE, rearranged.q5_0),
+    formats.Q5_1: (layouts.FIVE_MIN, rearranged.q5_1),
+    formats.Q8_0: (layouts.BYTE, rearranged.q8_0),
+    formats.Q2_K: (layouts.SUPER_TWO, rearranged.q2_k),
     formats.Q3_K: _by_levels(layouts.SUPER_THREE, k_quants.q3_k),
-    formats.Q4_K: (layouts.SUPER_NIBBLE, moved_parts.q4_k),
-    formats.Q5_K: (layouts.SUPER_FIVE, moved_parts.q5_k),
-    formats.Q6_K: (layouts.SUPER_SIX, moved_parts.q6_k),
-    formats.MXFP4: (layouts.FLOAT4_BY_32, moved_parts.mxfp4),
-    formats.NVFP4: (layouts.FLOAT4_BY_16, moved_parts.nvfp4),
+    formats.Q4_K: (layouts.SUPER_NIBBLE, rearranged.q4_k),
+    formats.Q5_K: (layouts.SUPER_FIVE, rearranged.q5_k),
+    formats.Q6_K: (layouts.SUPER_SIX, rearranged.q6_k),
+    formats.MXFP4: (layouts.FLOAT4_BY_32, rearranged.mxfp4),
+    formats.NVFP4: (layouts.FLOAT4_BY_16, rearranged.nvfp4),
     formats.IQ1_S: _by_levels(layouts.IQ1_BY_32, i_quants.iq1_s),
     formats.IQ1_M: _by_levels(layouts.IQ1_BY_16, i_quants.iq1_m),
     formats.IQ2_XXS: _by_levels(layouts.IQ2_BY_32, i_quants.iq2_xxs),
@@ -57,10 +57,10 @@ PACKERS: dict[BlockFormat, tuple[Layout, Packer]] = {
 }
 
 
-def _as_bytes(part: NDArray, lead: int) -> U8:
-    """A part as (…first `lead` axes…, bytes)."""
-    part = np.ascontiguousarray(part)
-    return part.reshape(*part.shape[:lead], -1).view(np.uint8)
+def _as_bytes(array: NDArray, lead: int) -> U8:
+    """(…first `lead` axes…, bytes)."""
+    array = np.ascontiguousarray(array)
+    return array.reshape(*array.shape[:lead], -1).view(np.uint8)
 
 
 TILES_AT_ONCE = 8  # bounds the temporary copies
@@ -96,9 +96,9 @@ def pack_tiles(format: BlockFormat, data: U8, shape: tuple[int, int], packed: U8
     _place(layout, packer(some), tiles)
 
 
-def _place(layout: Layout, parts: Parts, packed: U8) -> None:
-    """Lay the parts of some tiles out in `packed` (n_tiles, tile_bytes)."""
-    quants, scales, headers = parts
+def _place(layout: Layout, arrays: BlockArrays, packed: U8) -> None:
+    """Lay the arrays of some tiles out in `packed` (n_tiles, tile_bytes)."""
+    quants, scales, headers = arrays
     spans = packed.reshape(len(packed), -1, layout.span_bytes)
     at = 0
     for header in headers:
@@ -106,7 +106,7 @@ def _place(layout: Layout, parts: Parts, packed: U8) -> None:
         at += 2 * TILE_ROWS
     blocks = spans[..., at:].reshape(*spans.shape[:2], layout.blocks_per_span, layout.block_bytes)
     at = 0
-    for piece in (*quants, *scales):
-        flat = _as_bytes(piece, 3 if layout.is_super else 2).reshape(*blocks.shape[:3], -1)
+    for array in (*quants, *scales):
+        flat = _as_bytes(array, 3 if layout.is_super else 2).reshape(*blocks.shape[:3], -1)
         blocks[..., at : at + flat.shape[-1]] = flat
         at += flat.shape[-1]

@@ -29,7 +29,7 @@ from .pack import PACKERS
 from .pack_spans import SPANS
 from .pack_words import ROWS
 
-LANES = 8  # columns of floats that are turned over together
+COLUMNS = 8  # of floats that are transposed together
 
 BLOCKS: dict[str, Field] = {
     "blocks": PointerTo(U8),
@@ -102,10 +102,10 @@ def _float_packer(size: int) -> Callable[..., Any]:
     @inlined
     def pack_tile(rows, packed, row_bytes):
         source, tile, n_in = cast(rows, element), cast(packed, element), row_bytes // size
-        whole = n_in - n_in % LANES
-        for k in range(0, whole, LANES):
-            _prefetch_behind(rows, TILE_ROWS * row_bytes, TILE_ROWS * size * k, TILE_ROWS * size * LANES)
-            columns = transpose(load(source + k, LANES, TILE_ROWS, n_in))
+        whole = n_in - n_in % COLUMNS
+        for k in range(0, whole, COLUMNS):
+            _prefetch_behind(rows, TILE_ROWS * row_bytes, TILE_ROWS * size * k, TILE_ROWS * size * COLUMNS)
+            columns = transpose(load(source + k, COLUMNS, TILE_ROWS, n_in))
             store(tile + k * TILE_ROWS, columns, TILE_ROWS)
         for k in range(whole, n_in):
             store(tile + k * TILE_ROWS, transpose(load(source + k, 1, TILE_ROWS, n_in)))

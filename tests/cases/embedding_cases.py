@@ -52,7 +52,7 @@ class Embedding(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         table, shape = place(self.table), (self.n_vocab, self.width)
-        return [bind_embedding(self.format, table, b["ids"], b["out"], b["step"], *shape, self.scale)]
+        return [bind_embedding(self.format, table, b["ids"], b["out"], b["n_tokens"], *shape, self.scale)]
 
 
 CASES = tuple(type(format.name, (Embedding,), {"format": format}) for format in ROW_DECODERS)

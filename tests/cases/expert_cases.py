@@ -58,17 +58,17 @@ class Experts:
         x, ids = place(self.x[first:last]), place(self.ids[first:last])
         n_experts, n_out, n_in = self.shape
         n, n_used = ids.shape
-        step, groups = place(np.array([n])), Groups.make(n, n_used, n_experts)
+        n_tokens, groups = place(np.array([n])), Groups.make(n, n_used, n_experts)
         groups = Groups(*(place(array) for array in groups.arrays), n_used)
         out = place(np.full((n, n_used * n_out), 7, np.float32))
-        calls = [bind_group(ids, groups, step)]
+        calls = [bind_group(ids, groups, n_tokens)]
         widths, self.inputs = (n_in,), (x,)
         if self.format not in ELEMENT_OF:
             dtypes = np.float32, np.int32, np.int32
             rest = (place(np.zeros((n, x.shape[1] // 32), dtype)) for dtype in dtypes)
             self.inputs, widths = (place(np.zeros(x.shape, np.int8)), *rest), (n_in, *[n_in // 32] * 3)
             factor = PACKERS[self.format][0].sum_factor
-            calls.append(bind_quantize(x, *self.inputs, step, x.shape[1], factor))
+            calls.append(bind_quantize(x, *self.inputs, n_tokens, x.shape[1], factor))
         gathered = []
         for array, width in zip(self.inputs, widths, strict=True):
             gathered.append(place(np.zeros((n * n_used, width), array.dtype)))

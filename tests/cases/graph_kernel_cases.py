@@ -49,7 +49,7 @@ class Silu(Case):
         return activation_reference(self.inputs["x"], self.function)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_activation(b["x"], b["out"], b["step"], self.out_width, self.function)]
+        return [bind_activation(b["x"], b["out"], b["n_tokens"], self.out_width, self.function)]
 
 
 class Gelu(Silu):
@@ -83,7 +83,7 @@ class Scale(Silu):
         return scale_reference(self.inputs["x"], 0.3)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_scale(b["x"], b["out"], b["step"], 0.3)]
+        return [bind_scale(b["x"], b["out"], b["n_tokens"], 0.3)]
 
 
 class Shift(Scale):
@@ -91,7 +91,7 @@ class Shift(Scale):
         return shift_reference(self.inputs["x"], 0.3)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_shift(b["x"], b["out"], b["step"], self.out_width, 0.3)]
+        return [bind_shift(b["x"], b["out"], b["n_tokens"], self.out_width, 0.3)]
 
 
 class Clamp(Scale):
@@ -99,7 +99,7 @@ class Clamp(Scale):
         return clamp_reference(self.inputs["x"], -0.3, 2.5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_clamp(b["x"], b["out"], b["step"], -0.3, 2.5)]
+        return [bind_clamp(b["x"], b["out"], b["n_tokens"], -0.3, 2.5)]
 
 
 class SoftCap(Silu):
@@ -107,7 +107,7 @@ class SoftCap(Silu):
         return soft_cap_reference(self.inputs["x"], 1.5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_soft_cap(b["x"], b["out"], b["step"], 1.5)]
+        return [bind_soft_cap(b["x"], b["out"], b["n_tokens"], 1.5)]
 
 
 class SwigluOai(Case):
@@ -119,7 +119,7 @@ class SwigluOai(Case):
         return swiglu_oai_reference(self.inputs["gate"], self.inputs["up"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_swiglu_oai(b["gate"], b["up"], b["out"], b["step"])]
+        return [bind_swiglu_oai(b["gate"], b["up"], b["out"], b["n_tokens"])]
 
 
 class Mul(Case):
@@ -137,7 +137,7 @@ class Mul(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         widths = self.inputs["a"].shape[1], self.inputs["b"].shape[1]
-        return [bind_mul(b["a"], b["b"], b["out"], b["step"], *widths)]
+        return [bind_mul(b["a"], b["b"], b["out"], b["n_tokens"], *widths)]
 
 
 class AddVector(Scale):
@@ -152,7 +152,7 @@ class AddVector(Scale):
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         vector = np.zeros(b["x"].shape[1], np.float32)
         vector[: len(self.vector)] = self.vector
-        return [bind_add_vector(b["x"], place(vector), b["out"], b["step"])]
+        return [bind_add_vector(b["x"], place(vector), b["out"], b["n_tokens"])]
 
 
 class MultiplyColumns(Scale):
@@ -167,7 +167,7 @@ class MultiplyColumns(Scale):
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         factors = np.zeros(b["x"].shape[1], np.float32)
         factors[: len(self.factors)] = self.factors
-        return [bind_multiply_columns(b["x"], place(factors), b["out"], b["step"])]
+        return [bind_multiply_columns(b["x"], place(factors), b["out"], b["n_tokens"])]
 
 
 class ScaleRows(Scale):
@@ -181,7 +181,7 @@ class ScaleRows(Scale):
         b["factors"][: rows.stop - rows.start] = 1 + np.arange(rows.start, rows.stop)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_scale_rows(b["x"], b["factors"], b["out"], b["step"])]
+        return [bind_scale_rows(b["x"], b["factors"], b["out"], b["n_tokens"])]
 
 
 class LayerNorm(Case):
@@ -198,7 +198,9 @@ class LayerNorm(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weights = place(self.weight), place(self.bias)
-        return [bind_layer_norm(b["x"], *weights, b["out"], b["step"], self.out_width, 1e-5, self.n_groups)]
+        return [
+            bind_layer_norm(b["x"], *weights, b["out"], b["n_tokens"], self.out_width, 1e-5, self.n_groups)
+        ]
 
 
 class RmsNormOfHeads(LayerNorm):
@@ -208,7 +210,7 @@ class RmsNormOfHeads(LayerNorm):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weight = place(self.weight)
-        return [bind_rms_norm(b["x"], weight, b["out"], b["step"], self.out_width, 1e-5, self.n_groups)]
+        return [bind_rms_norm(b["x"], weight, b["out"], b["n_tokens"], self.out_width, 1e-5, self.n_groups)]
 
 
 class TakeColumns(Case):
@@ -229,7 +231,7 @@ class TakeColumns(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         columns = (self.width, self.start), (self.count, 0)
-        return [bind_copy_columns(b["x"], b["out"], b["step"], self.n_groups, self.count, *columns)]
+        return [bind_copy_columns(b["x"], b["out"], b["n_tokens"], self.n_groups, self.count, *columns)]
 
 
 class JoinColumns(Case):
@@ -251,7 +253,7 @@ class JoinColumns(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         whole = self.i + self.j
-        at = b["out"], b["step"], self.n_groups
+        at = b["out"], b["n_tokens"], self.n_groups
         return [
             bind_copy_columns(b["a"], *at, self.i, (self.i, 0), (whole, 0)),
             bind_copy_columns(b["b"], *at, self.j, (self.j, 0), (whole, self.i)),
@@ -275,9 +277,9 @@ class RepeatColumns(Case):
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         n = self.inputs["x"].shape[1] // self.n_groups
         if self.n_groups == 1:
-            return [bind_copy_columns(b["x"], b["out"], b["step"], self.count, n, (0, 0), (n, 0))]
+            return [bind_copy_columns(b["x"], b["out"], b["n_tokens"], self.count, n, (0, 0), (n, 0))]
         columns = [((n, 0), (self.count * n, i * n)) for i in range(self.count)]
-        return [bind_copy_columns(b["x"], b["out"], b["step"], self.n_groups, n, *c) for c in columns]
+        return [bind_copy_columns(b["x"], b["out"], b["n_tokens"], self.n_groups, n, *c) for c in columns]
 
 
 class Xielu(Silu):
@@ -287,7 +289,7 @@ class Xielu(Silu):
         return xielu_reference(self.inputs["x"], *self.numbers)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_xielu(b["x"], b["out"], b["step"], self.out_width, *self.numbers)]
+        return [bind_xielu(b["x"], b["out"], b["n_tokens"], self.out_width, *self.numbers)]
 
 
 class PositionEmbedding(Case):
@@ -301,7 +303,7 @@ class PositionEmbedding(Case):
         return position_embedding_reference(self.table, np.arange(self.n))
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_position_embedding(place(self.table), b["positions"], b["out"], b["step"])]
+        return [bind_position_embedding(place(self.table), b["positions"], b["out"], b["n_tokens"])]
 
 
 CASES: tuple[type[Case], ...] = (

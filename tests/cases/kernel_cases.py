@@ -14,7 +14,7 @@ import numpy as np
 from guard import guarded
 from numpy.typing import NDArray
 
-from nybble.kernels.attention.kv_cache import LANES, allocate_kv_cache, bind_cache_write, n_slots_for
+from nybble.kernels.attention.kv_cache import CACHE_LANES, allocate_kv_cache, bind_cache_write, n_slots_for
 from nybble.kernels.attention.plain import attention_reference, bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
 from nybble.kernels.attention.prefetch import bind_cache_prefetch
@@ -55,7 +55,7 @@ class Case:
         raise NotImplementedError
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        """The calls of a step, on the buffers b: the inputs by name, out, step, and positions."""
+        """The calls of a step, on the buffers b: the inputs by name, out, n_tokens, and positions."""
         raise NotImplementedError
 
     @property
@@ -67,14 +67,14 @@ class Case:
         chunk = chunk or self.n
         widths = {name: x.shape[1] for name, x in self.inputs.items()} | {"out": self.out_width}
         b = {name: place(np.zeros((chunk, padded_width(w)), np.float32)) for name, w in widths.items()}
-        b["step"], b["positions"] = place(np.zeros(1, np.int64)), place(np.zeros(chunk, np.int64))
+        b["n_tokens"], b["positions"] = place(np.zeros(1, np.int64)), place(np.zeros(chunk, np.int64))
         self.before_bind(b, chunk, place)
         calls = self.bind(b, place, n_threads)
         out = np.empty((self.n, self.out_width), np.float32)
         for first in range(0, self.n, chunk):
             rows = slice(first, min(first + chunk, self.n))
             m = rows.stop - rows.start
-            b["step"][0] = m
+            b["n_tokens"][0] = m
             b["positions"][:m] = np.arange(rows.start, rows.stop)
             self.before_step(b, rows)
             for name, x in self.inputs.items():
@@ -108,7 +108,7 @@ class RmsNorm(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weight = place(self.weight)
-        return [bind_rms_norm(b["x"], weight, b["out"], b["step"], self.out_width, 1e-5, self.n_groups)]
+        return [bind_rms_norm(b["x"], weight, b["out"], b["n_tokens"], self.out_width, 1e-5, self.n_groups)]
 
 
 class Add(Case):
@@ -122,7 +122,7 @@ class Add(Case):
         return add_reference(self.inputs["a"], self.inputs["b"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_add(b["a"], b["b"], b["out"], b["step"])]
+        return [bind_add(b["a"], b["b"], b["out"], b["n_tokens"])]
 
 
 class SiluMul(Case):
@@ -134,7 +134,7 @@ class SiluMul(Case):
         return silu_mul_reference(self.inputs["gate"], self.inputs["up"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_silu_mul(b["gate"], b["up"], b["out"], b["step"])]
+        return [bind_silu_mul(b["gate"], b["up"], b["out"], b["n_tokens"])]
 
 
 class GeluMul(SiluMul):
@@ -142,7 +142,7 @@ class GeluMul(SiluMul):
         return gelu_mul_reference(self.inputs["gate"], self.inputs["up"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_gelu_mul(b["gate"], b["up"], b["out"], b["step"])]
+        return [bind_gelu_mul(b["gate"], b["up"], b["out"], b["n_tokens"])]
 
 
 class Rope(Case):
@@ -169,7 +169,7 @@ class Rope(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         shape = (self.n_heads, self.head_dim, self.pairing)
-        return [bind_rope(b["x"], b["cos"], b["sin"], b["out"], b["step"], *shape)]  # type: ignore[arg-type]
+        return [bind_rope(b["x"], b["cos"], b["sin"], b["out"], b["n_tokens"], *shape)]  # type: ignore[arg-type]
 
 
 class RopeNeox(Rope):
@@ -212,14 +212,14 @@ class Attention(Case):
         b["keys"], b["values"] = place(np.full_like(keys, np.nan)), place(np.full_like(values, np.nan))
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        cache, at = (b["keys"], b["values"]), (b["positions"], b["out"], b["step"])
-        n_slots = cache[0].shape[1] * LANES
+        cache, at = (b["keys"], b["values"]), (b["positions"], b["out"], b["n_tokens"])
+        n_slots = cache[0].shape[1] * CACHE_LANES
         memory = attention_scratch(self.n_heads, self.n_kv_heads, self.head_dim, n_slots, n_threads)
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))
-        write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["step"])
+        write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["n_tokens"])
         window = min(self.window, n_slots)
         numbers = self.n_heads, self.scale, window, self.chunk, self.is_causal
-        ask = bind_cache_prefetch(*cache, b["positions"], b["step"])
+        ask = bind_cache_prefetch(*cache, b["positions"], b["n_tokens"])
         return [ask, write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
 
 

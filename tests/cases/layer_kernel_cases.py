@@ -81,7 +81,7 @@ class GeneralAttention(Case):
         b["keys"], b["values"] = (place(np.full_like(part, np.nan)) for part in cache)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        at = b["positions"], b["step"]
+        at = b["positions"], b["n_tokens"]
         scratch = place(general_scratch(b["keys"].shape[1], n_threads))
         slopes, sinks = (None if part is None else place(part) for part in (self.slopes, self.sinks))
         attend = bind_general_attend(
@@ -90,7 +90,7 @@ class GeneralAttention(Case):
             b["values"],
             b["positions"],
             b["out"],
-            b["step"],
+            b["n_tokens"],
             scratch,
             self.n_heads,
             0.3,
@@ -147,10 +147,10 @@ class Route(Case):
         ids, weights = (place(np.zeros_like(b["out"])) for _ in range(2))
         scratch = place(route_scratch(n_experts, n_threads))
         bias = None if self.bias is None else place(self.bias)
-        at = b["x"], ids, weights, b["step"], scratch, n_experts, self.n_used
+        at = b["x"], ids, weights, b["n_tokens"], scratch, n_experts, self.n_used
         route = bind_route(*at, self.gating, bias, *self.rest)
-        product = bind_mul(weights, ids, b["out"], b["step"], self.n_used, self.n_used)
-        return [route, product, bind_add(b["out"], weights, b["out"], b["step"])]
+        product = bind_mul(weights, ids, b["out"], b["n_tokens"], self.n_used, self.n_used)
+        return [route, product, bind_add(b["out"], weights, b["out"], b["n_tokens"])]
 
 
 class ExpertLinear(Case):
@@ -183,7 +183,7 @@ class ExpertLinear(Case):
         bias, scale = (None if part is None else place(part) for part in (self.bias, self.scale))
         memory = place(expert_scratch(n_threads)), working_memory(n_in, n_threads)
         return [
-            bind_group(b["ids"], groups, b["step"]),
+            bind_group(b["ids"], groups, b["n_tokens"]),
             bind_gather(b["x"], xs, groups, 0 if self.is_shared else n_in),
             bind_expert_linear(F32, packed, (xs,), groups, b["out"], *memory, n_out, bias, scale),
         ]
@@ -227,7 +227,7 @@ class ExpertSum(Case):
         return expert_sum_reference(self.inputs["x"], self.inputs["w"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_expert_sum(b["x"], b["w"], b["out"], b["step"], self.n_used, self.width)]
+        return [bind_expert_sum(b["x"], b["w"], b["out"], b["n_tokens"], self.n_used, self.width)]
 
 
 CASES: tuple[type[Case], ...] = (

@@ -81,7 +81,7 @@ class Layer:
     ) -> NDArray[np.float32]:
         """`is_mapped`: the weights are packed on the way."""
         n = len(x)
-        step, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
+        n_tokens, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
         shape, data = (self.n_out, self.n_in), place(self.data)
         x = place(x)
         xs: tuple[NDArray, ...] = (x,)
@@ -92,18 +92,18 @@ class Layer:
             sums, half = (place(np.full((n, self.n_in // 32), 99, np.int32)) for _ in range(2))
             xs = (self.q, self.scale, sums, half)
             factor = PACKERS[self.format][0].sum_factor
-            calls.append(bind_quantize(x, *xs, step, self.n_in, factor))
+            calls.append(bind_quantize(x, *xs, n_tokens, self.n_in, factor))
         if is_mapped:
             tiles = place(np.full((n_threads, tile_bytes(self.format, self.n_in)), 99, np.uint8))
             working = place(working_memory(self.n_in, n_threads))
-            calls.append(bind_mapped_linear(self.format, data, shape, xs, out, step, tiles, working))
+            calls.append(bind_mapped_linear(self.format, data, shape, xs, out, n_tokens, tiles, working))
         elif self.format in ELEMENT_OF:
             packed = place(pack_floats(self.format, data, shape))
-            calls.append(bind_float_linear(self.format, packed, x, out, step))
+            calls.append(bind_float_linear(self.format, packed, x, out, n_tokens))
         else:
             layout, packed = pack(self.format, data, shape)
             weights, working = place(packed.reshape(-1)), place(working_memory(self.n_in, n_threads))
-            calls.append(bind_quantized_linear(layout, weights, *xs, out, step, working))
+            calls.append(bind_quantized_linear(layout, weights, *xs, out, n_tokens, working))
         run_all(calls, n_threads)
         return out
 

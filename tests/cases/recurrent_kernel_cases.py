@@ -53,7 +53,7 @@ class CausalConv(Case):
         weight, bias = np.zeros((size, ld), np.float32), np.zeros(ld, np.float32)
         weight[:, :n], bias[:n] = self.weight.T, self.bias
         tail = place(np.zeros((size - 1, ld), np.float32))
-        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["step"])]
+        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["n_tokens"])]
 
 
 class SelectiveScan(Case):
@@ -77,7 +77,7 @@ class SelectiveScan(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weights = [place(np.ascontiguousarray(weight)) for weight in self.weights]
-        at = place(self.state), b["out"], b["step"], self.n_groups
+        at = place(self.state), b["out"], b["n_tokens"], self.n_groups
         return [bind_selective_scan(b["x"], b["dt"], b["b"], b["c"], *weights, *at)]
 
 
@@ -110,7 +110,7 @@ class DeltaRule(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in ("q", "k", "v", "g", "beta"))
-        at = place(self.state), b["out"], b["step"], self.n_k_heads, self.is_grouped, self.n_rates
+        at = place(self.state), b["out"], b["n_tokens"], self.n_k_heads, self.is_grouped, self.n_rates
         return [bind_delta_rule(*inputs, *at)]
 
 
@@ -130,7 +130,7 @@ class LightningAttention(Case):
         return lightning_attention_reference(q, k, v, self.decay, self.state)[0].reshape(self.n, -1)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        at = place(self.decay), place(self.state), b["out"], b["step"]
+        at = place(self.decay), place(self.state), b["out"], b["n_tokens"]
         return [bind_lightning_attention(b["q"], b["k"], b["v"], *at)]
 
 
@@ -146,7 +146,7 @@ class TokenShift(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         tail = place(np.zeros((1, b["x"].shape[1]), np.float32))
-        return [bind_token_shift(b["x"], tail, b["out"], b["step"])]
+        return [bind_token_shift(b["x"], tail, b["out"], b["n_tokens"])]
 
 
 class GatedLinearAttention(Case):
@@ -172,7 +172,9 @@ class GatedLinearAttention(Case):
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in "qkvg")
         return [
-            bind_gated_linear_attention(*inputs, place(self.state), b["out"], b["step"], self.reads_before)
+            bind_gated_linear_attention(
+                *inputs, place(self.state), b["out"], b["n_tokens"], self.reads_before
+            )
         ]
 
 
@@ -189,7 +191,7 @@ class Bonus(Case):
         return bonus_reference(q, k, v, self.weight).reshape(self.n, -1)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_bonus(b["q"], b["k"], b["v"], place(self.weight), b["out"], b["step"])]
+        return [bind_bonus(b["q"], b["k"], b["v"], place(self.weight), b["out"], b["n_tokens"])]
 
 
 class GeneralizedDeltaRule(Case):
@@ -215,7 +217,7 @@ class GeneralizedDeltaRule(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in "qkvabg")
-        return [bind_generalized_delta_rule(*inputs, place(self.state), b["out"], b["step"])]
+        return [bind_generalized_delta_rule(*inputs, place(self.state), b["out"], b["n_tokens"])]
 
 
 class Decay(Case):
@@ -229,7 +231,7 @@ class Decay(Case):
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weights = np.zeros((2, padded_width(self.out_width)), np.float32)
         weights[:, : self.out_width] = self.weights
-        return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["step"])]
+        return [bind_decay(b["x"], place(weights[0]), place(weights[1]), b["out"], b["n_tokens"])]
 
 
 CASES: tuple[type[Case], ...] = (

@@ -32,7 +32,7 @@ class MixStreams(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         at = self.n_streams, self.n_new, self.width
-        return [bind_mix_streams(b["x"], b["w"], b["out"], b["step"], *at)]
+        return [bind_mix_streams(b["x"], b["w"], b["out"], b["n_tokens"], *at)]
 
 
 class MeanOfStreams(MixStreams):
@@ -46,7 +46,7 @@ class MeanOfStreams(MixStreams):
         return mean_of_streams_reference(self.inputs["x"], self.n_streams)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_mean_of_streams(b["x"], b["out"], b["step"], self.n_streams, self.width)]
+        return [bind_mean_of_streams(b["x"], b["out"], b["n_tokens"], self.n_streams, self.width)]
 
 
 class MatchLength(Case):
@@ -59,7 +59,7 @@ class MatchLength(Case):
         return match_length_reference(self.inputs["x"], self.inputs["like"])
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_match_length(b["x"], b["like"], b["out"], b["step"], self.n_streams, self.width)]
+        return [bind_match_length(b["x"], b["like"], b["out"], b["n_tokens"], self.n_streams, self.width)]
 
 
 class KeepOutliers(Case):
@@ -70,7 +70,7 @@ class KeepOutliers(Case):
         return keep_outliers_reference(self.inputs["x"], 0.5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_keep_outliers(b["x"], b["out"], b["step"], self.out_width, 0.5)]
+        return [bind_keep_outliers(b["x"], b["out"], b["n_tokens"], self.out_width, 0.5)]
 
 
 class PoolStreams(MeanOfStreams):
@@ -85,7 +85,7 @@ class PoolStreams(MeanOfStreams):
         return pool_streams_reference(self.inputs["x"], self.weight, 1e-5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_pool_streams(b["x"], place(self.weight), b["out"], b["step"], self.n_streams, 1e-5)]
+        return [bind_pool_streams(b["x"], place(self.weight), b["out"], b["n_tokens"], self.n_streams, 1e-5)]
 
 
 CASES: tuple[type[Case], ...] = (MixStreams, MeanOfStreams, MatchLength, KeepOutliers, PoolStreams)

@@ -164,7 +164,7 @@ def test_exp_of_weights() -> None:
     )
 
 
-STEP = np.ones(1, np.int64)
+ONE = np.ones(1, np.int64)
 
 
 def rows(n: int, width: int) -> NDArray[np.float32]:
@@ -174,23 +174,23 @@ def rows(n: int, width: int) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     ("bind", "error", "message"),
     [
-        (lambda: bind_add(rows(2, 16), rows(2, 32), rows(2, 16), STEP), ValueError, "b must have shape"),
-        (lambda: bind_add(rows(2, 12), rows(2, 12), rows(2, 12), STEP), ValueError, "multiple of 16"),
-        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 16).T, STEP), ValueError, "shape"),
-        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 32)[:, ::2], STEP), ValueError, "contiguous"),
-        (lambda: bind_add(rows(2, 16).astype(float), rows(2, 16), rows(2, 16), STEP), TypeError, "float32"),
-        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 16), STEP.astype(np.int32)), TypeError, "int64"),
-        (lambda: bind_rms_norm(rows(2, 16), rows(1, 5)[0], rows(2, 16), STEP, 10, 1e-5, 2), None, ""),
-        (lambda: bind_rms_norm(rows(2, 16), rows(1, 5)[0], rows(2, 16), STEP, 10, 1.0, 3), ValueError, "div"),
-        (lambda: bind_rms_norm(rows(2, 16), rows(1, 17)[0], rows(2, 16), STEP, 17, 1e-5), ValueError, "17"),
-        (lambda: bind_rms_norm(rows(2, 16), rows(1, 16)[0], rows(2, 16), STEP, 16, 0.0), ValueError, "eps"),
+        (lambda: bind_add(rows(2, 16), rows(2, 32), rows(2, 16), ONE), ValueError, "b must have shape"),
+        (lambda: bind_add(rows(2, 12), rows(2, 12), rows(2, 12), ONE), ValueError, "multiple of 16"),
+        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 16).T, ONE), ValueError, "shape"),
+        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 32)[:, ::2], ONE), ValueError, "contiguous"),
+        (lambda: bind_add(rows(2, 16).astype(float), rows(2, 16), rows(2, 16), ONE), TypeError, "float32"),
+        (lambda: bind_add(rows(2, 16), rows(2, 16), rows(2, 16), ONE.astype(np.int32)), TypeError, "int64"),
+        (lambda: bind_rms_norm(rows(2, 16), rows(1, 5)[0], rows(2, 16), ONE, 10, 1e-5, 2), None, ""),
+        (lambda: bind_rms_norm(rows(2, 16), rows(1, 5)[0], rows(2, 16), ONE, 10, 1.0, 3), ValueError, "div"),
+        (lambda: bind_rms_norm(rows(2, 16), rows(1, 17)[0], rows(2, 16), ONE, 17, 1e-5), ValueError, "17"),
+        (lambda: bind_rms_norm(rows(2, 16), rows(1, 16)[0], rows(2, 16), ONE, 16, 0.0), ValueError, "eps"),
         (
-            lambda: bind_rope(rows(2, 16), rows(2, 5), rows(2, 5), rows(2, 16), STEP, 2, 8, "norm"),
+            lambda: bind_rope(rows(2, 16), rows(2, 5), rows(2, 5), rows(2, 16), ONE, 2, 8, "norm"),
             ValueError,
             "rotates 10",
         ),
         (
-            lambda: bind_rope(rows(2, 16), rows(2, 4), rows(2, 4), rows(2, 16), STEP, 2, 8, "both"),
+            lambda: bind_rope(rows(2, 16), rows(2, 4), rows(2, 4), rows(2, 16), ONE, 2, 8, "both"),
             ValueError,
             "pairing",
         ),
@@ -214,8 +214,10 @@ def test_refuses_arguments_that_do_not_fit(bind, error, message) -> None:  # typ
 def attend(**changes):  # type: ignore[no-untyped-def]
     keys, values = allocate_kv_cache(2, 16, 64)
     positions, row = np.zeros(1, np.int64), rows(1, 64)
-    bind_cache_write(rows(1, 32), rows(1, 32), keys, values, positions, STEP)
+    bind_cache_write(rows(1, 32), rows(1, 32), keys, values, positions, ONE)
     arguments = {
         "scratch": attention_scratch(4, 2, 16, 64, 1), "n_heads": 4, "scale": 1.0, **changes
     }  # fmt: skip
-    return bind_attend(q=row, keys=keys, values=values, positions=positions, out=row, step=STEP, **arguments)
+    return bind_attend(
+        q=row, keys=keys, values=values, positions=positions, out=row, n_tokens=ONE, **arguments
+    )

@@ -1,4 +1,4 @@
-"""A team of threads that runs programs of kernel calls together (`kernels/jit/runner.py`).
+"""A team of threads that runs programs of kernel calls together.
 
 Thread 0 is whoever calls `run`; the others are workers that spin briefly for the next program and then
 sleep. ctypes releases the GIL around machine code, so other Python threads go on. Workers do not survive a
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import NybbleError
-from ....kernels.jit import runner
+from ....kernels.jit import phases
 from ....kernels.jit.kernel import JIT_DISABLED, Call
 from ....system.threads import starting_threads
 
@@ -30,8 +30,8 @@ class Program:
     how many the shares of its threads are shifted."""
 
     def __init__(self, calls: list[Call], meet: list[bool], turns: list[int] | None = None) -> None:
-        if len(calls) >= runner.MAX_CALLS:
-            raise ValueError(f"a program has fewer than {runner.MAX_CALLS} calls, not {len(calls)}")
+        if len(calls) >= phases.MAX_CALLS:
+            raise ValueError(f"a program has fewer than {phases.MAX_CALLS} calls, not {len(calls)}")
         self.calls = calls
         rows = (
             []
@@ -62,10 +62,10 @@ class Team:
         self.n_threads = n_threads
         self._pid = os.getpid()
         self._bells = [_Bell() for _ in range(1, n_threads)]
-        self._control = runner.control_block(n_threads)
-        self._start = runner.start.bind(control=self._control, first=0, last=0, haste=0)
-        self._lead = runner.lead.bind(control=self._control, program=program.words)
-        self._serve = runner.serve.bind(control=self._control, program=program.words)
+        self._control = phases.control_block(n_threads)
+        self._start = phases.start.bind(control=self._control, first=0, last=0, haste=0)
+        self._lead = phases.lead.bind(control=self._control, program=program.words)
+        self._serve = phases.serve.bind(control=self._control, program=program.words)
         self._stop = weakref.finalize(self, _stop, self._control, self._bells, self._pid)
         self._workers: list[threading.Thread] = []
         if JIT_DISABLED:
@@ -98,13 +98,13 @@ class Team:
                 call.run()
             return 0.0
         self.finish()
-        before = int(self._control[runner.WAITED])
+        before = int(self._control[phases.WAITED])
         self._start.set("first", first)
         self._start.set("last", last)
         self._start.set("haste", 0 if spins else _HASTE)
         self._start.run(0, n_threads or self.n_threads)
         self.finish()
-        return (int(self._control[runner.WAITED]) - before) * 25e-6
+        return (int(self._control[phases.WAITED]) - before) * 25e-6
 
     def close(self) -> None:
         """End the workers; the team cannot run afterwards."""
@@ -121,10 +121,10 @@ class Team:
 
         Something has been started but not finished after a Ctrl-C in the moment between the two.
         """
-        if self._control[runner.PHASE] & runner.MAX_LANES == 0:
+        if self._control[phases.PHASE] & phases.MAX_LANES == 0:
             return
         for thread_id, bell in enumerate(self._bells, 1):
-            if self._control[runner.THREADS + thread_id * runner.THREAD_WORDS + runner.BELL]:
+            if self._control[phases.THREADS + thread_id * phases.THREAD_WORDS + phases.BELL]:
                 bell.put(None)  # once too often does no harm
         self._lead.run(0, self.n_threads)
 
@@ -132,12 +132,12 @@ class Team:
 def _stop(control: NDArray[np.int64], bells: list[_Bell], pid: int) -> None:
     if os.getpid() != pid:
         return  # a bell may have been held when the process forked
-    control[runner.STOP] = 1
+    control[phases.STOP] = 1
     for bell in bells:
         bell.put(None)
 
 
 def _work(serve: Call, control: NDArray[np.int64], bell: _Bell, thread_id: int, n_threads: int) -> None:
-    while not control[runner.STOP]:
+    while not control[phases.STOP]:
         serve.run(thread_id, n_threads)
         bell.get()

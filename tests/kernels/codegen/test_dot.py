@@ -179,12 +179,12 @@ CROSS = """
 import sys
 from nybble.kernels.target.target import Target, compile_for
 compile_for(Target.of(*sys.argv[1:]))
-from nybble.kernels.jit import runner
+from nybble.kernels.jit import phases
 from nybble.kernels.jit.compiler import assembly
 from nybble.kernels.linear.quantize_activations import quantize
 from nybble.kernels.linear.quantized import linear_kernel
 from nybble.kernels.weights import layout
-print(assembly(linear_kernel(layout.BYTE)), assembly(quantize), assembly(runner.serve))
+print(assembly(linear_kernel(layout.BYTE)), assembly(quantize), assembly(phases.serve))
 """
 
 

@@ -106,13 +106,13 @@ def test_threads_share_the_work_of_one_token(n_threads: int) -> None:
 def only_thread(made: Experts, thread: int, n_threads: int) -> np.ndarray:
     """What one of the threads writes, and 7 elsewhere."""
     n_experts, n_out, n_in = made.shape
-    groups, step = Groups.make(1, 3, n_experts), np.array([1])
+    groups, n_tokens = Groups.make(1, 3, n_experts), np.array([1])
     layout = pack(made.format, made.data[0], (n_out, n_in))[0]
     tiles = np.concatenate([pack(made.format, part, (n_out, n_in))[1] for part in made.data])
     xs: Any = tuple(np.ones((3, n_in // 32), dtype) for dtype in (np.float32, np.int32, np.int32))
     xs = (np.ones((3, n_in), np.int8), *xs)
     out = np.full((1, 3 * n_out), 7, np.float32)
-    run_all([bind_group(made.ids, groups, step)], 1)
+    run_all([bind_group(made.ids, groups, n_tokens)], 1)
     memory = expert_scratch(n_threads), working_memory(n_in, n_threads)
     bind_expert_linear(layout, tiles, xs, groups, out, *memory, n_out).run(thread, n_threads)
     return out
@@ -197,11 +197,11 @@ def test_expert_linear_refuses(changes: dict[str, Any], error: type, message: st
 
 
 def test_gather_and_group_refuse() -> None:
-    groups, step = Groups.make(3, 2, 4), np.array([3])
+    groups, n_tokens = Groups.make(3, 2, 4), np.array([3])
     with pytest.raises(ValueError, match="ids has 1 columns for 2 experts"):
-        bind_group(np.zeros((3, 1), np.float32), groups, step)
+        bind_group(np.zeros((3, 1), np.float32), groups, n_tokens)
     with pytest.raises(ValueError, match="ids must have shape"):
-        bind_group(np.zeros((2, 2), np.float32), groups, step)
+        bind_group(np.zeros((2, 2), np.float32), groups, n_tokens)
     with pytest.raises(ValueError, match="x has 9 columns; 2 slots need 10"):
         bind_gather(np.zeros((3, 9), np.float32), np.zeros((6, 5), np.float32), groups, 5)
     with pytest.raises(TypeError, match="out must be a float32 array"):

@@ -13,7 +13,7 @@ from machine import assert_same
 from nybble.gguf_io.codecs.simple_quants import power_of_two, unsigned_float8
 from nybble.kernels.language.pointer import I8, U8
 from nybble.kernels.language.simd import load, store
-from nybble.kernels.language.tables import Table, e4m3_to_f32, lookup, power_of_two_to_f32
+from nybble.kernels.language.unpack import Table, e4m3_to_f32, lookup, power_of_two_to_f32
 
 BYTES = np.arange(256, dtype=np.uint8)
 TABLES = {

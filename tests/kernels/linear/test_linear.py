@@ -240,7 +240,7 @@ def quantized_arguments(**changes: Any) -> dict[str, Any]:
         "sums": half,
         "half": half,
         "out": np.zeros((3, 32), np.float32),
-        "step": np.array([3]),
+        "n_tokens": np.array([3]),
         "working": working_memory(64, 1),
     }
     return {**good, **changes}
@@ -266,8 +266,8 @@ def test_good_arguments_are_taken() -> None:
         ({"half": np.zeros((3, 2), np.float32)}, TypeError, "half must be"),
         ({"out": np.zeros((2, 32), np.float32)}, ValueError, "out must have shape"),
         ({"out": np.zeros((32, 3), np.float32).T}, ValueError, "contiguous"),
-        ({"step": np.zeros(0, np.int64)}, ValueError, "number of tokens"),
-        ({"step": np.array([3], np.int32)}, TypeError, "step"),
+        ({"n_tokens": np.zeros(0, np.int64)}, ValueError, "number of tokens"),
+        ({"n_tokens": np.array([3], np.int32)}, TypeError, "n_tokens"),
         ({"working": np.zeros((1, 63), np.uint8)}, ValueError, "64 columns need"),
         ({"working": np.zeros((1, 64), np.int8)}, TypeError, "working"),
     ],
@@ -283,16 +283,16 @@ def test_float_linear_refuses() -> None:
         np.zeros((3, 32), np.float32),
         np.zeros((3, 32), np.float32),
     )
-    step = np.array([3])
-    bind_float_linear(formats.F32, packed, x, out, step).run()
+    n_tokens = np.array([3])
+    bind_float_linear(formats.F32, packed, x, out, n_tokens).run()
     with pytest.raises(TypeError, match="packed"):
-        bind_float_linear(formats.F16, packed, x, out, step)
+        bind_float_linear(formats.F16, packed, x, out, n_tokens)
     with pytest.raises(ValueError, match="the weights need 24"):
-        bind_float_linear(formats.F32, packed, x[:, :16].copy(), out, step)
+        bind_float_linear(formats.F32, packed, x[:, :16].copy(), out, n_tokens)
     with pytest.raises(ValueError, match="out must have shape"):
-        bind_float_linear(formats.F32, packed, x, out[:, :16].copy(), step)
+        bind_float_linear(formats.F32, packed, x, out[:, :16].copy(), n_tokens)
     with pytest.raises(ValueError, match="number of tokens"):
-        bind_float_linear(formats.F32, packed, x, out, step[:0])
+        bind_float_linear(formats.F32, packed, x, out, n_tokens[:0])
 
 
 def test_every_format_is_here() -> None:

@@ -57,8 +57,8 @@ def test_guard_pages_and_plain_python(mode: str, no_jit: str) -> None:
 def look_up(format: BlockFormat, table: NDArray[np.uint8], n_vocab: int, width: int) -> NDArray[np.float32]:
     """All rows of a table."""
     out = np.zeros((n_vocab, -(-width // 16) * 16), np.float32)
-    ids, step = np.arange(n_vocab), np.array([n_vocab])
-    bind_embedding(format, table, ids, out, step, n_vocab, width, 1.0).run()
+    ids, n_tokens = np.arange(n_vocab), np.array([n_vocab])
+    bind_embedding(format, table, ids, out, n_tokens, n_vocab, width, 1.0).run()
     return out[:, :width]
 
 
@@ -86,7 +86,7 @@ def test_a_table_at_any_address(format: BlockFormat, n_bytes: int) -> None:
     np.testing.assert_array_equal(look_up(format, table, n_vocab, width), expected)
 
 
-TABLE, IDS, OUT, STEP = (
+TABLE, IDS, OUT, N_TOKENS = (
     np.zeros(34 * 6, np.uint8),
     np.zeros(4, np.int64),
     np.zeros((4, 64), np.float32),
@@ -109,12 +109,12 @@ TABLE, IDS, OUT, STEP = (
         ({"ids": IDS[1:]}, ValueError, "ids must have shape"),
         ({"ids": IDS.astype(np.int32)}, TypeError, "int64"),
         ({"out": OUT[:, :60]}, ValueError, "multiple of 16"),
-        ({"step": STEP.astype(np.int32)}, TypeError, "int64"),
+        ({"n_tokens": N_TOKENS.astype(np.int32)}, TypeError, "int64"),
     ],
 )  # fmt: skip
 def test_refuses_arguments_that_do_not_fit(change, error, message) -> None:  # type: ignore[no-untyped-def]
-    arguments = {"format": formats.Q8_0, "table": TABLE, "ids": IDS, "out": OUT, "step": STEP, "n_vocab": 3,
-                 "width": 64, "scale": 1.0, **change}  # fmt: skip
+    arguments = {"format": formats.Q8_0, "table": TABLE, "ids": IDS, "out": OUT, "n_tokens": N_TOKENS,
+                 "n_vocab": 3, "width": 64, "scale": 1.0, **change}  # fmt: skip
     if error is None:
         bind_embedding(**arguments)
     else:

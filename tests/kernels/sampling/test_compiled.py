@@ -17,7 +17,7 @@ import nybble
 from nybble.engine.sampling.params import SamplingParams
 from nybble.engine.sampling.sampler import Sampler
 from nybble.kernels.sampling.compiled import _weigh, compiled_sampling
-from nybble.kernels.sampling.reference import BLOCK, REFERENCE, draw_reference, softmax_reference
+from nybble.kernels.sampling.reference import REFERENCE, VOCAB_BLOCK, draw_reference, softmax_reference
 
 SIZES = (1, 2, 31, 32, 33, 255, 256, 257, 300, 1000)
 
@@ -37,8 +37,8 @@ def logits_of(n: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def check_weights(logits: NDArray[np.float32], inverse_temperature: float, place=np.copy) -> None:  # type: ignore[no-untyped-def]
-    n, n_blocks = len(logits), -(-len(logits) // BLOCK)
-    weights = place(np.full(n_blocks * BLOCK, 7, np.float32))
+    n, n_blocks = len(logits), -(-len(logits) // VOCAB_BLOCK)
+    weights = place(np.full(n_blocks * VOCAB_BLOCK, 7, np.float32))
     blocks = place(np.full(n_blocks, 7, np.float32))
     _weigh.bind(
         logits=place(logits), weights=weights, blocks=blocks, n=n, inverse_temperature=inverse_temperature
@@ -46,8 +46,8 @@ def check_weights(logits: NDArray[np.float32], inverse_temperature: float, place
     scaled = (logits - logits.max()) * np.float32(inverse_temperature)
     np.testing.assert_allclose(weights[:n], np.exp(scaled.astype(np.float64)), rtol=2.0**-23, atol=1.7e-38)
     assert not weights[n:].any()
-    sums = weights.reshape(n_blocks, BLOCK).sum(axis=1, dtype=np.float64)
-    np.testing.assert_allclose(blocks, sums, rtol=BLOCK * 2.0**-24)
+    sums = weights.reshape(n_blocks, VOCAB_BLOCK).sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(blocks, sums, rtol=VOCAB_BLOCK * 2.0**-24)
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .....errors import GGUFUnsupportedError
 from .....kernels.jit.kernel import Call
+from .....kernels.language.rows import LANES
 from .....kernels.norm.l2_norm import bind_l2_norm
 from .....kernels.recurrent.causal_conv import bind_causal_conv, bind_token_shift
 from .....kernels.recurrent.delta_rule import bind_delta_rule
 from .....kernels.recurrent.gated_linear_attention import bind_bonus, bind_gated_linear_attention
 from .....kernels.recurrent.generalized_delta_rule import bind_generalized_delta_rule
 from .....kernels.recurrent.lightning_attention import bind_lightning_attention
-from .....kernels.recurrent.linear_state import LANES
 from .....kernels.recurrent.selective_scan import bind_decay, bind_selective_scan
 from ....plan import ops
 from ....plan.plan import Plan

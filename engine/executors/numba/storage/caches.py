@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....kernels.attention.general import allocate_general_cache
-from .....kernels.attention.kv_cache import BLOCK, LANES, allocate_kv_cache, n_slots_for
+from .....kernels.attention.kv_cache import CACHE_BLOCK, CACHE_LANES, allocate_kv_cache, n_slots_for
 from .....kernels.attention.probs import in_general_layout
 from .....kernels.language.rows import padded_width
 from ....plan import ops
@@ -45,7 +45,7 @@ class KVCache(State):
         if not self.is_plain:
             return self.keys, self.values
         used = min(self.n_slots, n_slots_for(n_positions))
-        keys, values = self.keys[:, : used // LANES], self.values[:, : used // BLOCK]
+        keys, values = self.keys[:, : used // CACHE_LANES], self.values[:, : used // CACHE_BLOCK]
         return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
 
     def can_go_back(self, n_before: int, n_after: int) -> bool:

@@ -15,7 +15,7 @@ from stopwatch import HANG
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.errors import NybbleError
 from nybble.kernels.elementwise.add import bind_add
-from nybble.kernels.jit import runner
+from nybble.kernels.jit import phases
 from nybble.kernels.jit.kernel import JIT_DISABLED
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="without machine code there are no threads")
@@ -28,8 +28,8 @@ class Adder:
 
     def __init__(self, n_threads: int = 2) -> None:
         self.total, one = np.zeros((64, WIDTH), np.float32), np.ones((64, WIDTH), np.float32)
-        step = np.full(8, 64, np.int64)
-        call = bind_add(self.total, one, self.total, step)
+        n_tokens = np.full(8, 64, np.int64)
+        call = bind_add(self.total, one, self.total, n_tokens)
         self.team = Team(Program([call, call], [True, False]), n_threads)
 
     def check(self, expected: float) -> None:
@@ -58,9 +58,9 @@ class BrokenBell:
 def fall_asleep(team: Team) -> None:
     """Waits until every worker is asleep outside of the machine code, or about to be: a bell must wake it.
     An interrupted run may have called them already, without the bell."""
-    outside = [runner.THREADS + i * runner.THREAD_WORDS + runner.OUTSIDE for i in range(1, team.n_threads)]
+    outside = [phases.THREADS + i * phases.THREAD_WORDS + phases.OUTSIDE for i in range(1, team.n_threads)]
     deadline = time.monotonic() + HANG
-    while not (team._control[runner.PHASE] & runner.MAX_LANES or team._control[outside].all()):
+    while not (team._control[phases.PHASE] & phases.MAX_LANES or team._control[outside].all()):
         assert time.monotonic() < deadline, "workers do not fall asleep"
         time.sleep(0.001)
 
@@ -85,12 +85,12 @@ def test_many_short_programs(n_threads):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_may_swap_their_shares(n_threads):
-    total, one, step = (
+    total, one, n_tokens = (
         np.zeros((7, WIDTH), np.float32),
         np.ones((7, WIDTH), np.float32),
         np.full(8, 7, np.int64),
     )
-    call = bind_add(total, one, total, step)
+    call = bind_add(total, one, total, n_tokens)
     team = Team(Program([call] * 8, [True] * 8, list(range(8))), n_threads)
     team.run(0, 8)
     np.testing.assert_array_equal(total, np.full((7, WIDTH), 8, np.float32))
@@ -278,7 +278,7 @@ import sys
 import numpy as np
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.kernels.elementwise.add import bind_add
-from nybble.kernels.jit.runner import OUTSIDE, THREADS, THREAD_WORDS
+from nybble.kernels.jit.phases import OUTSIDE, THREADS, THREAD_WORDS
 a = np.ones((2, 16), np.float32)
 call = bind_add(a, a, a, np.array([2]))
 team = Team(Program([call], [True]), 3)

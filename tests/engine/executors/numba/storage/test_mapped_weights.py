@@ -68,10 +68,10 @@ def test_same_bits_of_experts(format: BlockFormat) -> None:
 
 
 def test_kernels_refuse() -> None:
-    x, out, step = np.zeros((3, 64), np.float32), np.zeros((3, 32), np.float32), np.array([3])
+    x, out, n_tokens = np.zeros((3, 64), np.float32), np.zeros((3, 32), np.float32), np.array([3])
     data, tiles = np.zeros(17 * 64 * 4, np.uint8), np.zeros((2, tile_bytes(formats.F32, 64)), np.uint8)
     good: dict[str, Any] = {
-        "format": formats.F32, "data": data, "shape": (17, 64), "xs": (x,), "out": out, "step": step,
+        "format": formats.F32, "data": data, "shape": (17, 64), "xs": (x,), "out": out, "n_tokens": n_tokens,
         "tiles": tiles, "working": working_memory(64, 2),
     }  # fmt: skip
     bind_mapped_linear(**good)
@@ -82,7 +82,7 @@ def test_kernels_refuse() -> None:
         ({"xs": (x[:, :32].copy(),)}, ValueError, "x has 32 columns, the weights need 64"),
         ({"xs": (x.astype(np.int8),)}, TypeError, "x must be a float32 array"),
         ({"out": out[:, :16].copy()}, ValueError, "out must have shape"),
-        ({"step": step[:0]}, ValueError, "number of tokens"),
+        ({"n_tokens": n_tokens[:0]}, ValueError, "number of tokens"),
     ):
         with pytest.raises(error, match=message):
             bind_mapped_linear(**{**good, **changes})

@@ -1,4 +1,4 @@
-"""The operations of `tables.py` in LLVM IR. For lookups x86 and AArch64 have an instruction, named here."""
+"""LLVM IR for lookups in tables, which x86 and AArch64 have an instruction for, and for small floats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import lower_cast, register_model, typeof_impl
 
-from ..language import tables
+from ..language import unpack
 from ..language.pointer import F32, I32, U8
-from ..language.tables import Table
+from ..language.unpack import Table
 from ..target.target import host_target
 from .types import VectorType, bundle, define, each, halves, intrinsic, joined, vectors
 
@@ -91,6 +91,6 @@ def _e4m3(builder: ir.IRBuilder, t: VectorType, v: ir.Value) -> ir.Value:
     return builder.fmul(builder.bitcast(bits, floats), ir.Constant(floats, [2.0**120] * t.lanes))
 
 
-define(tables.lookup, _lookup_typer, _lookup)
-define(tables.power_of_two_to_f32, _small_float_typer, _power_of_two)
-define(tables.e4m3_to_f32, _small_float_typer, _e4m3)
+define(unpack.lookup, _lookup_typer, _lookup)
+define(unpack.power_of_two_to_f32, _small_float_typer, _power_of_two)
+define(unpack.e4m3_to_f32, _small_float_typer, _e4m3)

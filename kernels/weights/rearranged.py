@@ -1,4 +1,4 @@
-"""File blocks -> parts (`parts.py`), for the formats whose levels are only moved, in NumPy.
+"""File blocks -> arrays of packed blocks, for the formats whose levels are only moved, in NumPy.
 
 Every function takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. No value changes: the same
 weights, in another order.
@@ -10,27 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gguf_io.codecs.blocks import nibbles, two_bits
-from .parts import U8, Parts, fifth_bits, nibbles_of, planes, rows, vectors
+from .block_arrays import U8, BlockArrays, fifth_bits, nibbles_of, planes, rows, vectors
 
 
-def q4_0(blocks: NDArray) -> Parts:
+def q4_0(blocks: NDArray) -> BlockArrays:
     return [vectors(blocks["qs"])], [rows(blocks["d"])], []
 
 
-def q4_1(blocks: NDArray) -> Parts:
+def q4_1(blocks: NDArray) -> BlockArrays:
     return [vectors(blocks["qs"])], [rows(blocks["d"]), rows(blocks["m"])], []
 
 
-def q5_0(blocks: NDArray) -> Parts:
+def q5_0(blocks: NDArray) -> BlockArrays:
     return [vectors(blocks["qs"]), vectors(fifth_bits(blocks["qh"]))], [rows(blocks["d"])], []
 
 
-def q5_1(blocks: NDArray) -> Parts:
+def q5_1(blocks: NDArray) -> BlockArrays:
     quants, scales, _ = q5_0(blocks)
     return quants, [*scales, rows(blocks["m"])], []
 
 
-def q8_0(blocks: NDArray) -> Parts:
+def q8_0(blocks: NDArray) -> BlockArrays:
     return [vectors(blocks["qs"].view(np.uint8))], [rows(blocks["d"])], []
 
 
@@ -55,12 +55,12 @@ def _k_nibbles(qs: U8) -> U8:
     return np.stack([low, high], axis=-2).reshape(*qs.shape[:-1], 8, 16)
 
 
-def q4_k(blocks: NDArray) -> Parts:
+def q4_k(blocks: NDArray) -> BlockArrays:
     d, m = _k_scales(blocks["scales"])
     return [vectors(_k_nibbles(blocks["qs"]))], [rows(d), rows(m)], _k_headers(blocks)
 
 
-def q5_k(blocks: NDArray) -> Parts:
+def q5_k(blocks: NDArray) -> BlockArrays:
     quants, scales, headers = q4_k(blocks)
     planes = (
         blocks["qh"][..., None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
@@ -69,7 +69,7 @@ def q5_k(blocks: NDArray) -> Parts:
     return [*quants, vectors(fifth_bits(fifth))], scales, headers
 
 
-def q6_k(blocks: NDArray) -> Parts:
+def q6_k(blocks: NDArray) -> BlockArrays:
     ql = blocks["ql"].reshape(*blocks.shape, 2, 2, 32)  # half of 128, then 32 bytes each
     qh = blocks["qh"].reshape(*blocks.shape, 2, 1, 32)
     nibbles = np.concatenate([ql & 15, ql >> 4], axis=-2).reshape(*blocks.shape, 8, 32)
@@ -82,7 +82,7 @@ def q6_k(blocks: NDArray) -> Parts:
     return quants, [rows(scales[..., 0]), rows(scales[..., 1])], [rows(blocks["d"])]
 
 
-def q2_k(blocks: NDArray) -> Parts:
+def q2_k(blocks: NDArray) -> BlockArrays:
     """The bytes of scales and minima are those of the file."""
     levels = two_bits(blocks["qs"].reshape(*blocks.shape, 2, 32))
     scales = blocks["scales"].reshape(*blocks.shape, 8, 2)
@@ -90,11 +90,11 @@ def q2_k(blocks: NDArray) -> Parts:
     return quants, [rows(scales[..., 0]), rows(scales[..., 1])], _k_headers(blocks)
 
 
-def mxfp4(blocks: NDArray) -> Parts:
+def mxfp4(blocks: NDArray) -> BlockArrays:
     return [vectors(blocks["qs"])], [rows(blocks["e"])], []
 
 
-def nvfp4(blocks: NDArray) -> Parts:
+def nvfp4(blocks: NDArray) -> BlockArrays:
     """A file block of 64 makes two of 32; a scale of 0x7F means zero, and bit 7 nothing."""
     lead = (len(blocks), 2 * blocks.shape[1])
     levels = nibbles(blocks["qs"].reshape(*lead, 2, 8)).reshape(*lead, 32)

@@ -1,4 +1,4 @@
-"""File blocks -> parts (`parts.py`), for the formats that `gguf_io` takes apart into whole numbers."""
+"""File blocks -> arrays of packed blocks, for the formats that are first decoded to integer levels."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from ...gguf_io.codecs.blocks import I8
 from ...gguf_io.codecs.levels import Levels
+from .block_arrays import U8, BlockArrays, planes, rows
 from .layout import BLOCK, Layout, Scale
-from .parts import U8, Parts, planes, rows
 
 
-def level_parts(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable[[NDArray], Parts]:
+def recoder(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable[[NDArray], BlockArrays]:
     """Make the function that brings what `unpack` gives into `layout`.
 
     It takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. Where one is several spans of
     the layout, each has its scale.
     """
 
-    def parts(blocks: NDArray) -> Parts:
+    def recode(blocks: NDArray) -> BlockArrays:
         d, sub_scales, levels = unpack(blocks.reshape(-1))
         spans = levels.shape[1] // (BLOCK * layout.blocks_per_span)
         d = np.repeat(d.reshape(blocks.shape), spans, axis=1)
@@ -33,7 +33,7 @@ def level_parts(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable
         factors = sub_scales.reshape(*per_block, BLOCK // layout.sub_block)
         return quants, [rows(factors[..., i]) for i in range(factors.shape[-1])], [rows(d)]
 
-    return parts
+    return recode
 
 
 def places(layout: Layout, levels: I8) -> U8:

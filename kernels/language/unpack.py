@@ -1,6 +1,6 @@
 """Unpacking weights: the part of the SIMD vocabulary (`simd.py`) for levels in tables and small floats.
 
-As there, the functions are the definitions, in NumPy; `tables.py` has their machine form.
+The functions are the definitions, in NumPy.
 """
 
 from __future__ import annotations

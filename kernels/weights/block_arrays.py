@@ -1,4 +1,4 @@
-"""Parts of packed blocks (`layout.py`): levels and scales in the order that kernels read, in NumPy."""
+"""What packed blocks consist of: levels and scales in the order that kernels read, in NumPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .layout import TILE_ROWS
 
-Parts = tuple[list[NDArray], list[NDArray], list[NDArray]]
+BlockArrays = tuple[list[NDArray], list[NDArray], list[NDArray]]
 """Levels as bytes, scales of blocks, headers of super-blocks; each list in the order of the layout."""
 
 U8 = NDArray[np.uint8]
@@ -39,7 +39,7 @@ def nibbles_of(low: U8, high: U8) -> U8:
 
 
 def planes(codes: U8, n_bits: int) -> list[U8]:
-    """(…, 32) levels of 2, 3 or 4 bits -> the parts of a block that hold them."""
+    """(…, 32) levels of 2, 3 or 4 bits -> the arrays of a block that hold them."""
     if n_bits == 4:
         return [vectors(nibbles_of(codes[..., :16], codes[..., 16:]))]
     lead = codes.shape[:-1]
