@@ -17,7 +17,7 @@ from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, sqrt, store
-from ..norm.layer_norm import sum_of_squared_distances, sum_of_values
+from ..norm.column_groups import sum_of_squared_distances, sum_of_values
 from .activation import behind_width_zero, relu
 
 Array = NDArray[np.float32]

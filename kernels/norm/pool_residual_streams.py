@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.exponential import exp
-from ..language.pointer import F32, I64, Pointer
+from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
-from ..language.simd import fma, load, reduce_add, reduce_max, splat, sqrt, store
-from ..language.source import inlined
-from .rms_norm import sum_of_squares
+from ..language.simd import fma, load, reduce_max, splat, sqrt, store
+from .column_groups import dot, sum_of_squares, write_scaled
 
 Array = NDArray[np.float32]
 
@@ -60,19 +59,6 @@ def bind_pool_streams(
     )
 
 
-@inlined
-def _dot(a: Pointer, b: Pointer, width: int) -> np.float32:
-    """The sum of the products of `width` values, in lanes first."""
-    whole = width - width % 8
-    total = splat(0.0, F32, 8)
-    for j in range(0, whole, 8):
-        total = fma(load(a + j, 8), load(b + j, 8), total)
-    result = reduce_add(total)
-    for j in range(whole, width):
-        result += a[j] * b[j]
-    return result
-
-
 @kernel(
     Record(
         x=PointerTo(F32),
@@ -96,7 +82,7 @@ def _pool_streams(args, thread_id, n_threads):
         for stream in range(args.n_streams):  # what was summed shrinks whenever a higher score comes
             x = args.x + (token * args.ld_x + stream * width)
             length = sqrt(np.float32(sum_of_squares(x, width) / np.float32(width) + args.eps))
-            score = np.float32(_dot(x, args.weight, width) / length)
+            score = np.float32(dot(x, args.weight, width) / length)
             before, highest = highest, max(highest, score)
             shrinking = reduce_max(exp(splat(before - highest, F32, 8)))
             counts = reduce_max(exp(splat(score - highest, F32, 8)))
@@ -107,7 +93,4 @@ def _pool_streams(args, thread_id, n_threads):
             for j in range(whole, width):
                 out[j] = x[j] * counts + (out[j] * shrinking if stream else np.float32(0.0))
         share_of_all = np.float32(1.0) / total
-        for j in range(0, whole, 8):
-            store(out + j, load(out + j, 8) * share_of_all)
-        for j in range(whole, width):
-            out[j] *= share_of_all
+        write_scaled(out, out, share_of_all, width)

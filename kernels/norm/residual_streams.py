@@ -20,7 +20,7 @@ from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
 from ..language.simd import fma, load, splat, sqrt, store
-from .rms_norm import sum_of_squares
+from .column_groups import group_offset, sum_of_squares, write_scaled
 
 Array = NDArray[np.float32]
 
@@ -177,15 +177,9 @@ def _mean_of_streams(args, thread_id, n_threads):
 )
 def _match_length(args, thread_id, n_threads):
     width = args.width
-    whole = width - width % 8
     first, last = share(args.n_tokens[0] * args.n_streams, thread_id, n_threads)
     for i in range(first, last):
-        token = i // args.n_streams
-        offset = token * args.ld + i % args.n_streams * width
-        x, out = args.x + offset, args.out + offset
-        wanted = sum_of_squares(args.like + token * args.ld_like, width)
-        scale = np.float32(sqrt(wanted / sum_of_squares(x, width)))
-        for j in range(0, whole, 8):
-            store(out + j, load(x + j, 8) * scale)
-        for j in range(whole, width):
-            out[j] = x[j] * scale
+        offset = group_offset(i, args.n_streams, args.ld, width)
+        wanted = sum_of_squares(args.like + i // args.n_streams * args.ld_like, width)
+        scale = np.float32(sqrt(wanted / sum_of_squares(args.x + offset, width)))
+        write_scaled(args.x + offset, args.out + offset, scale, width)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
-from ..language.pointer import F32, I64, Pointer
+from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
-from ..language.simd import fma, load, part, reduce_add, splat, sqrt, store
-from ..language.source import inlined
+from ..language.rows import LANES, share
+from ..language.simd import load, sqrt, store
+from .column_groups import GROUPS, check_eps, group_arguments, group_offset, sum_of_squares
 
 
 def rms_norm_reference(
@@ -28,8 +28,7 @@ def rms_norm_reference(
     """x (..., n), weight (n,), or (groups, n) for x (..., groups, n) -> (..., n)."""
     check_array("weight", weight, (None,) if weight.ndim != 2 else (None, None))
     check_array("x", x, (*np.shape(x)[: -weight.ndim], *weight.shape))
-    if not (np.isfinite(eps) and eps > 0):
-        raise ValueError(f"eps must be finite and above 0, not {eps}")
+    check_eps(eps)
     mean_square = np.mean(np.square(x, dtype=np.float64), axis=-1, keepdims=True)
     return x * (1 / np.sqrt(mean_square + eps)).astype(np.float32) * weight
 
@@ -49,67 +48,25 @@ def bind_rms_norm(
     width / n_groups).
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    _, ld = check_rows(n_tokens, width, x=x, out=out)
-    if n_groups < 1 or width % n_groups:
-        raise ValueError(f"{width} columns do not divide into {n_groups} groups")
-    group_width = width // n_groups
+    arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)
+    group_width = arguments["group_width"]
     check_array("weight", weight, (group_width,) if weight.ndim != 2 else (n_groups, group_width))
-    if not (np.isfinite(eps) and eps > 0):
-        raise ValueError(f"eps must be finite and above 0, not {eps}")
-    return _rms_norm.bind(
-        x=x,
-        weight=weight,
-        out=out,
-        n_tokens=n_tokens,
-        ld=ld,
-        n_groups=n_groups,
-        group_width=group_width,
-        weight_stride=group_width if weight.ndim == 2 else 0,
-        eps=eps,
-    )
+    check_eps(eps)
+    stride = group_width if weight.ndim == 2 else 0
+    return _rms_norm.bind(**arguments, weight=weight, weight_stride=stride)
 
 
-@inlined
-def sum_of_squares(x: Pointer, width: int) -> np.float32:
-    """The sum of the squares of `width` values, in lanes first."""
-    wide, whole = width - width % 32, width - width % 8
-    squares = splat(0.0, F32, 8, 4)
-    for j in range(0, wide, 32):
-        v = load(x + j, 8, 4, 8)
-        squares = fma(v, v, squares)
-    total = (part(squares, 0, 1) + part(squares, 1, 1)) + (part(squares, 2, 1) + part(squares, 3, 1))
-    for j in range(wide, whole, 8):
-        v1 = load(x + j, 8)
-        total = fma(v1, v1, total)
-    result = reduce_add(total)
-    for j in range(whole, width):
-        result += x[j] * x[j]
-    return result
-
-
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        weight=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld=I64,
-        n_groups=I64,
-        group_width=I64,
-        weight_stride=I64,
-        eps=F32,
-    )
-)
+@kernel(Record(**GROUPS, weight=PointerTo(F32), weight_stride=I64))
 def _rms_norm(args, thread_id, n_threads):
     width = args.group_width
-    whole = width - width % 8
+    whole = width - width % LANES
     first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
-        offset = i // args.n_groups * args.ld + i % args.n_groups * width
+        offset = group_offset(i, args.n_groups, args.ld, width)
         x, out = args.x + offset, args.out + offset
         weight = args.weight + i % args.n_groups * args.weight_stride
         scale = np.float32(1.0 / sqrt(sum_of_squares(x, width) / width + args.eps))
-        for j in range(0, whole, 8):
-            store(out + j, load(x + j, 8) * scale * load(weight + j, 8))
+        for j in range(0, whole, LANES):
+            store(out + j, load(x + j, LANES) * scale * load(weight + j, LANES))
         for j in range(whole, width):
             out[j] = x[j] * scale * weight[j]

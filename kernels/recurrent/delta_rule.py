@@ -18,13 +18,14 @@ Linear" (arXiv:2510.26692).
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call
 from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import LANES, check_rows, share
+from ..language.rows import LANES, check_rows
 from ..language.simd import fma, load, reduce_add, splat, store
+from ..language.source import inlined
+from .linear_state import state_arguments, state_kernel
 
 Array = NDArray[np.float32]
 
@@ -76,89 +77,50 @@ def bind_delta_rule(
     Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("state", state, (None, None, None))
-    n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, v=v, out=out)
-    _, ld_k = check_rows(n_tokens, n_k_heads * d_k, q=q, k=k)
-    _, ld_g = check_rows(n_tokens, n_heads * n_rates, g=g)
-    _, ld_beta = check_rows(n_tokens, n_heads, beta=beta)
-    for name, part in (("q", q), ("g", g), ("beta", beta)):
-        check_array(name, part, (n_max_tokens, None))
+    n_heads, _, d_k = state.shape
+    if n_k_heads < 1 or n_heads % n_k_heads:
+        raise ValueError(f"{n_heads} value heads cannot share {n_k_heads} key heads evenly")
     if n_rates not in (1, d_k):
         raise ValueError(f"a head of keys of {d_k} cannot have {n_rates} decays")
-    if n_k_heads < 1 or n_heads % n_k_heads or d_k % LANES:
-        raise ValueError(
-            f"{n_heads} value heads cannot share {n_k_heads} key heads of {d_k}, which must be a multiple of "
-            f"{LANES}"
-        )
+    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k}, n_k_heads)
+    n_max_tokens, ld_g = check_rows(n_tokens, n_heads * n_rates, g=g)
+    _, ld_beta = check_rows(n_tokens, n_heads, beta=beta)
+    for name, buffer in (("v", v), ("beta", beta)):
+        check_array(name, buffer, (n_max_tokens, None))
     return _delta_rule.bind(
-        q=q,
-        k=k,
-        v=v,
+        **arguments,
         g=g,
         beta=beta,
-        state=state,
-        out=out,
-        n_tokens=n_tokens,
-        ld_v=ld_v,
-        ld_k=ld_k,
         ld_g=ld_g,
         ld_beta=ld_beta,
-        n_heads=n_heads,
         n_k_heads=n_k_heads,
         n_neighbours=n_heads // n_k_heads if is_grouped else 1,
-        d_v=d_v,
-        d_k=d_k,
         n_rates=n_rates,
         scale=d_k**-0.5,
     )
 
 
-@kernel(
-    Record(
-        q=PointerTo(F32),
-        k=PointerTo(F32),
-        v=PointerTo(F32),
-        g=PointerTo(F32),
-        beta=PointerTo(F32),
-        state=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld_v=I64,
-        ld_k=I64,
-        ld_g=I64,
-        ld_beta=I64,
-        n_heads=I64,
-        n_k_heads=I64,
-        n_neighbours=I64,
-        d_v=I64,
-        d_k=I64,
-        n_rates=I64,
-        scale=F32,
-    )
-)
-def _delta_rule(args, thread_id, n_threads):
+@inlined
+def _take_in(args, state, head, t, wanted):
     d_k, n_rates = args.d_k, args.n_rates
-    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
-    for row in range(first, last):  # the rows of a head's state do not meet
-        head = row // args.d_v
-        key_head = head // args.n_neighbours % args.n_k_heads * d_k
-        state = args.state + row * d_k
-        for t in range(args.n_tokens[0]):
-            q, k = args.q + (t * args.ld_k + key_head), args.k + (t * args.ld_k + key_head)
-            g = args.g + (t * args.ld_g + head * n_rates)
-            decay = exp(splat(g[0], F32, LANES))
-            recalled = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                if n_rates > 1:
-                    decay = exp(load(g + j, LANES))
-                value = load(state + j, LANES) * decay
-                store(state + j, value)
-                recalled = fma(value, load(k + j, LANES), recalled)
-            wanted = args.v[t * args.ld_v + row]
-            correction = args.beta[t * args.ld_beta + head] * (wanted - reduce_add(recalled))
-            total = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                value = fma(load(k + j, LANES), correction, load(state + j, LANES))
-                store(state + j, value)
-                total = fma(value, load(q + j, LANES), total)
-            args.out[t * args.ld_v + row] = reduce_add(total) * args.scale
+    key = t * args.ld_k + head // args.n_neighbours % args.n_k_heads * d_k
+    q, k, g = args.q + key, args.k + key, args.g + (t * args.ld_g + head * n_rates)
+    decay = exp(splat(g[0], F32, LANES))
+    recalled = splat(0.0, F32, LANES)
+    for j in range(0, d_k, LANES):
+        if n_rates > 1:
+            decay = exp(load(g + j, LANES))
+        value = load(state + j, LANES) * decay
+        store(state + j, value)
+        recalled = fma(value, load(k + j, LANES), recalled)
+    correction = args.beta[t * args.ld_beta + head] * (wanted - reduce_add(recalled))
+    total = splat(0.0, F32, LANES)
+    for j in range(0, d_k, LANES):
+        value = fma(load(k + j, LANES), correction, load(state + j, LANES))
+        store(state + j, value)
+        total = fma(value, load(q + j, LANES), total)
+    return reduce_add(total) * args.scale
+
+
+_SIZES = dict.fromkeys(("ld_g", "ld_beta", "n_k_heads", "n_neighbours", "n_rates"), I64)
+_delta_rule = state_kernel(_take_in, "delta_rule", "q k g beta", **_SIZES, scale=F32)

@@ -24,7 +24,8 @@ from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import check_lanes, state_sizes
+from ..language.source import inlined
+from .linear_state import check_lanes, state_arguments, state_kernel
 
 Array = NDArray[np.float32]
 
@@ -71,55 +72,25 @@ def bind_gated_linear_attention(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k, "g": g})
-    return _gated_linear_attention.bind(
-        q=q,
-        k=k,
-        v=v,
-        g=g,
-        state=state,
-        out=out,
-        n_tokens=n_tokens,
-        reads_before=int(reads_before),
-        **sizes,
-    )
+    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k, "g": g})
+    return _gated_linear_attention.bind(**arguments, reads_before=int(reads_before))
 
 
-@kernel(
-    Record(
-        q=PointerTo(F32),
-        k=PointerTo(F32),
-        v=PointerTo(F32),
-        g=PointerTo(F32),
-        state=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld_v=I64,
-        ld_k=I64,
-        n_heads=I64,
-        d_v=I64,
-        d_k=I64,
-        reads_before=I64,
-    )
-)
-def _gated_linear_attention(args, thread_id, n_threads):
-    d_k, reads_before = args.d_k, args.reads_before
-    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
-    for row in range(first, last):  # the rows of a head's state do not meet
-        head = row // args.d_v
-        state = args.state + row * d_k
-        for t in range(args.n_tokens[0]):
-            offset = t * args.ld_k + head * d_k
-            q, k, g = args.q + offset, args.k + offset, args.g + offset
-            value = args.v[t * args.ld_v + row]
-            total = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                before = load(state + j, LANES)
-                after = fma(load(k + j, LANES), value, before * exp(load(g + j, LANES)))
-                store(state + j, after)
-                read = before if reads_before else after
-                total = fma(read, load(q + j, LANES), total)
-            args.out[t * args.ld_v + row] = reduce_add(total)
+@inlined
+def _take_in(args, state, head, t, value):
+    offset, reads_before = t * args.ld_k + head * args.d_k, args.reads_before
+    q, k, g = args.q + offset, args.k + offset, args.g + offset
+    total = splat(0.0, F32, LANES)
+    for j in range(0, args.d_k, LANES):
+        before = load(state + j, LANES)
+        after = fma(load(k + j, LANES), value, before * exp(load(g + j, LANES)))
+        store(state + j, after)
+        read = before if reads_before else after
+        total = fma(read, load(q + j, LANES), total)
+    return reduce_add(total)
+
+
+_gated_linear_attention = state_kernel(_take_in, "gated_linear_attention", "q k g", reads_before=I64)
 
 
 def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
@@ -155,13 +126,8 @@ def _bonus(args, thread_id, n_threads):
     for i in range(first, last):
         head = i % args.n_heads
         offset = i // args.n_heads * args.ld + head * d_k
-        q, k, v, out, u = (
-            args.q + offset,
-            args.k + offset,
-            args.v + offset,
-            args.out + offset,
-            args.u + head * d_k,
-        )
+        q, k, v = args.q + offset, args.k + offset, args.v + offset
+        out, u = args.out + offset, args.u + head * d_k
         total = splat(0.0, F32, LANES)
         for j in range(0, d_k, LANES):
             total = fma(load(q + j, LANES) * load(k + j, LANES), load(u + j, LANES), total)

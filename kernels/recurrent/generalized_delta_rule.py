@@ -14,14 +14,14 @@ Source: Peng et al. 2025, "RWKV-7 Goose" (arXiv:2503.14456).
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call
 from ..language.checks import check_array
 from ..language.exponential import exp
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import LANES, share
+from ..language.pointer import F32
+from ..language.rows import LANES
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import state_sizes
+from ..language.source import inlined
+from .linear_state import state_arguments, state_kernel
 
 Array = NDArray[np.float32]
 
@@ -61,57 +61,25 @@ def bind_generalized_delta_rule(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k, "a": a, "b": b, "g": g})
-    return _generalized_delta_rule.bind(
-        q=q,
-        k=k,
-        v=v,
-        a=a,
-        b=b,
-        g=g,
-        state=state,
-        out=out,
-        n_tokens=n_tokens,
-        **sizes,
-    )
+    keys = {"q": q, "k": k, "a": a, "b": b, "g": g}
+    return _generalized_delta_rule.bind(**state_arguments(v, state, out, n_tokens, keys))
 
 
-@kernel(
-    Record(
-        q=PointerTo(F32),
-        k=PointerTo(F32),
-        v=PointerTo(F32),
-        a=PointerTo(F32),
-        b=PointerTo(F32),
-        g=PointerTo(F32),
-        state=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld_v=I64,
-        ld_k=I64,
-        n_heads=I64,
-        d_v=I64,
-        d_k=I64,
-    )
-)
-def _generalized_delta_rule(args, thread_id, n_threads):
-    d_k = args.d_k
-    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
-    for row in range(first, last):  # the rows of a head's state do not meet
-        head = row // args.d_v
-        state = args.state + row * d_k
-        for t in range(args.n_tokens[0]):
-            offset = t * args.ld_k + head * d_k
-            q, k, g = args.q + offset, args.k + offset, args.g + offset
-            a, b = args.a + offset, args.b + offset
-            recalled = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                recalled = fma(load(state + j, LANES), load(a + j, LANES), recalled)
-            moved, value = reduce_add(recalled), args.v[t * args.ld_v + row]
-            total = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                kept = fma(load(b + j, LANES), moved, load(state + j, LANES) * exp(load(g + j, LANES)))
-                kept = fma(load(k + j, LANES), value, kept)
-                store(state + j, kept)
-                total = fma(kept, load(q + j, LANES), total)
-            args.out[t * args.ld_v + row] = reduce_add(total)
+@inlined
+def _take_in(args, state, head, t, value):
+    offset = t * args.ld_k + head * args.d_k
+    q, k, g = args.q + offset, args.k + offset, args.g + offset
+    a, b = args.a + offset, args.b + offset
+    recalled = splat(0.0, F32, LANES)
+    for j in range(0, args.d_k, LANES):
+        recalled = fma(load(state + j, LANES), load(a + j, LANES), recalled)
+    moved, total = reduce_add(recalled), splat(0.0, F32, LANES)
+    for j in range(0, args.d_k, LANES):
+        kept = fma(load(b + j, LANES), moved, load(state + j, LANES) * exp(load(g + j, LANES)))
+        kept = fma(load(k + j, LANES), value, kept)
+        store(state + j, kept)
+        total = fma(kept, load(q + j, LANES), total)
+    return reduce_add(total)
+
+
+_generalized_delta_rule = state_kernel(_take_in, "generalized_delta_rule", "q k a b g")

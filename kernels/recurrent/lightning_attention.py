@@ -13,13 +13,13 @@ Source: Qin et al. 2024, "Lightning Attention-2" (arXiv:2401.04658); MiniMax 202
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call
 from ..language.checks import check_array
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import LANES, share
+from ..language.pointer import F32
+from ..language.rows import LANES
 from ..language.simd import fma, load, reduce_add, splat, store
-from .linear_state import state_sizes
+from ..language.source import inlined
+from .linear_state import state_arguments, state_kernel
 
 Array = NDArray[np.float32]
 
@@ -49,49 +49,21 @@ def bind_lightning_attention(
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
     """
-    sizes = state_sizes(n_tokens, state, {"v": v, "out": out}, {"q": q, "k": k})
-    check_array("decay", decay, (sizes["n_heads"],))
-    return _lightning_attention.bind(
-        q=q,
-        k=k,
-        v=v,
-        decay=decay,
-        state=state,
-        out=out,
-        n_tokens=n_tokens,
-        **sizes,
-    )
+    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k})
+    check_array("decay", decay, (arguments["n_heads"],))
+    return _lightning_attention.bind(**arguments, decay=decay)
 
 
-@kernel(
-    Record(
-        q=PointerTo(F32),
-        k=PointerTo(F32),
-        v=PointerTo(F32),
-        decay=PointerTo(F32),
-        state=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld_v=I64,
-        ld_k=I64,
-        n_heads=I64,
-        d_v=I64,
-        d_k=I64,
-    )
-)
-def _lightning_attention(args, thread_id, n_threads):
-    d_k = args.d_k
-    first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
-    for row in range(first, last):  # the rows of a head's state do not meet
-        head = row // args.d_v
-        state, decay = args.state + row * d_k, args.decay[head]
-        for t in range(args.n_tokens[0]):
-            offset = t * args.ld_k + head * d_k
-            q, k = args.q + offset, args.k + offset
-            value = args.v[t * args.ld_v + row]
-            total = splat(0.0, F32, LANES)
-            for j in range(0, d_k, LANES):
-                kept = fma(load(k + j, LANES), value, load(state + j, LANES) * decay)
-                store(state + j, kept)
-                total = fma(kept, load(q + j, LANES), total)
-            args.out[t * args.ld_v + row] = reduce_add(total)
+@inlined
+def _take_in(args, state, head, t, value):
+    offset, decay = t * args.ld_k + head * args.d_k, args.decay[head]
+    q, k = args.q + offset, args.k + offset
+    total = splat(0.0, F32, LANES)
+    for j in range(0, args.d_k, LANES):
+        kept = fma(load(k + j, LANES), value, load(state + j, LANES) * decay)
+        store(state + j, kept)
+        total = fma(kept, load(q + j, LANES), total)
+    return reduce_add(total)
+
+
+_lightning_attention = state_kernel(_take_in, "lightning_attention", "q k decay")

@@ -1,17 +1,40 @@
-"""The state of linear attention: what the kernels that read and change one ask of it.
+"""The state of linear attention, and what all kernels that read and change one have in common.
 
-    S  (n_heads, d_v, d_k) float32: a matrix for each head, from keys to values
+    S    (n_heads, d_v, d_k) float32: a matrix for each head, from keys to values
+    out  (n, n_heads, d_v) float32: what each token reads
 
-A row of it, d_k values, is read in whole vectors of LANES.
+The rows of a head's state do not meet: a thread takes some of them through all tokens. A row, d_k values, is
+read in whole vectors of LANES.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit.kernel import Kernel, kernel
 from ..language.checks import check_array
-from ..language.rows import LANES, check_rows
+from ..language.pointer import F32, I64
+from ..language.record import Field, PointerTo, Record
+from ..language.rows import LANES, check_rows, share
 
 Array = NDArray[np.float32]
+
+STATE: dict[str, Field] = {
+    "v": PointerTo(F32),
+    "state": PointerTo(F32),
+    "out": PointerTo(F32),
+    "n_tokens": PointerTo(I64),
+    "ld_v": I64,
+    "ld_k": I64,
+    "n_heads": I64,
+    "d_v": I64,
+    "d_k": I64,
+}
+"""The arguments of every kernel with such a state."""
 
 
 def check_lanes(d_k: int) -> None:
@@ -20,19 +43,52 @@ def check_lanes(d_k: int) -> None:
         raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
 
 
-def state_sizes(
-    n_tokens: NDArray[np.int64], state: Array, values: dict[str, Array], keys: dict[str, Array]
-) -> dict[str, int]:
-    """n_heads, d_v, d_k, and the row lengths ld_v and ld_k of buffers (`rows.py`), as a kernel's arguments.
-
-    `values` have d_v columns for each head, `keys` d_k. Raises TypeError or ValueError for arrays that do
-    not fit.
-    """
+def state_arguments(
+    v: Array,
+    state: Array,
+    out: Array,
+    n_tokens: NDArray[np.int64],
+    keys: dict[str, Array],
+    n_k_heads: int | None = None,
+) -> dict[str, Any]:
+    """The arguments `STATE`, and `keys`: buffers (`rows.py`) with d_k columns for each of n_k_heads heads, or
+    of all. Raises TypeError or ValueError for arrays that do not fit."""
     check_array("state", state, (None, None, None))
     n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, **values)
-    _, ld_k = check_rows(n_tokens, n_heads * d_k, **keys)
+    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(n_tokens, (n_k_heads or n_heads) * d_k, **keys)
     for name, buffer in keys.items():
         check_array(name, buffer, (n_max_tokens, None))
     check_lanes(d_k)
-    return {"n_heads": n_heads, "d_v": d_v, "d_k": d_k, "ld_v": ld_v, "ld_k": ld_k}
+    return {
+        **keys,
+        "v": v,
+        "state": state,
+        "out": out,
+        "n_tokens": n_tokens,
+        "ld_v": ld_v,
+        "ld_k": ld_k,
+        "n_heads": n_heads,
+        "d_v": d_v,
+        "d_k": d_k,
+    }
+
+
+def state_kernel(take_in: Callable[..., Any], name: str, pointers: str, **more: Field) -> Kernel:
+    """The kernel that takes the rows of a state through the tokens.
+
+    `take_in(args, state, head, t, value)` changes a row for token t, whose v is `value`, and returns what the
+    token reads from it. Besides `STATE` the kernel has `pointers` to float32, by their names, and `more`.
+    """
+    fields = {**dict.fromkeys(pointers.split(), PointerTo(F32)), **STATE, **more}
+
+    @kernel(Record(**fields), name)
+    def run(args, thread_id, n_threads):
+        first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
+        for row in range(first, last):
+            head, state = row // args.d_v, args.state + row * args.d_k
+            for t in range(args.n_tokens[0]):
+                at = t * args.ld_v + row
+                args.out[at] = take_in(args, state, head, t, args.v[at])
+
+    return run
