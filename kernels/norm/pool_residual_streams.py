@@ -23,7 +23,7 @@ from .column_groups import dot, sum_of_squares, write_scaled
 Array = NDArray[np.float32]
 
 
-def pool_streams_reference(x: Array, weight: Array, eps: float) -> Array:
+def pool_residual_streams_reference(x: Array, weight: Array, eps: float) -> Array:
     """x (n, n_streams * width), weight (width,) -> (n, width)."""
     check_array("weight", weight, (None,))
     check_array("x", x, (None, None))
@@ -35,7 +35,7 @@ def pool_streams_reference(x: Array, weight: Array, eps: float) -> Array:
     return np.einsum("ti,tij->tj", shares, streams).astype(np.float32)
 
 
-def bind_pool_streams(
+def bind_pool_residual_streams(
     x: Array, weight: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, eps: float
 ) -> Call:
     """The same on buffers (`rows.py`) of n_streams * width and `width` columns; weight (width,).
@@ -46,7 +46,7 @@ def bind_pool_streams(
     n_max_tokens, ld_x = check_rows(n_tokens, n_streams * len(weight), x=x)
     _, ld_out = check_rows(n_tokens, len(weight), out=out)
     check_array("out", out, (n_max_tokens, None))
-    return _pool_streams.bind(
+    return _pool_residual_streams.bind(
         x=x,
         weight=weight,
         out=out,
@@ -72,7 +72,7 @@ def bind_pool_streams(
         eps=F32,
     )
 )
-def _pool_streams(args, thread_id, n_threads):
+def _pool_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     first, last = share(args.n_tokens[0], thread_id, n_threads)

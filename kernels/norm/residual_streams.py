@@ -25,7 +25,7 @@ from .column_groups import group_offset, sum_of_squares, write_scaled
 Array = NDArray[np.float32]
 
 
-def mix_streams_reference(x: Array, weights: Array, n_streams: int) -> Array:
+def mix_residual_streams_reference(x: Array, weights: Array, n_streams: int) -> Array:
     """x (n, n_streams * width), weights (n, n_out * n_streams) -> (n, n_out * width)."""
     check_array("x", x, (None, None))
     check_array("weights", weights, (len(x), None))
@@ -34,7 +34,7 @@ def mix_streams_reference(x: Array, weights: Array, n_streams: int) -> Array:
     return mixed.reshape(len(x), -1).astype(np.float32)
 
 
-def mean_of_streams_reference(x: Array, n_streams: int) -> Array:
+def mean_of_residual_streams_reference(x: Array, n_streams: int) -> Array:
     """x (n, n_streams * width) -> (n, width)."""
     check_array("x", x, (None, None))
     return x.reshape(len(x), n_streams, -1).mean(1, dtype=np.float64).astype(np.float32)
@@ -49,7 +49,7 @@ def match_length_reference(x: Array, like: Array) -> Array:
     return (streams * (np.linalg.norm(like, axis=-1)[:, None, None] / lengths)).reshape(x.shape)
 
 
-def bind_mix_streams(
+def bind_mix_residual_streams(
     x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, n_out: int, width: int
 ) -> Call:
     """The mix on buffers (`rows.py`) of n_streams * width, n_out * n_streams and n_out * width columns.
@@ -61,7 +61,7 @@ def bind_mix_streams(
     _, ld_out = check_rows(n_tokens, n_out * width, out=out)
     check_array("weights", weights, (n_max_tokens, None))
     check_array("out", out, (n_max_tokens, None))
-    return _mix_streams.bind(
+    return _mix_residual_streams.bind(
         x=x,
         weights=weights,
         out=out,
@@ -75,14 +75,14 @@ def bind_mix_streams(
     )
 
 
-def bind_mean_of_streams(
+def bind_mean_of_residual_streams(
     x: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
 ) -> Call:
     """The mean on buffers of n_streams * width and `width` columns; as above."""
     n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
     _, ld_out = check_rows(n_tokens, width, out=out)
     check_array("out", out, (n_max_tokens, None))
-    return _mean_of_streams.bind(
+    return _mean_of_residual_streams.bind(
         x=x, out=out, n_tokens=n_tokens, n_streams=n_streams, width=width, ld_x=ld_x, ld_out=ld_out
     )
 
@@ -113,7 +113,7 @@ def bind_match_length(
         ld_out=I64,
     )
 )
-def _mix_streams(args, thread_id, n_threads):
+def _mix_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     first, last = share(args.n_tokens[0] * args.n_out, thread_id, n_threads)
@@ -144,7 +144,7 @@ def _mix_streams(args, thread_id, n_threads):
         ld_out=I64,
     )
 )
-def _mean_of_streams(args, thread_id, n_threads):
+def _mean_of_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
     share_of_each = np.float32(1.0 / args.n_streams)

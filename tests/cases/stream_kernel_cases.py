@@ -6,14 +6,17 @@ from numpy.typing import NDArray
 
 from nybble.kernels.elementwise.outliers import bind_keep_outliers, keep_outliers_reference
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.norm.pool_residual_streams import bind_pool_streams, pool_streams_reference
+from nybble.kernels.norm.pool_residual_streams import (
+    bind_pool_residual_streams,
+    pool_residual_streams_reference,
+)
 from nybble.kernels.norm.residual_streams import (
     bind_match_length,
-    bind_mean_of_streams,
-    bind_mix_streams,
+    bind_mean_of_residual_streams,
+    bind_mix_residual_streams,
     match_length_reference,
-    mean_of_streams_reference,
-    mix_streams_reference,
+    mean_of_residual_streams_reference,
+    mix_residual_streams_reference,
 )
 
 
@@ -28,11 +31,11 @@ class MixStreams(Case):
         return self.n_new * self.width
 
     def expected(self) -> Array:
-        return mix_streams_reference(self.inputs["x"], self.inputs["w"], self.n_streams)
+        return mix_residual_streams_reference(self.inputs["x"], self.inputs["w"], self.n_streams)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         at = self.n_streams, self.n_new, self.width
-        return [bind_mix_streams(b["x"], b["w"], b["out"], b["n_tokens"], *at)]
+        return [bind_mix_residual_streams(b["x"], b["w"], b["out"], b["n_tokens"], *at)]
 
 
 class MeanOfStreams(MixStreams):
@@ -43,10 +46,10 @@ class MeanOfStreams(MixStreams):
         return {"x": normal(rng, self.n, self.n_streams * self.width)}
 
     def expected(self) -> Array:
-        return mean_of_streams_reference(self.inputs["x"], self.n_streams)
+        return mean_of_residual_streams_reference(self.inputs["x"], self.n_streams)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_mean_of_streams(b["x"], b["out"], b["n_tokens"], self.n_streams, self.width)]
+        return [bind_mean_of_residual_streams(b["x"], b["out"], b["n_tokens"], self.n_streams, self.width)]
 
 
 class MatchLength(Case):
@@ -82,10 +85,14 @@ class PoolStreams(MeanOfStreams):
         return inputs
 
     def expected(self) -> Array:
-        return pool_streams_reference(self.inputs["x"], self.weight, 1e-5)
+        return pool_residual_streams_reference(self.inputs["x"], self.weight, 1e-5)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_pool_streams(b["x"], place(self.weight), b["out"], b["n_tokens"], self.n_streams, 1e-5)]
+        return [
+            bind_pool_residual_streams(
+                b["x"], place(self.weight), b["out"], b["n_tokens"], self.n_streams, 1e-5
+            )
+        ]
 
 
 CASES: tuple[type[Case], ...] = (MixStreams, MeanOfStreams, MatchLength, KeepOutliers, PoolStreams)

@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 from .....kernels.elementwise.outliers import bind_keep_outliers
 from .....kernels.elementwise.scale import bind_shift
 from .....kernels.jit.kernel import Call
-from .....kernels.norm.pool_residual_streams import bind_pool_streams
-from .....kernels.norm.residual_streams import bind_match_length, bind_mean_of_streams, bind_mix_streams
+from .....kernels.norm.pool_residual_streams import bind_pool_residual_streams
+from .....kernels.norm.residual_streams import (
+    bind_match_length,
+    bind_mean_of_residual_streams,
+    bind_mix_residual_streams,
+)
 from ....plan import ops
 from .registry import calls
 from .where import Where
@@ -20,12 +24,12 @@ Array = NDArray[np.float32]
 @calls(ops.MixStreams)
 def _mix_streams(op: ops.MixStreams, x: list[Array], out: Array, where: Where) -> Call:
     n_out, width = where.width(op.weights_of) // op.n_streams, where.width(op.x) // op.n_streams
-    return bind_mix_streams(x[0], x[1], out, where.count, op.n_streams, n_out, width)
+    return bind_mix_residual_streams(x[0], x[1], out, where.count, op.n_streams, n_out, width)
 
 
 @calls(ops.MeanOfStreams)
 def _mean_of_streams(op: ops.MeanOfStreams, x: list[Array], out: Array, where: Where) -> Call:
-    return bind_mean_of_streams(x[0], out, where.count, op.n_streams, where.width(op.out))
+    return bind_mean_of_residual_streams(x[0], out, where.count, op.n_streams, where.width(op.out))
 
 
 @calls(ops.Shift)
@@ -47,4 +51,4 @@ def _keep_outliers(op: ops.KeepOutliers, x: list[Array], out: Array, where: Wher
 @calls(ops.PoolStreams)
 def _pool_streams(op: ops.PoolStreams, x: list[Array], out: Array, where: Where) -> Call:
     n_streams = where.width(op.x) // op.weight.n_values
-    return bind_pool_streams(x[0], op.weight.dequantize(), out, where.count, n_streams, op.eps)
+    return bind_pool_residual_streams(x[0], op.weight.dequantize(), out, where.count, n_streams, op.eps)
