@@ -17,6 +17,8 @@ import time
 import weakref
 from pathlib import Path
 
+import architecture_fixtures
+import numpy as np
 import pytest
 import tiny_model
 from stopwatch import HANG
@@ -300,6 +302,18 @@ def test_n10_ctrl_c_while_the_workers_wait_for_their_leader(llm, n):
     with pytest.raises(KeyboardInterrupt):
         llm.generate(prompts[0], PARAMS)
     assert [llm.generate(prompt, PARAMS).token_ids for prompt in reversed(prompts)] == expected[::-1]
+
+
+def test_n10_what_ctrl_c_leaves_does_not_reach_the_next_recurrence(tmp_path):
+    """What is left of a step is finished later: before the recurrent states are reset, not after."""
+    made = architecture_fixtures.description("mamba2")
+    with nybble.LLM(architecture_fixtures.write(tmp_path / "model.gguf", made), n_threads=1) as llm:
+        expected = llm.logits([1, 2, 3])
+        team = llm.context._executor.runner._team
+        team._lead = InterruptedLead(team._lead, 1)
+        with pytest.raises(KeyboardInterrupt):
+            llm.logits([4, 5, 6])
+        np.testing.assert_array_equal(llm.logits([1, 2, 3]), expected)
 
 
 CHILD = """

@@ -56,5 +56,9 @@ class NumbaExecutor(Executor):
     ) -> None:
         self.runner.run(ids, positions, rows, logits, taps)
 
+    def reset(self) -> None:
+        self.runner.finish()  # what an interrupted step has left would write into the states
+        super().reset()
+
     def close(self) -> None:
         self.runner.close()

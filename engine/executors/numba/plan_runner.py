@@ -84,7 +84,7 @@ class PlanRunner:
     ) -> None:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
         n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
-        self._team.finish()  # if an interrupted step left something
+        self.finish()
         n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
         if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
@@ -110,6 +110,10 @@ class PlanRunner:
             others = np.setdiff1d(np.arange(n), rows)
             for first in range(0, len(others), self._n_head_rows):
                 self._run_head(others[first : first + self._n_head_rows], last, ids, positions, taps)
+
+    def finish(self) -> None:
+        """Finish what an interrupted step has left, if anything."""
+        self._team.finish()
 
     def close(self) -> None:
         """End the threads."""
