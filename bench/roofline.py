@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from synthetic import FORMATS, random_rows
 
-from nybble.engine.benchmark import share, stream_bandwidth
+from nybble.engine.benchmark import read_bandwidth, share
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
@@ -91,9 +91,9 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
         line = separator.join(f"{cell:>12}" for cell in cells)
         print(f"| {line} |" if "|" in separator else line, flush=True)
 
-    stream = stream_bandwidth(n_threads)
+    readable = read_bandwidth(n_threads)
     int8, f32 = peak(bind_peak_int8, n_threads), peak(bind_peak_f32, n_threads)
-    print(f"\n{n_threads} thread(s): reads {stream / 1e9:.1f} GB/s, int8 {int8 / 1e9:.0f} GFLOP/s,"
+    print(f"\n{n_threads} thread(s): reads {readable / 1e9:.1f} GB/s, int8 {int8 / 1e9:.0f} GFLOP/s,"
           f" float32 {f32 / 1e9:.0f} GFLOP/s\n")  # fmt: skip
     row("format", "shape", "1 token", "of stream", f"{N_TOKENS} tokens", "of peak", "int8 error")
     if "|" in separator:
@@ -108,7 +108,7 @@ def report(n_threads: int, names: list[str], separator: str) -> None:
             calls, _, error = linear(format, n_out, n_in, N_TOKENS, 1, n_threads)
             speed = 2 * n_out * n_in * N_TOKENS / seconds(calls, n_threads)
             roof = f32 if format in ELEMENT_OF else int8
-            row(format.name, shape, f"{bandwidth / 1e9:.1f} GB/s", share(bandwidth, stream),
+            row(format.name, shape, f"{bandwidth / 1e9:.1f} GB/s", share(bandwidth, readable),
                 f"{speed / 1e9:.0f} GF/s", share(speed, roof), f"{error:.1e}")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from .executors.numba.storage.memory import aligned_zeros
 from .executors.numba.team import Program, Team
 from .llm import LLM
 
-_STREAM_BYTES = 256 << 20  # beyond any cache
+_READ_BYTES = 256 << 20  # beyond any cache
 _WARM_UP = 32  # tokens at once
 
 Phase = Literal["prefill", "decode"]
@@ -78,7 +78,7 @@ def measure(llm: LLM, tests: Sequence[SpeedTest], repetitions: int = 3) -> Bench
     """Runs each of `tests` on random tokens several times, after a warm-up.
 
     No sampling and no text: this is the engine alone. As in llama.cpp's llama-bench a test begins with an
-    empty cache, or behind `depth` tokens, which are run before and not timed.
+    empty cache, or after `depth` tokens, which are run before and not timed.
 
     Raises RequestError for a number below 1, a depth below 0, and tests that do not fit in the context.
     """
@@ -93,7 +93,7 @@ def measure(llm: LLM, tests: Sequence[SpeedTest], repetitions: int = 3) -> Bench
     for test in (SpeedTest("prefill", warm_up), SpeedTest("decode", min(2, warm_up))):
         _seconds_of(llm, test)
     speeds = [Speed(test, tuple(_seconds_of(llm, test) for _ in range(repetitions))) for test in tests]
-    peak = peak_memory()  # before the large array of the stream measurement
+    peak = peak_memory()  # before the large array of the bandwidth measurement
     return Benchmark(
         model=str(llm.path),
         executor=llm.executor,
@@ -102,7 +102,7 @@ def measure(llm: LLM, tests: Sequence[SpeedTest], repetitions: int = 3) -> Bench
         load_seconds=llm.load_seconds,
         compile_seconds=llm.compile_seconds,
         weight_bytes_per_token=llm.weight_bytes_per_token,
-        stream_bandwidth_gb_per_second=stream_bandwidth(llm.n_threads) / 1e9,
+        stream_bandwidth_gb_per_second=read_bandwidth(llm.n_threads) / 1e9,
         peak_memory_bytes=peak,
     )
 
@@ -151,19 +151,19 @@ def share(part: float, whole: float) -> str:
 
 
 def random_ids(n_vocab: int, n: int) -> list[int]:
-    """The same `n` ids for everyone who measures."""
+    """`n` ids, always these, so that everyone measures with the same."""
     ids: list[int] = np.random.default_rng(0).integers(0, n_vocab, n).tolist()
     return ids
 
 
-def stream_bandwidth(n_threads: int, repetitions: int = 5) -> float:
+def read_bandwidth(n_threads: int, repetitions: int = 5) -> float:
     """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few."""
-    data = aligned_zeros((_STREAM_BYTES // 4,), np.int32)
+    data = aligned_zeros((_READ_BYTES // 4,), np.int32)
     data.fill(1)  # pages that were never written all share one page of zeros, which is read from the cache
     totals = aligned_zeros((n_threads, WORDS), np.int32)
     team = Team(Program([bind_bandwidth(data, totals)], [True]), n_threads)
     try:
-        return _STREAM_BYTES / min(_seconds(lambda: team.run(0, 1)) for _ in range(repetitions))
+        return _READ_BYTES / min(_seconds(lambda: team.run(0, 1)) for _ in range(repetitions))
     finally:
         team.close()
 

@@ -1,7 +1,7 @@
 """A plan: the operations of a model over named buffers, ready for an executor.
 
-Buffer names are stable and public: people read and replace activations by them. `names.py` has
-all of them, and what they hold.
+Buffer names are stable and public: people read and replace activations by them. `engine/hooks/names.py`
+has all of them, and what they hold.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Plan(Shown):
 
     @property
     def has_scores(self) -> bool:
-        """Does it give a score for each class?  Of plans behind a pooling those of rerankers do."""
+        """Does it give a score for each class?  Of plans that run after a pooling, those of rerankers do."""
         return self.output == "scores"
 
     @property
@@ -52,7 +52,7 @@ class Plan(Shown):
 
     @cached_property
     def is_causal(self) -> bool:
-        """Does no token see those behind it?  Then a sequence can be run piece by piece."""
+        """Does no token see those after it?  Then a sequence can be run piece by piece."""
         return all(op.is_causal for op in self.ops if isinstance(op, ops.Attention))
 
     @property
@@ -69,7 +69,7 @@ class Plan(Shown):
     def require_whole(self, start: int) -> None:
         """ValueError if what comes at position `start` would come too late to be seen by those before."""
         if start and not self.is_causal:
-            raise ValueError("the tokens of this model see those behind them: run all of them in one step")
+            raise ValueError("the tokens of this model see those after them: run all of them in one step")
 
     def share_read(self, op: Op) -> Fraction:
         """How much of an operation's weights one token meets: of experts, those that it goes to."""

@@ -127,7 +127,7 @@ class PlanRunner:
         positions: NDArray[np.int64],
         taps: Taps | None,
     ) -> None:
-        """Run what comes behind `SelectRows`, up to operation last - 1, for a few rows."""
+        """Run what comes after `SelectRows`, up to operation last - 1, for a few rows."""
         for name, whole in self._lowered.whole.items():
             self._lowered.buffers[name][: len(rows)] = whole[rows]
         self._lowered.n_wanted[0] = len(rows)
@@ -141,7 +141,7 @@ class PlanRunner:
         positions: NDArray[np.int64],
         taps: Taps | None,
     ) -> None:
-        """Run operations first … last - 1 on these rows, with a stop behind each that the taps listen to."""
+        """Run operations first … last - 1 on these rows, with a stop after each that the taps listen to."""
         step, at, n_rows = self._lowered.first_step, first, len(ids)
         if taps is not None:
             writers = {self._writers[name] for name in taps.buffers}
@@ -162,7 +162,7 @@ class PlanRunner:
     def _show_probs(
         self, op: ops.Attention, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps
     ) -> None:
-        """The same with the probabilities of an attention that has just run: its q is still there."""
+        """Show the probabilities of an attention that has just run: its q is still there."""
         cache = self._sequences[0][op.state]
         if not isinstance(cache, KVCache):
             raise TypeError(f"state {op.state} of the plan does not hold keys and values")

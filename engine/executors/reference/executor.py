@@ -1,6 +1,6 @@
 """The reference executor: a plan run in NumPy, float32, on dequantized weights.  Slow, plain, the oracle.
 
-The BLAS behind NumPy sums in an order of its own, which depends on how many tokens go together: logits agree
+NumPy's BLAS sums in an order of its own, which depends on how many tokens go together: logits agree
 from one chunk size to another to float32's rounding, not to the bit.
 """
 
