@@ -94,11 +94,11 @@ FILES = {
     "starcoder2": "codeshell jais2 nemotron pockettts starcoder2",
     "talkie": "talkie",
 }
-"""The files here, and the architectures in each; that of `command-r` is the file's `COMMAND_R`."""
+"""The files here, and the architectures in each; the record of `command-r` is called `COMMAND_R`."""
 
 
 class _Architectures(MutableMapping[str, Architecture]):
-    """A file is imported when one of its architectures is first asked for: a program runs one or two."""
+    """Imports a file when one of its architectures is first asked for, since a program runs one or two."""
 
     def __init__(self) -> None:
         self._file_of = {name: file for file, names in FILES.items() for name in names.split()}

@@ -1,8 +1,9 @@
 """`afmoe`: Arcee's Trinity.
 
-Norms before and behind each branch, and on every head of queries and keys; a gate on what the heads give;
-every fourth layer sees all positions, without RoPE; leading dense layers, then mixtures of experts, chosen
-by sigmoid and a bias, beside a shared one.  The embedding is scaled by sqrt(n_embd).
+Norms before and after each branch, a norm on every head of queries and keys, and a gate on the output of
+attention.  Every fourth layer is global and has no RoPE; the others have a sliding window.  Leading dense
+layers, then mixtures of experts with sigmoid gating, a selection bias and a shared expert.  The embedding is
+scaled by sqrt(n_embd).
 
 Sources: Arcee AI 2026, "Trinity"; llama.cpp `src/models/afmoe.cpp`.
 """

@@ -1,7 +1,7 @@
 """`apertus`: Apertus 8B and 70B.
 
-As llama, with norms on every head of queries and keys, the two halves of each head as RoPE's pairs, and a
-feed-forward layer of xIELU, whose numbers every layer has of its own, without a gate.
+As llama, with a norm on every head of queries and keys and NeoX RoPE pairs.  The feed-forward layer has no
+gate; its activation is xIELU, whose parameters each layer has of its own.
 
 Sources: Swiss AI 2025 (arXiv:2509.14233); llama.cpp `src/models/apertus.cpp`.
 """

@@ -1,6 +1,6 @@
 """`arcee`: AFM 4.5B.
 
-As llama, with a feed-forward layer of the square of ReLU without a gate.
+As llama, with a feed-forward layer without a gate, whose activation is the square of ReLU.
 
 Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668); llama.cpp
 `src/models/arcee.cpp`.

@@ -1,9 +1,6 @@
-"""What an architecture is: one record, filled in by one file, the same for all.
+"""The record of an architecture: its metadata keys, its tensors and its graph.
 
-To write one: the metadata keys it adds (`keys`), those it leaves aside (`inert`, with reasons), the tensors
-it has (`tensors`), those it leaves aside (`inert_tensors`, with reasons), the graph (`build`), and what
-stands behind the pooling of embeddings (`build_pooled`).  Nothing else in nybble knows an architecture by
-name.
+Each file of this folder fills in one or several.  Nothing else in nybble knows an architecture by name.
 """
 
 from __future__ import annotations
@@ -24,14 +21,18 @@ def no_head(graph: Graph, config: Config) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Architecture(Shown):
-    """`build(graph, config)` may count on the required tensors of the table being there, in their shapes."""
+    """An architecture.  Files are checked against its tables before `build` is called.
+
+    `build(graph, config)` adds the operations; the required tensors are there, in their shapes.
+    `build_pooled(graph, config)` adds what follows the pooling of embeddings, from the buffer "pooled".
+    """
 
     name: str
     tensors: Mapping[str, Shape]
     build: Callable[[Graph, Config], None]
-    keys: Mapping[str, Key] = field(default_factory=dict)
-    inert: Mapping[str, str] = field(default_factory=dict)
-    inert_tensors: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, Key] = field(default_factory=dict)  # beside those that all architectures have
+    inert: Mapping[str, str] = field(default_factory=dict)  # keys that change nothing, with the reason
+    inert_tensors: Mapping[str, str] = field(default_factory=dict)  # likewise tensors
     build_pooled: Callable[[Graph, Config], None] = no_head
 
     def _facts(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """`arctic`: Snowflake Arctic.
 
-As llama, with a mixture of experts in every layer, beside attention and the dense feed-forward layer: its
-norm takes what goes into the block.
+As llama, with a dense feed-forward layer and a mixture of experts in every layer.  The mixture reads the
+input of the block, through a norm of its own, and its output is added after the dense layer.
 
 Sources: Snowflake 2024, "Snowflake Arctic"; llama.cpp `src/models/arctic.cpp`.
 """

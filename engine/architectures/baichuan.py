@@ -1,8 +1,8 @@
 """`baichuan`: Baichuan 1 and 2; `xverse`: XVERSE; `refact`: Refact 1.6B.
 
-XVERSE has the graph of `llama`.  The others differ from it in their positions: Baichuan 7B, which is the one
-with 32 layers, has RoPE; Refact and Baichuan 13B, with 40, have ALiBi.  llama.cpp gives a Baichuan of another
-size neither, and ignores the biases that a Refact may have.
+XVERSE has the graph of `llama`. The others differ from it in how they encode positions: Baichuan 7B, which is
+the one with 32 layers, has RoPE; Refact and Baichuan 13B, with 40 layers, have ALiBi.  llama.cpp gives a
+Baichuan of another size neither, and ignores the biases that a Refact may have.
 
 Sources: Yang et al. 2023 (arXiv:2309.10305); Press et al. 2021 (arXiv:2108.12409); llama.cpp
 `src/models/baichuan.cpp`, `xverse.cpp`, `refact.cpp`.

@@ -1,8 +1,8 @@
 """`bailingmoe3`: Ling 3.0, Ring 3.0.
 
-As `kimi-linear`, but what a state of Kimi Delta Attention forgets has a bound, its gates have a matrix each,
-and latent attention turns a part of each head and has a gate for each head.  The sums in feed-forward layers
-may have limits.
+As `kimi-linear`, but the decay of Kimi Delta Attention has a lower bound, its gates have one matrix each, and
+latent attention has RoPE on a part of each head and a gate per head.  The activations of feed-forward layers
+may be clamped.
 
 Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cpp
 `src/models/bailingmoe3.cpp`.

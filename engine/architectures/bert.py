@@ -1,10 +1,10 @@
 """`bert`: BERT, RoBERTa, XLM-R, DistilBERT, MiniLM, BGE, E5, GTE, and rerankers of them; `nomic-bert`: Nomic
 Embed 1 and 1.5; `nomic-bert-moe`: Nomic Embed 2; `jina-bert-v3`: Jina Embeddings 3.
 
-Encoders: every token sees all others, and what comes out is an embedding of each.  Layer norms stand behind
-the branches, on the residual stream itself.  BERT has learned positions and a feed-forward layer with GELU;
-Nomic RoPE and SwiGLU, in the second version GELU, and in every second layer a mixture of experts without
-gates; Jina 3 is BERT with RoPE.  All tokens are taken to be of the first of several texts.
+Encoders: every token sees all others, and the output is an embedding per token.  Post-norm: layer norms
+follow the residual additions.  BERT has learned positions and a feed-forward layer with GELU; Nomic 1 has
+RoPE and SwiGLU; Nomic 2 has GELU, and in every second layer a mixture of experts without gates; Jina 3 is
+BERT with RoPE. All tokens get the type embedding of the first text.
 
 Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402.01613); Nussbaum & Duderstadt
 2025 (arXiv:2502.07972); Sturua et al. 2024 (arXiv:2409.10173); llama.cpp `src/models/bert.cpp`,
@@ -62,7 +62,7 @@ def build_turned(g: Graph, model: Config) -> None:
 
 
 def token_inputs(g: Graph) -> str:
-    """Embeddings of the tokens, as such of the first text."""
+    """Embeddings of the tokens, plus the type embedding of the first text."""
     x = g.embed("token_embd", "token_embd")
     return g.add_row("typed_embd", x, "token_types", 0) if g.has("token_types") else x
 
@@ -79,7 +79,7 @@ def build_blocks(g: Graph, x: str, model: Config, rope: str) -> None:
 
 
 def feed_forward(b: Graph, x: str, c: Config) -> str:
-    """Experts, a layer with a gate or one without, as the block has them."""
+    """A mixture of experts, or a feed-forward layer with or without a gate, as the block has it."""
     if c.has_experts:
         ids, weights = layers.route(b, x, c, "softmax", is_normalized=False)
         return layers.ungated_experts(b, x, ids, weights, "gelu")

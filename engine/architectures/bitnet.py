@@ -1,8 +1,7 @@
 """`bitnet`: BitNet b1.58.
 
-As llama, with one more norm before the output matrix of attention and of the feed-forward layer, and the two
-halves of each head as RoPE's pairs.  Matrices are ternary, and may have a scale of their own each; the
-embedding is the head.
+As llama, with NeoX RoPE pairs and one more norm before the output matrices of attention and of the
+feed-forward layer.  Matrices are ternary, and each may have a scale; the embedding is also the head.
 
 Sources: Ma et al. 2024 (arXiv:2402.17764); llama.cpp `src/models/bitnet.cpp`.
 """

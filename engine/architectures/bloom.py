@@ -1,8 +1,8 @@
 """`bloom`: BLOOM, BLOOMZ; `mpt`: MPT 7B and 30B, Replit Code.
 
-ALiBi instead of positions, layer norms, queries, keys and values in one matrix, and a feed-forward layer with
-GELU.  BLOOM normalizes the embedding and has biases; MPT may limit queries, keys and values, normalize them,
-learn positions, and divide what GELU gives (AWQ).
+ALiBi, layer norms, one matrix for queries, keys and values, and a feed-forward layer with GELU. BLOOM
+normalizes the embedding and has biases.  MPT may clamp or normalize queries, keys and values, have learned
+positions, and divide the output of GELU by scales (AWQ).
 
 Sources: BigScience 2022 (arXiv:2211.05100); MosaicML 2023, "MPT-7B"; Press et al. 2021 (arXiv:2108.12409);
 llama.cpp `src/models/bloom.cpp`, `mpt.cpp`.

@@ -1,7 +1,7 @@
 """`cogvlm`: the language side of CogVLM.
 
-As llama, with the two halves of each head as RoPE's pairs, whose base is always 10000.  Every layer has a
-second set of matrices for the places of pictures, which text does not meet.
+As llama, with NeoX RoPE pairs, whose base is always 10000. Every layer has a second set of matrices, for
+image tokens; text does not use them.
 
 Sources: Wang et al. 2023 (arXiv:2311.03079); llama.cpp `src/models/cogvlm.cpp`.
 """
@@ -27,7 +27,7 @@ TENSORS = {
     "blk.N.vis_down.weight": optional("n_embd", "n_ff"),
 }
 
-_PICTURES = "for the places of pictures, of which text has none"
+_PICTURES = "for image tokens, of which text has none"
 
 INERT_TENSORS = {
     "rope_freqs.weight": "llama.cpp rotates by the frequencies of base 10000 alone; so do we",

@@ -1,8 +1,8 @@
 """`cohere2moe`: Command A with mixtures of experts.
 
-As cohere2, with a mixture of experts behind leading dense layers; it counts half, the shared expert the rest.
-RoPE in the layers with a sliding window and in the dense ones; of four layers the first sees all positions.
-Norms leave the mean in where the file names their epsilon so.
+As cohere2, with leading dense layers, then mixtures of experts, whose output is averaged with that of a
+shared expert.  RoPE in the layers with a sliding window and in the dense ones; the first of every four layers
+is global.  The norms are RMS norms if the metadata has their epsilon, and layer norms otherwise.
 
 Sources: llama.cpp `src/models/cohere2moe.cpp`.
 """
@@ -26,7 +26,7 @@ KEYS = EXPERTS | {
     "logit_scale": optional_float("logit_scale", REQUIRED),
 }
 
-INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
 
 TENSORS = {
     **tensors.HEAD,

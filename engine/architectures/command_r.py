@@ -1,8 +1,8 @@
 """`command-r`: Command R, Command R+, Aya 23; `cohere2`: Command R7B, Command A, Aya Expanse.
 
-Attention and a SwiGLU feed-forward layer side by side, on one layer norm without bias; the embedding is the
-head too, and the logits are scaled.  Command R+ has norms on every head of queries and keys.  Of `cohere2`,
-three of four layers have a sliding window and RoPE, and the others neither.
+Attention and a SwiGLU feed-forward layer in parallel, on one layer norm without bias; the embedding is also
+the head, and the logits are scaled.  Command R+ has a norm on every head of queries and keys.  In `cohere2`
+three of four layers have a sliding window and RoPE; the fourth is global, without RoPE.
 
 Sources: Cohere 2024, 2025 (arXiv:2504.00698); llama.cpp `src/models/command-r.cpp`, `cohere2.cpp`.
 """
@@ -22,7 +22,7 @@ COHERE2_KEYS = KEYS | {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
-COHERE2_INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+COHERE2_INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
 
 COHERE2_TENSORS = tensors.HEAD | tensors.norms("attn_norm") | tensors.attention() | tensors.gated_ffn()
 

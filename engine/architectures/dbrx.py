@@ -1,7 +1,7 @@
 """`dbrx`: DBRX.
 
-A mixture of experts in every layer, layer norms without bias, limits on queries, keys and values, which stand
-in one matrix.  What the file calls attn_output_norm stands before the experts.
+A mixture of experts in every layer, layer norms without bias, and one matrix for queries, keys and values,
+which are clamped.  The tensor attn_output_norm is the norm before the experts.
 
 Sources: Databricks 2024, "Introducing DBRX"; llama.cpp `src/models/dbrx.cpp`.
 """

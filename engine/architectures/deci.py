@@ -1,8 +1,8 @@
 """`deci`: DeciLM 7B, Nemotron 51B, Nemotron Super 49B and Ultra 253B.
 
-As llama, after a search for parts that can be spared: each layer has its own number of heads and width of the
-feed-forward layer.  Without key heads a matrix takes the place of attention; without heads there is neither;
-without a feed-forward layer the whole layer is left out, as llama.cpp does.
+As llama, pruned by an architecture search: each layer has its own number of heads and its own feed-forward
+width.  A layer without key heads has one matrix in place of attention; one without heads has no attention;
+one without a feed-forward layer is skipped as a whole, as in llama.cpp.
 
 Sources: Bercovich et al. 2024, "Puzzle" (arXiv:2411.19146); llama.cpp `src/models/deci.cpp`.
 """
@@ -33,7 +33,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         if c.n_ff == 0:
-            x = b.take_columns("resid_post", x, 0, c.n_embd)  # its name for the stream
+            x = b.take_columns("resid_post", x, 0, c.n_embd)  # a copy under the name that ends every block
             continue
         if c.n_heads:
             h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)

@@ -1,7 +1,7 @@
 """`deepseek`: DeepSeek MoE 16B, which came before V2; `deepseek2-ocr`: the language side of DeepSeek-OCR.
 
-As llama, with leading dense layers, then mixtures of experts beside shared experts.  DeepSeek-OCR takes the
-two halves of each head as RoPE's pairs, and never stretches its context.
+As llama, with leading dense layers, then mixtures of experts with shared experts.  DeepSeek-OCR has NeoX RoPE
+pairs, and its context is never stretched.
 
 Sources: Dai et al. 2024 (arXiv:2401.06066); Wei et al. 2025 (arXiv:2510.18234); llama.cpp
 `src/models/deepseek.cpp`, `deepseek2ocr.cpp`.
@@ -32,7 +32,7 @@ FIRST_INERT = {
 }
 
 OCR_INERT = {
-    "attention.sliding_window": "what stands for the image stays in sight; llama.cpp has no window either",
+    "attention.sliding_window": "the image tokens must stay visible; llama.cpp has no window either",
     "rope.scaling.yarn_log_multiplier": "the context is never stretched",
 }
 

@@ -1,10 +1,10 @@
 """`deepseek2`: DeepSeek V2, V3 and R1, Kimi K2, GLM-4.7-Flash; `mistral4`: Mistral Large 3, Mistral Small 4.
 
-Multi-head latent attention: keys and values of all heads come from one short vector per token, which is all
-that the state keeps, together with one rotated key.  Each head's key matrix is applied to its query instead
-of to the keys, so that all heads attend to the same vectors; each head's value matrix is applied to what
-they give.  Old files have both in one matrix; then keys and values of all heads are made and kept.  Leading
-dense layers, then mixtures of experts, which may be chosen by groups, beside shared experts.
+Multi-head latent attention.  Keys and values of all heads are projections of one short latent vector per
+token; the cache holds only that vector and one rotated key.  Each head's key matrix is applied to its query
+instead, so that all heads attend to the same vectors, and each head's value matrix is applied to its output.
+Old files have both matrices in one; then keys and values of all heads are computed and cached.  Leading dense
+layers, then mixtures of experts with shared experts; experts may be chosen by groups.
 
 Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/models/deepseek2.cpp`.
 """
@@ -69,7 +69,7 @@ def build(g: Graph, model: Config, default_gating: Gating = "softmax") -> None:
 
 
 def rope_and_scale(g: Graph, model: Config) -> tuple[str, float]:
-    """The table of RoPE, and what multiplies the scores: YaRN's factor is in both."""
+    """The RoPE table, and the scale of attention scores: YaRN's factor is in both."""
     # Converters divide the multiplier by ten, and what it adds to cosine and sine is part of the scale here.
     log_mul = model.yarn_log_mul * 10
     rope = rope_table(g, replace(model, yarn_log_mul=1.0 if log_mul else 0.0))
@@ -89,9 +89,11 @@ def latent_attention(
     window: int = 0,
     sinks: str = "",
 ) -> str:
-    """Attention of all heads to one latent vector and one rotated key per token; or, where one matrix makes
-    keys and values of that vector, to those.  Without a table `rope` nothing is rotated; what the heads give
-    has a gate, and the rotated key a norm, where the file has them.
+    """Multi-head latent attention: all heads attend to one latent vector and one rotated key per token.
+
+    Where one matrix makes keys and values of the latent vector, heads attend to those.  Without a table
+    `rope` nothing is rotated.  A gate of the output and a norm of the rotated key are applied if the file
+    has them.
     """
     x = h
     if b.has("attn_q"):

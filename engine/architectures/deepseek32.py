@@ -1,9 +1,9 @@
 """`deepseek32`: DeepSeek V3.2; `glm-dsa`: GLM-5; `dots3note`: dots 3 Note.
 
-As `deepseek2`, but an indexer chooses the positions that each token attends to, `attention.indexer.top_k` of
-them.  Up to so many positions it chooses all, and nybble refuses longer contexts.  dots has a sliding window
-in some layers, with latent vectors and heads of another size and no indexer, a norm of the rotated key, and a
-gate for each head.
+The graph of `deepseek2`, with an indexer that chooses the `attention.indexer.top_k` positions that each token
+attends to.  In contexts that are no longer it chooses all; nybble refuses longer contexts.  dots has layers
+with a sliding window, which have latent vectors and heads of another size and no indexer, a norm of the
+rotated key, and a gate per head.
 
 Sources: DeepSeek-AI 2025, "DeepSeek-V3.2" (arXiv:2512.02556); Z.ai 2026, "GLM-5"; llama.cpp
 `src/models/deepseek32.cpp`, `glm-dsa.cpp`, `dots3note.cpp`.
@@ -32,7 +32,7 @@ INDEXER_INERT_TENSORS = {
     for name in ("k_norm.weight", "k_norm.bias", "proj.weight", "attn_k.weight", "attn_q_b.weight")
 }
 
-INERT = INDEXER_INERT | {"rope.dimension_sections": "llama.cpp turns all pairs with the position"}
+INERT = INDEXER_INERT | {"rope.dimension_sections": "llama.cpp rotates all pairs by the position"}
 
 KEYS = deepseek2.KEYS | INDEXER_KEYS
 
@@ -50,7 +50,7 @@ DOTS_KEYS = KEYS | HEADS_BY_LAYER | WINDOW
 DOTS_INERT = INERT | {
     "attention.key_length_swa": "follows from attention.kv_lora_rank_swa",
     "attention.value_length_swa": "follows from attention.kv_lora_rank_swa",
-    "rope.dimension_count_swa": "all layers turn rope.dimension_count values",
+    "rope.dimension_count_swa": "all layers rotate rope.dimension_count values",
 }
 
 TENSORS = {name: shape for name, shape in deepseek2.TENSORS.items() if name != "blk.N.attn_q.weight"}

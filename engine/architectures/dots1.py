@@ -1,9 +1,8 @@
 """`dots1`: dots.llm1; `bailingmoe`, `bailingmoe2`: Ling and Ring, versions 1 and 2; `hy_v3`: Hunyuan 3.
 
-Leading dense layers, then mixtures of experts, chosen by sigmoid and a bias, beside a shared expert; a norm
-on every head of queries and keys.  Ling's first version has the graph of `deepseek`: it chooses by
-softmax, has neither dense layers nor these norms, and neighbouring values as RoPE's pairs.  Of Hunyuan 3 the
-tensors say which layers are dense.
+Leading dense layers, then mixtures of experts with sigmoid gating, a selection bias and a shared expert; a
+norm on every head of queries and keys.  Ling's first version has the graph of `deepseek`, with softmax gating
+and without dense layers and these norms.  In Hunyuan 3 the tensors say which layers are dense.
 
 Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arXiv:2503.05139); llama.cpp
 `src/models/dots1.cpp`, `bailingmoe.cpp`, `bailingmoe2.cpp`, `hy-v3.cpp`.
@@ -23,7 +22,7 @@ LING_KEYS = {name: key for name, key in EXPERTS.items() if name not in NOT_LING}
 
 LING_INERT = {
     "expert_gating_func": "llama.cpp chooses by softmax whatever it says; so do we",
-    "leading_dense_block_count": "every layer has experts all the same",
+    "leading_dense_block_count": "every layer has experts, whatever it says",
 }
 
 # The width of one shared expert; they are stored as one.

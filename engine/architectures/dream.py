@@ -1,7 +1,7 @@
 """`dream`, `llada`, `llada-moe`, `rnd1`: models that write a text by filling in its masked tokens.
 
-As qwen2, llama, olmoe and qwen3moe, but every token sees all others.  A step of this diffusion runs the whole
-text; which tokens are kept is left to whoever calls.
+The graphs of qwen2, llama, olmoe and qwen3moe without a causal mask: every token sees all others.  One run is
+one step of the diffusion, over the complete text; the caller decides which tokens to keep.
 
 Sources: Ye et al. 2025, "Dream 7B" (arXiv:2508.15487); Nie et al. 2025, "LLaDA" (arXiv:2502.09992); Zhu et
 al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.cpp `src/models/dream.cpp`,

@@ -1,7 +1,7 @@
 """`eurobert`: EuroBERT, Jina Embeddings 5 nano; `neo-bert`: NeoBERT.
 
-Encoders that are built as llama is: RMS norms before the branches, RoPE and SwiGLU, without biases.  NeoBERT
-has gate and `up` in one matrix, and neighbouring values as RoPE's pairs.
+Encoders in the shape of llama: RMS norms before the branches, RoPE and SwiGLU, without biases.  EuroBERT has
+NeoX RoPE pairs; NeoBERT has neighbouring values as pairs, and gate and up in one matrix.
 
 Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 2025, "NeoBERT"
 (arXiv:2502.19587); llama.cpp `src/models/eurobert.cpp`, `neo-bert.cpp`.

@@ -1,6 +1,6 @@
 """`exaone`: EXAONE 3 and 3.5, EXAONE Deep.
 
-The graph of `phi3`: as llama, with the two halves of each head as RoPE's pairs.
+The graph of `phi3`: as llama, with NeoX RoPE pairs.
 
 Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `src/models/exaone.cpp`.
 """

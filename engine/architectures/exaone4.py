@@ -1,8 +1,8 @@
 """`exaone4`: EXAONE 4.0.
 
-Norms behind each branch instead of before it, and on every head of queries and keys.  The 32B model, which
-is the one with 64 layers, has a sliding window and RoPE in three of four layers, and the others neither;
-the 1.2B model has RoPE in all and windows in none.
+Norms after each branch instead of before it, and on every head of queries and keys.  In the 32B model, which
+is the one with 64 layers, three of four layers have a sliding window and RoPE; the fourth is global, without
+RoPE. The 1.2B model has RoPE in all layers and no windows.
 
 Sources: LG AI Research 2025 (arXiv:2507.11407); llama.cpp `src/models/exaone4.cpp`.
 """
@@ -21,7 +21,7 @@ KEYS = {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
-INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
 
 TENSORS = {
     **tensors.HEAD,

@@ -1,7 +1,8 @@
 """`exaone-moe`: K-EXAONE 236B-A23B.
 
-As llama, with norms on every head of queries and keys, three of four layers with a sliding window and RoPE,
-the others with neither, and a mixture of experts behind leading dense layers, beside a shared expert.
+As llama, with NeoX RoPE pairs and a norm on every head of queries and keys.  Three of four layers have a
+sliding window and RoPE; the fourth is global, without RoPE. Leading dense layers, then mixtures of experts
+with a shared expert.
 
 Sources: LG AI Research 2026, "K-EXAONE"; llama.cpp `src/models/exaone-moe.cpp`.
 """
@@ -20,7 +21,7 @@ KEYS = EXPERTS | {
     "expert_shared_count": Key("n_experts_shared", "integer", 1, 2**10, default=1),
 }
 
-INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
 
 TENSORS = {
     **tensors.HEAD,

@@ -1,7 +1,7 @@
 """`falcon`: Falcon 7B, 40B and 180B.
 
-Attention and a feed-forward layer with GELU side by side, on one layer norm, or on one each where the file
-has a second; queries, keys and values in one matrix.
+Attention and a feed-forward layer with GELU in parallel, on one layer norm, or on one each if the file has a
+second; queries, keys and values in one matrix.
 
 Sources: Almazrouei et al. 2023 (arXiv:2311.16867); llama.cpp `src/models/falcon.cpp`.
 """

@@ -1,7 +1,7 @@
 """`falcon-h1`: Falcon-H1, Falcon-H1R.
 
-In every layer attention and a Mamba-2 mixer stand side by side, on the same input; both are added to the
-residual stream.  The multipliers of the paper are part of the weights.
+Every layer has attention and a Mamba-2 mixer in parallel, on the same input; both are added to the residual
+stream.  The multipliers of the paper are part of the weights.
 
 Sources: Zuo et al. 2025 (arXiv:2507.22448); llama.cpp `src/models/falcon-h1.cpp`.
 """

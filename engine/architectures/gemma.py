@@ -1,8 +1,8 @@
 """`gemma`: Gemma 1; `gemma2`: Gemma 2.
 
-The embedding is scaled by sqrt(n_embd) and is the head too; the feed-forward layer is a GEGLU.  Gemma 2 adds
-norms behind each branch, a sliding window in every second layer, and limits for scores and logits.  Norm
-weights come with their "+ 1" added.
+The embedding is scaled by sqrt(n_embd) and is also the head; the feed-forward layer is a GEGLU. Gemma 2 adds
+norms after each branch, a sliding window in every second layer, and soft caps on scores and logits.  Norm
+weights in the file include the "+ 1" of the paper.
 
 Sources: Gemma Team 2024 (arXiv:2403.08295, arXiv:2408.00118); llama.cpp `src/models/gemma.cpp`, `gemma2.cpp`.
 """
@@ -45,7 +45,7 @@ def build(g: Graph, model: Config) -> None:
 
 def build_2(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    # The 27B model, which is the one with 46 layers, scales by the width that its heads would usually have.
+    # The 27B model, which is the one with 46 layers, scales by n_embd / n_heads, which is not its head_dim.
     scale = (model.n_embd // model.n_heads if model.n_layers == 46 else model.head_dim) ** -0.5
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
     for b, c in layers.blocks(g, model):

@@ -1,8 +1,8 @@
 """`gemma3`: Gemma 3 from 270M to 27B (text), MedGemma.
 
-Norms before and after each branch, and on every head of queries and keys; a GEGLU feed-forward layer; five
-layers with a sliding window and a RoPE base of their own to each layer that sees all positions; the embedding
-is scaled by sqrt(n_embd).  Norm weights come with their "+ 1" added.
+Norms before and after each branch, and on every head of queries and keys; a GEGLU feed-forward layer.  For
+each global layer there are five with a sliding window and a RoPE base of their own.  The embedding is scaled
+by sqrt(n_embd). Norm weights in the file include the "+ 1" of the paper.
 
 Sources: Gemma Team 2025 (arXiv:2503.19786); llama.cpp `src/models/gemma3.cpp`.
 """
@@ -39,10 +39,10 @@ def build(g: Graph, model: Config) -> None:
 
 
 def build_blocks(g: Graph, model: Config, is_causal: bool = True) -> str:
-    """All but the last norm and the head. If not `is_causal`, half of a window is on each side of a token."""
+    """The graph without the last norm and the head.  If not `is_causal`, a window is centred on its token."""
     global_rope = rope_table(g, model)
     local_rope = rope_table_swa(g, model, is_stretched=False)
-    # The 27B model, which is the one with 62 layers, scales by the width that its heads would usually have.
+    # The 27B model, which is the one with 62 layers, scales by n_embd / n_heads, which is not its head_dim.
     scale = (model.n_embd / model.n_heads if model.n_layers == 62 else model.head_dim) ** -0.5
 
     local_window = model.sliding_window if is_causal else model.sliding_window // 2 + 1

@@ -1,10 +1,10 @@
 """`gemma3n`: Gemma 3n, E2B and E4B (text).
 
-As Gemma 3, with what Gemma 4 kept: values get a norm without a weight, scores are not scaled, the last layers
-read the keys and values of others, and every token brings each layer a small vector of its own.  Beside the
-first, active stream run others (AltUp): each layer predicts all of them from all, works on the active one,
-and corrects the others by what that has changed.  A low-rank layer stands beside attention (LAuReL), and in
-the first layers only those gates count that lie far above their mean.
+As Gemma 3, with some of Gemma 4: values have a norm without weight, scores are not scaled, the last layers
+read the keys and values of earlier ones, and every token has a small embedding per layer.  There are several
+residual streams (AltUp): each layer predicts all streams from all, computes the first, active one, and
+corrects the others by how that changed.  A low-rank layer runs in parallel with attention (LAuReL). The first
+layers keep only the gates that are far above their mean.
 
 Sources: Gemma Team 2025, "Gemma 3n"; Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310); Menghani
 et al. 2024, "LAuReL" (arXiv:2411.07501); llama.cpp `src/models/gemma3n.cpp`.
@@ -22,8 +22,8 @@ from .gemma4 import attention, gated_layer_input, per_layer_inputs
 from .parts import layers, tensors
 from .parts.rope import rope_table, rope_table_swa
 
-N_OWN_KV_LAYERS, N_SPARSE_LAYERS = 20, 10  # of both models; old files do not say
-SPARSITY = 1.6448533535003662  # lets 5 % of a normal distribution pass
+N_OWN_KV_LAYERS, N_SPARSE_LAYERS = 20, 10  # in both models; old files lack it
+SPARSITY = 1.6448533535003662  # deviations; 5 % of a normal distribution are above
 
 KEYS = {
     "activation_sparsity_scale": Key(
@@ -101,21 +101,21 @@ def build(g: Graph, model: Config) -> None:
 
 
 def router(b: Graph, name: str, x: str, c: Config) -> str:
-    """A number within -1 .. 1 for each stream."""
+    """A number in -1 .. 1 for each stream."""
     h = b.rms_norm(f"{name}_norm", x, "altup_router_norm", c.norm_eps)
     h = b.linear(f"{name}_router", b.scale(f"{name}_in", h, 1 / c.n_embd), "altup_router")
     return b.soft_cap(f"{name}_modes", h, 1.0)
 
 
 def predict(b: Graph, x: str, c: Config) -> str:
-    """All streams, each with a sum of all added that the active one decides."""
+    """All streams; a weighted sum of all, with weights from the active one, is added to each."""
     active = b.take_columns("active_in", x, 0, c.n_embd)
     weights = b.linear("predict_coef", router(b, "predict", active, c), "altup_predict_coef")
     return b.add("predicted", b.mix_streams("predict_mix", x, weights, c.n_streams), x)
 
 
 def correct(b: Graph, predicted: str, active: str, h: str, c: Config) -> str:
-    """All streams, with more or less of what the active one has gained added to each."""
+    """All streams; the change of the active one, times a weight per stream, is added to each."""
     weights = b.linear("correct_coef", router(b, "correct", h, c), "altup_correct_coef")
     gain = b.add("gain", h, b.scale("active_negative", active, -1.0))
     more = b.mix_streams("correct_mix", gain, weights, 1)
@@ -124,13 +124,13 @@ def correct(b: Graph, predicted: str, active: str, h: str, c: Config) -> str:
 
 
 def low_rank(b: Graph, h: str, c: Config) -> str:
-    """What stands beside attention."""
+    """The low-rank layer in parallel with attention (LAuReL)."""
     low = b.linear("laurel_out", b.linear("laurel_low", h, "laurel_l"), "laurel_r")
     return b.add("laurel", b.rms_norm("laurel_norm", low, "laurel_post_norm", c.norm_eps), h)
 
 
 def sparse_ffn(b: Graph, h: str, c: Config) -> str:
-    """A feed-forward layer with a gate, of which the first layers keep what lies far above the mean."""
+    """A gated feed-forward layer; the first layers keep only gates that are far above their mean."""
     sparsity = c.sparsity
     if sparsity is None:
         sparsity = SPARSITY if c.layer < N_SPARSE_LAYERS else float("-inf")
@@ -141,7 +141,7 @@ def sparse_ffn(b: Graph, h: str, c: Config) -> str:
 
 
 def mean_of_streams(g: Graph, x: str, c: Config) -> str:
-    """The mean of the active stream and what the others become by matrices of their own."""
+    """The mean of the active stream and of the others, each projected by a matrix of its own."""
     width, n_more = c.n_embd, c.n_streams - 1
     active = g.take_columns("last_active", x, 0, width)
     rest = g.head_linear(

@@ -1,11 +1,11 @@
 """`gemma4`: Gemma 4, E2B and E4B, dense, and 26B-A4B (text).
 
-As Gemma 3, but: layers that see all positions have heads of another size, more or fewer of them, and RoPE
-divisors; values get a norm without a weight, and are the keys before norm and RoPE where the file has no
-matrix for them; scores are not scaled.  The last layers may have no keys and values and read those of the
-last layer of their kind that has.  Every token brings each layer a small vector of its own, from a table and
-from the embedding, which gates what goes through a narrow layer at the block's end.  A mixture of experts
-stands beside the feed-forward layer; its router sees the residual stream, and each expert has a scale.
+As Gemma 3, with these differences.  Global layers have heads of another size and number, and RoPE divisors.
+Values have a norm without weight; where the file has no matrix for them, they are the keys before norm and
+RoPE. Scores are not scaled.  The last layers may read the keys and values of the last layer of their kind
+that has its own.  Every token has a small embedding per layer, from a table and from the embedding; it gates
+a narrow layer at the end of the block.  A mixture of experts may run in parallel with the feed-forward layer;
+its router reads the residual stream, and each expert has a scale.
 
 Sources: Gemma Team 2026, "Gemma 4"; llama.cpp `src/models/gemma4.cpp`.
 """
@@ -99,7 +99,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def per_layer_inputs(g: Graph, x: str, c: Config) -> str:
-    """What each token brings to the layers, side by side."""
+    """The embeddings of each token for all layers, side by side."""
     own = g.embed("per_layer_token_embd", "per_layer_token_embd", scale=c.n_embd_per_layer**0.5)
     h = g.linear("per_layer_proj", x, "per_layer_model_proj")
     h = g.scale("per_layer_proj_scaled", h, c.n_embd**-0.5)
@@ -108,7 +108,7 @@ def per_layer_inputs(g: Graph, x: str, c: Config) -> str:
 
 
 def gated_layer_input(b: Graph, x: str, c: Config, layer_inputs: str) -> str:
-    """What the token brings to this layer, gated by the residual stream."""
+    """The embedding of each token for this layer, gated by the residual stream."""
     width = c.n_embd_per_layer
     own = b.take_columns("layer_input", layer_inputs, c.layer * width, width)
     h = b.gelu_mul("layer_input_act", b.linear("layer_input_gate", x, "inp_gate"), own)
@@ -140,7 +140,7 @@ def attention(b: Graph, h: str, c: Config, rope: str) -> str:
 
 
 def mixture(b: Graph, x: str, c: Config) -> str:
-    """The mixture of experts, whose router and experts see the residual stream through norms of their own."""
+    """The mixture of experts; router and experts read the residual stream through a norm each."""
     h = b.plain_rms_norm("router_norm", x, c.norm_eps)
     h = b.scale("router_in", b.scale_columns("router_scaled", h, "ffn_gate_inp.scale"), c.n_embd**-0.5)
     moe = b.rms_norm("moe_norm", x, "pre_ffw_norm_2", c.norm_eps)

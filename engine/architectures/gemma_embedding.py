@@ -1,7 +1,7 @@
 """`gemma-embedding`: EmbeddingGemma.
 
-As gemma3, but every token sees all others, or in layers with a sliding window those nearby; and two matrices
-may stand behind the pooling.
+The graph of `gemma3` without a causal mask: every token sees all others, or those nearby in layers with a
+sliding window.  Two matrices may follow the pooling.
 
 Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/models/gemma-embedding.cpp`.
 """

@@ -1,6 +1,6 @@
 """`glm4`: GLM-4-0414, GLM-Z1, and the text side of GLM-4.1V.
 
-As llama, with norms behind each branch too, gate and up in one matrix, and RoPE on a part of each head.
+As llama, with norms after each branch too, gate and up in one matrix, and RoPE on a part of each head.
 
 Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
 """
@@ -23,7 +23,7 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    # Files with sections for pictures keep the rows in the order of the other pairing.
+    # In files with M-RoPE sections the rows are in the order of NeoX pairs.
     pairing: Pairing = "neox" if model.rope_sections and all(model.rope_sections[:2]) else "norm"
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):

@@ -1,8 +1,8 @@
 """`glm4moe`: GLM-4.5, GLM-4.5-Air, GLM-4.6 and 4.7.
 
-Leading dense layers, then mixtures of experts, chosen by sigmoid and a bias, beside a shared expert; norms on
-every head of queries and keys in the large models; RoPE on a part of each head.  What the file calls
-post_attention_norm stands before the feed-forward layer.
+Leading dense layers, then mixtures of experts with sigmoid gating, a selection bias and a shared expert; a
+norm on every head of queries and keys in the large models; RoPE on a part of each head.  The tensor
+post_attention_norm is the norm before the feed-forward layer.
 
 Sources: GLM Team 2025 (arXiv:2508.06471); llama.cpp `src/models/glm4-moe.cpp`.
 """

@@ -1,7 +1,7 @@
 """`gpt2`: GPT-2, DistilGPT-2, Cerebras-GPT; `starcoder`: StarCoder 1, SantaCoder.
 
-Learned positions added to the embedding, layer norms, biases, queries, keys and values in one matrix, and a
-feed-forward layer with GELU.  StarCoder's queries share one key and value.
+Learned positions are added to the embedding; layer norms, biases, one matrix for queries, keys and values,
+and a feed-forward layer with GELU. StarCoder has one head of keys and values (multi-query attention).
 
 Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; Li et al. 2023
 (arXiv:2305.06161); llama.cpp `src/models/gpt2.cpp`, `starcoder.cpp`.

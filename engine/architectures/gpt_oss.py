@@ -1,8 +1,8 @@
 """`gpt-oss`: gpt-oss-20b and 120b.
 
-A mixture of experts in every layer, with biases, limits in the activation, and weights that are the softmax
-of the chosen experts' logits; attention sinks; a sliding window in every second layer; RoPE stretched by
-YaRN. What the file calls post_attention_norm stands before the experts.
+A mixture of experts in every layer, with biases and a clamped activation; the weights of the chosen experts
+are the softmax of their logits.  Attention sinks, a sliding window in every second layer, and RoPE stretched
+by YaRN. The tensor post_attention_norm is the norm before the experts.
 
 Sources: OpenAI 2025 (arXiv:2508.10925); llama.cpp `src/models/openai-moe.cpp`.
 """

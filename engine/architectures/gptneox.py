@@ -1,7 +1,7 @@
 """`gptneox`: GPT-NeoX, Pythia, Dolly, RedPajama.
 
-Layer norms, biases, queries, keys and values in one matrix, RoPE on a part of each head, a feed-forward layer
-with GELU, and in most models both branches side by side: x + attention(norm(x)) + ffn(another norm(x)).
+Layer norms, biases, one matrix for queries, keys and values, RoPE on a part of each head, a feed-forward
+layer with GELU, and in most models both branches in parallel: x + attention(norm(x)) + ffn(another norm(x)).
 
 Sources: Black et al. 2022 (arXiv:2204.06745); llama.cpp `src/models/gptneox.cpp`.
 """

@@ -1,8 +1,9 @@
 """`granite`, `granitemoe`: Granite 3 and 4 (dense, and mixtures of experts); `granite_swa`: with sliding
 windows; `minicpm`: MiniCPM.
 
-As llama, with factors on the embedding, on what each branch adds, on attention scores and on the logits.
-Where there are windows, there are attention sinks too, and layers may be without RoPE.
+As llama, with factors on the embedding, on the output of each branch, on attention scores and on the logits.
+With sliding windows there are also attention sinks, and layers may have no RoPE. Layers without key heads
+have a Mamba-2 mixer in place of attention (`granitehybrid`).
 
 Sources: IBM 2024, "Granite 3.0 Language Models"; Hu et al. 2024, "MiniCPM" (arXiv:2404.06395); llama.cpp
 `src/models/granite.cpp`, `granite-swa.cpp`, `minicpm.cpp`.
@@ -43,7 +44,7 @@ SWA_KEYS = KEYS | {
 }
 del SWA_KEYS["rope.scaling.finetuned"]
 
-# MiniCPM's older files say nothing of its factors, and a negative one stands for that here.
+# Older files of MiniCPM lack its factors; a negative default marks that.
 MINICPM_KEYS = EXPERT_COUNTS | {
     "embedding_scale": optional_float("embedding_scale", 12.0),
     "residual_scale": optional_float("residual_scale", -1.0),

@@ -1,6 +1,6 @@
 """`granitehybrid`: Granite 4 H.
 
-The graph of `granite`, where most layers have a Mamba-2 mixer in place of attention: those without key heads.
+The graph of `granite`; most layers have a Mamba-2 mixer in place of attention: those without key heads.
 
 Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
 """

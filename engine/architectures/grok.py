@@ -1,7 +1,7 @@
 """`grok`: Grok 1 and 2.
 
-Norms behind each branch too, a mixture of experts with GELU, in Grok 2 beside a dense feed-forward layer that
-counts as much, a cap on attention scores, and factors on the embedding, the scores and the logits.
+Norms after each branch too, and a mixture of experts with GELU, in Grok 2 added to a dense feed-forward
+layer; a soft cap on attention scores, and factors on the embedding, the scores and the logits.
 
 Sources: xAI 2024, 2025, "Open release of Grok-1", "Grok-2"; llama.cpp `src/models/grok.cpp`.
 """
@@ -14,7 +14,7 @@ from .architecture import Architecture
 from .parts import layers, tensors
 from .parts.rope import rope_table
 
-# The defaults are those of Grok 1, whose old files say nothing of them.
+# The defaults are those of Grok 1, whose old files lack these keys.
 KEYS = EXPERT_COUNTS | {
     "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=None, per_layer="same"),
     "embedding_scale": optional_float("embedding_scale", 78.38367176906169),

@@ -1,7 +1,7 @@
 """`grovemoe`: GroveMoE.
 
-As qwen3moe, with smaller experts beside the others, each of which a group of experts shares: the same router
-chooses among the groups of its best experts, and what they give is added by a factor.
+As qwen3moe, with smaller experts in addition, each shared by a group of the others.  They are chosen by the
+same router, as the groups of its best experts; their output is scaled and added.
 
 Sources: Wu et al. 2025 (arXiv:2508.07785); llama.cpp `src/models/grovemoe.cpp`.
 """
@@ -47,8 +47,9 @@ def build(g: Graph, model: Config) -> None:
 
 
 def chunk_experts(b: Graph, h: str, c: Config) -> str:
-    """What the shared smaller experts make of what the others gave; as llama.cpp does it, a smaller expert
-    counts as much as the router's number of its own index says.
+    """The shared smaller experts, applied to the output of the others.
+
+    The weight of a smaller expert is the router's number at its own index, as in llama.cpp.
     """
     ids, weights = b.route(
         "chunk_ids",

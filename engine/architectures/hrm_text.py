@@ -1,9 +1,9 @@
 """`hrm_text`: HRM-Text, a hierarchical reasoning model.
 
-Two stacks of layers, a low and a high one, go over the tokens in turn: in every high cycle the low stack
-some times, then the high one.  Each pass adds the states of both stacks, and has keys and values of its own;
-the weights are the same in every pass.  Norms have no weights; a gate decides how much of what the heads give
-passes.  `block_count` counts the layers of all passes.
+Two stacks of layers, a low and a high one: in every high cycle the low stack runs several times, then the
+high one.  The input of each pass is the sum of the states of both stacks.  A pass has keys and values of its
+own, but the weights are the same in every pass.  Norms have no weights, and attention has an output gate.
+`block_count` counts the layers of all passes.
 
 Sources: Wang et al. 2025, "Hierarchical Reasoning Model" (arXiv:2506.21734); llama.cpp
 `src/models/hrm-text.cpp`.

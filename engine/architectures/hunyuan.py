@@ -1,7 +1,7 @@
 """`hunyuan-moe`: Hunyuan-A13B; `hunyuan-dense`: Hunyuan 0.5B to 7B; `hunyuan_vl`: HunyuanOCR (text).
 
-As llama, with the two halves of each head as RoPE's pairs, and norms of queries and keys behind RoPE, whose
-base may be raised for longer contexts.  The mixture of experts has a shared one.
+As llama, with NeoX RoPE pairs, and norms of queries and keys after RoPE, whose base may be raised for longer
+contexts.  The mixture of experts has a shared expert.
 
 Sources: Tencent 2024 (arXiv:2411.02265), 2025, "Hunyuan-A13B"; llama.cpp `src/models/hunyuan-moe.cpp`,
 `hunyuan-vl.cpp`.
@@ -27,7 +27,7 @@ MOE_INERT = {
     "expert_shared_count": "the shared expert has a width of its own",
 }
 
-DENSE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in hunyuan_vl alone"}
+DENSE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and uses them in hunyuan_vl alone"}
 
 COMMON = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.qk_norms()
 TENSORS = COMMON | tensors.gated_ffn()

@@ -1,9 +1,9 @@
 """`hy_v4`: Hunyuan 4.
 
-Latent attention as in `deepseek2`, with attention sinks and a gate on what the heads give, and an indexer as
-in `deepseek32` where the file has it.  Several residual streams run side by side (`hyper.py`); what each half
-of a block gives is added to every one, by a gate of its own.  Leading dense layers, then mixtures of experts
-beside a shared one; the sums of the experts have limits.
+Latent attention as in `deepseek2`, with attention sinks and an output gate, and an indexer as in `deepseek32`
+where the file has it.  Several residual streams (hyper-connections): the output of each half of a block is
+added to every stream, with a gate per stream.  Leading dense layers, then mixtures of experts with a shared
+expert; the activations of the experts are clamped.
 
 Sources: Tencent 2026, "Hunyuan 4"; Zhu et al. 2024, "Hyper-Connections" (arXiv:2409.19606); llama.cpp
 `src/models/hy-v4.cpp`.
@@ -57,7 +57,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def read(b: Graph, x: str, c: Config, part: str) -> tuple[str, str]:
-    """What a half of a block reads, and by how much what it gives is added to each stream."""
+    """The input of a half of a block, and the gates by which its output is added to each stream."""
     logits = hyper.gates(b, x, c, part, f"hc_{part}")
     own = b.take_columns(f"{part}_read_gates", logits, 0, c.n_streams)
     write = b.take_columns(f"{part}_write_gates", logits, c.n_streams, c.n_streams)

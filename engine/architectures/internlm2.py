@@ -1,8 +1,7 @@
 """`internlm2`: InternLM 2 and 2.5; `ernie4_5`, `ernie4_5-moe`: ERNIE 4.5; `paddleocr`: PaddleOCR-VL (text).
 
-InternLM has the graph of `llama`, PaddleOCR that of `phi3`, whose pairs in RoPE are the two halves of each
-head.  ERNIE is as llama; its mixture of experts chooses with a bias, and has a shared expert that always
-counts in full.
+InternLM has the graph of `llama`, PaddleOCR that of `phi3`, which has NeoX RoPE pairs.  ERNIE is as llama;
+its mixture of experts has a selection bias, and a shared expert that always counts in full.
 
 Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Report"; llama.cpp
 `src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`, `paddleocr.cpp`.
@@ -20,7 +19,7 @@ MOE_KEYS = EXPERTS | {
     "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024, default=1),
 }
 
-ERNIE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and turns by them in paddleocr alone"}
+ERNIE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and uses them in paddleocr alone"}
 
 TENSORS = {
     **tensors.HEAD,

@@ -1,7 +1,7 @@
 """`jamba`: Jamba, Jamba 1.5, Jamba Reasoning.
 
 Most layers have the mixer of Mamba in place of attention, with norms of its time steps, B and C: those
-without key heads.  Attention knows no positions.  Every second layer of the larger models has a mixture of
+without key heads.  Attention has no positions.  Every second layer of the larger models has a mixture of
 experts, as its tensors say.
 
 Sources: Lieber et al. 2024 (arXiv:2403.19887); llama.cpp `src/models/jamba.cpp`.

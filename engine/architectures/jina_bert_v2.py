@@ -1,8 +1,8 @@
 """`jina-bert-v2`: Jina Embeddings 2, for code and in two languages too, and Jina's rerankers 1.
 
-As bert, with ALiBi instead of positions, and GEGLU; those for code and of two languages normalize queries
-and keys, all heads together, and have a second norm behind attention, of what comes into the block and what
-leaves the first one.
+As bert, with ALiBi instead of learned positions, and GEGLU. The models for code and for two languages
+normalize queries and keys, all heads together, and have a second norm after attention, of the sum of the
+block's input and the output of the first norm.
 
 Sources: Günther et al. 2023 (arXiv:2310.19923); llama.cpp `src/models/jina-bert-v2.cpp`, `bert.cpp`.
 """
@@ -51,7 +51,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def feed_forward(b: Graph, x: str, c: Config) -> str:
-    """Gate and `up` in a matrix each or in one; or no gate."""
+    """A feed-forward layer with or without a gate; gate and up may be one matrix."""
     up, has_gate = b.weight("ffn_up"), b.has("ffn_gate")
     is_fused = up.shape[0] == c.n_ff_2
     if is_fused and has_gate:
@@ -60,7 +60,7 @@ def feed_forward(b: Graph, x: str, c: Config) -> str:
 
 
 def score(g: Graph, model: Config) -> None:
-    """A reranker's matrix to the score, and tanh."""
+    """The score of a reranker: a linear layer and tanh."""
     if g.has("cls"):
         g.soft_cap("scores", g.linear("cls", "pooled", "cls"), 1.0)
 

@@ -1,9 +1,9 @@
 """`kimi-k3`: Kimi K3.
 
-As `kimi-linear`, but what is forgotten has a bound, and so have gates and sums of feed-forward layers,
-softly; latent attention has a gate; experts read and write a shorter vector.  The residual stream starts anew
-every so many layers; what halves of blocks read is a mean of it and all that ended before, weighted token by
-token (`kernels/norm/pool_residual_streams.py`).
+As `kimi-linear`, but the decay has a lower bound, the activations of feed-forward layers have soft caps,
+latent attention has a gate, and experts read and write a shorter vector.  The residual stream starts anew
+every few layers (attention residuals): each half of a block reads a mean of the current stream and all
+earlier ones, with weights that depend on the token.
 
 Sources: Kimi Team 2026, "Kimi K3" and "Attention Residuals"; llama.cpp `src/models/kimi-k3.cpp`.
 """
@@ -79,7 +79,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def pooled(b: Graph, c: Config, part: str, bank: str, x: str, weight: str) -> str:
-    """A mean of the stream of now and those that ended."""
+    """A weighted mean of the current residual stream and the earlier ones in `bank`."""
     if not bank:
         return x
     streams = b.join_columns(f"{part}_streams", x, bank)
@@ -87,7 +87,7 @@ def pooled(b: Graph, c: Config, part: str, bank: str, x: str, weight: str) -> st
 
 
 def soft_swiglu(b: Graph, c: Config) -> layers.Gated:
-    """SiLU of the gate and `up`, both within soft limits; there is none where that of `up` is 0."""
+    """SwiGLU with soft caps on gate and up; a cap of 0 on up means none."""
 
     def activation(out: str, gate: str, up: str) -> str:
         part = out.removesuffix("_act")
@@ -105,7 +105,7 @@ def dense(b: Graph, h: str, c: Config) -> str:
 
 
 def latent_experts(b: Graph, h: str, c: Config) -> str:
-    """Experts on a shorter vector, which are chosen by the whole one, beside a shared one on that."""
+    """Experts on a shorter vector, chosen by the full one, and a shared expert on the full one."""
     gating = layers.GATINGS.get(c.expert_gating, "sigmoid")
     ids, weights = layers.route(b, h, c, gating, is_normalized=c.expert_weights_norm)
     latent = b.linear("moe_in", h, "ffn_routed_down") if c.n_expert_latent else h

@@ -1,9 +1,8 @@
 """`kimi-linear`: Kimi Linear 48B-A3B.
 
-Three of four layers are Kimi Delta Attention: the gated delta rule, with a rate of forgetting for each value
-of a key, behind three short convolutions (`kernels/recurrent/delta_rule.py`); they are those without key
-heads.  The others attend to latent vectors as in `deepseek2`, and know no positions.  A leading dense layer,
-then mixtures of experts beside a shared one.
+Three of four layers are Kimi Delta Attention: the gated delta rule with a decay per value of a key, after
+three short convolutions.  They are those without key heads.  The others have latent attention as in
+`deepseek2`, without positions.  A leading dense layer, then mixtures of experts with a shared expert.
 
 Sources: Kimi Team 2025 (arXiv:2510.26692); llama.cpp `src/models/kimi-linear.cpp`.
 """
@@ -124,7 +123,7 @@ def bounded_decay(b: Graph, c: Config, rate_sign: int) -> Callable[[str, str], s
 
 
 def delta_attention(b: Graph, h: str, c: Config, decay: Callable[[str, str], str]) -> str:
-    """Kimi Delta Attention; `decay` makes the buffer of its first name of what a state's decay depends on."""
+    """Kimi Delta Attention; `decay(out, x)` computes the decay of the state from its logits x."""
     if b.has("attn_qkv"):
         parts = {
             part: b.linear(part, h, "attn_qkv", (i * c.kda_inner, (i + 1) * c.kda_inner), has_bias=False)
@@ -147,7 +146,7 @@ def delta_attention(b: Graph, h: str, c: Config, decay: Callable[[str, str], str
 
 
 def low_rank(b: Graph, out: str, h: str, first: str, second: str) -> str:
-    """Two matrices one behind the other, or the first alone where the file has no second."""
+    """A low-rank linear layer, or a single matrix if the file has no second one."""
     if not b.has(second):
         return b.linear(out, h, first)
     return b.linear(out, b.linear(f"{out}_low", h, first), second)

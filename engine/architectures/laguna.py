@@ -1,9 +1,9 @@
 """`laguna`: Poolside's Laguna; `spark2_5`: Spark 2.5.
 
-A sliding window in most layers, with a RoPE table of its own, and a gate on what the heads give, a number for
-each head or each value.  Laguna has a norm on every head of queries and keys, and leading dense layers before
-mixtures of experts, chosen by sigmoid and a bias, beside a shared one; YaRN stretches only the layers that
-see all positions.  Spark is dense, with GELU in the gated feed-forward layers.
+Most layers have a sliding window and a RoPE table of their own; attention has an output gate, per head or per
+value.  Laguna has a norm on every head of queries and keys, and leading dense layers, then mixtures of
+experts with sigmoid gating, a selection bias and a shared expert; YaRN stretches only the global layers.
+Spark is dense, with GEGLU feed-forward layers.
 
 Sources: Poolside 2026, "Laguna"; iFlytek 2026, "Spark 2.5"; llama.cpp `src/models/laguna.cpp`,
 `spark2-5.cpp`.

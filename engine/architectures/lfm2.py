@@ -1,8 +1,8 @@
 """`lfm2`: LFM2; `lfm2moe`: LFM2-8B-A1B.
 
-Most layers have a short convolution between two gates in place of attention: those without key
-heads.  Attention has norms on every head of queries and keys.  The norm before the head is called
-token_embd_norm.
+Most layers have a short convolution between two gates in place of attention: those without key heads.
+Attention has a norm on every head of queries and keys.  The tensor token_embd_norm is the norm before the
+head.
 
 Sources: Liquid AI 2025 (arXiv:2511.23404); llama.cpp `src/models/lfm2.cpp`, `lfm2moe.cpp`.
 """
@@ -60,13 +60,13 @@ def build(g: Graph, model: Config) -> None:
 
 
 def short_conv(b: Graph, h: str, c: Config) -> str:
-    """A convolution of h with a gate before it and one behind."""
+    """A short convolution with a gate before and a gate after it."""
     n = c.n_embd
     before = b.linear("conv_gate_in", h, "shortconv.in_proj", (0, n))
-    behind = b.linear("conv_gate_out", h, "shortconv.in_proj", (n, 2 * n))
+    after = b.linear("conv_gate_out", h, "shortconv.in_proj", (n, 2 * n))
     h = b.linear("conv_x", h, "shortconv.in_proj", (2 * n, 3 * n))
     h = b.causal_conv("conv", b.mul("conv_in", before, h), "shortconv.conv")
-    return b.linear("conv_out", b.mul("conv_gated", behind, h), "shortconv.out_proj")
+    return b.linear("conv_out", b.mul("conv_gated", after, h), "shortconv.out_proj")
 
 
 LFM2 = Architecture("lfm2", TENSORS, build, KEYS, INERT)

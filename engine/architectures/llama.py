@@ -1,9 +1,9 @@
 """`llama`: Llama 1 to 3, Mistral, Mixtral, TinyLlama, SmolLM, Yi, Solar and many more that share their graph;
-`mistral3`: Ministral 3 and Devstral 2, which stretch their context and sharpen attention far along;
-`llama-embed`: encoders like Llama Embed Nemotron, whose tokens see those behind them.
+`mistral3`: Ministral 3 and Devstral 2, with YaRN and scaled queries at far positions;
+`llama-embed`: encoders like Llama Embed Nemotron, whose tokens see all others.
 
-Pre-norm blocks of grouped-query attention with RoPE and a SwiGLU feed-forward layer, or a mixture of them;
-biases where the file has them; the head is the embedding where the file has no head.
+Pre-norm blocks of grouped-query attention with RoPE and a SwiGLU feed-forward layer, or a mixture of such
+experts; biases where the file has them; the embedding is also the head where the file has no other.
 
 Sources: Touvron et al. 2023 (arXiv:2302.13971); Jiang et al. 2024 (arXiv:2401.04088); llama.cpp
 `src/models/llama.cpp` and `mistral3.cpp`.

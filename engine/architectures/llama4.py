@@ -1,9 +1,9 @@
 """`llama4`: Llama 4 Scout and Maverick (text).
 
-Three of four layers attend within chunks of 8192 positions and rotate queries and keys, which then get a norm
-without a weight, if there are not 128 experts; the fourth sees all positions, rotates nothing, and sharpens
-its queries far along.  Experts are in every layer or in every second one, beside a shared expert; what goes
-into an expert is multiplied by its weight, before the expert instead of behind it.
+Three of four layers attend within chunks of 8192 positions, with RoPE and then, unless there are 128 experts,
+a norm without weight on queries and keys.  The fourth is global, without RoPE, and scales its queries up at
+far positions.  Every layer or every second one is a mixture of experts with a shared expert; the weight of an
+expert multiplies its input instead of its output.
 
 Sources: Meta AI 2025, "The Llama 4 herd"; llama.cpp `src/models/llama4.cpp`.
 """
@@ -17,7 +17,7 @@ from .parts.rope import rope_table, rope_table_swa
 
 CHUNK = 8192  # whatever the file says, as in llama.cpp
 TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192
-NO_ROPE_STEP = 4  # of so many layers the last rotates nothing
+NO_ROPE_STEP = 4  # the last of each so many layers has no RoPE
 N_EXPERTS_WITHOUT_NORMS = 128
 
 KEYS = EXPERTS | {
@@ -61,7 +61,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def attention(b: Graph, h: str, c: Config, rope: str) -> str:
-    """Attention within chunks or to all positions, and with RoPE or without."""
+    """Attention within chunks or to all positions, with or without RoPE."""
     q, k, v = layers.qkv(b, h, c)
     if (c.layer + 1) % NO_ROPE_STEP:
         q = b.rope("q_rope", q, c.head_dim, "norm", rope)

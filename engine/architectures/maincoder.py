@@ -1,6 +1,6 @@
 """`maincoder`: Maincoder 1B.
 
-As llama, with norms on every head of queries and keys, which stand behind RoPE.
+As llama, with a norm on every head of queries and keys, after RoPE.
 
 Sources: Maincode 2025, "Maincoder-1B"; llama.cpp `src/models/maincoder.cpp`.
 """

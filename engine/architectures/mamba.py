@@ -1,9 +1,8 @@
 """`mamba`: Mamba, Falcon Mamba.  And its mixer, which hybrid models have too.
 
-Every layer is a mixer: a short convolution, a recurrence in which each channel has a state of its own
-(`kernels/recurrent/selective_scan.py`), and a gate.  How long a step is, how it is written and how it is read
-(B and C) follow from the channels; Falcon Mamba has norms without weights there.  There is no attention and
-no feed-forward layer.
+Every layer is a mixer: a short convolution, a selective scan, in which each channel has a state of its own,
+and a gate.  The time steps and the matrices B and C of the scan are projections of the channels; Falcon Mamba
+normalizes them, without weights.  There is no attention and no feed-forward layer.
 
 Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXiv:2410.05355); llama.cpp
 `src/models/mamba.cpp`, `mamba-base.cpp`.
@@ -47,14 +46,14 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:
-    """What a mixer makes of h."""
+    """The output of a mixer for h."""
     x = b.linear("ssm_conv_in", h, "ssm_in", (0, c.ssm_inner))
     z = b.linear("ssm_z", h, "ssm_in", (c.ssm_inner, c.ssm_inner_2))
     return recurrence(b, c, x, z, (0, c.ssm_dt_rank, c.ssm_dt_rank + c.ssm_state))
 
 
 def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]) -> str:
-    """What a mixer makes of its input and gate; of `ssm_x` time steps, B and C begin in the rows `starts`."""
+    """The output of a mixer for x and its gate z; `starts`: first rows of time steps, B and C in `ssm_x`."""
     x = b.causal_conv("ssm_conv", x, "ssm_conv1d")
     x = b.activate("ssm_conv_act", x, "silu")
     names, widths = ("ssm_dt_low", "ssm_b", "ssm_c"), (c.ssm_dt_width, c.ssm_state, c.ssm_state)
@@ -70,7 +69,7 @@ def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]
         dt = b.rms_norm("ssm_dt_norm", dt, "ssm_dt_norm", c.norm_eps)
         writes = b.rms_norm("ssm_b_norm", writes, "ssm_b_norm", c.norm_eps)
         reads = b.rms_norm("ssm_c_norm", reads, "ssm_c_norm", c.norm_eps)
-    dt = b.linear("ssm_dt", dt, "ssm_dt", has_bias=False)  # which the recurrence adds
+    dt = b.linear("ssm_dt", dt, "ssm_dt", has_bias=False)  # the scan adds it
     h = b.selective_scan("ssm_scan", x, dt, writes, reads, c.ssm_heads or c.ssm_inner, n_groups=1)
     return b.linear("ssm_out", b.silu_mul("ssm_gated", z, h), "ssm_out")
 

@@ -1,8 +1,7 @@
 """`mamba2`: Mamba-2, Codestral Mamba.  And the mixer of it, which hybrid models have too.
 
-Every layer is a mixer: a short convolution, a recurrence over a state per head
-(`kernels/recurrent/selective_scan.py`), a gate, and a norm over groups of heads.  There is no attention and
-no feed-forward layer.
+Every layer is a mixer: a short convolution, a selective scan with a state per head, a gate, and a norm over
+groups of heads.  There is no attention and no feed-forward layer.
 
 Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `mamba-base.cpp`.
 """
@@ -40,7 +39,7 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:
-    """What a mixer makes of h."""
+    """The output of a mixer for h."""
     x_start, dt_start = c.ssm_inner, c.ssm_inner + c.ssm_channels
     z = b.linear("ssm_z", h, "ssm_in", (0, x_start))
     xbc = b.linear("ssm_xbc", h, "ssm_in", (x_start, dt_start))

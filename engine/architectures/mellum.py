@@ -1,7 +1,7 @@
 """`mellum`: Mellum 2; `maple`: Maple.
 
-As qwen3moe, with a sliding window in most layers.  Mellum stretches RoPE only in the others; Maple has RoPE
-only with the window, and limits the experts' gate and up.
+As qwen3moe, with a sliding window in most layers.  Mellum stretches RoPE in the global layers only; Maple has
+RoPE in the layers with a window only, and clamps gate and up of the experts.
 
 Sources: JetBrains 2026, "Mellum 2"; llama.cpp `src/models/mellum.cpp`, `maple.cpp`.
 """
@@ -26,7 +26,7 @@ KEYS = EXPERTS | {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
-INERT = {"rope.freq_base_swa": "llama.cpp turns layers with a window as fast as the others; so do we"}
+INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in layers with a window too; so do we"}
 
 MAPLE_KEYS = (
     KEYS

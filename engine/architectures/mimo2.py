@@ -1,10 +1,10 @@
 """`mimo2`: MiMo V2; `step35`: Step 3.5.
 
-A sliding window in most layers, which have a RoPE base of their own, and mixtures of experts, chosen by
-sigmoid and a bias, in those layers whose tensors say so.  MiMo's heads of values are smaller than those of
-keys, with attention sinks where the file has them, and a factor on what attention adds.  Step has norms on
-heads, a gate on what each gives, a shared expert, limits in the experts, and rotates half as much of each
-head in the layers that see all positions.
+Most layers have a sliding window and a RoPE base of their own.  Mixtures of experts with sigmoid gating and a
+selection bias in the layers whose tensors say so.  In MiMo the heads of values are smaller than those of
+keys; it has attention sinks where the file has them, and a factor on the output of attention.  Step has norms
+on heads, a gate per head, a shared expert and clamped activations of the experts, and rotates half as much of
+each head in the global layers.
 
 Sources: Xiaomi 2026, "MiMo-V2-Flash" (arXiv:2601.02780); StepFun 2026, "Step 3.5 Flash"; llama.cpp
 `src/models/mimo2.cpp`, `step35.cpp`.

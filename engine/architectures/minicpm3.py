@@ -1,8 +1,8 @@
 """`minicpm3`: MiniCPM 3 4B; `plm`: PLM 1.8B.
 
 Multi-head latent attention as in deepseek2, with one matrix for keys and values.  MiniCPM has factors on the
-embedding, on what each branch adds and on the logits; PLM the square of ReLU without a gate, and no head but
-the embedding.
+embedding, on the output of each branch and on the logits.  PLM has a feed-forward layer without a gate, with
+the square of ReLU; its embedding is also the head.
 
 Sources: OpenBMB 2024, "MiniCPM3-4B"; Deng et al. 2025, "PLM" (arXiv:2503.12167); llama.cpp
 `src/models/minicpm3.cpp`, `plm.cpp`.

@@ -1,9 +1,9 @@
 """`minimax-01`: MiniMax-Text-01, MiniMax-M1.
 
-Seven of eight layers are lightning attention: linear attention that forgets at a fixed rate, which differs
-from head to head and from layer to layer (`kernels/recurrent/lightning_attention.py`), with a norm and a gate
-behind it.  The others attend, with RoPE on a part of each head.  What stands beside a branch is its own
-input, after the norm, times a factor.  Every layer has a mixture of experts.
+Seven of eight layers are lightning attention: linear attention with a constant decay, which differs by head
+and layer, and a norm and a gate on its output.  The others are attention with RoPE on a part of each head.
+What a branch is added to is its own input, after the norm, times a factor.  Every layer has a mixture of
+experts.
 
 Sources: MiniMax 2025 (arXiv:2501.08313); llama.cpp `src/models/minimax-01.cpp`.
 """
@@ -70,7 +70,7 @@ def lightning_attention(b: Graph, h: str, c: Config) -> str:
 
 
 def decays(c: Config) -> tuple[float, ...]:
-    """How much of a head's state is left after a token: a series over the heads, slower in later layers."""
+    """The share of each head's state that is left after a token: a geometric series, by head and layer."""
     first = 2.0 ** -(2.0 ** -(math.log2(c.n_heads) - 3))
     slower = 1 - c.layer / max(c.n_layers - 1, 1) + 1e-5
     return tuple(math.exp(-slower * first ** (head + 1)) for head in range(c.n_heads))

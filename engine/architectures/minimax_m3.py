@@ -1,9 +1,9 @@
 """`minimax-m3`: MiniMax M3.
 
-Grouped attention with a norm on every head of queries and keys and RoPE on a part of each.  An indexer
-chooses blocks of positions to attend to, `attention.indexer.top_k` of them; up to so many it chooses all, and
-nybble refuses longer contexts.  Leading dense layers, then mixtures of experts beside a shared one, all with
-the activation of `gpt-oss`.
+Grouped-query attention with a norm on every head of queries and keys, and RoPE on a part of each.  An indexer
+chooses the `attention.indexer.top_k` blocks of positions that each token attends to.  In contexts that are no
+longer it chooses all; nybble refuses longer contexts.  Leading dense layers, then mixtures of experts with a
+shared expert, all with the activation of `gpt-oss`.
 
 Sources: MiniMax 2026, "MiniMax-M3"; llama.cpp `src/models/minimax-m3.cpp`.
 """

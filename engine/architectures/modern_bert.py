@@ -1,8 +1,8 @@
 """`modern-bert`: ModernBERT, GTE ModernBERT and its reranker, Granite Embedding R2.
 
-An encoder with layer norms before the branches, but before the first, whose input the norm of the embedding
-has normalized; GEGLU or SwiGLU, with gate and `up` in one matrix; of three layers the first sees all tokens
-and the others those nearby, with a RoPE base of their own.
+An encoder with layer norms before the branches; the first has none, since the embedding is normalized.  GEGLU
+or SwiGLU, with gate and up in one matrix.  The first of every three layers is global; the others see the
+tokens nearby, with a RoPE base of their own.
 
 Sources: Warner et al. 2024, "ModernBERT" (arXiv:2412.13663); llama.cpp `src/models/modern-bert.cpp`.
 """

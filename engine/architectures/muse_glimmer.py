@@ -1,7 +1,7 @@
 """`muse-glimmer`: Muse Glimmer.
 
-Norms before and after each branch, and on every head of queries and keys; the embedding gets a norm without a
-weight; a gate decides how much of what the heads give passes.  Only layers with a sliding window rotate.
+Norms before and after each branch, and on every head of queries and keys; the embedding has a norm without
+weight; attention has an output gate.  Only layers with a sliding window have RoPE.
 
 Source: llama.cpp `src/models/muse-glimmer.cpp`.
 """

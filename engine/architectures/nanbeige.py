@@ -1,7 +1,7 @@
 """`nanbeige`: Nanbeige 4, whose blocks may run several times.
 
-As llama.  With `num_loops` above 1 all blocks run again on what they have made, each time with keys and
-values of their own; the last norm stands between the rounds too, unless the file says that it does not.
+As llama.  With `num_loops` above 1 all blocks run again on their own output, each time with keys and values
+of their own; the last norm is applied between the rounds too, unless the file says that it is not.
 
 Sources: Nanbeige Lab 2025 (arXiv:2512.06266); llama.cpp `src/models/nanbeige.cpp`.
 """

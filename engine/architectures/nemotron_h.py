@@ -1,9 +1,9 @@
 """`nemotron_h`: Nemotron-H, Nemotron Nano 2; `nemotron_h_moe`: Nemotron 3 Nano, Super and Puzzle.
 
-Each block is one thing: a feed-forward layer with the square of ReLU and no gate, or a mixture of such; or
-attention without positions; or a Mamba-2 mixer.  Experts are chosen by sigmoid and a bias, beside a shared
-one; those of Super read and write a shorter vector, and in Puzzle each layer has experts of its own size, and
-its own number of them to choose.
+Each block is one thing: a Mamba-2 mixer, attention without positions, or a feed-forward layer without a gate,
+with the square of ReLU, or a mixture of such layers.  Experts have sigmoid gating, a selection bias and a
+shared expert.  Those of Super read and write a shorter vector; in Puzzle the width of the experts and the
+number of those chosen differ by layer.
 
 Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models/nemotron-h.cpp`.
 """
@@ -90,7 +90,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def experts(b: Graph, h: str, c: Config) -> str:
-    """A mixture of feed-forward layers without gates, on a shorter vector in Super, and a shared one."""
+    """A mixture of experts without gates, in Super on a shorter vector, and a shared expert."""
     ids, weights = layers.route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
     latent = b.linear("moe_in", h, "ffn_latent_down") if c.has_latent_experts else h
     routed = layers.ungated_experts(b, latent, ids, weights, "relu2", out="moe_out")

@@ -1,6 +1,6 @@
 """`olmo`: OLMo 1.
 
-As llama, with layer norms that have no weights, and limits on queries, keys and values in some models.
+As llama, with layer norms that have no weights, and in some models clamped queries, keys and values.
 
 Sources: Groeneveld et al. 2024 (arXiv:2402.00838); llama.cpp `src/models/olmo.cpp`.
 """

@@ -1,7 +1,7 @@
 """`olmo2`: OLMo 2 and 3.
 
-Norms behind each branch instead of before it, and over all heads of queries and keys at once.  OLMo 3 has a
-sliding window in three of four layers, and stretches the context of the others only.
+Norms after each branch instead of before it, and one over all heads of queries and one of keys.  OLMo 3 has a
+sliding window in three of four layers, and stretches the context of the global layers only.
 
 Sources: OLMo Team 2024 (arXiv:2501.00656); llama.cpp `src/models/olmo2.cpp`.
 """
@@ -19,7 +19,7 @@ KEYS = {
     "attention.sliding_window_pattern": sliding_pattern(4),
 }
 
-INERT = {"rope.freq_base_swa": "llama.cpp turns all layers with rope.freq_base"}
+INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
 
 TENSORS = {
     **tensors.HEAD,

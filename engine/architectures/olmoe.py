@@ -1,8 +1,8 @@
 """`olmoe`: OLMoE 1B-7B; `minimax-m2`: MiniMax M2.
 
-As llama, with a mixture of experts in every layer, norms over all heads of queries and keys at once, and the
-two halves of each head as RoPE's pairs.  MiniMax M2 rotates a part of each head, and chooses experts by
-sigmoids to which a bias is added, which counts for the choice alone; the chosen weights add up to 1.
+As llama, with NeoX RoPE pairs, a mixture of experts in every layer, and one norm over all heads of queries
+and one of keys.  MiniMax M2 has RoPE on a part of each head, and sigmoid gating with a selection bias; the
+weights of the chosen experts are normalized to sum to 1.
 
 Sources: Muennighoff et al. 2024 (arXiv:2409.02060); MiniMax 2025, "MiniMax M2"; llama.cpp
 `src/models/olmoe.cpp`, `minimax-m2.cpp`.
@@ -30,7 +30,7 @@ KEYS = {
 MINIMAX_KEYS = KEYS | {"expert_gating_func": EXPERTS["expert_gating_func"]}
 
 MINIMAX_INERT = {
-    "expert_feed_forward_length": "feed_forward_length says the same",
+    "expert_feed_forward_length": "it equals feed_forward_length",
     "expert_weights_norm": "the chosen weights always add up to 1",
 }
 

@@ -1,7 +1,7 @@
 """`openelm`: OpenELM 270M to 3B.
 
-As qwen3, with queries, keys and values in one matrix; each layer has its own number of heads and width of the
-feed-forward layer, and the embedding is the head.
+The graph of `qwen3`, with queries, keys and values in one matrix; each layer has its own number of heads and
+its own feed-forward width, and the embedding is also the head.
 
 Sources: Mehta et al. 2024 (arXiv:2404.14619); llama.cpp `src/models/openelm.cpp`.
 """

@@ -1,7 +1,7 @@
 """`orion`: Orion 14B; `jais`: Jais 13B and 30B, the Jais family.
 
-As llama, with layer norms.  Orion's pairs for RoPE are the two halves of each head.  Jais has ALiBi instead,
-biases, queries, keys and values in one matrix, and divides scores by a head's width, not by its root.
+As llama, with layer norms.  Orion has NeoX RoPE pairs.  Jais has ALiBi instead of RoPE, biases, one matrix
+for queries, keys and values, and divides scores by the width of a head instead of its square root.
 
 Sources: OrionStar 2024 (arXiv:2401.12246); Sengupta et al. 2023 (arXiv:2308.16149); llama.cpp
 `src/models/orion.cpp`, `jais.cpp`.

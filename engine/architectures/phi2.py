@@ -1,6 +1,6 @@
 """`phi2`: Phi-1, Phi-1.5 and Phi-2.
 
-The graph of `falcon`: attention and a feed-forward layer with GELU side by side, on one layer norm.  Biases
+The graph of `falcon`: attention and a feed-forward layer with GELU in parallel, on one layer norm.  Biases
 everywhere, on the head too; RoPE on a part of each head.
 
 Sources: Li et al. 2023 (arXiv:2309.05463); llama.cpp `src/models/phi2.cpp`.

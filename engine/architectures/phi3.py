@@ -1,7 +1,7 @@
 """`phi3`: Phi-3, Phi-3.5 and Phi-4.
 
-As llama, with queries, keys and values in one matrix, gate and up in another, and RoPE on a part of each head
-where the file says so, stretched by LongRoPE for long contexts.
+As llama, with NeoX RoPE pairs, queries, keys and values in one matrix, and gate and up in another.  RoPE is
+on a part of each head where the file says so, stretched by LongRoPE for long contexts.
 
 Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phi3.cpp`.
 """

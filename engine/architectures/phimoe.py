@@ -1,7 +1,7 @@
 """`phimoe`: Phi-3.5-MoE, Phi-mini-MoE.
 
-As phi3, with a mixture of experts in every layer, and biases, on norms too.  Those are layer norms in the
-original; llama.cpp leaves the mean in, and so do we.
+As phi3, with a mixture of experts in every layer, and biases, on norms too.  The norms are layer norms in the
+original; llama.cpp computes RMS norms with a bias, and so do we.
 
 Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phimoe.cpp`, `phi3.cpp`.
 """
@@ -41,7 +41,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def norm(b: Graph, out: str, x: str, weight: str, eps: float) -> str:
-    """A norm without the mean, then a bias."""
+    """An RMS norm with a bias."""
     return b.add_vector(out, b.rms_norm(f"{out}_plain", x, weight, eps), f"{weight}.bias")
 
 

@@ -1,7 +1,6 @@
 """`plamo`: PLaMo 13B.
 
-Attention and a SwiGLU feed-forward layer side by side, on one norm; the two halves of each head are RoPE's
-pairs.
+Attention and a SwiGLU feed-forward layer in parallel, on one norm; NeoX RoPE pairs.
 
 Sources: Preferred Networks 2023, "PLaMo-13B"; llama.cpp `src/models/plamo.cpp`.
 """

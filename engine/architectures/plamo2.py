@@ -1,9 +1,9 @@
 """`plamo2`: PLaMo 2, PLaMo 2.1.
 
-Most layers have a mixer between Mamba and Mamba-2: heads with a rate each, whose time steps, B and C follow
-from the channels and have norms; gate and input come head by head.  They are those without key heads.  The
-others attend, with norms on every head, each with a weight of its own.  Norms behind each branch too; gate
-and up are one matrix.
+Most layers have a mixer between Mamba and Mamba-2 in place of attention: those without key heads.  A mixer
+has heads with one decay rate each; its time steps, B and C are projections of the channels and have norms;
+gate and input are interleaved head by head.  Attention has a norm on every head of queries and keys, each
+with a weight of its own.  Norms after each branch too; gate and up are one matrix.
 
 Sources: Preferred Networks 2025, "PLaMo 2" (arXiv:2509.04897); llama.cpp `src/models/plamo2.cpp`.
 """
@@ -62,7 +62,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def mixer(b: Graph, h: str, c: Config) -> str:
-    """What a mixer makes of h; its matrix of time steps, B and C begins with B."""
+    """The output of a mixer for h; its matrix of time steps, B and C begins with B."""
     both = b.linear("ssm_zx", h, "ssm_in")
     z = b.take_columns("ssm_z", both, 0, c.ssm_head_width, c.ssm_heads)
     x = b.take_columns("ssm_conv_in", both, c.ssm_head_width, c.ssm_head_width, c.ssm_heads)

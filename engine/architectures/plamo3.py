@@ -1,7 +1,7 @@
 """`plamo3`: PLaMo 3.
 
-Norms behind each branch too and on every head of queries and keys, queries, keys and values in one matrix,
-gate and up in another.  Seven of eight layers have a sliding window, and RoPE with a base of its own.
+Norms after each branch too, and on every head of queries and keys; one matrix for queries, keys and values,
+and one for gate and up.  Seven of eight layers have a sliding window and a RoPE base of their own.
 
 Sources: Preferred Networks 2025, "PLaMo 3"; llama.cpp `src/models/plamo3.cpp`.
 """

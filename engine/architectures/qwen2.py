@@ -1,9 +1,9 @@
 """`qwen2`: Qwen 1.5, 2 and 2.5, QwQ, R1-Distill-Qwen; `qwen2moe`: Qwen1.5-MoE, Qwen2-57B-A14B; `qwen`: the
 first Qwen; `qwen2vl`: the text side of Qwen2-VL and Qwen2.5-VL; `pangu-embedded`: openPangu Embedded.
 
-As llama, with biases on queries, keys and values, and the two halves of each head as RoPE's pairs.  The
-mixture of experts has a shared expert, whose share a gate of its own decides; the routed weights need not
-add up to 1.  The first Qwen counts gate and up together as feed_forward_length.
+As llama, with biases on queries, keys and values, and NeoX RoPE pairs.  The mixture of experts has a shared
+expert with a sigmoid gate of its own; the weights of the chosen experts are not normalized.  In the first
+Qwen feed_forward_length counts gate and up together.
 
 Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12191); llama.cpp
 `src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp`, `qwen2vl.cpp` and `pangu-embed.cpp`.

@@ -1,8 +1,8 @@
 """`qwen3`: dense Qwen 3, Qwen3-Embedding and -Reranker; `qwen3moe`: Qwen3-30B-A3B and the like; `qwen3vl`,
 `qwen3vlmoe`: their text side; `qwen3tts`: the model of codes for speech, with as many tokens as codes.
 
-As llama, without biases, with a norm on every head of queries and keys, and the two halves of each head as
-RoPE's pairs.  Of the mixture of experts the chosen weights add up to 1; there is no shared expert.
+As llama, without biases, with a norm on every head of queries and keys, and NeoX RoPE pairs.  In the mixture
+of experts the weights of the chosen ones are normalized to sum to 1; there is no shared expert.
 
 Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `qwen3moe.cpp`, `qwen3vl.cpp`.
 """

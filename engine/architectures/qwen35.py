@@ -1,9 +1,9 @@
 """`qwen35`: dense Qwen 3.5 and later; `qwen35moe`: their mixtures of experts.
 
-Three of four layers are gated delta nets: linear attention with a matrix per head for its state, behind a
-short convolution (`kernels/recurrent/delta_rule.py`).  The others attend, with norms on every head of queries
-and keys, RoPE on a part of each, and a gate on what the heads give.  What the file calls post_attention_norm
-stands before the feed-forward layer.
+Three of four layers are gated delta nets: linear attention by the gated delta rule, with a matrix per head as
+its state, after a short convolution.  The fourth is attention, with a norm on every head of queries and keys,
+RoPE on a part of each, and an output gate.  The tensor post_attention_norm is the norm before the
+feed-forward layer.
 
 Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llama.cpp `src/models/qwen35.cpp`,
 `qwen35moe.cpp`.
@@ -71,7 +71,7 @@ def build(g: Graph, model: Config) -> None:
 
 
 def build_blocks(g: Graph, model: Config, recurrent: layers.Mixer) -> None:
-    """The whole graph, with `recurrent` in place of attention in the layers that have a state."""
+    """The graph, with `recurrent` in place of attention in the recurrent layers."""
     rope = rope_table(g, model, interleaved_sections=True)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -86,7 +86,7 @@ def build_blocks(g: Graph, model: Config, recurrent: layers.Mixer) -> None:
 
 
 def gated_attention(b: Graph, h: str, c: Config, rope: str) -> str:
-    """Attention; the query's matrix gives a gate too, head by head."""
+    """Attention with an output gate, which is part of the query matrix, head by head."""
     both = b.linear("q_gate", h, "attn_q")
     q = b.take_columns("q", both, 0, c.head_dim, c.n_heads)
     gate = b.take_columns("gate", both, c.head_dim, c.head_dim, c.n_heads)
@@ -110,7 +110,7 @@ def delta_net(b: Graph, h: str, c: Config) -> str:
 def delta_heads(
     b: Graph, c: Config, z: str, alpha: str, beta: str, qkv: str, is_grouped: bool = False
 ) -> str:
-    """The delta rule with what the matrices gave; `is_grouped` as in `DeltaRule`."""
+    """The delta rule on what was projected; `is_grouped` as in `DeltaRule`."""
     key_width = c.ssm_groups * c.ssm_state
     decay = b.decay("decay", alpha)
     beta = b.activate("beta_act", beta, "sigmoid")
@@ -121,8 +121,7 @@ def delta_heads(
     v = b.take_columns("v", qkv, 2 * key_width, c.ssm_inner)
     q = b.l2_norm("q_norm", q, c.norm_eps, c.ssm_groups)
     k = b.l2_norm("k_norm", k, c.norm_eps, c.ssm_groups)
-    heads = c.ssm_heads, c.ssm_groups
-    h = b.delta_rule("delta_heads", q, k, v, decay, beta, *heads, is_grouped)
+    h = b.delta_rule("delta_heads", q, k, v, decay, beta, c.ssm_heads, c.ssm_groups, is_grouped)
     h = b.rms_norm("delta_norm", h, "ssm_norm", c.norm_eps)
     return b.linear("attn_out", b.silu_mul("delta_gated", z, h), "ssm_out")
 

@@ -1,8 +1,8 @@
 """`qwen3next`: Qwen3-Next 80B-A3B.
 
-As `qwen35moe`, but the heads of a delta net that share a key head are neighbours, and one matrix gives its
-beta and its decay, key head by key head.  Older files have queries, keys, values and the gate in one matrix
-of that kind too.
+The graph of `qwen35moe`, but the heads of a delta net that share a key head are neighbours, and one matrix
+gives beta and decay, grouped by key head.  Older files have queries, keys, values and the gate in one such
+matrix too.
 
 Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llama.cpp
 `src/models/qwen3next.cpp`.

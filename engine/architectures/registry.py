@@ -1,4 +1,4 @@
-"""Architectures from outside the package: what they must be before nybble runs files of theirs."""
+"""Registration and checks of architectures from outside the package."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _DERIVED_FROM |= {"kv_lora_rank_swa", "mla_key_dim_swa", "mla_value_dim_swa"}
 
 
 def register_architecture(architecture: Architecture, *, replace: bool = False) -> None:
-    """From now on, and in this process, nybble runs files whose `general.architecture` is its name.
+    """Makes nybble run files whose `general.architecture` is its name, in this process.
 
-    A file of it meets the same checks as one of an architecture that nybble has: keys, tensors and their
-    shapes by its tables, and every tensor used. `replace` allows another of the same name that was registered
-    before, as a notebook does again and again.
+    Its files are checked like all others: keys, tensors and shapes against the tables, and every tensor must
+    be used.  `replace` allows a name that was registered before, as a notebook does whose cell runs again.
 
     Raises RequestError for a name that is taken, and for tables that name what `Config` does not have.
     """

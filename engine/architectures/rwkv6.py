@@ -1,11 +1,10 @@
 """`rwkv6`: RWKV-6 Finch; `rwkv6qwen2`: QRWKV, Qwen 2 and 2.5 with such layers in place of attention.
 
-Time mixing is linear attention whose state forgets, each value of a key at its own rate, which depends on
-the token (`kernels/recurrent/gated_linear_attention.py`).  For all that is computed, the token is first mixed
-with the one before, in shares that depend on both.  RWKV-6 reads the state before it takes in the token,
-whose own value comes by way of a bonus, and has norms of the heads; channel mixing is a feed-forward layer of
-mixed tokens with a gate.  QRWKV reads the state behind the token, shares keys and values between heads, and
-has the feed-forward layer of Qwen.
+Time mixing is gated linear attention: its state decays at a rate per value of a key, which depends on the
+token.  The input of every projection is the token mixed with the one before, in shares that depend on both
+(token shift). RWKV-6 reads the state before the token is added, and adds the token's own value as a bonus;
+its heads have norms; channel mixing is a feed-forward layer with a gate, on mixed tokens.  QRWKV reads the
+state after the token is added, shares keys and values between heads, and has the feed-forward layer of Qwen.
 
 Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (arXiv:2505.03005); llama.cpp
 `src/models/rwkv6.cpp`, `rwkv6qwen2.cpp`, `rwkv6-base.cpp`.
@@ -112,7 +111,7 @@ def qwen_blocks(g: Graph, model: Config, mixer: layers.Mixer) -> None:
 
 
 def lerp(b: Graph, out: str, h: str, shift: str, share: str, row: int | None = None) -> str:
-    """h and a share of the token before; of a tensor of several shares that in its `row`."""
+    """h plus `shift` times a learned share, which may be one `row` of a tensor of several."""
     return b.add(out, h, b.scale_columns(f"{out}_shift", shift, f"{share}.weight", row=row))
 
 
@@ -142,7 +141,7 @@ def time_mix(b: Graph, h: str, c: Config) -> str:
 
 
 def mixtures(b: Graph, h: str, c: Config) -> dict[str, str]:
-    """h mixed with the token before, in five ways."""
+    """Five mixtures of each token with the one before."""
     shift = b.token_shift("shift", h)
     low = b.linear("mix_low", lerp(b, "mix_in", h, shift, "time_mix_lerp_x"), "time_mix_w1")
     shares = b.head_linear("mixes", b.soft_cap("mix_low_act", low, 1.0), "time_mix_w2", 5)
@@ -158,7 +157,7 @@ def mixtures(b: Graph, h: str, c: Config) -> dict[str, str]:
 
 
 def channel_mix(b: Graph, h: str) -> str:
-    """A feed-forward layer of mixed tokens, with a gate where the file has it."""
+    """A feed-forward layer on mixed tokens, with a gate if the file has it."""
     shift = b.token_shift("ffn_shift", h)
     k = lerp(b, "ffn_k_x", h, shift, "channel_mix_lerp_k")
     k = b.activate("ffn_act", b.linear("ffn_up", k, "channel_mix_key"), "relu2")

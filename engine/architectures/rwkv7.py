@@ -1,10 +1,10 @@
 """`rwkv7`: RWKV-7 Goose; `arwkv7`: ARWKV, Qwen 2.5 with such layers in place of attention.
 
-Time mixing replaces what the state recalls for a key, at a rate that depends on the token, and forgets each
-value of a key at its own rate (`kernels/recurrent/generalized_delta_rule.py`).  For all that is computed, the
-token is first mixed with the one before, in fixed shares; values are mixed with those of the first layer.
-What each head takes from its own value directly is added behind the norm.  RWKV-7 has a feed-forward layer of
-mixed tokens, ARWKV that of Qwen.
+Time mixing is a generalized delta rule: it replaces what the state holds for a key, at a rate that depends on
+the token, and the state decays at a rate per value of a key.  The input of every projection is the token
+mixed with the one before, in fixed shares (token shift); values are mixed with those of the first layer.  A
+bonus from each head's own value is added after the norm.  RWKV-7 has a feed-forward layer on mixed tokens,
+ARWKV that of Qwen.
 
 Sources: Peng et al. 2025 (arXiv:2503.14456); Yueyu et al. 2025, "ARWKV" (arXiv:2501.15570); llama.cpp
 `src/models/rwkv7.cpp`, `arwkv7.cpp`, `rwkv7-base.cpp`.
@@ -111,7 +111,7 @@ def time_mix(b: Graph, h: str, c: Config) -> str:
 
 
 def values(b: Graph, x: str, c: Config) -> str:
-    """Values, which those of the first layer come into."""
+    """Values, mixed with those of the first layer."""
     v = b.linear("v", x, "time_mix_value")
     if c.layer == 0:
         return v

@@ -1,7 +1,7 @@
 """`seed_oss`: Seed-OSS 36B.
 
-The graph of `glm4moe`, without experts: what the file calls post_attention_norm comes before the
-feed-forward layer.
+The graph of `glm4moe`, without experts: the tensor post_attention_norm is the norm before the feed-forward
+layer.
 
 Sources: ByteDance Seed 2025, "Seed-OSS"; llama.cpp `src/models/seed-oss.cpp`.
 """

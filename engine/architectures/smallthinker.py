@@ -1,8 +1,8 @@
 """`smallthinker`: SmallThinker 4B-A0.6B and 21B-A3B.
 
-A mixture of experts in every layer, whose router sees the layer's input before attention, so that experts can
-be fetched meanwhile; their gates are ReLU.  Where the file has a sliding window, the first of every four
-layers sees all positions, without RoPE.
+A mixture of experts in every layer, with ReLU gates.  The router reads the input of the block, before
+attention, so that experts can be fetched in the meantime.  If the file has a sliding window, the first of
+every four layers is global, without RoPE.
 
 Sources: Song et al. 2025 (arXiv:2507.20984); llama.cpp `src/models/smallthinker.cpp`.
 """

@@ -1,6 +1,6 @@
 """`smollm3`: SmolLM 3.
 
-As llama, but every fourth layer has no positions at all.
+As llama, but every fourth layer has no RoPE.
 
 Sources: Hugging Face 2025, "SmolLM3"; Yang et al. 2025, "RoPE to NoPE and back again" (arXiv:2501.18795);
 llama.cpp `src/models/smollm3.cpp`.

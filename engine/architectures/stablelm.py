@@ -1,7 +1,7 @@
 """`stablelm`: StableLM 2, StableLM 3B.
 
-As llama with layer norms and RoPE on a part of each head.  The 12B model has norms on every head of queries
-and keys, and its feed-forward layer stands beside attention, on the same norm.
+As llama, with NeoX RoPE pairs, layer norms and RoPE on a part of each head.  The 12B model has a norm on
+every head of queries and keys, and its feed-forward layer is in parallel with attention, on the same norm.
 
 Sources: Bellagente et al. 2024 (arXiv:2402.17834); llama.cpp `src/models/stablelm.cpp`.
 """

@@ -2,8 +2,8 @@
 Jais 2; `pockettts`: the model of Pocket TTS.
 
 Pre-norm blocks with layer norms, biases, RoPE and a feed-forward layer without a gate: GELU in StarCoder and
-CodeShell, the square of ReLU in Jais and in Nemotron, which rotates only a part of each head.  A CodeShell
-without an embedding takes that from the head.  Pocket TTS has neighbouring values as RoPE's pairs.
+CodeShell, the square of ReLU in Jais and in Nemotron, which has RoPE on a part of each head.  The head of a
+CodeShell may also be its embedding.  Pocket TTS has neighbouring values as RoPE pairs, the others NeoX pairs.
 
 Sources: Lozhkov et al. 2024 (arXiv:2402.19173); Parmar et al. 2024, "Nemotron-4" (arXiv:2402.16819);
 llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.cpp`,

@@ -1,7 +1,7 @@
 """`talkie`: Talkie 13B.
 
-Norms without weights before each branch, on the embedding, and on every head of queries and keys behind RoPE,
-where each head of queries has a factor.  Every layer adds the embedding once more, by a factor of its own.
+Norms without weights before each branch, on the embedding, and on every head of queries and keys, after RoPE;
+each head of queries has a factor.  Every layer adds the embedding once more, times a factor of its own.
 
 Sources: llama.cpp `src/models/talkie.cpp`.
 """

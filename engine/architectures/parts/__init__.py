@@ -1,1 +1,1 @@
-"""What architectures have in common."""
+"""What several architectures have in common."""

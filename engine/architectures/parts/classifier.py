@@ -1,7 +1,7 @@
-"""What stands behind the pooling of a classifier or reranker.
+"""The head of a classifier or reranker, after the pooling.
 
-A matrix to the scores of the classes; before it, in most encoders, another with tanh, and in ModernBERT with
-GELU and a norm.
+A linear layer to the scores of the classes; before it, in most encoders, another with tanh, and in ModernBERT
+with GELU and a norm.
 
 Sources: Devlin et al. 2018, "BERT" (arXiv:1810.04805); llama.cpp `src/llama-graph.cpp`, build_pooling.
 """
@@ -24,7 +24,7 @@ DEEP_CLASSIFIER: Table = {
 
 
 def classifier(g: Graph, model: Config, has_gelu: bool = False) -> None:
-    """The scores, if the file has a matrix for them."""
+    """The scores of the classes, if the file has a matrix for them."""
     x = "pooled"
     if not g.has("cls.output"):
         return

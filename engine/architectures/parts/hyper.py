@@ -1,7 +1,8 @@
-"""Hyper-connections: several residual streams, which every half of a block reads together and writes apart.
+"""Hyper-connections: several residual streams, with gates that depend on the token.
 
-Gates of all streams are worked out from all of them: by how much each stream counts in what the half reads,
-and by how much what it gives is added to each.  At the end gates of the same kind make one stream of all.
+Each half of a block reads a sum of the streams, weighted by read gates, and its output is added to every
+stream, weighted by write gates.  All gates are computed from all streams.  At the end one more set of read
+gates merges the streams into one.
 
 Source: Zhu et al. 2024, "Hyper-Connections" (arXiv:2409.19606), section 2.
 """
@@ -19,7 +20,7 @@ KEYS = {
 
 
 def gate_tensors(n_gates: str, n_scales: int) -> Table:
-    """The matrices of both halves of every block, of n_gates rows and so many scales, and of the end."""
+    """The weights of n_gates gates, with n_scales scales, in each half of a block; and of those at the end."""
     blocks: Table = {}
     for part in ("attn", "ffn"):
         blocks |= {
@@ -35,7 +36,7 @@ def gate_tensors(n_gates: str, n_scales: int) -> Table:
 
 
 def gates(b: Graph, x: str, c: Config, part: str, weights: str) -> str:
-    """What all gates depend on, before their nonlinearity."""
+    """The logits of all gates."""
     h = b.plain_rms_norm(f"{part}_gates_norm", x, c.norm_eps)
     h = b.linear(f"{part}_gates_raw", h, f"{weights}_fn")
     h = b.scale_columns(f"{part}_gates_scaled", h, f"{weights}_scale.weight")
@@ -43,12 +44,12 @@ def gates(b: Graph, x: str, c: Config, part: str, weights: str) -> str:
 
 
 def read(b: Graph, x: str, c: Config, part: str, logits: str) -> str:
-    """The sum of the streams, each times its gate."""
+    """The sum of the streams, weighted by their read gates."""
     share = b.activate(f"{part}_read_act", logits, "sigmoid")
     share = b.shift(f"{part}_read", share, c.hyper_eps)
     return b.expert_sum(f"{part}_in", x, share)
 
 
 def merge(g: Graph, x: str, c: Config) -> str:
-    """The one stream that the last norm gets."""
+    """The one stream that the last norm reads."""
     return read(g, x, c, "output", gates(g, x, c, "output", "output_hc"))

@@ -8,19 +8,19 @@ from ...plan.graph.graph import Graph
 
 Norm = Callable[[str, str, str, float], str]  # Graph.rms_norm and the like
 Gated = Callable[[str, str, str], str]  # Graph.silu_mul and the like
-Mixer = Callable[[Graph, str, Config], str]  # what stands in place of attention in a block
+Mixer = Callable[[Graph, str, Config], str]  # in place of attention in a block
 
 GATINGS: dict[int, Gating] = {1: "softmax", 2: "sigmoid", 3: "softmax of chosen", 4: "sqrt softplus"}
 
 
 def blocks(g: Graph, c: Config) -> Iterator[tuple[Graph, Config]]:
-    """Every block of the model, with its own numbers."""
+    """Every block of the graph, with the config of its layer."""
     for layer in range(c.n_layers):
         yield g.block(layer), c.at(layer)
 
 
 def qkv(b: Graph, h: str, c: Config, has_bias: bool = True) -> tuple[str, str, str]:
-    """Queries, keys and values of h, from a matrix each or one for all, within limits if there are some."""
+    """Queries, keys and values of h, from one matrix each or one for all, clamped if the config says so."""
     if b.has("attn_qkv"):
         k_start, v_start = c.q_width, c.q_width + c.kv_width
         q = b.linear("q", h, "attn_qkv", (0, k_start), has_bias)
@@ -52,12 +52,11 @@ def attention(
     norms_after_rope: bool = False,
     is_causal: bool = True,
 ) -> str:
-    """Self-attention of h: with norms of q and k and a gate where the file has them, with RoPE where there is
-    a table.
+    """Self-attention of h, with norms of q and k and an output gate if the file has them.
 
-    `scale` replaces that of the metadata, which replaces 1 / sqrt(head_dim); `sub_norm` is the weight of a
-    norm before the output matrix; `gate` is the function of the gate, which has a number for each head or
-    each value.
+    `rope`: the name of a RoPE table, or none.  `scale` replaces that of the metadata, which replaces
+    1 / sqrt(head_dim).  `sub_norm`: the weight of a norm before the output matrix.  `gate`: the activation of
+    the gate, which is per head or per value.
     """
     norm, x = b.layer_norm if layer_norms else b.rms_norm, h
     q, k, v = qkv(b, h, c, qkv_bias)
@@ -93,7 +92,7 @@ def attention(
 
 
 def limited_swiglu(b: Graph, limit: float, caps_silu: bool = False) -> Gated:
-    """silu(gate) * up, with limits of `up` on both sides, and of the gate, or of its silu, above; 0: none."""
+    """silu(gate) * up, with |up| at most limit, and the gate, or its silu, at most limit too; 0: no limit."""
     if not limit:
         return b.silu_mul
 
@@ -108,9 +107,9 @@ def limited_swiglu(b: Graph, limit: float, caps_silu: bool = False) -> Gated:
 
 
 def owner_of_shared(c: Config) -> str:
-    """Where the last layers have no keys and values of their own: the buffer of the heads whose they read.
+    """The attention buffer whose keys and values a layer reads that has none of its own.
 
-    The last two layers that have some are one of each kind, first the one with a sliding window.
+    Of the last two layers that have their own, the first has a sliding window, and the second has none.
     """
     return f"blk.{c.n_own_kv_layers - (2 if c.is_sliding else 1)}.attn_heads"
 
@@ -134,10 +133,9 @@ def gated_ffn(
     sub_norm: str = "",
     has_bias: bool = True,
 ) -> str:
-    """A feed-forward layer with a gate, which may stand above `up` in one matrix.
+    """A feed-forward layer with a gate; gate and up may be one matrix, gate first.
 
-    `activation` replaces `function` and the product; `sub_norm` is the weight of a norm before the last
-    matrix.
+    `activation` replaces `function` and the product.  `sub_norm`: the weight of a norm before `ffn_down`.
     """
     if b.has("ffn_gate"):
         gate = b.linear("ffn_gate", h, "ffn_gate", has_bias=has_bias)
@@ -164,10 +162,10 @@ def experts(
     weighs_input: bool = False,
     out: str = "ffn_out",
 ) -> str:
-    """A mixture of experts, with the shared expert where there is one; activations replace silu_mul.
+    """A mixture of experts, with a shared expert if the file has one; activations replace silu_mul.
 
-    `router_input`: what experts are chosen by, if not h.  `weighs_input`: an expert's weight multiplies its
-    input.  Its last matrix is linear in `up`, so that only the gate needs that before the activation.
+    `router_input`: the input of the router, if not h.  `weighs_input`: the weight of an expert multiplies its
+    input: the gate before the activation, and `up` by way of the output, which is linear in it.
     """
     ids, weights = route(b, router_input or h, c, gating, is_normalized=is_normalized)
     if not b.has("ffn_up_shexp"):
@@ -214,7 +212,7 @@ def gated_experts(
     weighs_input: bool = False,
     out: str = "moe_out",
 ) -> str:
-    """A mixture of experts with gates, which have been chosen."""
+    """The weighted sum of experts with gates; `ids` and `weights` come from `route`."""
     if b.has("ffn_gate_up_exps"):
         both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
         gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
@@ -229,7 +227,7 @@ def gated_experts(
 
 
 def shared_expert(b: Graph, h: str, c: Config, activation: Gated | None = None) -> str:
-    """The expert that all tokens go to, with a share where the file has that."""
+    """The expert that all tokens go to, with a sigmoid gate if the file has one."""
     if b.has("ffn_gate_shexp"):
         gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
     else:
@@ -246,13 +244,13 @@ def shared_expert(b: Graph, h: str, c: Config, activation: Gated | None = None) 
 def ungated_experts(
     b: Graph, h: str, ids: str, weights: str, function: Activation, out: str = "ffn_out"
 ) -> str:
-    """A mixture of experts without gates, which have been chosen."""
+    """The weighted sum of experts without gates; `ids` and `weights` come from `route`."""
     h = b.activate("exps_act", b.expert_linear("exps_up", h, ids, "ffn_up_exps"), function)
     return b.expert_sum(out, b.expert_linear("exps_down", h, ids, "ffn_down_exps"), weights)
 
 
 def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -> tuple[str, str]:
-    """The experts that each row of h goes to, and their weights."""
+    """The buffers of the experts that each row of h goes to, and of their weights."""
     return b.route(
         "expert_ids",
         "expert_weights",
@@ -267,7 +265,7 @@ def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -
 
 
 def encoder_end(g: Graph, x: str, c: Config, norm: Norm, norm_weight: str = "output_norm") -> None:
-    """The last norm of an encoder, which gives the embeddings of the tokens."""
+    """The last norm of an encoder, whose output is the embeddings of the tokens."""
     g.embeddings(norm("output_norm", x, norm_weight, c.norm_eps))
 
 
@@ -280,7 +278,7 @@ def head(
     norm_weight: str = "output_norm",
     has_bias: bool = True,
 ) -> None:
-    """The last norm and the logits, which may be scaled or capped; the embedding stands in for the head."""
+    """The last norm and the logits, which may be scaled and capped; the head may be the embedding."""
     g.select_rows(x)
     x = norm("output_norm", x, norm_weight, c.norm_eps)
     is_last = scale == 1 and c.final_soft_cap == 0

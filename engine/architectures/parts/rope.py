@@ -1,11 +1,11 @@
-"""The angles of RoPE, from what the metadata says: base, stretched contexts, factors in the file, sections.
+"""RoPE tables from the metadata: base, stretched contexts, divisors in the file, sections.
 
     linear     positions are divided by `rope.scaling.factor`
-    yarn       only slow pairs are, fast ones keep their speed; cosine and sine grow a little
+    yarn       positions are divided for slow pairs only; cosine and sine grow a little
     longrope   each pair has a divisor in the file, one for short contexts and one for long ones
     Llama 3    each pair has a divisor in the file, `rope_freqs`
-    M-RoPE     pairs turn with time, height or width; in text all three are the position, and what is left
-               over does not turn
+    M-RoPE     pairs rotate with time, height or width; in text all three are the position; the remaining
+               pairs do not rotate
 
 Sources: Chen et al. 2023 (arXiv:2306.15595); Peng et al. 2023, "YaRN" (arXiv:2309.00071); Ding et al. 2024,
 "LongRoPE" (arXiv:2402.13753); Wang et al. 2024, "Qwen2-VL" (arXiv:2409.12191).
@@ -36,15 +36,16 @@ def rope_table(
     has_factors: bool = True,
     interleaved_sections: bool = False,
 ) -> str:
-    """Adds the table `name` and returns that; `base` replaces that of the metadata.
+    """Adds the table `name` and returns its name.
 
-    `has_factors`: do the divisors in the file, if there are any, count?
+    `base` replaces that of the metadata.  `is_stretched`: does the scaling of the metadata apply?
+    `has_factors`: do the divisors in the file, if there are any, apply?
     """
     base = base or c.rope_freq_base
     inv_freq = rope_frequencies(c.n_rot, base)
     scale = 1.0
     if c.rope_sections:
-        inv_freq = inv_freq * _turning(c, interleaved_sections)
+        inv_freq = inv_freq * _rotating(c, interleaved_sections)
     if is_stretched:
         inv_freq = _stretched(inv_freq, base, c)
         scale = _attention_factor(g, c)
@@ -55,15 +56,16 @@ def rope_table(
     long, short = (g.optional_tensor(f"rope_factors_{length}.weight") for length in ("long", "short"))
     if long is None or short is None:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
-    tables = inv_freq / _checked(short), scale, inv_freq / _checked(long), c.n_ctx_original
-    return g.add_rope_table(name, RopeTable(*tables))
+    table = RopeTable(inv_freq / _checked(short), scale, inv_freq / _checked(long), c.n_ctx_original)
+    return g.add_rope_table(name, table)
 
 
 def rope_table_swa(g: Graph, c: Config, *, is_stretched: bool = True, has_factors: bool = True) -> str:
-    """Adds the table of the layers with a sliding window, which may have a base and a part of their own."""
+    """Adds the table of the layers with a sliding window, which may have another base and n_rot."""
     own = replace(c, n_rot=c.n_rot_swa or c.n_rot)
-    at = {"is_stretched": is_stretched, "has_factors": has_factors}
-    return rope_table(g, own, "rope_swa", base=c.rope_freq_base_swa, **at)
+    return rope_table(
+        g, own, "rope_swa", base=c.rope_freq_base_swa, is_stretched=is_stretched, has_factors=has_factors
+    )
 
 
 def _checked(divisors: Tensor) -> Array:
@@ -73,8 +75,8 @@ def _checked(divisors: Tensor) -> Array:
     return values
 
 
-def _turning(c: Config, interleaved: bool) -> Array:
-    """1 for each pair that turns with the position, 0 for those of the last section."""
+def _rotating(c: Config, interleaved: bool) -> Array:
+    """1 for each pair that rotates with the position, 0 for those of the last section."""
     time, height, width, rest = (*c.rope_sections, 0, 0, 0, 0)[:4]
     total = time + height + width + rest
     if total == 0:
@@ -87,11 +89,11 @@ def _turning(c: Config, interleaved: bool) -> Array:
 
 
 def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
-    """The frequencies for a context `rope_scale` times as long."""
+    """The frequencies for a context that is `rope_scale` times as long."""
     slow = inv_freq / c.rope_scale
     if c.rope_scaling != "yarn":
         return slow
-    # The pair that turns `turns` times within the original context.
+    # The pair that makes `turns` turns within the original context.
     first, last = (
         c.n_rot * math.log(c.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
         for turns in (c.yarn_beta_fast, c.yarn_beta_slow)
@@ -103,7 +105,7 @@ def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
 
 
 def _attention_factor(g: Graph, c: Config) -> float:
-    """What multiplies cosine and sine."""
+    """The factor of cosine and sine."""
     if c.rope_scaling != "yarn":
         return c.rope_attn_factor
     growth = 0.1 * math.log(max(1, c.rope_scale)) if c.yarn_ext_factor else 0

@@ -1,4 +1,4 @@
-"""Tables of tensors that many architectures have, to be put together in theirs."""
+"""Tables of tensors from which architectures put theirs together."""
 
 from dataclasses import replace
 
@@ -20,17 +20,17 @@ ROPE_FACTORS: Table = {
 
 
 def norms(*names: str, when: str = "") -> Table:
-    """Norms of the residual stream in every block."""
+    """Weights of width n_embd in every block: norms of the residual stream."""
     return {f"blk.N.{name}.weight": required("n_embd", when=when) for name in names}
 
 
 def norms_with_bias(*names: str) -> Table:
-    """The same, with a bias."""
+    """Weights and biases of norms of the residual stream in every block."""
     return norms(*names) | {f"blk.N.{name}.bias": required("n_embd") for name in names}
 
 
 def attention(when: str = "") -> Table:
-    """Queries, keys and values, each with a matrix or all three in one, and the output matrix."""
+    """Queries, keys and values, with one matrix each or one for all, and the output matrix."""
     return {
         "blk.N.attn_qkv.weight": optional("qkv_width", "n_embd", when=when),
         "blk.N.attn_qkv.bias": optional("qkv_width", when=when),
@@ -46,7 +46,7 @@ def attention(when: str = "") -> Table:
 
 
 def qk_norms(when: str = "") -> Table:
-    """Norms of every head of queries and keys."""
+    """Norms of queries and keys, head by head."""
     return {
         "blk.N.attn_q_norm.weight": required("head_dim", when=when),
         "blk.N.attn_k_norm.weight": required("head_dim", when=when),
@@ -54,7 +54,7 @@ def qk_norms(when: str = "") -> Table:
 
 
 def where_present(table: Table) -> Table:
-    """The same, where the tensors of a layer say what it is: an error comes when the graph wants one."""
+    """The table with all tensors optional, for layers whose kind follows from the tensors that they have."""
     return {name: replace(shape, is_required=False, when="", unless="") for name, shape in table.items()}
 
 
@@ -78,7 +78,7 @@ def gated_ffn(when: str = "") -> Table:
 
 
 def fused_ffn() -> Table:
-    """A feed-forward layer whose gate stands above `up` in one matrix."""
+    """A feed-forward layer with gate and up in one matrix, gate first."""
     return {
         "blk.N.ffn_up.weight": required("n_ff_2", "n_embd"),
         "blk.N.ffn_down.weight": required("n_embd", "n_ff"),
@@ -99,7 +99,7 @@ def experts(when: str = "has_experts") -> Table:
 
 
 def ungated_experts(when: str = "has_experts", width: str = "n_embd") -> Table:
-    """A mixture of experts without gates, that read and write vectors of `width`."""
+    """A mixture of experts without gates, which read and write vectors of `width`."""
     return {
         "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
         "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", width, when=when),

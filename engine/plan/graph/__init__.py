@@ -1,1 +1,1 @@
-"""How architectures write plans: one method for each operation."""
+"""The graph with which architectures build plans: one method per operation."""

@@ -1,4 +1,4 @@
-"""The graph that an architecture builds its plan with."""
+"""The graph with which an architecture builds its plan."""
 
 import math
 from dataclasses import replace
@@ -14,12 +14,12 @@ from .residual_streams import StreamGraph
 class Graph(RecurrentGraph, StreamGraph):
     """Builds a plan.  Each method adds an operation and returns the name of the buffer that it writes.
 
-    `out` and weights are named within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes
+    `out` and weights are names within a block: `graph.block(3).linear("attn_out", x, "attn_output")` writes
     "blk.3.attn_out" with "blk.3.attn_output.weight", and "blk.3.attn_output.bias" if the file has it.
     """
 
     def add_rope_table(self, name: str, table: RopeTable) -> str:
-        """Adds the angles that `rope` refers to by `name`."""
+        """Adds the table to which `rope` refers by `name`; returns the name."""
         self._rope_tables[name] = table
         return name
 
@@ -28,21 +28,22 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(ops.Embed(self._prefix + out, table, scale), table.shape[1])
 
     def position_embed(self, out: str, x: str, weight: str) -> str:
-        """The learned vector of each row's position."""
+        """The learned vector of the position of each row."""
         return self._add(ops.PositionEmbed(self._prefix + out, x, self.weight(weight)), self.width(x))
 
     def rms_norm(self, out: str, x: str, weight: str, eps: float) -> str:
-        """Normalizes as many groups of x as its width holds of the weight's rows."""
+        """An RMS norm of x, or of each of its groups, which are as wide as the rows of the weight."""
         gain, width = self.weight(weight), self.width(x)
         return self._add(ops.RmsNorm(self._prefix + out, x, gain, eps, width // gain.shape[-1]), width)
 
     def plain_rms_norm(self, out: str, x: str, eps: float, n_groups: int = 1) -> str:
-        """The same without a weight."""
+        """An RMS norm without weight, of each of n_groups equal parts of x."""
         return self._add(ops.RmsNorm(self._prefix + out, x, None, eps, n_groups), self.width(x))
 
     def layer_norm(self, out: str, x: str, weight: str, eps: float, n_groups: int = 1) -> str:
-        """The same with the mean taken off, and the bias if the file has it; n_groups: of a weight of width
-        x, which has a part for each of so many groups.
+        """A layer norm of x, or of each of its groups, with a bias if the file has one.
+
+        n_groups: the weight is as wide as x, with a part for each of n_groups groups.
         """
         gain, bias, width = self.weight(weight), self.optional_tensor(f"{weight}.bias"), self.width(x)
         if n_groups > 1:
@@ -52,15 +53,15 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(op, width)
 
     def plain_layer_norm(self, out: str, x: str, eps: float) -> str:
-        """The same without a weight."""
+        """A layer norm without weight."""
         return self._add(ops.LayerNorm(self._prefix + out, x, None, None, eps), self.width(x))
 
     def linear(
         self, out: str, x: str, weight: str, rows: tuple[int, int] | None = None, has_bias: bool = True
     ) -> str:
-        """With `rows` only these rows (first, behind the last) of a matrix that holds several.
+        """The product with a matrix, plus its bias and times its scale if the file has them.
 
-        If the file has a scale of the matrix, products are multiplied by it.
+        `rows` (first, end): only these rows of a matrix that holds several.
         """
         matrix = self.weight(weight)
         bias = self.optional_tensor(f"{weight}.bias") if has_bias else None
@@ -98,7 +99,7 @@ class Graph(RecurrentGraph, StreamGraph):
         sinks: str = "",
         is_causal: bool = True,
     ) -> str:
-        """Attends with a state of its own, which this adds to the plan."""
+        """Attention with a cache of its own, which is added to the states of the plan."""
         n_heads, n_kv_heads = self.width(q) // head_dim, self.width(k) // head_dim
         value_dim = self.width(v) // n_kv_heads
         op = ops.Attention(
@@ -124,7 +125,7 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(op, n_heads * value_dim)
 
     def shared_attention(self, out: str, q: str, like: str) -> str:
-        """Attends to the keys and values of the operation that writes the buffer `like`, in the same way."""
+        """Attention to the keys and values of the attention that writes the buffer `like`, set up as that."""
         owner = next(op for op in self._ops if op.out == like and isinstance(op, ops.Attention))
         n_heads = self.width(q) // owner.head_dim
         op = replace(owner, out=self._prefix + out, q=q, k="", v="", n_heads=n_heads)
@@ -146,34 +147,34 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(ops.Xielu(self._prefix + out, x, alpha_n, alpha_p, beta, eps), self.width(x))
 
     def scale(self, out: str, x: str, factor: float) -> str:
-        """x itself where the factor is 1."""
+        """x times a factor; x itself if that is 1."""
         return x if factor == 1 else self._add(ops.Scale(self._prefix + out, x, factor), self.width(x))
 
     def scale_columns(
         self, out: str, x: str, tensor: str, divides: bool = False, row: int | None = None
     ) -> str:
-        """Multiplies (or divides) by a tensor of this very name, or by a row of it."""
+        """x times (or divided by) the tensor of exactly this name, or a row of it, column by column."""
         weight = self.tensor(tensor) if row is None else self.tensor(tensor).rows(row, row + 1)
         return self._add(ops.ScaleColumns(self._prefix + out, x, weight, divides), self.width(x))
 
     def clamp(self, out: str, x: str, limit: float) -> str:
-        """x itself where the limit is 0."""
+        """x within -limit .. limit; x itself if that is 0."""
         op = ops.Clamp(self._prefix + out, x, -limit, limit)
         return x if limit == 0 else self._add(op, self.width(x))
 
     def cap(self, out: str, x: str, limit: float) -> str:
-        """Limits x above alone."""
+        """x, at most limit."""
         return self._add(ops.Clamp(self._prefix + out, x, -math.inf, limit), self.width(x))
 
     def soft_cap(self, out: str, x: str, cap: float) -> str:
-        """x itself where the cap is 0."""
+        """cap * tanh(x / cap); x itself if the cap is 0."""
         return x if cap == 0 else self._add(ops.SoftCap(self._prefix + out, x, cap), self.width(x))
 
     def add(self, out: str, a: str, b: str) -> str:
         return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
 
     def add_vector(self, out: str, x: str, tensor: str, row: int | None = None) -> str:
-        """Adds a tensor of this very name, of the block or of none, or a row of it, to every row of x."""
+        """Adds the tensor of exactly this name, in the block or the model, or one of its rows, to all rows."""
         owner, width = self if self.has_tensor(tensor) else self.whole_model, self.width(x)
         vector = owner.tensor(tensor) if row is None else owner.tensor(tensor).rows(row, row + 1)
         return self._add(ops.AddVector(self._prefix + out, x, vector.reshaped((width,))), width)
@@ -188,20 +189,20 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(ops.Mul(self._prefix + out, a, b), self.width(a))
 
     def take_columns(self, out: str, x: str, start: int, n: int, n_groups: int = 1) -> str:
-        """Of each of n_groups equal parts of x the columns from `start` on, n of them."""
+        """The columns start .. start + n of each of n_groups equal parts of x."""
         return self._add(ops.TakeColumns(self._prefix + out, x, n_groups, start, n), n_groups * n)
 
     def join_columns(self, out: str, a: str, b: str, n_groups: int = 1) -> str:
-        """Each of n_groups equal parts of a, followed by that of b."""
+        """Each of n_groups equal parts of a, followed by that part of b."""
         width = self.width(a) + self.width(b)
         return self._add(ops.JoinColumns(self._prefix + out, a, b, n_groups), width)
 
     def repeat_columns(self, out: str, x: str, n: int, n_groups: int = 1) -> str:
-        """Each of n_groups equal parts of x, n times side by side."""
+        """Each of n_groups equal parts of x, repeated n times."""
         return self._add(ops.RepeatColumns(self._prefix + out, x, n, n_groups), n * self.width(x))
 
     def head_linear(self, out: str, x: str, weight: str, n_heads: int) -> str:
-        """Each head times its own matrix; a matrix of two dimensions is that of a single head."""
+        """Each head times its own matrix, of a stack or of one matrix whose rows are those of all heads."""
         stack = self.weight(weight)
         if len(stack.shape) == 2:
             stack = stack.reshaped((n_heads, stack.shape[0] // n_heads, stack.shape[1]))
@@ -221,11 +222,12 @@ class Graph(RecurrentGraph, StreamGraph):
         n_groups_used: int = 1,
         n_sharing: int = 1,
     ) -> tuple[str, str]:
-        """-> the buffers of the chosen experts' numbers and of their weights."""
+        """Returns the buffers of the numbers of the chosen experts and of their weights."""
         bias = self.optional_tensor("exp_probs_b.bias") or self.optional_tensor("exp_probs_b")
         ids, out = self._prefix + ids, self._prefix + out
-        at = n_used, gating, bias, is_normalized, scale, n_groups, n_groups_used, n_sharing
-        op = ops.Route(out, ids, x, *at)
+        op = ops.Route(
+            out, ids, x, n_used, gating, bias, is_normalized, scale, n_groups, n_groups_used, n_sharing
+        )
         self._add(op, n_used)
         return ids, out
 
@@ -239,11 +241,11 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(ops.ExpertSum(self._prefix + out, x, weights), width)
 
     def select_rows(self, x: str) -> None:
-        """From here on only the rows of x whose logits are wanted are needed."""
+        """From here on only the rows are computed whose logits are wanted."""
         self.width(x)
         self._ops.append(ops.SelectRows(x, (x,)))
 
     def embeddings(self, x: str) -> None:
-        """The end of an encoder: x holds the embeddings of the tokens."""
+        """Ends the graph of an encoder: x holds the embeddings of the tokens."""
         self.select_rows(x)
         self._output = x

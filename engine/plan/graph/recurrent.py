@@ -1,4 +1,4 @@
-"""What the graph of a model with recurrent states has beyond that of others."""
+"""The part of a graph that adds recurrent operations."""
 
 from .. import ops
 from ..states import RecurrentSpec
@@ -6,7 +6,7 @@ from .base import GraphCore
 
 
 class RecurrentGraph(GraphCore):
-    """Adds operations, most with a state of their own, which they add to the plan too; see `Graph`."""
+    """Adds recurrent operations, most with a state of their own, which is added to the plan; see `Graph`."""
 
     def l2_norm(self, out: str, x: str, eps: float, n_groups: int) -> str:
         return self._add(ops.L2Norm(self._prefix + out, x, eps, n_groups), self.width(x))
@@ -42,21 +42,23 @@ class RecurrentGraph(GraphCore):
         n_k_heads: int,
         is_grouped: bool = False,
     ) -> str:
-        """`decay` has a number for each head, or for each value of its keys."""
+        """`decay` has a number per head, or per value of its key."""
         width = self.width(v)
         shape = (n_heads, width // n_heads, self.width(k) // n_k_heads)
         state = self._add_state(RecurrentSpec(shape))
-        at = q, k, v, decay, beta, n_heads, n_k_heads, is_grouped, self.width(decay) // n_heads
-        op = ops.DeltaRule(self._prefix + out, state, *at)
+        n_rates = self.width(decay) // n_heads
+        op = ops.DeltaRule(
+            self._prefix + out, state, q, k, v, decay, beta, n_heads, n_k_heads, is_grouped, n_rates
+        )
         return self._add(op, width)
 
     def lightning_attention(self, out: str, q: str, k: str, v: str, decay: tuple[float, ...]) -> str:
-        """One decay for each head."""
+        """Linear attention with a constant decay per head."""
         state = self._state_of_heads(k, v, len(decay))
         return self._add(ops.LightningAttention(self._prefix + out, state, q, k, v, decay), self.width(v))
 
     def token_shift(self, out: str, x: str) -> str:
-        """The row of the token before, less x."""
+        """The row of the token before, minus x."""
         width = self.width(x)
         state = self._add_state(RecurrentSpec((1, width)))
         return self._add(ops.TokenShift(self._prefix + out, state, x), width)
@@ -69,7 +71,7 @@ class RecurrentGraph(GraphCore):
         return self._add(op, width)
 
     def bonus(self, out: str, q: str, k: str, v: str, weight: str, n_heads: int) -> str:
-        """v of each head times the product of q and k."""
+        """v of each head times the dot product of its q and k, weighted column by column."""
         return self._add(ops.Bonus(self._prefix + out, q, k, v, self.weight(weight), n_heads), self.width(v))
 
     def generalized_delta_rule(
@@ -80,5 +82,5 @@ class RecurrentGraph(GraphCore):
         return self._add(op, width)
 
     def _state_of_heads(self, k: str, v: str, n_heads: int) -> int:
-        """A state of a matrix for each head."""
+        """A state of one matrix per head."""
         return self._add_state(RecurrentSpec((n_heads, self.width(v) // n_heads, self.width(k) // n_heads)))
