@@ -34,16 +34,18 @@ KEYS = EXPERTS | {
 TENSORS = {
     **tensors.HEAD,
     **tensors.norms("attn_norm", "ffn_norm"),
-    "blk.N.attn_q.weight": optional("mla_q_width", "n_embd"),
+    "blk.N.attn_q.weight": optional("n_heads*mla_key_dim", "n_embd"),
     "blk.N.attn_q_a.weight": required("q_lora_rank", "n_embd", unless="attn_q.weight"),
     "blk.N.attn_q_a_norm.weight": required("q_lora_rank", unless="attn_q.weight"),
-    "blk.N.attn_q_b.weight": required("mla_q_width", "q_lora_rank", unless="attn_q.weight"),
+    "blk.N.attn_q_b.weight": required("n_heads*mla_key_dim", "q_lora_rank", unless="attn_q.weight"),
     "blk.N.attn_kv_a_mqa.weight": required("mla_kv_width", "n_embd"),
     "blk.N.attn_kv_a_norm.weight": required("kv_lora_rank"),
     "blk.N.attn_k_b.weight": required("n_heads", "kv_lora_rank", "mla_plain_dim", when="has_split_kv"),
     "blk.N.attn_v_b.weight": required("n_heads", "mla_value_dim", "kv_lora_rank", when="has_split_kv"),
-    "blk.N.attn_kv_b.weight": required("mla_kv_b_width", "kv_lora_rank", when="has_joint_kv"),
-    "blk.N.attn_output.weight": required("n_embd", "mla_heads_width"),
+    "blk.N.attn_kv_b.weight": required(
+        "n_heads*mla_plain_dim+n_heads*mla_value_dim", "kv_lora_rank", when="has_joint_kv"
+    ),
+    "blk.N.attn_output.weight": required("n_embd", "n_heads*mla_value_dim"),
     **tensors.gated_ffn(when="is_dense"),
     **tensors.experts(),
     **tensors.shared_expert(),

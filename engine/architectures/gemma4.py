@@ -45,9 +45,9 @@ KEYS = {
 
 TENSORS = {
     **tensors.HEAD,
-    "rope_freqs.weight": required("head_pairs"),
-    "per_layer_token_embd.weight": optional("n_vocab", "n_embd_all_layers"),
-    "per_layer_model_proj.weight": optional("n_embd_all_layers", "n_embd"),
+    "rope_freqs.weight": required("head_dim/2"),
+    "per_layer_token_embd.weight": optional("n_vocab", "n_layers*n_embd_per_layer"),
+    "per_layer_model_proj.weight": optional("n_layers*n_embd_per_layer", "n_embd"),
     "per_layer_proj_norm.weight": optional("n_embd_per_layer"),
     **tensors.norms("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
     **tensors.attention(),

@@ -63,7 +63,7 @@ TENSORS = {
 
 SWA_TENSORS = {name: shape for name, shape in TENSORS.items() if "ffn_gate_shexp" not in name} | {
     "blk.N.attn_sinks.weight": required("n_heads"),
-    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp_2", "n_embd", when="has_shared_expert"),
+    "blk.N.ffn_up_shexp.weight": required("2*n_ff_shexp", "n_embd", when="has_shared_expert"),
 }
 
 

@@ -31,9 +31,9 @@ KEYS = (
 
 TENSORS = {
     **deepseek32.TENSORS,
-    **hyper.gate_tensors("n_streams_2", 2),
+    **hyper.gate_tensors("2*n_streams", 2),
     "blk.N.attn_sinks.weight": required("n_heads"),
-    "blk.N.attn_gate.weight": required("mla_heads_width", "n_embd"),
+    "blk.N.attn_gate.weight": required("n_heads*mla_value_dim", "n_embd"),
 }
 
 

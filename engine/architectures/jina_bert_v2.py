@@ -26,8 +26,8 @@ TENSORS = {
         for part in ("weight", "bias")
     },
     "blk.N.ffn_gate.weight": optional("n_ff", "n_embd"),
-    "blk.N.ffn_up.weight": required("n_ff|n_ff_2", "n_embd"),
-    "blk.N.ffn_up.bias": optional("n_ff|n_ff_2"),
+    "blk.N.ffn_up.weight": required("n_ff|2*n_ff", "n_embd"),
+    "blk.N.ffn_up.bias": optional("n_ff|2*n_ff"),
     "blk.N.ffn_down.weight": required("n_embd", "n_ff"),
     "blk.N.ffn_down.bias": required("n_embd"),
     "cls.weight": optional("n_classes", "n_embd"),
@@ -53,7 +53,7 @@ def build(g: Graph, model: Config) -> None:
 def feed_forward(b: Graph, x: str, c: Config) -> str:
     """A feed-forward layer with or without a gate; gate and up may be one matrix."""
     up, has_gate = b.weight("ffn_up"), b.has("ffn_gate")
-    is_fused = up.shape[0] == c.n_ff_2
+    is_fused = up.shape[0] == 2 * c.n_ff
     if is_fused and has_gate:
         raise ModelError(f"{up.path}: {up.name} is {up.shape}, gate and up in one, but there is ffn_gate too")
     return layers.gated_ffn(b, x, c, "gelu") if is_fused or has_gate else layers.ffn(b, x, "gelu")

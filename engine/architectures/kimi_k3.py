@@ -40,7 +40,7 @@ TENSORS: tensors.Table = {
     "blk.N.ffn_res_score.weight": required("n_embd"),
     "blk.N.ssm_a": required("kda_heads", when="is_recurrent"),
     "blk.N.ssm_g.weight": required("kda_inner", "n_embd", when="is_recurrent"),
-    "blk.N.attn_gate.weight": optional("mla_heads_width", "n_embd", when="has_attention"),
+    "blk.N.attn_gate.weight": optional("n_heads*mla_value_dim", "n_embd", when="has_attention"),
     "blk.N.ffn_gate_exps.weight": required("n_experts", "n_ff_exp", "expert_width", when="has_experts"),
     "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "expert_width", when="has_experts"),
     "blk.N.ffn_down_exps.weight": required("n_experts", "expert_width", "n_ff_exp", when="has_experts"),

@@ -50,7 +50,7 @@ INERT_TENSORS = {
 }
 
 DELTA_ATTENTION: tensors.Table = {
-    "blk.N.attn_qkv.weight": optional("kda_inner_3", "n_embd", when="is_recurrent"),
+    "blk.N.attn_qkv.weight": optional("3*kda_inner", "n_embd", when="is_recurrent"),
     "blk.N.attn_k.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
     "blk.N.attn_v.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
     **{

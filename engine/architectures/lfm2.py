@@ -32,7 +32,7 @@ TENSORS = {
     **tensors.norms("attn_norm", "ffn_norm"),
     **tensors.attention(when="has_attention"),
     **tensors.qk_norms(when="has_attention"),
-    "blk.N.shortconv.in_proj.weight": required("n_embd_3", "n_embd", when="is_recurrent"),
+    "blk.N.shortconv.in_proj.weight": required("3*n_embd", "n_embd", when="is_recurrent"),
     "blk.N.shortconv.conv.weight": required("n_embd", "shortconv_size", when="is_recurrent"),
     "blk.N.shortconv.out_proj.weight": required("n_embd", "n_embd", when="is_recurrent"),
     **tensors.gated_ffn(when="is_dense"),

@@ -30,10 +30,10 @@ INERT = {
 def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
-        "blk.N.ssm_in.weight": required("ssm_inner_2", "n_embd", when=when),
+        "blk.N.ssm_in.weight": required("2*ssm_inner", "n_embd", when=when),
         "blk.N.ssm_conv1d.weight": required("ssm_inner", "ssm_conv", when=when),
         "blk.N.ssm_conv1d.bias": required("ssm_inner", when=when),
-        "blk.N.ssm_x.weight": required("ssm_x_width", "ssm_inner", when=when),
+        "blk.N.ssm_x.weight": required("ssm_dt_width+2*ssm_state", "ssm_inner", when=when),
         "blk.N.ssm_dt.weight": required("ssm_inner", "ssm_dt_rank", when=when),
         "blk.N.ssm_dt.bias": required("ssm_inner", when=when),
         "blk.N.ssm_a": required("ssm_inner", "ssm_state", when=when),
@@ -48,7 +48,7 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 def mixer(b: Graph, h: str, c: Config) -> str:
     """The output of a mixer for h."""
     x = b.linear("ssm_conv_in", h, "ssm_in", (0, c.ssm_inner))
-    z = b.linear("ssm_z", h, "ssm_in", (c.ssm_inner, c.ssm_inner_2))
+    z = b.linear("ssm_z", h, "ssm_in", (c.ssm_inner, 2 * c.ssm_inner))
     return recurrence(b, c, x, z, (0, c.ssm_dt_rank, c.ssm_dt_rank + c.ssm_state))
 
 

@@ -24,7 +24,7 @@ INERT = {"attention.recurrent_layers": "all are"}
 def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
-        "blk.N.ssm_in.weight": required("ssm_in_width", "n_embd", when=when),
+        "blk.N.ssm_in.weight": required("ssm_inner+ssm_channels+ssm_heads", "n_embd", when=when),
         "blk.N.ssm_conv1d.weight": required("ssm_channels", "ssm_conv", when=when),
         "blk.N.ssm_conv1d.bias": optional("ssm_channels", when=when),
         "blk.N.ssm_dt.bias": required("ssm_heads", when=when),
@@ -43,7 +43,7 @@ def mixer(b: Graph, h: str, c: Config) -> str:
     x_start, dt_start = c.ssm_inner, c.ssm_inner + c.ssm_channels
     z = b.linear("ssm_z", h, "ssm_in", (0, x_start))
     xbc = b.linear("ssm_xbc", h, "ssm_in", (x_start, dt_start))
-    dt = b.linear("ssm_dt", h, "ssm_in", (dt_start, c.ssm_in_width))
+    dt = b.linear("ssm_dt", h, "ssm_in", (dt_start, dt_start + c.ssm_heads))
     xbc = b.causal_conv("ssm_conv", xbc, "ssm_conv1d")
     xbc = b.activate("ssm_conv_act", xbc, "silu")
     width = c.ssm_groups * c.ssm_state

@@ -57,7 +57,7 @@ TENSORS = {**COMMON, "blk.N.attn_sinks.weight": optional("n_heads")}
 STEP_TENSORS = {
     **COMMON,
     **tensors.where_present(tensors.qk_norms() | tensors.shared_expert()),
-    "rope_freqs.weight": optional("rope_pairs"),
+    "rope_freqs.weight": optional("n_rot/2"),
     "blk.N.attn_gate.weight": optional("n_heads", "n_embd"),
 }
 

@@ -35,7 +35,7 @@ TENSORS = {
     **tensors.norms("attn_norm", "ffn_norm"),
     **{name: _ATTENTION[name] for name in _ATTENTION if ".attn_qkv." not in name},
     "blk.N.attn_output.weight": required("n_embd", "heads_width"),
-    "blk.N.attn_qkv.weight": required("q_width_3", "n_embd", when="is_recurrent"),
+    "blk.N.attn_qkv.weight": required("3*q_width", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": required("q_width", "n_embd", when="is_recurrent"),
     "blk.N.attn_norm_2.weight": required("q_width", when="is_recurrent"),
     **tensors.experts(),

@@ -44,11 +44,11 @@ QWEN_TENSORS = {
     **tensors.HEAD,
     **tensors.norms("attn_norm", "ffn_norm"),
     **tensors.attention(),
-    "blk.N.attn_qkv.weight": required("n_embd_3", "n_embd"),
-    "blk.N.attn_qkv.bias": required("n_embd_3"),
-    "blk.N.ffn_gate.weight": required("n_ff_half", "n_embd"),
-    "blk.N.ffn_up.weight": required("n_ff_half", "n_embd"),
-    "blk.N.ffn_down.weight": required("n_embd", "n_ff_half"),
+    "blk.N.attn_qkv.weight": required("3*n_embd", "n_embd"),
+    "blk.N.attn_qkv.bias": required("3*n_embd"),
+    "blk.N.ffn_gate.weight": required("n_ff/2", "n_embd"),
+    "blk.N.ffn_up.weight": required("n_ff/2", "n_embd"),
+    "blk.N.ffn_down.weight": required("n_embd", "n_ff/2"),
 }
 
 # llama.cpp does not read the epsilon of Qwen2-VL, and its test model has none.

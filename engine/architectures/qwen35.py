@@ -28,8 +28,8 @@ KEYS = (
 )
 
 ATTENTION: tensors.Table = {
-    "blk.N.attn_q.weight": required("q_gate_width", "n_embd", when="has_attention"),
-    "blk.N.attn_q.bias": optional("q_gate_width", when="has_attention"),
+    "blk.N.attn_q.weight": required("2*q_width", "n_embd", when="has_attention"),
+    "blk.N.attn_q.bias": optional("2*q_width", when="has_attention"),
     "blk.N.attn_k.weight": required("kv_width", "n_embd", when="has_attention"),
     "blk.N.attn_k.bias": optional("kv_width", when="has_attention"),
     "blk.N.attn_v.weight": required("v_width", "n_embd", when="has_attention"),

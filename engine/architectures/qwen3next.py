@@ -30,9 +30,9 @@ TENSORS = {
     "blk.N.attn_qkv.weight": optional("ssm_channels", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": optional("ssm_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_in.weight": required(
-        "ssm_qkvz_width", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
+        "ssm_channels+ssm_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
     ),
-    "blk.N.ssm_ba.weight": required("ssm_heads_2", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_ba.weight": required("2*ssm_heads", "n_embd", when="is_recurrent"),
     **tensors.experts(),
     **tensors.shared_expert(when="has_experts"),
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),

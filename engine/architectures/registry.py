@@ -8,6 +8,7 @@ from dataclasses import fields
 from ...errors import RequestError
 from ..config.config import Config
 from ..config.keys import KEYS, OWN, Key
+from ..config.size import fields_of, is_formula
 from ..config.tensor_table import Shape
 from . import ARCHITECTURES
 from .architecture import Architecture
@@ -58,9 +59,19 @@ def check_tables(architecture: Architecture) -> None:
     for tensor, shape in architecture.tensors.items():
         if not isinstance(shape, Shape):
             raise RequestError(f"{where}: tensor {tensor!r} must be required(...) or optional(...)")
-        sizes = [name for size in shape.sizes if isinstance(size, str) for name in size.split("|")]
-        _check_known(f"{where}: tensor {tensor!r} is sized by", sizes, _SIZES)
+        for size in shape.sizes:
+            _check_size(f"{where}: tensor {tensor!r} is sized by", size)
         _check_known(f"{where}: tensor {tensor!r} depends on", [shape.when] if shape.when else [], _SIZES)
+
+
+def _check_size(what: str, size: object) -> None:
+    if isinstance(size, int):
+        return
+    if not isinstance(size, str) or not all(map(is_formula, size.split("|"))):
+        raise RequestError(
+            f'{what} {size!r}, which is neither an integer nor a formula like "2*n_ff+n_embd/2"'
+        )
+    _check_known(what, fields_of(size), _SIZES)
 
 
 def _check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:

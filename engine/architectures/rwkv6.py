@@ -26,7 +26,7 @@ KEYS = WKV_KEYS | {
 }
 
 TIME_MIX: tensors.Table = {
-    "blk.N.time_mix_w1.weight": required("time_mix_width", "n_embd"),
+    "blk.N.time_mix_w1.weight": required("5*time_mix_rank", "n_embd"),
     "blk.N.time_mix_w2.weight": required(5, "n_embd", "time_mix_rank"),
     "blk.N.time_mix_lerp_x.weight": required(1, 1, "n_embd"),
     "blk.N.time_mix_lerp_fused.weight": optional(5, 1, 1, "n_embd"),

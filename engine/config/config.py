@@ -24,11 +24,6 @@ class Config(Shown, ConfigFields):
         return self.n_heads * self.head_dim
 
     @property
-    def q_width_3(self) -> int:
-        """Width of queries, keys and values where there are as many of each."""
-        return 3 * self.q_width
-
-    @property
     def kv_width(self) -> int:
         """Width of the keys."""
         return self.n_kv_heads * self.head_dim
@@ -49,16 +44,6 @@ class Config(Shown, ConfigFields):
         return self.n_heads * self.value_dim
 
     @property
-    def rope_pairs(self) -> int:
-        """How many pairs of a head's values are rotated."""
-        return self.n_rot // 2
-
-    @property
-    def head_pairs(self) -> int:
-        """How many pairs of values a head has."""
-        return self.head_dim // 2
-
-    @property
     def n_own_kv_layers(self) -> int:
         """How many layers have keys and values of their own."""
         return self.n_layers + self.n_nextn - self.n_shared_kv_layers
@@ -69,54 +54,9 @@ class Config(Shown, ConfigFields):
         return self.layer < self.n_own_kv_layers
 
     @property
-    def n_embd_all_layers(self) -> int:
-        """Width of what each token brings to all layers."""
-        return self.n_layers * self.n_embd_per_layer
-
-    @property
     def has_layer_inputs(self) -> bool:
         """Does each token bring something to every layer?"""
         return self.n_embd_per_layer > 0
-
-    @property
-    def n_ff_2(self) -> int:
-        """Gate and up rows of a feed-forward layer in one matrix."""
-        return 2 * self.n_ff
-
-    @property
-    def n_ff_half(self) -> int:
-        """Rows of gate or up where the file counts both together."""
-        return self.n_ff // 2
-
-    @property
-    def n_ff_shexp_2(self) -> int:
-        """Gate and up rows of a shared expert in one matrix."""
-        return 2 * self.n_ff_shexp
-
-    @property
-    def n_ff_exp_2(self) -> int:
-        """Gate and up rows of an expert in one matrix."""
-        return 2 * self.n_ff_exp
-
-    @property
-    def n_more_streams(self) -> int:
-        """Residual streams beside the first."""
-        return self.n_streams - 1
-
-    @property
-    def n_streams_2(self) -> int:
-        """Two numbers for each residual stream."""
-        return 2 * self.n_streams
-
-    @property
-    def streams_width(self) -> int:
-        """Width of all residual streams side by side."""
-        return self.n_streams * self.n_embd
-
-    @property
-    def n_stream_pairs(self) -> int:
-        """A number for each residual stream from each."""
-        return self.n_streams**2
 
     @property
     def n_chunk_experts(self) -> int:
@@ -134,21 +74,6 @@ class Config(Shown, ConfigFields):
         return self.n_expert_latent or self.n_embd
 
     @property
-    def n_embd_3(self) -> int:
-        """Three times the width of the residual stream."""
-        return 3 * self.n_embd
-
-    @property
-    def q_gate_width(self) -> int:
-        """Width of the queries, each with a gate."""
-        return 2 * self.q_width
-
-    @property
-    def mla_q_width(self) -> int:
-        """Width of the queries of latent attention."""
-        return self.n_heads * self.mla_key_dim
-
-    @property
     def mla_kv_width(self) -> int:
         """Width of the latent vector and the rotated key."""
         return self.kv_lora_rank + self.n_rot
@@ -162,21 +87,6 @@ class Config(Shown, ConfigFields):
     def has_joint_kv(self) -> bool:
         """Are the matrices of latent attention's keys and values one?"""
         return not self.has_split_kv
-
-    @property
-    def mla_kv_b_width(self) -> int:
-        """Width of what is not rotated of the keys, and the values, of all heads of latent attention."""
-        return self.n_heads * (self.mla_plain_dim + self.mla_value_dim)
-
-    @property
-    def mla_heads_width(self) -> int:
-        """Width of what the heads of latent attention give."""
-        return self.n_heads * self.mla_value_dim
-
-    @property
-    def time_mix_width(self) -> int:
-        """Width of what all five mixtures of a token with the one before are made from."""
-        return 5 * self.time_mix_rank
 
     @property
     def n_lerps(self) -> int:
@@ -194,19 +104,14 @@ class Config(Shown, ConfigFields):
         return self.kda_heads * self.kda_dim
 
     @property
-    def kda_inner_3(self) -> int:
-        """Width of its queries, keys and values."""
-        return 3 * self.kda_inner
-
-    @property
     def hybrid_q_width(self) -> int:
         """Width of the queries of this layer, Kimi Delta Attention or latent attention."""
-        return self.kda_inner if self.is_recurrent else self.mla_q_width
+        return self.kda_inner if self.is_recurrent else self.n_heads * self.mla_key_dim
 
     @property
     def hybrid_heads_width(self) -> int:
         """Width of what the heads of this layer give, of the one kind or the other."""
-        return self.kda_inner if self.is_recurrent else self.mla_heads_width
+        return self.kda_inner if self.is_recurrent else self.n_heads * self.mla_value_dim
 
     @property
     def ssm_channels(self) -> int:
@@ -214,34 +119,9 @@ class Config(Shown, ConfigFields):
         return self.ssm_inner + 2 * self.ssm_groups * self.ssm_state
 
     @property
-    def ssm_qkvz_width(self) -> int:
-        """Width of a delta net's channels and gate."""
-        return self.ssm_channels + self.ssm_inner
-
-    @property
-    def ssm_heads_2(self) -> int:
-        """Two numbers for each head of a recurrent layer."""
-        return 2 * self.ssm_heads
-
-    @property
-    def ssm_in_width(self) -> int:
-        """Width of a mixer's gate, channels and time steps."""
-        return self.ssm_inner + self.ssm_channels + self.ssm_heads
-
-    @property
-    def ssm_inner_2(self) -> int:
-        """Width of a mixer's input and gate."""
-        return 2 * self.ssm_inner
-
-    @property
     def ssm_dt_width(self) -> int:
         """Width of a mixer's time steps before their matrix."""
         return self.ssm_dt_rank or max(64, self.n_embd // 16)
-
-    @property
-    def ssm_x_width(self) -> int:
-        """Width of what a mixer's input says of itself: time steps, B and C."""
-        return self.ssm_dt_width + 2 * self.ssm_state
 
     @property
     def ssm_group_width(self) -> int:

@@ -2,8 +2,9 @@
 
     {"token_embd.weight": required("n_vocab", "n_embd"), "blk.N.attn_q.bias": optional("q_width"), ...}
 
-"blk.N." stands for every layer.  Sizes are numbers or fields of `Config`, so an error can say where a number
-came from.  A tensor may belong to some layers only (`when`), or be there instead of another (`unless`).
+"blk.N." stands for every layer.  Sizes are formulas over fields of `Config` (`size.py`), so an error can say
+where a number came from.  A tensor may belong to some layers only (`when`), or be there instead of another
+(`unless`).
 """
 
 import re
@@ -16,6 +17,7 @@ from ...gguf_io.formats import BF16, F16, F32
 from ...gguf_io.tensor import Tensor
 from .config import Config
 from .ollama import OTHER_TENSORS
+from .size import value_of
 
 _EVERY_LAYER = "blk.N."
 _LAYER_PREFIX = re.compile(r"^blk\.(\d+)\.")
@@ -29,9 +31,9 @@ INPUT_SCALE = ".input_scale"  # for activations in NVFP4, which nybble rounds to
 
 @dataclass(frozen=True)
 class Shape:
-    """What a tensor must look like: the `Config` fields that give its sizes, in NumPy order (rows first)."""
+    """What a tensor must look like: its sizes, in NumPy order (rows first)."""
 
-    sizes: tuple[str | int, ...]  # of "a|b" either is right
+    sizes: tuple[str | int, ...]  # integers and formulas; of "a|b" either is right
     is_required: bool
     when: str = ""  # the truth value of `Config` that says which layers have it
     unless: str = ""  # the tensor, of the same layer, that takes its place
@@ -39,7 +41,8 @@ class Shape:
     def of(self, config: Config, choice: int = 0) -> tuple[int, ...]:
         """The sizes, of alternatives the first, or the last for -1."""
         return tuple(
-            size if isinstance(size, int) else getattr(config, size.split("|")[choice]) for size in self.sizes
+            size if isinstance(size, int) else value_of(size.split("|")[choice], config)
+            for size in self.sizes
         )
 
 
@@ -119,7 +122,7 @@ def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, S
 def _check(file: GGUFFile, config: Config, tensor: Tensor, shape: Shape) -> None:
     expected = shape.of(config)
     stacked = (1,) * (len(expected) - len(tensor.shape)) + tensor.shape
-    if stacked not in (expected, shape.of(config, -1)):
+    if stacked != expected and stacked != shape.of(config, -1):
         names = ", ".join(f"{size}={value}" for size, value in zip(shape.sizes, expected, strict=True))
         raise ModelError(
             f"{file.path}: tensor {tensor.name} is {tensor.shape}, the metadata says {expected} ({names})"

@@ -24,12 +24,12 @@ def gate_tensors(n_gates: str, n_scales: int) -> Table:
     blocks: Table = {}
     for part in ("attn", "ffn"):
         blocks |= {
-            f"blk.N.hc_{part}_fn.weight": required(n_gates, "streams_width"),
+            f"blk.N.hc_{part}_fn.weight": required(n_gates, "n_streams*n_embd"),
             f"blk.N.hc_{part}_base.weight": required(n_gates),
             f"blk.N.hc_{part}_scale.weight": required(n_scales),
         }
     return blocks | {
-        "output_hc_fn.weight": required("n_streams", "streams_width"),
+        "output_hc_fn.weight": required("n_streams", "n_streams*n_embd"),
         "output_hc_base.weight": required("n_streams"),
         "output_hc_scale.weight": required(1),
     }

@@ -52,7 +52,7 @@ def rope_table(
     if not has_factors:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
     if (divisors := g.optional_tensor("rope_freqs.weight")) is not None:
-        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors)[: c.rope_pairs], scale))
+        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors)[: c.n_rot // 2], scale))
     long, short = (g.optional_tensor(f"rope_factors_{length}.weight") for length in ("long", "short"))
     if long is None or short is None:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
@@ -80,8 +80,8 @@ def _rotating(c: Config, interleaved: bool) -> Array:
     time, height, width, rest = (*c.rope_sections, 0, 0, 0, 0)[:4]
     total = time + height + width + rest
     if total == 0:
-        return np.ones(c.rope_pairs)
-    pair = np.arange(c.rope_pairs) % total
+        return np.ones(c.n_rot // 2)
+    pair = np.arange(c.n_rot // 2) % total
     if interleaved:
         limit = np.choose(pair % 3, [time, height, width])
         return (pair < 3 * limit).astype(np.float64)
@@ -99,7 +99,7 @@ def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
         for turns in (c.yarn_beta_fast, c.yarn_beta_slow)
     )
     first, last = max(0, math.floor(first)), min(c.n_rot - 1, math.ceil(last))
-    ramp = np.clip((np.arange(c.rope_pairs) - first) / max(0.001, last - first), 0, 1)
+    ramp = np.clip((np.arange(c.n_rot // 2) - first) / max(0.001, last - first), 0, 1)
     fast = (1 - ramp) * (c.yarn_ext_factor if c.yarn_ext_factor >= 0 else 1)
     return inv_freq * fast + slow * (1 - fast)
 

@@ -13,9 +13,9 @@ HEAD: Table = {
 }
 
 ROPE_FACTORS: Table = {
-    "rope_freqs.weight": optional("rope_pairs"),
-    "rope_factors_long.weight": optional("rope_pairs"),
-    "rope_factors_short.weight": optional("rope_pairs"),
+    "rope_freqs.weight": optional("n_rot/2"),
+    "rope_factors_long.weight": optional("n_rot/2"),
+    "rope_factors_short.weight": optional("n_rot/2"),
 }
 
 
@@ -80,7 +80,7 @@ def gated_ffn(when: str = "") -> Table:
 def fused_ffn() -> Table:
     """A feed-forward layer with gate and up in one matrix, gate first."""
     return {
-        "blk.N.ffn_up.weight": required("n_ff_2", "n_embd"),
+        "blk.N.ffn_up.weight": required("2*n_ff", "n_embd"),
         "blk.N.ffn_down.weight": required("n_embd", "n_ff"),
     }
 
@@ -91,7 +91,7 @@ def experts(when: str = "has_experts") -> Table:
     return {
         "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
         "blk.N.exp_probs_b.bias": optional("n_experts", when=when),
-        f"blk.N.{fused}": optional("n_experts", "n_ff_exp_2", "n_embd", when=when),
+        f"blk.N.{fused}": optional("n_experts", "2*n_ff_exp", "n_embd", when=when),
         "blk.N.ffn_gate_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when, unless=fused),
         "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when, unless=fused),
         "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when=when),

@@ -127,6 +127,15 @@ def test_a_name_is_a_text(name):
     [
         ({"tensors": {"x.weight": required("n_embed")}}, r"'x\.weight' is sized by 'n_embed', which Config"),
         ({"tensors": {"x.weight": required("head_dim_swa")}}, "sized by 'head_dim_swa', which Config"),
+        (
+            {"tensors": {"x.weight": required("2*n_ff|n_embed/2")}},
+            r"'x\.weight' is sized by 'n_embed', which Config",
+        ),
+        (
+            {"tensors": {"x.weight": required("2 * n_ff")}},
+            r"'2 \* n_ff', which is neither an integer nor a for",
+        ),
+        ({"tensors": {"x.weight": required("n_ff", 2.0)}}, "2.0, which is neither an integer nor a formula"),
         ({"tensors": {"x.weight": required(3, when="has_expert")}}, "depends on 'has_expert'"),
         ({"tensors": {"x.weight": (3, 4)}}, r"must be required\(\.\.\.\) or optional"),
         ({"keys": {"x": Key("n_layer", "integer")}}, "key 'x' fills 'n_layer', which Config does not have"),

@@ -45,7 +45,7 @@ def test_defaults_follow_from_the_rest(config_of):
     c = config_of(metadata("llama", LLAMA))
     assert (c.n_ctx_train, c.n_embd, c.n_layers, c.n_ff, c.n_heads) == (2048, 64, 3, 128, 4)
     assert (c.n_kv_heads, c.head_dim, c.n_rot, c.n_vocab) == (4, 16, 16, 100)
-    assert (c.q_width, c.kv_width, c.rope_pairs) == (64, 64, 8)
+    assert (c.q_width, c.kv_width) == (64, 64)
     assert (c.rope_freq_base, c.rope_scale) == (10000.0, 1.0)
     assert c.norm_eps == np.float32(1e-5)
     assert c.sliding_layers == (False, False, False)
