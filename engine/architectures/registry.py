@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import fields
 
 from ...errors import RequestError
-from ..config.config import Config
+from ..config.config import DEFAULTS, GROUPS, Config
+from ..config.derive import INPUTS
 from ..config.keys import KEYS, OWN, Key
 from ..config.size import fields_of, is_formula
 from ..config.tensor_table import Shape
@@ -15,11 +15,14 @@ from .architecture import Architecture
 
 _BUILT_IN = frozenset(ARCHITECTURES)
 
-_FIELDS = {field.name for field in fields(Config)}
-_SIZES = _FIELDS | {name for name in dir(Config) if isinstance(getattr(Config, name), property)}
-# What keys may fill besides: numbers from which fields are derived.
-_DERIVED_FROM = {"sliding_pattern", "sliding_pattern_dense_first", "head_dim_swa", "value_dim_swa"}
-_DERIVED_FROM |= {"kv_lora_rank_swa", "mla_key_dim_swa", "mla_value_dim_swa"}
+_FIELDS = {*DEFAULTS, *INPUTS}
+_OWNERS = {"": Config} | {f"{name}.": group for name, group in GROUPS.items()}
+_SIZES = _FIELDS | {
+    prefix + name
+    for prefix, owner in _OWNERS.items()
+    for name, value in vars(owner).items()
+    if isinstance(value, property)
+}
 
 
 def register_architecture(architecture: Architecture, *, replace: bool = False) -> None:
@@ -52,7 +55,7 @@ def check_tables(architecture: Architecture) -> None:
         if not isinstance(entry, Key):
             raise RequestError(f"{where}: key {key!r} must be a Key, not {entry!r:.100}")
         if not entry.field.startswith(OWN):
-            _check_known(f"{where}: key {key!r} fills", [entry.field], _FIELDS | _DERIVED_FROM)
+            _check_known(f"{where}: key {key!r} fills", [entry.field], _FIELDS)
     both = [key for key in architecture.inert if key in architecture.keys or key in KEYS]
     if both:
         raise RequestError(f"{where}: key {both[0]!r} cannot be inert, since it is read")

@@ -5,8 +5,7 @@ from typing import Any
 
 from ...errors import GGUFUnsupportedError, ModelError
 from ...gguf_io.file import GGUFFile
-from .config import Config
-from .keys import OWN
+from .config import GROUPS, Config, split_groups
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +25,18 @@ _LAYERED = (
     "xielu_beta",
     "xielu_eps",
 )
+INPUTS = (
+    "old_rope_scale",
+    "sliding_pattern",
+    "sliding_pattern_dense_first",
+    "head_dim_swa",
+    "value_dim_swa",
+    "kv_lora_rank_swa",
+    "mla_key_dim_swa",
+    "mla_value_dim_swa",
+)
+"""What keys may fill beside the fields of `Config`, which are worked out from it."""
+
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
@@ -52,8 +63,10 @@ def derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config:
     values["n_vocab"] = _vocabulary_size(file, values["n_vocab"])
     labels = f"{architecture}.classifier.output_labels"
     values["n_classes"] = (labels in file.metadata and file.metadata.length_of(labels)) or 1
-    own = {name.removeprefix(OWN): values.pop(name) for name in list(values) if name.startswith(OWN)}
-    return Config(architecture=architecture, own=own, **values)
+    flat, grouped = split_groups(values)
+    own = grouped.pop("own", {})
+    groups = {name: GROUPS[name](**group) for name, group in grouped.items()}
+    return Config(architecture=architecture, own=own, **flat, **groups)
 
 
 def _contradiction(file: GGUFFile, problem: str) -> ModelError:
@@ -172,7 +185,7 @@ def _derive_latent(values: dict[str, Any]) -> None:
         values["has_split_kv"] = bool(values["mla_key_dim"])
         values["mla_key_dim"] = values["mla_key_dim"] or values["head_dim"]
         values["mla_value_dim"] = values["mla_value_dim"] or values["value_dim"]
-    for name in ("kv_lora_rank", "mla_key_dim", "mla_value_dim"):
+    for name in ("mla.kv_lora_rank", "mla.key_dim", "mla.value_dim"):
         if own := values.pop(f"{name}_swa", 0):
             sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
             values["per_layer"][name] = sizes
@@ -208,9 +221,7 @@ def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
         raise _contradiction(
             file, f"{n_used} of {n_experts} experts cannot come from {used} of {groups} equal groups"
         )
-    if (
-        values.get("n_ff_exp") is None
-    ):  # the architecture has no key of its own for it, or one with this default
+    if values.get("n_ff_exp") is None:  # the architecture has no key for it, or one with this default
         values["n_ff_exp"] = values["n_ff"]
     values["n_ff_exp"] = values["n_ff_exp"] or values["n_ff"] // n_used
     if values.get("n_ff_shexp", 0) is None:
@@ -218,6 +229,8 @@ def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
     elif not values.get("n_ff_shexp", 0):
         of_each = values.get("n_ff_each_shexp") or values["n_ff_exp"]
         values["n_ff_shexp"] = of_each * values.get("n_experts_shared", 0)
+    if "n_ff_chexp" in values:
+        values["n_ff_chexp"] = values["n_ff_chexp"] or values["head_dim"]
 
 
 def _sliding_layers(

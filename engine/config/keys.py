@@ -9,14 +9,13 @@ OWN = "own."
 
 @dataclass(frozen=True)
 class Key:
-    """A metadata key: the field of `Config` that it fills ("own.NAME": `Config.own["NAME"]`), its type, range
-    and default.
+    """A metadata key: the field of `Config` that it fills, its type, range and default.
 
-    An integer lies in low .. high; a float is finite, above low and at most high, or 0 if `or_zero`, or minus
-    infinity if `or_never`.  Where
-    `per_layer` allows it, the file may give an array of one value per layer instead, all the same or any.
-    `integers` is an array of at most four.  A default of None is worked out from the other fields.  Most keys
-    begin with the architecture's name.
+    A field in a group has a path, "moe.n_used"; "own.NAME" fills `Config.own["NAME"]`.  An integer lies in
+    low .. high; a float is finite, above low and at most high, or 0 if `or_zero`, or minus infinity if
+    `or_never`.  Where `per_layer` allows it, the file may give an array of one value per layer instead, all
+    the same or any.  `integers` is an array of at most four.  A default of None is worked out from the other
+    fields.  Most keys begin with the architecture's name.
     """
 
     field: str

@@ -1,7 +1,7 @@
 """The size of a tensor's axis, as tables of tensors write it: an integer, or a formula over the fields of
 `Config`.
 
-    64    "n_ff"    "2*n_ff"    "n_rot/2"    "n_streams-1"    "n_heads*head_dim+n_rot"
+    64    "n_ff"    "2*n_ff"    "n_rot/2"    "n_streams-1"    "ssm.d_inner+2*ssm.d_state"
 
 A formula is a sum or difference of products of integers and fields; a product may be divided by an integer at
 its end, rounded down.  There are no parentheses.
@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from .config import Config
 
-_FIELD = r"[a-z_]\w*"
+_FIELD = r"[a-z_]\w*(?:\.[a-z_]\w*)?"
 _PRODUCT = rf"(?:\d+|{_FIELD})(?:\*(?:\d+|{_FIELD}))*(?:/[1-9]\d*)?"
 _FORMULA = re.compile(rf"{_PRODUCT}(?:[+-]{_PRODUCT})*", re.ASCII)
 
@@ -41,7 +41,7 @@ def value_of(formula: str, config: Config) -> int:
 def _products(formula: str) -> list[tuple[int, int, list[str], int]]:
     """Of each product: its sign, the product of its integers, its fields, and the divisor."""
     found = []
-    for sign, product, divisor in re.findall(r"([+-]?)([\w*]+)(?:/(\d+))?", formula):
+    for sign, product, divisor in re.findall(r"([+-]?)([\w.*]+)(?:/(\d+))?", formula):
         factors = product.split("*")
         integers = [int(factor) for factor in factors if factor.isdecimal()]
         fields = [factor for factor in factors if not factor.isdecimal()]

@@ -10,6 +10,7 @@ where a number came from.  A tensor may belong to some layers only (`when`), or 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from ...errors import ModelError
 from ...gguf_io.file import GGUFFile
@@ -115,7 +116,7 @@ def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, S
     for layer in range(config.n_layers):
         own = config.at(layer)
         for name, shape in table.items():
-            if name.startswith(_EVERY_LAYER) and (not shape.when or getattr(own, shape.when)):
+            if name.startswith(_EVERY_LAYER) and (not shape.when or attrgetter(shape.when)(own)):
                 yield f"blk.{layer}." + name.removeprefix(_EVERY_LAYER), shape, own
 
 

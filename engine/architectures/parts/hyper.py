@@ -20,7 +20,7 @@ KEYS = {
 
 
 def gate_tensors(n_gates: str, n_scales: int) -> Table:
-    """The weights of n_gates gates, with n_scales scales, in each half of a block; and of those at the end."""
+    """The weights of n_gates gates and n_scales scales in each half of a block; and of those at the end."""
     blocks: Table = {}
     for part in ("attn", "ffn"):
         blocks |= {

@@ -6,7 +6,7 @@ import pytest
 
 from nybble.engine.config.size import fields_of, is_formula, value_of
 
-CONFIG = SimpleNamespace(n_ff=7, n_embd=10, n_heads=3, n_2=5)
+CONFIG = SimpleNamespace(n_ff=7, n_embd=10, n_heads=3, n_2=5, ssm=SimpleNamespace(d_inner=4))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ CONFIG = SimpleNamespace(n_ff=7, n_embd=10, n_heads=3, n_2=5)
         ("n_ff-1", 6),
         ("n_ff/2-n_embd/3", 0),
         ("n_heads*n_embd+2*n_ff-n_2", 39),
+        ("3*ssm.d_inner/2+n_ff", 13),
     ],
 )
 def test_formulas(formula, value):
@@ -29,7 +30,7 @@ def test_formulas(formula, value):
 
 
 def test_fields_of_a_formula():
-    assert fields_of("n_heads*n_2+2*n_ff/3-1") == ["n_heads", "n_2", "n_ff"]
+    assert fields_of("n_heads*n_2+2*ssm.d_inner/3-1") == ["n_heads", "n_2", "ssm.d_inner"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_fields_of_a_formula():
         "n_ff+",
         "*n_ff",
         "2n_ff",
-        "n_ff.real",
+        ".n_ff",
+        "ssm.",
     ],
 )
 def test_what_is_no_formula(text):
