@@ -40,7 +40,7 @@ TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
     for b, c in layers.blocks(g, model):
@@ -54,7 +54,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         h = b.rms_norm("post_ffw_norm", h, "post_ffw_norm", c.norm_eps)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)

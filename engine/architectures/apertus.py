@@ -14,7 +14,7 @@ from .parts import layers, tensors
 from .parts.rope import rope_table
 
 KEYS = {
-    f"xielu.{name}": Key(f"xielu_{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)
+    f"xielu.{name}": Key(f"xielu.{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)
     for name in ("alpha_n", "alpha_p", "beta", "eps")
 }
 
@@ -37,7 +37,7 @@ def build(g: Graph, model: Config) -> None:
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         h = b.linear("ffn_up", h, "ffn_up")
-        h = b.xielu("ffn_act", h, c.xielu_alpha_n, c.xielu_alpha_p, c.xielu_beta, c.xielu_eps)
+        h = b.xielu("ffn_act", h, c.xielu.alpha_n, c.xielu.alpha_p, c.xielu.beta, c.xielu.eps)
         x = b.add("resid_post", x, b.linear("ffn_out", h, "ffn_down"))
     layers.head(g, x, model, g.rms_norm)
 

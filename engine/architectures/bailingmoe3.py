@@ -27,8 +27,8 @@ KEYS = (
     | ROPE_SECTIONS
     | SWIGLU_LIMITS
     | {
-        "kda.safe_gate": Key("kda_gate_is_bounded", "boolean", default=True),
-        "kda.gate_lower_bound": Key("kda_gate_bound", "float", -1e9, -1e-9),
+        "kda.safe_gate": Key("kda.gate_is_bounded", "boolean", default=True),
+        "kda.gate_lower_bound": Key("kda.gate_bound", "float", -1e9, -1e-9),
     }
 )
 
@@ -36,17 +36,17 @@ LOW_RANK = tuple(f"blk.N.ssm_{name}.weight" for name in ("f_a", "f_b", "g_a", "g
 
 TENSORS: tensors.Table = {
     **{name: kimi_linear.TENSORS[name] for name in kimi_linear.TENSORS if name not in LOW_RANK},
-    "blk.N.ssm_f_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_g_a.weight": required("kda_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_f_a.weight": required("kda.d_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_g_a.weight": required("kda.d_inner", "n_embd", when="is_recurrent"),
     "blk.N.attn_gate.weight": required("n_heads", "n_embd", when="has_attention"),
 }
 
 
 def build(g: Graph, model: Config) -> None:
-    if not model.kda_gate_is_bounded:
+    if not model.kda.gate_is_bounded:
         raise GGUFUnsupportedError("kda.safe_gate is false; 'bailingmoe3' is only known with bounded decays")
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
-    pairing: Pairing = "neox" if any(model.rope_sections) else "norm"
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
+    pairing: Pairing = "neox" if any(model.rope.sections) else "norm"
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -54,13 +54,13 @@ def build(g: Graph, model: Config) -> None:
         if c.is_recurrent:
             h = delta_attention(b, h, c, bounded_decay(b, c, rate_sign=1))
         else:
-            h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, pairing)
+            h = latent_attention(b, h, c, rope, c.mla.key_dim**-0.5, pairing)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        of_experts = layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True)
-        of_shared = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
-        is_normalized = c.expert_weights_norm
+        of_experts = layers.limited_swiglu(b, c.moe.swiglu_limit, caps_silu=True)
+        of_shared = layers.limited_swiglu(b, c.moe.swiglu_limit_shared, caps_silu=True)
+        is_normalized = c.moe.weights_norm
         h = layers.experts_or_ffn(b, h, c, gating, of_experts, of_shared, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)

@@ -24,7 +24,7 @@ KEYS = LAYER_NORM | {
     "tokenizer.ggml.token_type_count": Key("n_token_types", "integer", 1, 2**16, is_prefixed=False),
 }
 
-MOE_KEYS = KEYS | EXPERT_COUNTS | {"moe_every_n_layers": Key("moe_layer_step", "integer", 2, 2)}
+MOE_KEYS = KEYS | EXPERT_COUNTS | {"moe_every_n_layers": Key("moe.layer_step", "integer", 2, 2)}
 
 
 POST_NORM: tensors.Table = {

@@ -19,7 +19,7 @@ TENSORS = {
     "blk.N.attn_qkv.weight": required("qkv_width", "n_embd"),
     "blk.N.attn_output.weight": required("n_embd", "heads_width"),
     **tensors.gated_ffn(),
-    "rope_freqs.weight": optional("n_rot/2"),
+    "rope_freqs.weight": optional("rope.n_rot/2"),
     "blk.N.vis_attn_qkv.weight": optional("qkv_width", "n_embd"),
     "blk.N.vis_attn_output.weight": optional("n_embd", "heads_width"),
     "blk.N.vis_gate.weight": optional("n_ff", "n_embd"),

@@ -22,7 +22,7 @@ KEYS = EXPERTS | {
     "attention.layer_norm_rms_epsilon": Key("rms_norm_eps", "float", 0, 1, default=0.0, or_zero=True),
     "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),
     "attention.sliding_window_pattern": sliding_pattern(4, dense_first=True),
-    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=None, per_layer="same"),
+    "expert_feed_forward_length": Key("moe.n_ff", "integer", 0, 2**24, default=None, per_layer="same"),
     "logit_scale": optional_float("logit_scale", REQUIRED),
 }
 
@@ -43,7 +43,7 @@ def build(g: Graph, model: Config) -> None:
     model = replace(model, norm_eps=model.rms_norm_eps or model.norm_eps)
     if not model.norm_eps:
         raise ModelError("the metadata lacks cohere2moe.attention.layer_norm_epsilon, which the model needs")
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     table = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -54,7 +54,7 @@ def build(g: Graph, model: Config) -> None:
         if c.is_dense:
             h = layers.gated_ffn(b, normed, c)
         else:
-            h = layers.experts(b, normed, c, gating, is_normalized=c.expert_weights_norm)
+            h = layers.experts(b, normed, c, gating, is_normalized=c.moe.weights_norm)
             h = b.scale("ffn_scaled", h, 0.5 if c.has_shared_expert else 1.0)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, getattr(g, norm_name), scale=model.logit_scale or 1.0)

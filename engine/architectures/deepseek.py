@@ -39,7 +39,7 @@ OCR_INERT = {
 
 def build(g: Graph, model: Config) -> None:
     is_ocr = model.architecture == "deepseek2-ocr"
-    gating = layers.GATINGS[model.expert_gating or 1]
+    gating = layers.GATINGS[model.moe.gating or 1]
     rope = rope_table(g, model, is_stretched=not is_ocr)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -47,7 +47,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, "neox" if is_ocr else "norm"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -39,10 +39,10 @@ KEYS = deepseek2.KEYS | INDEXER_KEYS
 WINDOW = {
     "attention.sliding_window": SLIDING_WINDOW,
     "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
-    "attention.kv_lora_rank_swa": Key("kv_lora_rank_swa", "integer", 1, 2**16),
-    "attention.key_length_mla_swa": Key("mla_key_dim_swa", "integer", 1, 2**16),
-    "attention.value_length_mla_swa": Key("mla_value_dim_swa", "integer", 1, 2**16),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15),
+    "attention.kv_lora_rank_swa": Key("mla.kv_lora_rank_swa", "integer", 1, 2**16),
+    "attention.key_length_mla_swa": Key("mla.key_dim_swa", "integer", 1, 2**16),
+    "attention.value_length_mla_swa": Key("mla.value_dim_swa", "integer", 1, 2**16),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15),
 }
 
 DOTS_KEYS = KEYS | HEADS_BY_LAYER | WINDOW
@@ -57,7 +57,7 @@ TENSORS = {name: shape for name, shape in deepseek2.TENSORS.items() if name != "
 
 DOTS_TENSORS = {
     **TENSORS,
-    "blk.N.attn_k_norm.weight": required("n_rot"),
+    "blk.N.attn_k_norm.weight": required("rope.n_rot"),
     "blk.N.attn_gate.weight": required("n_heads", "n_embd"),
 }
 
@@ -69,17 +69,17 @@ def build(g: Graph, model: Config) -> None:
 
 def build_dots(g: Graph, model: Config) -> None:
     g.limit_context(model.n_index_top)
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, window=c.window)
+        h = latent_attention(b, h, c, rope, c.mla.key_dim**-0.5, window=c.window)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -27,10 +27,10 @@ LING_INERT = {
 
 # The width of one shared expert; they are stored as one.
 LING2_KEYS = EXPERTS | {
-    "expert_shared_feed_forward_length": Key("n_ff_each_shexp", "integer", 0, 2**24, default=0),
+    "expert_shared_feed_forward_length": Key("moe.n_ff_each_shared", "integer", 0, 2**24, default=0),
 }
 
-HY_KEYS = EXPERTS | {"expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=1)}
+HY_KEYS = EXPERTS | {"expert_shared_count": Key("moe.n_shared", "integer", 0, 2**10, default=1)}
 
 COMMON = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention()
 
@@ -42,7 +42,7 @@ HY_TENSORS = {
     **COMMON,
     **tensors.qk_norms(),
     **tensors.where_present(tensors.gated_ffn() | tensors.experts() | tensors.shared_expert()),
-    "blk.N.exp_probs_b": optional("n_experts"),
+    "blk.N.exp_probs_b": optional("moe.n_experts"),
 }
 
 HY_INERT_TENSORS = {
@@ -52,7 +52,7 @@ HY_INERT_TENSORS = {
 
 
 def build(g: Graph, model: Config) -> None:
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -60,7 +60,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -17,8 +17,8 @@ from .parts.rope import rope_table
 KEYS = EXPERTS | {
     "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),
     "attention.sliding_window_pattern": sliding_pattern(4),
-    "expert_gating_func": Key("expert_gating", "integer", 1, 4),
-    "expert_shared_count": Key("n_experts_shared", "integer", 1, 2**10, default=1),
+    "expert_gating_func": Key("moe.gating", "integer", 1, 4),
+    "expert_shared_count": Key("moe.n_shared", "integer", 1, 2**10, default=1),
 }
 
 INERT = {"rope.freq_base_swa": "llama.cpp uses rope.freq_base in all layers"}
@@ -37,7 +37,7 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     table = rope_table(g, model)
-    gating = layers.GATINGS[model.expert_gating]
+    gating = layers.GATINGS[model.moe.gating]
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table if c.is_sliding else ""
@@ -46,7 +46,7 @@ def build(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

@@ -18,7 +18,7 @@ KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
     "attention.sliding_window_pattern": sliding_pattern(6),
     "final_logit_softcapping": optional_float("final_soft_cap", 0.0),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=10000.0),
 }
 
 INERT = {

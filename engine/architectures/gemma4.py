@@ -29,8 +29,8 @@ KEYS = {
     "embedding_length_per_layer_input": Key("n_embd_per_layer", "integer", 0, 2**16),
     "feed_forward_length": Key("n_ff", "integer", 1, 2**24, per_layer="any"),
     "final_logit_softcapping": optional_float("final_soft_cap", 30.0),
-    "rope.dimension_count_swa": Key("n_rot_swa", "integer", 2, 2**16, default=None),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    "rope.dimension_count_swa": Key("rope.n_rot_swa", "integer", 2, 2**16, default=None),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=10000.0),
     **{
         name: EXPERTS[name]
         for name in (

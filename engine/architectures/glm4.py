@@ -24,7 +24,7 @@ TENSORS = {
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
     # In files with M-RoPE sections the rows are in the order of NeoX pairs.
-    pairing: Pairing = "neox" if model.rope_sections and all(model.rope_sections[:2]) else "norm"
+    pairing: Pairing = "neox" if model.rope.sections and all(model.rope.sections[:2]) else "norm"
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)

@@ -29,14 +29,14 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "post_attention_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

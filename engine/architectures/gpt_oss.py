@@ -30,10 +30,10 @@ TENSORS = {
     **tensors.attention(),
     "blk.N.attn_sinks.weight": required("n_heads"),
     **tensors.experts(),
-    "blk.N.ffn_gate_inp.bias": required("n_experts"),
-    "blk.N.ffn_gate_exps.bias": required("n_experts", "n_ff_exp"),
-    "blk.N.ffn_up_exps.bias": required("n_experts", "n_ff_exp"),
-    "blk.N.ffn_down_exps.bias": required("n_experts", "n_embd"),
+    "blk.N.ffn_gate_inp.bias": required("moe.n_experts"),
+    "blk.N.ffn_gate_exps.bias": required("moe.n_experts", "moe.n_ff"),
+    "blk.N.ffn_up_exps.bias": required("moe.n_experts", "moe.n_ff"),
+    "blk.N.ffn_down_exps.bias": required("moe.n_experts", "n_embd"),
 }
 
 

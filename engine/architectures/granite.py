@@ -30,7 +30,7 @@ from .parts import layers, tensors
 from .parts.rope import rope_table
 
 KEYS = SCALES | {
-    "rope.scaling.finetuned": Key("rope_is_on", "boolean", default=True),
+    "rope.scaling.finetuned": Key("rope.is_on", "boolean", default=True),
     "expert_count": EXPERTS["expert_count"],
     "expert_used_count": EXPERTS["expert_used_count"],
     "expert_weights_scale": EXPERTS["expert_weights_scale"],
@@ -40,7 +40,7 @@ KEYS = SCALES | {
 SWA_KEYS = KEYS | {
     "attention.sliding_window": SLIDING_WINDOW,
     "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
-    "attention.rope_pattern": Key("rope_is_on", "integer", 0, 1, default=1, per_layer="any"),
+    "attention.rope_pattern": Key("rope.is_on", "integer", 0, 1, default=1, per_layer="any"),
 }
 del SWA_KEYS["rope.scaling.finetuned"]
 
@@ -63,16 +63,16 @@ TENSORS = {
 
 SWA_TENSORS = {name: shape for name, shape in TENSORS.items() if "ffn_gate_shexp" not in name} | {
     "blk.N.attn_sinks.weight": required("n_heads"),
-    "blk.N.ffn_up_shexp.weight": required("2*n_ff_shexp", "n_embd", when="has_shared_expert"),
+    "blk.N.ffn_up_shexp.weight": required("2*moe.n_ff_shared", "n_embd", when="has_shared_expert"),
 }
 
 
 def build(g: Graph, model: Config) -> None:
-    table = rope_table(g, model) if model.rope_is_on else ""
+    table = rope_table(g, model) if model.rope.is_on else ""
     x = g.embed("token_embd", "token_embd", scale=model.embedding_scale or 1.0)
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        rope, sinks = table if c.rope_is_on else "", "attn_sinks" if b.has("attn_sinks") else ""
+        rope, sinks = table if c.rope.is_on else "", "attn_sinks" if b.has("attn_sinks") else ""
         if c.is_recurrent:
             h = mixer(b, h, c)
         else:

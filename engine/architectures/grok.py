@@ -16,14 +16,14 @@ from .parts.rope import rope_table
 
 # The defaults are those of Grok 1, whose old files lack these keys.
 KEYS = EXPERT_COUNTS | {
-    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=None, per_layer="same"),
+    "expert_feed_forward_length": Key("moe.n_ff", "integer", 0, 2**24, default=None, per_layer="same"),
     "embedding_scale": optional_float("embedding_scale", 78.38367176906169),
     "logit_scale": optional_float("logit_scale", 0.5773502691896257),
     "attention.output_scale": optional_float("attention_scale", 0.08838834764831845),
     "attn_logit_softcapping": optional_float("attn_soft_cap", 30.0),
     "final_logit_softcapping": optional_float("final_soft_cap", 0.0),
-    "rope.scaling.yarn_ext_factor": Key("yarn_ext_factor", "float", -1e6, 1e6, default=1.0),
-    "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=8.0),
+    "rope.scaling.yarn_ext_factor": Key("rope.yarn_ext_factor", "float", -1e6, 1e6, default=1.0),
+    "rope.scaling.yarn_beta_fast": Key("rope.yarn_beta_fast", "float", 0, 1e6, default=8.0),
 }
 
 INERT = {

@@ -15,9 +15,9 @@ from .parts import layers, tensors
 from .parts.rope import rope_table
 
 KEYS = EXPERTS | {
-    "expert_chunk_feed_forward_length": Key("n_ff_chexp", "integer", 0, 2**24, default=0),
-    "expert_group_scale": optional_float("chunk_expert_scale", 1.0),
-    "experts_per_group": Key("n_experts_per_group", "integer", 1, 2**16),
+    "expert_chunk_feed_forward_length": Key("moe.n_ff_chunk", "integer", 0, 2**24, default=0),
+    "expert_group_scale": optional_float("moe.chunk_scale", 1.0),
+    "experts_per_group": Key("moe.n_per_chunk", "integer", 1, 2**16),
 }
 
 TENSORS = {
@@ -26,9 +26,9 @@ TENSORS = {
     **tensors.attention(),
     **tensors.qk_norms(),
     **tensors.experts(),
-    "blk.N.ffn_gate_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
-    "blk.N.ffn_up_chexps.weight": required("n_chunk_experts", "chunk_expert_width", "n_embd"),
-    "blk.N.ffn_down_chexps.weight": required("n_chunk_experts", "n_embd", "chunk_expert_width"),
+    "blk.N.ffn_gate_chexps.weight": required("moe.n_chunks", "moe.n_ff_chunk", "n_embd"),
+    "blk.N.ffn_up_chexps.weight": required("moe.n_chunks", "moe.n_ff_chunk", "n_embd"),
+    "blk.N.ffn_down_chexps.weight": required("moe.n_chunks", "n_embd", "moe.n_ff_chunk"),
 }
 
 
@@ -55,20 +55,20 @@ def chunk_experts(b: Graph, h: str, c: Config) -> str:
         "chunk_ids",
         "chunk_weights",
         f"blk.{c.layer}.router",
-        min(c.n_experts_used, c.n_chunk_experts),
+        min(c.moe.n_used, c.moe.n_chunks),
         "softmax",
         is_normalized=True,
-        scale=c.expert_weights_scale or 1.0,
-        n_groups=c.n_expert_groups or 1,
-        n_groups_used=c.n_expert_groups_used or 1,
-        n_sharing=c.n_experts_per_group,
+        scale=c.moe.weights_scale or 1.0,
+        n_groups=c.moe.n_groups or 1,
+        n_groups_used=c.moe.n_groups_used or 1,
+        n_sharing=c.moe.n_per_chunk,
     )
     gate = b.expert_linear("chexps_gate", h, ids, "ffn_gate_chexps")
     up = b.expert_linear("chexps_up", h, ids, "ffn_up_chexps")
     h = b.silu_mul("chexps_act", gate, up)
     h = b.expert_linear("chexps_down", h, ids, "ffn_down_chexps")
     h = b.expert_sum("chexps_out", h, weights)
-    return b.scale("chexps_scaled", h, c.chunk_expert_scale)
+    return b.scale("chexps_scaled", h, c.moe.chunk_scale)
 
 
 GROVEMOE = Architecture("grovemoe", TENSORS, build, KEYS)

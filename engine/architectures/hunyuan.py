@@ -14,12 +14,12 @@ from .architecture import Architecture
 from .parts import layers, tensors
 from .parts.rope import rope_table
 
-KEYS = {"rope.scaling.alpha": optional_float("rope_alpha", 0.0)}
+KEYS = {"rope.scaling.alpha": optional_float("rope.alpha", 0.0)}
 
 MOE_KEYS = {
     "expert_count": EXPERTS["expert_count"],
     "expert_used_count": EXPERTS["expert_used_count"],
-    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+    "expert_shared_feed_forward_length": Key("moe.n_ff_shared", "integer", 1, 2**24, default=None),
 }
 
 MOE_INERT = {
@@ -35,8 +35,8 @@ MOE_TENSORS = COMMON | tensors.experts() | tensors.shared_expert()
 
 
 def build(g: Graph, model: Config) -> None:
-    raised = (model.rope_alpha or 1.0) ** (model.head_dim / (model.head_dim - 2))
-    rope = rope_table(g, model, base=model.rope_freq_base * raised)
+    raised = (model.rope.alpha or 1.0) ** (model.head_dim / (model.head_dim - 2))
+    rope = rope_table(g, model, base=model.rope.freq_base * raised)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)

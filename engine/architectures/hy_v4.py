@@ -33,25 +33,25 @@ TENSORS = {
     **deepseek32.TENSORS,
     **hyper.gate_tensors("2*n_streams", 2),
     "blk.N.attn_sinks.weight": required("n_heads"),
-    "blk.N.attn_gate.weight": required("n_heads*mla_value_dim", "n_embd"),
+    "blk.N.attn_gate.weight": required("n_heads*mla.value_dim", "n_embd"),
 }
 
 
 def build(g: Graph, model: Config) -> None:
     if model.n_index_top:
         g.limit_context(model.n_index_top)
-    rope, gating = rope_table(g, model), layers.GATINGS.get(model.expert_gating, "sigmoid")
+    rope, gating = rope_table(g, model), layers.GATINGS.get(model.moe.gating, "sigmoid")
     x = g.repeat_columns("streams", g.embed("token_embd", "token_embd"), model.n_streams)
     for b, c in layers.blocks(g, model):
         h, write = read(b, x, c, "attn")
         h = b.rms_norm("attn_norm", h, "attn_norm", c.norm_eps)
-        h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, sinks="attn_sinks")
+        h = latent_attention(b, h, c, rope, c.mla.key_dim**-0.5, sinks="attn_sinks")
         x = b.add("resid_mid", x, b.mix_streams("attn_written", h, write, 1))
 
         h, write = read(b, x, c, "ffn")
         h = b.rms_norm("ffn_norm", h, "ffn_norm", c.norm_eps)
-        limited = layers.limited_swiglu(b, c.swiglu_limit)
-        h = layers.experts_or_ffn(b, h, c, gating, limited, is_normalized=c.expert_weights_norm)
+        limited = layers.limited_swiglu(b, c.moe.swiglu_limit)
+        h = layers.experts_or_ffn(b, h, c, gating, limited, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, b.mix_streams("ffn_written", h, write, 1))
     layers.head(g, hyper.merge(g, x, model), model, g.rms_norm)
 

@@ -16,7 +16,7 @@ from .parts import layers, tensors
 from .parts.rope import rope_table
 
 MOE_KEYS = EXPERTS | {
-    "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024, default=1),
+    "interleave_moe_layer_step": Key("moe.layer_step", "integer", 1, 1024, default=1),
 }
 
 ERNIE_INERT = {"rope.dimension_sections": "llama.cpp reads them, and uses them in paddleocr alone"}

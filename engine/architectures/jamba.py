@@ -27,9 +27,9 @@ TENSORS = {
     **tensors.norms("attn_norm", "ffn_norm"),
     **tensors.attention(when="has_attention"),
     **mixer_tensors(when="is_recurrent"),
-    "blk.N.ssm_dt_norm.weight": required("ssm_dt_rank", when="is_recurrent"),
-    "blk.N.ssm_b_norm.weight": required("ssm_state", when="is_recurrent"),
-    "blk.N.ssm_c_norm.weight": required("ssm_state", when="is_recurrent"),
+    "blk.N.ssm_dt_norm.weight": required("ssm.dt_rank", when="is_recurrent"),
+    "blk.N.ssm_b_norm.weight": required("ssm.d_state", when="is_recurrent"),
+    "blk.N.ssm_c_norm.weight": required("ssm.d_state", when="is_recurrent"),
     **tensors.where_present(tensors.gated_ffn()),
     **tensors.where_present(tensors.experts()),
 }

@@ -22,9 +22,9 @@ KEYS = kimi_linear.KEYS | {
     "activation.situ_beta": Key("situ_beta", "float", 0, 1e9),
     "activation.situ_linear_beta": optional_float("situ_linear_beta", 0.0),
     "attn_res.block_size": Key("residual_block", "integer", 1, 1024),
-    "expert_latent_length": Key("n_expert_latent", "integer", 0, 2**20, default=0),
+    "expert_latent_length": Key("moe.n_latent", "integer", 0, 2**20, default=0),
     "expert_weights_norm": EXPERTS["expert_weights_norm"],
-    "kda.gate_lower_bound": Key("kda_gate_bound", "float", -1e9, -1e-9, default=0.0),
+    "kda.gate_lower_bound": Key("kda.gate_bound", "float", -1e9, -1e-9, default=0.0),
 }
 
 INERT = kimi_linear.RECURRENT_INERT | {
@@ -38,12 +38,12 @@ TENSORS: tensors.Table = {
     "output_res_score.weight": required("n_embd"),
     "blk.N.attn_res_score.weight": required("n_embd"),
     "blk.N.ffn_res_score.weight": required("n_embd"),
-    "blk.N.ssm_a": required("kda_heads", when="is_recurrent"),
-    "blk.N.ssm_g.weight": required("kda_inner", "n_embd", when="is_recurrent"),
-    "blk.N.attn_gate.weight": optional("n_heads*mla_value_dim", "n_embd", when="has_attention"),
-    "blk.N.ffn_gate_exps.weight": required("n_experts", "n_ff_exp", "expert_width", when="has_experts"),
-    "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "expert_width", when="has_experts"),
-    "blk.N.ffn_down_exps.weight": required("n_experts", "expert_width", "n_ff_exp", when="has_experts"),
+    "blk.N.ssm_a": required("kda.n_heads", when="is_recurrent"),
+    "blk.N.ssm_g.weight": required("kda.d_inner", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": optional("n_heads*mla.value_dim", "n_embd", when="has_attention"),
+    "blk.N.ffn_gate_exps.weight": required("moe.n_experts", "moe.n_ff", "expert_width", when="has_experts"),
+    "blk.N.ffn_up_exps.weight": required("moe.n_experts", "moe.n_ff", "expert_width", when="has_experts"),
+    "blk.N.ffn_down_exps.weight": required("moe.n_experts", "expert_width", "moe.n_ff", when="has_experts"),
     "blk.N.ffn_routed_down.weight": optional("expert_width", "n_embd", when="has_experts"),
     "blk.N.ffn_routed_norm.weight": optional("expert_width", when="has_experts"),
     "blk.N.ffn_routed_up.weight": optional("n_embd", "expert_width", when="has_experts"),
@@ -64,10 +64,10 @@ def build(g: Graph, model: Config) -> None:
             bank = b.join_columns("resid_bank", bank, x) if bank else x
         h = b.rms_norm("attn_norm", h, "attn_norm", c.norm_eps)
         if c.is_recurrent:
-            decay = bounded_decay(b, c, rate_sign=-1) if c.kda_gate_bound else b.decay
+            decay = bounded_decay(b, c, rate_sign=-1) if c.kda.gate_bound else b.decay
             h = delta_attention(b, h, c, decay)
         else:
-            h = latent_attention(b, h, c, rope="", scale=c.mla_key_dim**-0.5)
+            h = latent_attention(b, h, c, rope="", scale=c.mla.key_dim**-0.5)
         x = h if starts_anew else b.add("resid_mid", x, h)
 
         h = pooled(b, c, "ffn", bank, x, "ffn_res_score")
@@ -106,13 +106,13 @@ def dense(b: Graph, h: str, c: Config) -> str:
 
 def latent_experts(b: Graph, h: str, c: Config) -> str:
     """Experts on a shorter vector, chosen by the full one, and a shared expert on the full one."""
-    gating = layers.GATINGS.get(c.expert_gating, "sigmoid")
-    ids, weights = layers.route(b, h, c, gating, is_normalized=c.expert_weights_norm)
-    latent = b.linear("moe_in", h, "ffn_routed_down") if c.n_expert_latent else h
+    gating = layers.GATINGS.get(c.moe.gating, "sigmoid")
+    ids, weights = layers.route(b, h, c, gating, is_normalized=c.moe.weights_norm)
+    latent = b.linear("moe_in", h, "ffn_routed_down") if c.moe.n_latent else h
     routed = layers.gated_experts(b, latent, c, ids, weights, soft_swiglu(b, c))
     if b.has("ffn_routed_norm"):
         routed = b.rms_norm("moe_norm_out", routed, "ffn_routed_norm", c.norm_eps)
-    if c.n_expert_latent:
+    if c.moe.n_latent:
         routed = b.linear("moe_up", routed, "ffn_routed_up")
     if not b.has("ffn_up_shexp"):
         return routed

@@ -25,12 +25,12 @@ KEYS = (
     HEAD_COUNTS
     | {name: EXPERTS[name] for name in EXPERTS if name not in NOT_READ}
     | {
-        "attention.q_lora_rank": Key("q_lora_rank", "integer", 0, 2**16, default=0),
-        "attention.kv_lora_rank": Key("kv_lora_rank", "integer", 1, 2**16),
-        "attention.key_length_mla": Key("mla_key_dim", "integer", 1, 2**16),
-        "attention.value_length_mla": Key("mla_value_dim", "integer", 1, 2**16),
+        "attention.q_lora_rank": Key("mla.q_lora_rank", "integer", 0, 2**16, default=0),
+        "attention.kv_lora_rank": Key("mla.kv_lora_rank", "integer", 1, 2**16),
+        "attention.key_length_mla": Key("mla.key_dim", "integer", 1, 2**16),
+        "attention.value_length_mla": Key("mla.value_dim", "integer", 1, 2**16),
         "ssm.conv_kernel": MIXER["ssm.conv_kernel"],
-        "kda.head_dim": Key("kda_dim", "integer", 1, 2**16),
+        "kda.head_dim": Key("kda.head_dim", "integer", 1, 2**16),
     }
 )
 
@@ -50,21 +50,21 @@ INERT_TENSORS = {
 }
 
 DELTA_ATTENTION: tensors.Table = {
-    "blk.N.attn_qkv.weight": optional("3*kda_inner", "n_embd", when="is_recurrent"),
-    "blk.N.attn_k.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
-    "blk.N.attn_v.weight": required("kda_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
+    "blk.N.attn_qkv.weight": optional("3*kda.d_inner", "n_embd", when="is_recurrent"),
+    "blk.N.attn_k.weight": required("kda.d_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
+    "blk.N.attn_v.weight": required("kda.d_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"),
     **{
-        f"blk.N.ssm_conv1d_{part}.weight": required(1, "kda_inner", 1, "ssm_conv", when="is_recurrent")
+        f"blk.N.ssm_conv1d_{part}.weight": required(1, "kda.d_inner", 1, "ssm.d_conv", when="is_recurrent")
         for part in "qkv"
     },
-    "blk.N.ssm_f_a.weight": required("kda_dim", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_f_b.weight": required("kda_inner", "kda_dim", when="is_recurrent"),
-    "blk.N.ssm_beta.weight": required("kda_heads", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_a": required(1, 1, "kda_heads", 1, when="is_recurrent"),
-    "blk.N.ssm_dt.bias": required("kda_inner", when="is_recurrent"),
-    "blk.N.ssm_g_a.weight": required("kda_dim", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_g_b.weight": required("kda_inner", "kda_dim", when="is_recurrent"),
-    "blk.N.ssm_norm.weight": required("kda_dim", when="is_recurrent"),
+    "blk.N.ssm_f_a.weight": required("kda.head_dim", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_f_b.weight": required("kda.d_inner", "kda.head_dim", when="is_recurrent"),
+    "blk.N.ssm_beta.weight": required("kda.n_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_a": required(1, 1, "kda.n_heads", 1, when="is_recurrent"),
+    "blk.N.ssm_dt.bias": required("kda.d_inner", when="is_recurrent"),
+    "blk.N.ssm_g_a.weight": required("kda.head_dim", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_g_b.weight": required("kda.d_inner", "kda.head_dim", when="is_recurrent"),
+    "blk.N.ssm_norm.weight": required("kda.head_dim", when="is_recurrent"),
 }
 
 LATENT_ATTENTION: tensors.Table = {
@@ -100,11 +100,11 @@ def build(g: Graph, model: Config) -> None:
         if c.is_recurrent:
             h = delta_attention(b, h, c, b.decay)
         else:
-            h = latent_attention(b, h, c, rope="", scale=c.mla_key_dim**-0.5)
+            h = latent_attention(b, h, c, rope="", scale=c.mla.key_dim**-0.5)
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        gating = layers.GATINGS.get(c.expert_gating, "sigmoid")
+        gating = layers.GATINGS.get(c.moe.gating, "sigmoid")
         h = layers.experts_or_ffn(b, h, c, gating, is_normalized=True)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
@@ -117,7 +117,7 @@ def bounded_decay(b: Graph, c: Config, rate_sign: int) -> Callable[[str, str], s
         x = b.add_vector("alpha_biased", x, "ssm_dt.bias")
         x = b.scale_columns("alpha_scaled", x, "ssm_a")
         x = b.activate("alpha_act", b.scale("alpha_signed", x, rate_sign), "sigmoid")
-        return b.scale(out, x, c.kda_gate_bound)
+        return b.scale(out, x, c.kda.gate_bound)
 
     return decay
 
@@ -126,7 +126,7 @@ def delta_attention(b: Graph, h: str, c: Config, decay: Callable[[str, str], str
     """Kimi Delta Attention; `decay(out, x)` computes the decay of the state from its logits x."""
     if b.has("attn_qkv"):
         parts = {
-            part: b.linear(part, h, "attn_qkv", (i * c.kda_inner, (i + 1) * c.kda_inner), has_bias=False)
+            part: b.linear(part, h, "attn_qkv", (i * c.kda.d_inner, (i + 1) * c.kda.d_inner), has_bias=False)
             for i, part in enumerate("qkv")
         }
     else:
@@ -134,13 +134,13 @@ def delta_attention(b: Graph, h: str, c: Config, decay: Callable[[str, str], str
     for part, x in parts.items():
         x = b.causal_conv(f"{part}_conv", x, f"ssm_conv1d_{part}")
         parts[part] = b.activate(f"{part}_act", x, "silu")
-    q = b.l2_norm("q_norm", parts["q"], c.norm_eps, c.kda_heads)
-    k = b.l2_norm("k_norm", parts["k"], c.norm_eps, c.kda_heads)
+    q = b.l2_norm("q_norm", parts["q"], c.norm_eps, c.kda.n_heads)
+    k = b.l2_norm("k_norm", parts["k"], c.norm_eps, c.kda.n_heads)
     beta = b.activate("beta_act", b.linear("beta", h, "ssm_beta"), "sigmoid")
     forgets = decay("decay", low_rank(b, "alpha", h, "ssm_f_a", "ssm_f_b"))
     gate = low_rank(b, "z", h, "ssm_g" if b.has("ssm_g") else "ssm_g_a", "ssm_g_b")
     gate = b.activate("z_act", gate, "sigmoid")
-    h = b.delta_rule("delta_heads", q, k, parts["v"], forgets, beta, c.kda_heads, c.kda_heads)
+    h = b.delta_rule("delta_heads", q, k, parts["v"], forgets, beta, c.kda.n_heads, c.kda.n_heads)
     h = b.rms_norm("delta_norm", h, "ssm_norm", c.norm_eps)
     return b.linear("attn_out", b.mul("delta_gated", h, gate), "attn_output")
 

@@ -37,7 +37,7 @@ LAGUNA_KEYS = (
     | WINDOW_KEYS
     | {
         "attention.sliding_window_pattern": sliding_pattern(4, dense_first=True),
-        "expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=1),
+        "expert_shared_count": Key("moe.n_shared", "integer", 0, 2**10, default=1),
     }
 )
 
@@ -62,7 +62,7 @@ SPARK_TENSORS = {**COMMON, "blk.N.attn_gate.weight": required("n_heads", "n_embd
 
 
 def build_laguna(g: Graph, model: Config) -> None:
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     table, table_swa = rope_table(g, model), rope_table_swa(g, model, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
@@ -72,7 +72,7 @@ def build_laguna(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window, gate="softplus"))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.expert_weights_norm)
+        h = layers.experts_or_ffn(b, h, c, gating, is_normalized=c.moe.weights_norm)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 

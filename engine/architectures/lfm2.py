@@ -43,7 +43,7 @@ MOE_TENSORS = TENSORS | tensors.experts()
 
 def build(g: Graph, model: Config) -> None:
     rope = rope_table(g, model)
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)

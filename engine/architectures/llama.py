@@ -25,7 +25,7 @@ KEYS = {
 
 MISTRAL3_KEYS = KEYS | {
     "attention.temperature_scale": optional_float("temperature_scale", 0.0),
-    "rope.scaling.yarn_log_multiplier": Key("yarn_log_mul", "float", 0, 1e3, default=0.0, or_zero=True),
+    "rope.scaling.yarn_log_multiplier": Key("rope.yarn_log_mul", "float", 0, 1e3, default=0.0, or_zero=True),
 }
 
 TENSORS = {

@@ -24,8 +24,8 @@ KEYS = EXPERTS | {
     "attention.scale": SCALES["attention.scale"],
     "attention.sliding_window": Key("sliding_window", "integer", 1, 2**31 - 1, default=CHUNK),
     "attention.sliding_window_pattern": sliding_pattern(4),
-    "interleave_moe_layer_step": Key("moe_layer_step", "integer", 1, 1024),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
+    "interleave_moe_layer_step": Key("moe.layer_step", "integer", 1, 1024),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
 }
 
 INERT = {
@@ -40,7 +40,7 @@ TENSORS = {
     **tensors.attention(),
     **tensors.gated_ffn(when="is_dense"),
     **tensors.experts(),
-    **tensors.shared_expert(when="has_experts", width="n_ff_exp"),
+    **tensors.shared_expert(when="has_experts", width="moe.n_ff"),
 }
 
 
@@ -66,7 +66,7 @@ def attention(b: Graph, h: str, c: Config, rope: str) -> str:
     if (c.layer + 1) % NO_ROPE_STEP:
         q = b.rope("q_rope", q, c.head_dim, "norm", rope)
         k = b.rope("k_rope", k, c.head_dim, "norm", rope)
-        if c.n_experts != N_EXPERTS_WITHOUT_NORMS:
+        if c.moe.n_experts != N_EXPERTS_WITHOUT_NORMS:
             q = b.plain_rms_norm("q_norm", q, c.norm_eps, c.n_heads)
             k = b.plain_rms_norm("k_norm", k, c.norm_eps, c.n_kv_heads)
     else:

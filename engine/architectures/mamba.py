@@ -16,7 +16,7 @@ from .architecture import Architecture
 from .parts import layers, tensors
 
 KEYS = MIXER | {
-    "ssm.dt_b_c_rms": Key("has_plain_ssm_norms", "boolean", default=False),
+    "ssm.dt_b_c_rms": Key("ssm.has_plain_norms", "boolean", default=False),
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),
     **NO_HEADS,
 }
@@ -30,15 +30,15 @@ INERT = {
 def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
-        "blk.N.ssm_in.weight": required("2*ssm_inner", "n_embd", when=when),
-        "blk.N.ssm_conv1d.weight": required("ssm_inner", "ssm_conv", when=when),
-        "blk.N.ssm_conv1d.bias": required("ssm_inner", when=when),
-        "blk.N.ssm_x.weight": required("ssm_dt_width+2*ssm_state", "ssm_inner", when=when),
-        "blk.N.ssm_dt.weight": required("ssm_inner", "ssm_dt_rank", when=when),
-        "blk.N.ssm_dt.bias": required("ssm_inner", when=when),
-        "blk.N.ssm_a": required("ssm_inner", "ssm_state", when=when),
-        "blk.N.ssm_d": required("ssm_inner", when=when),
-        "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when=when),
+        "blk.N.ssm_in.weight": required("2*ssm.d_inner", "n_embd", when=when),
+        "blk.N.ssm_conv1d.weight": required("ssm.d_inner", "ssm.d_conv", when=when),
+        "blk.N.ssm_conv1d.bias": required("ssm.d_inner", when=when),
+        "blk.N.ssm_x.weight": required("ssm_dt_width+2*ssm.d_state", "ssm.d_inner", when=when),
+        "blk.N.ssm_dt.weight": required("ssm.d_inner", "ssm.dt_rank", when=when),
+        "blk.N.ssm_dt.bias": required("ssm.d_inner", when=when),
+        "blk.N.ssm_a": required("ssm.d_inner", "ssm.d_state", when=when),
+        "blk.N.ssm_d": required("ssm.d_inner", when=when),
+        "blk.N.ssm_out.weight": required("n_embd", "ssm.d_inner", when=when),
     }
 
 
@@ -47,21 +47,21 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 def mixer(b: Graph, h: str, c: Config) -> str:
     """The output of a mixer for h."""
-    x = b.linear("ssm_conv_in", h, "ssm_in", (0, c.ssm_inner))
-    z = b.linear("ssm_z", h, "ssm_in", (c.ssm_inner, 2 * c.ssm_inner))
-    return recurrence(b, c, x, z, (0, c.ssm_dt_rank, c.ssm_dt_rank + c.ssm_state))
+    x = b.linear("ssm_conv_in", h, "ssm_in", (0, c.ssm.d_inner))
+    z = b.linear("ssm_z", h, "ssm_in", (c.ssm.d_inner, 2 * c.ssm.d_inner))
+    return recurrence(b, c, x, z, (0, c.ssm.dt_rank, c.ssm.dt_rank + c.ssm.d_state))
 
 
 def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]) -> str:
     """The output of a mixer for x and its gate z; `starts`: first rows of time steps, B and C in `ssm_x`."""
     x = b.causal_conv("ssm_conv", x, "ssm_conv1d")
     x = b.activate("ssm_conv_act", x, "silu")
-    names, widths = ("ssm_dt_low", "ssm_b", "ssm_c"), (c.ssm_dt_width, c.ssm_state, c.ssm_state)
+    names, widths = ("ssm_dt_low", "ssm_b", "ssm_c"), (c.ssm_dt_width, c.ssm.d_state, c.ssm.d_state)
     dt, writes, reads = (
         b.linear(name, x, "ssm_x", (start, start + width))
         for name, start, width in zip(names, starts, widths, strict=True)
     )
-    if c.has_plain_ssm_norms:
+    if c.ssm.has_plain_norms:
         dt = b.plain_rms_norm("ssm_dt_norm", dt, c.norm_eps)
         writes = b.plain_rms_norm("ssm_b_norm", writes, c.norm_eps)
         reads = b.plain_rms_norm("ssm_c_norm", reads, c.norm_eps)
@@ -70,7 +70,7 @@ def recurrence(b: Graph, c: Config, x: str, z: str, starts: tuple[int, int, int]
         writes = b.rms_norm("ssm_b_norm", writes, "ssm_b_norm", c.norm_eps)
         reads = b.rms_norm("ssm_c_norm", reads, "ssm_c_norm", c.norm_eps)
     dt = b.linear("ssm_dt", dt, "ssm_dt", has_bias=False)  # the scan adds it
-    h = b.selective_scan("ssm_scan", x, dt, writes, reads, c.ssm_heads or c.ssm_inner, n_groups=1)
+    h = b.selective_scan("ssm_scan", x, dt, writes, reads, c.ssm.n_heads or c.ssm.d_inner, n_groups=1)
     return b.linear("ssm_out", b.silu_mul("ssm_gated", z, h), "ssm_out")
 
 

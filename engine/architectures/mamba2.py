@@ -24,14 +24,14 @@ INERT = {"attention.recurrent_layers": "all are"}
 def mixer_tensors(when: str = "") -> tensors.Table:
     """The tensors of a mixer."""
     return {
-        "blk.N.ssm_in.weight": required("ssm_inner+ssm_channels+ssm_heads", "n_embd", when=when),
-        "blk.N.ssm_conv1d.weight": required("ssm_channels", "ssm_conv", when=when),
-        "blk.N.ssm_conv1d.bias": optional("ssm_channels", when=when),
-        "blk.N.ssm_dt.bias": required("ssm_heads", when=when),
-        "blk.N.ssm_a": required("ssm_heads", 1, when=when),
-        "blk.N.ssm_d": required("ssm_heads", 1, when=when),
-        "blk.N.ssm_norm.weight": optional("ssm_groups", "ssm_group_width", when=when),
-        "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when=when),
+        "blk.N.ssm_in.weight": required("ssm.d_inner+ssm.n_channels+ssm.n_heads", "n_embd", when=when),
+        "blk.N.ssm_conv1d.weight": required("ssm.n_channels", "ssm.d_conv", when=when),
+        "blk.N.ssm_conv1d.bias": optional("ssm.n_channels", when=when),
+        "blk.N.ssm_dt.bias": required("ssm.n_heads", when=when),
+        "blk.N.ssm_a": required("ssm.n_heads", 1, when=when),
+        "blk.N.ssm_d": required("ssm.n_heads", 1, when=when),
+        "blk.N.ssm_norm.weight": optional("ssm.n_groups", "ssm.group_dim", when=when),
+        "blk.N.ssm_out.weight": required("n_embd", "ssm.d_inner", when=when),
     }
 
 
@@ -40,17 +40,17 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm") | mixer_tensors()
 
 def mixer(b: Graph, h: str, c: Config) -> str:
     """The output of a mixer for h."""
-    x_start, dt_start = c.ssm_inner, c.ssm_inner + c.ssm_channels
+    x_start, dt_start = c.ssm.d_inner, c.ssm.d_inner + c.ssm.n_channels
     z = b.linear("ssm_z", h, "ssm_in", (0, x_start))
     xbc = b.linear("ssm_xbc", h, "ssm_in", (x_start, dt_start))
-    dt = b.linear("ssm_dt", h, "ssm_in", (dt_start, dt_start + c.ssm_heads))
+    dt = b.linear("ssm_dt", h, "ssm_in", (dt_start, dt_start + c.ssm.n_heads))
     xbc = b.causal_conv("ssm_conv", xbc, "ssm_conv1d")
     xbc = b.activate("ssm_conv_act", xbc, "silu")
-    width = c.ssm_groups * c.ssm_state
-    x = b.take_columns("ssm_x", xbc, 0, c.ssm_inner)
-    keys = b.take_columns("ssm_b", xbc, c.ssm_inner, width)
-    queries = b.take_columns("ssm_c", xbc, c.ssm_inner + width, width)
-    h = b.selective_scan("ssm_scan", x, dt, keys, queries, c.ssm_heads, c.ssm_groups)
+    width = c.ssm.n_groups * c.ssm.d_state
+    x = b.take_columns("ssm_x", xbc, 0, c.ssm.d_inner)
+    keys = b.take_columns("ssm_b", xbc, c.ssm.d_inner, width)
+    queries = b.take_columns("ssm_c", xbc, c.ssm.d_inner + width, width)
+    h = b.selective_scan("ssm_scan", x, dt, keys, queries, c.ssm.n_heads, c.ssm.n_groups)
     h = b.silu_mul("ssm_gated", z, h)
     if b.has("ssm_norm"):
         h = b.rms_norm("ssm_norm", h, "ssm_norm", c.norm_eps)

@@ -55,7 +55,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         rope = table_swa if c.is_sliding else table
-        activation = layers.limited_swiglu(b, c.swiglu_limit)
+        activation = layers.limited_swiglu(b, c.moe.swiglu_limit)
 
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope, window=c.window))

@@ -37,7 +37,7 @@ COMMON_KEYS = (
     | {
         "attention.sliding_window": SLIDING_WINDOW,
         "attention.sliding_window_pattern": sliding_pattern(REQUIRED),
-        "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+        "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=10000.0),
     }
 )
 
@@ -57,7 +57,7 @@ TENSORS = {**COMMON, "blk.N.attn_sinks.weight": optional("n_heads")}
 STEP_TENSORS = {
     **COMMON,
     **tensors.where_present(tensors.qk_norms() | tensors.shared_expert()),
-    "rope_freqs.weight": optional("n_rot/2"),
+    "rope_freqs.weight": optional("rope.n_rot/2"),
     "blk.N.attn_gate.weight": optional("n_heads", "n_embd"),
 }
 
@@ -91,11 +91,13 @@ def build(g: Graph, model: Config) -> None:
 
 
 def build_step(g: Graph, model: Config) -> None:
-    if model.n_rot % 4:
-        raise ModelError(f"rope.dimension_count is {model.n_rot}, must be a multiple of 4: half is rotated")
-    table = rope_table(g, replace(model, n_rot=model.n_rot // 2))
+    if model.rope.n_rot % 4:
+        raise ModelError(
+            f"rope.dimension_count is {model.rope.n_rot}, must be a multiple of 4: half is rotated"
+        )
+    table = rope_table(g, replace(model, rope=replace(model.rope, n_rot=model.rope.n_rot // 2)))
     table_swa = rope_table_swa(g, model, is_stretched=False, has_factors=False)
-    gating = layers.GATINGS.get(model.expert_gating, "sigmoid")
+    gating = layers.GATINGS.get(model.moe.gating, "sigmoid")
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
@@ -103,9 +105,9 @@ def build_step(g: Graph, model: Config) -> None:
         x = b.add("resid_mid", x, h)
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        of_experts = layers.limited_swiglu(b, c.swiglu_limit, caps_silu=True)
-        of_shared = layers.limited_swiglu(b, c.swiglu_limit_shexp, caps_silu=True)
-        is_normalized = c.expert_weights_norm
+        of_experts = layers.limited_swiglu(b, c.moe.swiglu_limit, caps_silu=True)
+        of_shared = layers.limited_swiglu(b, c.moe.swiglu_limit_shared, caps_silu=True)
+        is_normalized = c.moe.weights_norm
         h = layers.experts_or_ffn(b, h, c, gating, of_experts, of_shared, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)

@@ -39,7 +39,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd", scale=EMBEDDING_SCALE)
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        h = latent_attention(b, h, c, rope, c.mla_key_dim**-0.5, "neox")
+        h = latent_attention(b, h, c, rope, c.mla.key_dim**-0.5, "neox")
         x = b.add("resid_mid", x, b.scale("attn_scaled", h, residual_scale))
 
         h = layers.gated_ffn(b, b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps), c)
@@ -52,7 +52,7 @@ def build_plm(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
-        x = b.add("resid_mid", x, latent_attention(b, h, c, rope, c.mla_key_dim**-0.5))
+        x = b.add("resid_mid", x, latent_attention(b, h, c, rope, c.mla.key_dim**-0.5))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
         x = b.add("resid_post", x, layers.ffn(b, h, "relu2"))

@@ -21,7 +21,7 @@ KEYS = (
     | INDEXER_KEYS
     | {
         "attention.indexer.block_size": Key("index_block", "integer", 1, 2**31 - 1),
-        "expert_gating_func": Key("expert_gating", "integer", 1, 4),
+        "expert_gating_func": Key("moe.gating", "integer", 1, 4),
     }
 )
 
@@ -46,14 +46,14 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     g.limit_context(model.n_index_top * model.index_block)
-    rope, gating = rope_table(g, model), layers.GATINGS[model.expert_gating]
+    rope, gating = rope_table(g, model), layers.GATINGS[model.moe.gating]
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         h = b.rms_norm("attn_norm", x, "attn_norm", c.norm_eps)
         x = b.add("resid_mid", x, layers.attention(b, h, c, rope))
 
         h = b.rms_norm("ffn_norm", x, "ffn_norm", c.norm_eps)
-        is_normalized = c.expert_weights_norm
+        is_normalized = c.moe.weights_norm
         h = layers.experts_or_ffn(b, h, c, gating, b.swiglu_oai, b.swiglu_oai, is_normalized=is_normalized)
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)

@@ -23,7 +23,7 @@ from .parts.rope import rope_table, rope_table_swa
 KEYS = LAYER_NORM | {
     "attention.sliding_window": SLIDING_WINDOW,
     "attention.sliding_window_pattern": sliding_pattern(3, dense_first=True),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=10000.0),
     "hidden_activation": Key("activation", "text", default="gelu"),
     "classifier.pooling_type": Key("classifier_pooling", "integer", -1, 2**32 - 1, default=1),
 }

@@ -19,7 +19,7 @@ KEYS = {
     "attention.sliding_window_pattern": sliding_pattern(4),
     "final_logit_softcapping": optional_float("final_soft_cap", 30.0),
     "logit_scale": SCALES["logit_scale"],
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True),
 }
 
 TENSORS = {
@@ -35,7 +35,7 @@ POST_NORM_EPS = 1e-8
 
 
 def build(g: Graph, model: Config) -> None:
-    rope = rope_table(g, model, base=model.rope_freq_base_swa, is_stretched=False)
+    rope = rope_table(g, model, base=model.rope.freq_base_swa, is_stretched=False)
     x = g.embed("token_embd", "token_embd")
     x = g.plain_rms_norm("token_embd_norm", x, model.norm_eps)
     for b, c in layers.blocks(g, model):

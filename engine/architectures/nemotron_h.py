@@ -40,9 +40,9 @@ MOE_KEYS = (
     KEYS
     | EXPERTS
     | {
-        "moe_latent_size": Key("n_expert_latent", "integer", 0, 2**20, default=0),
-        "expert_used_count": Key("n_experts_used", "integer", 0, 2**16, default=0, per_layer="any"),
-        "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=0, per_layer="any"),
+        "moe_latent_size": Key("moe.n_latent", "integer", 0, 2**20, default=0),
+        "expert_used_count": Key("moe.n_used", "integer", 0, 2**16, default=0, per_layer="any"),
+        "expert_feed_forward_length": Key("moe.n_ff", "integer", 0, 2**24, default=0, per_layer="any"),
     }
 )
 
@@ -61,11 +61,11 @@ MOE_TENSORS = {
     **mixer_tensors(when="is_ssm_block"),
     **tensors.ffn(when="is_dense_block"),
     **tensors.ungated_experts(when="is_expert_block", width="expert_width"),
-    "blk.N.exp_probs_b.bias": optional("n_experts", when="is_expert_block"),
+    "blk.N.exp_probs_b.bias": optional("moe.n_experts", when="is_expert_block"),
     "blk.N.ffn_latent_down.weight": required("expert_width", "n_embd", when="has_latent_experts"),
     "blk.N.ffn_latent_up.weight": required("n_embd", "expert_width", when="has_latent_experts"),
-    "blk.N.ffn_up_shexp.weight": required("n_ff_shexp", "n_embd", when="is_expert_block"),
-    "blk.N.ffn_down_shexp.weight": required("n_embd", "n_ff_shexp", when="is_expert_block"),
+    "blk.N.ffn_up_shexp.weight": required("moe.n_ff_shared", "n_embd", when="is_expert_block"),
+    "blk.N.ffn_down_shexp.weight": required("n_embd", "moe.n_ff_shared", when="is_expert_block"),
 }
 
 
@@ -84,14 +84,14 @@ def build(g: Graph, model: Config) -> None:
         elif c.is_attention_block:
             h = layers.attention(b, h, c)
         else:
-            h = experts(b, h, c) if c.n_experts else layers.ffn(b, h, "relu2")
+            h = experts(b, h, c) if c.moe.n_experts else layers.ffn(b, h, "relu2")
         x = b.add("resid_post", x, h)
     layers.head(g, x, model, g.rms_norm)
 
 
 def experts(b: Graph, h: str, c: Config) -> str:
     """A mixture of experts without gates, in Super on a shorter vector, and a shared expert."""
-    ids, weights = layers.route(b, h, c, "sigmoid", is_normalized=c.expert_weights_norm)
+    ids, weights = layers.route(b, h, c, "sigmoid", is_normalized=c.moe.weights_norm)
     latent = b.linear("moe_in", h, "ffn_latent_down") if c.has_latent_experts else h
     routed = layers.ungated_experts(b, latent, ids, weights, "relu2", out="moe_out")
     if c.has_latent_experts:

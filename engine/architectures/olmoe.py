@@ -46,7 +46,7 @@ TENSORS = {
 
 def build(g: Graph, model: Config) -> None:
     is_minimax = model.architecture == "minimax-m2"
-    gating = layers.GATINGS[model.expert_gating or 2] if is_minimax else "softmax"
+    gating = layers.GATINGS[model.moe.gating or 2] if is_minimax else "softmax"
     rope = rope_table(g, model)
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):

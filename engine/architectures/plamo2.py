@@ -17,7 +17,7 @@ from .mamba import recurrence
 from .parts import layers, tensors
 from .parts.rope import rope_table
 
-KEYS = HEAD_COUNTS | SSM | {"ssm.group_count": Key("ssm_groups", "integer", 0, 0, default=0)}
+KEYS = HEAD_COUNTS | SSM | {"ssm.group_count": Key("ssm.n_groups", "integer", 0, 0, default=0)}
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
 
@@ -30,17 +30,17 @@ TENSORS = {
     "blk.N.attn_q_norm.weight": required("n_heads", "head_dim", when="has_attention"),
     "blk.N.attn_k_norm.weight": required("n_kv_heads", "head_dim", when="has_attention"),
     "blk.N.attn_output.weight": required("n_embd", "heads_width", when="has_attention"),
-    "blk.N.ssm_in.weight": required("2*ssm_inner", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_conv1d.weight": required("ssm_inner", "ssm_conv", when="is_recurrent"),
-    "blk.N.ssm_x.weight": required("ssm_dt_width+2*ssm_state", "ssm_inner", when="is_recurrent"),
-    "blk.N.ssm_dt.weight": required("ssm_heads", "ssm_dt_width", when="is_recurrent"),
-    "blk.N.ssm_dt.bias": required("ssm_heads", when="is_recurrent"),
-    "blk.N.ssm_a": required("ssm_heads", when="is_recurrent"),
-    "blk.N.ssm_d": required("ssm_heads", when="is_recurrent"),
+    "blk.N.ssm_in.weight": required("2*ssm.d_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_conv1d.weight": required("ssm.d_inner", "ssm.d_conv", when="is_recurrent"),
+    "blk.N.ssm_x.weight": required("ssm_dt_width+2*ssm.d_state", "ssm.d_inner", when="is_recurrent"),
+    "blk.N.ssm_dt.weight": required("ssm.n_heads", "ssm_dt_width", when="is_recurrent"),
+    "blk.N.ssm_dt.bias": required("ssm.n_heads", when="is_recurrent"),
+    "blk.N.ssm_a": required("ssm.n_heads", when="is_recurrent"),
+    "blk.N.ssm_d": required("ssm.n_heads", when="is_recurrent"),
     "blk.N.ssm_dt_norm": required("ssm_dt_width", when="is_recurrent"),
-    "blk.N.ssm_b_norm": required("ssm_state", when="is_recurrent"),
-    "blk.N.ssm_c_norm": required("ssm_state", when="is_recurrent"),
-    "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when="is_recurrent"),
+    "blk.N.ssm_b_norm": required("ssm.d_state", when="is_recurrent"),
+    "blk.N.ssm_c_norm": required("ssm.d_state", when="is_recurrent"),
+    "blk.N.ssm_out.weight": required("n_embd", "ssm.d_inner", when="is_recurrent"),
     **tensors.fused_ffn(),
 }
 
@@ -64,9 +64,9 @@ def build(g: Graph, model: Config) -> None:
 def mixer(b: Graph, h: str, c: Config) -> str:
     """The output of a mixer for h; its matrix of time steps, B and C begins with B."""
     both = b.linear("ssm_zx", h, "ssm_in")
-    z = b.take_columns("ssm_z", both, 0, c.ssm_head_width, c.ssm_heads)
-    x = b.take_columns("ssm_conv_in", both, c.ssm_head_width, c.ssm_head_width, c.ssm_heads)
-    return recurrence(b, c, x, z, (2 * c.ssm_state, 0, c.ssm_state))
+    z = b.take_columns("ssm_z", both, 0, c.ssm.head_dim, c.ssm.n_heads)
+    x = b.take_columns("ssm_conv_in", both, c.ssm.head_dim, c.ssm.head_dim, c.ssm.n_heads)
+    return recurrence(b, c, x, z, (2 * c.ssm.d_state, 0, c.ssm.d_state))
 
 
 PLAMO2 = Architecture("plamo2", TENSORS, build, KEYS, INERT)

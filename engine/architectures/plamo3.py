@@ -17,7 +17,7 @@ from .parts.rope import rope_table, rope_table_swa
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,
     "attention.sliding_window_pattern": sliding_pattern(8),
-    "rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=10000.0),
+    "rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=10000.0),
 }
 
 TENSORS = {

@@ -30,7 +30,7 @@ PANGU_INERT_TENSORS = {
 }
 
 MOE_KEYS = EXPERTS | {
-    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+    "expert_shared_feed_forward_length": Key("moe.n_ff_shared", "integer", 1, 2**24, default=None),
 }
 
 MOE_TENSORS = {

@@ -39,15 +39,15 @@ ATTENTION: tensors.Table = {
 }
 
 DELTA_NET: tensors.Table = {
-    "blk.N.attn_qkv.weight": required("ssm_channels", "n_embd", when="is_recurrent"),
-    "blk.N.attn_gate.weight": required("ssm_inner", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_alpha.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_beta.weight": required("ssm_heads", "n_embd", when="is_recurrent"),
-    "blk.N.ssm_conv1d.weight": required("ssm_channels", "ssm_conv", when="is_recurrent"),
-    "blk.N.ssm_dt.bias": required("ssm_heads", when="is_recurrent"),
-    "blk.N.ssm_a": required("ssm_heads", when="is_recurrent"),
-    "blk.N.ssm_norm.weight": required("ssm_head_width", when="is_recurrent"),
-    "blk.N.ssm_out.weight": required("n_embd", "ssm_inner", when="is_recurrent"),
+    "blk.N.attn_qkv.weight": required("ssm.n_channels", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": required("ssm.d_inner", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_alpha.weight": required("ssm.n_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_beta.weight": required("ssm.n_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_conv1d.weight": required("ssm.n_channels", "ssm.d_conv", when="is_recurrent"),
+    "blk.N.ssm_dt.bias": required("ssm.n_heads", when="is_recurrent"),
+    "blk.N.ssm_a": required("ssm.n_heads", when="is_recurrent"),
+    "blk.N.ssm_norm.weight": required("ssm.head_dim", when="is_recurrent"),
+    "blk.N.ssm_out.weight": required("n_embd", "ssm.d_inner", when="is_recurrent"),
 }
 
 TENSORS = {
@@ -111,17 +111,17 @@ def delta_heads(
     b: Graph, c: Config, z: str, alpha: str, beta: str, qkv: str, is_grouped: bool = False
 ) -> str:
     """The delta rule on what was projected; `is_grouped` as in `DeltaRule`."""
-    key_width = c.ssm_groups * c.ssm_state
+    key_width = c.ssm.n_groups * c.ssm.d_state
     decay = b.decay("decay", alpha)
     beta = b.activate("beta_act", beta, "sigmoid")
     qkv = b.causal_conv("qkv_conv", qkv, "ssm_conv1d")
     qkv = b.activate("qkv_act", qkv, "silu")
     q = b.take_columns("q", qkv, 0, key_width)
     k = b.take_columns("k", qkv, key_width, key_width)
-    v = b.take_columns("v", qkv, 2 * key_width, c.ssm_inner)
-    q = b.l2_norm("q_norm", q, c.norm_eps, c.ssm_groups)
-    k = b.l2_norm("k_norm", k, c.norm_eps, c.ssm_groups)
-    h = b.delta_rule("delta_heads", q, k, v, decay, beta, c.ssm_heads, c.ssm_groups, is_grouped)
+    v = b.take_columns("v", qkv, 2 * key_width, c.ssm.d_inner)
+    q = b.l2_norm("q_norm", q, c.norm_eps, c.ssm.n_groups)
+    k = b.l2_norm("k_norm", k, c.norm_eps, c.ssm.n_groups)
+    h = b.delta_rule("delta_heads", q, k, v, decay, beta, c.ssm.n_heads, c.ssm.n_groups, is_grouped)
     h = b.rms_norm("delta_norm", h, "ssm_norm", c.norm_eps)
     return b.linear("attn_out", b.silu_mul("delta_gated", z, h), "ssm_out")
 

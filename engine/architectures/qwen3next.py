@@ -17,7 +17,7 @@ from .architecture import Architecture
 from .parts import tensors
 
 KEYS = {name: key for name, key in (qwen35.KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
-    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 1, 2**24, default=None),
+    "expert_shared_feed_forward_length": Key("moe.n_ff_shared", "integer", 1, 2**24, default=None),
 }
 
 SEPARATE = ("blk.N.ssm_alpha.weight", "blk.N.ssm_beta.weight")
@@ -27,12 +27,12 @@ TENSORS = {
     **tensors.norms("attn_norm", "post_attention_norm"),
     **qwen35.ATTENTION,
     **{name: shape for name, shape in qwen35.DELTA_NET.items() if name not in SEPARATE},
-    "blk.N.attn_qkv.weight": optional("ssm_channels", "n_embd", when="is_recurrent"),
-    "blk.N.attn_gate.weight": optional("ssm_inner", "n_embd", when="is_recurrent"),
+    "blk.N.attn_qkv.weight": optional("ssm.n_channels", "n_embd", when="is_recurrent"),
+    "blk.N.attn_gate.weight": optional("ssm.d_inner", "n_embd", when="is_recurrent"),
     "blk.N.ssm_in.weight": required(
-        "ssm_channels+ssm_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
+        "ssm.n_channels+ssm.d_inner", "n_embd", when="is_recurrent", unless="attn_qkv.weight"
     ),
-    "blk.N.ssm_ba.weight": required("2*ssm_heads", "n_embd", when="is_recurrent"),
+    "blk.N.ssm_ba.weight": required("2*ssm.n_heads", "n_embd", when="is_recurrent"),
     **tensors.experts(),
     **tensors.shared_expert(when="has_experts"),
     "blk.N.ffn_gate_inp_shexp.weight": required("n_embd", when="has_experts"),
@@ -49,7 +49,7 @@ def build(g: Graph, model: Config) -> None:
 
 def delta_net(b: Graph, h: str, c: Config) -> str:
     """Linear attention by the gated delta rule."""
-    n_groups, n_shared = c.ssm_groups, c.ssm_heads // c.ssm_groups
+    n_groups, n_shared = c.ssm.n_groups, c.ssm.n_heads // c.ssm.n_groups
     both = b.linear("beta_alpha", h, "ssm_ba")
     beta = b.take_columns("beta", both, 0, n_shared, n_groups)
     alpha = b.take_columns("alpha", both, n_shared, n_shared, n_groups)
@@ -57,11 +57,11 @@ def delta_net(b: Graph, h: str, c: Config) -> str:
         z, qkv = b.linear("z", h, "attn_gate"), b.linear("qkv", h, "attn_qkv")
     else:
         all_four = b.linear("qkvz", h, "ssm_in")
-        width = c.ssm_inner // n_groups
-        q = b.take_columns("q_in", all_four, 0, c.ssm_state, n_groups)
-        k = b.take_columns("k_in", all_four, c.ssm_state, c.ssm_state, n_groups)
-        v = b.take_columns("v_in", all_four, 2 * c.ssm_state, width, n_groups)
-        z = b.take_columns("z", all_four, 2 * c.ssm_state + width, width, n_groups)
+        width = c.ssm.d_inner // n_groups
+        q = b.take_columns("q_in", all_four, 0, c.ssm.d_state, n_groups)
+        k = b.take_columns("k_in", all_four, c.ssm.d_state, c.ssm.d_state, n_groups)
+        v = b.take_columns("v_in", all_four, 2 * c.ssm.d_state, width, n_groups)
+        z = b.take_columns("z", all_four, 2 * c.ssm.d_state + width, width, n_groups)
         qkv = b.join_columns("qkv", b.join_columns("qk_in", q, k), v)
     return qwen35.delta_heads(b, c, z, alpha, beta, qkv, is_grouped=True)
 

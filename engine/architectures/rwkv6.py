@@ -17,22 +17,22 @@ from ..plan.graph.graph import Graph
 from .architecture import Architecture
 from .parts import layers, tensors
 
-WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("wkv_dim", "integer", 1, 2**12)}
+WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("rwkv.head_dim", "integer", 1, 2**12)}
 
 KEYS = WKV_KEYS | {
-    "time_mix_extra_dim": Key("time_mix_rank", "integer", 1, 2**16),
-    "time_decay_extra_dim": Key("decay_rank", "integer", 1, 2**16),
-    "rescale_every_n_layers": Key("rescale_interval", "integer", 0, 2**16, default=0),
+    "time_mix_extra_dim": Key("rwkv.time_mix_rank", "integer", 1, 2**16),
+    "time_decay_extra_dim": Key("rwkv.decay_rank", "integer", 1, 2**16),
+    "rescale_every_n_layers": Key("rwkv.rescale_interval", "integer", 0, 2**16, default=0),
 }
 
 TIME_MIX: tensors.Table = {
-    "blk.N.time_mix_w1.weight": required("5*time_mix_rank", "n_embd"),
-    "blk.N.time_mix_w2.weight": required(5, "n_embd", "time_mix_rank"),
+    "blk.N.time_mix_w1.weight": required("5*rwkv.time_mix_rank", "n_embd"),
+    "blk.N.time_mix_w2.weight": required(5, "n_embd", "rwkv.time_mix_rank"),
     "blk.N.time_mix_lerp_x.weight": required(1, 1, "n_embd"),
     "blk.N.time_mix_lerp_fused.weight": optional(5, 1, 1, "n_embd"),
     "blk.N.time_mix_decay.weight": required("n_embd"),
-    "blk.N.time_mix_decay_w1.weight": required("decay_rank", "n_embd"),
-    "blk.N.time_mix_decay_w2.weight": required("n_embd", "decay_rank"),
+    "blk.N.time_mix_decay_w1.weight": required("rwkv.decay_rank", "n_embd"),
+    "blk.N.time_mix_decay_w2.weight": required("n_embd", "rwkv.decay_rank"),
     "blk.N.time_mix_receptance.weight": required("n_embd", "n_embd"),
     "blk.N.time_mix_key.weight": required("kv_width", "n_embd"),
     "blk.N.time_mix_value.weight": required("kv_width", "n_embd"),
@@ -55,7 +55,7 @@ TENSORS = {
         f"blk.N.time_mix_lerp_{part}.weight": required(1, 1, "n_embd", unless="time_mix_lerp_fused.weight")
         for part in "wkvrg"
     },
-    "blk.N.time_mix_first.weight": required("n_heads", "wkv_dim"),
+    "blk.N.time_mix_first.weight": required("n_heads", "rwkv.head_dim"),
     "blk.N.time_mix_ln.weight": required("n_embd"),
     "blk.N.time_mix_ln.bias": required("n_embd"),
     "blk.N.channel_mix_lerp_k.weight": required(1, 1, "n_embd"),
@@ -87,7 +87,7 @@ def build(g: Graph, model: Config) -> None:
 
         h = b.layer_norm("ffn_norm", x, "attn_norm_2", c.norm_eps)
         h = channel_mix(b, h)
-        if c.rescale_interval and (c.layer + 1) % c.rescale_interval == 0:
+        if c.rwkv.rescale_interval and (c.layer + 1) % c.rwkv.rescale_interval == 0:
             x = b.scale("resid_post", b.add("resid_unscaled", x, h), 0.5)
         else:
             x = b.add("resid_post", x, h)

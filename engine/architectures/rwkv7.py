@@ -19,25 +19,25 @@ from .parts import layers, tensors
 from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks
 
 KEYS = WKV_KEYS | {
-    "attention.decay_lora_rank": Key("decay_rank", "integer", 1, 2**16),
-    "attention.iclr_lora_rank": Key("in_context_rank", "integer", 1, 2**16),
-    "attention.value_residual_mix_lora_rank": Key("value_mix_rank", "integer", 1, 2**16),
-    "attention.gate_lora_rank": Key("gate_rank", "integer", 0, 2**16, default=0),
+    "attention.decay_lora_rank": Key("rwkv.decay_rank", "integer", 1, 2**16),
+    "attention.iclr_lora_rank": Key("rwkv.in_context_rank", "integer", 1, 2**16),
+    "attention.value_residual_mix_lora_rank": Key("rwkv.value_mix_rank", "integer", 1, 2**16),
+    "attention.gate_lora_rank": Key("rwkv.gate_rank", "integer", 0, 2**16, default=0),
 }
 
 TIME_MIX: tensors.Table = {
-    "blk.N.time_mix_lerp_fused.weight": required("n_lerps", 1, 1, "n_embd"),
+    "blk.N.time_mix_lerp_fused.weight": required("rwkv.n_lerps", 1, 1, "n_embd"),
     "blk.N.time_mix_w0.weight": required("n_embd"),
-    "blk.N.time_mix_w1.weight": required("decay_rank", "n_embd"),
-    "blk.N.time_mix_w2.weight": required("n_embd", "decay_rank"),
+    "blk.N.time_mix_w1.weight": required("rwkv.decay_rank", "n_embd"),
+    "blk.N.time_mix_w2.weight": required("n_embd", "rwkv.decay_rank"),
     "blk.N.time_mix_a0.weight": required("n_embd"),
-    "blk.N.time_mix_a1.weight": required("in_context_rank", "n_embd"),
-    "blk.N.time_mix_a2.weight": required("n_embd", "in_context_rank"),
+    "blk.N.time_mix_a1.weight": required("rwkv.in_context_rank", "n_embd"),
+    "blk.N.time_mix_a2.weight": required("n_embd", "rwkv.in_context_rank"),
     "blk.N.time_mix_v0.weight": required("n_embd"),
     "blk.N.time_mix_v1.weight": required("own_value_mix_rank", "n_embd"),
     "blk.N.time_mix_v2.weight": required("n_embd", "own_value_mix_rank"),
-    "blk.N.time_mix_g1.weight": optional("gate_rank", "n_embd"),
-    "blk.N.time_mix_g2.weight": optional("n_embd", "gate_rank"),
+    "blk.N.time_mix_g1.weight": optional("rwkv.gate_rank", "n_embd"),
+    "blk.N.time_mix_g2.weight": optional("n_embd", "rwkv.gate_rank"),
     "blk.N.time_mix_k_k.weight": required("n_embd"),
     "blk.N.time_mix_k_a.weight": required("n_embd"),
     "blk.N.time_mix_r_k.weight": required("n_embd"),
@@ -85,7 +85,7 @@ def build_qwen(g: Graph, model: Config) -> None:
 def time_mix(b: Graph, h: str, c: Config) -> str:
     """Linear attention of RWKV-7."""
     shift = b.token_shift("shift", h)
-    parts = "rwkvag" if c.gate_rank else "rwkva"
+    parts = "rwkvag" if c.rwkv.gate_rank else "rwkva"
     x = {part: lerp(b, f"{part}_x", h, shift, "time_mix_lerp_fused", i) for i, part in enumerate(parts)}
     r, k = b.linear("r", x["r"], "time_mix_receptance"), b.linear("k", x["k"], "time_mix_key")
     v = values(b, x["v"], c)
@@ -104,7 +104,7 @@ def time_mix(b: Graph, h: str, c: Config) -> str:
     if b.has("time_mix_ln"):
         h = b.layer_norm("wkv_norm", h, "time_mix_ln", NORM_EPS_OF_HEADS, c.n_heads)
     h = b.add("wkv_sum", h, b.bonus("wkv_bonus", r, k, v, "time_mix_r_k", c.n_heads))
-    if c.gate_rank:
+    if c.rwkv.gate_rank:
         gate = b.activate("gate_low_act", b.linear("gate_low", x["g"], "time_mix_g1"), "sigmoid")
         h = b.mul("wkv_gated", h, b.linear("gate", gate, "time_mix_g2"))
     return b.linear("attn_out", h, "time_mix_output")

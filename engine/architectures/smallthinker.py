@@ -30,7 +30,7 @@ TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attent
 
 
 def build(g: Graph, model: Config) -> None:
-    gating = layers.GATINGS.get(model.expert_gating, "softmax")
+    gating = layers.GATINGS.get(model.moe.gating, "softmax")
     has_rope_everywhere = model.sliding_window == 0 or model.n_layers == NO_ROPE_EVERY
     table, table_swa = rope_table(g, model), rope_table_swa(g, model)
     x = g.embed("token_embd", "token_embd")

@@ -14,26 +14,26 @@ _LAYERED = (
     "n_heads",
     "n_kv_heads",
     "n_ff",
-    "n_ff_exp",
-    "n_experts_used",
-    "rope_is_on",
+    "moe.n_ff",
+    "moe.n_used",
+    "rope.is_on",
     "sparsity",
-    "swiglu_limit",
-    "swiglu_limit_shexp",
-    "xielu_alpha_n",
-    "xielu_alpha_p",
-    "xielu_beta",
-    "xielu_eps",
+    "moe.swiglu_limit",
+    "moe.swiglu_limit_shared",
+    "xielu.alpha_n",
+    "xielu.alpha_p",
+    "xielu.beta",
+    "xielu.eps",
 )
 INPUTS = (
-    "old_rope_scale",
+    "rope.old_scale",
     "sliding_pattern",
     "sliding_pattern_dense_first",
     "head_dim_swa",
     "value_dim_swa",
-    "kv_lora_rank_swa",
-    "mla_key_dim_swa",
-    "mla_value_dim_swa",
+    "mla.kv_lora_rank_swa",
+    "mla.key_dim_swa",
+    "mla.value_dim_swa",
 )
 """What keys may fill beside the fields of `Config`, which are worked out from it."""
 
@@ -85,7 +85,7 @@ def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
 
 def _derive_wkv_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     """Heads of RWKV, of which the file says the size alone."""
-    size = values.get("wkv_dim")
+    size = values.get("rwkv.head_dim")
     if size is None:
         return
     if values["n_embd"] % size:
@@ -105,8 +105,8 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     for heads, kv_heads in zip(of_layer, kv_of_layer, strict=True):
         if kv_heads and (heads % kv_heads or heads == 0):
             raise _contradiction(file, f"head_count {heads} is no multiple of head_count_kv {kv_heads}")
-    if "kda_dim" in values:
-        values["kda_heads"] = n_heads  # where a layer has a number of its own, that is of attention
+    if "kda.head_dim" in values:
+        values["kda.n_heads"] = n_heads  # where a layer has a number of its own, that is of attention
     if n_heads == 0:  # no layer attends
         values["head_dim"] = values["head_dim"] or 0
     if values["head_dim"] is None:
@@ -119,18 +119,18 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
 def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
     """What is rotated, and how far positions are stretched."""
     head_dim = values["head_dim"]
-    values["n_rot"] = values["n_rot"] or head_dim
-    if values["n_rot"] % 2 or values["n_rot"] > head_dim:
+    values["rope.n_rot"] = values["rope.n_rot"] or head_dim
+    if values["rope.n_rot"] % 2 or values["rope.n_rot"] > head_dim:
         raise _contradiction(
             file,
-            f"rope.dimension_count is {values['n_rot']}, "
+            f"rope.dimension_count is {values['rope.n_rot']}, "
             f"must be even and at most {head_dim}, the head's size",
         )
-    scaling, old_scale = values["rope_scaling"], values.pop("old_rope_scale")
+    scaling, old_scale = values["rope.scaling"], values.pop("rope.old_scale")
     if scaling not in _ROPE_SCALINGS:
         raise GGUFUnsupportedError(f"{file.path}: rope.scaling.type {scaling!r} is not supported yet")
-    values["rope_scale"] = 1.0 if scaling == "none" else values["rope_scale"] or old_scale
-    values["n_ctx_original"] = values["n_ctx_original"] or values["n_ctx_train"]
+    values["rope.scale"] = 1.0 if scaling == "none" else values["rope.scale"] or old_scale
+    values["rope.n_ctx_original"] = values["rope.n_ctx_original"] or values["n_ctx_train"]
 
 
 def _derive_layers(values: dict[str, Any]) -> None:
@@ -157,16 +157,16 @@ def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
     """Sizes of heads, where layers with a sliding window have their own."""
     if "head_dim_swa" not in values:
         return
-    n_rot_swa = values.pop("n_rot_swa") or values["n_rot"]
+    n_rot_swa = values.pop("rope.n_rot_swa") or values["rope.n_rot"]
     for name, own in (
         ("head_dim", values.pop("head_dim_swa")),
         ("value_dim", values.pop("value_dim_swa")),
-        ("n_rot", n_rot_swa),
+        ("rope.n_rot", n_rot_swa),
     ):
         sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
         values["per_layer"][name] = sizes
     for head_dim, value_dim, n_rot in zip(
-        *(values["per_layer"][name] for name in ("head_dim", "value_dim", "n_rot")), strict=True
+        *(values["per_layer"][name] for name in ("head_dim", "value_dim", "rope.n_rot")), strict=True
     ):
         if head_dim != value_dim:
             raise _contradiction(file, f"heads have keys of {head_dim} and values of {value_dim}")
@@ -181,10 +181,10 @@ def _derive_latent(values: dict[str, Any]) -> None:
     """Heads of latent attention, for which old files have the keys of ordinary heads, and layers with a
     sliding window may have keys of their own.
     """
-    if "mla_key_dim" in values:
-        values["has_split_kv"] = bool(values["mla_key_dim"])
-        values["mla_key_dim"] = values["mla_key_dim"] or values["head_dim"]
-        values["mla_value_dim"] = values["mla_value_dim"] or values["value_dim"]
+    if "mla.key_dim" in values:
+        values["mla.has_split_kv"] = bool(values["mla.key_dim"])
+        values["mla.key_dim"] = values["mla.key_dim"] or values["head_dim"]
+        values["mla.value_dim"] = values["mla.value_dim"] or values["value_dim"]
     for name in ("mla.kv_lora_rank", "mla.key_dim", "mla.value_dim"):
         if own := values.pop(f"{name}_swa", 0):
             sizes = tuple(own if is_sliding else values[name] for is_sliding in values["sliding_layers"])
@@ -193,44 +193,48 @@ def _derive_latent(values: dict[str, Any]) -> None:
 
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
     """The heads and groups of recurrent layers, and the parts of latent attention, must divide evenly."""
-    if "ssm_heads" in values:
-        inner, heads, groups = values["ssm_inner"], values["ssm_heads"], values["ssm_groups"] or 1
+    if "ssm.n_heads" in values:
+        inner, heads, groups = values["ssm.d_inner"], values["ssm.n_heads"], values["ssm.n_groups"] or 1
         if inner % heads or inner % groups or heads % groups:
             raise _contradiction(
                 file,
                 f"ssm.inner_size {inner}, ssm.time_step_rank {heads} and ssm.group_count {groups} do not "
                 "divide evenly",
             )
-    if "mla_key_dim" in values and values["mla_key_dim"] <= values["n_rot"] and values["has_split_kv"]:
+    if (
+        "mla.key_dim" in values
+        and values["mla.key_dim"] <= values["rope.n_rot"]
+        and values["mla.has_split_kv"]
+    ):
         raise _contradiction(
             file,
-            f"attention.key_length_mla {values['mla_key_dim']} must be above rope.dimension_count "
-            f"{values['n_rot']}",
+            f"attention.key_length_mla {values['mla.key_dim']} must be above rope.dimension_count "
+            f"{values['rope.n_rot']}",
         )
 
 
 def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
     """Widths of the experts, where they follow from others."""
-    n_experts, n_used = values.get("n_experts", 0), values.get("n_experts_used", 0)
+    n_experts, n_used = values.get("moe.n_experts", 0), values.get("moe.n_used", 0)
     if n_experts == 0:
         return
     if not 0 < n_used <= n_experts:
         raise _contradiction(file, f"expert_used_count is {n_used}, must be 1 to {n_experts}, expert_count")
-    groups, used = values.get("n_expert_groups", 1), values.get("n_expert_groups_used", 1)
+    groups, used = values.get("moe.n_groups", 1), values.get("moe.n_groups_used", 1)
     if groups > 1 and (n_experts % groups or not 0 < used <= groups or n_used > n_experts // groups * used):
         raise _contradiction(
             file, f"{n_used} of {n_experts} experts cannot come from {used} of {groups} equal groups"
         )
-    if values.get("n_ff_exp") is None:  # the architecture has no key for it, or one with this default
-        values["n_ff_exp"] = values["n_ff"]
-    values["n_ff_exp"] = values["n_ff_exp"] or values["n_ff"] // n_used
-    if values.get("n_ff_shexp", 0) is None:
-        values["n_ff_shexp"] = values["n_ff"]
-    elif not values.get("n_ff_shexp", 0):
-        of_each = values.get("n_ff_each_shexp") or values["n_ff_exp"]
-        values["n_ff_shexp"] = of_each * values.get("n_experts_shared", 0)
-    if "n_ff_chexp" in values:
-        values["n_ff_chexp"] = values["n_ff_chexp"] or values["head_dim"]
+    if values.get("moe.n_ff") is None:  # the architecture has no key for it, or one with this default
+        values["moe.n_ff"] = values["n_ff"]
+    values["moe.n_ff"] = values["moe.n_ff"] or values["n_ff"] // n_used
+    if values.get("moe.n_ff_shared", 0) is None:
+        values["moe.n_ff_shared"] = values["n_ff"]
+    elif not values.get("moe.n_ff_shared", 0):
+        of_each = values.get("moe.n_ff_each_shared") or values["moe.n_ff"]
+        values["moe.n_ff_shared"] = of_each * values.get("moe.n_shared", 0)
+    if "moe.n_ff_chunk" in values:
+        values["moe.n_ff_chunk"] = values["moe.n_ff_chunk"] or values["head_dim"]
 
 
 def _sliding_layers(

@@ -46,16 +46,16 @@ KEYS = {
     "attention.key_length": Key("head_dim", "integer", 1, 2**16, default=None),
     "attention.value_length": Key("value_dim", "integer", 1, 2**16, default=None),
     "attention.layer_norm_rms_epsilon": Key("norm_eps", "float", 0, 1),
-    "rope.dimension_count": Key("n_rot", "integer", 2, 2**16, default=None),
-    "rope.freq_base": Key("rope_freq_base", "float", 0, 1e15, default=10000.0),
-    "rope.scaling.type": Key("rope_scaling", "text", default="linear"),
-    "rope.scaling.factor": optional_float("rope_scale", None),
-    "rope.scale_linear": Key("old_rope_scale", "float", 0, 1e6, default=1.0),
-    "rope.scaling.original_context_length": Key("n_ctx_original", "integer", 1, 2**32 - 1, default=None),
-    "rope.scaling.attn_factor": Key("rope_attn_factor", "float", 0, 1e6, default=1.0),
-    "rope.scaling.yarn_attn_factor": Key("yarn_attn_factor", "float", 0, 1e6, default=1.0),
-    "rope.scaling.yarn_beta_fast": Key("yarn_beta_fast", "float", 0, 1e6, default=32.0),
-    "rope.scaling.yarn_beta_slow": Key("yarn_beta_slow", "float", 0, 1e6, default=1.0),
+    "rope.dimension_count": Key("rope.n_rot", "integer", 2, 2**16, default=None),
+    "rope.freq_base": Key("rope.freq_base", "float", 0, 1e15, default=10000.0),
+    "rope.scaling.type": Key("rope.scaling", "text", default="linear"),
+    "rope.scaling.factor": optional_float("rope.scale", None),
+    "rope.scale_linear": Key("rope.old_scale", "float", 0, 1e6, default=1.0),
+    "rope.scaling.original_context_length": Key("rope.n_ctx_original", "integer", 1, 2**32 - 1, default=None),
+    "rope.scaling.attn_factor": Key("rope.attn_factor", "float", 0, 1e6, default=1.0),
+    "rope.scaling.yarn_attn_factor": Key("rope.yarn_attn_factor", "float", 0, 1e6, default=1.0),
+    "rope.scaling.yarn_beta_fast": Key("rope.yarn_beta_fast", "float", 0, 1e6, default=32.0),
+    "rope.scaling.yarn_beta_slow": Key("rope.yarn_beta_slow", "float", 0, 1e6, default=1.0),
     "pooling_type": Key("pooling", "integer", -1, 2**32 - 1, default=None),
     "classifier.pooling_type": Key("classifier_pooling", "integer", -1, 2**32 - 1, default=None),
     "vocab_size": Key("n_vocab", "integer", 1, 2**31 - 1, default=None),
@@ -132,9 +132,9 @@ def sliding_pattern(period: Any, dense_first: bool = False) -> Key:
 
 
 # The base of the layers with a window; 0: that of the others.
-ROPE_BASE_SWA = {"rope.freq_base_swa": Key("rope_freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True)}
+ROPE_BASE_SWA = {"rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True)}
 
-N_ROT_SWA = Key("n_rot_swa", "integer", 2, 2**16, default=0)
+N_ROT_SWA = Key("rope.n_rot_swa", "integer", 2, 2**16, default=0)
 
 HEADS_BY_LAYER = {
     "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),
@@ -142,7 +142,7 @@ HEADS_BY_LAYER = {
 }
 
 
-ROPE_SECTIONS = {"rope.dimension_sections": Key("rope_sections", "integers", 0, 2**16, default=())}
+ROPE_SECTIONS = {"rope.dimension_sections": Key("rope.sections", "integers", 0, 2**16, default=())}
 
 SCALES = {
     "attention.scale": optional_float("attention_scale", 0.0),
@@ -152,17 +152,17 @@ SCALES = {
 }
 
 EXPERTS = {
-    "expert_count": Key("n_experts", "integer", 0, 2**16, default=0),
-    "expert_used_count": Key("n_experts_used", "integer", 0, 2**16, default=0),
-    "expert_feed_forward_length": Key("n_ff_exp", "integer", 0, 2**24, default=0, per_layer="same"),
-    "expert_shared_feed_forward_length": Key("n_ff_shexp", "integer", 0, 2**24, default=0),
-    "expert_shared_count": Key("n_experts_shared", "integer", 0, 2**10, default=0),
-    "expert_gating_func": Key("expert_gating", "integer", 0, 4, default=0),
-    "expert_weights_norm": Key("expert_weights_norm", "boolean", default=False),
-    "expert_weights_scale": optional_float("expert_weights_scale", 1.0),
-    "expert_group_count": Key("n_expert_groups", "integer", 0, 2**10, default=1),
-    "expert_group_used_count": Key("n_expert_groups_used", "integer", 0, 2**10, default=1),
-    "leading_dense_block_count": Key("n_dense_layers", "integer", 0, 1024, default=0),
+    "expert_count": Key("moe.n_experts", "integer", 0, 2**16, default=0),
+    "expert_used_count": Key("moe.n_used", "integer", 0, 2**16, default=0),
+    "expert_feed_forward_length": Key("moe.n_ff", "integer", 0, 2**24, default=0, per_layer="same"),
+    "expert_shared_feed_forward_length": Key("moe.n_ff_shared", "integer", 0, 2**24, default=0),
+    "expert_shared_count": Key("moe.n_shared", "integer", 0, 2**10, default=0),
+    "expert_gating_func": Key("moe.gating", "integer", 0, 4, default=0),
+    "expert_weights_norm": Key("moe.weights_norm", "boolean", default=False),
+    "expert_weights_scale": optional_float("moe.weights_scale", 1.0),
+    "expert_group_count": Key("moe.n_groups", "integer", 0, 2**10, default=1),
+    "expert_group_used_count": Key("moe.n_groups_used", "integer", 0, 2**10, default=1),
+    "leading_dense_block_count": Key("moe.n_dense_layers", "integer", 0, 1024, default=0),
 }
 
 # Why these change nothing where an architecture has no experts: a tensor of theirs would be an error.
@@ -174,8 +174,8 @@ _LIMIT = Key("", "float", 0, 1e9, default=0.0, per_layer="any", or_zero=True)
 
 # Limits of the gate and `up` of experts and of the shared expert; 0: none.
 SWIGLU_LIMITS = {
-    "swiglu_clamp_exp": replace(_LIMIT, field="swiglu_limit"),
-    "swiglu_clamp_shexp": replace(_LIMIT, field="swiglu_limit_shexp"),
+    "swiglu_clamp_exp": replace(_LIMIT, field="moe.swiglu_limit"),
+    "swiglu_clamp_shexp": replace(_LIMIT, field="moe.swiglu_limit_shared"),
 }
 
 # Where layers differ: how many heads, and how wide a feed-forward layer, each has; 0 says what it is not.
@@ -195,13 +195,13 @@ NO_HEADS = {
 RECURRENT_LAYERS = Key("recurrent_layers", "integer", 0, 1, default=(), per_layer="any")
 
 MIXER = {
-    "ssm.conv_kernel": Key("ssm_conv", "integer", 1, 256),
-    "ssm.inner_size": Key("ssm_inner", "integer", 1, 2**20),
-    "ssm.state_size": Key("ssm_state", "integer", 1, 2**16),
-    "ssm.time_step_rank": Key("ssm_dt_rank", "integer", 1, 2**16),
+    "ssm.conv_kernel": Key("ssm.d_conv", "integer", 1, 256),
+    "ssm.inner_size": Key("ssm.d_inner", "integer", 1, 2**20),
+    "ssm.state_size": Key("ssm.d_state", "integer", 1, 2**16),
+    "ssm.time_step_rank": Key("ssm.dt_rank", "integer", 1, 2**16),
 }
 
 SSM = MIXER | {
-    "ssm.time_step_rank": Key("ssm_heads", "integer", 1, 2**16),
-    "ssm.group_count": Key("ssm_groups", "integer", 1, 2**16, default=1),
+    "ssm.time_step_rank": Key("ssm.n_heads", "integer", 1, 2**16),
+    "ssm.group_count": Key("ssm.n_groups", "integer", 1, 2**16, default=1),
 }

@@ -70,7 +70,7 @@ def attention(
         q = norm("q_norm", q, "attn_q_norm", c.norm_eps)
         k = norm("k_norm", k, "attn_k_norm", c.norm_eps)
     if c.temperature_scale:
-        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.n_ctx_original)
+        q = b.query_scale("q_scaled", q, c.temperature_scale, c.temperature_step or c.rope.n_ctx_original)
     h = b.attention(
         "attn_heads",
         q,
@@ -215,8 +215,8 @@ def gated_experts(
     """The weighted sum of experts with gates; `ids` and `weights` come from `route`."""
     if b.has("ffn_gate_up_exps"):
         both = b.expert_linear("exps_gate_up", h, ids, "ffn_gate_up_exps")
-        gate = b.take_columns("exps_gate", both, 0, c.n_ff_exp, c.n_experts_used)
-        up = b.take_columns("exps_up", both, c.n_ff_exp, c.n_ff_exp, c.n_experts_used)
+        gate = b.take_columns("exps_gate", both, 0, c.moe.n_ff, c.moe.n_used)
+        up = b.take_columns("exps_up", both, c.moe.n_ff, c.moe.n_ff, c.moe.n_used)
     else:
         gate = b.expert_linear("exps_gate", h, ids, "ffn_gate_exps")
         up = b.expert_linear("exps_up", h, ids, "ffn_up_exps")
@@ -231,8 +231,8 @@ def shared_expert(b: Graph, h: str, c: Config, activation: Gated | None = None) 
     if b.has("ffn_gate_shexp"):
         gate, up = b.linear("shexp_gate", h, "ffn_gate_shexp"), b.linear("shexp_up", h, "ffn_up_shexp")
     else:
-        gate = b.linear("shexp_gate", h, "ffn_up_shexp", (0, c.n_ff_shexp))
-        up = b.linear("shexp_up", h, "ffn_up_shexp", (c.n_ff_shexp, 2 * c.n_ff_shexp))
+        gate = b.linear("shexp_gate", h, "ffn_up_shexp", (0, c.moe.n_ff_shared))
+        up = b.linear("shexp_up", h, "ffn_up_shexp", (c.moe.n_ff_shared, 2 * c.moe.n_ff_shared))
     shared = (activation or b.silu_mul)("shexp_act", gate, up)
     shared = b.linear("shexp_out", shared, "ffn_down_shexp")
     if not b.has("ffn_gate_inp_shexp"):
@@ -255,12 +255,12 @@ def route(b: Graph, h: str, c: Config, gating: Gating, *, is_normalized: bool) -
         "expert_ids",
         "expert_weights",
         b.linear("router", h, "ffn_gate_inp"),
-        c.n_experts_used,
+        c.moe.n_used,
         gating,
         is_normalized=is_normalized,
-        scale=c.expert_weights_scale or 1.0,
-        n_groups=c.n_expert_groups or 1,
-        n_groups_used=c.n_expert_groups_used or 1,
+        scale=c.moe.weights_scale or 1.0,
+        n_groups=c.moe.n_groups or 1,
+        n_groups_used=c.moe.n_groups_used or 1,
     )
 
 

@@ -41,10 +41,10 @@ def rope_table(
     `base` replaces that of the metadata.  `is_stretched`: does the scaling of the metadata apply?
     `has_factors`: do the divisors in the file, if there are any, apply?
     """
-    base = base or c.rope_freq_base
-    inv_freq = rope_frequencies(c.n_rot, base)
+    base = base or c.rope.freq_base
+    inv_freq = rope_frequencies(c.rope.n_rot, base)
     scale = 1.0
-    if c.rope_sections:
+    if c.rope.sections:
         inv_freq = inv_freq * _rotating(c, interleaved_sections)
     if is_stretched:
         inv_freq = _stretched(inv_freq, base, c)
@@ -52,19 +52,19 @@ def rope_table(
     if not has_factors:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
     if (divisors := g.optional_tensor("rope_freqs.weight")) is not None:
-        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors)[: c.n_rot // 2], scale))
+        return g.add_rope_table(name, RopeTable(inv_freq / _checked(divisors)[: c.rope.n_rot // 2], scale))
     long, short = (g.optional_tensor(f"rope_factors_{length}.weight") for length in ("long", "short"))
     if long is None or short is None:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
-    table = RopeTable(inv_freq / _checked(short), scale, inv_freq / _checked(long), c.n_ctx_original)
+    table = RopeTable(inv_freq / _checked(short), scale, inv_freq / _checked(long), c.rope.n_ctx_original)
     return g.add_rope_table(name, table)
 
 
 def rope_table_swa(g: Graph, c: Config, *, is_stretched: bool = True, has_factors: bool = True) -> str:
     """Adds the table of the layers with a sliding window, which may have another base and n_rot."""
-    own = replace(c, n_rot=c.n_rot_swa or c.n_rot)
+    own = replace(c, rope=replace(c.rope, n_rot=c.rope.n_rot_swa or c.rope.n_rot))
     return rope_table(
-        g, own, "rope_swa", base=c.rope_freq_base_swa, is_stretched=is_stretched, has_factors=has_factors
+        g, own, "rope_swa", base=c.rope.freq_base_swa, is_stretched=is_stretched, has_factors=has_factors
     )
 
 
@@ -77,11 +77,11 @@ def _checked(divisors: Tensor) -> Array:
 
 def _rotating(c: Config, interleaved: bool) -> Array:
     """1 for each pair that rotates with the position, 0 for those of the last section."""
-    time, height, width, rest = (*c.rope_sections, 0, 0, 0, 0)[:4]
+    time, height, width, rest = (*c.rope.sections, 0, 0, 0, 0)[:4]
     total = time + height + width + rest
     if total == 0:
-        return np.ones(c.n_rot // 2)
-    pair = np.arange(c.n_rot // 2) % total
+        return np.ones(c.rope.n_rot // 2)
+    pair = np.arange(c.rope.n_rot // 2) % total
     if interleaved:
         limit = np.choose(pair % 3, [time, height, width])
         return (pair < 3 * limit).astype(np.float64)
@@ -90,29 +90,30 @@ def _rotating(c: Config, interleaved: bool) -> Array:
 
 def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
     """The frequencies for a context that is `rope_scale` times as long."""
-    slow = inv_freq / c.rope_scale
-    if c.rope_scaling != "yarn":
+    slow = inv_freq / c.rope.scale
+    if c.rope.scaling != "yarn":
         return slow
     # The pair that makes `turns` turns within the original context.
     first, last = (
-        c.n_rot * math.log(c.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
-        for turns in (c.yarn_beta_fast, c.yarn_beta_slow)
+        c.rope.n_rot * math.log(c.rope.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
+        for turns in (c.rope.yarn_beta_fast, c.rope.yarn_beta_slow)
     )
-    first, last = max(0, math.floor(first)), min(c.n_rot - 1, math.ceil(last))
-    ramp = np.clip((np.arange(c.n_rot // 2) - first) / max(0.001, last - first), 0, 1)
-    fast = (1 - ramp) * (c.yarn_ext_factor if c.yarn_ext_factor >= 0 else 1)
+    first, last = max(0, math.floor(first)), min(c.rope.n_rot - 1, math.ceil(last))
+    ramp = np.clip((np.arange(c.rope.n_rot // 2) - first) / max(0.001, last - first), 0, 1)
+    fast = (1 - ramp) * (c.rope.yarn_ext_factor if c.rope.yarn_ext_factor >= 0 else 1)
     return inv_freq * fast + slow * (1 - fast)
 
 
 def _attention_factor(g: Graph, c: Config) -> float:
     """The factor of cosine and sine."""
-    if c.rope_scaling != "yarn":
-        return c.rope_attn_factor
-    growth = 0.1 * math.log(max(1, c.rope_scale)) if c.yarn_ext_factor else 0
-    factor = (1 + growth) / (1 + c.yarn_log_mul * growth)
-    if c.yarn_attn_factor != 1 and not math.isclose(c.yarn_attn_factor, factor, rel_tol=1e-3):
+    if c.rope.scaling != "yarn":
+        return c.rope.attn_factor
+    growth = 0.1 * math.log(max(1, c.rope.scale)) if c.rope.yarn_ext_factor else 0
+    factor = (1 + growth) / (1 + c.rope.yarn_log_mul * growth)
+    if c.rope.yarn_attn_factor != 1 and not math.isclose(c.rope.yarn_attn_factor, factor, rel_tol=1e-3):
         raise GGUFUnsupportedError(
             f"{g.weight('token_embd').path}: {c.architecture}.rope.scaling.yarn_attn_factor is "
-            f"{c.yarn_attn_factor:g}, must be 1 or {factor:g}, as YaRN's formula says; nybble has no other"
+            f"{c.rope.yarn_attn_factor:g}, must be 1 or {factor:g}, as YaRN's formula says; nybble has "
+            "no other"
         )
-    return c.rope_attn_factor * factor
+    return c.rope.attn_factor * factor

@@ -13,9 +13,9 @@ HEAD: Table = {
 }
 
 ROPE_FACTORS: Table = {
-    "rope_freqs.weight": optional("n_rot/2"),
-    "rope_factors_long.weight": optional("n_rot/2"),
-    "rope_factors_short.weight": optional("n_rot/2"),
+    "rope_freqs.weight": optional("rope.n_rot/2"),
+    "rope_factors_long.weight": optional("rope.n_rot/2"),
+    "rope_factors_short.weight": optional("rope.n_rot/2"),
 }
 
 
@@ -89,25 +89,27 @@ def experts(when: str = "has_experts") -> Table:
     """A mixture of experts; gate and up may be one stack of matrices."""
     fused = "ffn_gate_up_exps.weight"
     return {
-        "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
-        "blk.N.exp_probs_b.bias": optional("n_experts", when=when),
-        f"blk.N.{fused}": optional("n_experts", "2*n_ff_exp", "n_embd", when=when),
-        "blk.N.ffn_gate_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when, unless=fused),
-        "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", "n_embd", when=when, unless=fused),
-        "blk.N.ffn_down_exps.weight": required("n_experts", "n_embd", "n_ff_exp", when=when),
+        "blk.N.ffn_gate_inp.weight": required("moe.n_experts", "n_embd", when=when),
+        "blk.N.exp_probs_b.bias": optional("moe.n_experts", when=when),
+        f"blk.N.{fused}": optional("moe.n_experts", "2*moe.n_ff", "n_embd", when=when),
+        "blk.N.ffn_gate_exps.weight": required(
+            "moe.n_experts", "moe.n_ff", "n_embd", when=when, unless=fused
+        ),
+        "blk.N.ffn_up_exps.weight": required("moe.n_experts", "moe.n_ff", "n_embd", when=when, unless=fused),
+        "blk.N.ffn_down_exps.weight": required("moe.n_experts", "n_embd", "moe.n_ff", when=when),
     }
 
 
 def ungated_experts(when: str = "has_experts", width: str = "n_embd") -> Table:
     """A mixture of experts without gates, which read and write vectors of `width`."""
     return {
-        "blk.N.ffn_gate_inp.weight": required("n_experts", "n_embd", when=when),
-        "blk.N.ffn_up_exps.weight": required("n_experts", "n_ff_exp", width, when=when),
-        "blk.N.ffn_down_exps.weight": required("n_experts", width, "n_ff_exp", when=when),
+        "blk.N.ffn_gate_inp.weight": required("moe.n_experts", "n_embd", when=when),
+        "blk.N.ffn_up_exps.weight": required("moe.n_experts", "moe.n_ff", width, when=when),
+        "blk.N.ffn_down_exps.weight": required("moe.n_experts", width, "moe.n_ff", when=when),
     }
 
 
-def shared_expert(when: str = "has_shared_expert", width: str = "n_ff_shexp") -> Table:
+def shared_expert(when: str = "has_shared_expert", width: str = "moe.n_ff_shared") -> Table:
     """The expert that all tokens go to."""
     return {
         "blk.N.ffn_gate_shexp.weight": required(width, "n_embd", when=when),

@@ -215,7 +215,7 @@ def test_a_token_reads_the_weights_of_its_experts_alone(tmp_path):
     made = architecture_fixtures.description("llama-moe")
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
     tensors = model.file.tensors
-    n_experts, n_used = tensors["blk.0.ffn_gate_exps.weight"].shape[0], model.config.n_experts_used
+    n_experts, n_used = tensors["blk.0.ffn_gate_exps.weight"].shape[0], model.config.moe.n_used
     assert 0 < n_used < n_experts
     reference, numba = ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)
     unread = {"rope_freqs.weight"} | ({"token_embd.weight"} if "output.weight" in tensors else set())

@@ -44,9 +44,9 @@ def config_of(tmp_path):
 def test_defaults_follow_from_the_rest(config_of):
     c = config_of(metadata("llama", LLAMA))
     assert (c.n_ctx_train, c.n_embd, c.n_layers, c.n_ff, c.n_heads) == (2048, 64, 3, 128, 4)
-    assert (c.n_kv_heads, c.head_dim, c.n_rot, c.n_vocab) == (4, 16, 16, 100)
+    assert (c.n_kv_heads, c.head_dim, c.rope.n_rot, c.n_vocab) == (4, 16, 16, 100)
     assert (c.q_width, c.kv_width) == (64, 64)
-    assert (c.rope_freq_base, c.rope_scale) == (10000.0, 1.0)
+    assert (c.rope.freq_base, c.rope.scale) == (10000.0, 1.0)
     assert c.norm_eps == np.float32(1e-5)
     assert c.sliding_layers == (False, False, False)
 
@@ -62,8 +62,8 @@ def test_what_the_file_says_wins(config_of):
         "rope.scaling.factor": 8.0,
     }
     c = config_of(metadata("llama", LLAMA | more))
-    assert (c.n_kv_heads, c.head_dim, c.n_rot, c.q_width, c.kv_width) == (2, 32, 8, 128, 64)
-    assert (c.rope_freq_base, c.rope_scale) == (500000.0, 8.0)
+    assert (c.n_kv_heads, c.head_dim, c.rope.n_rot, c.q_width, c.kv_width) == (2, 32, 8, 128, 64)
+    assert (c.rope.freq_base, c.rope.scale) == (500000.0, 8.0)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_the_file_says_wins(config_of):
     ],
 )
 def test_rope_scaling(config_of, keys, factor):
-    assert config_of(metadata("llama", LLAMA | keys)).rope_scale == factor
+    assert config_of(metadata("llama", LLAMA | keys)).rope.scale == factor
 
 
 def test_the_tokens_count_where_there_are_some(config_of, caplog):
