@@ -201,7 +201,12 @@ CASES = [
     ("G91-k", dims("blk.0.attn_k.weight", 64, 64), MOD, r"attn_k\.weight is \(64, 64\), .* \(32, 64\)"),
     ("G91-swapped", dims(DOWN, 64, 128), MOD, r"ffn_down\.weight is \(128, 64\), .* \(64, 128\)"),
     ("G91-bias", extra("blk.0.attn_q.bias", 63), MOD, r"attn_q\.bias is \(63,\), .* \(64,\) \(q_width=64\)"),
-    ("G91-freqs", extra("rope_freqs.weight", 16), MOD, r"rope_freqs\.weight is \(16,\), .* \(n_rot/2=8\)"),
+    (
+        "G91-freqs",
+        extra("rope_freqs.weight", 16),
+        MOD,
+        r"rope_freqs\.weight is \(16,\), .* \(rope\.n_rot/2=8\)",
+    ),
     ("G91-freqs-0", extra("rope_freqs.weight", 8), MOD, r"rope_freqs\.weight must be finite and above 0"),
     ("G92", dims("output.weight", 64, 0), MOD, r"output\.weight is \(0, 64\)"),
     ("G92-first", dims("output.weight", 0, 283), MOD, r"output\.weight is \(283, 0\)"),

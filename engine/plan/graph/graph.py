@@ -174,7 +174,7 @@ class Graph(RecurrentGraph, StreamGraph):
         return self._add(ops.Add(self._prefix + out, a, b), self.width(a))
 
     def add_vector(self, out: str, x: str, tensor: str, row: int | None = None) -> str:
-        """Adds the tensor of exactly this name, in the block or the model, or one of its rows, to each row."""
+        """Adds the tensor of exactly this name, in block or model, or one of its rows, to each row."""
         owner, width = self if self.has_tensor(tensor) else self.whole_model, self.width(x)
         vector = owner.tensor(tensor) if row is None else owner.tensor(tensor).rows(row, row + 1)
         return self._add(ops.AddVector(self._prefix + out, x, vector.reshaped((width,))), width)
