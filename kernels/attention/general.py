@@ -61,7 +61,7 @@ def bind_general_write(
     positions: NDArray[np.int64],
     n_tokens: NDArray[np.int64],
 ) -> Call:
-    """Write the rows of k or v, a buffer (`rows.py`), rounded to float16, at their positions.
+    """Write the rows of k or v, a buffer, rounded to float16, at their positions.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -98,7 +98,7 @@ def bind_general_attend(
     chunk: int = 0,
     is_causal: bool = True,
 ) -> Call:
-    """Attend to a cache; q and out are buffers (`rows.py`) of n_heads times head_dim and value_dim columns.
+    """Attend to a cache; q and out are buffers of n_heads times head_dim and value_dim columns.
 
     slopes and sinks are (n_heads,). If not `is_causal`, each token sees all up to the step's last. Raises
     TypeError or ValueError for arrays that do not fit.

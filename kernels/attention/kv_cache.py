@@ -78,7 +78,7 @@ def bind_cache_write(
 ) -> Call:
     """Write the rows of k and v, rounded to float16, at their positions.
 
-    k and v are buffers (`rows.py`) of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which
+    k and v are buffers of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which
     each step fills as many as it has tokens, all different and at most n_slots - 1 apart. Raises TypeError or
     ValueError for arrays that do not fit.
     """

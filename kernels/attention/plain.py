@@ -94,7 +94,7 @@ def bind_attend(
 ) -> tuple[Call, Call]:
     """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
 
-    q and out are buffers (`rows.py`) of width n_heads * head_dim; positions (n_max_tokens,) as in
+    q and out are buffers of width n_heads * head_dim; positions (n_max_tokens,) as in
     `bind_cache_write`, whose call for this step comes before. A query sees at most the last n_slots
     positions; if not `is_causal`, all up to the step's last. Raises TypeError or ValueError for arrays that
     do not fit.

@@ -1,4 +1,4 @@
-"""LLVM IR for arithmetic, conversions, and what is done with the vectors of a bundle."""
+"""LLVM IR for arithmetic and conversions, and for operations on the vectors of a bundle."""
 
 from __future__ import annotations
 
@@ -46,9 +46,8 @@ INTEGER_OPS = {
 
 
 def shift_bytes(builder: ir.IRBuilder, t: VectorType, name: str, v: ir.Value, n: ir.Value) -> ir.Value:
-    """Shift bytes as 16-bit words and mask what came over from the neighbour: machines have no shift for
-    bytes, and what LLVM takes instead where there is GFNI (an affine transformation) waits for the units of
-    the dot products."""
+    """Shift bytes as 16-bit words and mask the bits of the neighbour. Machines have no shift for bytes, and
+    the affine transformation that LLVM takes with GFNI needs the units of the dot products."""
     words = ir.VectorType(ir.IntType(16), t.lanes // 2)
     scalar = builder.extract_element(n, ir.Constant(ir.IntType(32), 0))
     amount = splat(builder, builder.zext(scalar, ir.IntType(16)), t.lanes // 2)

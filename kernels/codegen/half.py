@@ -1,4 +1,4 @@
-"""float16 <-> float32 in LLVM IR, for machines without an instruction for it (x86 before F16C, most virtual
+"""float16 <-> float32 in LLVM IR, for machines without such instructions (x86 before F16C, most virtual
 CPUs).
 
 There LLVM would call functions of the compiler's runtime library, which a Python process does not have. Both

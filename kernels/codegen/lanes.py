@@ -81,7 +81,8 @@ def _interleave_typer(a: Any, b: Any) -> Any:
 
 
 def _transpose(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-    """Upper half of the vectors into the lower one, until all are one: its lanes are in the order wanted."""
+    """Interleave the two halves of the vectors until one vector is left; its lanes are in the order
+    wanted."""
     t, rows = sig.args[0], vectors(builder, args[0])
     while len(rows) > 1:
         half = len(rows) // 2
@@ -112,8 +113,8 @@ def _concatenate_typer(v: Any) -> Any:
 
 
 def _all_folded(combine: Callable[..., ir.Value]) -> Emit:
-    """Fold two vectors into one, in which lanes (then pairs of lanes, …) of either take turns, until one
-    vector is left, whose lanes hold vectors 0, 1, 2, … again and again: its halves are folded."""
+    """Combine pairs of vectors into one with alternating lanes (then pairs of lanes, …) of both, until one
+    vector is left. Its lanes belong to vectors 0, 1, 2, … periodically, so halves are then combined."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         count, rows = sig.args[0].count, vectors(builder, args[0])

@@ -1,4 +1,4 @@
-"""LLVM IR for the operations of `sync.py`."""
+"""LLVM IR for the synchronization of threads."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _wake_all(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> None:
 
 
 def _futex(builder: ir.IRBuilder, p: ir.Value, operation: int, value: ir.Value, time: ir.Value) -> None:
-    """It looks at 32 bits: the lower half, on these processors the first."""
+    """Linux's system call on 32 bits: the lower half of the word, which on these processors comes first."""
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INT64, [INT64] * 5), "syscall")
     number, operation = ir.Constant(INT64, _FUTEX), ir.Constant(INT64, operation)
     builder.call(function, [number, builder.ptrtoint(p, INT64), operation, value, time])

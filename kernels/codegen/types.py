@@ -1,5 +1,4 @@
-"""How the SIMD vocabulary becomes machine code: Numba types for pointers, vectors and records, and what the
-tables of operations (`*_lowering.py`) are written with.
+"""Numba types for pointers, vectors and records, and helpers for the operations of the SIMD vocabulary.
 
 Imported only when a kernel has to be compiled. `define` teaches Numba an operation: its result type from its
 argument types (`typer`), and its instructions (`emit`). Generic LLVM IR is preferred, since LLVM then picks
@@ -63,7 +62,7 @@ class VectorType(types.Type):
         super().__init__(f"vector({element.name}, {lanes}, {count})")
 
     def like(self, element: Element | None = None, lanes: int = 0, count: int = 0) -> VectorType:
-        """The same bundle with another element type, number of lanes or number of vectors."""
+        """This bundle with another element type, number of lanes or number of vectors."""
         return VectorType(element or self.element, lanes or self.lanes, count or self.count)
 
 
@@ -86,7 +85,7 @@ class AddressModel(models.PrimitiveModel):
 
 @register_model(VectorType)
 class VectorModel(models.PrimitiveModel):
-    """An array of LLVM vectors, which LLVM takes apart into registers."""
+    """An array of LLVM vectors, which LLVM splits into registers."""
 
     def __init__(self, dmm: Any, fe_type: VectorType) -> None:
         super().__init__(dmm, fe_type, ir.ArrayType(fe_type.ir_vector, fe_type.count))
@@ -142,7 +141,7 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
 
 
 def shuffle(builder: ir.IRBuilder, v: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:
-    """The named lanes of `v`, in that order; those of `other` are numbered on from there."""
+    """Lanes of `v` by their numbers, in that order; the lanes of `other` are numbered after those of `v`."""
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
     return builder.shuffle_vector(v, ir.Constant(v.type, ir.Undefined) if other is None else other, mask)
 

@@ -73,7 +73,7 @@ def bind_activation(
     width: int,
     function: Activation,
 ) -> Call:
-    """out = f(x) on buffers (`rows.py`) of `width` columns, which may be the same one.
+    """out = f(x) on buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -26,7 +26,7 @@ def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
 def bind_add(
     a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """out = a + b on buffers (`rows.py`), of which some may be the same.
+    """out = a + b on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -44,7 +44,7 @@ def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) ->
 def bind_add_vector(
     x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers (`rows.py`), which may be the same one; vector (ld,), zero beyond the width."""
+    """The same on buffers, which may be the same one; vector (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("vector", vector, (ld,))
     return _add_vector.bind(a=x, b=vector, out=out, n_tokens=n_tokens, ld=ld)

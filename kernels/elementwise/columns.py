@@ -55,7 +55,7 @@ def bind_copy_columns(
     x_columns: tuple[int, int],
     out_columns: tuple[int, int],
 ) -> Call:
-    """Copy n columns of each group. x and out are buffers (`rows.py`) of any width.
+    """Copy n columns of each group. x and out are buffers of any width.
 
     x_columns, out_columns: how many columns a group has there, and which of them is the first to be copied.
     Groups of 0 columns in x all read the same.

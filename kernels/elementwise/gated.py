@@ -47,7 +47,7 @@ _GATED = Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), n_to
 def bind_silu_mul(
     gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """out = silu(gate) * up on buffers (`rows.py`), of which some may be the same.
+    """out = silu(gate) * up on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -34,7 +34,7 @@ def keep_outliers_reference(x: Array, n_deviations: float) -> Array:
 def bind_keep_outliers(
     x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, n_deviations: float
 ) -> Call:
-    """The same on buffers (`rows.py`) of `width` columns, which may be the same one.
+    """The same on buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

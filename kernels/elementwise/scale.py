@@ -63,7 +63,7 @@ def soft_cap_reference(x: Array, cap: float) -> Array:
 
 
 def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float) -> Call:
-    """The same on buffers (`rows.py`), which may be the same one.
+    """The same on buffers, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -90,7 +90,7 @@ def bind_soft_cap(x: Array, out: Array, n_tokens: NDArray[np.int64], cap: float)
 
 
 def bind_mul(a: Array, b: Array, out: Array, n_tokens: NDArray[np.int64], width: int, b_width: int) -> Call:
-    """out = a * b on buffers (`rows.py`) of `width` columns, b of `b_width`, which divides it.
+    """out = a * b on buffers of `width` columns, b of `b_width`, which divides it.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -112,14 +112,14 @@ def bind_mul(a: Array, b: Array, out: Array, n_tokens: NDArray[np.int64], width:
 
 
 def bind_scale_rows(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """out[t] = x[t] * factors[t] on buffers (`rows.py`); factors (n_max_tokens,)."""
+    """out[t] = x[t] * factors[t] on buffers; factors (n_max_tokens,)."""
     n_max_tokens, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (n_max_tokens,))
     return _mul_rows.bind(a=x, b=factors, out=out, n_tokens=n_tokens, ld=ld, stride=1)
 
 
 def bind_multiply_columns(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """out[:, i] = x[:, i] * factors[i] on buffers (`rows.py`); factors (ld,), zero beyond the width."""
+    """out[:, i] = x[:, i] * factors[i] on buffers; factors (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (ld,))
     return _mul_columns.bind(a=x, b=factors, out=out, n_tokens=n_tokens, ld=ld, stride=0)

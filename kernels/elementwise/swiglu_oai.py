@@ -34,7 +34,7 @@ def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> 
 def bind_swiglu_oai(
     gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers (`rows.py`), of which some may be the same.
+    """The same on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -41,7 +41,7 @@ def bind_xielu(
     beta: float,
     eps: float,
 ) -> Call:
-    """The same on buffers (`rows.py`) of `width` columns, which may be the same one.
+    """The same on buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -67,7 +67,7 @@ def group_reference(ids: NDArray[np.float32], n_experts: int) -> tuple[NDArray, 
 
 
 def bind_group(ids: NDArray[np.float32], groups: Groups, n_tokens: NDArray[np.int64]) -> Call:
-    """Put the pairs of n_tokens[0] tokens together. ids is a buffer (`rows.py`), or (1, at least n_used): the
+    """Put the pairs of n_tokens[0] tokens together. ids is a buffer, or (1, at least n_used): the
     same for all tokens.
 
     Raises TypeError or ValueError for arrays that do not fit.

@@ -103,7 +103,7 @@ def bind_route(
     n_groups_used: int = 1,
     n_sharing: int = 1,
 ) -> Call:
-    """The same on buffers (`rows.py`); the ids come as float32 numbers. bias is (n_experts,).
+    """The same on buffers; the ids come as float32 numbers. bias is (n_experts,).
 
     Raises TypeError or ValueError for what does not fit.
     """

@@ -35,7 +35,7 @@ def expert_sum_reference(x: Array, weights: Array) -> Array:
 def bind_expert_sum(
     x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_used: int, width: int
 ) -> Call:
-    """The sum over slots on buffers (`rows.py`) of n_used * width, n_used and width columns.
+    """The sum over slots on buffers of n_used * width, n_used and width columns.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -1,8 +1,8 @@
 """The lock under which kernels are compiled and linked: one thread at a time, and no fork meanwhile.
 
 A child has only the thread that forked. If another was compiling, the child would wait for ever: for this
-lock, for those of Numba and LLVM, or for a module that was being imported. So a fork waits until the kernel
-at hand is done, and the child can go on.
+lock, for those of Numba and LLVM, or for a module that was being imported. So a fork waits until the current
+kernel is done.
 """
 
 import logging  # noqa: F401  (see below)
@@ -43,7 +43,7 @@ def _after_fork_in_child() -> None:
         compile_lock._at_fork_reinit()  # type: ignore[attr-defined]
         _was_interrupted = True
     _after_fork()
-    if numba := sys.modules.get("numba.core.compiler_lock"):  # somebody may use Numba for himself
+    if numba := sys.modules.get("numba.core.compiler_lock"):  # the user may use Numba, too
         its_lock = numba.global_compiler_lock._lock
         if its_lock.acquire(blocking=False):
             its_lock.release()
@@ -54,7 +54,7 @@ def _after_fork_in_child() -> None:
 
 
 def _free_cached_properties() -> None:
-    """In Python 3.11 each has a lock, one for all objects, which a thread that is gone may have held."""
+    """In Python 3.11 each has one lock for all objects, which a thread that is gone may have held."""
     package = __name__.partition(".")[0]
     for name, module in sys.modules.items():
         if name.partition(".")[0] == package:
@@ -65,7 +65,7 @@ def _free_cached_properties() -> None:
                             value.lock = threading.RLock()  # type: ignore[attr-defined]
 
 
-# The youngest hook comes first. That of `logging` takes a lock, too, which a compiler may want: if it were
-# younger, a fork with that lock would wait for the compiler, and the compiler for the fork.
+# Hooks before a fork run in reverse order of registration. That of `logging` takes a lock that a compiler may
+# need: if it ran first, the fork would wait for the compiler, and the compiler for the fork.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

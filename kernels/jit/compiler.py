@@ -32,7 +32,7 @@ from ..codegen.types import RecordType
 from ..language.source import CALLED, INLINED, Source
 from ..target.target import host_target
 
-# What compiled kernels may refer to outside themselves: the C library, and nothing of Python's.
+# The external symbols that kernels may use: of the C library, and none of Python.
 ALLOWED_SYMBOLS = frozenset(
     {"memcpy", "memset", "memmove", "syscall", "usleep", "SwitchToThread", "expf", "tanhf"}
 )
@@ -42,7 +42,7 @@ _registered: set[Callable[..., Any]] = set()
 
 def _register_inlined() -> None:
     for functions, inline in ((INLINED, True), (CALLED, False)):
-        options = {"forceinline": inline, "no_cfunc_wrapper": True}  # nobody calls them from outside
+        options = {"forceinline": inline, "no_cfunc_wrapper": True}  # only kernels call them
         for function in functions:
             if function not in _registered:
                 _registered.add(function)
@@ -62,9 +62,9 @@ class _KernelCompiler(_FunctionCompiler):
 
 
 class _Library(JITCodeLibrary):
-    """A function that stays LLVM IR. Numba's own library would optimize every function that a kernel calls by
-    itself, then again in each that calls it, and make machine code of it, for a machine that need not be the
-    target, which nobody would run."""
+    """A function that stays LLVM IR. Numba's own library would optimize every called function by itself, then
+    again in each caller, and generate machine code that is never run, for a machine that need not be the
+    target."""
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
@@ -78,9 +78,9 @@ class _Library(JITCodeLibrary):
     def optimize(self, name: str) -> None:
         """Optimize the kernel of that name, with all that it calls.
 
-        Nothing else is shown to the outside, so that what became part of its callers is not kept besides. And
-        the names that Numba gives count on from where a process began: two object files from two processes
-        may have them in common."""
+        All other functions become internal, so that what was inlined is not kept as well. Numba numbers its
+        names from the start of each process, so external names of two object files could collide.
+        """
         for value in (*self._final_module.functions, *self._final_module.global_variables):
             if not value.is_declaration and value.name != name:
                 value.linkage = "internal"
@@ -89,7 +89,7 @@ class _Library(JITCodeLibrary):
 
 
 class _Codegen(JITCPUCodegen):
-    """Makes libraries of that kind, and knows no engine that could run them."""
+    """Makes `_Library` objects; it has no engine that could run them."""
 
     _library_class = _Library
 
@@ -182,5 +182,5 @@ def compile_kernel(kernel: Source) -> tuple[str, bytes]:
 
 
 def assembly(kernel: Source) -> str:
-    """The assembly of a kernel, to read what LLVM made of it; of another machine after `compile_for`."""
+    """The assembly of a kernel for the target, which `compile_for` may have chosen."""
     return _machine().emit_assembly(_module(kernel))

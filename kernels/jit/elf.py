@@ -1,8 +1,8 @@
-"""Puts an object file of Linux on x86-64 into memory, so that a process that compiles nothing needs no LLVM,
-which takes 50 MB.
+"""Loads object files of Linux on x86-64, so that a process that compiles nothing needs no LLVM, which takes
+50 MB.
 
 An object file (ELF; System V ABI, chapter 4) is a list of sections: code and constants, symbols that name
-places in them, and relocations, which say where an address is to be entered. Kernels are compiled for the
+places in them, and relocations, which say where to write an address. Kernels are compiled for the
 large code model, in which every address is a full one (R_X86_64_64: value of the symbol + addend).
 """
 
@@ -52,8 +52,8 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 
 def load_elf(symbol: str, code: bytes) -> int | None:
-    """The address of `symbol` in an object file that is put into memory here, for good; None if this is for
-    another loader: another machine, another kind of file, or other relocations.
+    """Load an object file for the life of the process -> the address of `symbol`. None if this is for another
+    loader: another machine, another kind of file, or other relocations.
 
     Raises NybbleError where the system allows no new machine code, OSError if it lacks a function that the
     code needs.
@@ -90,8 +90,8 @@ def load_elf(symbol: str, code: bytes) -> int | None:
 
 
 def _lay_out(sections: list[_Section]) -> tuple[dict[_Section, int], int, int]:
-    """Where the sections come to lie, those that never change first; the bytes of these, which are whole
-    pages, and of all."""
+    """The offset of each section, read-only sections first; the bytes of these, in whole pages; the bytes of
+    all."""
     needed = [section for section in sections if section.is_needed]
     starts: dict[_Section, int] = {}
     end = n_fixed = 0
@@ -110,7 +110,7 @@ def _up(n: int, multiple: int) -> int:
 
 
 def _addresses(code: bytes, sections: list[_Section], starts: dict[_Section, int]) -> list[tuple[str, int]]:
-    """Name and address of each symbol: in a section, or else in the C library."""
+    """Name and address of each symbol, in a section or in the C library."""
     found = []
     (table,) = (section for section in sections if section.type == _SYMBOLS)
     names = sections[table.link].bytes_of(code)
@@ -124,7 +124,7 @@ def _addresses(code: bytes, sections: list[_Section], starts: dict[_Section, int
 
 
 def _of_c_library(name: str) -> int:
-    """The address of a function; OSError if there is none."""
+    """The address of a function of the C library; OSError if there is none."""
     try:
         return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Memory becomes machine code, as far as the system allows that."""
+"""Memory that can be executed, as far as the system allows that."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MAP_FIXED = 0x10
 
 
 def make_executable(image: mmap.mmap, n_bytes: int) -> None:
-    """From now on the first bytes of an image, whole pages, can be run, and not be written to.
+    """Make the first bytes of an image, whole pages, executable and read-only.
 
-    Some systems make no code of memory that could be written to (systemd's MemoryDenyWriteExecute, SELinux).
-    There a file takes its place, in memory only, and sealed. NybbleError where that is not allowed either.
+    Some systems do not allow this for memory that was writable (systemd's MemoryDenyWriteExecute, SELinux).
+    There a sealed file in memory is mapped in its place. Raises NybbleError where that is not allowed either.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     start, length = ctypes.c_void_p(address_of_image(image)), ctypes.c_size_t(n_bytes)
@@ -47,7 +47,7 @@ def make_executable(image: mmap.mmap, n_bytes: int) -> None:
 
 
 def address_of_image(image: mmap.mmap) -> int:
-    """Where it lies."""
+    """The address of the first byte."""
     return ctypes.addressof(ctypes.c_char.from_buffer(image))
 
 

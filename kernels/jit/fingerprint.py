@@ -1,7 +1,7 @@
-"""What a kernel is made of, as a hash: its function, those that it inlines, and the constants that they name.
+"""A hash of what a kernel is made of: its function, those that it calls, and the constants that they name.
 
-All is read from memory, as the compiler will find it. So a module that was edited after its import, or was
-loaded again, a constant that was set at run time, or a layout of one's own gives another hash.
+All is read from memory, where the compiler reads it too. So another hash results if a module was edited after
+its import or was loaded again, if a constant was set at run time, or from a user's layout.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PLAIN = (int, float, str, type(None), np.generic, Table)
 
 
 def fingerprint(kernel: Source) -> str | None:
-    """20 hexadecimal digits; None for a kernel with functions from outside of this package, or with constants
-    other than numbers and the like, since nobody knows what else its machine code depends on."""
+    """20 hexadecimal digits. None for a kernel with functions from outside this package, or with constants
+    other than numbers and the like: what its machine code depends on is then unknown."""
     compiled = {*INLINED, *CALLED}
     functions = [kernel.function]
     numbers = {kernel.function: 0}
@@ -50,7 +50,7 @@ def fingerprint(kernel: Source) -> str | None:
 
 
 def _named(function: Any) -> Iterator[Any]:
-    """The values that a function finds outside itself."""
+    """The values of the names that a function takes from outside itself."""
     names = function.__globals__
     for name in function.__code__.co_names:
         if name in names:
@@ -61,7 +61,7 @@ def _named(function: Any) -> Iterator[Any]:
 
 
 def _text(value: Any) -> str | None:
-    """What tells a value from others; None for one of a kind that is not known here."""
+    """A text that differs from value to value; None for values of an unknown kind."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, Element):
@@ -73,7 +73,7 @@ def _text(value: Any) -> str | None:
         return None if None in texts else str(texts)
     if isinstance(value, ModuleType):
         return value.__name__
-    # A function that is not inlined is a word of the vocabulary: its machine form is in a file of `TREES`.
+    # A function that is not compiled is a word of the vocabulary: its LLVM IR is in a file of `TREES`.
     if isinstance(value, type) or (isinstance(value, FunctionType) and _is_ours(value)):
         return f"{value.__module__}.{value.__qualname__}"
     return None

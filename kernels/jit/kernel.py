@@ -1,6 +1,6 @@
 """Kernels: Python functions `f(args, thread_id, n_threads)` that become machine code with one C signature.
 
-`args` is a record of numbers and array addresses (`record.py`). All threads of a team call the same kernel
+`args` is a record of numbers and array addresses. All threads of a team call the same kernel
 with the same record and share its work by `thread_id`. `Kernel.bind` is the one place where arrays become
 addresses: it checks each array's dtype and contiguity and keeps the arrays alive as long as the call; how
 many elements a kernel reads is checked by the public function beside it, which knows the shapes.

@@ -19,13 +19,13 @@ def link(symbol: str, code: bytes) -> int:
 
 
 class LLVMLinker:
-    """LLVM's own, which knows all kinds of object files; one engine for the life of the process."""
+    """LLVM's linker, which knows all kinds of object files; one engine for the life of the process."""
 
     def __init__(self) -> None:
         import llvmlite.binding as llvm
 
         try:
-            llvm.check_jit_execution()  # else the first object would end the process
+            llvm.check_jit_execution()  # else the first object file would end the process
         except OSError as error:
             refuse_machine_code(error.errno or 0)
         llvm.initialize_native_target()
@@ -35,7 +35,7 @@ class LLVMLinker:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
     def link(self, symbol: str, code: bytes) -> int:
-        """As the function above."""
+        """The address of `symbol` in an object file, which stays in memory."""
         self._engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         return int(self._engine.get_function_address(symbol))

@@ -1,17 +1,17 @@
 """Machine code of kernels, kept on disk between runs.
 
 One object file per kernel. The name of its folder has a hash of all sources that kernels are made of, of the
-versions of Python, Numba and LLVM, and of the machine's name and features; the file's own name has the
-kernel's module and name, and a hash of its code and constants (`fingerprint.py`). So a changed kernel never
-meets old code, and no kernel that of another. Kernels from outside this package are not kept, for the sources
-of what they call are not known: each process compiles them anew.
+versions of Python, Numba and LLVM, and of the machine's name and features. The file's own name has the
+kernel's module and name, and a hash of its code and constants. So no kernel ever gets the code of another, or
+of an older version of itself. Kernels from outside this package are not kept, for the sources of what they
+call are not known: each process compiles them again.
 
-The files hold plain machine code (no pickle) that will be run, so folder and files must be private: what is
-neither ours nor root's, or what others may write to, is refused. A folder that cannot be written to is read;
-what it lacks, or everything where there is no folder, is compiled anew each time, with one warning. Of
-processes that need the same kernel at once one compiles it.
+The files hold plain machine code (no pickle) that will be run, so folder and files must be private: a file is
+refused if its owner is neither this user nor root, or if others may write to it. A folder that cannot be
+written to is read; what it lacks, or everything where there is no folder, is compiled each time, with one
+warning. If several processes need a kernel at once, one of them compiles it.
 
-`cache_folder.py` says where the folder is; `NYBBLE_CACHE` moves it.
+`NYBBLE_CACHE` moves the folder.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 
 class CompileLog:
-    """Kernels of this process: how many were linked, how many of these compiled, with seconds in all; and who
-    wants to hear of each of these beforehand, and in which folder it will be kept, None for nowhere."""
+    """Kernels of this process: how many were linked, how many of these were compiled, in how many seconds.
+
+    `listener(name, folder)` is called before a kernel is compiled; `folder` is where it will be kept, or
+    None."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -53,7 +55,7 @@ class CompileLog:
 
 compile_log = CompileLog()
 
-_PATIENCE = 60.0  # seconds; then the process that compiles was stopped, or both do no harm
+_PATIENCE = 60.0  # seconds; then the other process was stopped, or compiling twice does no harm
 
 
 def _sources() -> Iterator[tuple[str, bytes]]:
@@ -71,8 +73,7 @@ def _sources() -> Iterator[tuple[str, bytes]]:
 
 @cache
 def code_version() -> str:
-    """A hash of what the machine code of all kernels depends on. OSError if the sources cannot be read, as in
-    a package that has none."""
+    """A hash of what the machine code of all kernels depends on. OSError if the sources cannot be read."""
     target = host_target()
     versions = [package_version(name) for name in ("numba", "llvmlite")]
     facts = [sys.version, *versions, target.triple, target.cpu, target.features, target.dot]
@@ -100,7 +101,7 @@ def object_folder() -> Path | None:
 
 @cache
 def can_keep() -> bool:
-    """Whether the folder can be written to, too; else after one warning."""
+    """Whether the folder can be written to; if not, after one warning."""
     folder = object_folder()
     try:
         if folder:
@@ -131,7 +132,7 @@ def machine_code(kernel: Source) -> int:
 
 
 def _make(kernel: Source, path: Path | None) -> tuple[str, bytes]:
-    """Compiles a kernel and keeps it at `path`, or waits for the process that does so at this moment."""
+    """Compile a kernel and keep it at `path`, or wait for the process that is doing so."""
     if path and not can_keep():
         path = None
     if compile_log.listener:
@@ -165,8 +166,8 @@ def _compile(kernel: Source) -> tuple[str, bytes]:
 
 @contextmanager
 def _numba_importable() -> Iterator[None]:
-    """Numba refuses to be imported where the system lets nobody write machine code into memory. We only want
-    an object file of it."""
+    """Numba refuses to be imported where the system allows no new machine code; it makes only object files
+    here."""
     import llvmlite.binding as llvm
 
     usual, llvm.check_jit_execution = llvm.check_jit_execution, lambda: None

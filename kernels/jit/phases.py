@@ -1,28 +1,28 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
-A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, the call after the
-next meeting point, and by how many the lanes' shares are shifted: where many small calls cannot be divided
-evenly, they take turns with the larger share. One C call runs many kernels: a small model has some 400 calls
-a token, and a call through Python would cost more than most of them.
+A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, the number of the call
+after the next meeting point, and by how many the lanes' shares are shifted: where many small calls cannot be
+divided evenly, lanes take turns with the larger share. One C call runs many kernels: a small model has some
+400 calls a token, and a call through Python would cost more than most of them.
 
 Work is divided into phases and lanes. A phase is the calls up to a meeting point: none of the next begins
 before all of it is done. A lane is a share of each call, and memory of its own; there is one for each thread.
-A thread takes its own lane, and then those that nobody has taken yet: the lane of a thread that is late,
-since the system has given its core to another program. So only a lane that such a thread is in the middle of
-has to be waited for. Results do not depend on who computes a lane.
+A thread takes its own lane, and then those that no thread has taken yet: a thread may be late because the
+system has given its core to another program. So threads wait only for lanes that were begun. Results do not
+depend on which thread computes a lane.
 
 The control block (int64; what different threads write lies `sync.LINE` apart):
 
-    PHASE           what is to be done, in one word, so that one cache line tells all: the first call of the
-                    phase, times 2**47; how many phases there were, times 2**11; the number of lanes, of which
-                    there are 0 when nothing is to do
+    PHASE           the work, in one word, so that one cache line has it all: the first call of the phase,
+                    times 2**47; how many phases there were, times 2**11; the number of lanes, 0 when there is
+                    no work
     END             the end of the calls to run; in the same line HASTE, by how many bits waits are shorter
-    DONE            how many lanes of this phase are done; who does the last begins the next phase
+    DONE            how many lanes of this phase are done; the thread that does the last begins the next phase
     SLEEPERS        how many threads sleep until PHASE changes
     WAITED          how long threads have waited for others that were late, in 25 microseconds
-    STOP            workers leave for good
+    STOP            workers return for good
     THREADS + i     for thread i: TAKEN, the number of the last phase in which somebody took lane i; for
-                    workers also OUTSIDE, 1 while it is, or is about to be, asleep outside of the machine
+                    workers also OUTSIDE, 1 while it sleeps, or is about to sleep, outside the machine
                     code; BELL, 1 if it must be woken there
 """
 
@@ -71,7 +71,7 @@ def control_block(n_threads: int) -> np.ndarray:
 
 @inlined
 def begin_phase(control, first, n_lanes):
-    """The phase that begins with call `first`; with no lanes if that is the end."""
+    """Begin the phase of call `first`; with no lanes if that is the end."""
     control[DONE] = 0
     n_phases = ((atomic_load(control + PHASE) >> PHASE_SHIFT) + 1) & PHASE_MASK
     lanes = n_lanes if first < control[END] else 0
@@ -82,7 +82,7 @@ def begin_phase(control, first, n_lanes):
 
 @inlined
 def try_lane(control, program, word, lane):
-    """Take a lane of the phase `word`, if nobody has, and run it; whether it was free."""
+    """Take a lane of the phase `word`, unless a thread has, and run it; whether it was free."""
     taken = control + (THREADS + lane * THREAD_WORDS + TAKEN)
     seen = atomic_load(taken)
     n_phases = word >> PHASE_SHIFT & PHASE_MASK
@@ -101,7 +101,7 @@ def try_lane(control, program, word, lane):
 
 @inlined
 def sleep(control, word):
-    """Until PHASE is no longer `word`, or a while has passed."""
+    """Sleep until PHASE is no longer `word`, or for a while."""
     atomic_add(control + SLEEPERS, 1)
     sleep_while(control + PHASE, word)
     atomic_add(control + SLEEPERS, -1)
@@ -109,7 +109,7 @@ def sleep(control, word):
 
 @inlined
 def run_phases(control, program, thread_id):
-    """Phase after phase until nothing is to do."""
+    """Run phase after phase until there is no work."""
     n_spins = 0
     before = 0
     haste = 0
@@ -137,8 +137,8 @@ def run_phases(control, program, thread_id):
 
 @kernel(START)
 def start(args, thread_id, n_threads):
-    """Announce calls first … last - 1 to the first `n_threads`, with a lane for each; afterwards BELL of
-    those workers that sleep outside is 1."""
+    """Announce calls first … last - 1 to the first `n_threads`, with a lane for each. Afterwards BELL is 1 of
+    those workers that sleep outside."""
     control = args.control
     control[END] = args.last
     control[HASTE] = args.haste
@@ -150,17 +150,17 @@ def start(args, thread_id, n_threads):
 
 @kernel(RUN)
 def lead(args, thread_id, n_threads):
-    """The leader's part of what has been announced; returns when all of it is done."""
+    """The leader's part of what was announced; returns when all of it is done."""
     run_phases(args.control, args.program, 0)
 
 
 @kernel(RUN)
 def serve(args, thread_id, n_threads):
-    """A worker's part: program after program; return at STOP, or to sleep when none for it has come for a
-    while.
+    """A worker's part: program after program. Returns at STOP, or to sleep outside when no program has come
+    for a while.
 
-    The leader changes PHASE before it looks at OUTSIDE, the worker sets OUTSIDE before it looks at PHASE: one
-    of the two always sees the other, so that no program is missed.
+    The leader changes PHASE before it looks at OUTSIDE; the worker sets OUTSIDE before it looks at PHASE. So
+    one of the two always sees the other, and no program is missed.
     """
     control = args.control
     outside = control + (THREADS + thread_id * THREAD_WORDS + OUTSIDE)

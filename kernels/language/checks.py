@@ -1,4 +1,4 @@
-"""What the public functions of this package require of their arrays, said in one line each."""
+"""Checks of the arrays that public functions of kernels take."""
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,7 +20,8 @@ def check_array(
 
 
 def check_indices(name: str, array: object, shape: tuple[int | None, ...], limit: int | None = None) -> None:
-    """The same for integers of any width that must lie in 0 .. limit - 1 (None: no limit)."""
+    """TypeError unless `array` holds integers, of any width. ValueError unless it has `shape`, and values in
+    0 .. limit - 1 (None: no limit)."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be an integer array, not {getattr(array, 'dtype', type(array).__name__)}"

@@ -1,10 +1,9 @@
 """Typed addresses: how a kernel names memory.
 
-A `Pointer` is an address and the type of the elements behind it. `p[i]` reads or writes element i, `p + n`
-moves by n elements, `p.cast(U8)` changes the type. In compiled kernels it is a machine address
-(`dense.py`); here, as plain Python, it goes through `ctypes`, so that a kernel can be stepped through in a
-debugger with `NUMBA_DISABLE_JIT=1`. Nothing checks bounds: the function that binds arrays to a kernel
-(`kernel.py`) has done so.
+A `Pointer` is an address and the type of the elements there. `p[i]` reads or writes element i, `p + n` moves
+by n elements, `cast(p, U8)` changes the type. In compiled kernels it is a machine address. Here, as plain
+Python, it goes through `ctypes`, so that a debugger can step through a kernel with `NUMBA_DISABLE_JIT=1`.
+Nothing checks bounds: sizes are checked when arrays are bound to a kernel.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ ELEMENTS = {element.dtype: element for element in (I8, U8, I16, U16, I32, I64, F
 
 class Pointer:
     """An address of `element`s; the plain-Python twin of the compiled pointer. `array` is what it points
-    into, where that is known: it is kept alive, and shown no further than it goes."""
+    into, if that is known: it is kept alive, and `repr` shows nothing beyond its end."""
 
     __slots__ = ("address", "array", "element")
 
@@ -81,5 +80,5 @@ class Pointer:
 
 
 def cast(pointer: Pointer, element: Element) -> Pointer:
-    """The same address, read as other elements."""
+    """The address of `pointer`, read as other elements."""
     return Pointer(pointer.address, element, pointer.array)

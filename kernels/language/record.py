@@ -34,7 +34,7 @@ class Record:
         self.offsets = {name: int(at) for name, (_, at, *_) in (self.dtype.fields or {}).items()}
 
     def read(self, values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> SimpleNamespace:
-        """The arguments as plain Python objects, for kernels that run without the JIT; `arrays` are those
+        """The arguments as plain Python objects, for kernels that run without the JIT. `arrays` are those
         whose addresses are among the values."""
         return SimpleNamespace(
             **{

@@ -6,7 +6,7 @@ Python's operators (`+ - * / & | >> <<`), lane by lane and vector by vector; a n
 for a vector of it. Bytes are shifted by numbers only.
 
 The functions below are the definitions, in NumPy: a bundle is an array (count, lanes), a pointer is a
-`Pointer`. Compiled kernels never call them: `dense.py` gives each name its machine form (LLVM IR). With
+`Pointer`. Compiled kernels never call them: `kernels.codegen` gives each name its LLVM IR. With
 `NUMBA_DISABLE_JIT=1` the kernels run on these bodies, which makes them a second oracle for every SIMD path.
 
 `lanes`, `count` and elements are compile-time constants. Integers wrap. Floating point is IEEE single
@@ -219,8 +219,8 @@ def repeat(v: np.ndarray, times: int) -> np.ndarray:
 
 # --- integer dot products -----------------------------------------------------------------------------------
 # A *dot state* holds one int32 sum for each of 8 or 16 rows (lanes), for each (row group, token) pair of the
-# bundle, row groups outermost. Some machines gather in int16 first; `dot_spill` marks where those sums must
-# be moved on before they overflow.
+# bundle, row groups outermost. Some machines add up in int16 first; `dot_spill` marks where those sums must
+# be added to int32 before they overflow.
 
 
 def dot_start(first: np.ndarray) -> np.ndarray:
@@ -249,7 +249,8 @@ def dot_start_signed(sums: np.ndarray) -> np.ndarray:
 
 
 def dot_signed(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_tokens: int) -> np.ndarray:
-    """As `dot_unsigned` for int8 weights, on a state from `dot_start_signed`; needs no `dot_spill`."""
+    """Add w · x over 4 consecutive k for int8 weights, else like `dot_unsigned`. The state comes from
+    `dot_start_signed`; no `dot_spill` is needed."""
     return dot_unsigned(state, w, x, stride, n_tokens)
 
 
@@ -262,7 +263,7 @@ def dot_words(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_token
 
 
 def dot_spill(state: np.ndarray) -> np.ndarray:
-    """Move what has gathered in int16 on to int32."""
+    """Add the int16 sums to the int32 sums."""
     return state
 
 
@@ -293,13 +294,13 @@ def pair_sums(sums: np.ndarray, n_tokens: int) -> np.ndarray:
 
 # --- products of small matrices -----------------------------------------------------------------------------
 # Only on machines with `Target.has_matrix_unit`; a kernel that multiplies matrices calls `matrix_start`
-# first and `matrix_end` last. There is one unit a thread, whose registers gather int32 products.
+# first and `matrix_end` last. Each thread has a unit, whose registers hold int32 sums.
 
 _matrix_unit = threading.local()
 
 
 def matrix_start(width: int) -> None:
-    """Get ready for products over `width` (16 or 32) columns."""
+    """Configure the unit for products over `width` (16 or 32) columns."""
 
 
 def matrix_product(x: Pointer, stride: int, w: Pointer, width: int, number: int) -> None:

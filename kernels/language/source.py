@@ -1,4 +1,4 @@
-"""What the compiler is given: a kernel's Python function, and marks for those that it calls."""
+"""The input of the compiler: a kernel's Python function, and marks for the functions that it calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def called(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a longer one, whose inlining is left to LLVM: what is inlined is compiled again in each caller."""
+    """Mark a longer function, whose inlining is left to LLVM: inlined code is compiled again in each
+    caller."""
     CALLED.append(function)
     return function
 

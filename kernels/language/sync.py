@@ -1,7 +1,6 @@
-"""What threads of a team say to each other: atomic loads and stores, a spin barrier, calls through addresses.
+"""Synchronization of the threads of a team: atomic operations, sleeping and waking, calls through addresses.
 
-As `simd.py`: these plain-Python bodies are the definitions (for one thread), `sync.py` holds the
-machine form.
+The plain-Python bodies are the definitions, for one thread.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unpacking weights: the part of the SIMD vocabulary (`simd.py`) for levels in tables and small floats.
+"""Unpacking weights: the part of the SIMD vocabulary for levels in tables and for small floats.
 
 The functions are the definitions, in NumPy.
 """
@@ -26,14 +26,14 @@ class Table:
 
     @cached_property
     def padded(self) -> np.ndarray:
-        """(16,), zeros behind the values."""
+        """(16,), zeros after the values."""
         numbers = np.zeros(16, self.element.dtype)
         numbers[: len(self.values)] = self.values
         return numbers
 
 
 def lookup(table: Table, v: np.ndarray) -> np.ndarray:
-    """The numbers of `table` that the uint8 lanes, up to 15, stand for."""
+    """The entries of `table` at the uint8 lanes, which are up to 15."""
     return table.padded[v]
 
 

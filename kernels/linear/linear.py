@@ -41,7 +41,7 @@ def linear_reference(
 
 
 def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], n_tokens: NDArray[np.int64]) -> Call:
-    """out[t] += bias, on a buffer (`rows.py`); bias (ld,), zero beyond the width."""
+    """out[t] += bias, on a buffer; bias (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, out.shape[-1], out=out)
     check_array("bias", bias, (ld,))
     return _add_bias.bind(out=out, bias=bias, n_tokens=n_tokens, ld=ld)

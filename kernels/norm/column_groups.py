@@ -33,7 +33,7 @@ GROUPS: dict[str, Field] = {
 def group_arguments(
     x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, eps: float, n_groups: int
 ) -> dict[str, Any]:
-    """The arguments `GROUPS`, for buffers (`rows.py`) of `width` columns in n_groups equal groups. Raises
+    """The arguments `GROUPS`, for buffers of `width` columns in n_groups equal groups. Raises
     TypeError or ValueError for what does not fit."""
     _, ld = check_rows(n_tokens, width, x=x, out=out)
     if n_groups < 1 or width % n_groups:

@@ -55,7 +55,7 @@ def bind_layer_norm(
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 
-    x and out are buffers (`rows.py`) and may be the same one; weight and bias are (width / n_groups,)
+    x and out are buffers and may be the same one; weight and bias are (width / n_groups,)
     each, or (n_groups, width / n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
     arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)

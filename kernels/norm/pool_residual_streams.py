@@ -38,7 +38,7 @@ def pool_residual_streams_reference(x: Array, weight: Array, eps: float) -> Arra
 def bind_pool_residual_streams(
     x: Array, weight: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, eps: float
 ) -> Call:
-    """The same on buffers (`rows.py`) of n_streams * width and `width` columns; weight (width,).
+    """The same on buffers of n_streams * width and `width` columns; weight (width,).
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

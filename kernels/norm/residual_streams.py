@@ -52,7 +52,7 @@ def match_length_reference(x: Array, like: Array) -> Array:
 def bind_mix_residual_streams(
     x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, n_out: int, width: int
 ) -> Call:
-    """The mix on buffers (`rows.py`) of n_streams * width, n_out * n_streams and n_out * width columns.
+    """The mix on buffers of n_streams * width, n_out * n_streams and n_out * width columns.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

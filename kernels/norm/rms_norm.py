@@ -44,7 +44,7 @@ def bind_rms_norm(
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 
-    x and out are buffers (`rows.py`) and may be the same one; weight is (width / n_groups,), or (n_groups,
+    x and out are buffers and may be the same one; weight is (width / n_groups,), or (n_groups,
     width / n_groups).
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -76,7 +76,7 @@ def bind_embedding(
 ) -> Call:
     """out[t, :width] = row ids[t] of the table, times `scale`.
 
-    table holds the bytes of the (n_vocab, width) matrix in `format`; out is a buffer (`rows.py`) and ids is
+    table holds the bytes of the (n_vocab, width) matrix in `format`; out is a buffer and ids is
     (n_max_tokens,), of which each step fills as many as it has tokens. Whoever fills them has checked that
     they are in 0 .. n_vocab - 1; another id is taken for the nearest of these, so that nothing outside the
     table is read.

@@ -52,7 +52,7 @@ def bind_position_embedding(
     out: NDArray[np.float32],
     n_tokens: NDArray[np.int64],
 ) -> Call:
-    """out[t] = table[positions[t]], out a buffer (`rows.py`); the positions must be rows of the table.
+    """out[t] = table[positions[t]], out a buffer; the positions must be rows of the table.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

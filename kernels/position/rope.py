@@ -71,7 +71,7 @@ def bind_rope(
     head_dim: int,
     pairing: Pairing,
 ) -> Call:
-    """x and out: buffers (`rows.py`) of width n_heads * head_dim, which may be the same one.
+    """x and out: buffers of width n_heads * head_dim, which may be the same one.
 
     cos, sin: (n_max_tokens, n_rot / 2), of which each step fills the rows of its tokens.
     Raises TypeError or ValueError for arrays that do not fit.

@@ -53,7 +53,7 @@ def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
 def bind_causal_conv(
     x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers (`rows.py`), which must not be the same one.
+    """The same on buffers, which must not be the same one.
 
     weight (size, ld): transposed; bias (ld,), tail (size - 1, ld): all zero beyond the width. The call
     reads the tail and leaves that of the next step. Raises TypeError or ValueError for arrays that do not
@@ -69,7 +69,7 @@ def bind_causal_conv(
 
 
 def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """The token shift on buffers (`rows.py`), with a tail (1, ld) as above."""
+    """The token shift on buffers, with a tail (1, ld) as above."""
     weight = np.ones((2, x.shape[-1]), np.float32)
     weight[1] = -1
     return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, n_tokens)

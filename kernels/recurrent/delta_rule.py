@@ -71,7 +71,7 @@ def bind_delta_rule(
     is_grouped: bool = False,
     n_rates: int = 1,
 ) -> Call:
-    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+    """The same on buffers, from the state as it is, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES; g has `n_rates` columns for each head, 1 or d_k.
     Raises TypeError or ValueError for arrays that do not fit.

@@ -67,7 +67,7 @@ def bind_gated_linear_attention(
     n_tokens: NDArray[np.int64],
     reads_before: bool = False,
 ) -> Call:
-    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+    """The same on buffers, from the state as it is, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.
@@ -94,7 +94,7 @@ _gated_linear_attention = state_kernel(_take_in, "gated_linear_attention", "q k 
 
 
 def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """The bonus on buffers (`rows.py`); u (n_heads, d_k), v and out as many columns for each head.
+    """The bonus on buffers; u (n_heads, d_k), v and out as many columns for each head.
 
     d_k is a multiple of LANES. Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -56,7 +56,7 @@ def bind_generalized_delta_rule(
     out: Array,
     n_tokens: NDArray[np.int64],
 ) -> Call:
-    """The same on buffers (`rows.py`), from the state as it is, which the call changes.
+    """The same on buffers, from the state as it is, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.

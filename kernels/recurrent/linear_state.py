@@ -51,7 +51,7 @@ def state_arguments(
     keys: dict[str, Array],
     n_k_heads: int | None = None,
 ) -> dict[str, Any]:
-    """The arguments `STATE`, and `keys`: buffers (`rows.py`) with d_k columns for each of n_k_heads heads, or
+    """The arguments `STATE`, and `keys`: buffers with d_k columns for each of n_k_heads heads, or
     of all. Raises TypeError or ValueError for arrays that do not fit."""
     check_array("state", state, (None, None, None))
     n_heads, d_v, d_k = state.shape

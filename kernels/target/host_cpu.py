@@ -1,8 +1,8 @@
 """What this machine's processor is called and what it can do.
 
-LLVM knows both of x86, from CPUID. That is kept on disk, for LLVM takes 50 MB, and a process that compiles
-nothing needs it for nothing else. Of AArch64 it knows but the name, and a few features from `/proc/cpuinfo`:
-what the system reports is added here.
+On x86 LLVM finds both by CPUID. The result is kept on disk: loading LLVM takes 50 MB, and a process that
+compiles nothing does not need it otherwise. On AArch64 LLVM finds only the name and a few features, from
+`/proc/cpuinfo`; the features that the system reports are added here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CPUID_LEAVES = range(7)  # of glibc: 1, 7, 0x80000001, 0xd, 0x80000007, 0x80000
 
 
 class HostCPU(NamedTuple):
-    """As LLVM writes them; `features` each with + or -, the last that names one counts."""
+    """In LLVM's spelling. Each of `features` has + or -; the last mention of a feature counts."""
 
     triple: str
     name: str
@@ -50,8 +50,8 @@ class HostCPU(NamedTuple):
 
 
 def host_cpu() -> HostCPU:
-    """Asks LLVM once for each processor and version of LLVM where glibc tells what x86 processor this is;
-    elsewhere each time."""
+    """The processor of this machine. LLVM is asked once for each processor and version of LLVM if glibc
+    reports CPUID, else each time."""
     processor = _cpuid()
     path = _path(processor) if processor else None
     found = read_private(path) if path else None
@@ -69,8 +69,8 @@ def host_cpu() -> HostCPU:
 
 
 def _arm_features() -> list[str]:
-    """What the system says of an AArch64 processor. `/proc/cpuinfo` is no source: under an emulator it is
-    about another processor."""
+    """The features that the system reports of an AArch64 processor. `/proc/cpuinfo` is not read: under an
+    emulator it describes another processor."""
     if sys.platform == "darwin":
         names = {"dotprod": "FEAT_DotProd", "i8mm": "FEAT_I8MM"}
         has = {feature: _sysctl(f"hw.optional.arm.{name}") == 1 for feature, name in names.items()}
@@ -85,7 +85,7 @@ def _arm_features() -> list[str]:
 
 
 def _auxiliary_value(kind: int) -> int:
-    """What the kernel told this process when it started."""
+    """A value of the auxiliary vector, which Linux gives to a process when it starts."""
     getauxval = ctypes.CDLL(None).getauxval
     getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
     return int(getauxval(kind))
@@ -99,13 +99,13 @@ def _sysctl(name: str) -> int:
 
 
 def _cpuid() -> bytes | None:
-    """What tells x86 processors apart: the signature and all features, as CPUID gives them and as the system
-    lets them be used. None where there is no glibc (2.33 or later) that tells."""
+    """The signature and all features of an x86 processor, those that it has and those that the system
+    enables. None without glibc 2.33 or later."""
     try:
         leaf = ctypes.CDLL(None).__x86_get_cpuid_feature_leaf
     except (AttributeError, OSError, TypeError):  # Windows has no library without a name
         return None
-    registers = ctypes.c_uint32 * 8  # EAX, EBX, ECX, EDX, then the same of what may be used
+    registers = ctypes.c_uint32 * 8  # EAX, EBX, ECX, EDX of what there is, then of what is enabled
     leaf.restype, leaf.argtypes = ctypes.POINTER(registers), [ctypes.c_uint]
     leaves = [list(leaf(i).contents) for i in _CPUID_LEAVES]
     leaves[0][1] = 0  # the number of the core that was asked

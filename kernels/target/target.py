@@ -63,7 +63,7 @@ class Target:
 
     @property
     def multiplies_words(self) -> bool:
-        """Whether int8 weights are best multiplied as int16, since sums of byte products would overflow."""
+        """Whether int8 weights are multiplied as int16, since sums of byte products would overflow."""
         return self.dot == "avx2"
 
     @property
@@ -73,7 +73,7 @@ class Target:
 
     @property
     def has_matrix_unit(self) -> bool:
-        """Whether there are the products of small matrices of `simd.py`."""
+        """Whether there is a unit for products of small matrices."""
         return self.dot == "amx"
 
     @classmethod
@@ -123,7 +123,7 @@ def compile_for(target: Target) -> None:
 
 @cache
 def host_target() -> Target:
-    """The machine that kernels are compiled for: this one, after the environment's wishes.
+    """The machine that kernels are compiled for: this one, as changed by the environment.
 
     Raises NybbleError if `NYBBLE_DOT` names no path, or one that the machine does not have.
     """
