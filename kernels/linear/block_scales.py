@@ -1,4 +1,4 @@
-"""The scales and minima of packed blocks (`layout.py`), as float32 vectors with a row in every lane."""
+"""The scales and minima of packed blocks, as float32 vectors with a row in every lane."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class RegisterTile:
 def span_scales(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that reads the header of a super-block: its scales, and its minimum scales negated.
 
-    It takes where the header is, and how far (in float16) the vectors are apart; where the layout has no
-    headers or no minima it gives ones.
+    `read_header(w, half_stride)`: the header is at w, its vectors are half_stride float16 apart. Without
+    headers or minima the result is ones.
     """
     lanes, n_groups, unit = shape.lanes, shape.n_groups, layout.unit
     is_super, has_super_min = layout.is_super, layout.is_super and layout.has_min
@@ -60,8 +60,8 @@ def span_scales(layout: Layout, shape: RegisterTile) -> Function:
 def block_scale(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that gives the scale of a sub-block.
 
-    It takes where the scales of the block begin, the number of the sub-block, the super-block's scale, and
-    how far the vectors of float16 and of bytes are apart.
+    `f(s, i, super_scale, half_stride, byte_stride)`: sub-block i of the block whose scales begin at s, in a
+    super-block of that scale; the strides are those of vectors of float16 and of bytes.
     """
     lanes, n_groups, unit = shape.lanes, shape.n_groups, layout.unit
     element = U8 if layout.has_min else I8
@@ -101,7 +101,8 @@ def block_scale(layout: Layout, shape: RegisterTile) -> Function:
 
 
 def block_minimum(layout: Layout, shape: RegisterTile) -> Function:
-    """The same for the minimum, with the super-block's minimum scale negated."""
+    """Make the function that gives the minimum of a sub-block: `f(s, i, minus_super_min, half_stride,
+    byte_stride)`, with the super-block's minimum scale negated, else like `block_scale`."""
     lanes, n_groups = shape.lanes, shape.n_groups
 
     @inlined

@@ -3,9 +3,9 @@ bits.
 
     out[t, r] = Σ k  weight[r, k] * x[t, k]        in the order of k, one fused multiply-add each
 
-Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. As in
-`quantized.py` a lane is a row and four tokens (or one) meet a tile at a time, so the bits of a result
-depend on nothing but its row and token.
+Weights are packed in tiles of 16 rows: [k][16 rows], in the file's own element type. Each lane has a row, and
+four tokens (or one) are multiplied with a tile at a time. So the bits of a result depend on nothing but its
+row and token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Half a block of packed weights (`layout.py`) onto a dot state: 16 columns, in 4 steps of 4."""
+"""Adds half a block of packed weights to a dot state: 16 columns, in 4 steps of 4."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ Function = Callable[..., Any]
 def half_block(layout: Layout, half: int, shape: RegisterTile) -> Function:
     """Make the function that adds columns 0-15 (`half` 0) or 16-31 of a block to a dot state.
 
-    It takes the state, where the block is, how far the vectors of one step are apart, the bits that stand
-    apart (`upper_bits_at`), the activations, and how far they are from one token to the next.
+    `f(state, w, w_stride, upper, x, stride)`: the block is at w, the vectors of one step are w_stride apart;
+    `upper` are the separate upper bits (`upper_bits_at`); activations are at x, those of the next token
+    `stride` after them.
     """
     return four_steps(layout, step_levels(layout, half, shape), _adding(layout, shape.n_tokens))
 
 
 def four_steps(layout: Layout, levels_of_step: Function, add_step: Function) -> Function:
-    """Make the function that adds 16 columns to a dot state, as above, and spills int16 sums in time."""
+    """Make the function that adds 16 columns to a dot state, like `half_block`, and spills int16 sums in
+    time."""
     n_steps = spill_every(layout)
     spill_at_1, spill_at_2, spill_at_4 = n_steps == 1, n_steps <= 2, n_steps <= 4
 
@@ -49,18 +51,18 @@ def four_steps(layout: Layout, levels_of_step: Function, add_step: Function) -> 
 
 
 def upper_bits_at(layout: Layout) -> tuple[int, int]:
-    """Where in a block the bits begin that stand apart, for each half."""
+    """Where in a block the separate upper bits begin, for each half."""
     return {3: (128, 128), 5: (256, 256), 6: (256, 320)}.get(layout.bits, (0, 0))
 
 
 def step_levels(layout: Layout, half: int, shape: RegisterTile) -> Function:
-    """Make the function that gives the levels, or places in the table, of step j of a half: 4 columns of all
-    rows. It takes where the block is, how far the vectors are apart, the bits that stand apart, and j."""
+    """Make the function that gives the levels, or indices into the table, of step j of a half: 4 columns of
+    all rows. `f(w, w_stride, upper, j)`, with arguments like those of `half_block`."""
     return (_two_or_three_bits if layout.bits < 4 else _nibbles_and_more)(layout, half, shape)
 
 
 def _nibbles_and_more(layout: Layout, half: int, shape: RegisterTile) -> Function:
-    """The same for 4 to 6 bits."""
+    """`step_levels` for 4 to 6 bits."""
     bits, n_bytes, n_groups = layout.bits, 4 * shape.lanes, shape.n_groups
 
     @inlined
@@ -80,7 +82,7 @@ def _nibbles_and_more(layout: Layout, half: int, shape: RegisterTile) -> Functio
 
 
 def _two_or_three_bits(layout: Layout, half: int, shape: RegisterTile) -> Function:
-    """The same for 2 and 3 bits."""
+    """`step_levels` for 2 and 3 bits."""
     has_third, n_bytes, n_groups = layout.bits == 3, 4 * shape.lanes, shape.n_groups
 
     @inlined
@@ -94,8 +96,8 @@ def _two_or_three_bits(layout: Layout, half: int, shape: RegisterTile) -> Functi
 
 
 def spill_every(layout: Layout) -> int:
-    """After how many steps int16 sums must be spilled, at most: 1, 2, 4 or 8; a half has 4, and the next
-    begins anew. int8 levels need none."""
+    """After how many steps int16 sums must be spilled at the latest: 1, 2, 4 or 8; a half has 4 steps, after
+    which sums start again. int8 levels need no spilling."""
     if layout.is_signed:
         return 8
     steps_in_int16 = 32767 // (2 * 127 * layout.max_level)

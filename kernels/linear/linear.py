@@ -5,10 +5,9 @@
     x    (n, n_in) float32          weight  (n_out, n_in) float32, row r makes output r
     out  (n, n_out) float32         bias    (n_out,) float32 or None
 
-The reference sums in whatever order the BLAS behind NumPy likes, in float32: its last bits depend on n. The
-Numba twins work on packed weights: `quantized.py` for block formats, `floats.py` for F32, F16
-and BF16; both write `out` without the scale and the bias, which `bind_scale` (`scale.py`) and
-`bind_add_bias` bring in.
+The reference sums in float32, in the order of the BLAS of NumPy: its last bits depend on n. The compiled
+kernels work on packed weights, in block formats or floats. They write `out` without the scale and the bias,
+which further calls apply (`bind_scale`, `bind_add_bias`).
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Linear layers on weights that stay as they are in the mapped file, for models larger than memory.
 
-A thread packs a tile of 16 rows into memory of its own, small enough to stay in its cache, and multiplies it
-there and then with the tokens of a pass. Layouts and products are those of `quantized.py` and
-`floats.py`, and so are the bits of the results. Packing costs the same for one token as for 256.
+A thread packs a tile of 16 rows into its own memory, small enough to stay in its cache, and multiplies it at
+once with the tokens of a pass. Layouts, products and the bits of the results are those of weights that were
+packed before. Packing costs as much for one token as for 256.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def tile_weights(format: BlockFormat) -> Weights:
 
 
 def tile_maker(format: BlockFormat) -> Callable[..., Any]:
-    """Make the function that packs a tile of the stack into this thread's memory, and says where it is."""
+    """Make the function that packs a tile of the stack into this thread's memory, and returns its address."""
     pack_tile = tile_packer(format)
 
     @inlined

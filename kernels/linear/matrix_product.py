@@ -1,12 +1,12 @@
 """The product of an unpacked piece of a tile with 16 tokens at a time, on machines with a unit for small
 matrices.
 
-Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The whole
-numbers are those of `token_product.py`, and the floats are made of them in the same order: both give the same
-bits.
+Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 in one instruction. The
+integers are those of products in vectors, and the float operations on them have the same order: the bits are
+the same.
 
-The activations of 16 tokens are first put side by side, once for all tiles that they meet, with 0 for tokens
-that are not there: `TOKENS_BYTES` for each block of 32 columns,
+The activations of 16 tokens are first packed side by side, once for all tiles, with 0 for missing tokens:
+`TOKENS_BYTES` for each block of 32 columns,
 
     x        (16, 32) int8
     scales   (16,) float32
@@ -47,7 +47,7 @@ TOKENS_BYTES = TOKENS * BLOCK + 3 * 4 * TOKENS
 
 
 def pack_tokens(layout: Layout) -> Callable[..., Any]:
-    """Make the function that puts n tokens, up to 16, side by side."""
+    """Make the function that packs n tokens, up to 16, side by side."""
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined
@@ -73,7 +73,8 @@ def pack_tokens(layout: Layout) -> Callable[..., Any]:
 
 
 def _one_by_one(add_token: Callable[..., Any], n: int) -> Callable[..., Any]:
-    """Make `add_token`, which adds to the results of a token, for n of them, each all at once."""
+    """Make the function that calls `add_token`, which adds to the results of a token, for each of n
+    tokens."""
     if n == 1:
         return add_token
     half = n // 2
@@ -89,20 +90,24 @@ def _one_by_one(add_token: Callable[..., Any], n: int) -> Callable[..., Any]:
 
 
 def piece_product(layout: Layout) -> Callable[..., Any]:
-    """Make the function that adds to the 16 results of each of 16 tokens what a piece gives.
+    """Make the function that adds the products of a piece to the 16 results of each of 16 tokens.
 
-    It takes the piece; these tokens and the next, packed, from the piece's first block on; working memory of
-    2 * `PRODUCTS` int32; where the first result is; n_blocks, ld_out; whether it is a tile's first piece:
-    results then start at 0; whether the call before has begun with these tokens; and what to fetch into the
-    cache meanwhile: from where on, and how many bytes each step.
+    `product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead)`:
 
-    It goes by steps of a sub-block: while the floats of one are added up, the integers of the next are on
-    their way to memory and those of the one after it are multiplied. Where the number of steps is even, it
-    ends with two steps of the next tokens begun.
+        tokens     (these, the next), packed, from the piece's first block on
+        products   working memory of 2 * `PRODUCTS` int32
+        out        the first result
+        is_first   whether this is a tile's first piece: results then start at 0
+        is_begun   whether the call before has begun with these tokens
+        ahead      what to prefetch meanwhile: (address, bytes each step)
+
+    A step is a sub-block. While the floats of one are added up, the integers of the next are stored and those
+    of the one after it are multiplied. If the number of steps is even, two steps of the next tokens have been
+    begun at the end.
     """
     width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
     levels_bytes = TILE_ROWS * width
-    # How far behind the first the second step of two is, and how far the next two are
+    # From the first step of two to the second, and to the next two
     second_x, second_f, two_steps = TOKENS_BYTES, TOKENS_BYTES, 2 * TOKENS_BYTES
     second_sums = TOKENS
     if by_16:
@@ -114,7 +119,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
 
     @inlined
     def add_token(out_sum, integers, f, sums, scale, minimum):
-        # Not `to_f32`: the one unit that multiplies floats beside AMX would convert too; another one adds.
+        # Not `to_f32`: the unit that multiplies floats beside AMX would convert, too; another unit adds.
         floats = bits_to_f32(load(integers, TILE_ROWS) + ROUNDER_BITS) - ROUNDER
         out_sum = fma(floats, scale * load_splat(f, TILE_ROWS), out_sum)
         if has_min:
@@ -138,7 +143,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
         out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
         if not is_first:
             out_sum = load(out, TILE_ROWS, TOKENS, ld_out)
-        for t in range(TOKENS):  # else the stores at the end hold up what comes next
+        for t in range(TOKENS):  # else the stores at the end delay what comes next
             prefetch(out + t * ld_out)
         x, levels, scales = tokens, piece, cast(piece + SCALES_AT, F32)
         if not is_begun:

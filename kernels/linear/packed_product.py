@@ -1,8 +1,8 @@
 """The product of packed tiles with any number of tokens: what all kernels with packed weights have in common.
 
-Few tokens are multiplied with the packed weights themselves (`token_product.py`). For more of them a piece of
-a tile is unpacked (`piece.py`) and then meets them all: 16 at a time where the machine multiplies small
-matrices (`matrix_product.py`), else in vectors (`vector_product.py`). The bits are the same.
+Few tokens are multiplied with the packed weights themselves (`token_product`). For more of them a piece of a
+tile is unpacked (`unpack_piece`) and then multiplied with all: 16 at a time on machines with a unit for small
+matrices (`matrix_product`), else in vectors (`vector_product`). The bits are the same.
 
 Working memory of a thread:
 
@@ -39,8 +39,8 @@ from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unp
 from .token_product import token_product
 from .vector_product import put_pairs, put_words, sums_of_sub_blocks, vector_product
 
-LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # fewer would make unpacking dear
-VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache while a thread's tiles go by
+LEAST_PER_PASS, TOKENS_PER_PASS = 128, 512  # with fewer, unpacking would cost too much
+VALUES_PER_PASS = 1 << 20  # of activations: they stay in the second-level cache for all tiles of a thread
 SUMS_AT = PRODUCTS_AT = 2 * PIECE_BYTES
 RESULTS_AT = PRODUCTS_AT + 2 * 4 * PRODUCTS
 TOKENS_AT = RESULTS_AT + 4 * PRODUCTS
@@ -58,13 +58,13 @@ PACKED_INPUTS: dict[str, Field] = {
 
 
 def few_tokens() -> int:
-    """From so many tokens on unpacking pays."""
+    """The least number of tokens for which unpacking is faster."""
     return 8 if host_target().has_matrix_unit else 4
 
 
 @inlined
 def tokens_per_pass(n_in: int) -> int:
-    """How many tokens meet all tiles before the next ones do."""
+    """How many tokens are multiplied with all tiles before the next ones are."""
     n = TOKENS_PER_PASS
     while n > LEAST_PER_PASS and n * n_in >= VALUES_PER_PASS:
         n //= 2
@@ -72,7 +72,7 @@ def tokens_per_pass(n_in: int) -> int:
 
 
 def _working_bytes(n_in: int) -> int:
-    # What a pass has at the most, of these rows or of narrower ones.
+    # The most that a pass can have, for this number of columns or fewer.
     n_blocks = max(VALUES_PER_PASS, LEAST_PER_PASS * n_in) // BLOCK
     n_bytes = SUMS_AT + n_blocks * 2 * 4
     if host_target().multiplies_words:
@@ -109,20 +109,20 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
 
 @inlined
 def activations(args, t):
-    """Where those of token t are: the values, their scales, sums and half sums."""
+    """The addresses of the activations of token t: values, scales, sums and half sums."""
     b = t * (args.n_in // BLOCK)
     return args.x + t * args.n_in, args.x_scale + b, args.x_sum + b, args.x_half + b
 
 
 class Product(NamedTuple):
-    """Two functions for kernels with `PACKED_INPUTS`: n, up to `tokens_per_pass`, tokens from number `first`
-    on meet tiles.
+    """Two functions for kernels with `PACKED_INPUTS`, which multiply n tokens from number `first` on with
+    tiles; n is up to `tokens_per_pass`.
 
-    `prepare(args, first, n, thread_id)` comes before the tiles that will meet them.
-    `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two
-    of which the second is w_step bytes behind it; a token's 16 results are written ld_out behind those of the
-    token before, those of the second tile out_step behind those of the first. With both steps 0 the second
-    tile is the first.
+    `prepare(args, first, n, thread_id)` is called once, before the tiles.
+    `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two,
+    of which the second is w_step bytes after the first. A token's 16 results are written ld_out after those
+    of the token before, those of the second tile out_step after those of the first. With both steps 0 the
+    second tile is the first.
     """
 
     prepare: Callable[..., Any]

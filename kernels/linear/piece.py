@@ -1,7 +1,7 @@
 """Pieces of tiles, unpacked for many tokens: a byte for each level, and the scales as float32.
 
-A piece is up to `PIECE_BLOCKS` blocks of a tile (`layout.py`), few enough that they stay in the first-level
-cache while all tokens of a pass go by. In a thread's memory it is
+A piece is up to `PIECE_BLOCKS` blocks of a tile, few enough to stay in the first-level cache for all tokens
+of a pass. In a thread's memory it is
 
     levels   (PIECE_BLOCKS, 8, 16, 4) bytes: of step s of a block, row r, columns 4s … 4s+3;
              or (PIECE_BLOCKS / 2, 8, 2, 16, 2) int16: columns 4s and 4s+2, then 4s+1 and 4s+3
@@ -9,8 +9,8 @@ cache while all tokens of a pass go by. In a thread's memory it is
     scales   (PIECE_BLOCKS, sub-blocks, 16) float32, with room for 2 sub-blocks
     minima   the same
 
-Levels keep the layout's offset; or, for machines that multiply only int8, it is taken off. Those of layouts
-that have int8 levels are words where `Target.multiplies_words`.
+Levels keep the layout's offset; for machines that multiply only int8 it is subtracted. Levels of layouts with
+int8 levels are int16 (words) if `Target.multiplies_words`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def is_in_words(layout: Layout) -> bool:
 
 
 def level_bytes(layout: Layout) -> int:
-    """Of a block, in a piece."""
+    """Bytes of a block's levels in a piece."""
     return 2 * LEVEL_BYTES if is_in_words(layout) else LEVEL_BYTES
 
 

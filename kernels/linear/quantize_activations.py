@@ -47,7 +47,8 @@ from ..weights.layout import BLOCK
 
 HALF_BLOCK = BLOCK // 2  # a vector
 BLOCKS_AT_ONCE = 32
-"""Blocks whose scales are found before their values are rounded: 4 KB, which stay in the nearest cache."""
+"""Blocks whose scales are found before their values are rounded: 4 KB, which stay in the first-level
+cache."""
 SMALLEST = np.float32(3.8e-37)
 """Blocks up to here become zero: 127 / largest would be infinite below 3.73e-37."""
 SMALLEST_BITS, INFINITE_BITS = (int(np.float32(x).view(np.int32)) for x in (SMALLEST, np.inf))
@@ -101,7 +102,8 @@ def _passes(n: int) -> tuple[Callable[..., None], Callable[..., None]]:
     def round_values(
         x: Pointer, inverse: Pointer, q: Pointer, sums: Pointer, half: Pointer, factor: int
     ) -> None:
-        """The rest. The sums of both halves of a block are taken in one int32: they fit into 16 bits each."""
+        """q = round(x * inverse), and its sums. Those of both halves of a block are computed in one int32,
+        for they fit into 16 bits each."""
         factors = repeat(load_splat(inverse, HALF_BLOCK, n, 1), 2)
         levels = round_to_i32(load(x, HALF_BLOCK, n_halves, HALF_BLOCK) * factors)
         store(q, to_i8(concatenate(levels)))
@@ -120,17 +122,17 @@ find_four_scales, round_four = _passes(4)
 
 @kernel(QUANTIZE)
 def quantize(args, thread_id, n_threads):
-    """Blocks are dealt out over all tokens: block b of token t is number t * n_blocks + b.
+    """Threads share the blocks of all tokens: block b of token t is number t * n_blocks + b.
 
-    In two passes, since a block's values can only be rounded long after its largest was asked for, and a core
-    looks no more than a few blocks ahead.
+    There are two passes, since the largest value of a block is known long after it was asked for, and a core
+    executes only a few blocks ahead.
     """
     n_blocks = args.n_in // BLOCK
     first, last = share(args.n_tokens[0] * n_blocks, thread_id, n_threads)
     while first < last:
         t, b = first // n_blocks, first % n_blocks
         n = min(last - first, BLOCKS_AT_ONCE)
-        if args.ld > args.n_in:  # else tokens follow each other without a gap
+        if args.ld > args.n_in:  # else there is no gap between tokens
             n = min(n, n_blocks - b)
         x, q = args.x + (t * args.ld + b * BLOCK), args.q + first * BLOCK
         scale, sums, half = args.scale + first, args.sum + first, args.half + first

@@ -3,9 +3,8 @@
     out[t, r] = Σ over blocks b   scale_w[r, b] * scale_x[t, b] * (Σ k in b  (level[r, k] - offset) * q[t, k])
                                [ + minimum[r, b] * scale_x[t, b] * Σ k in b  q[t, k] ]
 
-One kernel for every compute layout (`layout.py`), made by `linear_kernel(layout)`: what differs is a
-compile-time constant. The product of tiles with tokens is in `packed_product.py`. A result has the same bits
-whether 1 or 512 tokens are in flight. Threads share the tiles.
+`linear_kernel(layout)` makes the kernel of a compute layout: differences are compile-time constants. A result
+has the same bits whether 1 or 512 tokens are multiplied at once. Threads share the tiles.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def bind_quantized_linear(
     n_tokens: NDArray[np.int64],
     working: NDArray[np.uint8],
 ) -> Call:
-    """Bind the kernel. packed: n_tiles tiles (`pack.py`); q (n_max, n_in); scale, sums, half (n_max, n_in /
+    """Bind the kernel. packed: n_tiles tiles; q (n_max, n_in); scale, sums, half (n_max, n_in /
     32) and working: as `packed_inputs` wants them; out (n_max, 16 * n_tiles). Raises TypeError or
     ValueError where they do not belong together."""
     n_max, n_in = q.shape

@@ -1,4 +1,4 @@
-"""One tile of weights, packed or floats, times some tokens: what kernels with tiles of their own call."""
+"""One tile of weights, packed or floats, times some tokens, for kernels that go through tiles themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Weights = Layout | BlockFormat
 
 
 def inputs_of(weights: Weights) -> dict[str, Field]:
-    """The arguments for what a product reads beside weights: floats, or their 8-bit form (`quantize.py`)."""
+    """The arguments for the inputs of a product: floats, or their 8-bit form."""
     return PACKED_INPUTS if isinstance(weights, Layout) else {"x": PointerTo(F32), "n_in": I64, "ld_x": I64}
 
 

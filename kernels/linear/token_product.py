@@ -1,8 +1,8 @@
-"""The product of packed weights with one token, or a few, in vectors: whole numbers, then a float for each
-sub-block.
+"""The product of packed weights with one token, or a few, in vectors: integer sums of each sub-block, which
+are scaled and added as floats.
 
-Each lane of a vector is one row, so that a sum is never split and a row's result has the same bits whatever
-is beside it. Weights are read once, from first to last, as fast as memory gives them.
+Each lane of a vector has one row, so that a sum is never split, and a row's result has the same bits whatever
+is beside it. Weights are read once, from first to last, at the bandwidth of memory.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
 
         out[t, r] = Σ_b x_scale[t, b] * (scale[r, b] * Σ_k level[r, k] x[t, k] + minimum[r, b] * Σ_k x[t, k])
 
-    b are the sub-blocks, k their columns (`layout.py`); minima of super-blocks are negated first. An offset
-    is taken off by what the first sum starts with: then x_sum is -offset * Σ_k x[t, k] (`quantize.py`).
+    b are the sub-blocks, k their columns; minima of super-blocks are negated first. An offset is subtracted
+    by what the integer sum starts with: x_sum is then -offset * Σ_k x[t, k].
 
     `product(w, w_step, xs, out, second_out, n_in, ld_out)`:
 
@@ -63,7 +63,7 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
         xs            (x, x_scale, x_sum, x_half): x (n_tokens, n_in) int8, x_scale (n_tokens, n_in / 32)
                       float32, x_sum and x_half (of the first 16 columns of each block) the same in int32
         out, ld_out   float32: the results of the first vector of rows; the next token's are ld_out after it
-        second_out    those of the second vector of rows, if there is one, are so far after `out`
+        second_out    those of the second vector of rows, if there is one, are this far after `out`
 
     What depends on layout and shape is decided here: to the function below it is a compile-time constant.
     """

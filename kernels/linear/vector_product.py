@@ -1,8 +1,8 @@
-"""The product of an unpacked piece of a tile with some tokens, in vectors: whole numbers, then a float for
-each sub-block.
+"""The product of an unpacked piece of a tile with some tokens, in vectors: integer sums of each sub-block,
+which are scaled and added as floats.
 
-Each lane of a vector is one row, so that a sum is never split, and tokens do not meet: a result has the same
-bits whatever is beside it, and those of `token_product.py`.
+Each lane of a vector has one row, so that a sum is never split: a result has the same bits whatever is beside
+it, and as with packed weights.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Function = Callable[..., Any]
 
 
 def _half_block(layout: Layout, shape: RegisterTile) -> Function:
-    """Make the function that adds 16 unpacked columns to a dot state, which no bits stand apart of."""
+    """Make the function that adds 16 unpacked columns to a dot state; they have no separate upper bits."""
     n_tokens, n_groups, n_bytes, is_signed = shape.n_tokens, shape.n_groups, 4 * shape.lanes, layout.is_signed
 
     @inlined
@@ -76,7 +76,7 @@ def _half_block(layout: Layout, shape: RegisterTile) -> Function:
 
 
 def _half_block_of_words(shape: RegisterTile) -> Function:
-    """The same for int16: a word of each pair, then the other."""
+    """Make the function that adds 16 unpacked columns of int16 to a dot state."""
     n_tokens, n_groups, n_words = shape.n_tokens, shape.n_groups, 2 * shape.lanes
 
     @inlined
@@ -111,7 +111,7 @@ def _half_block_of_pairs(shape: RegisterTile) -> Function:
 
 
 def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
-    """Make the function that adds to the results of some tokens what a piece, or two, gives."""
+    """Make the function that adds the products of a piece, or two, to the results of some tokens."""
     in_words, in_pairs = is_in_words(layout), host_target().multiplies_pairs
     if in_pairs:
         add_half, second_half, x_block = _half_block_of_pairs(shape), BLOCK, 2 * BLOCK
@@ -205,9 +205,9 @@ def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
 
 
 def sums_of_sub_blocks(layout: Layout) -> Function:
-    """Make the function that writes for n blocks of activations what a product needs of their sums: (2, n)
-    int32, of the first and second sub-block, or for layouts with minima float32, times the scale. Of
-    sub-blocks of 32 there is no second."""
+    """Make the function that writes the sums of n blocks of activations: (2, n) int32, of the first and
+    second sub-block; for layouts with minima float32, times the scale. A block of 32 has no second
+    sub-block."""
     by_16, has_min = layout.sub_block == 16, layout.has_min
 
     @inlined
@@ -251,21 +251,23 @@ def put_pairs(x, pairs, n, n_in):
 
 
 def tokens_together(n_tiles: int) -> int:
-    """How many tokens meet tiles at a time: their 12 (or 8) vectors of sums leave registers for the rest."""
+    """How many tokens are multiplied at a time: 12 (or 8) vectors of sums leave registers for the rest."""
     n_sums = 12 if host_target().n_vector_registers >= 32 else 8
     return n_sums // RegisterTile(1, n_tiles).n_groups
 
 
 def vector_product(layout: Layout, n_tiles: int) -> Function:
-    """Make the function that adds to the results of n tokens what a piece gives, or with n_tiles = 2 two that
-    lie one behind the other.
+    """Make the function that adds the products of a piece to the results of n tokens; with n_tiles = 2 of two
+    pieces, one after the other.
 
-    It takes the piece; the activations of the first token at its first block (as `put_words` orders them for
-    a piece in words, or as `put_pairs` does where rows are multiplied in pairs), their scales and sums (two
-    pointers, to what `sums_of_sub_blocks` writes); where the first result is and how far the second vector of
-    results is from it; n, n_blocks, n_in, ld_out; whether it is a tile's first piece: results then start at
-    0; and what to fetch into the cache meanwhile: where the next piece's weights are, how far the second tile
-    is from them, and bytes for each block.
+    `product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead)`:
+
+        xs           from the piece's first block on: the activations of the first token (in words, as
+                     `put_words` orders them), their scales, and the two arrays of `sums_of_sub_blocks`
+        out          the first result; the second vector of results is second_out after it
+        is_first     whether this is a tile's first piece: results then start at 0
+        ahead        what to prefetch meanwhile: (the next piece's weights, how far the second tile is from
+                     them, bytes for each block)
     """
     n_together = tokens_together(n_tiles)
     some_tokens, two_tokens, one_token = (

@@ -1,4 +1,4 @@
-"""What packed blocks consist of: levels and scales in the order that kernels read, in NumPy."""
+"""The arrays of packed blocks: levels and scales in the order that kernels read, in NumPy."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def rows(scales: NDArray) -> NDArray:
 
 
 def fifth_bits(qh: U8) -> U8:
-    """(…, 4) bytes, bit k of the 32 -> (…, 4) bytes, bit s of byte c = bit 4s + c: an 8 x 4 bit matrix turned
-    over."""
+    """(…, 4) bytes, bit k of the 32 -> (…, 4) bytes, bit s of byte c = bit 4s + c: an 8 x 4 bit matrix
+    transposed."""
     bits = np.unpackbits(qh, axis=-1, bitorder="little")
-    turned = bits.reshape(*qh.shape[:-1], 8, 4).swapaxes(-1, -2)
-    return np.packbits(turned, axis=-1, bitorder="little")[..., 0]
+    transposed = bits.reshape(*qh.shape[:-1], 8, 4).swapaxes(-1, -2)
+    return np.packbits(transposed, axis=-1, bitorder="little")[..., 0]
 
 
 def nibbles_of(low: U8, high: U8) -> U8:

@@ -1,9 +1,8 @@
 """A row of a matrix, straight from the file's bytes, as float32: dequantization inside kernels.
 
 `row_decoder(format)` makes a function `decode(source, out, width, scale)` for kernels to inline: it writes
-the `width` values of the row at `source`, each times `scale`, to `out`. What the bytes mean is drawn above
-the decoders of `gguf_io` (`simple_quants.py`, `k_quants.py`); here are the same float operations in the same
-order, so that the results have the same bits.
+the `width` values of the row at `source`, each times `scale`, to `out`. The float operations are those of
+dequantization in NumPy (gguf_io), in the same order, so that the results have the same bits.
 
 Vectors have 16 lanes: nibbles come in runs of 16 bytes, and the smallest group with a scale has 16 values.
 """

@@ -20,7 +20,7 @@ ELEMENT_OF: dict[BlockFormat, Element] = {
 def pack_floats(
     format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int], out: NDArray | None = None
 ) -> NDArray:
-    """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero behind the last row.
+    """The bytes of a (n_out, n_in) matrix -> (n_tiles, n_in, 16) elements, zero after the last row.
 
     They are written to `out` if that is given, which holds zeros.
 

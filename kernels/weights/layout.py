@@ -1,10 +1,9 @@
 """Compute layouts: the few ways in which packed weights lie in memory.
 
-A *level* is the small integer that the file has for a weight. A *block* is 32 columns (k) of the matrix, a
-*sub-block* those of them that share a scale, 32 or 16; a *super-block* is 256 columns, or 64, whose blocks
-share one more scale. A *tile* is 16 rows (r). Tile follows tile, and in a tile super-block follows
-super-block, or where there are none block follows block, with all that it needs: a kernel reads memory from
-first to last.
+A *level* is the small integer that the file has for a weight. A *block* is 32 columns (k) of the matrix. A
+*sub-block* is those of them that share a scale, 32 or 16. A *super-block* is 256 columns, or 64, whose blocks
+share one more scale. A *tile* is 16 rows (r). Tiles are contiguous, and so are the super-blocks of a tile, or
+its blocks if there are no super-blocks: a kernel reads memory from first to last.
 
     super-block   16 float16 scales [, 16 float16 minimum scales], one for each row; then its blocks
     block         the levels in one of the forms below, then the scales (`Scale`)
@@ -22,11 +21,10 @@ columns: byte 4 r + c of a line is about row r and columns k with k % 4 == c.
 
 A weight is scale * (level - offset); with minima it is scale * level + minimum, in super-blocks scale * level
 - minimum. With a `table` its entries are the levels, and what is stored are indices into it. The last tile is
-filled up with what blocks of zero bytes become, which mean zero in every format.
+padded with packed blocks of zero bytes, which mean zero in every format.
 
-Lanes own rows: a product adds up columns inside of a lane, so that a row's sum is never split, no lanes have
-to be added up, and the levels serve several tokens once they are in registers.
-"""
+Each lane has a row: a product adds up columns within a lane, so that a row's sum is never split, no lanes
+have to be added up, and levels in registers serve several tokens."""
 
 from __future__ import annotations
 
@@ -60,7 +58,7 @@ class Layout:
     """One compute layout.
 
     `sub_block`: how many columns share a scale (32 or 16); `unit`: a power of two that scales are multiplied
-    with; `table`: entries from 0 on.
+    by; `table`: entries from 0 on.
     """
 
     name: str
@@ -85,12 +83,13 @@ class Layout:
 
     @property
     def sum_factor(self) -> int:
-        """What sums of activations are multiplied with: a product starts at -offset * sum, to take it off."""
+        """The factor of the sums of activations: a product starts at -offset * sum, to subtract the
+        offset."""
         return -self.offset or 1
 
     @property
     def max_level(self) -> int:
-        """The largest level, before the offset is taken off."""
+        """The largest level, before the offset is subtracted."""
         return max(self.table.values) if self.table else (1 << self.bits) - 1
 
     @property
@@ -144,7 +143,7 @@ def coded(name: str, bits: int, values: Iterable[int], scale: Scale, **rest: Any
 
 
 def both_signs(digits: Iterable[int]) -> tuple[int, ...]:
-    """The numbers, then the same below zero."""
+    """The numbers, then their negatives."""
     positive = tuple(digits)
     return (*positive, *(-digit for digit in positive))
 

@@ -1,7 +1,7 @@
-"""File blocks -> compute layouts (`layout.py`): which format goes where, and the packing in NumPy.
+"""File blocks -> compute layouts: the layout of each block format, and the packing in NumPy.
 
-It defines what the compiled packing (`pack_kernel.py`) has to do, and packs the formats which that does not
-know. No weight changes its value.
+This is the definition of the compiled packing, and packs the formats that have none. No weight changes its
+value.
 """
 
 from __future__ import annotations

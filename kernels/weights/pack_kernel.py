@@ -1,9 +1,8 @@
-"""The compiled twin of `pack.py`: one kernel for each block format moves a tensor's blocks into its compute
-layout.
+"""Compiled packing: one kernel for each block format moves a tensor's blocks into its compute layout.
 
-Each thread packs whole tiles; of a stack of matrices each has tiles of its own. Within a tile the kernel goes
-through the blocks, and turns 8 rows of each over into the lanes of 32-byte vectors. `pack.py` is the
-definition; the two agree to the bit. Formats with codebooks have no twin.
+Each thread packs whole tiles; each matrix of a stack has its own tiles. Within a tile the kernel goes through
+the blocks, and transposes 8 rows of each into the lanes of 32-byte vectors. The result has the bits of the
+packing in NumPy. Formats with codebooks have no kernel.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ BLOCKS: dict[str, Field] = {
 def blocks_of(data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int = 1) -> dict[str, Any]:
     """The arguments `BLOCKS` for a stack of (n_out, n_in) matrices.
 
-    Where rows are missing in the last tile of a matrix, it is read from a copy with rows of zeros below.
+    If the last tile of a matrix has less than 16 rows, it is read from a copy with rows of zeros at the end.
     """
     n_out, rest = shape[0], shape[0] % TILE_ROWS
     rows = data.reshape(n_matrices, n_out, -1)
@@ -80,7 +79,7 @@ def tile_packer(format: BlockFormat) -> Callable[..., Any]:
     @inlined
     def pack_tile(rows, packed, row_bytes):
         for i in range(row_bytes // file_bytes):
-            _prefetch_behind(rows, TILE_ROWS * row_bytes, i * tile_block_bytes, tile_block_bytes)
+            _prefetch_after(rows, TILE_ROWS * row_bytes, i * tile_block_bytes, tile_block_bytes)
             for group in range(2):
                 source = rows + (group * ROWS * row_bytes + i * file_bytes)
                 pack_rows(source, packed + i * packed_bytes, group, row_bytes)
@@ -89,14 +88,14 @@ def tile_packer(format: BlockFormat) -> Callable[..., Any]:
 
 
 @inlined
-def _prefetch_behind(rows, n_bytes, first, n):
-    """Fetch n bytes of what lies behind a tile, where the next one is likely to be."""
+def _prefetch_after(rows, n_bytes, first, n):
+    """Prefetch n bytes after a tile, where the next one is likely to be."""
     for line in range(0, n, 64):
         prefetch(rows + (n_bytes + first + line))
 
 
 def _float_packer(size: int) -> Callable[..., Any]:
-    """The same for numbers of so many bytes, which are turned over as they are."""
+    """Make the function that packs 16 rows of numbers of `size` bytes, which are only transposed."""
     element = I32 if size == 4 else U16
 
     @inlined
@@ -104,7 +103,7 @@ def _float_packer(size: int) -> Callable[..., Any]:
         source, tile, n_in = cast(rows, element), cast(packed, element), row_bytes // size
         whole = n_in - n_in % COLUMNS
         for k in range(0, whole, COLUMNS):
-            _prefetch_behind(rows, TILE_ROWS * row_bytes, TILE_ROWS * size * k, TILE_ROWS * size * COLUMNS)
+            _prefetch_after(rows, TILE_ROWS * row_bytes, TILE_ROWS * size * k, TILE_ROWS * size * COLUMNS)
             columns = transpose(load(source + k, COLUMNS, TILE_ROWS, n_in))
             store(tile + k * TILE_ROWS, columns, TILE_ROWS)
         for k in range(whole, n_in):
@@ -136,11 +135,10 @@ def bind_pack(
     out: NDArray[np.uint8] | None = None,
 ) -> tuple[Layout, NDArray[np.uint8], Call]:
     """The layout, the memory, and the call that packs a stack of (n_out, n_in) matrices into it, one after
-    the other; each as by `pack.pack`. The memory is `out` if that is given.
+    the other. The memory is `out` if that is given.
 
-    Much can be packed a part at a time: n parts are the shares of n threads.
-    Raises ValueError if `format` is none of `SPANS` or the sizes do not belong together.
-    """
+    To pack n parts at n times, run the call with the thread ids of n threads. Raises ValueError if `format`
+    is none of `SPANS` or the sizes do not belong together."""
     if format not in SPANS:
         raise ValueError(f"{format.name} has no compute layout, or none that compiled code packs")
     layout, _ = PACKERS[format]

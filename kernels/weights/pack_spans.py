@@ -1,9 +1,8 @@
-"""How the compiled packing moves a block of 8 rows, for each format: (source, span, group, stride).
+"""Functions that pack a block of 8 rows, for each format: (source, span, group, stride).
 
-`source` is the first row's block in the file, `stride` how many bytes on the next row's is; `span` where the
-first span of the block lies in the tile (`layout.py`), `group` which half of the tile's rows it is (0 or 1).
-`pack.py` defines what they have to do.
-"""
+`source` is the first row's block in the file, `stride` the bytes from there to the next row's; `span` is
+where the first span of the block is in the tile, `group` which half of the tile's rows it is (0 or 1). They
+give the same bytes as the packing in NumPy."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from .pack_words import (
     one_word,
     put_bytes,
     put_words,
-    turn_bits,
+    transpose_bits,
 )
 
 Span = Callable[..., Any]
@@ -38,7 +37,7 @@ UPPER_TWO = 0x30303030
 
 
 def offsets_of(format: BlockFormat, *names: str) -> tuple[int, ...]:
-    """Where the fields of a block begin; 0 for one that the format has not."""
+    """Where the fields of a block begin; 0 for a field that the format does not have."""
     fields = format.dtype.fields if format.dtype is not None and format.dtype.fields else {}
     return tuple(fields[name][1] if name in fields else 0 for name in names)
 
@@ -53,7 +52,7 @@ def plain(format: BlockFormat, layout: Layout) -> Span:
     def pack_rows(source, span, group, stride):
         put_words(span + group * 32, all_words(source + qs, stride))
         if has_fifth:
-            put_words(span + 256 + group * 32, turn_bits(one_word(source + qh, stride)))
+            put_words(span + 256 + group * 32, transpose_bits(one_word(source + qh, stride)))
         scales = span + scales_at + 16 * group
         copy_half(source + d, scales, stride)
         if has_min:

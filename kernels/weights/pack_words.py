@@ -1,8 +1,7 @@
-"""Words of 4 bytes, from rows in the file to lanes of packed vectors: what the compiled packing does.
+"""Words of 4 bytes, from rows in the file to lanes of packed vectors, in compiled packing.
 
-Eight rows are worked on at once. Word j of them is one vector of 8 int32 lanes, a lane a row: half of 64
-bytes of the layout (`layout.py`).
-"""
+Eight rows are packed at once. Word j of each is one vector of 8 int32 lanes, a row in each lane: half of a
+line of 64 bytes of a layout."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ one_word, four_words, eight_words = _words(1), _words(4), _words(8)
 
 @inlined
 def put_words(vectors: Pointer, words: np.ndarray) -> None:
-    """Write words to the rows' halves of as many 64 bytes."""
+    """Write words to these rows' halves of as many lines of 64 bytes."""
     store(cast(vectors, I32), words, 2 * ROWS)
 
 
@@ -48,21 +47,21 @@ def put_bytes(scales: Pointer, numbers: np.ndarray) -> None:
 
 @inlined
 def copy_byte(source: Pointer, scales: Pointer, stride: int) -> None:
-    """A byte of each of 8 rows, to be side by side."""
+    """Copy a byte of each of 8 rows, side by side."""
     for row in range(ROWS):
         scales[row] = source[row * stride]
 
 
 @inlined
 def copy_half(source: Pointer, scales: Pointer, stride: int) -> None:
-    """A float16 of each of 8 rows, to be side by side."""
+    """Copy a float16 of each of 8 rows, side by side."""
     for row in range(ROWS):
         cast(scales, U16)[row] = cast(source + row * stride, U16)[0]
 
 
 @inlined
 def copy_byte_pairs(source: Pointer, scales: Pointer, stride: int, block_bytes: int) -> None:
-    """Bytes 2b and 2b + 1 of each of 8 rows, b = 0 … 7: to block b, the second 16 bytes behind the first."""
+    """Bytes 2b and 2b + 1 of each of 8 rows, b = 0 … 7: to block b, the second 16 bytes after the first."""
     numbers = load(source, 16, ROWS, stride)
     store(scales, transpose(evens(numbers)), block_bytes)
     store(scales + 16, transpose(odds(numbers)), block_bytes)
@@ -76,8 +75,8 @@ def _swap_bits(words: np.ndarray, distance: int, mask: int) -> np.ndarray:
 
 
 @inlined
-def turn_bits(words: np.ndarray) -> np.ndarray:
-    """Bit k of 32 -> bit s of byte c, with k = 4s + c: an 8 x 4 matrix of bits turned over.
+def transpose_bits(words: np.ndarray) -> np.ndarray:
+    """Bit k of 32 -> bit s of byte c, with k = 4s + c: an 8 x 4 matrix of bits transposed.
 
     A bit's number s2 s1 s0 c1 c0 becomes c1 c0 s2 s1 s0 by four exchanges of two digits.
     """
@@ -89,7 +88,7 @@ def turn_bits(words: np.ndarray) -> np.ndarray:
 
 @inlined
 def bit_of_bytes(words: np.ndarray, shift: int) -> np.ndarray:
-    """Bit `shift` of 32 bytes in 8 words, turned over likewise: bit s of each byte comes from word s."""
+    """Bit `shift` of 32 bytes in 8 words, transposed too: bit s of each byte comes from word s."""
     bits = words >> shift & 0x01010101
     bits = part(bits, 0, 4) | part(bits, 4, 4) << 4
     bits = part(bits, 0, 2) | part(bits, 2, 2) << 2
@@ -113,7 +112,7 @@ def join_two_bits(words: np.ndarray, shift: int) -> np.ndarray:
 
 @inlined
 def join_upper_bits(words: np.ndarray, shift: int) -> np.ndarray:
-    """The same with the first of them at bit 4, and on from there: 4, 6, 0, 2."""
+    """Two bits at `shift` of the bytes of four words, at bits 4, 6, 0 and 2."""
     bits = words >> shift & TWO_BITS
     bits = part(bits, 0, 2) << 4 | part(bits, 2, 2)
     return part(bits, 0, 1) | part(bits, 1, 1) << 2

@@ -1,7 +1,7 @@
 """File blocks -> arrays of packed blocks, for the formats whose levels are only moved, in NumPy.
 
-Every function takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. No value changes: the same
-weights, in another order.
+Every function takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. No value changes, only the
+order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def q8_0(blocks: NDArray) -> BlockArrays:
 
 
 def _k_scales(scales: U8) -> tuple[U8, U8]:
-    """The 12 bytes of Q4_K and Q5_K -> 8 scales and 8 minima of 6 bits (see gguf_io/dequantize.py)."""
+    """The 12 bytes of scales of Q4_K and Q5_K -> 8 scales and 8 minima of 6 bits."""
     low_d, low_m, rest = scales[..., 0:4], scales[..., 4:8], scales[..., 8:12]
     d = np.concatenate([low_d & 63, (rest & 15) | ((low_d >> 6) << 4)], axis=-1)
     m = np.concatenate([low_m & 63, (rest >> 4) | ((low_m >> 6) << 4)], axis=-1)
@@ -62,10 +62,9 @@ def q4_k(blocks: NDArray) -> BlockArrays:
 
 def q5_k(blocks: NDArray) -> BlockArrays:
     quants, scales, headers = q4_k(blocks)
-    planes = (
-        blocks["qh"][..., None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
-    )  # (…, 8 blocks, 32 columns)
-    fifth = np.packbits(planes, axis=-1, bitorder="little")
+    # (…, 8 blocks, 32 columns)
+    fifths = blocks["qh"][..., None, :] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    fifth = np.packbits(fifths, axis=-1, bitorder="little")
     return [*quants, vectors(fifth_bits(fifth))], scales, headers
 
 

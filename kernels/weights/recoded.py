@@ -14,10 +14,10 @@ from .layout import BLOCK, Layout, Scale
 
 
 def recoder(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable[[NDArray], BlockArrays]:
-    """Make the function that brings what `unpack` gives into `layout`.
+    """Make the function that packs what `unpack` returns into `layout`.
 
-    It takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. Where one is several spans of
-    the layout, each has its scale.
+    It takes (n_rows, n_blocks) structured blocks, n_rows a multiple of 16. If a block is several spans of the
+    layout, each span gets its scale.
     """
 
     def recode(blocks: NDArray) -> BlockArrays:
@@ -37,7 +37,7 @@ def recoder(layout: Layout, unpack: Callable[[NDArray], Levels]) -> Callable[[ND
 
 
 def places(layout: Layout, levels: I8) -> U8:
-    """What is stored for each level: its distance from the lowest, or its place in the layout's table."""
+    """What is stored for each level: its distance from the lowest, or its index in the layout's table."""
     codes = (levels + np.int8(layout.offset)).view(np.uint8)
     if layout.table is None:
         return codes
