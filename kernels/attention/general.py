@@ -1,13 +1,12 @@
 """Attention with what only some models have: soft caps, ALiBi, sinks, values narrower than keys.
 
-The mathematics and the reference are in `reference.py`. Models with plain attention, which are
-most, have the faster kernels of `attention.py`. A cache has `n_slots` slots; position p lies in slot p %
-n_slots:
+The definition is `attention_reference`. Most models have plain attention, for which there are faster kernels.
+A cache has `n_slots` slots; position p is in slot p % n_slots:
 
     keys    (n_kv_heads, n_slots, head_dim) float16
     values  (n_kv_heads, n_slots, value_dim) float16
 
-A query goes over the positions that it sees in their order: scores, softmax, weighted sum; its bits depend
+A query goes through the positions that it sees in order: scores, softmax, weighted sum. Its bits depend
 neither on the queries beside it nor on the threads.
 """
 
@@ -37,7 +36,7 @@ from ..language.simd import (
 from ..language.source import called
 from .visible import NO_CHUNK, first_seen, last_seen
 
-LOWEST = -3.0e38  # what the score of a sink is where there is none
+LOWEST = -3.0e38  # the score of a sink if there is none
 
 
 def allocate_general_cache(
@@ -175,8 +174,8 @@ def _general_write(args, thread_id, n_threads):
 
 @called
 def weigh(args, head, q, position, start, n, scores):
-    """What each of the n positions from `start` on counts for the query at a position, times a number that
-    all share; the reciprocal of that number."""
+    """Write the softmax weights of the n positions from `start` on for the query at `position`, before
+    normalization -> the factor that normalizes them, in every lane."""
     d, whole = args.head_dim, args.head_dim - args.head_dim % LANES
     keys = args.keys + head // args.group * args.n_slots * d
     padded = (n + LANES - 1) // LANES * LANES
@@ -216,7 +215,7 @@ def weigh(args, head, q, position, start, n, scores):
 
 @called
 def gather_one(args, head, i, start, n, weights):
-    """As `gather`, one column."""
+    """One column of the values at the n positions from `start` on, weighted and summed."""
     values = args.values + head // args.group * args.n_slots * args.value_dim + i
     mixed = splat(0.0, F32, 1)
     for p in range(n):

@@ -1,6 +1,6 @@
 """Scaled dot-product attention with grouped queries and an optional sliding window, in kernels.
 
-The mathematics and the NumPy reference are in `reference.py`.
+The definition is `attention_reference`.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); grouped queries: Ainslie et al. 2023 (arXiv:2305.13245);
 sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Meta AI 2025, "Llama 4".
@@ -42,11 +42,11 @@ from .visible import NO_CHUNK
 #
 #     queries     bundle: `queries_per_bundle` of them, or FEW, side by side in registers
 #                 tile: the bundles of up to TILE_QUERIES queries of one key head, which one thread works on
-#     positions   block: CACHE_BLOCK of them, contiguous in the cache (`kv_cache.py`)
+#     positions   block: CACHE_BLOCK of them, contiguous in the cache
 #                 segment: SEGMENT of them, from a multiple of SEGMENT on
 #
 # A query goes through its positions in the order of the sequence, whatever the step. Each segment has a
-# softmax state of its own (`online_softmax.py`), and the states are merged in order. So the bits of a query
+# softmax state of its own, and the states are merged in order. So the bits of a query
 # depend neither on the queries beside it nor on the threads. A step of few queries is split over segments
 # too: the threads leave their states in `partials`, and a second kernel puts them together; otherwise the
 # first does all.
@@ -92,7 +92,7 @@ def bind_attend(
     chunk: int = 0,
     is_causal: bool = True,
 ) -> tuple[Call, Call]:
-    """Two calls, one after the other with a barrier between, that attend to a cache (`kv_cache.py`).
+    """Two calls, one after the other with a barrier between, that attend to a cache.
 
     q and out are buffers of width n_heads * head_dim; positions (n_max_tokens,) as in
     `bind_cache_write`, whose call for this step comes before. A query sees at most the last n_slots

@@ -1,4 +1,4 @@
-"""The working memory of attention, and the sizes of the pieces that its work is cut into."""
+"""The working memory of plain attention, and the sizes of the pieces that its work is divided into."""
 
 from __future__ import annotations
 

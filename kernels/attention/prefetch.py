@@ -1,8 +1,8 @@
-"""Asks for the keys and values that attention is about to read: it changes no results.
+"""Prefetches the keys and values that attention is about to read. It changes no results.
 
-A short sequence has a few kilobytes of them in every layer, too few for the processor to see where the
-reading goes: attention then waits for memory line by line, for three quarters of its time. Where many of them
-are read one after the other, all lines are asked for before any is read.
+A short sequence has a few kilobytes of them in every layer, too few for the processor to predict what is read
+next: attention then waits for memory line by line, for three quarters of its time. Here all lines are asked
+for before any is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..language.rows import check_n_tokens, is_turn
 from ..language.simd import prefetch
 from .kv_cache import CACHE_BLOCK, CACHE_LANES, check_kv_cache, padded_head
 
-N_POSITIONS = 256  # the last so many: reading of a longer sequence finds its own way
+N_POSITIONS = 256  # the last ones; the processor predicts the reading of a longer sequence
 LINE = 32  # float16 in a cache line
 
 
@@ -28,8 +28,8 @@ def bind_cache_prefetch(
     positions: NDArray[np.int64],
     n_tokens: NDArray[np.int64],
 ) -> Call:
-    """Ask for the keys and values (`kv_cache.py`) up to the position of a step's first token, which is where
-    the next are written. positions and n_tokens as in `bind_cache_write`.
+    """Prefetch the keys and values up to the position of a step's first token, where the next are written.
+    positions and n_tokens are those of `bind_cache_write`.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -65,7 +65,7 @@ def _cache_prefetch(args, thread_id, n_threads):
         return
     end = args.positions[0] + 1
     for head in range(args.n_kv_heads):
-        # Each thread asks for what it will attend to (`attention.py`), if it is but one segment.
+        # Each thread asks for what it will attend to, if that is one segment.
         if not is_turn(head, thread_id, n_threads):
             continue
         for start in range(max(end - N_POSITIONS, 0) // CACHE_BLOCK * CACHE_BLOCK, end, CACHE_BLOCK):

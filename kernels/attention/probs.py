@@ -1,9 +1,9 @@
-"""Attention probabilities, and what heads gather by given ones: for people who look at them or change them.
+"""Attention probabilities, and the outputs of heads for given ones: for people who look at them or change
+them.
 
-The mathematics and the references are in `reference.py`; attention itself never holds a whole row
-of probabilities. The cache is that of `general.py`; `in_general_layout` makes it of that of
-`kv_cache.py`. A row's bits depend neither on the rows beside it nor on the size of the step. One thread does
-it all.
+The definitions are `attention_probs_reference` and `gather_reference`; attention itself never holds a whole
+row of probabilities. The cache is that of general attention; `in_general_layout` copies that of plain
+attention. A row's bits depend neither on the rows beside it nor on the size of the step. One thread does all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 
 def in_general_layout(keys: NDArray[np.float16], values: NDArray[np.float16]) -> Cache:
-    """A copy of a cache of `kv_cache.py`: keys and values (n_kv_heads, n_slots, head_dim) float16."""
+    """A copy of a cache of plain attention: keys and values (n_kv_heads, n_slots, head_dim) float16."""
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     flat = keys.transpose(0, 1, 3, 2).reshape(n_kv_heads, n_slots, head_dim)
     rows = values.transpose(0, 1, 3, 2, 4).reshape(n_kv_heads, n_slots, -1)[..., :head_dim]

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention with grouped queries, in NumPy; the kernels are in `attention.py`.
+"""Scaled dot-product attention with grouped queries, in NumPy.
 
     score[t, h, s] = scale * sum_i q[t, h, i] * k[s, g(h), i]          g(h) = h // (n_heads / n_kv_heads)
     p[t, h, :]     = softmax over the visible s of score[t, h, :]
@@ -92,7 +92,7 @@ def attention_probs_reference(
         check_array(name, values, (n_heads,))
         return values.reshape(n_kv_heads, -1, 1, 1)
 
-    # Key head first, so that one batched matrix product serves the group of queries that shares it.
+    # Key head first, so that one batched matrix product serves the group of queries that share it.
     grouped_q = q.reshape(n, n_kv_heads, -1, d).transpose(1, 2, 0, 3)  # (n_kv_heads, group, n, d)
     scores = grouped_q @ k.transpose(1, 2, 0)[:, None] * np.float32(scale)  # (n_kv_heads, group, n, m)
     if soft_cap:

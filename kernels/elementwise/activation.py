@@ -135,8 +135,8 @@ def _relu2(x: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def behind_width_zero(v: np.ndarray, column: int, width: int) -> np.ndarray:
-    """ROW_MULTIPLE lanes from `column` on, with zeros where the buffer's columns end."""
+def zero_beyond_width(v: np.ndarray, column: int, width: int) -> np.ndarray:
+    """The values of columns `column` .. `column` + ROW_MULTIPLE - 1, zero beyond `width`."""
     lanes = lane_numbers(ROW_MULTIPLE)
     return where_less(lanes, splat(width - column, I32, ROW_MULTIPLE), v, splat(0.0, F32, ROW_MULTIPLE))
 
@@ -152,7 +152,7 @@ def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
             value = function(load(args.x + i * ROW_MULTIPLE, ROW_MULTIPLE))
             column = i % per_row * ROW_MULTIPLE
             if column + ROW_MULTIPLE > args.width:
-                value = behind_width_zero(value, column, args.width)
+                value = zero_beyond_width(value, column, args.width)
             store(args.out + i * ROW_MULTIPLE, value)
 
     return activation

@@ -44,7 +44,7 @@ def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) ->
 def bind_add_vector(
     x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers, which may be the same one; vector (ld,), zero beyond the width."""
+    """out[t] = x[t] + vector on buffers, which may be the same one; vector (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("vector", vector, (ld,))
     return _add_vector.bind(a=x, b=vector, out=out, n_tokens=n_tokens, ld=ld)

@@ -1,4 +1,4 @@
-"""Columns of a buffer taken apart and put together, per head or per expert.
+"""Columns of a buffer split, joined and repeated, for each head or expert.
 
 A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 

@@ -58,7 +58,10 @@ def bind_silu_mul(
 def bind_gelu_mul(
     gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """out = gelu(gate) * up; otherwise as `bind_silu_mul`."""
+    """out = gelu(gate) * up on buffers, of which some may be the same.
+
+    Raises TypeError or ValueError for arrays that do not fit.
+    """
     _, ld = check_rows(n_tokens, gate.shape[-1], gate=gate, up=up, out=out)
     return _gelu_mul.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
 

@@ -1,4 +1,4 @@
-"""Keeps of each row what lies far above its mean, as some layers' gates do in place of the largest k.
+"""Keeps what lies far above the mean of a row, an approximation of its largest k values, for sparse gates.
 
     out[t, i] = max(0, x[t, i] - (mean_t + c * deviation_t))
     mean_t = sum_i x[t, i] / width      deviation_t = sqrt(sum_i (x[t, i] - mean_t)^2 / (width - 1))
@@ -18,7 +18,7 @@ from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, sqrt, store
 from ..norm.column_groups import sum_of_squared_distances, sum_of_values
-from .activation import behind_width_zero, relu
+from .activation import relu, zero_beyond_width
 
 Array = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ def keep_outliers_reference(x: Array, n_deviations: float) -> Array:
 def bind_keep_outliers(
     x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, n_deviations: float
 ) -> Call:
-    """The same on buffers of `width` columns, which may be the same one.
+    """Keep the outliers of buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -58,5 +58,5 @@ def _keep_outliers(args, thread_id, n_threads):
         for j in range(0, args.ld, ROW_MULTIPLE):
             value = relu(load(x + j, ROW_MULTIPLE) - cut)
             if j + ROW_MULTIPLE > width:
-                value = behind_width_zero(value, j, width)
+                value = zero_beyond_width(value, j, width)
             store(out + j, value)

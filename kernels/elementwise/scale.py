@@ -63,7 +63,7 @@ def soft_cap_reference(x: Array, cap: float) -> Array:
 
 
 def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float) -> Call:
-    """The same on buffers, which may be the same one.
+    """out = x * factor on buffers, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -72,19 +72,19 @@ def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float)
 
 
 def bind_shift(x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, amount: float) -> Call:
-    """As `bind_scale`, on `width` columns."""
+    """out = x + amount on the first `width` columns of buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, width, x=x, out=out)
     return _shift.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, width=width, number=amount)
 
 
 def bind_clamp(x: Array, out: Array, n_tokens: NDArray[np.int64], low: float, high: float) -> Call:
-    """As `bind_scale`."""
+    """out = max(low, min(x, high)) on buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     return _clamp.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, low=low, high=high)
 
 
 def bind_soft_cap(x: Array, out: Array, n_tokens: NDArray[np.int64], cap: float) -> Call:
-    """As `bind_scale`."""
+    """out = cap * tanh(x / cap) on buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     return _soft_cap.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, number=cap)
 

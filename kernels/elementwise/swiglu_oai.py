@@ -1,4 +1,4 @@
-"""The gated activation of gpt-oss: a SwiGLU with limits, a steeper sigmoid, and 1 added to what is gated.
+"""The gated activation of gpt-oss: a SwiGLU with limits, a steeper sigmoid, and 1 added to `up`.
 
     g = min(gate, limit)      u = max(-limit, min(up, limit))
     out = g / (1 + exp(-alpha * g)) * (u + 1)                     alpha = 1.702, limit = 7
@@ -34,7 +34,7 @@ def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> 
 def bind_swiglu_oai(
     gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers, of which some may be the same.
+    """The activation on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -18,7 +18,7 @@ from ..language.pointer import F32, I32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import f32_to_bits, load, minimum, splat, store, where_less
-from .activation import behind_width_zero, softplus
+from .activation import softplus, zero_beyond_width
 
 Array = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def bind_xielu(
     beta: float,
     eps: float,
 ) -> Call:
-    """The same on buffers of `width` columns, which may be the same one.
+    """The activation on buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -81,5 +81,5 @@ def _xielu(args, thread_id, n_threads):
         value = where_less(zero, f32_to_bits(x), x * x * args.a_p, below) + x * args.beta
         column = i % per_row * ROW_MULTIPLE
         if column + ROW_MULTIPLE > args.width:
-            value = behind_width_zero(value, column, args.width)
+            value = zero_beyond_width(value, column, args.width)
         store(args.out + i * ROW_MULTIPLE, value)

@@ -1,4 +1,4 @@
-"""Which tokens go to which expert: (token, slot) pairs put together by expert, their inputs side by side.
+"""Grouping of tokens by expert: (token, slot) pairs sorted by expert, their inputs side by side.
 
     pair i    token[i], slot[i]; those of expert e have first[e] <= i < first[e + 1], in their old order
     cost[e]   what the experts before e cost, for sharing the work among threads
@@ -6,8 +6,8 @@
     ids    (n, n_used) float32, numbers of experts        token, slot  (n * n_used,) int64
     first, cost  (n_experts + 2,) int64
 
-An expert's matrix is then unpacked once for several tokens. Numbers that are no expert's, NaN too, count as
-n_experts: their pairs come last.
+An expert's matrix is then unpacked once for several tokens. Ids of no expert, NaN too, count as n_experts:
+their pairs come last.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from ..language.simd import load, store
 from ..language.source import inlined
 
 COST_OF_READING = 2
-"""What it costs to read an expert's weights, in tokens that could meet them in that time."""
+"""The cost of reading an expert's weights, as a number of tokens that could be multiplied in that time."""
 BYTES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Memory for the pairs of up to n_max tokens, and how many experts there are and each token uses."""
+    """Memory for the pairs of up to n_max tokens, and the numbers of experts: of all, and of those that a
+    token uses."""
 
     token: NDArray[np.int64]
     slot: NDArray[np.int64]
@@ -67,8 +68,8 @@ def group_reference(ids: NDArray[np.float32], n_experts: int) -> tuple[NDArray, 
 
 
 def bind_group(ids: NDArray[np.float32], groups: Groups, n_tokens: NDArray[np.int64]) -> Call:
-    """Put the pairs of n_tokens[0] tokens together. ids is a buffer, or (1, at least n_used): the
-    same for all tokens.
+    """Group the pairs of all tokens by expert. ids is a buffer, or (1, at least n_used): the same for all
+    tokens.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -93,10 +94,10 @@ def bind_group(ids: NDArray[np.float32], groups: Groups, n_tokens: NDArray[np.in
 
 
 def bind_gather(x: NDArray, out: NDArray, groups: Groups, slot_width: int) -> Call:
-    """out[i] = x[token[i]], of that the columns from slot[i] * slot_width on, for as many pairs as there are.
+    """out[i] = x[token[i], slot[i] * slot_width :][:n] for all pairs.
 
-    x (n_max, ld); out (n_max * n_used, n) of the same dtype, n columns of it being copied. slot_width 0: a
-    token's slots have the same input. Raises TypeError or ValueError for arrays that do not fit.
+    x (n_max, ld); out (n_max * n_used, n) of the same dtype. With slot_width 0 a token's slots have the same
+    input. Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("x", x, (len(groups.token) // groups.n_used, None), x.dtype)
     check_array("out", out, (len(groups.token), None), x.dtype)
@@ -119,7 +120,7 @@ def bind_gather(x: NDArray, out: NDArray, groups: Groups, slot_width: int) -> Ca
 
 @inlined
 def _expert(number: float, n_experts: int) -> int:
-    """The number as an integer, n_experts if it is no expert's."""
+    """The id as an integer; n_experts if it is that of no expert."""
     if number >= 0.0 and number < n_experts:
         return np.int64(number)  # type: ignore[return-value]
     return n_experts
@@ -157,9 +158,8 @@ def _group(args, thread_id, n_threads):
             first[expert] = end
         first[n_experts + 1] = end
         args.cost[n_experts + 1] = cost
-        for from_last in range(
-            args.n_tokens[0]
-        ):  # backwards, so that `first` ends up where each expert begins
+        # Backwards, so that `first` is in the end where each expert begins.
+        for from_last in range(args.n_tokens[0]):
             t = args.n_tokens[0] - 1 - from_last
             for s_from_last in range(n_used):
                 s = n_used - 1 - s_from_last

@@ -10,10 +10,9 @@
 Only the chosen experts are read. Where every head has a matrix of its own instead (`head_linear`), head h of
 x meets weight[h].
 
-The kernel works on pairs that `groups.py` has put together by expert, with the same products of tiles
-as `quantized.py` and `floats.py`: a result depends on its pair alone. What an expert costs is
-proportional to its pairs; threads get equal parts of the sum, cut between tiles. A pair whose expert does
-not exist becomes NaN.
+The kernel works on pairs grouped by expert, with the products of tiles of other linear layers: a result
+depends on its pair alone. The cost of an expert is proportional to its pairs; threads get equal shares of the
+sum, cut between tiles. The result of a pair whose expert does not exist is NaN.
 
 Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06538).
 """
@@ -89,7 +88,7 @@ SCRATCH = TOKENS_PER_PASS * LD_RESULTS
 
 
 def expert_scratch(n_threads: int) -> Array:
-    """Working memory of the threads: what a tile, or two, and the tokens of a pass give."""
+    """Working memory of the threads: the results of a tile, or two, for the tokens of a pass."""
     return np.zeros((n_threads, SCRATCH), np.float32)
 
 
@@ -107,11 +106,10 @@ def bind_expert_linear(
 ) -> Call:
     """The kernel, for weights in a compute layout or in floats of a format (F32, F16, BF16).
 
-    packed: whole tiles for each expert, as `pack.py` or `float_linear.pack_floats` makes them. xs: the
-    gathered inputs of up to n_max * n_used pairs, (n_pairs, n_in) float32 or the four arrays of
-    `quantize.py`. out (n_max, at least n_used * n_out). scratch: `expert_scratch`; working: `working_memory`,
-    of which floats need none. Raises TypeError or ValueError for arrays that do
-    not fit.
+    packed: whole tiles for each expert. xs: the gathered inputs of up to n_max * n_used pairs, (n_pairs,
+    n_in) float32 or the four arrays of `bind_quantize`. out (n_max, at least n_used * n_out). scratch:
+    `expert_scratch`; working: `working_memory`, of which floats need none. Raises TypeError or ValueError for
+    arrays that do not fit.
     """
     n_in, n_tiles = xs[0].shape[1], -(-n_out // TILE_ROWS)
     n_all = groups.n_experts * n_tiles
@@ -140,7 +138,8 @@ def bind_mapped_expert_linear(
     bias: Array | None = None,
     scale: Array | None = None,
 ) -> Call:
-    """The same for the bytes of a file (`mapped.py`): data of all experts, and memory for tiles."""
+    """The kernel for weights as they are in the file: the bytes of all experts, and memory for tiles;
+    otherwise like `bind_expert_linear`."""
     weights, shape = tile_weights(format), (n_out, xs[0].shape[1])
     made = tile_arguments(format, data, shape, tiles, groups.n_experts)
     arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
@@ -158,7 +157,7 @@ def _arguments(
     bias: Array | None,
     scale: Array | None,
 ) -> dict[str, Any]:
-    """The arguments that have nothing to do with where the weights are, checked."""
+    """The arguments other than the weights, checked."""
     n_pairs, n_experts, n_used, n_in = len(groups.token), groups.n_experts, groups.n_used, xs[0].shape[1]
     inputs = input_arguments(weights, xs, n_pairs, n_in, working)
     check_array("out", out, (n_pairs // n_used, None))
@@ -193,19 +192,19 @@ def _arguments(
 
 @inlined
 def _packed_tile(args, tile, thread_id):
-    """Where a tile of the stack is."""
+    """The address of a tile of the stack."""
     return args.w + tile * args.ld_w
 
 
 @inlined
 def _rounded_up(n: int, divisor: int) -> int:
-    """n / divisor, or the next whole number; 0 for negative n."""
+    """n / divisor, rounded up; 0 for negative n."""
     return max(n + divisor - 1, 0) // divisor
 
 
 @inlined
 def _write_rows(args, results, row, first_pair, n, scale, bias):
-    """Scale the results of n pairs, add the bias, write them from row `row` on as far as there are rows."""
+    """Scale the results of n pairs, add the bias, and write the rows from `row` on that exist."""
     for i in range(n):
         result = results + i * LD_RESULTS
         value = load(result, TILE_ROWS) * scale + load(bias + row, TILE_ROWS)
@@ -221,7 +220,8 @@ def _write_rows(args, results, row, first_pair, n, scale, bias):
 
 @cache
 def expert_kernel(weights: Weights, mapped: BlockFormat | None = None) -> Kernel:
-    """The kernel for experts in a compute layout or a float format; `mapped`: made of blocks of a file."""
+    """The kernel for experts in a compute layout or a float format; `mapped`: the format of blocks of a file
+    that the tiles are made of."""
     if mapped is not None:
         source, tile_at, name = TILES, tile_maker(mapped), f"mapped_{mapped.name.lower()}"
     elif isinstance(weights, Layout):

@@ -2,9 +2,9 @@
 
     p      = softmax(logits), sigmoid(logits), sqrt(softplus(logits)), or for "softmax of chosen" the logits
     s      = p + bias                                 the bias only helps to choose (DeepSeek V3)
-    groups: of n_groups equal groups of experts only the n_groups_used count whose two best s add up highest
+    groups: only experts in the n_groups_used (of n_groups) groups with the highest sum of their two best s
     ids    = the n_used experts with the highest s, highest first; of equals the first
-    ids    = ids // n_sharing                         where so many neighbours share one (GroveMoE)
+    ids    = ids // n_sharing                         n_sharing neighbours are one expert (GroveMoE)
     w      = p[ids], for "softmax of chosen" its softmax (gpt-oss)
     w      = w / max(sum w, 2^-14)                    where `is_normalized`
     w      = w * scale
@@ -103,7 +103,7 @@ def bind_route(
     n_groups_used: int = 1,
     n_sharing: int = 1,
 ) -> Call:
-    """The same on buffers; the ids come as float32 numbers. bias is (n_experts,).
+    """Route the rows of a buffer. The ids are written as float32 numbers; bias is (n_experts,).
 
     Raises TypeError or ValueError for what does not fit.
     """

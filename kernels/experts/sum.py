@@ -1,4 +1,4 @@
-"""The sum of what the experts of a token gave, each times its weight.
+"""The weighted sum of the outputs of a token's experts.
 
     sum[t, :] = sum_s w[t, s] * x[t, s, :]          over the slots in order
 

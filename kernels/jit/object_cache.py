@@ -45,7 +45,8 @@ class CompileLog:
     """Kernels of this process: how many were linked, how many of these were compiled, in how many seconds.
 
     `listener(name, folder)` is called before a kernel is compiled; `folder` is where it will be kept, or
-    None."""
+    None.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -262,8 +262,9 @@ def vector_product(layout: Layout, n_tiles: int) -> Function:
 
     `product(piece, xs, out, second_out, n, n_blocks, n_in, ld_out, is_first, ahead)`:
 
-        xs           from the piece's first block on: the activations of the first token (in words, as
-                     `put_words` orders them), their scales, and the two arrays of `sums_of_sub_blocks`
+        xs           from the piece's first block on: the activations of the first token (in words or in
+                     pairs, as `put_words` and `put_pairs` order them), their scales, and the two arrays of
+                     `sums_of_sub_blocks`
         out          the first result; the second vector of results is second_out after it
         is_first     whether this is a tile's first piece: results then start at 0
         ahead        what to prefetch meanwhile: (the next piece's weights, how far the second tile is from

@@ -33,7 +33,7 @@ def bind_l2_norm(
     eps: float,
     n_groups: int,
 ) -> Call:
-    """The same for each of n_groups equal parts of a row, on buffers of `width` columns.
+    """The norm of each of n_groups equal parts of a row, on buffers of `width` columns.
 
     Raises TypeError or ValueError for what does not fit.
     """

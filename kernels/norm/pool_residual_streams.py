@@ -1,4 +1,4 @@
-"""Attention over residual streams: each token takes a mean of its streams, weighted by how they score.
+"""Attention over residual streams: the mean of a token's streams, weighted by a softmax of their scores.
 
     s[t, i] = sum_j weight[j] * x[t, i, j] / sqrt(mean_j x[t, i, j]^2 + eps)
     out[t]  = sum_i softmax(s[t])[i] * x[t, i]
@@ -38,7 +38,7 @@ def pool_residual_streams_reference(x: Array, weight: Array, eps: float) -> Arra
 def bind_pool_residual_streams(
     x: Array, weight: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, eps: float
 ) -> Call:
-    """The same on buffers of n_streams * width and `width` columns; weight (width,).
+    """The mean on buffers of n_streams * width and `width` columns; weight (width,).
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
@@ -79,7 +79,7 @@ def _pool_residual_streams(args, thread_id, n_threads):
     for token in range(first, last):
         out = args.out + token * args.ld_out
         highest, total = np.float32(-np.inf), np.float32(0.0)
-        for stream in range(args.n_streams):  # what was summed shrinks whenever a higher score comes
+        for stream in range(args.n_streams):  # a higher score scales the sum so far down
             x = args.x + (token * args.ld_x + stream * width)
             length = sqrt(np.float32(sum_of_squares(x, width) / np.float32(width) + args.eps))
             score = np.float32(dot(x, args.weight, width) / length)

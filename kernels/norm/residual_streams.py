@@ -78,7 +78,7 @@ def bind_mix_residual_streams(
 def bind_mean_of_residual_streams(
     x: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
 ) -> Call:
-    """The mean on buffers of n_streams * width and `width` columns; as above."""
+    """The mean on buffers of n_streams * width and `width` columns. Raises TypeError or ValueError."""
     n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
     _, ld_out = check_rows(n_tokens, width, out=out)
     check_array("out", out, (n_max_tokens, None))
@@ -90,7 +90,8 @@ def bind_mean_of_residual_streams(
 def bind_match_length(
     x: Array, like: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
 ) -> Call:
-    """The same lengths on buffers of n_streams * width and `like` of `width` columns; as above."""
+    """Match lengths on buffers of n_streams * width columns, to `like` of `width` columns. Raises TypeError
+    or ValueError."""
     n_max_tokens, ld = check_rows(n_tokens, n_streams * width, x=x, out=out)
     _, ld_like = check_rows(n_tokens, width, like=like)
     check_array("like", like, (n_max_tokens, None))

@@ -4,8 +4,8 @@
 
     x, out  (..., n) float32      weight  (n,) float32, or a row for each head      eps  > 0
 
-The mean of squares is taken in float64 here, where squares of float32 values never overflow.
-Gemma's converters have already added the 1 of its "(1 + weight)" to the weight.
+The reference takes the mean of squares in float64, in which squares of float32 values never overflow. Gemma's
+converters have already added the 1 of its "(1 + weight)" to the weight.
 
 Source: Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" (arXiv:1910.07467).
 """
@@ -44,9 +44,8 @@ def bind_rms_norm(
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 
-    x and out are buffers and may be the same one; weight is (width / n_groups,), or (n_groups,
-    width / n_groups).
-    Raises TypeError or ValueError for arrays that do not fit.
+    x and out are buffers and may be the same one; weight is (width / n_groups,), or (n_groups, width /
+    n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
     arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)
     group_width = arguments["group_width"]

@@ -5,8 +5,7 @@
     table  (n_vocab, n_embd) float32      ids  (n,) integers in 0 .. n_vocab - 1
     out    (n, n_embd) float32            scale  1 for most models; sqrt(n_embd) for Gemma
 
-The compiled twin decodes the rows from the bytes of the file, in the format that they have there
-(`decode_row.py`), and gives the same bits as dequantizing the table first.
+The kernel decodes rows from the bytes of the file, and gives the same bits as dequantizing the table first.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), section 3.4.
 """
@@ -51,7 +50,7 @@ EMBEDDING = Record(
 
 @cache
 def embedding_kernel(format: BlockFormat) -> Kernel:
-    """The kernel for tables of `format`; ValueError if there is none (`decode_row.ROW_DECODERS`)."""
+    """The kernel for tables of `format`; ValueError if that is none of `ROW_DECODERS`."""
     decode = row_decoder(format)
 
     @kernel(EMBEDDING, f"embedding_{format.name.lower()}")
@@ -77,9 +76,8 @@ def bind_embedding(
     """out[t, :width] = row ids[t] of the table, times `scale`.
 
     table holds the bytes of the (n_vocab, width) matrix in `format`; out is a buffer and ids is
-    (n_max_tokens,), of which each step fills as many as it has tokens. Whoever fills them has checked that
-    they are in 0 .. n_vocab - 1; another id is taken for the nearest of these, so that nothing outside the
-    table is read.
+    (n_max_tokens,), of which each step fills as many as it has tokens. The caller checks that they are in
+    0 .. n_vocab - 1; for another id the nearest of these is read, so that nothing outside the table is.
 
     Raises ValueError for a format without a kernel; TypeError or ValueError for arrays that do not fit.
     """

@@ -1,4 +1,4 @@
-"""What depends on the position alone: a learned vector for each, and a scale for queries far along.
+"""What depends on the position alone: learned embeddings, and a scale of queries that grows with it.
 
     embedding   out[t, :] = table[positions[t], :]                                              (GPT-2)
     query scale out[t, :] = x[t, :] * (1 + strength * ln(1 + floor((positions[t] + offset) / step)))

@@ -7,7 +7,7 @@ The size - 1 values before the first token are the layer's state, zero at the st
 RWKV's token shift is one of two values, with fixed weights: out[t] = x[t - 1] - x[t].
 
     x, out  (n, n_channels) float32      weight  (n_channels, size) float32      bias  (n_channels,) or None
-    tail    (size - 1, n_channels) float32: the last columns of the call before; returned anew for the next
+    tail    (size - 1, n_channels) float32: the last rows of the call before; the next tail is returned
 
 Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752), section 3.4; Peng et al. 2023, "RWKV" (arXiv:2305.13048).
 """
@@ -43,7 +43,7 @@ def causal_conv_reference(x: Array, weight: Array, bias: Array | None, tail: Arr
 
 
 def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
-    """x (n, n_channels), tail (1, n_channels) -> how much each row is below the one before, the next tail."""
+    """x (n, n_channels), tail (1, n_channels) -> the row before minus each row, the next tail."""
     check_array("x", x, (None, None))
     check_array("tail", tail, (1, x.shape[1]))
     whole = np.concatenate([tail, x])
@@ -53,7 +53,7 @@ def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
 def bind_causal_conv(
     x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers, which must not be the same one.
+    """The convolution on buffers, which must differ.
 
     weight (size, ld): transposed; bias (ld,), tail (size - 1, ld): all zero beyond the width. The call
     reads the tail and leaves that of the next step. Raises TypeError or ValueError for arrays that do not
@@ -69,7 +69,7 @@ def bind_causal_conv(
 
 
 def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """The token shift on buffers, with a tail (1, ld) as above."""
+    """The token shift on buffers; tail (1, ld) is zero beyond the width."""
     weight = np.ones((2, x.shape[-1]), np.float32)
     weight[1] = -1
     return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, n_tokens)

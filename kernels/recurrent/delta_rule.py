@@ -1,6 +1,6 @@
-"""Gated delta rule: linear attention whose state forgets, and corrects what it would have recalled.
+"""Gated delta rule: linear attention whose state decays and is corrected by what it recalls.
 
-    S[:, j] = exp(g[t, h, j]) * S[:, j]                           forget: g <= 0
+    S[:, j] = exp(g[t, h, j]) * S[:, j]                           decay: g <= 0
     d = beta[t, h] * (v[t, h] - S k[t, h])                        the error of what S recalls for k
     S = S + d k[t, h]^T
     out[t, h] = S q[t, h] / sqrt(d_k)
@@ -71,7 +71,7 @@ def bind_delta_rule(
     is_grouped: bool = False,
     n_rates: int = 1,
 ) -> Call:
-    """The same on buffers, from the state as it is, which the call changes.
+    """The delta rule on buffers, from the current state, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES; g has `n_rates` columns for each head, 1 or d_k.
     Raises TypeError or ValueError for arrays that do not fit.

@@ -1,12 +1,12 @@
-"""Gated linear attention: a state that forgets, each value of a key at its own rate, and takes in v k^T.
+"""Gated linear attention: a state that decays, each column at its own rate, and adds v k^T.
 
     S[:, j] = exp(g[t, h, j]) * S[:, j] + v[t, h] k[t, h, j]
-    out[t, h] = S q[t, h]                           of S as it is then, or if `reads_before` as it was before
+    out[t, h] = S q[t, h]                           with the new S, or if `reads_before` with the old one
 
     q, k, g  (n, n_heads, d_k) float32, g <= 0      v, out  (n, n_heads, d_v)
     S        (n_heads, d_v, d_k) float32: the layer's state, zero at the start of a sequence
 
-Where a state is read before it takes in a token, the token's own value comes by way of a bonus:
+If a state is read before it takes in a token, a bonus adds the token's own value:
 
     out[t, h] = (sum_j q[t, h, j] k[t, h, j] u[h, j]) * v[t, h]         u  (n_heads, d_k) float32
 
@@ -67,7 +67,7 @@ def bind_gated_linear_attention(
     n_tokens: NDArray[np.int64],
     reads_before: bool = False,
 ) -> Call:
-    """The same on buffers, from the state as it is, which the call changes.
+    """Gated linear attention on buffers, from the current state, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.

@@ -1,7 +1,7 @@
-"""Generalized delta rule: a state that forgets at a rate of its own for each value of a key, moves what it
-recalls for one vector to another, and takes in v k^T.
+"""Generalized delta rule: a state that decays, each column at its own rate, moves what it recalls for one
+vector to another, and adds v k^T.
 
-    r = S a[t, h]                                                 recalled, before anything is forgotten
+    r = S a[t, h]                                                 recalled, before the decay
     S[:, j] = exp(g[t, h, j]) * S[:, j] + r b[t, h, j] + v[t, h] k[t, h, j]
     out[t, h] = S q[t, h]
 
@@ -56,7 +56,7 @@ def bind_generalized_delta_rule(
     out: Array,
     n_tokens: NDArray[np.int64],
 ) -> Call:
-    """The same on buffers, from the state as it is, which the call changes.
+    """The generalized delta rule on buffers, from the current state, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.

@@ -1,4 +1,4 @@
-"""Lightning attention: linear attention whose state forgets at a fixed rate, another for each head.
+"""Lightning attention: linear attention whose state decays at a fixed rate for each head.
 
     S = decay[h] * S + v[t, h] k[t, h]^T
     out[t, h] = S q[t, h]
@@ -44,7 +44,7 @@ def lightning_attention_reference(
 def bind_lightning_attention(
     q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, n_tokens: NDArray[np.int64]
 ) -> Call:
-    """The same on buffers, from the state as it is, which the call changes.
+    """Lightning attention on buffers, from the current state, which the call changes.
 
     state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
     not fit.

@@ -52,7 +52,7 @@ def selective_scan_reference(
 
 
 def decay_reference(x: Array, a: Array, bias: Array) -> Array:
-    """x (n, n_heads), a, bias (n_heads,) -> a * softplus(x + bias): the logarithm of what a state keeps."""
+    """x (n, n_heads), a, bias (n_heads,) -> a * softplus(x + bias): the logarithm of a state's decay."""
     check_array("x", x, (None, len(a)))
     return a * softplus(x + bias)
 
@@ -70,7 +70,7 @@ def bind_selective_scan(
     n_tokens: NDArray[np.int64],
     n_groups: int,
 ) -> Call:
-    """The same on buffers, from the state as it is, which the call changes.
+    """The scan on buffers, from the current state, which the call changes.
 
     a (n_heads, 1 or n_state), skip and dt_bias (n_heads,); state (n_heads, head_dim, n_state). Raises
     TypeError or ValueError for arrays that do not fit.
@@ -165,7 +165,7 @@ def _selective_scan(args, thread_id, n_threads):
 
 
 def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
-    """The logarithm of what remains, on buffers; a and bias (ld,), zero beyond the width.
+    """The logarithm of a decay, on buffers; a and bias (ld,), zero beyond the width.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """

@@ -1,4 +1,4 @@
-"""Reading memory as fast as it goes: the yardstick for decoding, which reads every weight once a token.
+"""The bandwidth of reading memory: the limit of decoding, which reads every weight once a token.
 
 totals[thread] = sum of the thread's share of data, as int32 vectors
 

@@ -1,7 +1,7 @@
-"""Arithmetic of vectors as fast as it goes: the yardstick for prefill, where every weight meets many tokens.
-A unit for matrices (`matrix_product.py`) may exceed it.
+"""The peak of vector arithmetic: the limit of prefill, in which every weight is multiplied with many tokens.
+A unit for matrices may exceed it.
 
-    int8   a row in every lane x 4 columns of weights times 4 bytes of a token, as in `vector_product.py`
+    int8   a row in every lane x 4 columns of weights times 4 bytes of a token, as in products in vectors
     f32    a vector of float32 times another, added: one fused multiply-add
 
 Both work on values in registers and the first cache line, in as many independent chains as hide the latency.
@@ -71,7 +71,7 @@ def bind_peak_int8(n_rounds: int, n_threads: int) -> tuple[Call, int]:
 
 
 def bind_peak_f32(n_rounds: int, n_threads: int) -> tuple[Call, int]:
-    """The same for float32."""
+    """The call for float32, and the operations (2 a multiply-add) that each of the threads makes."""
     lanes = host_target().lanes
     out = np.zeros((n_threads, lanes * CHAINS), np.float32)
     x = np.full(2 * lanes, 0.5, np.float32)

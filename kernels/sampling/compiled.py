@@ -1,15 +1,15 @@
-"""The compiled twin of the NumPy reference: the weights of a draw, for which every logit goes through exp.
+"""Compiled sampling: the weights of a draw, for which exp is taken of every logit.
 
     w_i = exp((z_i - max z) / temperature), and the sum of each block of 256
 
     logits z (n,) float32      weights w  n rounded up to blocks, float32      blocks  a sum for each, float32
 
 A block's sum is taken lane by lane and then halves are folded, always in this order; sums of blocks are added
-up in float64. From there on `draw` and `top_p` do what their references do, whose exp and sums differ in the
-last bits: a token is another only if the random number falls into that gap, which is some 1e-7 wide.
+up in float64. Otherwise `draw` and `top_p` do what their references do, whose exp and sums differ in the last
+bits: the token differs only if the random number falls into that gap, which is some 1e-7 wide.
 
-The other functions stay in NumPy, which is quick at comparisons: its argmax of 49,152 logits takes 3.3 us,
-and calling a kernel on a new array takes 2 us before it begins.
+The other functions stay in NumPy, which compares fast: its argmax of 49,152 logits takes 3.3 us, and calling
+a kernel on a new array takes 2 us before it begins.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _weigh(args, thread_id, n_threads):
 
 
 class CompiledSampling:
-    """The functions, and the memory that they work in: use an object in one thread at a time."""
+    """The functions, and their working memory: use an object in one thread at a time."""
 
     def __init__(self) -> None:
         self._make_room(0)
@@ -102,13 +102,13 @@ class CompiledSampling:
         return self._weights[:n], np.cumsum(self._blocks[: -(-n // VOCAB_BLOCK)], dtype=np.float64)
 
     def top_p(self, logits: Logits, p: float) -> Positions:
-        """As `top_p_reference`."""
+        """Positions of the nucleus, like `top_p_reference`."""
         weights, blocks = self._weights_of(logits, 1.0)
         weights *= np.float32(1 / blocks[-1])
         return nucleus(weights, p)
 
     def draw(self, logits: Logits, temperature: float, uniform: float) -> int:
-        """As `draw_reference`."""
+        """The position that `uniform` draws, like `draw_reference`."""
         return search(*self._weights_of(logits, 1.0 / max(temperature, COLDEST)), uniform)
 
 

@@ -69,7 +69,7 @@ def top_p_reference(logits: Logits, p: float) -> Positions:
 
 
 def nucleus(probabilities: NDArray[np.float32], p: float) -> Positions:
-    """As `top_p_reference`, of probabilities (n,)."""
+    """Positions of the nucleus of probabilities (n,): the smallest set of the largest that reaches `p`."""
     candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(probabilities))
     order = np.argsort(-probabilities[candidates], kind="stable")
     reached = np.cumsum(probabilities[candidates][order], dtype=np.float64)
@@ -121,7 +121,7 @@ def _first_above(cumulative: NDArray[np.float64], target: float) -> tuple[int, f
 
 
 class SamplingFunctions(NamedTuple):
-    """What a sampler uses of this file, or in its place the compiled twins (`compiled.py`)."""
+    """The functions that have a reference and a compiled form."""
 
     top_p: Callable[[Logits, float], Positions]
     draw: Callable[[Logits, float, float], int]

@@ -24,7 +24,8 @@ A weight is scale * (level - offset); with minima it is scale * level + minimum,
 padded with packed blocks of zero bytes, which mean zero in every format.
 
 Each lane has a row: a product adds up columns within a lane, so that a row's sum is never split, no lanes
-have to be added up, and levels in registers serve several tokens."""
+have to be added up, and levels in registers serve several tokens.
+"""
 
 from __future__ import annotations
 

@@ -138,7 +138,8 @@ def bind_pack(
     the other. The memory is `out` if that is given.
 
     To pack n parts at n times, run the call with the thread ids of n threads. Raises ValueError if `format`
-    is none of `SPANS` or the sizes do not belong together."""
+    is none of `SPANS` or the sizes do not belong together.
+    """
     if format not in SPANS:
         raise ValueError(f"{format.name} has no compute layout, or none that compiled code packs")
     layout, _ = PACKERS[format]

@@ -2,7 +2,8 @@
 
 `source` is the first row's block in the file, `stride` the bytes from there to the next row's; `span` is
 where the first span of the block is in the tile, `group` which half of the tile's rows it is (0 or 1). They
-give the same bytes as the packing in NumPy."""
+give the same bytes as the packing in NumPy.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Words of 4 bytes, from rows in the file to lanes of packed vectors, in compiled packing.
 
 Eight rows are packed at once. Word j of each is one vector of 8 int32 lanes, a row in each lane: half of a
-line of 64 bytes of a layout."""
+line of 64 bytes of a layout.
+"""
 
 from __future__ import annotations
 
