@@ -9,7 +9,8 @@ from .engine.plan.rope import rope_frequencies
 from .gguf_io import BlockFormat, dequantize, formats, quantize
 from .gguf_io.codecs.k_quants import scales_and_mins
 from .kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
-from .kernels.attention.plain import attention_scratch, bind_attend
+from .kernels.attention.plain import bind_attend
+from .kernels.attention.plain_scratch import attention_scratch
 from .kernels.attention.reference import attention_reference
 from .kernels.jit.kernel import Call, Kernel, kernel
 from .kernels.language.exponential import exp

@@ -27,7 +27,9 @@ from synthetic import FORMATS, random_rows
 from nybble.engine.plan.rope import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
 from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
-from nybble.kernels.attention.plain import attention_reference, attention_scratch, bind_attend
+from nybble.kernels.attention.plain import bind_attend
+from nybble.kernels.attention.plain_scratch import attention_scratch
+from nybble.kernels.attention.reference import attention_reference
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.linear.packed_product import working_memory

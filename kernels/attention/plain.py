@@ -23,17 +23,14 @@ from .plain_scratch import (
     SEGMENT,
     SPLIT_QUERIES,
     TILE_QUERIES,
+    AttentionScratch,
     check_scratch,
     segments_touched,
     split_rows,
     state_size,
     tile_rows,
 )
-from .plain_scratch import AttentionScratch as AttentionScratch
-from .plain_scratch import attention_scratch as attention_scratch
 from .plain_tile import end_of, query_functions, segment_function, start_of
-from .reference import attention_reference as attention_reference
-from .reference import visible as visible
 from .softmax_state import queries_per_bundle, state_functions
 from .visible import NO_CHUNK
 

@@ -19,8 +19,6 @@ from ..language.rows import LANES
 from ..language.simd import load, store
 from .general import LOWEST, gather, gather_one, general_scratch, weigh
 from .kv_cache import check_kv_cache
-from .reference import attention_probs_reference as attention_probs_reference
-from .reference import gather_reference as gather_reference
 from .visible import NO_CHUNK, first_seen, last_seen
 
 Cache = tuple[NDArray[np.float16], NDArray[np.float16]]

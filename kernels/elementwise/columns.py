@@ -16,8 +16,7 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
-from ..language.simd import load, store
+from ..language.rows import check_rows, copy_row, share
 
 
 def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n: int) -> NDArray[np.float32]:
@@ -100,13 +99,9 @@ def bind_copy_columns(
     )
 )
 def _copy_columns(args, thread_id, n_threads):
-    whole = args.n - args.n % 8
     first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         token, group = i // args.n_groups, i % args.n_groups
         x = args.x + token * args.ld_x + group * args.x_width + args.x_start
         out = args.out + token * args.ld_out + group * args.out_width + args.out_start
-        for j in range(0, whole, 8):
-            store(out + j, load(x + j, 8))
-        for j in range(whole, args.n):
-            out[j] = x[j]
+        copy_row(x, out, args.n)

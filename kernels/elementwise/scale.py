@@ -18,7 +18,7 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.rows import ROW_MULTIPLE, check_rows, scale_row, share
 from ..language.simd import load, maximum, minimum, splat, store
 
 Array = NDArray[np.float32]
@@ -194,16 +194,11 @@ def _mul_rows(args, thread_id, n_threads):
     )
 )
 def _mul_groups(args, thread_id, n_threads):
-    whole = args.group - args.group % 8
     first, last = share(args.n_tokens[0] * args.n_groups, thread_id, n_threads)
     for i in range(first, last):
         token, group = i // args.n_groups, i % args.n_groups
         offset, factor = token * args.ld + group * args.group, args.b[token * args.stride + group]
-        a, out = args.a + offset, args.out + offset
-        for j in range(0, whole, 8):
-            store(out + j, load(a + j, 8) * factor)
-        for j in range(whole, args.group):
-            out[j] = a[j] * factor
+        scale_row(args.a + offset, args.out + offset, factor, args.group)
 
 
 @kernel(_PRODUCT)

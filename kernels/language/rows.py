@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array
+from .pointer import Pointer
+from .simd import load, store
 from .source import inlined
 
 LANES = 8
@@ -47,6 +49,26 @@ def is_turn(item: int, thread_id: int, n_threads: int) -> bool:
     """Whether a piece of work falls to a thread where they take turns forwards, then backwards."""
     turn = item % (2 * n_threads)
     return min(turn, 2 * n_threads - 1 - turn) == thread_id
+
+
+@inlined
+def copy_row(x: Pointer, out: Pointer, width: int) -> None:
+    """out[j] = x[j] for j < width."""
+    whole = width - width % LANES
+    for j in range(0, whole, LANES):
+        store(out + j, load(x + j, LANES))
+    for j in range(whole, width):
+        out[j] = x[j]
+
+
+@inlined
+def scale_row(x: Pointer, out: Pointer, factor: np.float32, width: int) -> None:
+    """out[j] = x[j] * factor for j < width; out may be x."""
+    whole = width - width % LANES
+    for j in range(0, whole, LANES):
+        store(out + j, load(x + j, LANES) * factor)
+    for j in range(whole, width):
+        out[j] = x[j] * factor
 
 
 def check_n_tokens(n_tokens: NDArray[np.int64]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import Field, PointerTo
 from ..language.rows import LANES, check_rows
-from ..language.simd import fma, load, part, reduce_add, splat, store
+from ..language.simd import fma, load, part, reduce_add, splat
 from ..language.source import inlined
 
 Array = NDArray[np.float32]
@@ -110,13 +110,3 @@ def dot(a: Pointer, b: Pointer, width: int) -> np.float32:
     for j in range(whole, width):
         result += a[j] * b[j]
     return result
-
-
-@inlined
-def write_scaled(x: Pointer, out: Pointer, scale: np.float32, width: int) -> None:
-    """out[j] = x[j] * scale of `width` values; out may be x."""
-    whole = width - width % LANES
-    for j in range(0, whole, LANES):
-        store(out + j, load(x + j, LANES) * scale)
-    for j in range(whole, width):
-        out[j] = x[j] * scale

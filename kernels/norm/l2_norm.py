@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.record import Record
-from ..language.rows import share
+from ..language.rows import scale_row, share
 from ..language.simd import sqrt
-from .column_groups import GROUPS, group_arguments, group_offset, sum_of_squares, write_scaled
+from .column_groups import GROUPS, group_arguments, group_offset, sum_of_squares
 
 
 def l2_norm_reference(x: NDArray[np.float32], eps: float) -> NDArray[np.float32]:
@@ -47,4 +47,4 @@ def _l2_norm(args, thread_id, n_threads):
     for i in range(first, last):
         offset = group_offset(i, args.n_groups, args.ld, width)
         scale = np.float32(1.0 / sqrt(sum_of_squares(args.x + offset, width) + args.eps))
-        write_scaled(args.x + offset, args.out + offset, scale, width)
+        scale_row(args.x + offset, args.out + offset, scale, width)

@@ -16,9 +16,9 @@ from ..language.checks import check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import check_rows, scale_row, share
 from ..language.simd import fma, load, reduce_max, splat, sqrt, store
-from .column_groups import dot, sum_of_squares, write_scaled
+from .column_groups import dot, sum_of_squares
 
 Array = NDArray[np.float32]
 
@@ -93,4 +93,4 @@ def _pool_residual_streams(args, thread_id, n_threads):
             for j in range(whole, width):
                 out[j] = x[j] * counts + (out[j] * shrinking if stream else np.float32(0.0))
         share_of_all = np.float32(1.0) / total
-        write_scaled(out, out, share_of_all, width)
+        scale_row(out, out, share_of_all, width)

@@ -18,9 +18,9 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import check_rows, scale_row, share
 from ..language.simd import fma, load, splat, sqrt, store
-from .column_groups import group_offset, sum_of_squares, write_scaled
+from .column_groups import group_offset, sum_of_squares
 
 Array = NDArray[np.float32]
 
@@ -183,4 +183,4 @@ def _match_length(args, thread_id, n_threads):
         offset = group_offset(i, args.n_streams, args.ld, width)
         wanted = sum_of_squares(args.like + i // args.n_streams * args.ld_like, width)
         scale = np.float32(sqrt(wanted / sum_of_squares(args.x + offset, width)))
-        write_scaled(args.x + offset, args.out + offset, scale, width)
+        scale_row(args.x + offset, args.out + offset, scale, width)

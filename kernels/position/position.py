@@ -17,8 +17,7 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array, check_indices
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
-from ..language.simd import load, store
+from ..language.rows import check_rows, copy_row, share
 
 
 def position_embedding_reference(
@@ -75,11 +74,7 @@ def bind_position_embedding(
     )
 )
 def _position_embedding(args, thread_id, n_threads):
-    whole = args.width - args.width % 8
     first, last = share(args.n_tokens[0], thread_id, n_threads)
     for token in range(first, last):
-        row, out = args.table + args.positions[token] * args.width, args.out + token * args.ld
-        for j in range(0, whole, 8):
-            store(out + j, load(row + j, 8))
-        for j in range(whole, args.width):
-            out[j] = row[j]
+        row = args.table + args.positions[token] * args.width
+        copy_row(row, args.out + token * args.ld, args.width)

@@ -22,7 +22,7 @@ from ..jit.kernel import Call, kernel
 from ..language.checks import check_array, check_indices
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.rows import check_rows, copy_row, share
 from ..language.simd import evens, interleave, load, odds, store
 from ..language.source import inlined
 from ..names import Pairing
@@ -118,15 +118,6 @@ def _rotate_one(x: Pointer, out: Pointer, a: int, b: int, c: np.float32, s: np.f
     out[b] = x_a * s + x_b * c
 
 
-@inlined
-def _pass_through(x: Pointer, out: Pointer, first: int, last: int) -> None:
-    whole = last - (last - first) % 8
-    for j in range(first, whole, 8):
-        store(out + j, load(x + j, 8))
-    for j in range(whole, last):
-        out[j] = x[j]
-
-
 @kernel(_ROPE)
 def _rope_norm(args, thread_id, n_threads):
     half = args.half
@@ -143,7 +134,7 @@ def _rope_norm(args, thread_id, n_threads):
             store(out + 2 * j, interleave(a * c - b * s, a * s + b * c))
         for j in range(whole, half):
             _rotate_one(x, out, 2 * j, 2 * j + 1, cos[j], sin[j])
-        _pass_through(x, out, 2 * half, args.head_dim)
+        copy_row(x + 2 * half, out + 2 * half, args.head_dim - 2 * half)
 
 
 @kernel(_ROPE)
@@ -162,4 +153,4 @@ def _rope_neox(args, thread_id, n_threads):
             store(out + half + j, a * s + b * c)
         for j in range(whole, half):
             _rotate_one(x, out, j, half + j, cos[j], sin[j])
-        _pass_through(x, out, 2 * half, args.head_dim)
+        copy_row(x + 2 * half, out + 2 * half, args.head_dim - 2 * half)

@@ -15,9 +15,10 @@ from guard import guarded
 from numpy.typing import NDArray
 
 from nybble.kernels.attention.kv_cache import CACHE_LANES, allocate_kv_cache, bind_cache_write, n_slots_for
-from nybble.kernels.attention.plain import attention_reference, bind_attend
+from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
 from nybble.kernels.attention.prefetch import bind_cache_prefetch
+from nybble.kernels.attention.reference import attention_reference
 from nybble.kernels.elementwise.add import add_reference, bind_add
 from nybble.kernels.elementwise.gated import (
     bind_gelu_mul,

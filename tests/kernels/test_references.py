@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rounding import ROUNDOFF, assert_within, sum_rounding
 
 from nybble.engine.plan.rope import rope_frequencies
-from nybble.kernels.attention.plain import attention_reference
+from nybble.kernels.attention.reference import attention_reference
 from nybble.kernels.elementwise.add import add_reference
 from nybble.kernels.elementwise.gated import gelu_mul_reference, silu_mul_reference
 from nybble.kernels.linear.linear import linear_reference

@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 from stopwatch import HANG
 
 from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
-from nybble.kernels.attention.probs import (
-    attention_probs,
-    attention_probs_reference,
-    gather_by_probs,
-    gather_reference,
-    in_general_layout,
-)
-from nybble.kernels.attention.reference import alibi_slopes
+from nybble.kernels.attention.probs import attention_probs, gather_by_probs, in_general_layout
+from nybble.kernels.attention.reference import alibi_slopes, attention_probs_reference, gather_reference
 from nybble.kernels.language.rows import padded_width
 
 TOLERANCE = 1e-5

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .....kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
 from .....kernels.attention.kv_cache import bind_cache_write
-from .....kernels.attention.plain import attention_scratch, bind_attend
+from .....kernels.attention.plain import bind_attend
+from .....kernels.attention.plain_scratch import attention_scratch
 from .....kernels.attention.prefetch import bind_cache_prefetch
 from .....kernels.attention.reference import alibi_slopes
 from ....plan import ops
