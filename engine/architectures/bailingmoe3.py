@@ -9,7 +9,7 @@ Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cp
 """
 
 from ...errors import GGUFUnsupportedError
-from ...kernels.names import Pairing
+from ...kernels.choices import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
 from ..config.tensor_table import required

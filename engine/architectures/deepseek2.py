@@ -12,7 +12,7 @@ Sources: DeepSeek-AI 2024 (arXiv:2405.04434, arXiv:2412.19437); llama.cpp `src/m
 import math
 from dataclasses import replace
 
-from ...kernels.names import Gating, Pairing
+from ...kernels.choices import Gating, Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
 from ..config.tensor_table import optional, required

@@ -8,7 +8,7 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 `llada.cpp`, `llada-moe.cpp`, `rnd1.cpp`.
 """
 
-from ...kernels.names import Pairing
+from ...kernels.choices import Pairing
 from ..config.config import Config
 from ..config.keys import EXPERTS, NOT_CAUSAL
 from ..plan.graph.graph import Graph

@@ -7,7 +7,7 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 (arXiv:2502.19587); llama.cpp `src/models/eurobert.cpp`, `neo-bert.cpp`.
 """
 
-from ...kernels.names import Pairing
+from ...kernels.choices import Pairing
 from ..config.config import Config
 from ..config.keys import NOT_CAUSAL
 from ..config.tensor_table import required

@@ -5,7 +5,7 @@ As llama, with norms after each branch too, gate and up in one matrix, and RoPE 
 Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
 """
 
-from ...kernels.names import Pairing
+from ...kernels.choices import Pairing
 from ..config.config import Config
 from ..config.keys import ROPE_SECTIONS
 from ..plan.graph.graph import Graph

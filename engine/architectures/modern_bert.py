@@ -10,7 +10,7 @@ Sources: Warner et al. 2024, "ModernBERT" (arXiv:2412.13663); llama.cpp `src/mod
 from functools import partial
 
 from ...errors import GGUFUnsupportedError
-from ...kernels.names import Activation
+from ...kernels.choices import Activation
 from ..config.config import Config
 from ..config.keys import LAYER_NORM, NOT_CAUSAL, SLIDING_WINDOW, Key, sliding_pattern
 from ..config.tensor_table import optional, required

@@ -10,7 +10,7 @@ llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.c
 `pockettts.cpp`.
 """
 
-from ...kernels.names import Activation, Pairing
+from ...kernels.choices import Activation, Pairing
 from ..config.config import Config
 from ..config.keys import LAYER_NORM
 from ..config.tensor_table import optional, required

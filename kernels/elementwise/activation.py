@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..choices import Activation
 from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import check_array
 from ..language.exponential import exp
@@ -28,7 +29,6 @@ from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
 from ..language.source import inlined
-from ..names import Activation
 from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
 
 Array = NDArray[np.float32]

@@ -19,6 +19,7 @@ Sources: Shazeer et al. 2017 (arXiv:1701.06538); Jiang et al. 2024, "Mixtral" (a
 import numpy as np
 from numpy.typing import NDArray
 
+from ..choices import Gating
 from ..elementwise.activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array
@@ -28,7 +29,6 @@ from ..language.record import PointerTo, Record
 from ..language.rows import LANES, check_rows, padded_width, share
 from ..language.simd import load, reduce_max, splat, sqrt, store
 from ..language.source import inlined
-from ..names import Gating
 
 _LEAST_SUM = np.float32(2.0**-14)  # the smallest normal float16
 

@@ -18,6 +18,7 @@ Source: Su et al. 2021, "RoFormer" (arXiv:2104.09864), section 3.2.
 import numpy as np
 from numpy.typing import NDArray
 
+from ..choices import Pairing
 from ..jit.kernel import Call, kernel
 from ..language.checks import check_array, check_indices
 from ..language.pointer import F32, I64, Pointer
@@ -25,7 +26,6 @@ from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, copy_row, share
 from ..language.simd import evens, interleave, load, odds, store
 from ..language.source import inlined
-from ..names import Pairing
 
 
 def rope_angles(

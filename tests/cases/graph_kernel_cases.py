@@ -4,6 +4,7 @@ import numpy as np
 from kernel_cases import Array, Case, Place, normal
 from numpy.typing import NDArray
 
+from nybble.kernels.choices import Activation
 from nybble.kernels.elementwise.activation import activation_reference, bind_activation
 from nybble.kernels.elementwise.add import add_vector_reference, bind_add_vector
 from nybble.kernels.elementwise.columns import (
@@ -29,7 +30,6 @@ from nybble.kernels.elementwise.scale import (
 from nybble.kernels.elementwise.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
 from nybble.kernels.elementwise.xielu import bind_xielu, xielu_reference
 from nybble.kernels.jit.kernel import Call
-from nybble.kernels.names import Activation
 from nybble.kernels.norm.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.position.position import bind_position_embedding, position_embedding_reference

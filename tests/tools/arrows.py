@@ -12,12 +12,13 @@ ARROWS = {
     "system": "errors",
     "gguf_io": "system gguf_io.codecs errors",
     "engine.config": "gguf_io errors",
-    "kernels.names": "",
-    "engine.plan.ops": "kernels.names gguf_io",
+    "kernels.choices": "",
+    "engine.plan.ops": "kernels.choices gguf_io",
     "engine.plan": "engine.plan.ops gguf_io errors",
-    "engine.plan.graph": "engine.plan engine.plan.ops kernels.names gguf_io errors",
-    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.names engine.config gguf_io errors",
-    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.names "
+    "engine.plan.graph": "engine.plan engine.plan.ops kernels.choices gguf_io errors",
+    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.choices engine.config "
+    "gguf_io errors",
+    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.choices "
     "engine.config gguf_io errors",
     "architecture": "engine.architectures engine.architectures.parts engine.plan.graph engine.config",
     "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
@@ -34,10 +35,10 @@ ARROWS = {
     "kernels.attention kernels.jit kernels.language engine.plan "
     "engine.plan.ops gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
-    "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.names",
+    "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
-    "kernels.target kernels.language kernels.names gguf_io",
-    "kernels.position": "kernels.weights kernels.jit kernels.language kernels.names gguf_io",
+    "kernels.target kernels.language kernels.choices gguf_io",
+    "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm engine.executors.numba.storage "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ....kernels.names import Activation, Gating, Pairing
+from ....kernels.choices import Activation, Gating, Pairing
 from ...config.config import Config
 from ...plan.graph.graph import Graph
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from ....kernels.names import Activation, Gating, Pairing
+from ....kernels.choices import Activation, Gating, Pairing
 from .. import ops
 from ..rope import RopeTable
 from ..states import KVSpec

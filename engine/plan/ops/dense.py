@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
-from ....kernels.names import Activation, Pairing
+from ....kernels.choices import Activation, Pairing
 from .base import Op
 
 

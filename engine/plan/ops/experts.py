@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
-from ....kernels.names import Gating
+from ....kernels.choices import Gating
 from .base import Op
 
 
