@@ -44,8 +44,8 @@ class BlockFunctions(NamedTuple):
     `score(scores, q, keys, head_dim, first, last)`: the products of queries with keys, and more to whole
     vectors.
     `weigh(states, size, scores, n, bounds, first, last, masked)`: weights of the scores of n queries, whole
-    vectors; the states take them in, and are scaled for their values. If `masked`, query i sees but the
-    positions bounds[i] .. bounds[queries_per_bundle + i] - 1 of them (int32).
+    vectors; the states take them in, and are scaled for their values. If `masked`, query i sees only
+    the positions bounds[i] .. bounds[queries_per_bundle + i] - 1 of them (int32).
     `add_values(o, n, weights, values, first, last)`: o (n, whole vectors) = o + the weighted values.
     """
 

@@ -7,8 +7,8 @@
     out     (n, n_used * n_out) float32       bias    (n_experts, n_out) float32 or None
                                               scale   (n_experts,) float32 or None
 
-Only the chosen experts are read. Where every head has a matrix of its own instead (`head_linear`), head h of
-x meets weight[h].
+Only the chosen experts are read. In `head_linear` every head has its own matrix instead: head h of x is
+multiplied with weight[h].
 
 The kernel works on pairs grouped by expert, with the products of tiles of other linear layers: a result
 depends on its pair alone. The cost of an expert is proportional to its pairs; threads get equal shares of the

@@ -241,7 +241,7 @@ def dot_unsigned(state: np.ndarray, w: np.ndarray, x: Pointer, stride: int, n_to
 
 
 def dot_start_signed(sums: np.ndarray) -> np.ndarray:
-    """A dot state for `dot_signed`; `sums` (int32) are the sums of the activations that it will meet.
+    """A dot state for `dot_signed`; `sums` (int32) are the sums of the activations to come.
 
     A machine that multiplies only unsigned by signed bytes adds 128 to the weights and starts at -128 * sum.
     """

@@ -2,7 +2,7 @@
 
     out[..., i] = (x[..., i] - mean) / sqrt(mean_j (x[..., j] - mean)^2 + eps) * weight[i] + bias[i]
 
-    x, out  (..., n) float32      weight, bias  (n,) float32, or as many rows of n as x's last axis but one
+    x, out  (..., n) float32      weight, bias  (n,) float32, or (groups, n) for x (..., groups, n)
 
 The reference sums mean and variance in float64 and rounds to float32 once; the kernel sums in float32.
 

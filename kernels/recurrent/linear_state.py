@@ -3,8 +3,8 @@
     S    (n_heads, d_v, d_k) float32: a matrix for each head, from keys to values
     out  (n, n_heads, d_v) float32: what each token reads
 
-The rows of a head's state do not meet: a thread takes some of them through all tokens. A row, d_k values, is
-read in whole vectors of LANES.
+Rows of a state are independent: a thread takes some of them through all tokens. A row, d_k values, is read in
+vectors of LANES.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STATE: dict[str, Field] = {
 
 
 def check_lanes(d_k: int) -> None:
-    """ValueError unless keys of d_k values are whole vectors."""
+    """ValueError unless d_k is a multiple of LANES."""
     if d_k % LANES:
         raise ValueError(f"keys of {d_k} values must have a multiple of {LANES}")
 
