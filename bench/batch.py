@@ -3,7 +3,7 @@ alone.
 
     python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
 
-All have `--prompt` tokens behind them. One sequence and each batch take turns, a few tokens at a time, so
+All have `--prompt` tokens after them. One sequence and each batch take turns, a few tokens at a time, so
 that ratios hold when the machine's speed drifts; medians of the turns.
 """
 
@@ -26,7 +26,7 @@ TOKENS_PER_TURN = 8
 
 
 def seconds_per_step(executors: Sequence[NumbaExecutor], step: Callable[[], object], n_prompt: int) -> float:
-    """Of a turn that begins behind the prompt."""
+    """Of a turn that begins after the prompt."""
     for executor in executors:
         executor.truncate(n_prompt)
     started = time.perf_counter()

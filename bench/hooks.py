@@ -4,7 +4,7 @@ block, each beside the same run without hooks.
     python bench/hooks.py smollm2 gemma3 -t 1 2 --markdown
 
 Runs with and without hooks take turns, so that ratios hold when the machine's speed drifts. The hooks sit
-behind every block (`blk.*.resid_post`); one looks and changes nothing, the other adds a vector.
+after every block (`blk.*.resid_post`); one looks and changes nothing, the other adds a vector.
 """
 
 import argparse

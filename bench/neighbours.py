@@ -49,7 +49,7 @@ def hogs(n: int) -> Iterator[None]:
 
 
 def run_nybble(model: str, n_threads: int, n_prompt: int, seconds: float) -> Measured:
-    """Prompts, then single tokens behind one of them, for so many seconds each."""
+    """Prompts, then single tokens after one of them, for so many seconds each."""
     import nybble
     from nybble.engine.benchmark import random_ids
 
@@ -67,7 +67,7 @@ def run_nybble(model: str, n_threads: int, n_prompt: int, seconds: float) -> Mea
 
 
 def run_llama_cpp(model: str, n_threads: int, n_prompt: int, seconds: float) -> Measured:
-    """The same of llama.cpp."""
+    """Prompts and single tokens of llama.cpp."""
     import numpy as np
     from llama_cpp_engine import LlamaCppEngine
 

@@ -1,7 +1,7 @@
 """Measures the speed of models on this machine.  MODEL is a name or the path of a GGUF file.
 
 As in llama.cpp's llama-bench a prompt ("prefill") and single tokens ("decode") are measured apart, each from
-an empty cache, or behind the tokens of --depth. Numbers may be lists: -t 1,2 -p 128,512 -d 0,4096.
+an empty cache, or after the tokens of --depth. Numbers may be lists: -t 1,2 -p 128,512 -d 0,4096.
 """
 
 import argparse

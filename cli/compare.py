@@ -44,6 +44,6 @@ def _report(found: Comparison) -> str:
         *(f"  {name:<16} {value:.6f}" for name, value in kl),
     ]
     if found.layer_errors:
-        lines.append("error of the residual stream behind each block (NMSE, mean of the tokens)")
+        lines.append("error of the residual stream after each block (NMSE, mean of the tokens)")
         lines.extend(f"  {name:<16} {value:.3e}" for name, value in found.layer_errors.items())
     return "\n".join(lines)

@@ -19,9 +19,9 @@ class Parser(argparse.ArgumentParser):
     def parse_intermixed_args(  # type: ignore[override]  # one of its three forms
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
-        """Options may stand between the words; behind `--` all are words, whatever they begin with.
+        """Options may stand between the words; after `--` all are words, whatever they begin with.
 
-        argparse itself loses the `--` before Python 3.12.5; so what stands behind it is marked meanwhile.
+        argparse itself loses the `--` before Python 3.12.5; so what stands after it is marked meanwhile.
         """
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
             option, known = options[0], [name for action in self._actions for name in action.option_strings]
             longer = [name for name in known if name.startswith(option)]
             hint = did_you_mean(option, longer, 0) or did_you_mean(option, known)
-            hint = hint or "; a text that begins with a dash stands behind --"
+            hint = hint or "; a text that begins with a dash stands after --"
             self.error(f"there is no option {option}{hint}")
         if unknown:
             self.error(f"too many words: {' '.join(map(_unmarked, unknown))}; a text stands in quotes")

@@ -7,7 +7,7 @@ Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path 
 
 Without PROMPT, or if it is -, standard input is the prompt, less the end of its last line; with one it is not
 read.  To put a file before an instruction:  { cat report.txt; echo "In short:"; } | nybble run --raw
-A PROMPT that begins with a dash stands behind --.
+A PROMPT that begins with a dash stands after --.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _SAMPLING = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "nybble run [options] [MODEL] [PROMPT]"
-    # Here too, for parsers that are not ours: behind `--` stands a prompt, whatever it begins with.
+    # Here too, for parsers that are not ours: after `--` stands a prompt, whatever it begins with.
     parser.parse_intermixed_args = MethodType(Parser.parse_intermixed_args, parser)  # type: ignore
     parser.add_argument(
         "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="what to ask, or to continue"
@@ -67,14 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
-        help="add a control vector (a GGUF file) behind the blocks; may be repeated",
+        help="add a control vector (a GGUF file) after the blocks; may be repeated",
     )
     parser.add_argument(
         "--control-vector-layer-range",
         nargs=2,
         type=int,
         metavar=("START", "END"),
-        help="only behind these blocks, both included",
+        help="only after these blocks, both included",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs, at the end")
     add_engine_options(parser)
@@ -146,7 +146,7 @@ def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
 
 
 def _scaled(text: str) -> tuple[str, float]:
-    """A file's name, and the strength behind the last colon, else 1."""
+    """A file's name, and the strength after the last colon, else 1."""
     name, _, strength = text.rpartition(":")
     if name and not os.path.exists(os.path.expanduser(text)):
         try:

@@ -48,7 +48,7 @@ def open_text(path: str | None, name: str) -> AbstractContextManager[BinaryIO]:
 
 
 def pieces(file: BinaryIO, path: str | None, n_bytes: int = _PIECE) -> Iterator[str]:
-    """The text of an open file, so many bytes at a time or more, cut behind ends of lines. RequestError if it
+    """The text of an open file, so many bytes at a time or more, cut after ends of lines. RequestError if it
     is not UTF-8."""
     n_read = 0
     while lines := file.readlines(n_bytes):

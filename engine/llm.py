@@ -125,7 +125,7 @@ class LLM(Shown):
 
         `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns: `*` is
         anything. `logits`: after which tokens, "all", "last", none (None) or those at a list of
-        positions. What lies behind the last attention ("output_norm", "logits") is computed for these
+        positions. What lies after the last attention ("output_norm", "logits") is computed for these
         tokens only, unless it is captured: then for all.
 
         `edit` maps names or patterns to functions `f(value, info)`: value (n, width) float32 are the values
@@ -155,7 +155,7 @@ class LLM(Shown):
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
         """residual (n, n_embd) float32 -> logits (n, n_vocab): what the model would say if this were the
-        residual stream behind its last block. Computed in float32 on dequantized weights. RequestError for
+        residual stream after its last block. Computed in float32 on dequantized weights. RequestError for
         another shape."""
         return self.unembedding.logits(residual)
 

@@ -33,7 +33,7 @@ class Model:
     config: Config
     plan: Plan
     pooled_plan: Plan
-    """What stands behind the pooling of embeddings: begins with the buffer "pooled", and may be empty."""
+    """What stands after the pooling of embeddings: begins with the buffer "pooled", and may be empty."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -3,7 +3,7 @@
     python examples/attention_maps.py [maps.png] [layer]
 
 Most heads rest on the first token, an attention sink (Xiao et al. 2023, arXiv:2309.17453). A few look at the
-token before, and just behind them are those that look at what followed the same token the last time: together
+token before, and just after them are those that look at what followed the same token the last time: together
 they are an induction circuit (Olsson et al. 2022, arXiv:2209.11895). `induction_heads.py` takes it apart.
 """
 

@@ -37,7 +37,7 @@ def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd")
     for b, c in layers.blocks(g, model):
         if not first < c.layer < last:
-            read = x  # those behind `first` read what it reads
+            read = x  # those after `first` read what it reads
         h = b.rms_norm("attn_norm", read, "attn_norm", c.norm_eps)
         attn = layers.attention(b, h, c, angles, "norm")
         h = b.add("resid_mid", read, attn)

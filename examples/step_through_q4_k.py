@@ -4,7 +4,7 @@
 
 NUMBA_DISABLE_JIT=1 is set here, before nybble is imported: then kernels run as the Python functions that they
 are written as, on NumPy, and a debugger can step through them. Here a small one (`watch`) prints what the
-kernel has in its variables behind every 32 columns; with --pdb you are asked there what to do next.
+kernel has in its variables after every 32 columns; with --pdb you are asked there what to do next.
 docs/quantized_linear.md explains the numbers.
 """
 
@@ -56,7 +56,7 @@ print(f"   bytes {at} to {at + 3} are row 0's, {four}: levels {four & 15} of its
 print(f"   and {four >> 4} of 16 to 19; row 1 has the next four bytes")
 
 q, scale_x, sums, half = quantize_reference(x)
-print("3. The activations become whole numbers, 32 with one scale, and their sums serve the minima")
+print("3. The activations become integers, 32 with one scale, and their sums serve the minima")
 print(f"   x[0:4] = {x[0, :4].round(3)}, scale {scale_x[0, 0]:.5f}: q = {q[0, :4]}; sum of 32: {sums[0, 0]}")
 
 

@@ -73,7 +73,7 @@ class GGUFFile(Shown):
         last_end = data_start + infos[-1].offset + infos[-1].nbytes if infos else cursor.offset
         self.trailing_bytes = max(0, len(data) - data_end)
         self.appended = next((at for at in (last_end, data_end) if data[at : at + 4] == b"GGUF"), None)
-        """Where another GGUF file begins behind this one; None if there is none."""
+        """Where another GGUF file begins after this one; None if there is none."""
         if self.trailing_bytes:
             what = "bytes" if self.appended is None else "bytes, another GGUF file,"
             _log.warning("%s: ignoring %d %s after the last tensor", path, self.trailing_bytes, what)
@@ -116,7 +116,7 @@ class GGUFFile(Shown):
         return architecture
 
     def renamed(self, keys: Mapping[str, str], tensors: Mapping[str, str]) -> GGUFFile:
-        """The same file with other names for some keys and tensors, old name -> new; closing either closes
+        """This file with other names for some keys and tensors, old name -> new; closing either closes
         it.
         """
         view = object.__new__(GGUFFile)

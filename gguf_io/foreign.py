@@ -59,7 +59,7 @@ def describe(data: memoryview) -> str:
 
 
 def _text(head: bytes) -> str:
-    """The same for text, such as what a server says instead of a file."""
+    """What a text is, such as the page that a server sends instead of a file."""
     try:
         text = head[:200].decode("ascii").strip()
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
 """Block formats: how many values and bytes one block of each GGML type has, and where its fields lie.
 
-A tensor's row is a whole number of blocks. Plain types (F32, I8 …) have blocks of one value. The list is our
+A tensor's row is some blocks, none cut. Plain types (F32, I8 …) have blocks of one value. The list is our
 own, since the one in PyPI's `gguf` 0.19 lacks Q2_0 and has a wrong size for Q8_1. Source of sizes and
 layouts: ggml's `ggml-common.h`.
 """
@@ -40,9 +40,7 @@ class BlockFormat:
         """Bytes of `n_values` values; ValueError unless they are whole blocks."""
         n_blocks, rest = divmod(n_values, self.block_size)
         if rest or n_values < 0:
-            raise ValueError(
-                f"{n_values} values are no whole number of {self.name} blocks of {self.block_size}"
-            )
+            raise ValueError(f"{n_values} values are no multiple of {self.name} blocks of {self.block_size}")
         return n_blocks * self.block_bytes
 
     def __repr__(self) -> str:

@@ -226,7 +226,7 @@ def is_quantized(tensor: Tensor) -> bool:
 
 
 def _fitting(wanted: BlockFormat, row_length: int) -> BlockFormat:
-    """`wanted`, or what takes its place for rows that are no whole number of its blocks."""
+    """`wanted`, or what takes its place for rows that are no multiple of its blocks."""
     if row_length % wanted.block_size:
         wanted = _NARROWER.get(wanted, wanted)
     return wanted if row_length % wanted.block_size == 0 else formats.F16

@@ -62,7 +62,7 @@ def require_apart(file: Part, split: Split) -> None:
     """ModelError if other parts have been joined to this one with `cat`, which makes no model of them."""
     if file.appended is not None:
         raise ModelError(
-            f"{file.path}: parts of a split model, joined with cat: behind part {split.number + 1} of"
+            f"{file.path}: parts of a split model, joined with cat: after part {split.number + 1} of"
             f" {split.count}, at byte {file.appended}, begins another. Each is a GGUF file of its own and has"
             f" to stay one: fetch them anew, open the one that ends with -00001-of-{split.count:05}.gguf (it"
             " brings the others), or make one of them with llama.cpp's llama-gguf-split --merge"

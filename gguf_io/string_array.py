@@ -74,7 +74,7 @@ def read_string_array(cursor: Cursor, n_strings: int, field: str) -> StringArray
 def _skip_short_strings(cursor: Cursor, n_strings: int) -> int:
     """Steps over up to `n_strings` strings of less than 256 bytes, as many as are certain; says how many.
 
-    Their lengths end in seven zero bytes, which text does not contain. So every byte with seven zeros behind
+    Their lengths end in seven zero bytes, which text does not contain. So every byte with seven zeros after
     it may be the start of a string; and from the first on it is one, as long as each points at the next.
     """
     window = np.frombuffer(cursor.data, np.uint8, min(_WINDOW_BYTES, cursor.left), cursor.offset)

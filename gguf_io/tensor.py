@@ -28,7 +28,7 @@ MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type
 class Tensor(Shown):
     """A named array in a block format.
 
-    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row a whole number of blocks.
+    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row some blocks.
     `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive. Its address is a
     multiple of the file's alignment, which may be 1.
     """
@@ -82,7 +82,7 @@ class Tensor(Shown):
         return Tensor(f"{self.name}[{first}:{last}]", shape, self.format, data, self.path)
 
     def reshaped(self, shape: tuple[int, ...]) -> Tensor:
-        """The same values in another shape, whose rows must be whole numbers of blocks, on the same bytes."""
+        """Its values in another shape, whose rows must still be some blocks, on the same bytes."""
         if math.prod(shape) != self.n_values or shape[-1] % self.format.block_size:
             raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
         return Tensor(self.name, shape, self.format, self.data, self.path)
@@ -181,7 +181,7 @@ def _read_tensor_info(cursor: Cursor) -> TensorInfo:
     row_length = dims[0] if dims else 1
     if row_length % format.block_size:
         blocks = f"blocks of {format.block_size} ({format.name})"
-        raise cursor.error(start, field, f"a row of {row_length} values is no whole number of {blocks}")
+        raise cursor.error(start, field, f"a row of {row_length} values is no multiple of {blocks}")
     return TensorInfo(name, dims[::-1], format, offset, format.nbytes(math.prod(dims)))
 
 

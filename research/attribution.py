@@ -41,7 +41,7 @@ class Attribution(Shown):
 
     @property
     def total(self) -> NDArray[np.float64]:
-        """(n_positions,): the logit, or difference of logits, before any factor or cap behind the head."""
+        """(n_positions,): the logit, or difference of logits, before any factor or cap after the head."""
         total: NDArray[np.float64] = self.values.sum(axis=0)
         return total
 

@@ -33,7 +33,7 @@ class Comparison(Shown):
     """Its `tokens` and `places` say which tokens these are."""
     loss_b: TextLoss
     layer_errors: dict[str, float]
-    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream behind it (NMSE), the mean of
+    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream after it (NMSE), the mean of
     all tokens: so each counts the same, though the first is often a thousand times larger."""
 
     @property
@@ -141,7 +141,7 @@ def _check_same_tokens(a: LLM, b: LLM, parts_a: list[Window], parts_b: list[Wind
 
 
 def _common_layers(a: LLM, b: LLM) -> list[str]:
-    """The residual streams behind the blocks, if those of both models have the same names and widths."""
+    """The residual streams after the blocks, if those of both models have the same names and widths."""
     widths_a, widths_b = (
         {name: spec.width for name, spec in llm.activations.items() if _RESIDUAL.fullmatch(name)}
         for llm in (a, b)

@@ -1,7 +1,7 @@
 """Control vectors: directions that, added to the residual stream of each layer, change what a model is like.
 
 They are found from pairs of prompts that differ in one respect, and kept in llama.cpp's form: a GGUF file of
-the architecture "controlvector" whose tensor "direction.3" is added behind block 3.
+the architecture "controlvector" whose tensor "direction.3" is added after block 3.
 
 Sources: Turner et al. 2023, "Activation Addition" (arXiv:2308.10248); Zou et al. 2023, "Representation
 Engineering" (arXiv:2310.01405).
@@ -33,7 +33,7 @@ _TENSOR = re.compile(r"direction\.(\d+)")
 
 @dataclass(frozen=True, repr=False)
 class ControlVector(Shown):
-    """Directions in the residual stream behind some blocks."""
+    """Directions in the residual stream after some blocks."""
 
     directions: Mapping[int, NDArray[np.float32]]
     """By block: (n_embd,) float32."""
@@ -48,7 +48,7 @@ class ControlVector(Shown):
 
     def edits(self, strength: float = 1.0, layers: range | None = None) -> dict[str, Edit]:
         """For `edit=` of `LLM.generate`, `stream`, `logits` and `trace`: adds strength * direction at every
-        position, behind the blocks in `layers` (default: all that it has). RequestError if it has none of
+        position, after the blocks in `layers` (default: all that it has). RequestError if it has none of
         them, or the strength is not finite."""
         chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
         if not chosen:

@@ -20,7 +20,7 @@ from .windows import ROWS
 
 @dataclass(frozen=True, repr=False)
 class Lens(Shown):
-    """What the residual stream says before the first block and behind each, of every token."""
+    """What the residual stream says before the first block and after each, of every token."""
 
     names: list[str]
     """(n_layers,): the activations looked at, from the first to the last."""

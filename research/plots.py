@@ -83,7 +83,7 @@ def plot_comparison(found: Comparison, *, title: str | None = None) -> Figure:
     if found.kl.any():
         left.set_xscale("log")
     right.plot(list(found.layer_errors.values()), ".-")
-    right.set_title("error behind each block", fontsize=8)
+    right.set_title("error after each block", fontsize=8)
     right.set(xlabel="block", ylabel="NMSE of the residual stream")
     if any(found.layer_errors.values()):
         right.set_yscale("log")

@@ -1,6 +1,6 @@
 """PLaMo 2's tokenizer (`tokenizer.ggml.model = plamo2`): the cheapest pieces, from the end of the text.
 
-A Unigram model (Kudo, "Subword Regularization", 2018) whose scores are whole numbers of 1/10 000. A character
+A Unigram model (Kudo, "Subword Regularization", 2018) whose scores are integers of 1/10 000. A character
 that no piece covers costs 1000 and becomes its bytes. Where two ways cost the same, the one whose first piece
 is longer is taken, then the one whose second is longer, and so on. `tokenizers` does all that from the other
 end: so text and pieces are turned around.

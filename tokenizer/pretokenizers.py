@@ -24,7 +24,7 @@ class PreTokenizer:
     """`ignore_merges`: a word that is a token becomes that token, whatever the merges say. `add_bos`: a text
     begins with BOS, unless the file says otherwise; `always_bos`: even then. `byte_letters`: the letters to
     merge are bytes, not characters. `escape_spaces`: spaces become U+2581 before all else. `cuts_lines`: no
-    word reaches from a letter to a line break behind it."""
+    word reaches from a letter to a line break after it."""
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False

@@ -58,7 +58,7 @@ class SentencePieceBPE:
 def _model_proto(
     vocabulary: IndexedVocabulary, scores: NDArray[np.float32], extra: list[str], byte_fallback: bool
 ) -> bytes:
-    """The ModelProto, with pieces behind the tokens: the one that is UNKNOWN, and the bytes without a token.
+    """The ModelProto, with pieces after the tokens: the one that is UNKNOWN, and the bytes without a token.
 
     The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one. It takes
     all 256 bytes, or none.

@@ -241,7 +241,7 @@ class Tokenizer(Shown):
         }
 
     def _added_ids(self) -> tuple[list[int], list[int]]:
-        """What `encode` puts before a text, and what behind it."""
+        """What `encode` puts before a text, and what after it."""
         begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
         end = [self.eos_id] if self.add_eos and self.eos_id is not None else []
         if self.add_sep and self.sep_id is not None:

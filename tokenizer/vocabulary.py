@@ -60,7 +60,7 @@ class Vocabulary(Shown):
     suppressed_ids: NDArray[np.intp]
     """What is never to be generated."""
     strip_after: frozenset[int]
-    """Special tokens that swallow the white space behind them."""
+    """Special tokens that swallow the white space after them."""
     strip_before: frozenset[int]
 
     def __len__(self) -> int:

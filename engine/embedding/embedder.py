@@ -5,7 +5,7 @@
     last   the last token, the only one of a decoder that has seen all others
     none   no pooling: a vector for each token
 
-A model may put matrices behind the pooling (or where there is none, behind the tokens), which give the
+A model may put matrices after the pooling (or where there is none, after the tokens), which give the
 embedding; or a score for each class.
 
 Sources: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084); Nogueira & Cho 2019, "Passage Re-ranking
@@ -127,14 +127,14 @@ class Embedder:
         return rows
 
     def _behind_pooling(self, pooled: Array) -> Array:
-        """What the matrices behind the pooling, if there are any, make of it."""
+        """What the matrices after the pooling, if there are any, make of it."""
         head = self._model.pooled_plan
         with np.errstate(over="ignore", invalid="ignore"):
             found = run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]
         if not np.isfinite(found).all():
             cause = damaged_weight(head.ops) or "its weights are finite, but it leaves the range of float32"
             raise ModelError(
-                f"{self._model.file.path}: what stands behind the pooling is NaN or infinite: {cause}"
+                f"{self._model.file.path}: what stands after the pooling is NaN or infinite: {cause}"
             )
         return found
 

@@ -47,9 +47,9 @@ class ActivationSpec(Shown):
     buffer: str
     """The buffer of the plan that it is: its own name, but for `resid_pre`."""
     is_wanted_only: bool = False
-    """Is it computed only for the tokens whose logits are wanted? What comes behind the last attention is."""
+    """Is it computed only for the tokens whose logits are wanted? What comes after the last attention is."""
     n_choices: int = 0
-    """Not 0: values are whole numbers below it."""
+    """Not 0: values are integers below it."""
 
     @cached_property
     def layer(self) -> int | None:
@@ -184,7 +184,7 @@ def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
 
 
 def _repeated(op: ops.Op, plan: Plan) -> Iterator[tuple[str, int]]:
-    """The same for operations that do one thing to several parts of a row."""
+    """Buffers and how many equal parts their rows have, of operations that treat each part alike."""
     n_groups = getattr(op, "n_groups", 1)
     if n_groups > 1 and not isinstance(op, ops.Route):
         yield op.out, n_groups

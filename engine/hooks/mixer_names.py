@@ -133,7 +133,7 @@ MIXER_MEANINGS: dict[str, Meaning] = {
     "ffn_value": Meaning("neurons times the value matrix, before the receptance"),
     # short convolutions (lfm2)
     "conv_gate_in": Meaning("gate before the convolution"),
-    "conv_gate_out": Meaning("gate behind the convolution"),
+    "conv_gate_out": Meaning("gate after the convolution"),
     "conv_x": Meaning("input of the short convolution, before its gate"),
     "conv_in": Meaning("input of the short convolution, gated"),
     "conv": Meaning("convolution over the last tokens"),
@@ -147,7 +147,7 @@ MIXER_MEANINGS: dict[str, Meaning] = {
     "laurel_sum": Meaning("active stream with attention and the low-rank layer"),
     "attn_written": Meaning("what the mixing half adds to each stream"),
     "resid_mid": Meaning("residual stream with the first half of the block", "hook_resid_mid"),
-    "resid_mid_norm": Meaning("the same after the block's norm, where norms stand behind the branches"),
+    "resid_mid_norm": Meaning("the same after the block's norm, where norms stand after the branches"),
     "resid_mid_2": Meaning("the same with what came into the block once more"),
     "resid_mid_norm_2": Meaning("the same after the second norm"),
 }

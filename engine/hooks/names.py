@@ -214,7 +214,7 @@ MEANINGS: dict[str, Meaning] = {
     "resid_post_norm": Meaning("the same after the block's last norm", "hook_normalized_resid_post"),
     "pass_output": Meaning("the same, normalized, at the end of a pass through a stack of blocks"),
     "loop_norm": Meaning("the same after the last norm, for the next round through all blocks"),
-    # behind the last block
+    # after the last block
     "last_active": Meaning("active stream that leaves the last block (gemma3n)"),
     "last_more": Meaning("streams beside it"),
     "unembd": Meaning("the same, each times its matrix"),

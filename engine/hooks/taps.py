@@ -134,5 +134,5 @@ def _replacement(spec: ActivationSpec, edit: Edit, value: Array, info: EditInfo)
         )
     n = spec.n_choices
     if n and not np.all((result >= 0) & (result < n) & (result == np.floor(result))):
-        raise RequestError(f"the edit of {spec.name} must give whole numbers from 0 to {n - 1}")
+        raise RequestError(f"the edit of {spec.name} must give integers from 0 to {n - 1}")
     return result

@@ -1,6 +1,6 @@
 """Where a plan goes on with the wanted rows alone: as early as it can.
 
-Only the rows whose logits are wanted matter behind the last operation that looks at other tokens or at
+Only the rows whose logits are wanted matter after the last operation that looks at other tokens or at
 positions: of the last block that is the output matrix of its attention and the feed-forward layer, some
 4 % of the work of a prompt.
 """
@@ -11,7 +11,7 @@ _NEED_ALL_ROWS = (ops.Embed, ops.PositionEmbed, ops.Rope, ops.QueryScale)  # the
 
 
 def select_early(operations: tuple[ops.Op, ...]) -> tuple[ops.Op, ...]:
-    """Moves `SelectRows` up behind the last operation that needs all rows; it then selects every buffer that
+    """Moves `SelectRows` up after the last operation that needs all rows; it then selects every buffer that
     is read on both sides of it."""
     place = next((i for i, op in enumerate(operations) if isinstance(op, ops.SelectRows)), None)
     if place is None:

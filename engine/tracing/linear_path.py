@@ -75,7 +75,7 @@ _LINEAR = (ops.Linear, ops.RmsNorm, ops.LayerNorm, ops.Mul, ops.Scale, ops.Scale
 
 
 def norm_back(op: ops.RmsNorm | ops.LayerNorm, x: NDArray[np.float32], directions: Array) -> Array:
-    """Directions (n, m, width) behind a norm of x (n, width) -> before it, its scale held fast."""
+    """Directions (n, m, width) after a norm of x (n, width) -> before it, its scale held fast."""
     groups = x.astype(np.float64).reshape(len(x), 1, op.n_groups, -1)
     parts = directions.reshape(*directions.shape[:2], op.n_groups, -1)
     if op.weight is not None:

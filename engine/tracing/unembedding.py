@@ -27,7 +27,7 @@ class Unembedding(Shown):
         if not residual:
             raise RequestError("this model has no residual stream that is known by name")
         self.residual = residual[-1]
-        """The buffer that it begins with: the residual stream behind the last block."""
+        """The buffer that it begins with: the residual stream after the last block."""
         self.n_embd = plan.buffers[self.residual]
         start = next(i + 1 for i, op in enumerate(plan.ops) if self._writes(op))
         self._ops = [op for op in plan.ops[start:] if not isinstance(op, ops.SelectRows)]
@@ -46,7 +46,7 @@ class Unembedding(Shown):
         it is `residual` (n, n_embd): (n, m, n_embd) float64.
 
         With the norm's scale held fast, logit = direction · residual: exact for a sum of parts, but for a
-        bias and for factors or caps behind the head. Raises RequestError for a model whose last norm is
+        bias and for factors or caps after the head. Raises RequestError for a model whose last norm is
         neither an RMS norm nor a layer norm.
         """
         self._check(residual)

@@ -1,4 +1,4 @@
-"""The scale, or scale and minimum, that brings small groups of values nearest to whole numbers of few bits.
+"""The scale, or scale and minimum, that brings small groups of values nearest to integers of few bits.
 
     fit_scale               x = scale * q               Σ (x - scale q)² least,  q in lowest..highest
     fit_scale_and_minimum   x = scale * q - minimum     Σ (x - scale q + minimum)² least,  q in 0..highest
@@ -93,7 +93,7 @@ def fit_scale_and_minimum(x: Floats, highest: int, any_sign: bool = False) -> tu
 def levels(
     x: Floats, scale: Floats, minimum: Floats | None, lowest: int, highest: int, out: Floats | None = None
 ) -> Floats:
-    """x (size, n), scale and minimum (n,) -> the nearest q (size, n), whole numbers in lowest..highest."""
+    """x (size, n), scale and minimum (n,) -> the nearest q (size, n), integers in lowest..highest."""
     q = np.empty_like(x) if out is None else out
     np.multiply(x if minimum is None else np.add(x, minimum, out=q), reciprocal(scale), out=q)
     _round(q, lowest, highest)

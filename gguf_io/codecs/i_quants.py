@@ -1,4 +1,4 @@
-"""The IQ formats: indices into codebooks (`codebooks.py`), signs apart, small whole numbers as sub-scales."""
+"""The IQ formats: indices into codebooks (`codebooks.py`), signs apart, small integers as sub-scales."""
 
 import numpy as np
 from numpy.typing import NDArray

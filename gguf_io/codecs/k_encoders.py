@@ -1,6 +1,6 @@
 """The encoders of the K-quants; the decoders in `k_quants.py` draw the blocks.
 
-Each group is first fitted by itself (`fit.py`). Its scale must then become a small whole number, its code,
+Each group is first fitted by itself (`fit.py`). Its scale must then become a small integer, its code,
 times the d of the block, its minimum a code times dmin. Rounding them costs precision: so neighbours are
 tried too, and d and dmin are fitted once more to what was chosen.
 """

@@ -1,4 +1,4 @@
-"""Blocks taken apart into whole numbers: what codebook, ternary and some other formats come down to.
+"""Blocks taken apart into integers: what codebook, ternary and some other formats come down to.
 
     w = (d * unit * sub_scale[group]) * level         unit: a power of two that belongs to the format
 

@@ -115,7 +115,7 @@ def bind_expert_linear(
     n_all = groups.n_experts * n_tiles
     if isinstance(weights, Layout):
         if n_in == 0 or n_in % (BLOCK * weights.blocks_per_span):
-            raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {weights.name}")
+            raise ValueError(f"n_in = {n_in} is no multiple of the blocks of layout {weights.name}")
         check_array("packed", packed, (n_all, weights.tile_bytes(n_in)), np.uint8)
     else:
         check_array("packed", packed, (n_all, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)

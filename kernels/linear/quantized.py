@@ -91,7 +91,7 @@ def bind_quantized_linear(
     ValueError where they do not belong together."""
     n_max, n_in = q.shape
     if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
-        raise ValueError(f"n_in = {n_in} is no whole number of the blocks of layout {layout.name}")
+        raise ValueError(f"n_in = {n_in} is no multiple of the blocks of layout {layout.name}")
     tile_bytes = layout.tile_bytes(n_in)
     n_tiles, rest = divmod(packed.size, tile_bytes)
     if rest:

@@ -97,7 +97,7 @@ def _half_block_of_words(shape: RegisterTile) -> Function:
 
 
 def _half_block_of_pairs(shape: RegisterTile) -> Function:
-    """The same for pairs of tokens."""
+    """Make the function that adds 16 columns to the sums of pairs of tokens."""
     n_pairs, n_groups, n_bytes = (shape.n_tokens + 1) // 2, shape.n_groups, 8 * shape.lanes
 
     @inlined

@@ -234,7 +234,7 @@ class ChunkAttention(Attention):
 
 
 class WholeAttention(Attention):
-    """Tokens see those behind them, so that all must go in one step."""
+    """Tokens see those after them, so that all must go in one step."""
 
     windows = (0, 1, 5, 64, 100, 300)
     is_causal = False

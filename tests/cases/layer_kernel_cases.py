@@ -108,7 +108,7 @@ class GeneralAttention(Case):
 
 
 class WholeAttention(GeneralAttention):
-    """Tokens see those behind them, so that all must go in one step."""
+    """Tokens see those after them, so that all must go in one step."""
 
     is_causal = False
 
@@ -122,7 +122,7 @@ class WholeAttention(GeneralAttention):
 
 
 class Route(Case):
-    """`out` gets the weights, with the numbers of the experts behind them."""
+    """`out` gets the weights, with the numbers of the experts after them."""
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
         n_groups, per_group = (int(n) for n in rng.integers(1, 6, 2))

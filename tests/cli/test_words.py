@@ -83,7 +83,7 @@ def test_did_you_mean(tmp_path, fails, monkeypatch, stdin):
     assert "there is no option --tmp; did you mean --temp?" in fails("run", "--tmp", "3", "text")
     assert "there is no option --tmp; did you mean --temp?" in fails("run", "--tmp=3", "text")
     assert "no option --exekutor; did you mean --executor?" in fails("bench", "m.gguf", "--exekutor")
-    assert "a text that begins with a dash stands behind --" in fails("run", "-x")
+    assert "a text that begins with a dash stands after --" in fails("run", "-x")
     assert "too many words: b c; a text stands in quotes" in fails("inspect", "a", "b", "c")
     assert "did you mean smollm2?" in fails("pull", "smolm")
     assert "did you mean smollm2?" in fails("run", "SmolLM2", "text")

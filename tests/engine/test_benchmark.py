@@ -36,7 +36,7 @@ def small_stream(monkeypatch):
     ],
 )
 def test_what_runs(tiny_path, monkeypatch, test, expected):
-    """Decoding starts with an empty cache, or behind `depth` tokens."""
+    """Decoding starts with an empty cache, or after `depth` tokens."""
     with nybble.LLM(tiny_path, executor="reference") as llm:
         measure(llm, [test], repetitions=1)  # what is warmed up is not looked at
         sizes, run = [], llm.context._executor.forward

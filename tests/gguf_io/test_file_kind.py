@@ -252,7 +252,7 @@ def test_parts_joined_with_cat(has_tensors: bool, tmp_path: Path) -> None:
     path = tmp_path / "joined.gguf"
     path.write_bytes(b"".join(parts))
     message = (
-        rf"joined with cat: behind part 1 of 3, at byte {len(parts[0])}, .*-00001-of-00003\.gguf.*--merge"
+        rf"joined with cat: after part 1 of 3, at byte {len(parts[0])}, .*-00001-of-00003\.gguf.*--merge"
     )
     with pytest.raises(ModelError, match=message):
         load_gguf(path)

@@ -30,7 +30,7 @@ def test_g108_a_megabyte_of_one_character(forged: Callable[..., dict[str, Any]],
 
 
 def assert_linear(tokenizer: Tokenizer, text: str, **options: Any) -> None:
-    """Time may grow a little faster, as memory does behind the caches: with the square it would grow by 8."""
+    """Time may grow a little faster, as memory does after the caches: with the square it would grow by 8."""
     found: list[list[int]] = []
     assert (
         growth(lambda part: found.append(tokenizer.encode(part, **options)), text[: len(text) // 8], text) < 4

@@ -64,7 +64,7 @@ def sound() -> GGUFForge:
 
 
 def with_kv(key: bytes = b"k", type: int = forge.U32, payload: bytes = b"\0\0\0\0") -> bytes:
-    """A file whose last key is as given, and that has no tensors behind it."""
+    """A file whose last key is as given, and that has no tensors after it."""
     return GGUFForge(kv=[*sound().kv, KeyValue(key, type, payload)]).build()
 
 

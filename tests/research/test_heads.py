@@ -42,7 +42,7 @@ def test_the_share_of_a_head_by_the_book(llm):
 
 @pytest.mark.parametrize("name", ["bitnet", "cohere2", "deepseek2", "gemma2", "gemma3", "qwen35"])
 def test_heads_add_up_to_what_attention_adds(name, tmp_path):
-    """Through a matrix, norms behind it or before it, gates, latent vectors; side by side with the rest."""
+    """Through a matrix, norms after it or before it, gates, latent vectors; side by side with the rest."""
     path = architecture_fixtures.write(tmp_path / "m.gguf", architecture_fixtures.description(name))
     with nybble.LLM(path, n_ctx=16, executor="reference") as llm:
         n_heads = llm.config.n_heads

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOTS = ("set_gguf_parameters", "set_vocab", "prepare_metadata", "prepare_tensors", "modify_tensors")
 ROOTS += ("generate_extra_tensors",)
 
-# Written behind a condition that is never true for all who share the method.
+# Written under a condition that is never true for all who share the method.
 MLA = (
     "attention.q_lora_rank",
     "attention.kv_lora_rank",
@@ -108,8 +108,8 @@ class Converters:
     def written(self, name: str) -> set[str]:
         order = self.order(name)
 
-        def find(method: str, behind: str = "") -> list[Method]:
-            rest = order[order.index(behind) + 1 :] if behind else order
+        def find(method: str, after: str = "") -> list[Method]:
+            rest = order[order.index(after) + 1 :] if after else order
             return [(each, method) for each in rest if method in self.methods[each]][:1]
 
         todo = [method for root in ROOTS for method in find(root)]

@@ -33,7 +33,7 @@ class RmsNorm(Op):
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm(Op):
-    """The same with the mean taken off, and a bias where there is one."""
+    """Takes the mean off each of `n_groups` equal parts of x, then normalizes it; adds a bias, if any."""
 
     x: str
     weight: Tensor | None

@@ -45,7 +45,7 @@ def bert(tmp_path):
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("executor", ["reference", "numba"])
 def test_llama_cpp_makes_the_same_of_a_text(name, executor, tmp_path):
-    """Its pooling and what stands behind it: matrices, or a classifier."""
+    """Its pooling and what stands after it: matrices, or a classifier."""
     ids, expected = architecture_fixtures.recorded(name)["ids"], POOLED[name]
     with fixture(tmp_path, name, executor=executor) as llm:
         tensors = architecture_fixtures.description(name)["tensors"]

@@ -132,6 +132,6 @@ def test_a_damaged_classifier(tmp_path):
     tensor = made.tensor("cls.output.weight")
     tensor.data = np.full(len(tensor.data) // 4, np.inf, np.float32).tobytes()
     path.write_bytes(made.build())
-    message = r"behind the pooling is NaN or infinite: tensor 'cls\.output\.weight' holds NaN or infinity"
+    message = r"after the pooling is NaN or infinite: tensor 'cls\.output\.weight' holds NaN or infinity"
     with nybble.LLM(path, executor="reference") as llm, pytest.raises(ModelError, match=message):
         llm.classify([1, 2])

@@ -58,7 +58,7 @@ LETTER_IDS |= dict(zip("Ã©", MARKED.encode("é"), strict=True))  # its bytes a
 
 
 def marked_stream(ids, **params):
-    """A stream of the tokens `ids` behind a prompt of one token; END ends it."""
+    """A stream of the tokens `ids` after a prompt of one token; END ends it."""
     executor = ScriptedExecutor(ids, n_vocab=MARKED.n_vocab)
     context = Context(executor)
     prompt = np.array([LETTER_IDS["a"]], np.int32)

@@ -33,5 +33,5 @@ def test_experts_can_be_chosen(mixture):
 
 @pytest.mark.parametrize("number", [-1, 6, 2.5, 1e9])
 def test_experts_that_there_are_not_cannot_be_chosen(mixture, number):
-    with pytest.raises(RequestError, match=r"blk\.0\.expert_ids must give whole numbers from 0 to 5"):
+    with pytest.raises(RequestError, match=r"blk\.0\.expert_ids must give integers from 0 to 5"):
         mixture.logits(IDS[:4], edit={"blk.0.expert_ids": lambda v, info: np.full_like(v, number)})

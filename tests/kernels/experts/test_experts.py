@@ -186,7 +186,7 @@ def expert_arguments(**changes: Any) -> dict[str, Any]:
         ({"bias": np.zeros((4, 16), np.float32)}, ValueError, "bias must have shape"),
         ({"scale": np.zeros(3, np.float32)}, ValueError, "scale must have shape"),
         ({"scratch": np.zeros((2, 16), np.float32)}, ValueError, "scratch must have shape"),
-        ({"xs": (np.zeros((6, 48), np.int8),) * 4}, ValueError, "whole number of the blocks"),
+        ({"xs": (np.zeros((6, 48), np.int8),) * 4}, ValueError, "multiple of the blocks"),
         ({"weights": formats.F32}, TypeError, "packed must be a float32 array"),
     ],
 )

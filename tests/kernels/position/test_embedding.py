@@ -104,7 +104,7 @@ TABLE, IDS, OUT, N_TOKENS = (
         ({"table": np.zeros(408, np.uint8)[::2]}, ValueError, "contiguous"),
         ({"n_vocab": 0, "table": TABLE[:0]}, ValueError, "at least one row"),
         ({"n_vocab": 2}, ValueError, "table must have shape"),
-        ({"width": 48}, ValueError, "whole number of Q8_0 blocks"),
+        ({"width": 48}, ValueError, "multiple of Q8_0 blocks"),
         ({"width": 96}, ValueError, "96 columns"),
         ({"ids": IDS[1:]}, ValueError, "ids must have shape"),
         ({"ids": IDS.astype(np.int32)}, TypeError, "int64"),
