@@ -4,6 +4,7 @@ The tests run on the package as it is installed, if that is the same as the one 
 """
 
 import os
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -37,7 +38,12 @@ def _modules(root: Path) -> dict[str, bytes]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """An installed package that is not the one beside the tests would be tested in its place."""
+    """An installed package that is not the one beside the tests would be tested in its place.
+
+    A shell lets what it runs in the background ignore Ctrl-C, and so would the children of the tests.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     installed = Path(nybble.__file__).parent
     if installed.samefile(ROOT) or hasattr(config, "workerinput"):
         return
