@@ -183,6 +183,9 @@ def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """Opens a GGUF file, version 2 or 3; given a part of a model in several (`split.py`), all of them. `~` in
     the path is the user's home.
 
+        with nybble.load_gguf(nybble.pull("smollm2")) as file:
+            file.metadata["general.architecture"], file.tensors["token_embd.weight"].shape
+
     Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError for another version or a tensor type
     that GGUF has dropped, and OSError as the operating system gives it. Tensors in formats that nybble cannot
     compute with yet are listed like all others; their `dequantize`, and the loading of the model, refuse.

@@ -31,7 +31,10 @@ class AttentionMaps(Shown):
 
 def attention_maps(llm: LLM, prompt: Prompt, layers: Sequence[int] | None = None) -> AttentionMaps:
     """The attention maps of `layers`, by default of all that have attention. RequestError for a layer that
-    has none, and as `LLM.trace`."""
+    has none, and as `LLM.trace`.
+
+        maps = research.attention_maps(llm, "The cat sat on the mat.", layers=[0, 1])
+    """
     specs = [spec for name, spec in llm.activations.items() if name.endswith(".attn_probs")]
     every = {spec.layer: spec.name for spec in specs if spec.layer is not None}
     chosen = list(every) if layers is None else list(layers)

@@ -82,7 +82,10 @@ def logit_attribution(
     """The share of each part in the logit of `token` after `positions` (default: the last), less that of
     `over` if it is given; `by_head` divides what attention adds. Tokens are given by their texts (" Mary") or
     ids. Raises RequestError as `token_id`, `LLM.trace` and `Unembedding.directions` do, and if heads do not
-    come to the residual stream in a linear way."""
+    come to the residual stream in a linear way.
+
+        parts = research.logit_attribution(llm, "The capital of France is", " Paris", over=" London")
+    """
     wanted = [token_id(llm, each) for each in (token, over) if each is not None]
     heads = [name for name in llm.activations if by_head and name.endswith(".attn_heads")]
     paths = {name.removesuffix(".attn_heads"): llm.linear_path(name) for name in heads}

@@ -38,10 +38,12 @@ class Comparison(Shown):
 
     @property
     def mean_kl(self) -> float:
+        """The mean KL divergence of b from a, in nats."""
         return float(self.kl.mean())
 
     @property
     def kl_quantiles(self) -> dict[str, float]:
+        """Quantiles of the KL divergence, in nats, by their names ("median", "99 %")."""
         return {name: float(np.quantile(self.kl, q)) for name, q in QUANTILES.items()}
 
     @property

@@ -125,6 +125,9 @@ def train_control_vector(
 ) -> ControlVector:
     """From pairs of prompts, (more of it, less of it): directions for all blocks but the first.
 
+        pairs = [("I am happy.", "I am sad."), ("We laughed.", "We wept.")]
+        vector = research.train_control_vector(llm, pairs)
+
     "mean" is the mean difference of the residual streams at the last token; "pca" the first principal axis
     of the differences, with the sign and the length of their mean along it. RequestError for no pairs, and as
     `LLM.trace`.

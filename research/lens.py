@@ -47,7 +47,10 @@ class Lens(Shown):
 
 
 def logit_lens(llm: LLM, prompt: Prompt) -> Lens:
-    """The logit lens on `prompt`. Raises RequestError as `LLM.trace` does."""
+    """The logit lens on `prompt`. Raises RequestError as `LLM.trace` does.
+
+    lens = research.logit_lens(llm, "The capital of France is")
+    """
     found = llm.trace(prompt, ["blk.0.resid_pre", "blk.*.resid_post"], logits=None)
     n = len(found.ids)
     top_ids = np.empty((len(found), n), np.int64)

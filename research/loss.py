@@ -46,6 +46,7 @@ class TextLoss(Shown):
 
     @property
     def mean(self) -> float:
+        """The mean loss, in nats a token."""
         return float(self.losses.mean())
 
     @property
@@ -55,6 +56,7 @@ class TextLoss(Shown):
 
     @property
     def perplexity(self) -> float:
+        """e to the mean loss."""
         return float(np.exp(self.mean))
 
     @property
@@ -83,6 +85,9 @@ def text_loss(
     progress: Progress = iter,
 ) -> TextLoss:
     """The loss of every scored token of `text`, a text or token ids without BOS.
+
+        text = "The cat sat on the mat, and the dog lay beside it."
+        research.text_loss(llm, text, n_ctx=16).mean  # nats a token
 
     Windows of n_ctx tokens, by default 512, or fewer where the context holds no more: see `windows.windows`;
     with 512 and no stride the figures are comparable with llama.cpp's `llama-perplexity`. One window after

@@ -61,6 +61,10 @@ def patch_sweep(
     from the run of `clean`, and measures the last token's logits (n_vocab,) with `metric`,
     such as `logit_difference`.
 
+        metric = research.logit_difference(llm, " Paris", over=" Rome")
+        clean, corrupted = "The capital of France is", "The capital of Italy is"
+        sweep = research.patch_sweep(llm, clean, corrupted, metric, names="blk.9.resid_pre")
+
     Positions before the first token in which the prompts differ cannot matter and are not run. Raises
     RequestError if the prompts have different lengths or the metric does not tell them apart, and as
     `LLM.trace`.

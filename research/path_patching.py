@@ -68,6 +68,10 @@ def path_patch_sweep(
     """Patches each head of each of the `senders` (or all of one that has no heads) at `positions` (default:
     all), and measures the last token's logits (n_vocab,) with `metric`.
 
+        metric = research.logit_difference(llm, " Paris", over=" Rome")
+        clean, corrupted = "The capital of France is", "The capital of Italy is"
+        sweep = research.path_patch_sweep(llm, clean, corrupted, metric, "blk.9.attn_heads", positions=[3])
+
     Without `receivers` the paths end at the logits; else at these activations, or heads of them, such as
     ("blk.9.q_rope", 3). `frozen` are held as they are in the corrupted run, but for the sender itself and the
     receivers: by default all heads, so that paths lead through feed-forward layers only; with "blk.*.ffn_out"

@@ -10,7 +10,10 @@ from ..errors import RequestError
 
 
 def token_texts(llm: LLM, prompt: Prompt) -> list[str]:
-    """Each token that is run for `prompt`, BOS included where there is one. RequestError as `LLM.trace`."""
+    """Each token that is run for `prompt`, BOS included where there is one. RequestError as `LLM.trace`.
+
+    research.token_texts(llm, "The capital of France")  # ["The", " capital", " of", " France"]
+    """
     return [token_text(llm, token_id) for token_id in llm.prompt_ids(prompt).tolist()]
 
 

@@ -25,10 +25,12 @@ class Timings(Shown):
 
     @property
     def prefill_tokens_per_second(self) -> float:
+        """Of the prompt; 0 if that took no time."""
         return self.n_prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
 
     @property
     def decode_tokens_per_second(self) -> float:
+        """Of the tokens after it, one by one; 0 if there are none."""
         return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
 
     def _facts(self) -> dict[str, str]:

@@ -19,6 +19,8 @@ _MAX_STOP_LENGTH = 256
 class SamplingParams(Shown):
     """What to generate and how to choose.  By default greedily: the same prompt gives the same text.
 
+        nybble.SamplingParams(max_tokens=64, temperature=0.7, top_p=0.9, seed=1, stop=["\\n\\n"])
+
     The filters are applied in llama.cpp's order: top_k, top_p, min_p, and only then the temperature, so that
     the same tokens survive at every temperature.  Values outside their range raise `RequestError`, which is a
     `ValueError`.

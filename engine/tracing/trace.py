@@ -23,6 +23,9 @@ Wanted = Literal["all", "last"] | Sequence[int] | NDArray[np.integer[Any]] | Non
 class Trace(Mapping[str, Array]):
     """What `LLM.trace` gives: captured activations by their names, in the order of computation.
 
+        trace = llm.trace("The capital of France is", capture="blk.*.resid_post", logits=None)
+        trace["blk.3.resid_post"].shape  # (n_tokens, n_embd)
+
     Each is (n_tokens, width) float32; attention probabilities are (n_tokens, n_heads, n_tokens). The arrays
     belong to the trace and live as long as they are used; two names of one buffer ("blk.1.resid_pre",
     "blk.0.resid_post") give the same array.
