@@ -39,8 +39,7 @@ from .tracing.unembedding import Unembedding
 class LLM(Shown):
     """A model, ready to run.  Threads may share it: they take turns.
 
-        llm = nybble.LLM("smollm2", n_ctx=512)
-        print(llm.generate("The capital of France is", nybble.SamplingParams(max_tokens=8)).text)
+        nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
 
     `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file (`~`: the home).
     `n_ctx` is how many tokens prompt and text may have together; default: what the model was trained for, but
@@ -101,9 +100,6 @@ class LLM(Shown):
 
     def logits(self, ids: Prompt, *, edit: Edits | None = None) -> NDArray[np.float32]:
         """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1.
-
-            ids = llm.tokenizer.encode("The capital of France is")
-            llm.tokenizer.decode([llm.logits(ids)[-1].argmax()])  # " Paris"
 
         `edit`: see `trace`.
         """
@@ -183,8 +179,7 @@ class LLM(Shown):
     ) -> Output:
         """Continues `prompt`, a text or a list of token ids; by default greedily, up to 256 tokens.
 
-            params = nybble.SamplingParams(max_tokens=8, temperature=0.8, seed=1)
-            out = llm.generate("Once upon a time", params)
+            out = llm.generate("Once upon a time", nybble.SamplingParams(max_tokens=8, seed=1))
             out.text, out.token_ids, out.finish_reason  # "length": max_tokens is reached
 
         In a text control tokens (`<|im_start|>`) count as such, and BOS is added where the file asks for it.
@@ -198,9 +193,6 @@ class LLM(Shown):
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
     ) -> TextStream:
         """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
-
-            for piece in llm.stream("Once upon a time", nybble.SamplingParams(max_tokens=8)):
-                print(piece, end="", flush=True)
 
         Without a tokenizer it gives "" for each token; `token_ids` of the stream has the ids so far.
 

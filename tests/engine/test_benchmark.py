@@ -23,7 +23,7 @@ def tiny_path(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_stream(monkeypatch):
-    monkeypatch.setattr(benchmark, "_STREAM_BYTES", 1 << 20)
+    monkeypatch.setattr(benchmark, "_READ_BYTES", 1 << 20)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_is_public_is_explained(name: str) -> None:
 
 
 def test_examples_are_found() -> None:
-    assert len(EXAMPLES) >= 17
+    assert len(EXAMPLES) >= 15
     docstring = "What.\n\n    x = 1\n\n    y = 2\n\nAnd:\n\n    a, b  two numbers\n"
     assert examples(docstring) == ["x = 1\n\ny = 2\n"]
 

@@ -126,7 +126,6 @@ def test_a_name_is_a_text(name):
     ("tables", "message"),
     [
         ({"tensors": {"x.weight": required("n_embed")}}, r"'x\.weight' is sized by 'n_embed', which Config"),
-        ({"tensors": {"x.weight": required("head_dim_swa")}}, "sized by 'head_dim_swa', which Config"),
         (
             {"tensors": {"x.weight": required("2*n_ff|n_embed/2")}},
             r"'x\.weight' is sized by 'n_embed', which Config",

@@ -150,7 +150,7 @@ with ThreadPoolExecutor(8) as pool:
     [
         (
             {"NYBBLE_DOT": "sse9"},
-            "'sse9' is not a dot product path; choose from amx, vnni, dotprod, avx2, generic",
+            "'sse9' is not a dot product path; choose from amx, vnni, avx2, i8mm, dotprod, generic",
         ),
         (
             {"NYBBLE_DOT": "dotprod", "NUMBA_CPU_NAME": "generic"},
