@@ -110,6 +110,22 @@ def _half_block_of_pairs(shape: RegisterTile) -> Function:
     return add_pairs
 
 
+@inlined
+def _unchanged(sums):
+    """Sums of pairs start as they are."""
+    return sums
+
+
+def _sums_of_tokens(n_tokens: int) -> Function:
+    """Make the function that takes sums of pairs apart."""
+
+    @inlined
+    def integers(sums):
+        return pair_sums(sums, n_tokens)
+
+    return integers
+
+
 def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
     """Make the function that adds the products of a piece, or two, to the results of some tokens."""
     in_words, in_pairs = is_in_words(layout), host_target().multiplies_pairs
@@ -124,28 +140,15 @@ def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
     is_pair, has_two_groups, n_pairs = shape.n_tiles == 2, n_groups == 2, n_groups * n_tokens
     stride, float_stride = (PIECE_BYTES, PIECE_BYTES // 4) if is_pair else (4 * lanes, lanes)
     has_offset, is_signed = layout.offset != 0 and not in_pairs, layout.is_signed and not in_pairs
-    n_states, state_lanes = n_groups * ((n_tokens + 1) // 2), 2 * lanes  # of pairs
+    start, integers, n_states, state_lanes = dot_start, dot_sum, n_pairs, lanes
+    if in_pairs:
+        start, integers = _unchanged, _sums_of_tokens(n_tokens)
+        n_states, state_lanes = n_groups * ((n_tokens + 1) // 2), 2 * lanes
     has_min, by_16, n_scales = layout.has_min, layout.sub_block == 16, TILE_ROWS * (BLOCK // layout.sub_block)
 
     @inlined
     def for_tokens(floats):
         return repeat(load(floats, lanes, n_groups, float_stride), n_tokens)
-
-    @inlined
-    def start(first):
-        if in_pairs:
-            return splat(0, I32, state_lanes, n_states)
-        elif has_offset:
-            return dot_start(first)
-        else:
-            return dot_start(splat(0, I32, lanes, n_pairs))
-
-    @inlined
-    def integers(state):
-        if in_pairs:
-            return pair_sums(state, n_tokens)
-        else:
-            return dot_sum(state)
 
     @inlined
     def add_scaled(out_sum, state, scale, scale_x):
@@ -161,7 +164,7 @@ def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
         x, x_scale, x_first, x_second = xs
         next_w, w_step, bytes_per_block = ahead
         ld_blocks = n_in // BLOCK
-        out_sum = splat(0.0, F32, lanes, n_pairs)
+        out_sum, nothing = splat(0.0, F32, lanes, n_pairs), splat(0, I32, state_lanes, n_states)
         if not is_first:
             out_sum = load(out, lanes, n_tokens, ld_out)
             if has_two_groups:
@@ -174,13 +177,13 @@ def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
             scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, ld_blocks), n_groups)
             first_sum = tile(load_splat(x_first + b, lanes, n_tokens, ld_blocks), n_groups)
             if by_16:
-                state = start(first_sum)
+                state = start(first_sum if has_offset else nothing)
                 state = add_half(state, levels, stride, x, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
                 if has_min:
                     out_sum = add_minimum(out_sum, minimum, first_sum)
                 second_sum = tile(load_splat(x_second + b, lanes, n_tokens, ld_blocks), n_groups)
-                state = start(second_sum)
+                state = start(second_sum if has_offset else nothing)
                 state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale + TILE_ROWS, scale_x)
                 if has_min:
@@ -189,7 +192,7 @@ def _some_tokens(layout: Layout, shape: RegisterTile) -> Function:
                 if is_signed:
                     state = dot_start_signed(first_sum)
                 else:
-                    state = start(first_sum)
+                    state = start(first_sum if has_offset else nothing)
                 state = add_half(state, levels, stride, x, n_in)
                 state = add_half(state, levels + per_block // 2, stride, x + second_half, n_in)
                 out_sum = add_scaled(out_sum, state, scale, scale_x)
