@@ -68,7 +68,7 @@ EXTREMES = ("Q5_0", "Q6_K", "Q3_K", "MXFP4", "IQ2_XXS", "IQ3_XXS", "IQ4_NL")
 @pytest.mark.parametrize(
     ("file", "tests", "path"),
     [
-        ("kernels/language/test_tables.py", "lookup or powers or floats", "generic"),
+        ("kernels/language/test_unpack.py", "lookup or powers or floats", "generic"),
         ("kernels/linear/test_linear.py", f"test_sums_do_not_overflow and ({' or '.join(EXTREMES)})", "avx2"),
     ],
 )
