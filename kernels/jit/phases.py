@@ -21,9 +21,10 @@ The control block (int64; what different threads write lies `sync.LINE` apart):
     SLEEPERS        how many threads sleep until PHASE changes
     WAITED          how long threads have waited for others that were late, in 25 microseconds
     STOP            workers return for good
+    BELLS           1 if some BELL is
     THREADS + i     for thread i: TAKEN, the number of the last phase in which somebody took lane i; for
                     workers also OUTSIDE, 1 while it sleeps, or is about to sleep, outside the machine
-                    code; BELL, 1 if it must be woken there
+                    code; BELL, 1 if it must be woken there and has not been yet
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from ..language.sync import (
 )
 from .kernel import kernel
 
-PHASE, END, DONE, SLEEPERS, WAITED, STOP, THREADS = (i * LINE for i in range(7))
+PHASE, END, DONE, SLEEPERS, WAITED, STOP, BELLS, THREADS = (i * LINE for i in range(8))
 HASTE = END + 1
 TAKEN, OUTSIDE, BELL = (i * LINE for i in range(3))
 THREAD_WORDS = 3 * LINE
@@ -138,14 +139,17 @@ def run_phases(control, program, thread_id):
 @kernel(START)
 def start(args, thread_id, n_threads):
     """Announce calls first … last - 1 to the first `n_threads`, with a lane for each. Afterwards BELL is 1 of
-    those workers that sleep outside."""
+    those workers that sleep outside: they are called, and must be woken even if the others do all the work
+    before, for OUTSIDE no longer tells of them."""
     control = args.control
     control[END] = args.last
     control[HASTE] = args.haste
     begin_phase(control, args.first, n_threads)
     for i in range(1, n_threads):
         worker = control + (THREADS + i * THREAD_WORDS)
-        worker[BELL] = atomic_exchange(worker + OUTSIDE, 0)
+        if atomic_exchange(worker + OUTSIDE, 0) != 0:
+            worker[BELL] = 1
+            control[BELLS] = 1
 
 
 @kernel(RUN)

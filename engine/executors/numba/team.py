@@ -121,12 +121,15 @@ class Team:
 
         Something has been started but not finished after a Ctrl-C in the moment between the two.
         """
-        if self._control[phases.PHASE] & phases.MAX_LANES == 0:
-            return
-        for thread_id, bell in enumerate(self._bells, 1):
-            if self._control[phases.THREADS + thread_id * phases.THREAD_WORDS + phases.BELL]:
-                bell.put(None)  # once too often does no harm
-        self._lead.run(0, self.n_threads)
+        if self._control[phases.BELLS]:
+            for thread_id, bell in enumerate(self._bells, 1):
+                must_ring = phases.THREADS + thread_id * phases.THREAD_WORDS + phases.BELL
+                if self._control[must_ring]:
+                    bell.put(None)  # after a Ctrl-C here once too often, which does no harm
+                    self._control[must_ring] = 0
+            self._control[phases.BELLS] = 0
+        if self._control[phases.PHASE] & phases.MAX_LANES:
+            self._lead.run(0, self.n_threads)
 
 
 def _stop(control: NDArray[np.int64], bells: list[_Bell], pid: int) -> None:

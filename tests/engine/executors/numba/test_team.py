@@ -146,6 +146,25 @@ def test_a_worker_that_was_woken_before_the_interrupt(adder):
     adder.check(3)
 
 
+def test_a_worker_is_woken_although_the_others_have_done_everything():
+    """It was called, so nobody would call it again: it would sleep until the team is closed."""
+    adder = Adder(3)
+    fall_asleep(adder.team)
+    adder.team._start.set("first", 0)
+    adder.team._start.set("last", 2)
+    adder.team._start.run(0, 3)
+    adder.team._bells[0].put(None)
+    deadline = time.monotonic() + HANG
+    while adder.team._control[phases.PHASE] & phases.MAX_LANES:
+        assert time.monotonic() < deadline, "the woken worker does not do the others' work"
+        time.sleep(0.001)
+    adder.team.finish()
+    fall_asleep(adder.team)  # so it has been awake
+    adder.team.run(0, 2)
+    adder.check(4)
+    adder.team.close()
+
+
 def test_closing_after_an_interrupt(adder):
     interrupt(adder)
     adder.team.close()
