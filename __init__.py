@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .engine.architectures.architecture import Architecture
+    from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
     from .engine.generation.output import Output, Timings
     from .engine.generation.prompt import Prompt
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Architecture": ".engine.architectures.architecture",
+    "Architecture": ".engine.architectures.parts.architecture",
     "LLM": ".engine.llm",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",

@@ -7,11 +7,8 @@ An `Architecture` says what the metadata and the tensors of a file must be, and 
 lines is examples/new_architecture.py; "Adding an architecture" in CONTRIBUTING.md goes through the steps.
 """
 
-from .engine.architectures.architecture import Architecture
-from .engine.architectures.parts import layers, rope, tensors
+from .engine.architectures.parts import Architecture, Config, Graph, layers, rope, tensors
 from .engine.architectures.registry import register_architecture
-from .engine.config.config import Config
 from .engine.config.keys import Key
-from .engine.plan.graph.graph import Graph
 
 __all__ = ["Architecture", "Config", "Graph", "Key", "layers", "register_architecture", "rope", "tensors"]

@@ -11,7 +11,7 @@ from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
 from .architectures import ARCHITECTURES
-from .architectures.architecture import Architecture
+from .architectures.parts.architecture import Architecture
 from .chat.template import ChatTemplate
 from .config.config import Config
 from .config.ollama import ARCHITECTURES as OLLAMA_NAMES

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 
-from .architecture import Architecture
+from .parts.architecture import Architecture
 
 FILES = {
     "afmoe": "afmoe",

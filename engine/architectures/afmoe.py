@@ -8,13 +8,8 @@ scaled by sqrt(n_embd).
 Sources: Arcee AI 2026, "Trinity"; llama.cpp `src/models/afmoe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa, tensors
 
 NO_ROPE_EVERY = 4
 

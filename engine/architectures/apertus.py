@@ -6,12 +6,8 @@ gate; its activation is xIELU, whose parameters each layer has of its own.
 Sources: Swiss AI 2025 (arXiv:2509.14233); llama.cpp `src/models/apertus.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import Key
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = {
     f"xielu.{name}": Key(f"xielu.{name}", "float", -1e6, 1e6, per_layer="any", is_prefixed=False)

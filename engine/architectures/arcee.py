@@ -6,11 +6,7 @@ Sources: Arcee AI 2025, "AFM-4.5B"; So et al. 2021, "Primer" (arXiv:2109.08668);
 `src/models/arcee.cpp`.
 """
 
-from ..config.config import Config
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -6,13 +6,8 @@ input of the block, through a norm of its own, and its output is added after the
 Sources: Snowflake 2024, "Snowflake Arctic"; llama.cpp `src/models/arctic.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

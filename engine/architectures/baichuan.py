@@ -10,12 +10,8 @@ Sources: Yang et al. 2023 (arXiv:2309.10305); Press et al. 2021 (arXiv:2108.1240
 
 from dataclasses import replace
 
-from ..config.config import Config
-from ..plan.graph.graph import Graph
 from . import llama
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.gated_ffn()
 

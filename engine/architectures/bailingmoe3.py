@@ -10,16 +10,11 @@ Sources: Ling Team 2026, "Ling 3.0"; Kimi Team 2025 (arXiv:2510.26692); llama.cp
 
 from ...errors import GGUFUnsupportedError
 from ...kernels.choices import Pairing
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, SWIGLU_LIMITS, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
 from . import kimi_linear
-from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, RECURRENT_INERT, bounded_decay, delta_attention
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = (
     kimi_linear.KEYS

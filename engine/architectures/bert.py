@@ -11,14 +11,9 @@ Sources: Devlin et al. 2018 (arXiv:1810.04805); Nussbaum et al. 2024 (arXiv:2402
 `nomic-bert.cpp`, `nomic-bert-moe.cpp`, `jina-bert-v3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, NOT_CAUSAL, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.rope import rope_table
 
 KEYS = LAYER_NORM | {
     "tokenizer.ggml.token_type_count": Key("n_token_types", "integer", 1, 2**16, is_prefixed=False),

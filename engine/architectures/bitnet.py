@@ -6,12 +6,7 @@ feed-forward layer.  Matrices are ternary, and each may have a scale; the embedd
 Sources: Ma et al. 2024 (arXiv:2402.17764); llama.cpp `src/models/bitnet.cpp`.
 """
 
-from ..config.config import Config
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 TENSORS = {
     **{name: shape for name, shape in tensors.HEAD.items() if name != "output.weight"},

@@ -10,12 +10,8 @@ llama.cpp `src/models/bloom.cpp`, `mpt.cpp`.
 
 from dataclasses import replace
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 MPT_KEYS = LAYER_NORM | {
     "attention.max_alibi_bias": optional_float("alibi_bias", 0.0),

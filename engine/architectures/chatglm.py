@@ -6,8 +6,7 @@ Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/chatglm.cpp`.
 """
 
 from . import llama
-from .architecture import Architecture
-from .parts import tensors
+from .parts import Architecture, tensors
 
 TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.fused_ffn()
 

@@ -6,12 +6,7 @@ image tokens; text does not use them.
 Sources: Wang et al. 2023 (arXiv:2311.03079); llama.cpp `src/models/cogvlm.cpp`.
 """
 
-from ..config.config import Config
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -10,12 +10,8 @@ Sources: llama.cpp `src/models/cohere2moe.cpp`.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import EXPERTS, REQUIRED, Key, optional_float, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = EXPERTS | {
     "attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1, default=0.0, or_zero=True),

@@ -7,13 +7,8 @@ three of four layers have a sliding window and RoPE; the fourth is global, witho
 Sources: Cohere 2024, 2025 (arXiv:2504.00698); llama.cpp `src/models/command-r.cpp`, `cohere2.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, SCALES, SLIDING_WINDOW, sliding_pattern
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, rope_table, tensors
 
 KEYS = LAYER_NORM | {"logit_scale": SCALES["logit_scale"]}
 

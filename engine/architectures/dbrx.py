@@ -6,12 +6,8 @@ which are clamped.  The tensor attn_output_norm is the norm before the experts.
 Sources: Databricks 2024, "Introducing DBRX"; llama.cpp `src/models/dbrx.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, LAYER_NORM, optional_float
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = LAYER_NORM | EXPERT_COUNTS | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 

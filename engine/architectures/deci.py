@@ -7,13 +7,8 @@ one without a feed-forward layer is skipped as a whole, as in llama.cpp.
 Sources: Bercovich et al. 2024, "Puzzle" (arXiv:2411.19146); llama.cpp `src/models/deci.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = HEAD_COUNTS | FFN_WIDTHS
 

@@ -7,12 +7,8 @@ Sources: Dai et al. 2024 (arXiv:2401.06066); Wei et al. 2025 (arXiv:2510.18234);
 `src/models/deepseek.cpp`, `deepseek2ocr.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = EXPERTS | {"attention.scale": SCALES["attention.scale"]}
 

@@ -13,13 +13,8 @@ import math
 from dataclasses import replace
 
 from ...kernels.choices import Gating, Pairing
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 KEYS = EXPERTS | {
     "attention.q_lora_rank": Key("mla.q_lora_rank", "integer", 0, 2**16, default=0),

@@ -9,15 +9,10 @@ Sources: DeepSeek-AI 2025, "DeepSeek-V3.2" (arXiv:2512.02556); Z.ai 2026, "GLM-5
 `src/models/deepseek32.cpp`, `glm-dsa.cpp`, `dots3note.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import HEADS_BY_LAYER, REQUIRED, SLIDING_WINDOW, Key, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
 from . import deepseek2
-from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts import layers
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa
 
 INDEXER_KEYS = {"attention.indexer.top_k": Key("n_index_top", "integer", 1, 2**31 - 1)}
 

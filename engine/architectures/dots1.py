@@ -8,14 +8,9 @@ Sources: rednote-hilab 2025, "dots.llm1" (arXiv:2506.05767); Ling Team 2025 (arX
 `src/models/dots1.cpp`, `bailingmoe.cpp`, `bailingmoe2.cpp`, `hy-v3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
 from . import deepseek
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, rope_table, tensors
 
 NOT_LING = ("expert_gating_func", "leading_dense_block_count")
 LING_KEYS = {name: key for name, key in EXPERTS.items() if name not in NOT_LING}

@@ -9,12 +9,8 @@ al. 2025, "LLaDA-MoE" (arXiv:2509.24389); Radical Numerics 2025, "RND1"; llama.c
 """
 
 from ...kernels.choices import Pairing
-from ..config.config import Config
 from ..config.keys import EXPERTS, NOT_CAUSAL
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

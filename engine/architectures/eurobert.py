@@ -8,14 +8,9 @@ Sources: Boizard et al. 2025, "EuroBERT" (arXiv:2503.05500); Le Breton et al. 20
 """
 
 from ...kernels.choices import Pairing
-from ..config.config import Config
 from ..config.keys import NOT_CAUSAL
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.rope import rope_table
 
 EURO_TENSORS = {
     "token_embd.weight": required("n_vocab", "n_embd"),

@@ -6,8 +6,7 @@ Sources: LG AI Research 2024 (arXiv:2408.03541, arXiv:2412.04862); llama.cpp `sr
 """
 
 from . import phi3
-from .architecture import Architecture
-from .parts import tensors
+from .parts import Architecture, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -7,12 +7,8 @@ RoPE. The 1.2B model has RoPE in all layers and no windows.
 Sources: LG AI Research 2025 (arXiv:2507.11407); llama.cpp `src/models/exaone4.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import Key, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 N_LAYERS_OF_32B = 64
 

@@ -7,12 +7,8 @@ with a shared expert.
 Sources: LG AI Research 2026, "K-EXAONE"; llama.cpp `src/models/exaone-moe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = EXPERTS | {
     "attention.sliding_window": Key("sliding_window", "integer", 0, 2**31 - 1),

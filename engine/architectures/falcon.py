@@ -6,13 +6,8 @@ second; queries, keys and values in one matrix.
 Sources: Almazrouei et al. 2023 (arXiv:2311.16867); llama.cpp `src/models/falcon.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -6,14 +6,9 @@ stream.  The multipliers of the paper are part of the weights.
 Sources: Zuo et al. 2025 (arXiv:2507.22448); llama.cpp `src/models/falcon-h1.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SSM
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .mamba2 import mixer, mixer_tensors
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -7,12 +7,8 @@ weights in the file include the "+ 1" of the paper.
 Sources: Gemma Team 2024 (arXiv:2403.08295, arXiv:2408.00118); llama.cpp `src/models/gemma.cpp`, `gemma2.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import Key, optional_float, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = tensors.HEAD | tensors.norms("attn_norm", "ffn_norm") | tensors.attention() | tensors.gated_ffn()
 

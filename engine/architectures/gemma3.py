@@ -7,12 +7,8 @@ by sqrt(n_embd). Norm weights in the file include the "+ 1" of the paper.
 Sources: Gemma Team 2025 (arXiv:2503.19786); llama.cpp `src/models/gemma3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, Key, optional_float, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, rope_table, rope_table_swa, tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

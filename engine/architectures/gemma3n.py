@@ -13,14 +13,9 @@ et al. 2024, "LAuReL" (arXiv:2411.07501); llama.cpp `src/models/gemma3n.cpp`.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import Key, optional_float, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .gemma4 import attention, gated_layer_input, per_layer_inputs
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa, tensors
 
 N_OWN_KV_LAYERS, N_SPARSE_LAYERS = 20, 10  # in both models; old files lack it
 SPARSITY = 1.6448533535003662  # deviations; 5 % of a normal distribution are above

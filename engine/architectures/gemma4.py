@@ -10,13 +10,18 @@ its router reads the residual stream, and each expert has a scale.
 Sources: Gemma Team 2026, "Gemma 4"; llama.cpp `src/models/gemma4.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import (
+    Architecture,
+    Config,
+    Graph,
+    layers,
+    optional,
+    required,
+    rope_table,
+    rope_table_swa,
+    tensors,
+)
 
 KEYS = {
     "attention.head_count": Key("n_heads", "integer", 1, 2**16, per_layer="any"),

@@ -6,13 +6,9 @@ sliding window.  Two matrices may follow the pooling.
 Sources: Vera et al. 2025, "EmbeddingGemma" (arXiv:2509.20354); llama.cpp `src/models/gemma-embedding.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import NOT_CAUSAL, Key
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
 from . import gemma3
-from .architecture import Architecture
-from .parts import layers
+from .parts import Architecture, Config, Graph, layers, optional
 
 KEYS = gemma3.KEYS | {"dense_2_feat_out": Key("n_dense", "integer", 0, 2**20, default=0)}
 

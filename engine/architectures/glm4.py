@@ -6,12 +6,8 @@ Sources: GLM Team 2024 (arXiv:2406.12793); llama.cpp `src/models/glm4.cpp`.
 """
 
 from ...kernels.choices import Pairing
-from ..config.config import Config
 from ..config.keys import ROPE_SECTIONS
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

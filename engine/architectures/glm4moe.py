@@ -7,13 +7,8 @@ post_attention_norm is the norm before the feed-forward layer.
 Sources: GLM Team 2025 (arXiv:2508.06471); llama.cpp `src/models/glm4-moe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

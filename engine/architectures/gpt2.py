@@ -7,12 +7,8 @@ Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learne
 (arXiv:2305.06161); llama.cpp `src/models/gpt2.cpp`, `starcoder.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, required, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -7,13 +7,8 @@ by YaRN. The tensor post_attention_norm is the norm before the experts.
 Sources: OpenAI 2025 (arXiv:2508.10925); llama.cpp `src/models/openai-moe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa, tensors
 
 KEYS = (
     EXPERTS

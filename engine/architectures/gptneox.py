@@ -6,13 +6,8 @@ layer with GELU, and in most models both branches in parallel: x + attention(nor
 Sources: Black et al. 2022 (arXiv:2204.06745); llama.cpp `src/models/gptneox.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = LAYER_NORM | {"use_parallel_residual": Key("is_parallel", "boolean")}
 

@@ -11,7 +11,6 @@ Sources: IBM 2024, "Granite 3.0 Language Models"; Hu et al. 2024, "MiniCPM" (arX
 
 from dataclasses import replace
 
-from ..config.config import Config
 from ..config.keys import (
     EXPERT_COUNTS,
     EXPERTS,
@@ -22,12 +21,8 @@ from ..config.keys import (
     optional_float,
     sliding_pattern,
 )
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .mamba2 import mixer
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = SCALES | {
     "rope.scaling.finetuned": Key("rope.is_on", "boolean", default=True),

@@ -7,9 +7,8 @@ Sources: IBM 2025, "Granite 4.0"; llama.cpp `src/models/granite-hybrid.cpp`.
 
 from ..config.keys import HEAD_COUNTS, SSM
 from . import granite
-from .architecture import Architecture
 from .mamba2 import mixer_tensors
-from .parts import tensors
+from .parts import Architecture, tensors
 
 INERT = {"attention.recurrent_layers": "follows from attention.head_count_kv"}
 

@@ -6,13 +6,8 @@ layer; a soft cap on attention scores, and factors on the embedding, the scores 
 Sources: xAI 2024, 2025, "Open release of Grok-1", "Grok-2"; llama.cpp `src/models/grok.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, Key, optional_float
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 # The defaults are those of Grok 1, whose old files lack these keys.
 KEYS = EXPERT_COUNTS | {

@@ -6,13 +6,8 @@ same router, as the groups of its best experts; their output is scaled and added
 Sources: Wu et al. 2025 (arXiv:2508.07785); llama.cpp `src/models/grovemoe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = EXPERTS | {
     "expert_chunk_feed_forward_length": Key("moe.n_ff_chunk", "integer", 0, 2**24, default=0),

@@ -10,13 +10,8 @@ Sources: Wang et al. 2025, "Hierarchical Reasoning Model" (arXiv:2506.21734); ll
 """
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import SCALES, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {
     "embedding_scale": SCALES["embedding_scale"],

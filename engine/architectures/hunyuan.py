@@ -7,12 +7,8 @@ Sources: Tencent 2024 (arXiv:2411.02265), 2025, "Hunyuan-A13B"; llama.cpp `src/m
 `hunyuan-vl.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key, optional_float
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = {"rope.scaling.alpha": optional_float("rope.alpha", 0.0)}
 

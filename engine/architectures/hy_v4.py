@@ -9,15 +9,10 @@ Sources: Tencent 2026, "Hunyuan 4"; Zhu et al. 2024, "Hyper-Connections" (arXiv:
 `src/models/hy-v4.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SWIGLU_LIMITS, Key, optional_float
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
 from . import deepseek32
-from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts import hyper, layers
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, hyper, layers, required, rope_table
 
 KEYS = (
     deepseek32.KEYS

@@ -7,13 +7,9 @@ Sources: Cai et al. 2024 (arXiv:2403.17297); Baidu 2025, "ERNIE 4.5 Technical Re
 `src/models/internlm2.cpp`, `ernie4-5.cpp`, `ernie4-5-moe.cpp`, `paddleocr.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_SECTIONS, Key
-from ..plan.graph.graph import Graph
 from . import llama, phi3
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 MOE_KEYS = EXPERTS | {
     "interleave_moe_layer_step": Key("moe.layer_step", "integer", 1, 1024, default=1),

@@ -7,13 +7,9 @@ experts, as its tensors say.
 Sources: Lieber et al. 2024 (arXiv:2403.19887); llama.cpp `src/models/jamba.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS, EXPERTS, HEAD_COUNTS, MIXER
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .mamba import mixer, mixer_tensors
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, required, tensors
 
 KEYS = MIXER | HEAD_COUNTS | EXPERT_COUNTS | {"expert_weights_scale": EXPERTS["expert_weights_scale"]}
 

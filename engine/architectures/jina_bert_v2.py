@@ -10,13 +10,9 @@ Sources: Günther et al. 2023 (arXiv:2310.19923); llama.cpp `src/models/jina-ber
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import NOT_CAUSAL
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .bert import KEYS, POST_NORM, token_inputs
-from .parts import layers
+from .parts import Architecture, Config, Graph, layers, optional, required
 
 TENSORS = {
     **POST_NORM,

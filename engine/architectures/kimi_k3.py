@@ -8,15 +8,11 @@ earlier ones, with weights that depend on the token.
 Sources: Kimi Team 2026, "Kimi K3" and "Attention Residuals"; llama.cpp `src/models/kimi-k3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key, optional_float
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
 from . import kimi_linear
-from .architecture import Architecture
 from .deepseek2 import latent_attention
 from .kimi_linear import INERT_TENSORS, bounded_decay, delta_attention
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 KEYS = kimi_linear.KEYS | {
     "activation.situ_beta": Key("situ_beta", "float", 0, 1e9),

@@ -10,14 +10,10 @@ Sources: Kimi Team 2025 (arXiv:2510.26692); llama.cpp `src/models/kimi-linear.cp
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, HEAD_COUNTS, MIXER, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
 from . import deepseek2
-from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 NOT_READ = ("expert_weights_norm", "expert_shared_feed_forward_length")
 

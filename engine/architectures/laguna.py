@@ -9,7 +9,6 @@ Sources: Poolside 2026, "Laguna"; iFlytek 2026, "Spark 2.5"; llama.cpp `src/mode
 `spark2-5.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import (
     EXPERTS,
     HEADS_BY_LAYER,
@@ -20,11 +19,7 @@ from ..config.keys import (
     Key,
     sliding_pattern,
 )
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa, tensors
 
 WINDOW_KEYS = (
     HEADS_BY_LAYER

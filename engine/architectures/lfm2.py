@@ -7,13 +7,8 @@ head.
 Sources: Liquid AI 2025 (arXiv:2511.23404); llama.cpp `src/models/lfm2.cpp`, `lfm2moe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, HEAD_COUNTS, SLIDING_WINDOW, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv",

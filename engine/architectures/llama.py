@@ -9,12 +9,8 @@ Sources: Touvron et al. 2023 (arXiv:2302.13971); Jiang et al. 2024 (arXiv:2401.0
 `src/models/llama.cpp` and `mistral3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, NOT_CAUSAL, SCALES, Key, optional_float
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = {
     "attention.scale": SCALES["attention.scale"],

@@ -8,12 +8,8 @@ expert multiplies its input instead of its output.
 Sources: Meta AI 2025, "The Llama 4 herd"; llama.cpp `src/models/llama4.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, SCALES, Key, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, rope_table, rope_table_swa, tensors
 
 CHUNK = 8192  # whatever the file says, as in llama.cpp
 TEMPERATURE, TEMPERATURE_STEP = 0.1, 8192

@@ -5,11 +5,7 @@ As llama, with a norm on every head of queries and keys, after RoPE.
 Sources: Maincode 2025, "Maincoder-1B"; llama.cpp `src/models/maincoder.cpp`.
 """
 
-from ..config.config import Config
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -8,12 +8,8 @@ Sources: Gu & Dao 2023 (arXiv:2312.00752); Zuo et al. 2024, "Falcon Mamba" (arXi
 `src/models/mamba.cpp`, `mamba-base.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import MIXER, NO_HEADS, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, required, tensors
 
 KEYS = MIXER | {
     "ssm.dt_b_c_rms": Key("ssm.has_plain_norms", "boolean", default=False),

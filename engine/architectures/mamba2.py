@@ -6,12 +6,8 @@ groups of heads.  There is no attention and no feed-forward layer.
 Sources: Dao & Gu 2024 (arXiv:2405.21060); llama.cpp `src/models/mamba2.cpp`, `mamba-base.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import NO_HEADS, SSM, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 KEYS = SSM | {
     "feed_forward_length": Key("n_ff", "integer", 0, 2**24, default=0),

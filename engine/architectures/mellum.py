@@ -6,7 +6,6 @@ RoPE in the layers with a window only, and clamps gate and up of the experts.
 Sources: JetBrains 2026, "Mellum 2"; llama.cpp `src/models/mellum.cpp`, `maple.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import (
     EXPERTS,
     N_ROT_SWA,
@@ -16,10 +15,7 @@ from ..config.keys import (
     SWIGLU_LIMITS,
     sliding_pattern,
 )
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, rope_table, rope_table_swa, tensors
 
 KEYS = EXPERTS | {
     "attention.sliding_window": SLIDING_WINDOW,

@@ -13,7 +13,6 @@ Sources: Xiaomi 2026, "MiMo-V2-Flash" (arXiv:2601.02780); StepFun 2026, "Step 3.
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import (
     EXPERTS,
     HEADS_BY_LAYER,
@@ -25,11 +24,7 @@ from ..config.keys import (
     optional_float,
     sliding_pattern,
 )
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, optional, rope_table, rope_table_swa, tensors
 
 COMMON_KEYS = (
     EXPERTS

@@ -8,13 +8,9 @@ Sources: OpenBMB 2024, "MiniCPM3-4B"; Deng et al. 2025, "PLM" (arXiv:2503.12167)
 `src/models/minicpm3.cpp`, `plm.cpp`.
 """
 
-from ..config.config import Config
-from ..plan.graph.graph import Graph
 from . import deepseek2
-from .architecture import Architecture
 from .deepseek2 import latent_attention
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = {name: key for name, key in deepseek2.KEYS.items() if "lora_rank" in name or "_mla" in name}
 

@@ -10,13 +10,8 @@ Sources: MiniMax 2025 (arXiv:2501.08313); llama.cpp `src/models/minimax-01.cpp`.
 
 import math
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, RECURRENT_LAYERS, SCALES, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {
     "attention.recurrent_layers": RECURRENT_LAYERS,

@@ -8,13 +8,9 @@ shared expert, all with the activation of `gpt-oss`.
 Sources: MiniMax 2026, "MiniMax-M3"; llama.cpp `src/models/minimax-m3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .deepseek32 import INDEXER_KEYS
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = (
     EXPERTS

@@ -11,14 +11,19 @@ from functools import partial
 
 from ...errors import GGUFUnsupportedError
 from ...kernels.choices import Activation
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, NOT_CAUSAL, SLIDING_WINDOW, Key, sliding_pattern
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import (
+    Architecture,
+    Config,
+    Graph,
+    layers,
+    optional,
+    required,
+    rope_table,
+    rope_table_swa,
+    tensors,
+)
 from .parts.classifier import DEEP_CLASSIFIER, classifier
-from .parts.rope import rope_table, rope_table_swa
 
 KEYS = LAYER_NORM | {
     "attention.sliding_window": SLIDING_WINDOW,

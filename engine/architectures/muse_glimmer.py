@@ -6,13 +6,8 @@ weight; attention has an output gate.  Only layers with a sliding window have Ro
 Source: llama.cpp `src/models/muse-glimmer.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SCALES, SLIDING_WINDOW, Key, optional_float, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

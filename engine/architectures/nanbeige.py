@@ -6,12 +6,8 @@ of their own; the last norm is applied between the rounds too, unless the file s
 Sources: Nanbeige Lab 2025 (arXiv:2512.06266); llama.cpp `src/models/nanbeige.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import Key
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = {
     "num_loops": Key("n_loops", "integer", 1, 64, default=1),

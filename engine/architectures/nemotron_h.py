@@ -11,13 +11,9 @@ Sources: NVIDIA 2025 (arXiv:2504.03624, arXiv:2508.14444); llama.cpp `src/models
 from dataclasses import replace
 
 from ...errors import ModelError
-from ..config.config import Config
 from ..config.keys import EXPERTS, FFN_WIDTHS, HEAD_COUNTS, SCALES, SSM, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .mamba2 import mixer, mixer_tensors
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 MOE_INERT = {
     "attention.recurrent_layers": "follows from attention.head_count_kv and feed_forward_length",

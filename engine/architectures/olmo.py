@@ -5,12 +5,8 @@ As llama, with layer norms that have no weights, and in some models clamped quer
 Sources: Groeneveld et al. 2024 (arXiv:2402.00838); llama.cpp `src/models/olmo.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 KEYS = LAYER_NORM | {"attention.clamp_kqv": optional_float("clamp_qkv", 0.0)}
 

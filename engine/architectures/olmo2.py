@@ -6,13 +6,8 @@ sliding window in three of four layers, and stretches the context of the global 
 Sources: OLMo Team 2024 (arXiv:2501.00656); llama.cpp `src/models/olmo2.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

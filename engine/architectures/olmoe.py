@@ -8,13 +8,8 @@ Sources: Muennighoff et al. 2024 (arXiv:2409.02060); MiniMax 2025, "MiniMax M2";
 `src/models/olmoe.cpp`, `minimax-m2.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {
     name: EXPERTS[name]

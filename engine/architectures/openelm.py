@@ -8,7 +8,7 @@ Sources: Mehta et al. 2024 (arXiv:2404.14619); llama.cpp `src/models/openelm.cpp
 
 from ..config.keys import FFN_WIDTHS, HEAD_COUNTS
 from . import qwen3
-from .architecture import Architecture
+from .parts import Architecture
 
 TENSORS = {name: shape for name, shape in qwen3.TENSORS.items() if name != "output.weight"}
 

@@ -7,13 +7,8 @@ Sources: OrionStar 2024 (arXiv:2401.12246); Sengupta et al. 2023 (arXiv:2308.161
 `src/models/orion.cpp`, `jais.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, optional_float
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 JAIS_KEYS = LAYER_NORM | {"attention.max_alibi_bias": optional_float("alibi_bias", 0.0)}
 

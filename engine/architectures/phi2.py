@@ -7,10 +7,8 @@ Sources: Li et al. 2023 (arXiv:2309.05463); llama.cpp `src/models/phi2.cpp`.
 """
 
 from ..config.keys import LAYER_NORM
-from ..config.tensor_table import required
 from . import falcon
-from .architecture import Architecture
-from .parts import tensors
+from .parts import Architecture, required, tensors
 
 TENSORS = {
     **tensors.HEAD,

@@ -6,12 +6,7 @@ on a part of each head where the file says so, stretched by LongRoPE for long co
 Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phi3.cpp`.
 """
 
-from ..config.config import Config
-from ..config.tensor_table import optional
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

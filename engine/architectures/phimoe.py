@@ -8,13 +8,8 @@ Sources: Abdin et al. 2024 (arXiv:2404.14219); llama.cpp `src/models/phimoe.cpp`
 
 from functools import partial
 
-from ..config.config import Config
 from ..config.keys import EXPERT_COUNTS
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 from .phi3 import INERT
 
 TENSORS = {

@@ -5,11 +5,7 @@ Attention and a SwiGLU feed-forward layer in parallel, on one norm; NeoX RoPE pa
 Sources: Preferred Networks 2023, "PLaMo-13B"; llama.cpp `src/models/plamo.cpp`.
 """
 
-from ..config.config import Config
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 TENSORS = tensors.HEAD | tensors.norms("attn_norm") | tensors.attention() | tensors.gated_ffn()
 

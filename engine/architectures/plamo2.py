@@ -8,14 +8,9 @@ with a weight of its own.  Norms after each branch too; gate and up are one matr
 Sources: Preferred Networks 2025, "PLaMo 2" (arXiv:2509.04897); llama.cpp `src/models/plamo2.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import HEAD_COUNTS, SSM, Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
 from .mamba import recurrence
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = HEAD_COUNTS | SSM | {"ssm.group_count": Key("ssm.n_groups", "integer", 0, 0, default=0)}
 

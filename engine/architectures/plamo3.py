@@ -6,13 +6,8 @@ and one for gate and up.  Seven of eight layers have a sliding window and a RoPE
 Sources: Preferred Networks 2025, "PLaMo 3"; llama.cpp `src/models/plamo3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SLIDING_WINDOW, Key, sliding_pattern
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, required, rope_table, rope_table_swa, tensors
 
 KEYS = {
     "attention.sliding_window": SLIDING_WINDOW,

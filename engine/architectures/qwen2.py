@@ -9,13 +9,8 @@ Sources: Qwen Team 2023, 2024 (arXiv:2309.16609, arXiv:2407.10671, arXiv:2409.12
 `src/models/qwen.cpp`, `qwen2.cpp`, `qwen2moe.cpp`, `qwen2vl.cpp` and `pangu-embed.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

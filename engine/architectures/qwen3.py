@@ -7,13 +7,9 @@ of experts the weights of the chosen ones are normalized to sum to 1; there is n
 Sources: Qwen Team 2025 (arXiv:2505.09388); llama.cpp `src/models/qwen3.cpp`, `qwen3moe.cpp`, `qwen3vl.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, IS_CAUSAL, ROPE_SECTIONS
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 from .parts.classifier import CLASSIFIER, classifier
-from .parts.rope import rope_table
 
 TENSORS = {
     **tensors.HEAD,

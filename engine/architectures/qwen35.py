@@ -9,13 +9,8 @@ Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llam
 `qwen35moe.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, RECURRENT_LAYERS, ROPE_SECTIONS, SCALES, SSM, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 KEYS = (
     SSM

@@ -8,13 +8,9 @@ Sources: Yang et al. 2024 (arXiv:2412.06464); Qwen Team 2025, "Qwen3-Next"; llam
 `src/models/qwen3next.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
 from . import qwen35
-from .architecture import Architecture
-from .parts import tensors
+from .parts import Architecture, Config, Graph, optional, required, tensors
 
 KEYS = {name: key for name, key in (qwen35.KEYS | EXPERTS).items() if name != "rope.dimension_sections"} | {
     "expert_shared_feed_forward_length": Key("moe.n_ff_shared", "integer", 1, 2**24, default=None),

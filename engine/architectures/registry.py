@@ -11,7 +11,7 @@ from ..config.keys import KEYS, OWN, Key
 from ..config.size import fields_of, is_formula
 from ..config.tensor_table import Shape
 from . import ARCHITECTURES
-from .architecture import Architecture
+from .parts.architecture import Architecture
 
 _BUILT_IN = frozenset(ARCHITECTURES)
 

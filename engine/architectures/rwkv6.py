@@ -10,12 +10,8 @@ Sources: Peng et al. 2024 (arXiv:2404.05892); Goldstein et al. 2025, "RADLADS" (
 `src/models/rwkv6.cpp`, `rwkv6qwen2.cpp`, `rwkv6-base.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, NO_HEADS, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 
 WKV_KEYS = NO_HEADS | {"wkv.head_size": Key("rwkv.head_dim", "integer", 1, 2**12)}
 

@@ -10,12 +10,8 @@ Sources: Peng et al. 2025 (arXiv:2503.14456); Yueyu et al. 2025, "ARWKV" (arXiv:
 `src/models/rwkv7.cpp`, `arwkv7.cpp`, `rwkv7-base.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM, Key
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
+from .parts import Architecture, Config, Graph, layers, optional, required, tensors
 from .rwkv6 import NORM_EPS_OF_HEADS, RESIDUAL_NORMS, WKV_KEYS, channel_mix, lerp, qwen_blocks
 
 KEYS = WKV_KEYS | {

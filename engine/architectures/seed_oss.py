@@ -7,8 +7,7 @@ Sources: ByteDance Seed 2025, "Seed-OSS"; llama.cpp `src/models/seed-oss.cpp`.
 """
 
 from . import glm4moe
-from .architecture import Architecture
-from .parts import tensors
+from .parts import Architecture, tensors
 
 TENSORS = {
     **tensors.HEAD,

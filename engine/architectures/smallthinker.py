@@ -7,12 +7,8 @@ every four layers is global, without RoPE.
 Sources: Song et al. 2025 (arXiv:2507.20984); llama.cpp `src/models/smallthinker.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import EXPERTS, ROPE_BASE_SWA, SLIDING_WINDOW, sliding_pattern
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table, rope_table_swa
+from .parts import Architecture, Config, Graph, layers, rope_table, rope_table_swa, tensors
 
 NO_ROPE_EVERY = 4
 WINDOW = 4096  # whatever the file says, as in llama.cpp

@@ -6,12 +6,8 @@ Sources: Hugging Face 2025, "SmolLM3"; Yang et al. 2025, "RoPE to NoPE and back 
 llama.cpp `src/models/smollm3.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import SCALES
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, rope_table, tensors
 
 NO_ROPE_EVERY = 4
 

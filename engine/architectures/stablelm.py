@@ -6,13 +6,8 @@ every head of queries and keys, and its feed-forward layer is in parallel with a
 Sources: Bellagente et al. 2024 (arXiv:2402.17834); llama.cpp `src/models/stablelm.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import LAYER_NORM
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 INERT = {"use_parallel_residual": "follows from whether the file has ffn_norm"}
 

@@ -11,13 +11,8 @@ llama.cpp `src/models/starcoder2.cpp`, `codeshell.cpp`, `nemotron.cpp`, `jais2.c
 """
 
 from ...kernels.choices import Activation, Pairing
-from ..config.config import Config
 from ..config.keys import LAYER_NORM
-from ..config.tensor_table import optional, required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, optional, required, rope_table, tensors
 
 TENSORS = {
     **tensors.HEAD,

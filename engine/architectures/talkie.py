@@ -6,13 +6,8 @@ each head of queries has a factor.  Every layer adds the embedding once more, ti
 Sources: llama.cpp `src/models/talkie.cpp`.
 """
 
-from ..config.config import Config
 from ..config.keys import Key
-from ..config.tensor_table import required
-from ..plan.graph.graph import Graph
-from .architecture import Architecture
-from .parts import layers, tensors
-from .parts.rope import rope_table
+from .parts import Architecture, Config, Graph, layers, required, rope_table, tensors
 
 KEYS = {"logit_scale": Key("logit_scale", "float", -1e9, 1e9)}
 

@@ -18,9 +18,8 @@ ARROWS = {
     "engine.plan.graph": "engine.plan engine.plan.ops kernels.choices gguf_io errors",
     "engine.architectures.parts": "engine.plan.graph engine.plan kernels.choices engine.config "
     "gguf_io errors",
-    "engine.architectures": "engine.architectures.parts engine.plan.graph kernels.choices "
-    "engine.config gguf_io errors",
-    "architecture": "engine.architectures engine.architectures.parts engine.plan.graph engine.config",
+    "engine.architectures": "engine.architectures.parts kernels.choices engine.config errors",
+    "architecture": "engine.architectures engine.architectures.parts engine.config",
     "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
     "kernels.language": "",
     "kernels.target": "system errors",
@@ -60,7 +59,8 @@ ARROWS = {
     "engine.generation": "engine.sampling kernels.sampling tokenizer engine.executors.base "
     "engine.hooks engine.plan engine.plan.ops gguf_io errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
-    "engine.plan.graph engine.plan engine.config gguf_io errors",
+    "engine.architectures.parts engine.plan.graph engine.plan "
+    "engine.config gguf_io errors",
     "engine.tracing": "engine.generation engine.executors.reference engine.hooks "
     "engine.plan engine.plan.ops gguf_io system errors",
     "engine.embedding": "engine.tracing engine.model engine.generation "

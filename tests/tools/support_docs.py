@@ -18,7 +18,7 @@ from format_oracle import SCALAR
 
 import nybble.engine.architectures as architectures_package
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.architectures.architecture import Architecture
+from nybble.engine.architectures.parts.architecture import Architecture
 from nybble.gguf_io.formats import PLAIN, SUPPORTED, BlockFormat
 from nybble.gguf_io.mixtures import FILE_TYPES
 from nybble.gguf_io.quantize import ENCODERS

@@ -30,7 +30,7 @@ def test_a_start_imports_no_architecture():
     """Ninety files take 45 ms."""
     code = "import sys, nybble.engine.llm; print(*(m for m in sys.modules if '.architectures.' in m))"
     found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
-    assert found.split() == ["nybble.engine.architectures.architecture"]
+    assert all(".architectures.parts" in name or name.endswith(".registry") for name in found.split())
 
 
 def test_widths(tiny):

@@ -1,6 +1,6 @@
 """The record of an architecture: its metadata keys, its tensors and its graph.
 
-Each file of this folder fills in one or several.  Nothing else in nybble knows an architecture by name.
+Each file of `engine/architectures` fills in one or several.  Nothing else knows an architecture by name.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ...gguf_io.display import Shown, brief
-from ..config.config import Config
-from ..config.keys import Key
-from ..config.tensor_table import Shape
-from ..plan.graph.graph import Graph
+from ....gguf_io.display import Shown, brief
+from ...config.config import Config
+from ...config.keys import Key
+from ...config.tensor_table import Shape
+from ...plan.graph.graph import Graph
 
 
 def no_head(graph: Graph, config: Config) -> None:
