@@ -136,7 +136,7 @@ def main() -> None:
         print(json.dumps(run(args.model, args.threads[0], args.prompt, args.seconds)))
         return
     from nybble.hub.models import resolve
-    from nybble.system.cpus import default_threads
+    from nybble.system.cores import default_threads
 
     model, pythons = str(resolve(args.model)), {"nybble": sys.executable, "llama.cpp": args.llama_python}
     turns: dict[tuple[str, int, int], list[Measured]] = {}

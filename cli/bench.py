@@ -18,7 +18,7 @@ from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewher
 from ..engine.llm import LLM
 from ..errors import RequestError
 from ..hub.models import resolve
-from ..system.cpus import default_threads
+from ..system.cores import default_threads
 from .engine_options import add_executor_options
 from .standard_streams import complain
 from .text_options import check_picture, save_figure

@@ -11,7 +11,7 @@ from collections import Counter
 from ..gguf_io.mixtures import FILE_TYPES
 from ..gguf_io.quantize_file import quantize_gguf
 from ..hub.models import resolve
-from ..system.cpus import default_threads
+from ..system.cores import default_threads
 from ..system.notices import progress_bar
 from .engine_options import add_threads_option
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..hub.models import resolve
-from ..system.cpus import default_threads
+from ..system.cores import default_threads
 from ..tokenizer import Tokenizer
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nybble.system import cpus
+from nybble.system import cores
 from nybble.system.cgroup import control_groups
 
 DOCKER = "/docker/0a1b"
@@ -81,7 +81,7 @@ QUOTAS = {
 @pytest.mark.parametrize("case", QUOTAS)
 def test_the_smallest_quota_counts(tmp_path: Path, case: str) -> None:
     *files, expected = QUOTAS[case]
-    assert cpus._quota(system(tmp_path, *files)) == expected
+    assert cores._quota(system(tmp_path, *files)) == expected
 
 
 def test_groups_from_the_innermost_on(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_groups_from_the_innermost_on(tmp_path: Path) -> None:
 
 def test_without_proc_there_are_none(tmp_path: Path) -> None:
     assert list(control_groups("cpu", tmp_path)) == []
-    assert cpus._quota(tmp_path) == 1 << 20
+    assert cores._quota(tmp_path) == 1 << 20
 
 
 def linux(root: Path, files: Mapping[str, str]) -> Path:
@@ -102,9 +102,9 @@ def linux(root: Path, files: Mapping[str, str]) -> Path:
 def test_hyperthreads_share_a_core(tmp_path: Path) -> None:
     names = [f"system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in range(4)]
     root = linux(tmp_path, dict(zip(names, ("0,2\n", "1,3\n", "0,2\n", "1,3\n"), strict=True)))
-    assert cpus._linux_cores({0, 1, 2, 3}, root) == 2
-    assert cpus._linux_cores({0, 2}, root) == 1
-    assert cpus._linux_cores({4, 5, 6}, root) == 3, "nothing is known of these"
+    assert cores._linux_cores({0, 1, 2, 3}, root) == 2
+    assert cores._linux_cores({0, 2}, root) == 1
+    assert cores._linux_cores({4, 5, 6}, root) == 3, "nothing is known of these"
 
 
 def test_slow_cores_are_left_out(tmp_path: Path) -> None:
@@ -112,11 +112,11 @@ def test_slow_cores_are_left_out(tmp_path: Path) -> None:
         tmp_path / "arm",
         {f"system/cpu/cpu{i}/cpu_capacity": f"{c}\n" for i, c in enumerate([290, 290, 871, 1024])},
     )
-    assert cpus._linux_cores({0, 1, 2, 3}, arm) == 2
-    assert cpus._linux_cores({0, 1}, arm) == 2, "unless there are no others"
+    assert cores._linux_cores({0, 1, 2, 3}, arm) == 2
+    assert cores._linux_cores({0, 1}, arm) == 2, "unless there are no others"
     intel = linux(tmp_path / "intel", {"cpu_core/cpus": "0-3\n", "cpu_atom/cpus": "4-6,8\n"})
-    assert cpus._linux_cores(set(range(9)), intel) == 5  # 0 to 3 and 7
-    assert cpus._linux_cores({5, 8}, intel) == 2
+    assert cores._linux_cores(set(range(9)), intel) == 5  # 0 to 3 and 7
+    assert cores._linux_cores({5, 8}, intel) == 2
 
 
 class MacOS:
@@ -132,9 +132,9 @@ class MacOS:
 
 
 def test_macos() -> None:
-    assert cpus._macos_cores(MacOS(perflevel0_physicalcpu=4, physicalcpu=8)) == 4
-    assert cpus._macos_cores(MacOS(physicalcpu=6)) == 6
-    assert cpus._macos_cores(MacOS()) is None
+    assert cores._macos_cores(MacOS(perflevel0_physicalcpu=4, physicalcpu=8)) == 4
+    assert cores._macos_cores(MacOS(physicalcpu=6)) == 6
+    assert cores._macos_cores(MacOS()) is None
 
 
 class Windows:
@@ -162,27 +162,27 @@ class Windows:
 
 def test_windows() -> None:
     plain = [(0, [0b0011]), (0, [0b1100])]
-    assert cpus._windows_cores(Windows(plain, 0xF, 0xF)) == 2
-    assert cpus._windows_cores(Windows(plain, 0b0110, 0xF)) == 2
-    assert cpus._windows_cores(Windows(plain, 0b0011, 0xF)) == 1
+    assert cores._windows_cores(Windows(plain, 0xF, 0xF)) == 2
+    assert cores._windows_cores(Windows(plain, 0b0110, 0xF)) == 2
+    assert cores._windows_cores(Windows(plain, 0b0011, 0xF)) == 1
     hybrid = [(1, [0b0011]), (1, [0b1100]), *((0, [1 << i]) for i in range(4, 12))]
-    assert cpus._windows_cores(Windows(hybrid, 0xFFF, 0xFFF)) == 2
-    assert cpus._windows_cores(Windows(hybrid, 0xFF0, 0xFFF)) == 8, "the slow ones, if it may use no others"
-    assert cpus._windows_cores(Windows([(0, [3 << 2 * i % 64]) for i in range(64)], 0, 0)) == 64
-    assert cpus._windows_cores(Windows([], 0, 0)) is None
+    assert cores._windows_cores(Windows(hybrid, 0xFFF, 0xFFF)) == 2
+    assert cores._windows_cores(Windows(hybrid, 0xFF0, 0xFFF)) == 8, "the slow ones, if it may use no others"
+    assert cores._windows_cores(Windows([(0, [3 << 2 * i % 64]) for i in range(64)], 0, 0)) == 64
+    assert cores._windows_cores(Windows([], 0, 0)) is None
 
 
 def test_here_it_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 1 <= cpus.default_threads() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(cpus, "_physical_cores", lambda: 8)
+    assert 1 <= cores.default_threads() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(cores, "_physical_cores", lambda: 8)
     monkeypatch.setattr(os, "process_cpu_count", lambda: 5, raising=False)
-    monkeypatch.setattr(cpus, "_quota", lambda: 1 << 20)
-    assert cpus.default_threads() == 5
-    monkeypatch.setattr(cpus, "_quota", lambda: 3)
-    assert cpus.default_threads() == 3
-    monkeypatch.setattr(cpus, "_physical_cores", lambda: None)
+    monkeypatch.setattr(cores, "_quota", lambda: 1 << 20)
+    assert cores.default_threads() == 5
+    monkeypatch.setattr(cores, "_quota", lambda: 3)
+    assert cores.default_threads() == 3
+    monkeypatch.setattr(cores, "_physical_cores", lambda: None)
     monkeypatch.setattr(os, "process_cpu_count", lambda: None)
-    assert cpus.default_threads() == 1
+    assert cores.default_threads() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
@@ -190,6 +190,6 @@ def test_it_heeds_the_affinity_mask() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
-        assert cpus.default_threads() == 1
+        assert cores.default_threads() == 1
     finally:
         os.sched_setaffinity(0, before)
