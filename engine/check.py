@@ -10,7 +10,7 @@ from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.file_kind import other_kind
 from .executors.numba.footprint import Footprint, footprint
-from .executors.numba.lower.program import require_lowered
+from .executors.numba.lower.lowered_plan import require_lowered
 from .model import Model, find_tokenizer
 
 T = TypeVar("T")

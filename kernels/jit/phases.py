@@ -1,28 +1,29 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
 A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, the number of the call
-after the next meeting point, and by how many the lanes' shares are shifted: where many small calls cannot be
-divided evenly, lanes take turns with the larger share. One C call runs many kernels: a small model has some
+after the next meeting point, and by how many the shares are shifted: where many small calls cannot be
+divided evenly, they take turns at being the larger one. One C call runs many kernels: a small model has some
 400 calls a token, and a call through Python would cost more than most of them.
 
-Work is divided into phases and lanes. A phase is the calls up to a meeting point: none of the next begins
-before all of it is done. A lane is a share of each call, and memory of its own; there is one for each thread.
-A thread takes its own lane, and then those that no thread has taken yet: a thread may be late because the
-system has given its core to another program. So threads wait only for lanes that were begun. Results do not
-depend on which thread computes a lane.
+Work is divided into phases and shares. A phase is the calls up to a meeting point: none of the next begins
+before all of it is done. A share is a part of each call, and memory of its own; there is one for each thread.
+A thread takes its own share, and then those that no thread has taken yet: a thread may be late because the
+system has given its core to another program. So threads wait only for shares that were begun. Results do not
+depend on which thread computes a share.
 
 The control block (int64; what different threads write lies `sync.LINE` apart):
 
     PHASE           the work, in one word, so that one cache line has it all: the first call of the phase,
-                    times 2**47; how many phases there were, times 2**11; the number of lanes, 0 when there is
-                    no work
+                    times 2**47; how many phases there were, times 2**11; the number of shares, 0 when
+                    there is no work
     END             the end of the calls to run; in the same line HASTE, by how many bits waits are shorter
-    DONE            how many lanes of this phase are done; the thread that does the last begins the next phase
+    DONE            how many shares of this phase are done; the thread that does the last begins the next
+                    phase
     SLEEPERS        how many threads sleep until PHASE changes
     WAITED          how long threads have waited for others that were late, in 25 microseconds
     STOP            workers return for good
     BELLS           1 if some BELL is
-    THREADS + i     for thread i: TAKEN, the number of the last phase in which somebody took lane i; for
+    THREADS + i     for thread i: TAKEN, the number of the last phase in which somebody took share i; for
                     workers also OUTSIDE, 1 while it sleeps, or is about to sleep, outside the machine
                     code; BELL, 1 if it must be woken there and has not been yet
 """
@@ -53,7 +54,7 @@ HASTE = END + 1
 TAKEN, OUTSIDE, BELL = (i * LINE for i in range(3))
 THREAD_WORDS = 3 * LINE
 CALL_WORDS = 4
-MAX_LANES, MAX_CALLS = (1 << 11) - 1, 1 << 16
+MAX_SHARES, MAX_CALLS = (1 << 11) - 1, 1 << 16
 PHASE_SHIFT, PHASE_MASK, FIRST_SHIFT = 11, (1 << 36) - 1, 47
 
 SPINS_BEFORE_HELP = 1_000  # some 10 to 40 microseconds: longer than threads with cores of their own differ
@@ -71,31 +72,31 @@ def control_block(n_threads: int) -> np.ndarray:
 
 
 @inlined
-def begin_phase(control, first, n_lanes):
-    """Begin the phase of call `first`; with no lanes if that is the end."""
+def begin_phase(control, first, n_shares):
+    """Begin the phase of call `first`; with no shares if that is the end."""
     control[DONE] = 0
     n_phases = ((atomic_load(control + PHASE) >> PHASE_SHIFT) + 1) & PHASE_MASK
-    lanes = n_lanes if first < control[END] else 0
-    atomic_store(control + PHASE, first << FIRST_SHIFT | n_phases << PHASE_SHIFT | lanes)
+    shares = n_shares if first < control[END] else 0
+    atomic_store(control + PHASE, first << FIRST_SHIFT | n_phases << PHASE_SHIFT | shares)
     if atomic_load(control + SLEEPERS) != 0:
         wake_all(control + PHASE)
 
 
 @inlined
-def try_lane(control, program, word, lane):
-    """Take a lane of the phase `word`, unless a thread has, and run it; whether it was free."""
-    taken = control + (THREADS + lane * THREAD_WORDS + TAKEN)
+def try_share(control, program, word, share):
+    """Take a share of the phase `word`, unless a thread has, and run it; whether it was free."""
+    taken = control + (THREADS + share * THREAD_WORDS + TAKEN)
     seen = atomic_load(taken)
     n_phases = word >> PHASE_SHIFT & PHASE_MASK
     if seen < n_phases and atomic_compare_exchange(taken, seen, n_phases) == seen:
-        n_lanes = word & MAX_LANES
+        n_shares = word & MAX_SHARES
         first = word >> FIRST_SHIFT
-        last = min(program[first * CALL_WORDS + 2], control[END])  # END stands until this lane is done
+        last = min(program[first * CALL_WORDS + 2], control[END])  # END stands until this share is done
         for i in range(first, last):
             call = program + i * CALL_WORDS
-            call_kernel(call[0], call[1], (lane + call[3]) % n_lanes, n_lanes)
-        if atomic_add(control + DONE, 1) == n_lanes - 1:
-            begin_phase(control, last, n_lanes)
+            call_kernel(call[0], call[1], (share + call[3]) % n_shares, n_shares)
+        if atomic_add(control + DONE, 1) == n_shares - 1:
+            begin_phase(control, last, n_shares)
         return True
     return False
 
@@ -116,20 +117,20 @@ def run_phases(control, program, thread_id):
     haste = 0
     while True:
         word = atomic_load(control + PHASE)
-        n_lanes = word & MAX_LANES
-        if n_lanes <= thread_id:
+        n_shares = word & MAX_SHARES
+        if n_shares <= thread_id:
             break
         if word != before:
             before = word
             n_spins = 0
             haste = control[HASTE]
-            try_lane(control, program, word, thread_id)
+            try_share(control, program, word, thread_id)
         elif n_spins < SPINS_BEFORE_SLEEP >> haste:
             n_spins += 1
             pause()
             if n_spins == SPINS_BEFORE_HELP >> haste:
-                for i in range(1, n_lanes):
-                    if try_lane(control, program, word, (thread_id + i) % n_lanes):
+                for i in range(1, n_shares):
+                    if try_share(control, program, word, (thread_id + i) % n_shares):
                         atomic_add(control + WAITED, 1)
         else:
             sleep(control, word)  # a millisecond, or less, and the spins before
@@ -138,7 +139,7 @@ def run_phases(control, program, thread_id):
 
 @kernel(START)
 def start(args, thread_id, n_threads):
-    """Announce calls first … last - 1 to the first `n_threads`, with a lane for each. Afterwards BELL is 1 of
+    """Announce calls first … last - 1 to the first `n_threads`, a share for each. Afterwards BELL is 1 of
     those workers that sleep outside: they are called, and must be woken even if the others do all the work
     before, for OUTSIDE no longer tells of them."""
     control = args.control
@@ -173,7 +174,7 @@ def serve(args, thread_id, n_threads):
     n_sleeps = 0
     while atomic_load(control + STOP) == 0:
         word = atomic_load(control + PHASE)
-        if word & MAX_LANES > thread_id:
+        if word & MAX_SHARES > thread_id:
             run_phases(control, args.program, thread_id)
             n = 0
             n_sleeps = 0
@@ -185,7 +186,7 @@ def serve(args, thread_id, n_threads):
             n_sleeps += 1
         else:
             atomic_exchange(outside, 1)
-            if atomic_load(control + PHASE) & MAX_LANES <= thread_id:
+            if atomic_load(control + PHASE) & MAX_SHARES <= thread_id:
                 return
             atomic_exchange(outside, 0)
             n = 0

@@ -9,7 +9,7 @@ from ....kernels.jit.object_cache import compile_log
 from ...hooks.taps import Taps
 from ...plan.plan import Plan
 from ..base import Executor
-from .lower.program import require_lowered
+from .lower.lowered_plan import require_lowered
 from .plan_runner import PlanRunner
 from .storage.caches import Cache, make_caches
 from .storage.packed_matrix import PackedMatrix

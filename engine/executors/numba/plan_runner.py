@@ -1,9 +1,9 @@
 """Runs a plan on the tokens of a step, for one sequence or for many.
 
-Made once: each operation becomes kernel calls on memory that stays (`lower/program.py`). A step then writes
-the positions and angles of its tokens and runs these; no memory is allocated but for the logits. What comes
-after `SelectRows` (the end of the last block, and the head) runs for a few of the wanted rows at a time,
-since logits are wide.
+Made once: each operation becomes kernel calls on memory that stays (`lower/lowered_plan.py`). A step then
+writes the positions and angles of its tokens and runs these; no memory is allocated but for the logits. What
+comes after `SelectRows` (the end of the last block, and the head) runs for a few of the wanted rows at a
+time, since logits are wide.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from .lower.program import lower_plan
+from .lower.lowered_plan import lower_plan
 from .storage.caches import Cache, KVCache
 from .storage.packed_matrix import PackedMatrix
 from .storage.steps import meeting_points

@@ -128,7 +128,7 @@ class Team:
                     bell.put(None)  # after a Ctrl-C here once too often, which does no harm
                     self._control[must_ring] = 0
             self._control[phases.BELLS] = 0
-        if self._control[phases.PHASE] & phases.MAX_LANES:
+        if self._control[phases.PHASE] & phases.MAX_SHARES:
             self._lead.run(0, self.n_threads)
 
 

@@ -60,7 +60,7 @@ def fall_asleep(team: Team) -> None:
     An interrupted run may have called them already, without the bell."""
     outside = [phases.THREADS + i * phases.THREAD_WORDS + phases.OUTSIDE for i in range(1, team.n_threads)]
     deadline = time.monotonic() + HANG
-    while not (team._control[phases.PHASE] & phases.MAX_LANES or team._control[outside].all()):
+    while not (team._control[phases.PHASE] & phases.MAX_SHARES or team._control[outside].all()):
         assert time.monotonic() < deadline, "workers do not fall asleep"
         time.sleep(0.001)
 
@@ -99,7 +99,7 @@ def test_threads_may_swap_their_shares(n_threads):
 
 @pytest.mark.parametrize("n_threads", [2, 5])
 def test_nobody_waits_for_a_thread_that_does_not_come(n_threads, monkeypatch):
-    """Its lanes are taken by the others."""
+    """Its shares are taken by the others."""
     monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
     adder = Adder(n_threads)
     for _ in range(100):
@@ -138,7 +138,7 @@ def test_an_interrupted_program_is_finished_first(adder):
 
 
 def test_a_worker_that_was_woken_before_the_interrupt(adder):
-    """It may have done all of the program, the leader's lane too."""
+    """It may have done all of the program, the leader's share too."""
     adder.team._start.set("first", 0)
     adder.team._start.set("last", 1)
     adder.team._start.run(0, 2)
@@ -155,7 +155,7 @@ def test_a_worker_is_woken_although_the_others_have_done_everything():
     adder.team._start.run(0, 3)
     adder.team._bells[0].put(None)
     deadline = time.monotonic() + HANG
-    while adder.team._control[phases.PHASE] & phases.MAX_LANES:
+    while adder.team._control[phases.PHASE] & phases.MAX_SHARES:
         assert time.monotonic() < deadline, "the woken worker does not do the others' work"
         time.sleep(0.001)
     adder.team.finish()

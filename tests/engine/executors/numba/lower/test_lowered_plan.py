@@ -9,7 +9,7 @@ import pytest
 import tiny_model
 from numpy.typing import NDArray
 
-from nybble.engine.executors.numba.lower.program import lower_plan
+from nybble.engine.executors.numba.lower.lowered_plan import lower_plan
 from nybble.engine.executors.numba.storage.caches import make_caches
 from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.engine.executors.numba.storage.steps import Step, meeting_points
