@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
@@ -49,16 +49,13 @@ def allocate_general_cache(
     return keys, np.zeros((n_kv_heads, n_slots, value_dim), np.float16)
 
 
-def general_scratch(n_slots: int, n_threads: int) -> NDArray[np.float32]:
+def general_scratch(n_slots: int, n_threads: int) -> Array:
     """Working memory of the threads: a score for each position."""
     return np.zeros((n_threads, -(-n_slots // LANES) * LANES), np.float32)
 
 
 def bind_general_write(
-    rows: NDArray[np.float32],
-    cache: NDArray[np.float16],
-    positions: NDArray[np.int64],
-    n_tokens: NDArray[np.int64],
+    rows: Array, cache: NDArray[np.float16], positions: NDArray[np.int64], n_tokens: Count
 ) -> Call:
     """Write the rows of k or v, a buffer, rounded to float16, at their positions.
 
@@ -81,19 +78,19 @@ def bind_general_write(
 
 
 def bind_general_attend(
-    q: NDArray[np.float32],
+    q: Array,
     keys: NDArray[np.float16],
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-    scratch: NDArray[np.float32],
+    out: Array,
+    n_tokens: Count,
+    scratch: Array,
     n_heads: int,
     scale: float,
     window: int = 0,
     soft_cap: float = 0.0,
-    slopes: NDArray[np.float32] | None = None,
-    sinks: NDArray[np.float32] | None = None,
+    slopes: Array | None = None,
+    sinks: Array | None = None,
     chunk: int = 0,
     is_causal: bool = True,
 ) -> Call:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
@@ -69,12 +69,12 @@ def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tu
 
 
 def bind_cache_write(
-    k: NDArray[np.float32],
-    v: NDArray[np.float32],
+    k: Array,
+    v: Array,
     keys: NDArray[np.float16],
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
-    n_tokens: NDArray[np.int64],
+    n_tokens: Count,
 ) -> Call:
     """Write the rows of k and v, rounded to float16, at their positions.
 

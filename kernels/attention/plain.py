@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, is_turn, share
@@ -76,12 +76,12 @@ _ATTEND = Record(
 
 
 def bind_attend(
-    q: NDArray[np.float32],
+    q: Array,
     keys: NDArray[np.float16],
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    out: Array,
+    n_tokens: Count,
     scratch: AttentionScratch,
     n_heads: int,
     scale: float,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..language.checks import check_array
+from ..language.checks import Array, check_array
 from ..language.rows import aligned_zeros
 from .kv_cache import CACHE_BLOCK, CACHE_LANES, padded_head
 from .online_softmax import FEW
@@ -27,8 +26,8 @@ class AttentionScratch:
     partials    a state for each key head, segment and query of a step that is split over segments
     """
 
-    per_thread: NDArray[np.float32]
-    partials: NDArray[np.float32]
+    per_thread: Array
+    partials: Array
 
 
 def attention_scratch(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Count, check_array
 from ..language.pointer import F16, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, is_turn
@@ -23,10 +23,7 @@ LINE = 32  # float16 in a cache line
 
 
 def bind_cache_prefetch(
-    keys: NDArray[np.float16],
-    values: NDArray[np.float16],
-    positions: NDArray[np.int64],
-    n_tokens: NDArray[np.int64],
+    keys: NDArray[np.float16], values: NDArray[np.float16], positions: NDArray[np.int64], n_tokens: Count
 ) -> Call:
     """Prefetch the keys and values up to the position of a step's first token, where the next are written.
     positions and n_tokens are those of `bind_cache_write`.

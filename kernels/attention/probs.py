@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import kernel
-from ..language.checks import check_array
+from ..language.checks import Array, check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES
@@ -33,7 +33,7 @@ def in_general_layout(keys: NDArray[np.float16], values: NDArray[np.float16]) ->
 
 
 def attention_probs(
-    q: NDArray[np.float32],
+    q: Array,
     keys: NDArray[np.float16],
     positions: NDArray[np.int64],
     scale: float,
@@ -41,10 +41,10 @@ def attention_probs(
     *,
     chunk: int = 0,
     soft_cap: float = 0.0,
-    slopes: NDArray[np.float32] | None = None,
-    sinks: NDArray[np.float32] | None = None,
+    slopes: Array | None = None,
+    sinks: Array | None = None,
     is_causal: bool = True,
-) -> NDArray[np.float32]:
+) -> Array:
     """q (n, n_heads, d) of tokens at positions (n,), one after the other, whose keys the cache holds already;
     keys (n_kv_heads, n_slots, d) -> (n, n_heads, m) float32, m the last position + 1."""
     check_array("q", q, (None, None, None))
@@ -84,13 +84,13 @@ def attention_probs(
 
 
 def gather_by_probs(
-    probs: NDArray[np.float32],
+    probs: Array,
     values: NDArray[np.float16],
     positions: NDArray[np.int64],
     window: int = 0,
     chunk: int = 0,
     is_causal: bool = True,
-) -> NDArray[np.float32]:
+) -> Array:
     """probs (n, n_heads, m) as `attention_probs` gives them, 0 where a query sees nothing; values
     (n_kv_heads, n_slots, dv) -> (n, n_heads, dv) float32."""
     check_array("probs", probs, (None, None, None))

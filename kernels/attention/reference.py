@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..language.checks import check_array, check_indices
+from ..language.checks import Array, check_array, check_indices
 
 
 def visible(
@@ -48,7 +48,7 @@ def visible(
     return mask
 
 
-def alibi_slopes(n_heads: int, max_bias: float) -> NDArray[np.float32]:
+def alibi_slopes(n_heads: int, max_bias: float) -> Array:
     """(n_heads,): a geometric series from 2^(-max_bias / n) on, n the power of two at or below n_heads.
 
     Heads beyond n take every second term of the series for 2 n heads.
@@ -60,8 +60,8 @@ def alibi_slopes(n_heads: int, max_bias: float) -> NDArray[np.float32]:
 
 
 def attention_probs_reference(
-    q: NDArray[np.float32],
-    k: NDArray[np.float32],
+    q: Array,
+    k: Array,
     q_positions: NDArray[np.integer],
     k_positions: NDArray[np.integer],
     scale: float,
@@ -69,10 +69,10 @@ def attention_probs_reference(
     *,
     chunk: int = 0,
     soft_cap: float = 0.0,
-    slopes: NDArray[np.float32] | None = None,
-    sinks: NDArray[np.float32] | None = None,
+    slopes: Array | None = None,
+    sinks: Array | None = None,
     is_causal: bool = True,
-) -> NDArray[np.float32]:
+) -> Array:
     """q (n, n_heads, d), k (m, n_kv_heads, d) -> p (n, n_heads, m)."""
     check_array("q", q, (None, None, None))
     n, n_heads, d = q.shape
@@ -88,7 +88,7 @@ def attention_probs_reference(
     if not mask.any(axis=1).all():
         raise ValueError("every query must see at least one key")
 
-    def per_head(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    def per_head(values: Array, name: str) -> Array:
         check_array(name, values, (n_heads,))
         return values.reshape(n_kv_heads, -1, 1, 1)
 
@@ -111,7 +111,7 @@ def attention_probs_reference(
     return (weights / total).transpose(2, 0, 1, 3).reshape(n, n_heads, m)
 
 
-def gather_reference(p: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+def gather_reference(p: Array, v: Array) -> Array:
     """p (n, n_heads, m), v (m, n_kv_heads, dv) -> (n, n_heads, dv)."""
     check_array("p", p, (None, None, None))
     n, n_heads, m = p.shape
@@ -122,15 +122,15 @@ def gather_reference(p: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[
 
 
 def attention_reference(
-    q: NDArray[np.float32],
-    k: NDArray[np.float32],
-    v: NDArray[np.float32],
+    q: Array,
+    k: Array,
+    v: Array,
     q_positions: NDArray[np.integer],
     k_positions: NDArray[np.integer],
     scale: float,
     window: int = 0,
     **more: Any,
-) -> NDArray[np.float32]:
+) -> Array:
     """q (n, n_heads, d), k (m, n_kv_heads, d), v (m, n_kv_heads, dv) -> (n, n_heads, dv); `more` as above."""
     check_array("v", v, (*k.shape[:2], None))
     p = attention_probs_reference(q, k, q_positions, k_positions, scale, window, **more)

@@ -18,11 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..choices import Activation
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I32, I64
 from ..language.record import PointerTo, Record
@@ -30,8 +29,6 @@ from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
 from ..language.source import inlined
 from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
-
-Array = NDArray[np.float32]
 
 _ONE = np.float32(1)
 
@@ -66,13 +63,7 @@ def activation_reference(x: Array, function: Activation) -> Array:
     return _FUNCTIONS[function](x)
 
 
-def bind_activation(
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-    width: int,
-    function: Activation,
-) -> Call:
+def bind_activation(x: Array, out: Array, n_tokens: Count, width: int, function: Activation) -> Call:
     """out = f(x) on buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.

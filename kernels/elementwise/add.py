@@ -6,26 +6,23 @@ Source: He et al. 2015, "Deep Residual Learning" (arXiv:1512.03385).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, store
 
 
-def add_reference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def add_reference(a: Array, b: Array) -> Array:
     """a (...), b (...) -> (...)."""
     check_array("a", a, np.shape(a))
     check_array("b", b, a.shape)
     return a + b
 
 
-def bind_add(
-    a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_add(a: Array, b: Array, out: Array, n_tokens: Count) -> Call:
     """out = a + b on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
@@ -34,16 +31,14 @@ def bind_add(
     return _add.bind(a=a, b=b, out=out, n_tokens=n_tokens, ld=ld)
 
 
-def add_vector_reference(x: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def add_vector_reference(x: Array, vector: Array) -> Array:
     """x (n, width), vector (width,) -> (n, width)."""
     check_array("x", x, (None, None))
     check_array("vector", vector, (x.shape[1],))
     return x + vector
 
 
-def bind_add_vector(
-    x: NDArray[np.float32], vector: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_add_vector(x: Array, vector: Array, out: Array, n_tokens: Count) -> Call:
     """out[t] = x[t] + vector on buffers, which may be the same one; vector (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("vector", vector, (ld,))

@@ -10,16 +10,15 @@ A row of `n_groups * width` columns is seen as n_groups groups of `width`.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, copy_row, share
 
 
-def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n: int) -> NDArray[np.float32]:
+def take_columns_reference(x: Array, n_groups: int, start: int, n: int) -> Array:
     """x (n_tokens, n_groups * width) -> (n_tokens, n_groups * n)."""
     check_array("x", x, (None, None))
     groups = x.reshape(len(x), n_groups, -1)
@@ -28,9 +27,7 @@ def take_columns_reference(x: NDArray[np.float32], n_groups: int, start: int, n:
     return groups[:, :, start : start + n].reshape(len(x), -1)
 
 
-def join_columns_reference(
-    a: NDArray[np.float32], b: NDArray[np.float32], n_groups: int
-) -> NDArray[np.float32]:
+def join_columns_reference(a: Array, b: Array, n_groups: int) -> Array:
     """a (n_tokens, n_groups * i), b (n_tokens, n_groups * j) -> (n_tokens, n_groups * (i + j))."""
     check_array("a", a, (None, None))
     check_array("b", b, (len(a), None))
@@ -39,16 +36,16 @@ def join_columns_reference(
     return np.concatenate(parts, axis=2).reshape(n, -1)
 
 
-def repeat_columns_reference(x: NDArray[np.float32], n: int, n_groups: int = 1) -> NDArray[np.float32]:
+def repeat_columns_reference(x: Array, n: int, n_groups: int = 1) -> Array:
     """x (n_tokens, n_groups * width) -> (n_tokens, n_groups * n * width): each group n times side by side."""
     check_array("x", x, (None, None))
     return np.tile(x.reshape(len(x), n_groups, -1), (1, 1, n)).reshape(len(x), -1)
 
 
 def bind_copy_columns(
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    x: Array,
+    out: Array,
+    n_tokens: Count,
     n_groups: int,
     n: int,
     x_columns: tuple[int, int],

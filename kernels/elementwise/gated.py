@@ -10,10 +10,9 @@ Sources: Shazeer 2020, "GLU Variants Improve Transformer" (arXiv:2002.05202); He
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
@@ -24,7 +23,7 @@ SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 CUBIC = np.float32(0.044715)
 
 
-def silu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]:
+def silu_mul_reference(gate: Array, up: Array) -> Array:
     """gate (...), up (...) -> (...): silu(gate) * up."""
     check_array("gate", gate, np.shape(gate))
     check_array("up", up, gate.shape)
@@ -32,7 +31,7 @@ def silu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> ND
         return gate / (1 + np.exp(-gate)) * up
 
 
-def gelu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]:
+def gelu_mul_reference(gate: Array, up: Array) -> Array:
     """gate (...), up (...) -> (...): gelu(gate) * up."""
     check_array("gate", gate, np.shape(gate))
     check_array("up", up, gate.shape)
@@ -44,9 +43,7 @@ def gelu_mul_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> ND
 _GATED = Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64)
 
 
-def bind_silu_mul(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_silu_mul(gate: Array, up: Array, out: Array, n_tokens: Count) -> Call:
     """out = silu(gate) * up on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.
@@ -55,9 +52,7 @@ def bind_silu_mul(
     return _silu_mul.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
 
 
-def bind_gelu_mul(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_gelu_mul(gate: Array, up: Array, out: Array, n_tokens: Count) -> Call:
     """out = gelu(gate) * up on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.

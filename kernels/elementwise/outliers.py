@@ -9,18 +9,15 @@ Source: Gemma Team 2025, "Gemma 3n" (`activation_sparsity_pattern`).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, sqrt, store
 from ..norm.column_groups import sum_of_squared_distances, sum_of_values
 from .activation import relu, zero_beyond_width
-
-Array = NDArray[np.float32]
 
 
 def keep_outliers_reference(x: Array, n_deviations: float) -> Array:
@@ -31,9 +28,7 @@ def keep_outliers_reference(x: Array, n_deviations: float) -> Array:
     return np.maximum(wide - cut, 0).astype(np.float32)
 
 
-def bind_keep_outliers(
-    x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, n_deviations: float
-) -> Call:
+def bind_keep_outliers(x: Array, out: Array, n_tokens: Count, width: int, n_deviations: float) -> Call:
     """Keep the outliers of buffers of `width` columns, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.

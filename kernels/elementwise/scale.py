@@ -11,17 +11,14 @@ x, a, out  (n, width) float32      weight  (width,) float32
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, scale_row, share
 from ..language.simd import load, maximum, minimum, splat, store
-
-Array = NDArray[np.float32]
 
 
 def scale_reference(x: Array, factor: float) -> Array:
@@ -62,7 +59,7 @@ def soft_cap_reference(x: Array, cap: float) -> Array:
     return np.float32(cap) * np.tanh(x / np.float32(cap))
 
 
-def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float) -> Call:
+def bind_scale(x: Array, out: Array, n_tokens: Count, factor: float) -> Call:
     """out = x * factor on buffers, which may be the same one.
 
     Raises TypeError or ValueError for arrays that do not fit.
@@ -71,25 +68,25 @@ def bind_scale(x: Array, out: Array, n_tokens: NDArray[np.int64], factor: float)
     return _scale.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, number=factor)
 
 
-def bind_shift(x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, amount: float) -> Call:
+def bind_shift(x: Array, out: Array, n_tokens: Count, width: int, amount: float) -> Call:
     """out = x + amount on the first `width` columns of buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, width, x=x, out=out)
     return _shift.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, width=width, number=amount)
 
 
-def bind_clamp(x: Array, out: Array, n_tokens: NDArray[np.int64], low: float, high: float) -> Call:
+def bind_clamp(x: Array, out: Array, n_tokens: Count, low: float, high: float) -> Call:
     """out = max(low, min(x, high)) on buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     return _clamp.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, low=low, high=high)
 
 
-def bind_soft_cap(x: Array, out: Array, n_tokens: NDArray[np.int64], cap: float) -> Call:
+def bind_soft_cap(x: Array, out: Array, n_tokens: Count, cap: float) -> Call:
     """out = cap * tanh(x / cap) on buffers, which may be the same one."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     return _soft_cap.bind(x=x, out=out, n_tokens=n_tokens, ld=ld, number=cap)
 
 
-def bind_mul(a: Array, b: Array, out: Array, n_tokens: NDArray[np.int64], width: int, b_width: int) -> Call:
+def bind_mul(a: Array, b: Array, out: Array, n_tokens: Count, width: int, b_width: int) -> Call:
     """out = a * b on buffers of `width` columns, b of `b_width`, which divides it.
 
     Raises TypeError or ValueError for arrays that do not fit.
@@ -111,14 +108,14 @@ def bind_mul(a: Array, b: Array, out: Array, n_tokens: NDArray[np.int64], width:
     return _mul.bind(a=a, b=b, out=out, n_tokens=n_tokens, ld=ld, stride=0)
 
 
-def bind_scale_rows(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
+def bind_scale_rows(x: Array, factors: Array, out: Array, n_tokens: Count) -> Call:
     """out[t] = x[t] * factors[t] on buffers; factors (n_max_tokens,)."""
     n_max_tokens, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (n_max_tokens,))
     return _mul_rows.bind(a=x, b=factors, out=out, n_tokens=n_tokens, ld=ld, stride=1)
 
 
-def bind_multiply_columns(x: Array, factors: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
+def bind_multiply_columns(x: Array, factors: Array, out: Array, n_tokens: Count) -> Call:
     """out[:, i] = x[:, i] * factors[i] on buffers; factors (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
     check_array("factors", factors, (ld,))

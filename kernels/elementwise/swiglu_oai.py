@@ -9,10 +9,9 @@ Source: OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card" (arXiv:2508.10925).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
@@ -23,7 +22,7 @@ ALPHA = np.float32(1.702)
 LIMIT = np.float32(7.0)
 
 
-def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> NDArray[np.float32]:
+def swiglu_oai_reference(gate: Array, up: Array) -> Array:
     """gate (...), up (...) -> (...)."""
     check_array("gate", gate, np.shape(gate))
     check_array("up", up, gate.shape)
@@ -31,9 +30,7 @@ def swiglu_oai_reference(gate: NDArray[np.float32], up: NDArray[np.float32]) -> 
     return gate * sigmoid(ALPHA * gate) * (np.clip(up, -LIMIT, LIMIT) + np.float32(1))
 
 
-def bind_swiglu_oai(
-    gate: NDArray[np.float32], up: NDArray[np.float32], out: NDArray[np.float32], n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_swiglu_oai(gate: Array, up: Array, out: Array, n_tokens: Count) -> Call:
     """The activation on buffers, of which some may be the same.
 
     Raises TypeError or ValueError for arrays that do not fit.

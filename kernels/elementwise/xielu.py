@@ -9,18 +9,15 @@ Source: Huang & Schlag 2024, "Deriving Activation Functions Using Integration" (
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import f32_to_bits, load, minimum, splat, store, where_less
 from .activation import softplus, zero_beyond_width
-
-Array = NDArray[np.float32]
 
 
 def xielu_reference(x: Array, alpha_n: float, alpha_p: float, beta: float, eps: float) -> Array:
@@ -32,14 +29,7 @@ def xielu_reference(x: Array, alpha_n: float, alpha_p: float, beta: float, eps: 
 
 
 def bind_xielu(
-    x: Array,
-    out: Array,
-    n_tokens: NDArray[np.int64],
-    width: int,
-    alpha_n: float,
-    alpha_p: float,
-    beta: float,
-    eps: float,
+    x: Array, out: Array, n_tokens: Count, width: int, alpha_n: float, alpha_p: float, beta: float, eps: float
 ) -> Call:
     """The activation on buffers of `width` columns, which may be the same one.
 

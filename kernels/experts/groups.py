@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, share
@@ -58,7 +58,7 @@ class Groups:
         return len(self.first) - 2
 
 
-def group_reference(ids: NDArray[np.float32], n_experts: int) -> tuple[NDArray, NDArray, NDArray]:
+def group_reference(ids: Array, n_experts: int) -> tuple[NDArray, NDArray, NDArray]:
     """ids (n, n_used) -> token, slot (n * n_used,) and first (n_experts + 2,)."""
     check_array("ids", ids, (None, None))
     expert = np.where((ids >= 0) & (ids < n_experts), ids, n_experts).astype(np.int64).reshape(-1)
@@ -67,7 +67,7 @@ def group_reference(ids: NDArray[np.float32], n_experts: int) -> tuple[NDArray, 
     return order // ids.shape[1], order % ids.shape[1], first
 
 
-def bind_group(ids: NDArray[np.float32], groups: Groups, n_tokens: NDArray[np.int64]) -> Call:
+def bind_group(ids: Array, groups: Groups, n_tokens: Count) -> Call:
     """Group the pairs of all tokens by expert. ids is a buffer, or (1, at least n_used): the same for all
     tokens.
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ...gguf_io.formats import BlockFormat
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array, check_indices
+from ..language.checks import Array, check_array, check_indices
 from ..language.pointer import F32, I64, U8
 from ..language.record import Field, PointerTo, Record
 from ..language.rows import padded_width, share
@@ -39,8 +39,6 @@ from ..target.target import host_target
 from ..weights.floats import ELEMENT_OF
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from .groups import Groups
-
-Array = NDArray[np.float32]
 
 
 def expert_linear_reference(

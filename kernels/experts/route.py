@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..choices import Gating
 from ..elementwise.activation import sigmoid, sigmoid_lanes, softplus, softplus_lanes
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
@@ -33,22 +33,22 @@ from ..language.source import inlined
 _LEAST_SUM = np.float32(2.0**-14)  # the smallest normal float16
 
 
-def _softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _softmax(x: Array) -> Array:
     weights = np.exp(x - x.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def route_reference(
-    logits: NDArray[np.float32],
+    logits: Array,
     n_used: int,
     gating: Gating = "softmax",
-    bias: NDArray[np.float32] | None = None,
+    bias: Array | None = None,
     is_normalized: bool = True,
     scale: float = 1.0,
     n_groups: int = 1,
     n_groups_used: int = 1,
     n_sharing: int = 1,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int64], Array]:
     """logits (n, n_experts) -> ids (n, n_used), weights (n, n_used)."""
     check_array("logits", logits, (None, None))
     n, n_experts = logits.shape
@@ -82,21 +82,21 @@ def route_reference(
 _GATINGS = ("softmax", "sigmoid", "softmax of chosen", "sqrt softplus")
 
 
-def route_scratch(n_experts: int, n_threads: int) -> NDArray[np.float32]:
+def route_scratch(n_experts: int, n_threads: int) -> Array:
     """Working memory of the threads: for each expert its p, its score, and whether it is taken."""
     return np.zeros((n_threads, 3 * padded_width(n_experts)), np.float32)
 
 
 def bind_route(
-    logits: NDArray[np.float32],
-    ids: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-    scratch: NDArray[np.float32],
+    logits: Array,
+    ids: Array,
+    weights: Array,
+    n_tokens: Count,
+    scratch: Array,
     n_experts: int,
     n_used: int,
     gating: Gating,
-    bias: NDArray[np.float32] | None,
+    bias: Array | None,
     is_normalized: bool,
     scale: float,
     n_groups: int = 1,

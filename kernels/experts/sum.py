@@ -8,16 +8,13 @@ Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, splat, store
-
-Array = NDArray[np.float32]
 
 
 def expert_sum_reference(x: Array, weights: Array) -> Array:
@@ -32,9 +29,7 @@ def expert_sum_reference(x: Array, weights: Array) -> Array:
     return out
 
 
-def bind_expert_sum(
-    x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_used: int, width: int
-) -> Call:
+def bind_expert_sum(x: Array, weights: Array, out: Array, n_tokens: Count, n_used: int, width: int) -> Call:
     """The sum over slots on buffers of n_used * width, n_used and width columns.
 
     Raises TypeError or ValueError for arrays that do not fit.

@@ -1,7 +1,11 @@
-"""Checks of the arrays that public functions of kernels take."""
+"""The arrays that public functions of kernels take, and checks of them."""
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[np.float32]
+Count = NDArray[np.int64]
+"""A number in its first element, which changes from step to step."""
 
 
 def check_array(

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_array
+from .checks import Array, Count, check_array
 from .pointer import Pointer
 from .simd import load, store
 from .source import inlined
@@ -71,14 +71,14 @@ def scale_row(x: Pointer, out: Pointer, factor: np.float32, width: int) -> None:
         out[j] = x[j] * factor
 
 
-def check_n_tokens(n_tokens: NDArray[np.int64]) -> None:
+def check_n_tokens(n_tokens: Count) -> None:
     """TypeError or ValueError unless `n_tokens` is an int64 array of at least one element."""
     check_array("n_tokens", n_tokens, (None,), np.int64)
     if n_tokens.size == 0:
         raise ValueError("n_tokens must hold the number of tokens")
 
 
-def check_rows(n_tokens: NDArray[np.int64], width: int, **buffers: NDArray[np.float32]) -> tuple[int, int]:
+def check_rows(n_tokens: Count, width: int, **buffers: Array) -> tuple[int, int]:
     """(n_max_tokens, ld) that the buffers have in common.
 
     Raises TypeError for another dtype; ValueError if shapes differ, if ld is no multiple of `ROW_MULTIPLE` or

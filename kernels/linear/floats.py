@@ -14,13 +14,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...gguf_io import formats
 from ...gguf_io.formats import BlockFormat
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, share
@@ -102,13 +101,7 @@ def float_linear_kernel(format: BlockFormat) -> Kernel:
     return linear
 
 
-def bind_float_linear(
-    format: BlockFormat,
-    packed: NDArray,
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-) -> Call:
+def bind_float_linear(format: BlockFormat, packed: NDArray, x: Array, out: Array, n_tokens: Count) -> Call:
     """Bind the kernel. packed (n_tiles, n_in, 16); x (n_max, ld >= n_in); out (n_max, 16 * n_tiles).
 
     Raises ValueError where the sizes do not belong together.

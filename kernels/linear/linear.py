@@ -11,22 +11,16 @@ which further calls apply (`bind_scale`, `bind_add_bias`).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import load, store
 
 
-def linear_reference(
-    x: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    bias: NDArray[np.float32] | None = None,
-    scale: float = 1.0,
-) -> NDArray[np.float32]:
+def linear_reference(x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
     """x (n, n_in), weight (n_out, n_in), bias (n_out,) -> scale * x @ weight.T + bias (n, n_out)."""
     check_array("weight", weight, (None, None))
     check_array("x", x, (None, weight.shape[1]))
@@ -39,7 +33,7 @@ def linear_reference(
     return out
 
 
-def bind_add_bias(out: NDArray[np.float32], bias: NDArray[np.float32], n_tokens: NDArray[np.int64]) -> Call:
+def bind_add_bias(out: Array, bias: Array, n_tokens: Count) -> Call:
     """out[t] += bias, on a buffer; bias (ld,), zero beyond the width."""
     _, ld = check_rows(n_tokens, out.shape[-1], out=out)
     check_array("bias", bias, (ld,))

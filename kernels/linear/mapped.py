@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...gguf_io.formats import BlockFormat
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import Field, PointerTo, Record
 from ..language.rows import check_n_tokens, share
@@ -120,8 +120,8 @@ def bind_mapped_linear(
     data: NDArray[np.uint8],
     shape: tuple[int, int],
     xs: tuple[NDArray, ...],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    out: Array,
+    n_tokens: Count,
     tiles: NDArray[np.uint8],
     working: NDArray[np.uint8],
 ) -> Call:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I8, I32, I64, Pointer, cast
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, share
@@ -54,7 +54,7 @@ SMALLEST = np.float32(3.8e-37)
 SMALLEST_BITS, INFINITE_BITS = (int(np.float32(x).view(np.int32)) for x in (SMALLEST, np.inf))
 
 
-def quantize_reference(x: NDArray[np.float32], factor: int = 1) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def quantize_reference(x: Array, factor: int = 1) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """x (n, n_in) -> q (n, n_in) int8, scale, sum, half (n, n_in / 32)."""
     check_array("x", x, (None, None))
     if x.shape[1] % 32:
@@ -150,12 +150,12 @@ def quantize(args, thread_id, n_threads):
 
 
 def bind_quantize(
-    x: NDArray[np.float32],
+    x: Array,
     q: NDArray[np.int8],
-    scale: NDArray[np.float32],
+    scale: Array,
     sums: NDArray[np.int32],
     half: NDArray[np.int32],
-    n_tokens: NDArray[np.int64],
+    n_tokens: Count,
     n_in: int,
     factor: int = 1,
 ) -> Call:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, share
@@ -79,11 +79,11 @@ def bind_quantized_linear(
     layout: Layout,
     packed: NDArray[np.uint8],
     q: NDArray[np.int8],
-    scale: NDArray[np.float32],
+    scale: Array,
     sums: NDArray[np.int32],
     half: NDArray[np.int32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    out: Array,
+    n_tokens: Count,
     working: NDArray[np.uint8],
 ) -> Call:
     """Bind the kernel. packed: n_tiles tiles; q (n_max, n_in); scale, sums, half (n_max, n_in /

@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..language.checks import Array, Count
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import Field, PointerTo
 from ..language.rows import LANES, check_rows
 from ..language.simd import fma, load, part, reduce_add, splat
 from ..language.source import inlined
-
-Array = NDArray[np.float32]
 
 GROUPS: dict[str, Field] = {
     "x": PointerTo(F32),
@@ -31,7 +29,7 @@ GROUPS: dict[str, Field] = {
 
 
 def group_arguments(
-    x: Array, out: Array, n_tokens: NDArray[np.int64], width: int, eps: float, n_groups: int
+    x: Array, out: Array, n_tokens: Count, width: int, eps: float, n_groups: int
 ) -> dict[str, Any]:
     """The arguments `GROUPS`, for buffers of `width` columns in n_groups equal groups. Raises
     TypeError or ValueError for what does not fit."""

@@ -8,31 +8,23 @@ Source: Yang et al. 2024, "Gated Delta Networks" (arXiv:2412.06464), section 3.4
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.record import Record
 from ..language.rows import scale_row, share
 from ..language.simd import sqrt
 from .column_groups import GROUPS, group_arguments, group_offset, sum_of_squares
 
 
-def l2_norm_reference(x: NDArray[np.float32], eps: float) -> NDArray[np.float32]:
+def l2_norm_reference(x: Array, eps: float) -> Array:
     """x (..., n) -> (..., n)."""
     check_array("x", x, np.shape(x))
     total = np.sum(np.square(x, dtype=np.float64), axis=-1, keepdims=True)
     return x * (1 / np.sqrt(total + eps)).astype(np.float32)
 
 
-def bind_l2_norm(
-    x: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-    width: int,
-    eps: float,
-    n_groups: int,
-) -> Call:
+def bind_l2_norm(x: Array, out: Array, n_tokens: Count, width: int, eps: float, n_groups: int) -> Call:
     """The norm of each of n_groups equal parts of a row, on buffers of `width` columns.
 
     Raises TypeError or ValueError for what does not fit.

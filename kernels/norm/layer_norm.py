@@ -10,10 +10,9 @@ Source: Ba, Kiros & Hinton 2016, "Layer Normalization" (arXiv:1607.06450).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES, share
@@ -28,12 +27,7 @@ from .column_groups import (
 )
 
 
-def layer_norm_reference(
-    x: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    bias: NDArray[np.float32] | None,
-    eps: float,
-) -> NDArray[np.float32]:
+def layer_norm_reference(x: Array, weight: Array, bias: Array | None, eps: float) -> Array:
     """x (..., n), weight and bias (n,) or (groups, n) -> (..., n)."""
     check_array("x", x, (*np.shape(x)[:-1], weight.shape[-1]))
     check_eps(eps)
@@ -44,11 +38,11 @@ def layer_norm_reference(
 
 
 def bind_layer_norm(
-    x: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    x: Array,
+    weight: Array,
+    bias: Array,
+    out: Array,
+    n_tokens: Count,
     width: int,
     eps: float,
     n_groups: int = 1,

@@ -9,18 +9,15 @@ Source: Kimi Team 2026, "Attention Residuals".
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, scale_row, share
 from ..language.simd import fma, load, reduce_max, splat, sqrt, store
 from .column_groups import dot, sum_of_squares
-
-Array = NDArray[np.float32]
 
 
 def pool_residual_streams_reference(x: Array, weight: Array, eps: float) -> Array:
@@ -36,7 +33,7 @@ def pool_residual_streams_reference(x: Array, weight: Array, eps: float) -> Arra
 
 
 def bind_pool_residual_streams(
-    x: Array, weight: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, eps: float
+    x: Array, weight: Array, out: Array, n_tokens: Count, n_streams: int, eps: float
 ) -> Call:
     """The mean on buffers of n_streams * width and `width` columns; weight (width,).
 

@@ -12,17 +12,14 @@ Sources: Baykal et al. 2023, "Alternating Updates" (arXiv:2301.13310), section 3
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, scale_row, share
 from ..language.simd import fma, load, splat, sqrt, store
 from .column_groups import group_offset, sum_of_squares
-
-Array = NDArray[np.float32]
 
 
 def mix_residual_streams_reference(x: Array, weights: Array, n_streams: int) -> Array:
@@ -50,7 +47,7 @@ def match_length_reference(x: Array, like: Array) -> Array:
 
 
 def bind_mix_residual_streams(
-    x: Array, weights: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, n_out: int, width: int
+    x: Array, weights: Array, out: Array, n_tokens: Count, n_streams: int, n_out: int, width: int
 ) -> Call:
     """The mix on buffers of n_streams * width, n_out * n_streams and n_out * width columns.
 
@@ -75,9 +72,7 @@ def bind_mix_residual_streams(
     )
 
 
-def bind_mean_of_residual_streams(
-    x: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
-) -> Call:
+def bind_mean_of_residual_streams(x: Array, out: Array, n_tokens: Count, n_streams: int, width: int) -> Call:
     """The mean on buffers of n_streams * width and `width` columns. Raises TypeError or ValueError."""
     n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
     _, ld_out = check_rows(n_tokens, width, out=out)
@@ -87,9 +82,7 @@ def bind_mean_of_residual_streams(
     )
 
 
-def bind_match_length(
-    x: Array, like: Array, out: Array, n_tokens: NDArray[np.int64], n_streams: int, width: int
-) -> Call:
+def bind_match_length(x: Array, like: Array, out: Array, n_tokens: Count, n_streams: int, width: int) -> Call:
     """Match lengths on buffers of n_streams * width columns, to `like` of `width` columns. Raises TypeError
     or ValueError."""
     n_max_tokens, ld = check_rows(n_tokens, n_streams * width, x=x, out=out)

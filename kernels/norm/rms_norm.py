@@ -11,10 +11,9 @@ Source: Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" (arXiv:191
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES, share
@@ -22,9 +21,7 @@ from ..language.simd import load, sqrt, store
 from .column_groups import GROUPS, check_eps, group_arguments, group_offset, sum_of_squares
 
 
-def rms_norm_reference(
-    x: NDArray[np.float32], weight: NDArray[np.float32], eps: float
-) -> NDArray[np.float32]:
+def rms_norm_reference(x: Array, weight: Array, eps: float) -> Array:
     """x (..., n), weight (n,), or (groups, n) for x (..., groups, n) -> (..., n)."""
     check_array("weight", weight, (None,) if weight.ndim != 2 else (None, None))
     check_array("x", x, (*np.shape(x)[: -weight.ndim], *weight.shape))
@@ -34,13 +31,7 @@ def rms_norm_reference(
 
 
 def bind_rms_norm(
-    x: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-    width: int,
-    eps: float,
-    n_groups: int = 1,
+    x: Array, weight: Array, out: Array, n_tokens: Count, width: int, eps: float, n_groups: int = 1
 ) -> Call:
     """out[t] = the norm of x[t, :width], or of each of its `n_groups` equal parts.
 

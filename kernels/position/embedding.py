@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 
 from ...gguf_io.formats import BlockFormat
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import check_array, check_indices
+from ..language.checks import Array, Count, check_array, check_indices
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
 from ..weights.decode_row import row_decoder
 
 
-def embedding_reference(
-    table: NDArray[np.float32], ids: NDArray[np.integer], scale: float = 1.0
-) -> NDArray[np.float32]:
+def embedding_reference(table: Array, ids: NDArray[np.integer], scale: float = 1.0) -> Array:
     """table (n_vocab, n_embd), ids (n,) -> (n, n_embd)."""
     check_array("table", table, (None, None))
     check_indices("ids", ids, (None,), limit=table.shape[0])
@@ -67,8 +65,8 @@ def bind_embedding(
     format: BlockFormat,
     table: NDArray[np.uint8],
     ids: NDArray[np.int64],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    out: Array,
+    n_tokens: Count,
     n_vocab: int,
     width: int,
     scale: float,

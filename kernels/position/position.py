@@ -14,43 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array, check_indices
+from ..language.checks import Array, Count, check_array, check_indices
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, copy_row, share
 
 
-def position_embedding_reference(
-    table: NDArray[np.float32], positions: NDArray[np.integer]
-) -> NDArray[np.float32]:
+def position_embedding_reference(table: Array, positions: NDArray[np.integer]) -> Array:
     """table (n_positions, width), positions (n,) -> (n, width)."""
     check_array("table", table, (None, None))
     check_indices("positions", positions, (None,), limit=len(table))
     return table[positions]
 
 
-def query_scales(
-    positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0
-) -> NDArray[np.float32]:
+def query_scales(positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0) -> Array:
     """positions (n,) -> what the query of each is multiplied by (n,)."""
     check_indices("positions", positions, (None,))
     return (1 + strength * np.log1p(np.floor((positions + offset) / step))).astype(np.float32)
 
 
 def query_scale_reference(
-    x: NDArray[np.float32], positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0
-) -> NDArray[np.float32]:
+    x: Array, positions: NDArray[np.integer], strength: float, step: int, offset: float = 0.0
+) -> Array:
     """x (n, width), positions (n,) -> (n, width)."""
     check_array("x", x, (len(positions), None))
     return x * query_scales(positions, strength, step, offset)[:, None]
 
 
-def bind_position_embedding(
-    table: NDArray[np.float32],
-    positions: NDArray[np.int64],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
-) -> Call:
+def bind_position_embedding(table: Array, positions: NDArray[np.int64], out: Array, n_tokens: Count) -> Call:
     """out[t] = table[positions[t]], out a buffer; the positions must be rows of the table.
 
     Raises TypeError or ValueError for arrays that do not fit.

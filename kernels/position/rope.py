@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..choices import Pairing
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array, check_indices
+from ..language.checks import Array, Count, check_array, check_indices
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, copy_row, share
@@ -30,7 +30,7 @@ from ..language.source import inlined
 
 def rope_angles(
     positions: NDArray[np.integer], inv_freq: NDArray[np.float64], scale: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Array, Array]:
     """positions (n,), inv_freq (n_rot / 2,) -> scale * cos, scale * sin, each (n, n_rot / 2) float32."""
     check_indices("positions", positions, (None,))
     check_array("inv_freq", inv_freq, (None,), np.float64)
@@ -38,9 +38,7 @@ def rope_angles(
     return (scale * np.cos(angles)).astype(np.float32), (scale * np.sin(angles)).astype(np.float32)
 
 
-def rope_reference(
-    x: NDArray[np.float32], cos: NDArray[np.float32], sin: NDArray[np.float32], pairing: Pairing
-) -> NDArray[np.float32]:
+def rope_reference(x: Array, cos: Array, sin: Array, pairing: Pairing) -> Array:
     """x (n, n_heads, head_dim), cos and sin (n, n_rot / 2) -> (n, n_heads, head_dim)."""
     check_array("x", x, (None, None, None))
     check_array("cos", cos, (len(x), None))
@@ -62,11 +60,11 @@ def rope_reference(
 
 
 def bind_rope(
-    x: NDArray[np.float32],
-    cos: NDArray[np.float32],
-    sin: NDArray[np.float32],
-    out: NDArray[np.float32],
-    n_tokens: NDArray[np.int64],
+    x: Array,
+    cos: Array,
+    sin: Array,
+    out: Array,
+    n_tokens: Count,
     n_heads: int,
     head_dim: int,
     pairing: Pairing,

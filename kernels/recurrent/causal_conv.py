@@ -13,16 +13,13 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752), section 3.4; Peng et al. 202
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import fma, load, store
-
-Array = NDArray[np.float32]
 
 
 def causal_conv_reference(x: Array, weight: Array, bias: Array | None, tail: Array) -> tuple[Array, Array]:
@@ -50,9 +47,7 @@ def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
     return whole[:-1] - x, whole[len(x) :]
 
 
-def bind_causal_conv(
-    x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]
-) -> Call:
+def bind_causal_conv(x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: Count) -> Call:
     """The convolution on buffers, which must differ.
 
     weight (size, ld): transposed; bias (ld,), tail (size - 1, ld): all zero beyond the width. The call
@@ -68,7 +63,7 @@ def bind_causal_conv(
     )
 
 
-def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
+def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: Count) -> Call:
     """The token shift on buffers; tail (1, ld) is zero beyond the width."""
     weight = np.ones((2, x.shape[-1]), np.float32)
     weight[1] = -1

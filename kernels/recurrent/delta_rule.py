@@ -16,18 +16,15 @@ Linear" (arXiv:2510.26692).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.rows import LANES, check_rows
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import state_arguments, state_kernel
-
-Array = NDArray[np.float32]
 
 
 def delta_rule_reference(
@@ -66,7 +63,7 @@ def bind_delta_rule(
     beta: Array,
     state: Array,
     out: Array,
-    n_tokens: NDArray[np.int64],
+    n_tokens: Count,
     n_k_heads: int,
     is_grouped: bool = False,
     n_rates: int = 1,

@@ -15,10 +15,9 @@ Sources: Yang et al. 2023, "Gated Linear Attention" (arXiv:2312.06635); Peng et 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
@@ -26,8 +25,6 @@ from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import check_lanes, state_arguments, state_kernel
-
-Array = NDArray[np.float32]
 
 
 def gated_linear_attention_reference(
@@ -64,7 +61,7 @@ def bind_gated_linear_attention(
     g: Array,
     state: Array,
     out: Array,
-    n_tokens: NDArray[np.int64],
+    n_tokens: Count,
     reads_before: bool = False,
 ) -> Call:
     """Gated linear attention on buffers, from the current state, which the call changes.
@@ -93,7 +90,7 @@ def _take_in(args, state, head, t, value):
 _gated_linear_attention = state_kernel(_take_in, "gated_linear_attention", "q k g", reads_before=I64)
 
 
-def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
+def bind_bonus(q: Array, k: Array, v: Array, u: Array, out: Array, n_tokens: Count) -> Call:
     """The bonus on buffers; u (n_heads, d_k), v and out as many columns for each head.
 
     d_k is a multiple of LANES. Raises TypeError or ValueError for arrays that do not fit.

@@ -12,18 +12,15 @@ Source: Peng et al. 2025, "RWKV-7 Goose" (arXiv:2503.14456).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32
 from ..language.rows import LANES
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import state_arguments, state_kernel
-
-Array = NDArray[np.float32]
 
 
 def generalized_delta_rule_reference(
@@ -46,15 +43,7 @@ def generalized_delta_rule_reference(
 
 
 def bind_generalized_delta_rule(
-    q: Array,
-    k: Array,
-    v: Array,
-    a: Array,
-    b: Array,
-    g: Array,
-    state: Array,
-    out: Array,
-    n_tokens: NDArray[np.int64],
+    q: Array, k: Array, v: Array, a: Array, b: Array, g: Array, state: Array, out: Array, n_tokens: Count
 ) -> Call:
     """The generalized delta rule on buffers, from the current state, which the call changes.
 

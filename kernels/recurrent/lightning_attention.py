@@ -11,17 +11,14 @@ Source: Qin et al. 2024, "Lightning Attention-2" (arXiv:2401.04658); MiniMax 202
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32
 from ..language.rows import LANES
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import state_arguments, state_kernel
-
-Array = NDArray[np.float32]
 
 
 def lightning_attention_reference(
@@ -42,7 +39,7 @@ def lightning_attention_reference(
 
 
 def bind_lightning_attention(
-    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, n_tokens: NDArray[np.int64]
+    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, n_tokens: Count
 ) -> Call:
     """Lightning attention on buffers, from the current state, which the call changes.
 

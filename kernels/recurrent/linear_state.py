@@ -12,16 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..jit.kernel import Kernel, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import Field, PointerTo, Record
 from ..language.rows import LANES, check_rows, share
-
-Array = NDArray[np.float32]
 
 STATE: dict[str, Field] = {
     "v": PointerTo(F32),
@@ -44,12 +39,7 @@ def check_lanes(d_k: int) -> None:
 
 
 def state_arguments(
-    v: Array,
-    state: Array,
-    out: Array,
-    n_tokens: NDArray[np.int64],
-    keys: dict[str, Array],
-    n_k_heads: int | None = None,
+    v: Array, state: Array, out: Array, n_tokens: Count, keys: dict[str, Array], n_k_heads: int | None = None
 ) -> dict[str, Any]:
     """The arguments `STATE`, and `keys`: buffers with d_k columns for each of n_k_heads heads, or
     of all. Raises TypeError or ValueError for arrays that do not fit."""

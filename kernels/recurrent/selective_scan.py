@@ -12,18 +12,15 @@ Sources: Gu & Dao 2023, "Mamba" (arXiv:2312.00752); Dao & Gu 2024, "Transformers
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..elementwise.activation import softplus, softplus_lanes
 from ..jit.kernel import Call, kernel
-from ..language.checks import check_array
+from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES, check_rows, share
 from ..language.simd import fma, load, reduce_add, reduce_max, splat, store
-
-Array = NDArray[np.float32]
 
 
 def selective_scan_reference(
@@ -67,7 +64,7 @@ def bind_selective_scan(
     dt_bias: Array,
     state: Array,
     out: Array,
-    n_tokens: NDArray[np.int64],
+    n_tokens: Count,
     n_groups: int,
 ) -> Call:
     """The scan on buffers, from the current state, which the call changes.
@@ -164,7 +161,7 @@ def _selective_scan(args, thread_id, n_threads):
             args.out[t * args.ld_x + row] = y + args.skip[head] * x
 
 
-def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: NDArray[np.int64]) -> Call:
+def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: Count) -> Call:
     """The logarithm of a decay, on buffers; a and bias (ld,), zero beyond the width.
 
     Raises TypeError or ValueError for arrays that do not fit.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import kernel
-from ..language.checks import check_array
+from ..language.checks import Array, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
@@ -85,9 +85,7 @@ class CompiledSampling:
             logits=self._weights, weights=self._weights, blocks=self._blocks, n=0, inverse_temperature=1.0
         )
 
-    def _weights_of(
-        self, logits: Logits, inverse_temperature: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def _weights_of(self, logits: Logits, inverse_temperature: float) -> tuple[Array, NDArray[np.float64]]:
         """The weights (n,) and the cumulative sums of their blocks; valid until the next call."""
         check_array("logits", logits, (None,))
         n = len(logits)

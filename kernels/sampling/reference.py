@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Logits = NDArray[np.float32]
+from ..language.checks import Array
+
+Logits = Array
 Positions = NDArray[np.intp]
 
 VOCAB_BLOCK = 256
@@ -28,7 +30,7 @@ def argmax_reference(logits: Logits) -> int:
     return int(logits.argmax())
 
 
-def softmax_reference(logits: Logits) -> NDArray[np.float32]:
+def softmax_reference(logits: Logits) -> Array:
     """exp(z_i - max z) / sum_j exp(z_j - max z): (n,) -> (n,), float32 with the sum taken in float64."""
     with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
         weights = np.exp(logits - logits.max())
@@ -68,7 +70,7 @@ def top_p_reference(logits: Logits, p: float) -> Positions:
     return nucleus(softmax_reference(logits), p)
 
 
-def nucleus(probabilities: NDArray[np.float32], p: float) -> Positions:
+def nucleus(probabilities: Array, p: float) -> Positions:
     """Positions of the nucleus of probabilities (n,): the smallest set of the largest that reaches `p`."""
     candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(probabilities))
     order = np.argsort(-probabilities[candidates], kind="stable")
@@ -97,7 +99,7 @@ def draw_reference(logits: Logits, temperature: float, uniform: float) -> int:
     return search(weights, np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64)), uniform)
 
 
-def search(weights: NDArray[np.float32], blocks: NDArray[np.float64], uniform: float) -> int:
+def search(weights: Array, blocks: NDArray[np.float64], uniform: float) -> int:
     """The position where the cumulative sum of `weights` (n,) passes `uniform` times their sum.
 
     `blocks` are the cumulative sums of blocks of `VOCAB_BLOCK`: the block is found first, then the place in
