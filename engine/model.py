@@ -14,8 +14,7 @@ from .architectures import ARCHITECTURES
 from .architectures.parts.architecture import Architecture
 from .chat.template import ChatTemplate
 from .config.config import Config
-from .config.ollama import ARCHITECTURES as OLLAMA_NAMES
-from .config.ollama import as_llama_cpp
+from .config.ollama import ARCHITECTURES as OLLAMA_NAMES, as_llama_cpp
 from .config.read import read_config
 from .config.tensor_table import check_all_used, check_tensors
 from .hooks.activations import ActivationSpec, activation_table

@@ -18,8 +18,7 @@ from ...gguf_io.file import GGUFFile
 from .config import Config
 from .derive import derive
 from .keys import INERT, KEYS, NEUTRAL, NO_EXPERTS, REQUIRED, Key
-from .ollama import INERT as OLLAMA_INERT
-from .ollama import OTHER_KEYS
+from .ollama import INERT as OLLAMA_INERT, OTHER_KEYS
 
 _PYTHON_TYPES: dict[str, type[Any]] = {"integer": int, "float": float, "text": str, "boolean": bool}
 

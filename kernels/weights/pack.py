@@ -15,8 +15,7 @@ from ...gguf_io import formats
 from ...gguf_io.codecs import i_quants, k_quants, ternary_quants
 from ...gguf_io.codecs.levels import Levels
 from ...gguf_io.formats import BlockFormat
-from . import layout as layouts
-from . import rearranged
+from . import layout as layouts, rearranged
 from .block_arrays import U8, BlockArrays
 from .layout import TILE_ROWS, Layout
 from .recoded import recoder

@@ -6,8 +6,7 @@ python layer_kernel_cases.py        every operand ends at an unreadable page; so
 import itertools
 
 import numpy as np
-from graph_kernel_cases import CASES as GRAPH_CASES
-from graph_kernel_cases import width
+from graph_kernel_cases import CASES as GRAPH_CASES, width
 from guard import guarded
 from kernel_cases import Array, Case, Place, make, normal
 from numpy.typing import NDArray

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from format_oracle import oracle
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from nybble.gguf_io import GGUFUnsupportedError, Tensor, dequantize

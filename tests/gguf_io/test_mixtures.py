@@ -8,8 +8,7 @@ import quantizer_cases
 from quantizer_cases import FILE_TYPES, LETTERS, ModelCase
 
 from nybble import ModelError, RequestError
-from nybble.gguf_io import FILE_TYPES as OUR_FILE_TYPES
-from nybble.gguf_io import Tensor
+from nybble.gguf_io import FILE_TYPES as OUR_FILE_TYPES, Tensor
 from nybble.gguf_io.formats import F32, I32, BlockFormat
 from nybble.gguf_io.mixtures import choose_formats, file_type
 

@@ -6,8 +6,7 @@ import gguf
 import numpy as np
 import pytest
 import quantizer_cases
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 

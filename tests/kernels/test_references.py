@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rounding import ROUNDOFF, assert_within, sum_rounding
 
 from nybble.engine.plan.rope import rope_frequencies

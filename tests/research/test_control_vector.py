@@ -4,8 +4,7 @@ import gguf
 import numpy as np
 import pytest
 import tiny_model
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import nybble
 from nybble import ModelError, RequestError, research

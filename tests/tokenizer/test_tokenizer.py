@@ -10,8 +10,7 @@ import pytest
 import tiny_model
 import tiny_vocabulary as tiny
 from forge import GGUFForge
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_vocabulary import make, pieces
 
 import nybble.gguf_io as gguf_io

@@ -4,24 +4,25 @@ An operation reads named buffers and writes one or more.  Every buffer is (n_tok
 are tensors of the file.  The mathematics of each is in `kernels/`.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 from ....gguf_io.tensor import Tensor
+
+Buffer = Annotated[str, "a buffer"]
+"""The name of a buffer that an operation reads."""
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: tensors have no useful equality
 class Op:
-    """What all have: the buffer `out` that it writes, and which of its fields name buffers that it reads."""
+    """What all have: the buffer `out` that it writes. A `Buffer` among its fields is one that it reads."""
 
     out: str
-
-    reads: ClassVar[tuple[str, ...]] = ("x",)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the buffers that this operation reads."""
-        return tuple(getattr(self, field) for field in self.reads)
+        return tuple(getattr(self, field.name) for field in fields(self) if field.type is Buffer)
 
     @property
     def outputs(self) -> tuple[str, ...]:

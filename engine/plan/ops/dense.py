@@ -1,11 +1,10 @@
 """Operations of dense layers: embeddings, norms, matrices, attention, and what works on single values."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
 from ....kernels.choices import Activation, Pairing
-from .base import Op
+from .base import Buffer, Op
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +14,6 @@ class Embed(Op):
     weight: Tensor
     scale: float = 1.0
 
-    reads: ClassVar[tuple[str, ...]] = ()
-
 
 @dataclass(frozen=True, eq=False)
 class RmsNorm(Op):
@@ -25,7 +22,7 @@ class RmsNorm(Op):
     weight is (width / n_groups,), or (n_groups, width / n_groups): a row for each part; or there is none.
     """
 
-    x: str
+    x: Buffer
     weight: Tensor | None
     eps: float
     n_groups: int = 1
@@ -35,7 +32,7 @@ class RmsNorm(Op):
 class LayerNorm(Op):
     """Takes the mean off each of `n_groups` equal parts of x, then normalizes it; adds a bias, if any."""
 
-    x: str
+    x: Buffer
     weight: Tensor | None
     bias: Tensor | None
     eps: float
@@ -46,7 +43,7 @@ class LayerNorm(Op):
 class Linear(Op):
     """out = x @ weight.T * scale + bias; weight is (width of out, width of x)."""
 
-    x: str
+    x: Buffer
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
@@ -56,7 +53,7 @@ class Linear(Op):
 class Rope(Op):
     """Rotates the first `n_rot` values of each head by the angles of the plan's rope table `table`."""
 
-    x: str
+    x: Buffer
     n_heads: int
     head_dim: int
     n_rot: int
@@ -68,7 +65,7 @@ class Rope(Op):
 class QueryScale(Op):
     """out = x * (1 + strength * ln(1 + floor((position + offset) / step))): sharpens attention far along."""
 
-    x: str
+    x: Buffer
     strength: float
     step: int
     offset: int = 0
@@ -78,7 +75,7 @@ class QueryScale(Op):
 class PositionEmbed(Op):
     """out = weight[position of x's row]; of x only the rows count."""
 
-    x: str
+    x: Buffer
     weight: Tensor
 
 
@@ -94,9 +91,9 @@ class Attention(Op):
     state.
     """
 
-    q: str
-    k: str
-    v: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
     state: int
     n_heads: int
     n_kv_heads: int
@@ -109,8 +106,6 @@ class Attention(Op):
     sinks: Tensor | None = None
     chunk: int = 0
     is_causal: bool = True
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -126,37 +121,31 @@ class Attention(Op):
 class SiluMul(Op):
     """out = silu(gate) * up."""
 
-    gate: str
-    up: str
-
-    reads: ClassVar[tuple[str, ...]] = ("gate", "up")
+    gate: Buffer
+    up: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class GeluMul(Op):
     """out = gelu(gate) * up, with the tanh form of GELU."""
 
-    gate: str
-    up: str
-
-    reads: ClassVar[tuple[str, ...]] = ("gate", "up")
+    gate: Buffer
+    up: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class SwigluOai(Op):
     """The gated activation of gpt-oss, with limits."""
 
-    gate: str
-    up: str
-
-    reads: ClassVar[tuple[str, ...]] = ("gate", "up")
+    gate: Buffer
+    up: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class Activate(Op):
     """out = function(x), element by element."""
 
-    x: str
+    x: Buffer
     function: Activation
 
 
@@ -164,7 +153,7 @@ class Activate(Op):
 class Xielu(Op):
     """out = xielu(x); of the two alphas softplus is taken first."""
 
-    x: str
+    x: Buffer
     alpha_n: float
     alpha_p: float
     beta: float
@@ -175,7 +164,7 @@ class Xielu(Op):
 class Scale(Op):
     """out = x * factor."""
 
-    x: str
+    x: Buffer
     factor: float
 
 
@@ -186,7 +175,7 @@ class ScaleColumns(Op):
     Where weight has fewer values than x columns, each is for one of as many equal parts of x.
     """
 
-    x: str
+    x: Buffer
     weight: Tensor
     divides: bool = False
 
@@ -195,7 +184,7 @@ class ScaleColumns(Op):
 class Clamp(Op):
     """out = x within low .. high."""
 
-    x: str
+    x: Buffer
     low: float
     high: float
 
@@ -204,7 +193,7 @@ class Clamp(Op):
 class SoftCap(Op):
     """out = cap * tanh(x / cap)."""
 
-    x: str
+    x: Buffer
     cap: float
 
 
@@ -212,27 +201,23 @@ class SoftCap(Op):
 class Mul(Op):
     """out = a * b; b may have one column for each of several equal parts of a row, or one for all of it."""
 
-    a: str
-    b: str
-
-    reads: ClassVar[tuple[str, ...]] = ("a", "b")
+    a: Buffer
+    b: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class Add(Op):
     """out = a + b."""
 
-    a: str
-    b: str
-
-    reads: ClassVar[tuple[str, ...]] = ("a", "b")
+    a: Buffer
+    b: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class AddVector(Op):
     """out = x + weight, the same for every row."""
 
-    x: str
+    x: Buffer
     weight: Tensor
 
 
@@ -240,7 +225,7 @@ class AddVector(Op):
 class TakeColumns(Op):
     """Of each of `n_groups` equal parts of x the columns start .. start + n - 1."""
 
-    x: str
+    x: Buffer
     n_groups: int
     start: int
     n: int
@@ -250,18 +235,16 @@ class TakeColumns(Op):
 class JoinColumns(Op):
     """Each of `n_groups` equal parts of a, followed by that of b."""
 
-    a: str
-    b: str
+    a: Buffer
+    b: Buffer
     n_groups: int
-
-    reads: ClassVar[tuple[str, ...]] = ("a", "b")
 
 
 @dataclass(frozen=True, eq=False)
 class RepeatColumns(Op):
     """Each of `n_groups` equal parts of x, n times side by side."""
 
-    x: str
+    x: Buffer
     n: int
     n_groups: int = 1
 

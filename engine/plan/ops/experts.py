@@ -1,11 +1,10 @@
 """The operations of layers that have many matrices, of which each token or head meets its own."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
 from ....kernels.choices import Gating
-from .base import Op
+from .base import Buffer, Op
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +16,7 @@ class Route(Op):
     """
 
     ids: str
-    x: str
+    x: Buffer
     n_used: int
     gating: Gating
     bias: Tensor | None
@@ -40,28 +39,24 @@ class ExpertLinear(Op):
     x is n_in wide, the same for all experts of a token, or has n_in columns for each.
     """
 
-    x: str
-    ids: str
+    x: Buffer
+    ids: Buffer
     weight: Tensor
     bias: Tensor | None = None
     scale: Tensor | None = None
-
-    reads: ClassVar[tuple[str, ...]] = ("x", "ids")
 
 
 @dataclass(frozen=True, eq=False)
 class ExpertSum(Op):
     """Sums what the experts of a token gave, side by side in x, each times its weight."""
 
-    x: str
-    weights_of: str
-
-    reads: ClassVar[tuple[str, ...]] = ("x", "weights_of")
+    x: Buffer
+    weights_of: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class HeadLinear(Op):
     """Each head of x times its own matrix; weight is (n_heads, n_out, n_in)."""
 
-    x: str
+    x: Buffer
     weight: Tensor

@@ -1,17 +1,16 @@
 """The operations of layers that carry a state from one token to the next."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
-from .base import Op
+from .base import Buffer, Op
 
 
 @dataclass(frozen=True, eq=False)
 class L2Norm(Op):
     """Scales each of `n_groups` equal parts of x to length 1."""
 
-    x: str
+    x: Buffer
     eps: float
     n_groups: int
 
@@ -30,7 +29,7 @@ class CausalConv(Recurrent):
     weight is (n_channels, size), bias (n_channels,).
     """
 
-    x: str
+    x: Buffer
     weight: Tensor
     bias: Tensor | None = None
 
@@ -39,7 +38,7 @@ class CausalConv(Recurrent):
 class TokenShift(Recurrent):
     """out = the row before - x: what x lacks of the token before, which is the state."""
 
-    x: str
+    x: Buffer
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +49,15 @@ class SelectiveScan(Recurrent):
     each head.
     """
 
-    x: str
-    dt: str
-    b: str
-    c: str
+    x: Buffer
+    dt: Buffer
+    b: Buffer
+    c: Buffer
     n_heads: int
     n_groups: int
     a: Tensor
     skip: Tensor
     dt_bias: Tensor
-
-    reads: ClassVar[tuple[str, ...]] = ("x", "dt", "b", "c")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class Decay(Op):
     a has a number below 0 for each of as many equal parts of x.
     """
 
-    x: str
+    x: Buffer
     a: Tensor
     bias: Tensor
 
@@ -84,17 +81,15 @@ class DeltaRule(Recurrent):
     that are n_k_heads apart.
     """
 
-    q: str
-    k: str
-    v: str
-    decay: str
-    beta: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
+    decay: Buffer
+    beta: Buffer
     n_heads: int
     n_k_heads: int
     is_grouped: bool = False
     n_rates: int = 1
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay", "beta")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +99,10 @@ class LightningAttention(Recurrent):
     q and k are n_heads * d_k wide, v and out n_heads * d_v.
     """
 
-    q: str
-    k: str
-    v: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
     decay: tuple[float, ...]
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,27 +113,23 @@ class GatedLinearAttention(Recurrent):
     before it takes in a token if `reads_before`.
     """
 
-    q: str
-    k: str
-    v: str
-    decay: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
+    decay: Buffer
     n_heads: int
     reads_before: bool
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "decay")
 
 
 @dataclass(frozen=True, eq=False)
 class Bonus(Op):
     """out = v times a number for each head: the product of q and k, whose every column counts `weight`."""
 
-    q: str
-    k: str
-    v: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
     weight: Tensor  # n_heads * d_k values
     n_heads: int
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +139,10 @@ class GeneralizedDeltaRule(Recurrent):
     q, k, a, b and the logarithm of the decay are n_heads * d_k wide, v and out n_heads * d_v.
     """
 
-    q: str
-    k: str
-    v: str
-    a: str
-    b: str
-    decay: str
+    q: Buffer
+    k: Buffer
+    v: Buffer
+    a: Buffer
+    b: Buffer
+    decay: Buffer
     n_heads: int
-
-    reads: ClassVar[tuple[str, ...]] = ("q", "k", "v", "a", "b", "decay")

@@ -1,10 +1,9 @@
 """The operations of models with several residual streams side by side, and of what only they have."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ....gguf_io.tensor import Tensor
-from .base import Op
+from .base import Buffer, Op
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,18 +14,16 @@ class MixStreams(Op):
     (n_out * width).
     """
 
-    x: str
-    weights_of: str
+    x: Buffer
+    weights_of: Buffer
     n_streams: int
-
-    reads: ClassVar[tuple[str, ...]] = ("x", "weights_of")
 
 
 @dataclass(frozen=True, eq=False)
 class MeanOfStreams(Op):
     """The mean of `n_streams` equal parts of x."""
 
-    x: str
+    x: Buffer
     n_streams: int
 
 
@@ -34,7 +31,7 @@ class MeanOfStreams(Op):
 class Shift(Op):
     """out = x + amount."""
 
-    x: str
+    x: Buffer
     amount: float
 
 
@@ -42,17 +39,15 @@ class Shift(Op):
 class MatchLength(Op):
     """Gives each of the equal parts of x, as wide as `like`, the length of that."""
 
-    x: str
-    like: str
-
-    reads: ClassVar[tuple[str, ...]] = ("x", "like")
+    x: Buffer
+    like: Buffer
 
 
 @dataclass(frozen=True, eq=False)
 class KeepOutliers(Op):
     """out = max(0, x - cut), the cut of a row lying `n_deviations` standard deviations above its mean."""
 
-    x: str
+    x: Buffer
     n_deviations: float
 
 
@@ -62,6 +57,6 @@ class PoolStreams(Op):
     product of its normalized values and `weight`.
     """
 
-    x: str
+    x: Buffer
     weight: Tensor
     eps: float

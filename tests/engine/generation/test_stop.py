@@ -1,8 +1,7 @@
 """Stop strings: where they end a text, and what is shown before."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scripted_stream import stream
 
 from nybble.engine.generation.stop import StopScanner

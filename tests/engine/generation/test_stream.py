@@ -5,8 +5,7 @@ import codecs
 import numpy as np
 import pytest
 import tiny_vocabulary
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from scripted_stream import ScriptedExecutor, ids_of, stream
 
 from nybble.engine.generation.context import Context

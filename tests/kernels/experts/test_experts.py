@@ -13,8 +13,7 @@ import expert_cases
 import numpy as np
 import pytest
 from expert_cases import SEVERAL, Experts, random_experts
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from linear_cases import random_weights, run_all
 
 from nybble.engine.executors.numba.storage.packing import pack_tensors

@@ -15,8 +15,7 @@ from typing import Any
 import linear_cases
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from linear_cases import (
     FORMATS,
     QUANTIZED,

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 from guard import guarded, misaligned
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 

@@ -9,8 +9,7 @@ from collections import defaultdict, deque
 import numpy as np
 from numpy.typing import NDArray
 
-from .....kernels.language.rows import aligned_zeros as aligned_zeros
-from .....kernels.language.rows import padded_width
+from .....kernels.language.rows import aligned_zeros as aligned_zeros, padded_width
 
 
 class Memory:

@@ -1,8 +1,7 @@
 """The state of an attention layer: what it holds after chunks of any size, and how far back it can go."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nybble.engine.executors.reference.states import KVState
 from nybble.engine.plan.states import KVSpec

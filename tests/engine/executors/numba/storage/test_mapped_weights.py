@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import tiny_model
 from expert_cases import random_experts
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from linear_cases import random_layer
 
 import nybble

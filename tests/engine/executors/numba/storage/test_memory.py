@@ -1,8 +1,7 @@
 """Memory of buffers: aligned, zero, padded, and handed on only after it was given back."""
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nybble.engine.executors.numba.storage.memory import Memory, aligned_zeros
 from nybble.kernels.language.rows import CACHE_LINE
