@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from ..hooks.taps import Taps
 from ..plan.plan import Plan
 
+Array = NDArray[np.float32]
+Ids = NDArray[np.int32]
+Positions = NDArray[np.int64]
+RowNumbers = NDArray[np.intp]
+"""Numbers of the tokens of a step."""
+
 
 class State(ABC):
     """What a layer remembers of the positions that have gone in. Unless a class says otherwise, the only way
@@ -56,9 +62,7 @@ class Executor(ABC):
         """Bytes of weights that must be read to decode one token, as this executor has packed them: each
         matrix once, of experts the chosen."""
 
-    def forward(
-        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
-    ) -> NDArray[np.float32]:
+    def forward(self, ids: Ids, start: int, rows: RowNumbers, taps: Taps | None = None) -> Array:
         """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab),
         or of a model without logits the embeddings: (len(rows), n_embd).
 
@@ -99,12 +103,7 @@ class Executor(ABC):
 
     @abstractmethod
     def _run_step(
-        self,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        rows: NDArray[np.intp],
-        logits: NDArray[np.float32],
-        taps: Taps | None,
+        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
     ) -> None:
         """Runs ids (n,), n <= n_batch, at positions (n,), which come next; writes the logits of `rows` (m,)
         to logits (m, n_outputs)."""

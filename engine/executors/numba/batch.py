@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..base import Array, Ids
 from .executor import NumbaExecutor
 from .plan_runner import PlanRunner
 
@@ -26,7 +26,7 @@ class Batch:
         n, caches = len(executors), [executor.states for executor in executors]
         self._runner = PlanRunner(first.plan, n, n, first.n_threads, caches, first.matrices)
 
-    def decode(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    def decode(self, ids: Ids) -> Array:
         """The next token of each sequence, ids (n,) -> logits (n, n_vocab)."""
         if len(ids) != len(self._executors):
             raise ValueError(f"{len(self._executors)} sequences need as many ids, not {len(ids)}")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ....kernels.jit.object_cache import compile_log
 from ...hooks.taps import Taps
 from ...plan.plan import Plan
-from ..base import Executor
+from ..base import Array, Executor, Ids, Positions, RowNumbers
 from .lower.lowered_plan import require_lowered
 from .plan_runner import PlanRunner
 from .storage.caches import Cache, make_caches
@@ -47,12 +44,7 @@ class NumbaExecutor(Executor):
         return sum(int(matrix.nbytes * shares[name]) for name, matrix in self.matrices.items())
 
     def _run_step(
-        self,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        rows: NDArray[np.intp],
-        logits: NDArray[np.float32],
-        taps: Taps | None,
+        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
     ) -> None:
         self.runner.run(ids, positions, rows, logits, taps)
 

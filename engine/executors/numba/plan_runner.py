@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....gguf_io.dequantize import dequantize
 from ....gguf_io.row_reader import RowReader
@@ -27,6 +26,7 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
+from ..base import Array, Ids, Positions, RowNumbers
 from .lower.lowered_plan import lower_plan
 from .storage.caches import Cache, KVCache
 from .storage.packed_matrix import PackedMatrix
@@ -75,12 +75,7 @@ class PlanRunner:
         return self._lowered.n_buffer_bytes
 
     def run(
-        self,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        rows: NDArray[np.intp],
-        logits: NDArray[np.float32],
-        taps: Taps | None = None,
+        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None = None
     ) -> None:
         """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
         n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
@@ -120,12 +115,7 @@ class PlanRunner:
         self._team.close()
 
     def _run_head(
-        self,
-        rows: NDArray[np.intp],
-        last: int,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        taps: Taps | None,
+        self, rows: RowNumbers, last: int, ids: Ids, positions: Positions, taps: Taps | None
     ) -> None:
         """Run what comes after `SelectRows`, up to operation last - 1, for a few rows."""
         for name, whole in self._lowered.whole.items():
@@ -133,14 +123,7 @@ class PlanRunner:
         self._lowered.n_wanted[0] = len(rows)
         self._run_ops(self._head, last, ids[rows], positions[rows], taps)
 
-    def _run_ops(
-        self,
-        first: int,
-        last: int,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        taps: Taps | None,
-    ) -> None:
+    def _run_ops(self, first: int, last: int, ids: Ids, positions: Positions, taps: Taps | None) -> None:
         """Run operations first … last - 1 on these rows, with a stop after each that the taps listen to."""
         step, at, n_rows = self._lowered.first_step, first, len(ids)
         if taps is not None:
@@ -151,7 +134,7 @@ class PlanRunner:
                 self._show(self.plan.ops[i], ids, positions, taps)
         self._run(step[at], step[last], n_rows)
 
-    def _show(self, op: ops.Op, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps) -> None:
+    def _show(self, op: ops.Op, ids: Ids, positions: Positions, taps: Taps) -> None:
         """Show what `op` has written to those who listen."""
         if isinstance(op, ops.Attention) and op.probs in taps.buffers:
             self._show_probs(op, ids, positions, taps)
@@ -159,9 +142,7 @@ class PlanRunner:
             if name in taps.buffers:
                 taps.show(name, self._values(name, len(ids)), positions, ids)
 
-    def _show_probs(
-        self, op: ops.Attention, ids: NDArray[np.int32], positions: NDArray[np.int64], taps: Taps
-    ) -> None:
+    def _show_probs(self, op: ops.Attention, ids: Ids, positions: Positions, taps: Taps) -> None:
         """Show the probabilities of an attention that has just run: its q is still there."""
         cache = self._sequences[0][op.state]
         if not isinstance(cache, KVCache):
@@ -180,12 +161,12 @@ class PlanRunner:
             is_causal=op.is_causal,
         )
 
-        def gather(probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        def gather(probs: Array) -> Array:
             return gather_by_probs(probs, values, positions, op.window, op.chunk, op.is_causal)
 
         show_probs(op, taps, probs, self._values(op.out, len(ids)), gather, positions, ids)
 
-    def _values(self, name: str, n_rows: int) -> NDArray[np.float32]:
+    def _values(self, name: str, n_rows: int) -> Array:
         """The rows of a buffer, without padding; to be read or written."""
         written = self._lowered.whole.get(name, self._lowered.buffers[name])
         return written[:n_rows, : self.plan.buffers[name]]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.attention.reference import (
     alibi_slopes,
@@ -15,10 +14,9 @@ from ....kernels.attention.reference import (
     gather_reference,
 )
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 from .registry import by_group, runs
-
-Array = NDArray[np.float32]
 
 
 @runs(ops.Attention)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.elementwise.activation import activation_reference
 from ....kernels.elementwise.add import add_reference, add_vector_reference
@@ -29,10 +28,9 @@ from ....kernels.position.embedding import embedding_reference
 from ....kernels.position.position import position_embedding_reference, query_scale_reference
 from ....kernels.position.rope import rope_reference
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 from .registry import by_group, runs, runs_many
-
-Array = NDArray[np.float32]
 
 runs(ops.SiluMul)(lambda op, x, forward: silu_mul_reference(*x))
 runs(ops.GeluMul)(lambda op, x, forward: gelu_mul_reference(*x))

@@ -5,7 +5,6 @@ from one chunk size to another to float32's rounding, not to the bit.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....gguf_io.tensor import Tensor
 from ....kernels.position.rope import rope_angles
@@ -13,9 +12,9 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from ..base import Executor, State
+from ..base import Array, Executor, Ids, Positions, RowNumbers, State
 from .attention import attention_probs
-from .forward_pass import Array, ForwardPass
+from .forward_pass import ForwardPass
 from .run import run
 from .states import make_state
 
@@ -36,12 +35,7 @@ class ReferenceExecutor(Executor):
         return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
     def _run_step(
-        self,
-        ids: NDArray[np.int32],
-        positions: NDArray[np.int64],
-        rows: NDArray[np.intp],
-        logits: Array,
-        taps: Taps | None,
+        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
     ) -> None:
         angles = {
             name: rope_angles(positions, table.inv_freq, table.scale)
@@ -80,12 +74,7 @@ class ReferenceExecutor(Executor):
 
 
 def _show(
-    op: ops.Op,
-    buffers: dict[str, Array],
-    taps: Taps,
-    forward: ForwardPass,
-    positions: NDArray[np.int64],
-    ids: NDArray[np.int32],
+    op: ops.Op, buffers: dict[str, Array], taps: Taps, forward: ForwardPass, positions: Positions, ids: Ids
 ) -> None:
     """Show what `op` has written to those who listen."""
     for name in op.outputs:

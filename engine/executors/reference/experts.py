@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.experts.linear import expert_linear_reference, head_linear_reference
 from ....kernels.experts.route import route_reference
 from ....kernels.experts.sum import expert_sum_reference
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 from .registry import runs, runs_many
-
-Array = NDArray[np.float32]
 
 runs(ops.ExpertSum)(lambda op, x, forward: expert_sum_reference(*x))
 

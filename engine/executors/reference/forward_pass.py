@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ....gguf_io.tensor import Tensor
-from ..base import State
+from ..base import Array, Ids, Positions, RowNumbers, State
 from .states import KVState, RecurrentState
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ForwardPass:
     """Of n tokens; each operation uses a part of it."""
 
-    ids: NDArray[np.int32]  # (n,)
-    positions: NDArray[np.int64]  # (n,)
-    rows: NDArray[np.intp]  # those whose logits are wanted
+    ids: Ids  # (n,)
+    positions: Positions  # (n,)
+    rows: RowNumbers  # those whose logits are wanted
     angles: dict[str, tuple[Array, Array]]  # of each rope table: cosine and sine (n, n_rot / 2)
     states: list[State]
     values: Callable[[Tensor], Array]  # a weight in float32

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.norm.l2_norm import l2_norm_reference
 from ....kernels.recurrent.causal_conv import causal_conv_reference, token_shift_reference
@@ -16,10 +15,10 @@ from ....kernels.recurrent.generalized_delta_rule import generalized_delta_rule_
 from ....kernels.recurrent.lightning_attention import lightning_attention_reference
 from ....kernels.recurrent.selective_scan import decay_reference, selective_scan_reference
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 from .registry import by_group, runs
 
-Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Recurrent)
 Recurrence = Callable[[T, list[Array], Array, ForwardPass], tuple[Array, Array]]
 """(operation, its inputs, its state, forward pass) -> its output (n, ...), its next state."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 
-Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)
 Function = Callable[[T, list[Array], ForwardPass], Array]
 """(operation, its inputs, the forward pass) -> its one output."""

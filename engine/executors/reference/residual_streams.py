@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ....kernels.elementwise.outliers import keep_outliers_reference
 from ....kernels.elementwise.scale import (
     shift_reference,
@@ -16,10 +13,9 @@ from ....kernels.norm.residual_streams import (
     mix_residual_streams_reference,
 )
 from ...plan import ops
+from ..base import Array
 from .forward_pass import ForwardPass
 from .registry import runs
-
-Array = NDArray[np.float32]
 
 runs(ops.Shift)(lambda op, x, forward: shift_reference(x[0], op.amount))
 runs(ops.MixStreams)(lambda op, x, forward: mix_residual_streams_reference(x[0], x[1], op.n_streams))

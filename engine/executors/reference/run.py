@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....gguf_io.tensor import Tensor
 from ...plan import ops
+from ..base import Array
 from . import attention, dense, experts, recurrent, residual_streams  # noqa: F401 (they fill the registry)
 from .forward_pass import ForwardPass
 from .registry import run as run
-
-Array = NDArray[np.float32]
 
 
 def run_alone(

@@ -1,10 +1,9 @@
 """The states of layers in NumPy float32: keys and values, or what a recurrence carries on."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...plan.states import KVSpec, RecurrentSpec, StateSpec
-from ..base import State
+from ..base import Array, State
 
 
 def make_state(spec: StateSpec) -> State:
@@ -29,7 +28,7 @@ class KVState(State):
             (0, self.spec.n_kv_heads, self.spec.value_dim or self.spec.head_dim), np.float32
         )
 
-    def append(self, k: NDArray[np.float32], v: NDArray[np.float32], start: int) -> None:
+    def append(self, k: Array, v: Array, start: int) -> None:
         """Adds k, v (n, n_kv_heads, head_dim) at the positions from `start` on, which come next."""
         first = len(self.keys) - self._seen_from(start)
         self.keys = np.concatenate([self.keys[first:], k])

@@ -6,22 +6,18 @@ them; and they take turns with the larger share, as few heads are seldom divided
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .....kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
 from .....kernels.attention.kv_cache import bind_cache_write
 from .....kernels.attention.plain import bind_attend
 from .....kernels.attention.plain_scratch import attention_scratch
 from .....kernels.attention.prefetch import bind_cache_prefetch
 from .....kernels.attention.reference import alibi_slopes
+from .....kernels.language.checks import Array
 from ....plan import ops
 from ..storage.caches import KVCache
 from ..storage.steps import Step
 from .registry import lowers
 from .where import Share, Where
-
-Array = NDArray[np.float32]
 
 
 @lowers(ops.Attention)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....kernels.elementwise.activation import bind_activation
 from .....kernels.elementwise.add import bind_add, bind_add_vector
@@ -20,6 +19,7 @@ from .....kernels.elementwise.scale import (
 from .....kernels.elementwise.swiglu_oai import bind_swiglu_oai
 from .....kernels.elementwise.xielu import bind_xielu
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array
 from .....kernels.linear.floats import bind_float_linear
 from .....kernels.linear.linear import bind_add_bias
 from .....kernels.linear.mapped import bind_mapped_linear
@@ -35,8 +35,6 @@ from ..storage.packed_matrix import row_vector
 from ..storage.steps import Step
 from .registry import calls, lowers
 from .where import Where
-
-Array = NDArray[np.float32]
 
 lowers(ops.SelectRows)(lambda op, x, out, where: [])  # the runner copies the rows
 calls(ops.SiluMul)(lambda op, x, out, where: bind_silu_mul(x[0], x[1], out, where.count))

@@ -14,13 +14,13 @@ from .....kernels.experts.linear import bind_expert_linear, bind_mapped_expert_l
 from .....kernels.experts.route import bind_route, route_scratch
 from .....kernels.experts.sum import bind_expert_sum
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array
 from ....plan import ops
 from ..storage.memory import aligned_zeros
 from ..storage.steps import Step, quantized_memory
 from .registry import calls, lowers
 from .where import Where
 
-Array = NDArray[np.float32]
 HEADS = "heads"
 """Stands for the numbers of all heads, as the name of a buffer would."""
 

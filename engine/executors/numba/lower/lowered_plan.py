@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .....kernels.language.checks import Array, Count
 from ....plan import ops
 from ....plan.plan import Plan
 from ..storage.buffers import Buffers
@@ -39,14 +37,14 @@ class LoweredPlan:
     steps: list[Step]
     first_step: list[int]
     """Where the steps of each operation begin, and last how many steps there are."""
-    buffers: Mapping[str, NDArray[np.float32]]
-    whole: Mapping[str, NDArray[np.float32]]
+    buffers: Mapping[str, Array]
+    whole: Mapping[str, Array]
     """Buffers with all rows, from which `SelectRows` takes the wanted ones."""
     n_buffer_bytes: int
     inputs: TokenInputs
-    n_tokens: NDArray[np.int64]
+    n_tokens: Count
     """How many rows the steps before `SelectRows` work on, in the first element."""
-    n_wanted: NDArray[np.int64]
+    n_wanted: Count
     """How many rows those after it work on."""
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....errors import GGUFUnsupportedError
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array, Count
 from .....kernels.language.rows import LANES
 from .....kernels.norm.l2_norm import bind_l2_norm
 from .....kernels.recurrent.causal_conv import bind_causal_conv, bind_token_shift
@@ -27,8 +27,6 @@ from ..storage.steps import Step
 from .registry import Check, calls, lowers
 from .where import Where
 
-Array = NDArray[np.float32]
-Count = NDArray[np.int64]
 T = TypeVar("T", bound=ops.Recurrent)
 Bind = Callable[[T, list[Array], Array, Array, Count], Call]
 """(operation, inputs, state, output, count) of one sequence -> its call."""

@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .....errors import GGUFUnsupportedError
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array
 from ....plan import ops
 from ....plan.plan import Plan
 from ..storage.steps import Step
 from .where import Where
 
-Array = NDArray[np.float32]
 T = TypeVar("T", bound=ops.Op)
 Lowering = Callable[[T, list[Array], Array, Where], list[Step]]
 """(operation, its inputs, its output, where it works) -> the steps that compute it."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .....kernels.elementwise.outliers import bind_keep_outliers
 from .....kernels.elementwise.scale import bind_shift
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array
 from .....kernels.norm.pool_residual_streams import bind_pool_residual_streams
 from .....kernels.norm.residual_streams import (
     bind_match_length,
@@ -17,8 +15,6 @@ from .....kernels.norm.residual_streams import (
 from ....plan import ops
 from .registry import calls
 from .where import Where
-
-Array = NDArray[np.float32]
 
 
 @calls(ops.MixStreams)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .....kernels.language.checks import Array, Count
 from .....kernels.linear.mapped import tiles_bytes
 from .....kernels.linear.packed_product import working_memory
 from ....plan.plan import Plan
@@ -29,7 +30,7 @@ class Share(Generic[C]):
     number: int
     cache: C
     rows: slice
-    count: NDArray[np.int64]
+    count: Count
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Where:
 
     plan: Plan
     rows: Rows
-    buffers: Mapping[str, NDArray[np.float32]]
+    buffers: Mapping[str, Array]
     tokens: TokenInputs
     matrices: Mapping[str, PackedMatrix]
     sequences: Sequence[Sequence[Cache]]
@@ -50,7 +51,7 @@ class Where:
     _made: dict[object, Any] = field(default_factory=dict)
 
     @property
-    def count(self) -> NDArray[np.int64]:
+    def count(self) -> Count:
         """How many rows there are, in its first element."""
         return self.rows.count
 
@@ -105,7 +106,7 @@ def _tiles(plan: Plan, n_threads: int) -> NDArray[np.uint8]:
     return aligned_zeros((n_threads, n_bytes), np.uint8)
 
 
-def _count_of_one() -> NDArray[np.int64]:
+def _count_of_one() -> Count:
     count = aligned_zeros((8,), np.int64)
     count[0] = 1
     return count

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .....kernels.language.checks import Array
 from ....plan import ops
 from ....plan.plan import Plan
 from .memory import Memory
@@ -18,8 +16,8 @@ class Buffers:
     """
 
     def __init__(self, plan: Plan, n_tokens: int, n_wanted: int) -> None:
-        self.arrays: dict[str, NDArray[np.float32]] = {}
-        self.whole: dict[str, NDArray[np.float32]] = {}
+        self.arrays: dict[str, Array] = {}
+        self.whole: dict[str, Array] = {}
         """Buffers as they were before `SelectRows`, whose wanted rows are copied to `arrays`. They are not
         given back: each slice of the wanted rows is taken from them."""
         self._widths = plan.buffers

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....kernels.language.checks import Array
 from .....kernels.language.rows import aligned_zeros as aligned_zeros, padded_width
 
 
@@ -16,10 +16,10 @@ class Memory:
     """Hands out (n_rows, padded width) float32 arrays, and takes them back."""
 
     def __init__(self) -> None:
-        self._free: dict[tuple[int, int], deque[NDArray[np.float32]]] = defaultdict(deque)
+        self._free: dict[tuple[int, int], deque[Array]] = defaultdict(deque)
         self.n_bytes = 0
 
-    def take(self, n_rows: int, width: int) -> NDArray[np.float32]:
+    def take(self, n_rows: int, width: int) -> Array:
         """An array for a buffer; the one that was given back longest ago, so that threads seldom have to
         wait for it."""
         free = self._free[n_rows, width]
@@ -29,6 +29,6 @@ class Memory:
         self.n_bytes += array.nbytes
         return array
 
-    def give_back(self, array: NDArray[np.float32], width: int) -> None:
+    def give_back(self, array: Array, width: int) -> None:
         """The buffer is not read any more."""
         self._free[len(array), width].append(array)

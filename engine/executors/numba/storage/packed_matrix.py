@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .....errors import GGUFUnsupportedError
 from .....gguf_io.formats import F32, PLAIN, BlockFormat
 from .....gguf_io.tensor import Tensor
+from .....kernels.language.checks import Array
 from .....kernels.linear.mapped import MAPPABLE
 from .....kernels.weights.floats import ELEMENT_OF
 from .....kernels.weights.layout import TILE_ROWS, Layout
@@ -90,7 +91,7 @@ def float_format(tensor: Tensor) -> BlockFormat:
     return tensor.format if tensor.format in ELEMENT_OF else F32
 
 
-def row_vector(tensor: Tensor, ld: int) -> NDArray[np.float32]:
+def row_vector(tensor: Tensor, ld: int) -> Array:
     """A bias or norm weight as float32, zero up to `ld`."""
     vector = np.zeros(ld, np.float32)
     vector[: tensor.shape[0]] = tensor.dequantize()

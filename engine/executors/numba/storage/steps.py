@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....kernels.jit.kernel import Call
+from .....kernels.language.checks import Array
 from .....kernels.linear.quantize_activations import bind_quantize
 from .memory import aligned_zeros
 
@@ -75,7 +76,7 @@ class Rows:
         return memory, fill(memory)
 
     def quantized(
-        self, name: str, x: NDArray[np.float32], n_in: int, sum_factor: int
+        self, name: str, x: Array, n_in: int, sum_factor: int
     ) -> tuple[tuple[NDArray, ...], list[Step]]:
         """The 8-bit form of the buffer x, of n_in columns, with the sums that a layout wants, and the step
         that makes it unless it is there."""

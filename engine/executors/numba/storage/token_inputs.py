@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .....kernels.language.checks import Array
 from ....plan import ops
 from ....plan.plan import Plan
 from .memory import aligned_zeros
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
