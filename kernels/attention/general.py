@@ -12,15 +12,18 @@ neither on the queries beside it nor on the threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import Array, Count, check_array
+from ..language.checks import Array, Count, Halves, check_array
 from ..language.exponential import exp
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import LANES, check_rows, share
+from ..language.rows import LANES, check_rows, row_arguments, row_fields, share
 from ..language.simd import (
     fma,
     load,
@@ -34,14 +37,14 @@ from ..language.simd import (
     to_f32,
 )
 from ..language.source import called
-from .visible import NO_CHUNK, first_seen, last_seen
+from .visible import NO_CHUNK, check_sight, first_seen, last_seen
 
 LOWEST = -3.0e38  # the score of a sink if there is none
 
 
 def allocate_general_cache(
     n_kv_heads: int, head_dim: int, value_dim: int, n_slots: int
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+) -> tuple[Halves, Halves]:
     """keys and values, zeroed."""
     if min(n_kv_heads, head_dim, value_dim, n_slots) < 1:
         raise ValueError(f"no cache has {n_kv_heads} heads of {head_dim} and {value_dim} in {n_slots} slots")
@@ -54,9 +57,17 @@ def general_scratch(n_slots: int, n_threads: int) -> Array:
     return np.zeros((n_threads, -(-n_slots // LANES) * LANES), np.float32)
 
 
-def bind_general_write(
-    rows: Array, cache: NDArray[np.float16], positions: NDArray[np.int64], n_tokens: Count
-) -> Call:
+def head_biases(n_heads: int, slopes: Array | None, sinks: Array | None) -> dict[str, Array]:
+    """The arguments `slopes` and `sinks`, (n_heads,) each, of which None stands for those without effect.
+    Raises TypeError or ValueError for arrays that do not fit."""
+    slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
+    sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
+    check_array("slopes", slopes, (n_heads,))
+    check_array("sinks", sinks, (n_heads,))
+    return {"slopes": slopes, "sinks": sinks}
+
+
+def bind_general_write(rows: Array, cache: Halves, positions: NDArray[np.int64], n_tokens: Count) -> Call:
     """Write the rows of k or v, a buffer, rounded to float16, at their positions.
 
     Raises TypeError or ValueError for arrays that do not fit.
@@ -79,8 +90,8 @@ def bind_general_write(
 
 def bind_general_attend(
     q: Array,
-    keys: NDArray[np.float16],
-    values: NDArray[np.float16],
+    keys: Halves,
+    values: Halves,
     positions: NDArray[np.int64],
     out: Array,
     n_tokens: Count,
@@ -103,33 +114,17 @@ def bind_general_attend(
     n_kv_heads, n_slots, head_dim = keys.shape
     check_array("values", values, (n_kv_heads, n_slots, None), np.float16)
     value_dim = values.shape[2]
-    if n_heads < 1 or n_heads % n_kv_heads:
-        raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
-    if not 0 <= window <= n_slots:
-        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
-    if chunk and not is_causal:
-        raise ValueError("chunks are for causal attention")
-    n_max_tokens, ld_q = check_rows(n_tokens, n_heads * head_dim, q=q)
-    _, ld_out = check_rows(n_tokens, n_heads * value_dim, out=out)
-    check_array("out", out, (n_max_tokens, None))
-    check_array("positions", positions, (n_max_tokens,), np.int64)
+    check_sight(n_heads, n_kv_heads, n_slots, scale, window, chunk, is_causal)
+    rows = row_arguments(n_tokens, q=(q, n_heads * head_dim), out=(out, n_heads * value_dim))
+    check_array("positions", positions, (len(q),), np.int64)
     check_array("scratch", scratch, (None, -(-n_slots // LANES) * LANES))
-    slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
-    sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
-    check_array("slopes", slopes, (n_heads,))
-    check_array("sinks", sinks, (n_heads,))
     return _general_attend.bind(
-        q=q,
+        **rows,
+        **head_biases(n_heads, slopes, sinks),
         keys=keys,
         values=values,
         positions=positions,
-        out=out,
-        n_tokens=n_tokens,
         scratch=scratch,
-        slopes=slopes,
-        sinks=sinks,
-        ld_q=ld_q,
-        ld_out=ld_out,
         ld_scratch=scratch.shape[1],
         n_heads=n_heads,
         group=n_heads // n_kv_heads,
@@ -210,41 +205,33 @@ def weigh(args, head, q, position, start, n, scores):
     return 1.0 / (splat(reduce_add(total), F32, LANES) + sink)
 
 
-@called
-def gather_one(args, head, i, start, n, weights):
-    """One column of the values at the n positions from `start` on, weighted and summed."""
-    values = args.values + head // args.group * args.n_slots * args.value_dim + i
-    mixed = splat(0.0, F32, 1)
-    for p in range(n):
-        value = values + (start + p) % args.n_slots * args.value_dim
-        mixed = fma(to_f32(load(value, 1)), weights[p], mixed)
-    return mixed
+def _gather(n_columns: int) -> Callable[..., Any]:
+    """Make the function that weights and sums n_columns of the values at the n positions from `start` on."""
+
+    @called
+    def gather(args, head, i, start, n, weights):
+        values = args.values + head // args.group * args.n_slots * args.value_dim + i
+        mixed = splat(0.0, F32, n_columns)
+        for p in range(n):
+            value = values + (start + p) % args.n_slots * args.value_dim
+            mixed = fma(to_f32(load(value, n_columns)), weights[p], mixed)
+        return mixed
+
+    return gather
 
 
-@called
-def gather(args, head, i, start, n, weights):
-    """LANES columns of the values at the n positions from `start` on, weighted and summed."""
-    values = args.values + head // args.group * args.n_slots * args.value_dim + i
-    mixed = splat(0.0, F32, LANES)
-    for p in range(n):
-        value = values + (start + p) % args.n_slots * args.value_dim
-        mixed = fma(to_f32(load(value, LANES)), weights[p], mixed)
-    return mixed
+gather, gather_one = _gather(LANES), _gather(1)
 
 
 @kernel(
     Record(
-        q=PointerTo(F32),
+        **row_fields("q", "out"),
         keys=PointerTo(F16),
         values=PointerTo(F16),
         positions=PointerTo(I64),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
         scratch=PointerTo(F32),
         slopes=PointerTo(F32),
         sinks=PointerTo(F32),
-        ld_q=I64,
-        ld_out=I64,
         ld_scratch=I64,
         n_heads=I64,
         group=I64,

@@ -16,14 +16,16 @@ is contiguous in both, and attention reads each from its first to its last byte.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import Array, Count, check_array
+from ..language.checks import Array, Count, Halves, check_array
 from ..language.pointer import F16, F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, share
+from ..language.record import Field, PointerTo, Record
+from ..language.rows import check_n_tokens, check_rows, share
 from ..language.simd import load, store, to_f16
 
 CACHE_LANES = 16
@@ -40,9 +42,7 @@ def padded_head(head_dim: int) -> int:
     return -(-head_dim // CACHE_LANES) * CACHE_LANES
 
 
-def allocate_kv_cache(
-    n_kv_heads: int, head_dim: int, n_slots: int
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+def allocate_kv_cache(n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[Halves, Halves]:
     """keys and values, zeroed (the system gives their pages when they are first written)."""
     if n_kv_heads < 1 or head_dim < 1 or n_slots < CACHE_BLOCK or n_slots % CACHE_BLOCK:
         raise ValueError(
@@ -57,7 +57,7 @@ def _values_shape(n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, ..
     return n_kv_heads, n_slots // CACHE_BLOCK, padded_head(head_dim) // CACHE_LANES, CACHE_BLOCK, CACHE_LANES
 
 
-def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tuple[int, int, int]:
+def check_kv_cache(keys: Halves, values: Halves) -> tuple[int, int, int]:
     """(n_kv_heads, head_dim, n_slots) of a cache; TypeError or ValueError if its arrays do not fit."""
     check_array("keys", keys, (None, None, None, CACHE_LANES), np.float16)
     n_kv_heads, n_groups, head_dim, _ = keys.shape
@@ -68,11 +68,43 @@ def check_kv_cache(keys: NDArray[np.float16], values: NDArray[np.float16]) -> tu
     return n_kv_heads, head_dim, n_slots
 
 
+CACHE: dict[str, Field] = {
+    "keys": PointerTo(F16),
+    "values": PointerTo(F16),
+    "positions": PointerTo(I64),
+    "n_tokens": PointerTo(I64),
+    "n_kv_heads": I64,
+    "head_dim": I64,
+    "padded": I64,
+    "n_slots": I64,
+}
+"""The arguments of a kernel that works on a cache, at the positions of a step's tokens."""
+
+
+def cache_arguments(
+    keys: Halves, values: Halves, positions: NDArray[np.int64], n_tokens: Count
+) -> dict[str, Any]:
+    """The arguments `CACHE`; TypeError or ValueError for arrays that do not fit."""
+    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
+    check_n_tokens(n_tokens)
+    check_array("positions", positions, (None,), np.int64)
+    return {
+        "keys": keys,
+        "values": values,
+        "positions": positions,
+        "n_tokens": n_tokens,
+        "n_kv_heads": n_kv_heads,
+        "head_dim": head_dim,
+        "padded": padded_head(head_dim),
+        "n_slots": n_slots,
+    }
+
+
 def bind_cache_write(
     k: Array,
     v: Array,
-    keys: NDArray[np.float16],
-    values: NDArray[np.float16],
+    keys: Halves,
+    values: Halves,
     positions: NDArray[np.int64],
     n_tokens: Count,
 ) -> Call:
@@ -82,39 +114,13 @@ def bind_cache_write(
     each step fills as many as it has tokens, all different and at most n_slots - 1 apart. Raises TypeError or
     ValueError for arrays that do not fit.
     """
-    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    n_max_tokens, ld = check_rows(n_tokens, n_kv_heads * head_dim, k=k, v=v)
+    cache = cache_arguments(keys, values, positions, n_tokens)
+    n_max_tokens, ld = check_rows(n_tokens, cache["n_kv_heads"] * cache["head_dim"], k=k, v=v)
     check_array("positions", positions, (n_max_tokens,), np.int64)
-    return _cache_write.bind(
-        k=k,
-        v=v,
-        keys=keys,
-        values=values,
-        positions=positions,
-        n_tokens=n_tokens,
-        ld=ld,
-        n_kv_heads=n_kv_heads,
-        head_dim=head_dim,
-        padded=padded_head(head_dim),
-        n_slots=n_slots,
-    )
+    return _cache_write.bind(**cache, k=k, v=v, ld=ld)
 
 
-@kernel(
-    Record(
-        k=PointerTo(F32),
-        v=PointerTo(F32),
-        keys=PointerTo(F16),
-        values=PointerTo(F16),
-        positions=PointerTo(I64),
-        n_tokens=PointerTo(I64),
-        ld=I64,
-        n_kv_heads=I64,
-        head_dim=I64,
-        padded=I64,
-        n_slots=I64,
-    )
-)
+@kernel(Record(**CACHE, k=PointerTo(F32), v=PointerTo(F32), ld=I64))
 def _cache_write(args, thread_id, n_threads):
     d, whole = args.head_dim, args.head_dim - args.head_dim % 8
     first, last = share(args.n_tokens[0] * args.n_kv_heads, thread_id, n_threads)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import Array, Count, check_array
+from ..language.checks import Array, Count, Halves, check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, is_turn, share
+from ..language.rows import is_turn, row_arguments, share
 from ..language.source import called
 from .kv_cache import check_kv_cache, padded_head
 from .online_softmax import FEW
@@ -32,7 +32,7 @@ from .plain_scratch import (
 )
 from .plain_tile import end_of, query_functions, segment_function, start_of
 from .softmax_state import queries_per_bundle, state_functions
-from .visible import NO_CHUNK
+from .visible import NO_CHUNK, check_sight
 
 # How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
 # together.
@@ -77,8 +77,8 @@ _ATTEND = Record(
 
 def bind_attend(
     q: Array,
-    keys: NDArray[np.float16],
-    values: NDArray[np.float16],
+    keys: Halves,
+    values: Halves,
     positions: NDArray[np.int64],
     out: Array,
     n_tokens: Count,
@@ -97,32 +97,17 @@ def bind_attend(
     do not fit.
     """
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    if n_heads < 1 or n_heads % n_kv_heads:
-        raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
-    if not 0 <= window <= n_slots:
-        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
-    if chunk < 0:
-        raise ValueError(f"chunk must be 0 (none) or more, not {chunk}")
-    if chunk and not is_causal:
-        raise ValueError("chunks are for causal attention")
-    if not np.isfinite(scale):
-        raise ValueError(f"scale must be finite, not {scale}")
-    n_max_tokens, ld_q = check_rows(n_tokens, n_heads * head_dim, q=q)
-    check_array("out", out, (n_max_tokens, None))
-    _, ld_out = check_rows(n_tokens, n_heads * head_dim, out=out)
-    check_array("positions", positions, (n_max_tokens,), np.int64)
+    check_sight(n_heads, n_kv_heads, n_slots, scale, window, chunk, is_causal)
+    rows = row_arguments(n_tokens, q=(q, n_heads * head_dim), out=(out, n_heads * head_dim))
+    check_array("positions", positions, (len(q),), np.int64)
     check_scratch(scratch, n_heads, n_kv_heads, head_dim, n_slots)
     arguments = {
-        "q": q,
+        **rows,
         "keys": keys,
         "values": values,
         "positions": positions,
-        "out": out,
-        "n_tokens": n_tokens,
         "scratch": scratch.per_thread,
         "partials": scratch.partials,
-        "ld_q": ld_q,
-        "ld_out": ld_out,
         "ld_scratch": scratch.per_thread.shape[1],
         "n_kv_heads": n_kv_heads,
         "group": n_heads // n_kv_heads,

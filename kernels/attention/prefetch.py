@@ -11,52 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
-from ..language.checks import Count, check_array
-from ..language.pointer import F16, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import check_n_tokens, is_turn
+from ..language.checks import Count, Halves
+from ..language.record import Record
+from ..language.rows import is_turn
 from ..language.simd import prefetch
-from .kv_cache import CACHE_BLOCK, CACHE_LANES, check_kv_cache, padded_head
+from .kv_cache import CACHE, CACHE_BLOCK, CACHE_LANES, cache_arguments
 
 N_POSITIONS = 256  # the last ones; the processor predicts the reading of a longer sequence
 LINE = 32  # float16 in a cache line
 
 
-def bind_cache_prefetch(
-    keys: NDArray[np.float16], values: NDArray[np.float16], positions: NDArray[np.int64], n_tokens: Count
-) -> Call:
+def bind_cache_prefetch(keys: Halves, values: Halves, positions: NDArray[np.int64], n_tokens: Count) -> Call:
     """Prefetch the keys and values up to the position of a step's first token, where the next are written.
     positions and n_tokens are those of `bind_cache_write`.
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    check_n_tokens(n_tokens)
-    check_array("positions", positions, (None,), np.int64)
-    return _cache_prefetch.bind(
-        keys=keys,
-        values=values,
-        positions=positions,
-        n_tokens=n_tokens,
-        n_kv_heads=n_kv_heads,
-        head_dim=head_dim,
-        padded=padded_head(head_dim),
-        n_slots=n_slots,
-    )
+    return _cache_prefetch.bind(**cache_arguments(keys, values, positions, n_tokens))
 
 
-@kernel(
-    Record(
-        keys=PointerTo(F16),
-        values=PointerTo(F16),
-        positions=PointerTo(I64),
-        n_tokens=PointerTo(I64),
-        n_kv_heads=I64,
-        head_dim=I64,
-        padded=I64,
-        n_slots=I64,
-    )
-)
+@kernel(Record(**CACHE))
 def _cache_prefetch(args, thread_id, n_threads):
     if args.n_tokens[0] == 0:
         return

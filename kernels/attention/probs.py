@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit.kernel import kernel
-from ..language.checks import Array, check_array
+from ..language.checks import Array, Halves, check_array
 from ..language.pointer import F16, F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES
 from ..language.simd import load, store
-from .general import LOWEST, gather, gather_one, general_scratch, weigh
+from ..language.source import inlined
+from .general import gather, gather_one, general_scratch, head_biases, weigh
 from .kv_cache import check_kv_cache
 from .visible import NO_CHUNK, first_seen, last_seen
 
-Cache = tuple[NDArray[np.float16], NDArray[np.float16]]
+Cache = tuple[Halves, Halves]
 
 
-def in_general_layout(keys: NDArray[np.float16], values: NDArray[np.float16]) -> Cache:
+def in_general_layout(keys: Halves, values: Halves) -> Cache:
     """A copy of a cache of plain attention: keys and values (n_kv_heads, n_slots, head_dim) float16."""
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     flat = keys.transpose(0, 1, 3, 2).reshape(n_kv_heads, n_slots, head_dim)
@@ -34,7 +35,7 @@ def in_general_layout(keys: NDArray[np.float16], values: NDArray[np.float16]) ->
 
 def attention_probs(
     q: Array,
-    keys: NDArray[np.float16],
+    keys: Halves,
     positions: NDArray[np.int64],
     scale: float,
     window: int = 0,
@@ -53,10 +54,6 @@ def attention_probs(
     check_array("positions", positions, (n,), np.int64)
     if n == 0 or n_heads % keys.shape[0]:
         raise ValueError(f"queries {q.shape} do not fit keys {keys.shape}")
-    slopes = np.zeros(n_heads, np.float32) if slopes is None else slopes
-    sinks = np.full(n_heads, LOWEST, np.float32) if sinks is None else sinks
-    check_array("slopes", slopes, (n_heads,))
-    check_array("sinks", sinks, (n_heads,))
     m = int(positions[-1]) + 1
     scratch = general_scratch(m, 1)
     probs = np.zeros((n, n_heads, m), np.float32)
@@ -66,8 +63,7 @@ def attention_probs(
         positions=positions,
         probs=probs,
         scratch=scratch,
-        slopes=slopes,
-        sinks=sinks,
+        **head_biases(n_heads, slopes, sinks),
         n_tokens=n,
         n_keys=m,
         n_heads=n_heads,
@@ -85,7 +81,7 @@ def attention_probs(
 
 def gather_by_probs(
     probs: Array,
-    values: NDArray[np.float16],
+    values: Halves,
     positions: NDArray[np.int64],
     window: int = 0,
     chunk: int = 0,
@@ -119,6 +115,13 @@ def gather_by_probs(
     return out
 
 
+@inlined
+def _seen(args, position):
+    """The first position that the query at `position` sees, and how many."""
+    start = first_seen(position, args.window, args.chunk)
+    return start, last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
+
+
 @kernel(
     Record(
         q=PointerTo(F32),
@@ -144,8 +147,7 @@ def gather_by_probs(
 def _attention_probs(args, thread_id, n_threads):
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
-        start = first_seen(position, args.window, args.chunk)
-        n = last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
+        start, n = _seen(args, position)
         inverse = weigh(args, head, args.q + item * args.head_dim, position, start, n, args.scratch)
         for p in range(0, n, LANES):
             store(args.scratch + p, load(args.scratch + p, LANES) * inverse)
@@ -175,8 +177,7 @@ def _gather_by_probs(args, thread_id, n_threads):
     whole = args.value_dim - args.value_dim % LANES
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
-        start = first_seen(position, args.window, args.chunk)
-        n = last_seen(position, args.window, args.n_keys - 1, args.is_causal) + 1 - start
+        start, n = _seen(args, position)
         row = args.probs + item * args.n_keys + start
         for i in range(0, whole, LANES):
             mixed = gather(args, head, i, start, n, row)

@@ -1,9 +1,27 @@
 """Which positions a query sees, in kernels: those of its window and of its chunk, up to itself if causal."""
 
+import numpy as np
+
 from ..language.source import called
 
 NO_CHUNK = 2**62
 """As the size of a window or of a chunk: everything is inside."""
+
+
+def check_sight(
+    n_heads: int, n_kv_heads: int, n_slots: int, scale: float, window: int, chunk: int, is_causal: bool
+) -> None:
+    """ValueError unless heads with these numbers can attend to a cache of `n_slots`."""
+    if n_heads < 1 or n_heads % n_kv_heads:
+        raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
+    if not 0 <= window <= n_slots:
+        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    if chunk < 0:
+        raise ValueError(f"chunk must be 0 (none) or more, not {chunk}")
+    if chunk and not is_causal:
+        raise ValueError("chunks are for causal attention")
+    if not np.isfinite(scale):
+        raise ValueError(f"scale must be finite, not {scale}")
 
 
 @called

@@ -10,12 +10,14 @@ share it; whoever writes it keeps it within 0 .. n_max_tokens.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import Array, Count, check_array
-from .pointer import Pointer
+from .pointer import F32, I64, Pointer
+from .record import Field, PointerTo
 from .simd import load, store
 from .source import inlined
 
@@ -95,3 +97,22 @@ def check_rows(n_tokens: Count, width: int, **buffers: Array) -> tuple[int, int]
             f"{first} has rows of {ld}; {width} columns need a multiple of {ROW_MULTIPLE} from {width} on"
         )
     return n_max_tokens, ld
+
+
+def row_fields(*names: str) -> dict[str, Field]:
+    """The arguments of a kernel that `row_arguments` gives for buffers of these names."""
+    lengths = {f"ld_{name}": I64 for name in names}
+    return {**dict.fromkeys(names, PointerTo(F32)), **lengths, "n_tokens": PointerTo(I64)}
+
+
+def row_arguments(n_tokens: Count, **buffers: tuple[Array, int]) -> dict[str, Any]:
+    """Buffers, each with its width, the lengths of their rows, and n_tokens. Raises what `check_rows` raises,
+    and ValueError if one has not as many rows as the others."""
+    arguments: dict[str, Any] = {"n_tokens": n_tokens}
+    n_max_tokens = None
+    for name, (buffer, width) in buffers.items():
+        n_rows, arguments[f"ld_{name}"] = check_rows(n_tokens, width, **{name: buffer})
+        n_max_tokens = n_max_tokens or n_rows
+        check_array(name, buffer, (n_max_tokens, None))
+        arguments[name] = buffer
+    return arguments
