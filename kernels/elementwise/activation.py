@@ -28,9 +28,23 @@ from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import absolute, fma, lane_numbers, load, maximum, splat, store, where_less
 from ..language.source import inlined
-from .gated import CUBIC, SQRT_2_OVER_PI, gelu_mul_reference, silu_mul_reference
 
 _ONE = np.float32(1)
+SQRT_2_OVER_PI = np.float32(0.7978845608028654)
+CUBIC = np.float32(0.044715)
+
+
+def silu(x: Array) -> Array:
+    """x (...) -> (...)."""
+    with np.errstate(over="ignore"):  # exp(-x) beyond float32 is infinite, and x / inf = -0 is right
+        return x / (1 + np.exp(-x))
+
+
+def gelu(x: Array) -> Array:
+    """x (...) -> (...)."""
+    with np.errstate(over="ignore"):  # tanh(+-inf) = +-1 is right
+        inner = SQRT_2_OVER_PI * x * (1 + CUBIC * x * x)
+    return np.float32(0.5) * x * (1 + np.tanh(inner))
 
 
 def sigmoid(x: Array) -> Array:
@@ -45,8 +59,8 @@ def softplus(x: Array) -> Array:
 
 
 _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "silu": lambda x: silu_mul_reference(x, np.ones_like(x)),
-    "gelu": lambda x: gelu_mul_reference(x, np.ones_like(x)),
+    "silu": silu,
+    "gelu": gelu,
     "relu": lambda x: np.maximum(x, np.float32(0)),
     "relu2": lambda x: np.square(np.maximum(x, np.float32(0))),
     "sigmoid": sigmoid,
@@ -111,12 +125,14 @@ def softplus_lanes(x: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def _silu(x: np.ndarray) -> np.ndarray:
+def silu_lanes(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x)), lane by lane."""
     return x / (exp(x * -1.0) + 1.0)
 
 
 @inlined
-def _gelu(x: np.ndarray) -> np.ndarray:
+def gelu_lanes(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-2 u)) = x / 2 * (1 + tanh(u)), lane by lane: precise also near tanh(u) = -1."""
     return x / (exp(x * SQRT_2_OVER_PI * (x * x * CUBIC + 1.0) * -2.0) + 1.0)
 
 
@@ -150,8 +166,8 @@ def _kernel_of(name: str, function: Callable[..., Any]) -> Kernel:
 
 
 _KERNELS: dict[str, Kernel] = {
-    "silu": _kernel_of("silu", _silu),
-    "gelu": _kernel_of("gelu", _gelu),
+    "silu": _kernel_of("silu", silu_lanes),
+    "gelu": _kernel_of("gelu", gelu_lanes),
     "relu": _kernel_of("relu", relu),
     "relu2": _kernel_of("relu2", _relu2),
     "sigmoid": _kernel_of("sigmoid", sigmoid_lanes),

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, check_array
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, copy_row, share
+from ..language.pointer import I64
+from ..language.record import Record
+from ..language.rows import copy_row, row_arguments, row_fields, share
 
 
 def take_columns_reference(x: Array, n_groups: int, start: int, n: int) -> Array:
@@ -57,22 +57,16 @@ def bind_copy_columns(
     Groups of 0 columns in x all read the same.
     Raises TypeError or ValueError for what does not fit.
     """
-    n_max_tokens, ld_x = check_rows(n_tokens, 1, x=x)
-    check_array("out", out, (n_max_tokens, None))
-    _, ld_out = check_rows(n_tokens, 1, out=out)
-    for name, ld, (width, start) in (("x", ld_x, x_columns), ("out", ld_out, out_columns)):
+    rows = row_arguments(n_tokens, x=(x, 1), out=(out, 1))
+    for name, (width, start) in (("x", x_columns), ("out", out_columns)):
+        ld, n_apart = rows[f"ld_{name}"], n_groups if width else 1
         width = width or (ld if name == "x" else 0)
-        n_apart = n_groups if (x_columns if name == "x" else out_columns)[0] else 1
         if not (0 <= start <= start + n <= width and n_apart * width <= ld):
             raise ValueError(f"{name} has rows of {ld}: no {n} columns from {start} on in each {width}")
     return _copy_columns.bind(
-        x=x,
-        out=out,
-        n_tokens=n_tokens,
+        **rows,
         n_groups=n_groups,
         n=n,
-        ld_x=ld_x,
-        ld_out=ld_out,
         x_width=x_columns[0],
         x_start=x_columns[1],
         out_width=out_columns[0],
@@ -82,13 +76,9 @@ def bind_copy_columns(
 
 @kernel(
     Record(
-        x=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
+        **row_fields("x", "out"),
         n_groups=I64,
         n=I64,
-        ld_x=I64,
-        ld_out=I64,
         x_width=I64,
         x_start=I64,
         out_width=I64,

@@ -10,13 +10,12 @@ Source: OpenAI 2025, "gpt-oss-120b & gpt-oss-20b model card" (arXiv:2508.10925).
 
 import numpy as np
 
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call
 from ..language.checks import Array, Count, check_array
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import ROW_MULTIPLE, check_rows, share
-from ..language.simd import load, maximum, minimum, store
+from ..language.simd import maximum, minimum
+from ..language.source import inlined
 from .activation import sigmoid, sigmoid_lanes
+from .gated import bind_gated, gated_kernel
 
 ALPHA = np.float32(1.702)
 LIMIT = np.float32(7.0)
@@ -31,18 +30,14 @@ def swiglu_oai_reference(gate: Array, up: Array) -> Array:
 
 
 def bind_swiglu_oai(gate: Array, up: Array, out: Array, n_tokens: Count) -> Call:
-    """The activation on buffers, of which some may be the same.
-
-    Raises TypeError or ValueError for arrays that do not fit.
-    """
-    _, ld = check_rows(n_tokens, gate.shape[-1], gate=gate, up=up, out=out)
-    return _swiglu_oai.bind(gate=gate, up=up, out=out, n_tokens=n_tokens, ld=ld)
+    """The activation on buffers; see `bind_gated`."""
+    return bind_gated(_SWIGLU_OAI, gate, up, out, n_tokens)
 
 
-@kernel(Record(gate=PointerTo(F32), up=PointerTo(F32), out=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64))
-def _swiglu_oai(args, thread_id, n_threads):
-    first, last = share(args.n_tokens[0] * args.ld // ROW_MULTIPLE, thread_id, n_threads)
-    for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
-        gate = minimum(LIMIT, load(args.gate + j, ROW_MULTIPLE))
-        up = maximum(-LIMIT, minimum(LIMIT, load(args.up + j, ROW_MULTIPLE)))
-        store(args.out + j, gate * sigmoid_lanes(gate * ALPHA) * (up + 1.0))
+@inlined
+def _swiglu_oai(gate, up):
+    gate, up = minimum(LIMIT, gate), maximum(-LIMIT, minimum(LIMIT, up))
+    return gate * sigmoid_lanes(gate * ALPHA) * (up + 1.0)
+
+
+_SWIGLU_OAI = gated_kernel("swiglu_oai", _swiglu_oai)

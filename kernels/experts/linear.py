@@ -18,6 +18,7 @@ Source: Shazeer et al. 2017, "Outrageously Large Neural Networks" (arXiv:1701.06
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -90,9 +91,18 @@ def expert_scratch(n_threads: int) -> Array:
     return np.zeros((n_threads, SCRATCH), np.float32)
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """The form of weights that are as in the file: their format, and memory for tiles (n_threads,
+    `tiles_bytes`)."""
+
+    format: BlockFormat
+    tiles: NDArray[np.uint8]
+
+
 def bind_expert_linear(
-    weights: Weights,
-    packed: NDArray,
+    form: Weights | Mapped,
+    weight: NDArray,
     xs: tuple[NDArray, ...],
     groups: Groups,
     out: Array,
@@ -102,62 +112,20 @@ def bind_expert_linear(
     bias: Array | None = None,
     scale: Array | None = None,
 ) -> Call:
-    """The kernel, for weights in a compute layout or in floats of a format (F32, F16, BF16).
+    """The kernel, for weights in a compute layout, in floats of a format (F32, F16, BF16), or as in the file.
 
-    packed: whole tiles for each expert. xs: the gathered inputs of up to n_max * n_used pairs, (n_pairs,
-    n_in) float32 or the four arrays of `bind_quantize`. out (n_max, at least n_used * n_out). scratch:
-    `expert_scratch`; working: `working_memory`, of which floats need none. Raises TypeError or ValueError for
-    arrays that do not fit.
+    weight: whole tiles for each expert, or the bytes of all experts in the file. xs: the gathered inputs of
+    up to n_max * n_used pairs, (n_pairs, n_in) float32 or the four arrays of `bind_quantize`. out (n_max, at
+    least n_used * n_out). scratch: `expert_scratch`; working: `working_memory`, of which floats need none.
+    Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_in, n_tiles = xs[0].shape[1], -(-n_out // TILE_ROWS)
-    n_all = groups.n_experts * n_tiles
-    if isinstance(weights, Layout):
-        if n_in == 0 or n_in % (BLOCK * weights.blocks_per_span):
-            raise ValueError(f"n_in = {n_in} is no multiple of the blocks of layout {weights.name}")
-        check_array("packed", packed, (n_all, weights.tile_bytes(n_in)), np.uint8)
-    else:
-        check_array("packed", packed, (n_all, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
-    arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
-    return expert_kernel(weights).bind(
-        w=packed, ld_w=packed.size // n_all, n_out=n_out, n_tiles=n_tiles, **arguments
-    )
-
-
-def bind_mapped_expert_linear(
-    format: BlockFormat,
-    data: NDArray[np.uint8],
-    tiles: NDArray[np.uint8],
-    xs: tuple[NDArray, ...],
-    groups: Groups,
-    out: Array,
-    scratch: Array,
-    working: NDArray[np.uint8],
-    n_out: int,
-    bias: Array | None = None,
-    scale: Array | None = None,
-) -> Call:
-    """The kernel for weights as they are in the file: the bytes of all experts, and memory for tiles;
-    otherwise like `bind_expert_linear`."""
-    weights, shape = tile_weights(format), (n_out, xs[0].shape[1])
-    made = tile_arguments(format, data, shape, tiles, groups.n_experts)
-    arguments = _arguments(weights, xs, groups, out, scratch, working, n_out, bias, scale)
-    return expert_kernel(weights, format).bind(**made, **arguments)
-
-
-def _arguments(
-    weights: Weights,
-    xs: tuple[NDArray, ...],
-    groups: Groups,
-    out: Array,
-    scratch: Array,
-    working: NDArray[np.uint8],
-    n_out: int,
-    bias: Array | None,
-    scale: Array | None,
-) -> dict[str, Any]:
-    """The arguments other than the weights, checked."""
     n_pairs, n_experts, n_used, n_in = len(groups.token), groups.n_experts, groups.n_used, xs[0].shape[1]
-    inputs = input_arguments(weights, xs, n_pairs, n_in, working)
+    if isinstance(form, Mapped):
+        weights, mapped = tile_weights(form.format), form.format
+        source = tile_arguments(mapped, weight, (n_out, n_in), form.tiles, n_experts)
+    else:
+        weights, mapped = form, None
+        source = _tiles_of(form, weight, n_in, n_out, n_experts)
     check_array("out", out, (n_pairs // n_used, None))
     if n_used * n_out > out.shape[1]:
         raise ValueError(f"out has rows of {out.shape[1]}; {n_used} x {n_out} columns are needed")
@@ -172,20 +140,34 @@ def _arguments(
         check_array("scale", scale, (n_experts,))
         scales[:n_experts] = scale
     scales[n_experts] = np.nan
-    return {
-        **inputs,
-        "token": groups.token,
-        "slot": groups.slot,
-        "first": groups.first,
-        "cost": groups.cost,
-        "bias": biases,
-        "scale": scales,
-        "out": out,
-        "scratch": scratch,
-        "n_experts": n_experts,
-        "ld_bias": 0 if bias is None else width,
-        "ld_out": out.shape[1],
-    }
+    return expert_kernel(weights, mapped).bind(
+        **source,
+        **input_arguments(weights, xs, n_pairs, n_in, working),
+        token=groups.token,
+        slot=groups.slot,
+        first=groups.first,
+        cost=groups.cost,
+        bias=biases,
+        scale=scales,
+        out=out,
+        scratch=scratch,
+        n_experts=n_experts,
+        ld_bias=0 if bias is None else width,
+        ld_out=out.shape[1],
+    )
+
+
+def _tiles_of(weights: Weights, packed: NDArray, n_in: int, n_out: int, n_experts: int) -> dict[str, Any]:
+    """The arguments for packed tiles, checked."""
+    n_tiles = -(-n_out // TILE_ROWS)
+    n_all = n_experts * n_tiles
+    if isinstance(weights, Layout):
+        if n_in == 0 or n_in % (BLOCK * weights.blocks_per_span):
+            raise ValueError(f"n_in = {n_in} is no multiple of the blocks of layout {weights.name}")
+        check_array("weight", packed, (n_all, weights.tile_bytes(n_in)), np.uint8)
+    else:
+        check_array("weight", packed, (n_all, n_in, TILE_ROWS), ELEMENT_OF[weights].dtype)
+    return {"w": packed, "ld_w": packed.size // n_all, "n_out": n_out, "n_tiles": n_tiles}
 
 
 @inlined

@@ -12,8 +12,8 @@ import numpy as np
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import ROW_MULTIPLE, check_rows, share
+from ..language.record import Record
+from ..language.rows import ROW_MULTIPLE, row_arguments, row_fields, share
 from ..language.simd import load, splat, store
 
 
@@ -34,37 +34,11 @@ def bind_expert_sum(x: Array, weights: Array, out: Array, n_tokens: Count, n_use
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld_x = check_rows(n_tokens, n_used * width, x=x)
-    _, ld_weights = check_rows(n_tokens, n_used, weights=weights)
-    _, ld_out = check_rows(n_tokens, width, out=out)
-    check_array("weights", weights, (n_max_tokens, None))
-    check_array("out", out, (n_max_tokens, None))
-    return _expert_sum.bind(
-        x=x,
-        weights=weights,
-        out=out,
-        n_tokens=n_tokens,
-        n_used=n_used,
-        width=width,
-        ld_x=ld_x,
-        ld_weights=ld_weights,
-        ld_out=ld_out,
-    )
+    rows = row_arguments(n_tokens, x=(x, n_used * width), weights=(weights, n_used), out=(out, width))
+    return _expert_sum.bind(**rows, n_used=n_used, width=width)
 
 
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        weights=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        n_used=I64,
-        width=I64,
-        ld_x=I64,
-        ld_weights=I64,
-        ld_out=I64,
-    )
-)
+@kernel(Record(**row_fields("x", "weights", "out"), n_used=I64, width=I64))
 def _expert_sum(args, thread_id, n_threads):
     whole = args.width - args.width % ROW_MULTIPLE
     first, last = share(args.n_tokens[0], thread_id, n_threads)

@@ -7,17 +7,12 @@
 
 The reference sums in float32, in the order of the BLAS of NumPy: its last bits depend on n. The compiled
 kernels work on packed weights, in block formats or floats. They write `out` without the scale and the bias,
-which further calls apply (`bind_scale`, `bind_add_bias`).
+which further calls apply (`bind_scale`, `bind_add_vector`).
 """
 
 import numpy as np
 
-from ..jit.kernel import Call, kernel
-from ..language.checks import Array, Count, check_array
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import ROW_MULTIPLE, check_rows, share
-from ..language.simd import load, store
+from ..language.checks import Array, check_array
 
 
 def linear_reference(x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
@@ -31,19 +26,3 @@ def linear_reference(x: Array, weight: Array, bias: Array | None = None, scale: 
         check_array("bias", bias, (weight.shape[0],))
         out += bias
     return out
-
-
-def bind_add_bias(out: Array, bias: Array, n_tokens: Count) -> Call:
-    """out[t] += bias, on a buffer; bias (ld,), zero beyond the width."""
-    _, ld = check_rows(n_tokens, out.shape[-1], out=out)
-    check_array("bias", bias, (ld,))
-    return _add_bias.bind(out=out, bias=bias, n_tokens=n_tokens, ld=ld)
-
-
-@kernel(Record(out=PointerTo(F32), bias=PointerTo(F32), n_tokens=PointerTo(I64), ld=I64))
-def _add_bias(args, thread_id, n_threads):
-    first, last = share(args.ld // ROW_MULTIPLE, thread_id, n_threads)
-    for t in range(args.n_tokens[0]):
-        row = args.out + t * args.ld
-        for j in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
-            store(row + j, load(row + j, ROW_MULTIPLE) + load(args.bias + j, ROW_MULTIPLE))

@@ -15,7 +15,7 @@ from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, scale_row, share
+from ..language.rows import row_arguments, row_fields, scale_row, share
 from ..language.simd import fma, load, reduce_max, splat, sqrt, store
 from .column_groups import dot, sum_of_squares
 
@@ -40,35 +40,12 @@ def bind_pool_residual_streams(
     Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("weight", weight, (None,))
-    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * len(weight), x=x)
-    _, ld_out = check_rows(n_tokens, len(weight), out=out)
-    check_array("out", out, (n_max_tokens, None))
-    return _pool_residual_streams.bind(
-        x=x,
-        weight=weight,
-        out=out,
-        n_tokens=n_tokens,
-        n_streams=n_streams,
-        width=len(weight),
-        ld_x=ld_x,
-        ld_out=ld_out,
-        eps=eps,
-    )
+    width = len(weight)
+    rows = row_arguments(n_tokens, x=(x, n_streams * width), out=(out, width))
+    return _pool_residual_streams.bind(**rows, weight=weight, n_streams=n_streams, width=width, eps=eps)
 
 
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        weight=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        n_streams=I64,
-        width=I64,
-        ld_x=I64,
-        ld_out=I64,
-        eps=F32,
-    )
-)
+@kernel(Record(**row_fields("x", "out"), weight=PointerTo(F32), n_streams=I64, width=I64, eps=F32))
 def _pool_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8

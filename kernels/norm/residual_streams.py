@@ -16,8 +16,8 @@ import numpy as np
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
-from ..language.rows import check_rows, scale_row, share
+from ..language.record import Record
+from ..language.rows import check_rows, row_arguments, row_fields, scale_row, share
 from ..language.simd import fma, load, splat, sqrt, store
 from .column_groups import group_offset, sum_of_squares
 
@@ -53,60 +53,27 @@ def bind_mix_residual_streams(
 
     Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
-    _, ld_weights = check_rows(n_tokens, n_out * n_streams, weights=weights)
-    _, ld_out = check_rows(n_tokens, n_out * width, out=out)
-    check_array("weights", weights, (n_max_tokens, None))
-    check_array("out", out, (n_max_tokens, None))
-    return _mix_residual_streams.bind(
-        x=x,
-        weights=weights,
-        out=out,
-        n_tokens=n_tokens,
-        n_streams=n_streams,
-        n_out=n_out,
-        width=width,
-        ld_x=ld_x,
-        ld_weights=ld_weights,
-        ld_out=ld_out,
+    rows = row_arguments(
+        n_tokens, x=(x, n_streams * width), weights=(weights, n_out * n_streams), out=(out, n_out * width)
     )
+    return _mix_residual_streams.bind(**rows, n_streams=n_streams, n_out=n_out, width=width)
 
 
 def bind_mean_of_residual_streams(x: Array, out: Array, n_tokens: Count, n_streams: int, width: int) -> Call:
     """The mean on buffers of n_streams * width and `width` columns. Raises TypeError or ValueError."""
-    n_max_tokens, ld_x = check_rows(n_tokens, n_streams * width, x=x)
-    _, ld_out = check_rows(n_tokens, width, out=out)
-    check_array("out", out, (n_max_tokens, None))
-    return _mean_of_residual_streams.bind(
-        x=x, out=out, n_tokens=n_tokens, n_streams=n_streams, width=width, ld_x=ld_x, ld_out=ld_out
-    )
+    rows = row_arguments(n_tokens, x=(x, n_streams * width), out=(out, width))
+    return _mean_of_residual_streams.bind(**rows, n_streams=n_streams, width=width)
 
 
 def bind_match_length(x: Array, like: Array, out: Array, n_tokens: Count, n_streams: int, width: int) -> Call:
     """Match lengths on buffers of n_streams * width columns, to `like` of `width` columns. Raises TypeError
     or ValueError."""
-    n_max_tokens, ld = check_rows(n_tokens, n_streams * width, x=x, out=out)
-    _, ld_like = check_rows(n_tokens, width, like=like)
-    check_array("like", like, (n_max_tokens, None))
-    return _match_length.bind(
-        x=x, like=like, out=out, n_tokens=n_tokens, n_streams=n_streams, width=width, ld=ld, ld_like=ld_like
-    )
+    check_rows(n_tokens, n_streams * width, x=x, out=out)
+    rows = row_arguments(n_tokens, x=(x, n_streams * width), like=(like, width), out=(out, n_streams * width))
+    return _match_length.bind(**rows, n_streams=n_streams, width=width)
 
 
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        weights=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        n_streams=I64,
-        n_out=I64,
-        width=I64,
-        ld_x=I64,
-        ld_weights=I64,
-        ld_out=I64,
-    )
-)
+@kernel(Record(**row_fields("x", "weights", "out"), n_streams=I64, n_out=I64, width=I64))
 def _mix_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
@@ -127,17 +94,7 @@ def _mix_residual_streams(args, thread_id, n_threads):
             out[j] = rest
 
 
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        n_streams=I64,
-        width=I64,
-        ld_x=I64,
-        ld_out=I64,
-    )
-)
+@kernel(Record(**row_fields("x", "out"), n_streams=I64, width=I64))
 def _mean_of_residual_streams(args, thread_id, n_threads):
     width = args.width
     whole = width - width % 8
@@ -157,23 +114,12 @@ def _mean_of_residual_streams(args, thread_id, n_threads):
             out[j] = rest * share_of_each
 
 
-@kernel(
-    Record(
-        x=PointerTo(F32),
-        like=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        n_streams=I64,
-        width=I64,
-        ld=I64,
-        ld_like=I64,
-    )
-)
+@kernel(Record(**row_fields("x", "like", "out"), n_streams=I64, width=I64))
 def _match_length(args, thread_id, n_threads):
     width = args.width
     first, last = share(args.n_tokens[0] * args.n_streams, thread_id, n_threads)
     for i in range(first, last):
-        offset = group_offset(i, args.n_streams, args.ld, width)
+        offset = group_offset(i, args.n_streams, args.ld_x, width)
         wanted = sum_of_squares(args.like + i // args.n_streams * args.ld_like, width)
         scale = np.float32(sqrt(wanted / sum_of_squares(args.x + offset, width)))
         scale_row(args.x + offset, args.out + offset, scale, width)

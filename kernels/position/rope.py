@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..choices import Pairing
-from ..jit.kernel import Call, kernel
+from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import Array, Count, check_array, check_indices
-from ..language.pointer import F32, I64, Pointer
+from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, copy_row, share
 from ..language.simd import evens, interleave, load, odds, store
-from ..language.source import inlined
 
 
 def rope_angles(
@@ -80,10 +79,9 @@ def bind_rope(
     half = cos.shape[1]
     if 2 * half > head_dim:
         raise ValueError(f"cos rotates {2 * half} values, but a head has {head_dim}")
-    if pairing not in ("norm", "neox"):
+    if pairing not in _ROPE:
         raise ValueError(f"pairing must be 'norm' or 'neox', not {pairing!r}")
-    rope = _rope_norm if pairing == "norm" else _rope_neox
-    return rope.bind(
+    return _ROPE[pairing].bind(
         x=x,
         cos=cos,
         sin=sin,
@@ -96,7 +94,7 @@ def bind_rope(
     )
 
 
-_ROPE = Record(
+_RECORD = Record(
     x=PointerTo(F32),
     cos=PointerTo(F32),
     sin=PointerTo(F32),
@@ -109,46 +107,38 @@ _ROPE = Record(
 )
 
 
-@inlined
-def _rotate_one(x: Pointer, out: Pointer, a: int, b: int, c: np.float32, s: np.float32) -> None:
-    x_a, x_b = x[a], x[b]
-    out[a] = x_a * c - x_b * s
-    out[b] = x_a * s + x_b * c
+def _kernel_of(pairing: Pairing) -> Kernel:
+    """The kernel for a pairing, which is a compile-time constant in it."""
+    is_norm = pairing == "norm"
+
+    @kernel(_RECORD, f"rope_{pairing}")
+    def rope(args, thread_id, n_threads):
+        half = args.half
+        whole = half - half % 8
+        first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
+        for i in range(first, last):
+            token = i // args.n_heads
+            offset = token * args.ld + i % args.n_heads * args.head_dim
+            x, out = args.x + offset, args.out + offset
+            cos, sin = args.cos + token * half, args.sin + token * half
+            for j in range(0, whole, 8):
+                c, s = load(cos + j, 8), load(sin + j, 8)
+                if is_norm:
+                    pairs = load(x + 2 * j, 16)
+                    a, b = evens(pairs), odds(pairs)
+                    store(out + 2 * j, interleave(a * c - b * s, a * s + b * c))
+                else:
+                    a, b = load(x + j, 8), load(x + half + j, 8)
+                    store(out + j, a * c - b * s)
+                    store(out + half + j, a * s + b * c)
+            for j in range(whole, half):
+                at_a, at_b = (2 * j, 2 * j + 1) if is_norm else (j, half + j)
+                x_a, x_b = x[at_a], x[at_b]
+                out[at_a] = x_a * cos[j] - x_b * sin[j]
+                out[at_b] = x_a * sin[j] + x_b * cos[j]
+            copy_row(x + 2 * half, out + 2 * half, args.head_dim - 2 * half)
+
+    return rope
 
 
-@kernel(_ROPE)
-def _rope_norm(args, thread_id, n_threads):
-    half = args.half
-    whole = half - half % 8
-    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
-    for i in range(first, last):
-        token = i // args.n_heads
-        offset = token * args.ld + i % args.n_heads * args.head_dim
-        x, out = args.x + offset, args.out + offset
-        cos, sin = args.cos + token * half, args.sin + token * half
-        for j in range(0, whole, 8):
-            pairs, c, s = load(x + 2 * j, 16), load(cos + j, 8), load(sin + j, 8)
-            a, b = evens(pairs), odds(pairs)
-            store(out + 2 * j, interleave(a * c - b * s, a * s + b * c))
-        for j in range(whole, half):
-            _rotate_one(x, out, 2 * j, 2 * j + 1, cos[j], sin[j])
-        copy_row(x + 2 * half, out + 2 * half, args.head_dim - 2 * half)
-
-
-@kernel(_ROPE)
-def _rope_neox(args, thread_id, n_threads):
-    half = args.half
-    whole = half - half % 8
-    first, last = share(args.n_tokens[0] * args.n_heads, thread_id, n_threads)
-    for i in range(first, last):
-        token = i // args.n_heads
-        offset = token * args.ld + i % args.n_heads * args.head_dim
-        x, out = args.x + offset, args.out + offset
-        cos, sin = args.cos + token * half, args.sin + token * half
-        for j in range(0, whole, 8):
-            a, b, c, s = load(x + j, 8), load(x + half + j, 8), load(cos + j, 8), load(sin + j, 8)
-            store(out + j, a * c - b * s)
-            store(out + half + j, a * s + b * c)
-        for j in range(whole, half):
-            _rotate_one(x, out, j, half + j, cos[j], sin[j])
-        copy_row(x + 2 * half, out + 2 * half, args.head_dim - 2 * half)
+_ROPE: dict[str, Kernel] = {"norm": _kernel_of("norm"), "neox": _kernel_of("neox")}

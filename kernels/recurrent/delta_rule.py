@@ -21,7 +21,7 @@ from ..jit.kernel import Call
 from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
-from ..language.rows import LANES, check_rows
+from ..language.rows import LANES, row_arguments
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import state_arguments, state_kernel
@@ -74,22 +74,15 @@ def bind_delta_rule(
     Raises TypeError or ValueError for arrays that do not fit.
     """
     check_array("state", state, (None, None, None))
-    n_heads, _, d_k = state.shape
+    n_heads, d_v, d_k = state.shape
     if n_k_heads < 1 or n_heads % n_k_heads:
         raise ValueError(f"{n_heads} value heads cannot share {n_k_heads} key heads evenly")
     if n_rates not in (1, d_k):
         raise ValueError(f"a head of keys of {d_k} cannot have {n_rates} decays")
     arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k}, n_k_heads)
-    n_max_tokens, ld_g = check_rows(n_tokens, n_heads * n_rates, g=g)
-    _, ld_beta = check_rows(n_tokens, n_heads, beta=beta)
-    for name, buffer in (("v", v), ("beta", beta)):
-        check_array(name, buffer, (n_max_tokens, None))
+    rows = row_arguments(n_tokens, v=(v, n_heads * d_v), g=(g, n_heads * n_rates), beta=(beta, n_heads))
     return _delta_rule.bind(
-        **arguments,
-        g=g,
-        beta=beta,
-        ld_g=ld_g,
-        ld_beta=ld_beta,
+        **(arguments | rows),
         n_k_heads=n_k_heads,
         n_neighbours=n_heads // n_k_heads if is_grouped else 1,
         n_rates=n_rates,

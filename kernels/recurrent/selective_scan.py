@@ -19,7 +19,7 @@ from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import LANES, check_rows, share
+from ..language.rows import LANES, check_rows, row_arguments, row_fields, share
 from ..language.simd import fma, load, reduce_add, reduce_max, splat, store
 
 
@@ -74,11 +74,10 @@ def bind_selective_scan(
     """
     check_array("state", state, (None, None, None))
     n_heads, head_dim, n_state = state.shape
-    n_max_tokens, ld_x = check_rows(n_tokens, n_heads * head_dim, x=x, out=out)
-    _, ld_dt = check_rows(n_tokens, n_heads, dt=dt)
-    _, ld_b = check_rows(n_tokens, n_groups * n_state, b=b, c=c)
-    for name, part in (("dt", dt), ("b", b)):
-        check_array(name, part, (n_max_tokens, None))
+    width, group_width = n_heads * head_dim, n_groups * n_state
+    rows = row_arguments(
+        n_tokens, x=(x, width), dt=(dt, n_heads), b=(b, group_width), c=(c, group_width), out=(out, width)
+    )
     check_array("a", a, (n_heads, a.shape[-1]))
     if a.shape[1] not in (1, n_state):
         raise ValueError(f"a is {a.shape}, must have a column for each of {n_state} state values, or one")
@@ -87,19 +86,11 @@ def bind_selective_scan(
     if n_groups < 1 or n_heads % n_groups:
         raise ValueError(f"{n_heads} heads cannot share {n_groups} groups evenly")
     return _selective_scan.bind(
-        x=x,
-        dt=dt,
-        b=b,
-        c=c,
+        **rows,
         a=a,
         skip=skip,
         dt_bias=dt_bias,
         state=state,
-        out=out,
-        n_tokens=n_tokens,
-        ld_x=ld_x,
-        ld_dt=ld_dt,
-        ld_b=ld_b,
         n_heads=n_heads,
         head_dim=head_dim,
         n_state=n_state,
@@ -110,19 +101,11 @@ def bind_selective_scan(
 
 @kernel(
     Record(
-        x=PointerTo(F32),
-        dt=PointerTo(F32),
-        b=PointerTo(F32),
-        c=PointerTo(F32),
+        **row_fields("x", "dt", "b", "c", "out"),
         a=PointerTo(F32),
         skip=PointerTo(F32),
         dt_bias=PointerTo(F32),
         state=PointerTo(F32),
-        out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
-        ld_x=I64,
-        ld_dt=I64,
-        ld_b=I64,
         n_heads=I64,
         head_dim=I64,
         n_state=I64,
@@ -140,7 +123,7 @@ def _selective_scan(args, thread_id, n_threads):
         a, state = args.a + head * n_rates, args.state + row * n_state
         for t in range(args.n_tokens[0]):
             x = args.x[t * args.ld_x + row]
-            b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_b + group)
+            b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_c + group)
             raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
             dt = softplus_lanes(splat(raw, F32, LANES))
             decay = exp(dt * a[0])
@@ -158,7 +141,7 @@ def _selective_scan(args, thread_id, n_threads):
                     decay = exp(dt * a[j])
                 state[j] = state[j] * reduce_max(decay) + b[j] * reduce_max(taken_in)
                 y += state[j] * c[j]
-            args.out[t * args.ld_x + row] = y + args.skip[head] * x
+            args.out[t * args.ld_out + row] = y + args.skip[head] * x
 
 
 def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: Count) -> Call:

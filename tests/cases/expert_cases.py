@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.kernels.experts.groups import Groups, bind_gather, bind_group
-from nybble.kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
+from nybble.kernels.experts.linear import Mapped, bind_expert_linear, expert_scratch
 from nybble.kernels.linear.mapped import tile_bytes
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize
@@ -78,7 +78,7 @@ class Experts:
         if is_mapped:
             tiles = place(np.full((n_threads, tile_bytes(self.format, n_in)), 99, np.uint8))
             data = place(self.data.reshape(-1))
-            calls.append(bind_mapped_expert_linear(self.format, data, tiles, *rest))
+            calls.append(bind_expert_linear(Mapped(self.format, tiles), data, *rest))
         else:
             weights, packed = self._packed(place)
             calls.append(bind_expert_linear(weights, packed, *rest))

@@ -161,8 +161,8 @@ def expert_arguments(**changes: Any) -> dict[str, Any]:
     """Good arguments of `bind_expert_linear`: 2 of 4 experts, 17 rows of Q8_0 x 64 columns, 3 tokens."""
     half = np.zeros((6, 2), np.int32)
     good = {
-        "weights": BYTE,
-        "packed": np.zeros((8, BYTE.tile_bytes(64)), np.uint8),
+        "form": BYTE,
+        "weight": np.zeros((8, BYTE.tile_bytes(64)), np.uint8),
         "xs": (np.zeros((6, 64), np.int8), np.zeros((6, 2), np.float32), half, half),
         "groups": Groups.make(3, 2, 4),
         "out": np.zeros((3, 48), np.float32),
@@ -178,15 +178,15 @@ def expert_arguments(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"packed": np.zeros((4, BYTE.tile_bytes(64)), np.uint8)}, ValueError, "packed must have shape"),
-        ({"n_out": 40}, ValueError, "packed must have shape"),
+        ({"weight": np.zeros((4, BYTE.tile_bytes(64)), np.uint8)}, ValueError, "weight must have shape"),
+        ({"n_out": 40}, ValueError, "weight must have shape"),
         ({"out": np.zeros((3, 32), np.float32)}, ValueError, "2 x 17 columns are needed"),
         ({"out": np.zeros((2, 48), np.float32)}, ValueError, "out must have shape"),
         ({"bias": np.zeros((4, 16), np.float32)}, ValueError, "bias must have shape"),
         ({"scale": np.zeros(3, np.float32)}, ValueError, "scale must have shape"),
         ({"scratch": np.zeros((2, 16), np.float32)}, ValueError, "scratch must have shape"),
         ({"xs": (np.zeros((6, 48), np.int8),) * 4}, ValueError, "multiple of the blocks"),
-        ({"weights": formats.F32}, TypeError, "packed must be a float32 array"),
+        ({"form": formats.F32}, TypeError, "weight must be a float32 array"),
     ],
 )
 def test_expert_linear_refuses(changes: dict[str, Any], error: type, message: str) -> None:

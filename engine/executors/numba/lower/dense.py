@@ -21,7 +21,6 @@ from .....kernels.elementwise.xielu import bind_xielu
 from .....kernels.jit.kernel import Call
 from .....kernels.language.checks import Array
 from .....kernels.linear.floats import bind_float_linear
-from .....kernels.linear.linear import bind_add_bias
 from .....kernels.linear.mapped import bind_mapped_linear
 from .....kernels.linear.quantized import bind_quantized_linear
 from .....kernels.norm.layer_norm import bind_layer_norm
@@ -66,8 +65,16 @@ def _linear(op: ops.Linear, x: list[Array], out: Array, where: Where) -> list[St
     n_out, n_in = op.weight.shape
     xs, steps = where.operand(op.x, matrix)
     if matrix.is_mapped:
-        memory = where.tiles, where.working
-        call = bind_mapped_linear(matrix.format, matrix.data, (n_out, n_in), xs, out, count, *memory)
+        call = bind_mapped_linear(
+            matrix.format,
+            matrix.data,
+            (n_out, n_in),
+            xs,
+            out,
+            count,
+            tiles=where.tiles,
+            working=where.working,
+        )
     elif matrix.layout is None:
         call = bind_float_linear(matrix.format, matrix.data, x[0], out, count)
     else:
@@ -78,7 +85,8 @@ def _linear(op: ops.Linear, x: list[Array], out: Array, where: Where) -> list[St
     if op.scale != 1:
         steps.append(Step(bind_scale(out, out, count, op.scale), (out,), (out,)))
     if op.bias is not None:
-        steps.append(Step(bind_add_bias(out, row_vector(op.bias, out.shape[1]), count), (out,), (out,)))
+        add = bind_add_vector(out, row_vector(op.bias, out.shape[1]), out, count)
+        steps.append(Step(add, (out,), (out,)))
     return steps
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....kernels.experts.groups import Groups, bind_gather, bind_group
-from .....kernels.experts.linear import bind_expert_linear, bind_mapped_expert_linear, expert_scratch
+from .....kernels.experts.linear import Mapped, bind_expert_linear, expert_scratch
 from .....kernels.experts.route import bind_route, route_scratch
 from .....kernels.experts.sum import bind_expert_sum
 from .....kernels.jit.kernel import Call
@@ -84,12 +84,18 @@ def _products(
     xs, quantizing = where.operand(op.x, matrix)
     source = op.x, name_of_ids, matrix.layout.sum_factor if matrix.layout else 1
     inputs, gathering = _gathered(source, xs, groups, n_in, is_shared, where)
-    memory = where.once(expert_scratch, where.n_threads), where.working
-    rest = inputs, groups, out, *memory, n_out, bias, scale
-    if matrix.is_mapped:
-        call = bind_mapped_expert_linear(matrix.format, matrix.data, where.tiles, *rest)
-    else:
-        call = bind_expert_linear(matrix.layout or matrix.format, matrix.data, *rest)
+    call = bind_expert_linear(
+        Mapped(matrix.format, where.tiles) if matrix.is_mapped else matrix.layout or matrix.format,
+        matrix.data,
+        inputs,
+        groups,
+        out,
+        scratch=where.once(expert_scratch, where.n_threads),
+        working=where.working,
+        n_out=n_out,
+        bias=bias,
+        scale=scale,
+    )
     product = Step(call, (*inputs, *groups.arrays), (out,), n_used * n_out * n_in)
     return [*steps, *quantizing, *gathering, product]
 

@@ -26,7 +26,7 @@ from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
 from nybble.gguf_io.tensor import Tensor
 from nybble.kernels.experts.groups import Groups
-from nybble.kernels.experts.linear import bind_mapped_expert_linear, expert_scratch
+from nybble.kernels.experts.linear import Mapped, bind_expert_linear, expert_scratch
 from nybble.kernels.linear.mapped import MAPPABLE, bind_mapped_linear, tile_bytes, tiles_bytes
 from nybble.kernels.linear.packed_product import TOKENS_PER_PASS, working_memory
 
@@ -87,7 +87,7 @@ def test_kernels_refuse() -> None:
             bind_mapped_linear(**{**good, **changes})
     groups, scratch = Groups.make(3, 1, 2), expert_scratch(2)
     with pytest.raises(ValueError, match="4352 bytes are not 2 x 17 x 64"):
-        bind_mapped_expert_linear(formats.F32, data, tiles, (x,), groups, out, scratch, good["working"], 17)
+        bind_expert_linear(Mapped(formats.F32, tiles), data, (x,), groups, out, scratch, good["working"], 17)
 
 
 def test_memory_for_tiles_fits_the_largest() -> None:
