@@ -1,4 +1,4 @@
-"""Shows attention probabilities to taps, and lets the heads follow what edits make of them."""
+"""What both executors ask of attention: its scores as arguments, and its probabilities shown to taps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RequestError
-from ...kernels.attention.reference import visible
+from ...kernels.attention.reference import alibi_slopes, visible
 from ..hooks.taps import Taps
 from ..plan import ops
 
 Array = NDArray[np.float32]
+
+
+def score_arguments(op: ops.Attention, sinks: Array | None) -> dict[str, Any]:
+    """What some models change in the scores, or in who sees whom, as kernels and references take it."""
+    return {
+        "chunk": op.chunk,
+        "soft_cap": op.soft_cap,
+        "slopes": alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
+        "sinks": sinks,
+        "is_causal": op.is_causal,
+    }
 
 
 def show_probs(
@@ -26,7 +37,7 @@ def show_probs(
     ids: NDArray[np.integer[Any]],
 ) -> None:
     """Shows probs (n, n_heads, n_keys); where an edit changes them, `gather(probs)` (n, n_heads, value_dim)
-    replaces what stands in heads (n, n_heads * value_dim).  The others keep their bits.
+    replaces what stands in heads (n, n_heads * value_dim), which follow the edit; the others keep their bits.
 
     RequestError if an edit gives attention to what a query does not see.
     """

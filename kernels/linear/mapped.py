@@ -60,16 +60,12 @@ def tile_arguments(
 
     Raises ValueError if `format` is not among `MAPPABLE`, or if sizes do not belong together.
     """
-    n_out, n_in = shape
     if format not in MAPPABLE:
         raise ValueError(f"{format.name} has no compute layout, or none that compiled code packs")
-    if data.size != n_matrices * format.nbytes(n_out * n_in) or n_in % format.block_size:
-        raise ValueError(f"{data.size} bytes are not {n_matrices} x {n_out} x {n_in} values of {format.name}")
-    n_bytes = tile_bytes(format, n_in)
+    blocks, n_bytes = blocks_of(format, data, shape, n_matrices), tile_bytes(format, shape[1])
     check_array("tiles", tiles, (None, None), np.uint8)
     if tiles.shape[1] < n_bytes:
         raise ValueError(f"tiles has {tiles.shape[1]} bytes for a thread; a tile needs {n_bytes}")
-    blocks = blocks_of(data, shape, n_matrices)
     return {**blocks, "tiles": tiles, "tile_bytes": n_bytes, "ld_tiles": tiles.shape[1]}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..language.checks import Array, Count
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import Field, PointerTo
 from ..language.rows import LANES, check_rows
@@ -27,6 +27,9 @@ GROUPS: dict[str, Field] = {
 }
 """The arguments of every norm."""
 
+WEIGHTED: dict[str, Field] = {**GROUPS, "weight": PointerTo(F32), "weight_stride": I64}
+"""And of one that has a weight, the same for all groups or a row for each."""
+
 
 def group_arguments(
     x: Array, out: Array, n_tokens: Count, width: int, eps: float, n_groups: int
@@ -38,6 +41,18 @@ def group_arguments(
         raise ValueError(f"{width} columns do not divide into {n_groups} groups")
     sizes = {"ld": ld, "n_groups": n_groups, "group_width": width // n_groups}
     return {"x": x, "out": out, "n_tokens": n_tokens, **sizes, "eps": eps}
+
+
+def weighted_arguments(
+    x: Array, weight: Array, out: Array, n_tokens: Count, width: int, eps: float, n_groups: int
+) -> dict[str, Any]:
+    """The arguments `WEIGHTED`; weight (width / n_groups,), or (n_groups, width / n_groups). Raises TypeError
+    or ValueError for what does not fit."""
+    arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)
+    group_width = arguments["group_width"]
+    check_array("weight", weight, (group_width,) if weight.ndim != 2 else (n_groups, group_width))
+    check_eps(eps)
+    return {**arguments, "weight": weight, "weight_stride": group_width if weight.ndim == 2 else 0}
 
 
 def check_eps(eps: float) -> None:

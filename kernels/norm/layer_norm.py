@@ -13,17 +13,17 @@ import numpy as np
 
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, check_array
-from ..language.pointer import F32, I64
+from ..language.pointer import F32
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES, share
 from ..language.simd import fma, load, sqrt, store
 from .column_groups import (
-    GROUPS,
+    WEIGHTED,
     check_eps,
-    group_arguments,
     group_offset,
     sum_of_squared_distances,
     sum_of_values,
+    weighted_arguments,
 )
 
 
@@ -52,16 +52,12 @@ def bind_layer_norm(
     x and out are buffers and may be the same one; weight and bias are (width / n_groups,)
     each, or (n_groups, width / n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
-    arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)
-    group_width = arguments["group_width"]
-    if weight.shape not in ((group_width,), (n_groups, group_width)) or bias.shape != weight.shape:
-        raise ValueError(f"weight {weight.shape} and bias {bias.shape} do not fit groups of {group_width}")
-    check_eps(eps)
-    stride = group_width if weight.ndim == 2 else 0
-    return _layer_norm.bind(**arguments, weight=weight, bias=bias, weight_stride=stride)
+    arguments = weighted_arguments(x, weight, out, n_tokens, width, eps, n_groups)
+    check_array("bias", bias, weight.shape)
+    return _layer_norm.bind(**arguments, bias=bias)
 
 
-@kernel(Record(**GROUPS, weight=PointerTo(F32), bias=PointerTo(F32), weight_stride=I64))
+@kernel(Record(**WEIGHTED, bias=PointerTo(F32)))
 def _layer_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % LANES

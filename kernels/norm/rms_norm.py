@@ -14,11 +14,10 @@ import numpy as np
 
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, check_array
-from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
+from ..language.record import Record
 from ..language.rows import LANES, share
 from ..language.simd import load, sqrt, store
-from .column_groups import GROUPS, check_eps, group_arguments, group_offset, sum_of_squares
+from .column_groups import WEIGHTED, check_eps, group_offset, sum_of_squares, weighted_arguments
 
 
 def rms_norm_reference(x: Array, weight: Array, eps: float) -> Array:
@@ -38,15 +37,10 @@ def bind_rms_norm(
     x and out are buffers and may be the same one; weight is (width / n_groups,), or (n_groups, width /
     n_groups). Raises TypeError or ValueError for arrays that do not fit.
     """
-    arguments = group_arguments(x, out, n_tokens, width, eps, n_groups)
-    group_width = arguments["group_width"]
-    check_array("weight", weight, (group_width,) if weight.ndim != 2 else (n_groups, group_width))
-    check_eps(eps)
-    stride = group_width if weight.ndim == 2 else 0
-    return _rms_norm.bind(**arguments, weight=weight, weight_stride=stride)
+    return _rms_norm.bind(**weighted_arguments(x, weight, out, n_tokens, width, eps, n_groups))
 
 
-@kernel(Record(**GROUPS, weight=PointerTo(F32), weight_stride=I64))
+@kernel(Record(**WEIGHTED))
 def _rms_norm(args, thread_id, n_threads):
     width = args.group_width
     whole = width - width % LANES

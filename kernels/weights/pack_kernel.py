@@ -40,12 +40,19 @@ BLOCKS: dict[str, Field] = {
 """The arguments of a kernel that reads matrices as they lie in a file; `n_tiles` in each of a stack."""
 
 
-def blocks_of(data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int = 1) -> dict[str, Any]:
+def blocks_of(
+    format: BlockFormat, data: NDArray[np.uint8], shape: tuple[int, int], n_matrices: int
+) -> dict[str, Any]:
     """The arguments `BLOCKS` for a stack of (n_out, n_in) matrices.
 
     If the last tile of a matrix has less than 16 rows, it is read from a copy with rows of zeros at the end.
+    Raises ValueError if the sizes do not belong together.
     """
-    n_out, rest = shape[0], shape[0] % TILE_ROWS
+    n_out, n_in = shape
+    if data.size != n_matrices * format.nbytes(n_out * n_in) or n_in % format.block_size:
+        many = f"{n_matrices} times " if n_matrices > 1 else ""
+        raise ValueError(f"{data.size} bytes are not {many}a {n_out} x {n_in} matrix of {format.name}")
+    rest = n_out % TILE_ROWS
     rows = data.reshape(n_matrices, n_out, -1)
     last = np.zeros((n_matrices if rest else 0, TILE_ROWS, rows.shape[2]), np.uint8)
     last[:, :rest] = rows[: len(last), n_out - rest :]
@@ -143,12 +150,8 @@ def bind_pack(
     if format not in SPANS:
         raise ValueError(f"{format.name} has no compute layout, or none that compiled code packs")
     layout, _ = PACKERS[format]
-    n_out, n_in = shape
-    if data.size != n_matrices * format.nbytes(n_out * n_in) or n_in % format.block_size:
-        many = f"{n_matrices} times " if n_matrices > 1 else ""
-        raise ValueError(f"{data.size} bytes are not {many}a {n_out} x {n_in} matrix of {format.name}")
-    arguments = blocks_of(data, shape, n_matrices)
-    packed_shape = n_matrices * arguments["n_tiles"], layout.tile_bytes(n_in)
+    arguments = blocks_of(format, data, shape, n_matrices)
+    packed_shape = n_matrices * arguments["n_tiles"], layout.tile_bytes(shape[1])
     packed = np.empty(packed_shape, np.uint8) if out is None else out
     check_array("out", packed, packed_shape, np.uint8)
     call = pack_kernel(format).bind(

@@ -24,10 +24,10 @@ from .pack_words import (
     eight_words,
     four_words,
     join_nibbles,
-    join_two_bits,
     join_upper_bits,
     one_word,
     put_bytes,
+    put_two_bits,
     put_words,
     transpose_bits,
 )
@@ -141,8 +141,7 @@ def two_bits(format: BlockFormat, layout: Layout) -> Span:
             first, second = four_words(levels, stride), four_words(levels + 16, stride)
             for i in range(4):
                 vectors = blocks + (4 * four + i) * block_bytes + group * 32
-                put_words(vectors, join_two_bits(first, 2 * i))
-                put_words(vectors + 64, join_two_bits(second, 2 * i))
+                put_two_bits(vectors, first, second, 2 * i)
         copy_byte_pairs(source + scales, blocks + scales_at + 8 * group, stride, block_bytes)
 
     return pack_rows
@@ -164,8 +163,7 @@ def three_bits(format: BlockFormat, layout: Layout) -> Span:
             for i in range(4):
                 b = 4 * four + i
                 block = blocks + b * block_bytes
-                put_words(block + group * 32, join_two_bits(low, 2 * i))
-                put_words(block + group * 32 + 64, join_two_bits(high, 2 * i))
+                put_two_bits(block + group * 32, low, high, 2 * i)
                 put_words(block + 128 + group * 32, bit_of_bytes(thirds, b))
         first, second = one_word(source + scales, stride), one_word(source + scales + 4, stride)
         upper = one_word(source + scales + 8, stride)
@@ -195,8 +193,7 @@ def two_bits_alone(format: BlockFormat, layout: Layout) -> Span:
                 own = span + (2 * four + i // 2) * span_bytes
                 copy_half(source + d, own + 16 * group, stride)
                 vectors = own + header_bytes + i % 2 * block_bytes + group * 32
-                put_words(vectors, join_two_bits(first, 2 * i))
-                put_words(vectors + 64, join_two_bits(second, 2 * i))
+                put_two_bits(vectors, first, second, 2 * i)
 
     return pack_rows
 

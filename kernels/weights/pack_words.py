@@ -112,6 +112,13 @@ def join_two_bits(words: np.ndarray, shift: int) -> np.ndarray:
 
 
 @inlined
+def put_two_bits(vectors: Pointer, first: np.ndarray, second: np.ndarray, shift: int) -> None:
+    """Write two bits at `shift` of the bytes of four words, and of the next four, to the next line."""
+    put_words(vectors, join_two_bits(first, shift))
+    put_words(vectors + 64, join_two_bits(second, shift))
+
+
+@inlined
 def join_upper_bits(words: np.ndarray, shift: int) -> np.ndarray:
     """Two bits at `shift` of the bytes of four words, at bits 4, 6, 0 and 2."""
     bits = words >> shift & TWO_BITS

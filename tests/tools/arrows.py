@@ -42,7 +42,8 @@ ARROWS = {
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm engine.executors.numba.storage "
     "kernels.linear kernels.weights kernels.attention kernels.jit "
-    "kernels.language engine.plan engine.plan.ops errors",
+    "kernels.language engine.executors.attention_probs engine.plan "
+    "engine.plan.ops errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
     "engine.executors.base engine.executors.attention_probs "

@@ -18,14 +18,13 @@ import numpy as np
 from ....gguf_io.dequantize import dequantize
 from ....gguf_io.row_reader import RowReader
 from ....kernels.attention.probs import attention_probs, gather_by_probs
-from ....kernels.attention.reference import alibi_slopes
 from ....kernels.position.position import query_scales
 from ....kernels.position.rope import rope_angles
 from ....kernels.weights.decode_row import ROW_DECODERS
 from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
-from ..attention_probs import show_probs
+from ..attention_probs import score_arguments, show_probs
 from ..base import Array, Ids, Positions, RowNumbers
 from .lower.lowered_plan import lower_plan
 from .storage.caches import Cache, KVCache
@@ -154,11 +153,7 @@ class PlanRunner:
             positions,
             op.scale,
             op.window,
-            chunk=op.chunk,
-            soft_cap=op.soft_cap,
-            slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
-            sinks=op.sinks.dequantize() if op.sinks is not None else None,
-            is_causal=op.is_causal,
+            **score_arguments(op, None if op.sinks is None else op.sinks.dequantize()),
         )
 
         def gather(probs: Array) -> Array:

@@ -11,9 +11,9 @@ from .....kernels.attention.kv_cache import bind_cache_write
 from .....kernels.attention.plain import bind_attend
 from .....kernels.attention.plain_scratch import attention_scratch
 from .....kernels.attention.prefetch import bind_cache_prefetch
-from .....kernels.attention.reference import alibi_slopes
 from .....kernels.language.checks import Array
 from ....plan import ops
+from ...attention_probs import score_arguments
 from ..storage.caches import KVCache
 from ..storage.steps import Step
 from .registry import lowers
@@ -82,11 +82,7 @@ def _general(
         n_heads=op.n_heads,
         scale=op.scale,
         window=min(op.window, cache.n_slots),
-        soft_cap=op.soft_cap,
-        slopes=alibi_slopes(op.n_heads, op.alibi_bias) if op.alibi_bias else None,
-        sinks=op.sinks.dequantize() if op.sinks is not None else None,
-        chunk=op.chunk,
-        is_causal=op.is_causal,
+        **score_arguments(op, None if op.sinks is None else op.sinks.dequantize()),
     )
     writes = [
         Step(bind_general_write(rows, part, positions, share.count), (rows,), (part,))

@@ -76,7 +76,7 @@ def test_kernels_refuse() -> None:
     bind_mapped_linear(**good)
     for changes, error, message in (
         ({"format": formats.IQ2_XS}, ValueError, "IQ2_XS has no compute layout"),
-        ({"shape": (18, 64)}, ValueError, "4352 bytes are not 1 x 18 x 64 values of F32"),
+        ({"shape": (18, 64)}, ValueError, "4352 bytes are not a 18 x 64 matrix of F32"),
         ({"tiles": tiles[:, :-1].copy()}, ValueError, "4095 bytes for a thread; a tile needs 4096"),
         ({"xs": (x[:, :32].copy(),)}, ValueError, "x has 32 columns, the weights need 64"),
         ({"xs": (x.astype(np.int8),)}, TypeError, "x must be a float32 array"),
@@ -86,7 +86,7 @@ def test_kernels_refuse() -> None:
         with pytest.raises(error, match=message):
             bind_mapped_linear(**{**good, **changes})
     groups, scratch = Groups.make(3, 1, 2), expert_scratch(2)
-    with pytest.raises(ValueError, match="4352 bytes are not 2 x 17 x 64"):
+    with pytest.raises(ValueError, match="4352 bytes are not 2 times a 17 x 64"):
         bind_expert_linear(Mapped(formats.F32, tiles), data, (x,), groups, out, scratch, good["working"], 17)
 
 
