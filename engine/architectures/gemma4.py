@@ -62,9 +62,9 @@ TENSORS = {
     "blk.N.attn_k_norm.weight": required("head_dim", when="has_own_kv"),
     **tensors.gated_ffn(),
     "blk.N.layer_output_scale.weight": optional(1),
-    "blk.N.inp_gate.weight": required("n_embd_per_layer", "n_embd", when="has_layer_inputs"),
-    "blk.N.proj.weight": required("n_embd", "n_embd_per_layer", when="has_layer_inputs"),
-    **tensors.norms("post_norm", when="has_layer_inputs"),
+    "blk.N.inp_gate.weight": required("n_embd_per_layer", "n_embd", when="n_embd_per_layer"),
+    "blk.N.proj.weight": required("n_embd", "n_embd_per_layer", when="n_embd_per_layer"),
+    **tensors.norms("post_norm", when="n_embd_per_layer"),
     **tensors.norms("pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2", when="has_experts"),
     **tensors.experts(),
     "blk.N.ffn_gate_inp.scale": required("n_embd", when="has_experts"),
@@ -77,7 +77,7 @@ INERT_TENSORS = {f"blk.N.{name}.weight": _SHARED for name in ("attn_k", "attn_v"
 
 def build(g: Graph, model: Config) -> None:
     x = g.embed("token_embd", "token_embd", scale=model.n_embd**0.5)
-    layer_inputs = per_layer_inputs(g, x, model) if model.has_layer_inputs else ""
+    layer_inputs = per_layer_inputs(g, x, model) if model.n_embd_per_layer else ""
     for b, c in layers.blocks(g, model):
         if c.is_sliding:
             rope = rope_table_swa(g, c, is_stretched=False, has_factors=False)

@@ -47,7 +47,7 @@ TENSORS = {
     **tensors.norms("attn_norm"),
     **tensors.attention(when="is_attention_block"),
     **mixer_tensors(when="is_ssm_block"),
-    **tensors.ffn(when="is_ffn_block"),
+    **tensors.ffn(when="n_ff"),
 }
 
 MOE_TENSORS = {

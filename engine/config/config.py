@@ -1,4 +1,4 @@
-"""`Config`: what the metadata says about a model, checked; what shapes and graph are made from."""
+"""`Config`: the hyperparameters of a model, from which the shapes of its tensors and its graph follow."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
@@ -11,10 +11,10 @@ from .groups import DeltaAttention, Experts, LatentAttention, Rope, Rwkv, StateS
 
 @dataclass(frozen=True, repr=False)
 class Config(Shown):
-    """The numbers of a model, or of one of its layers (`at`).
+    """The hyperparameters of a model, or of one of its layers (`at`).
 
-    Where layers differ, a model's number is the highest and `per_layer` has them all.  What an architecture
-    has no key for keeps its default, which changes nothing.
+    Where layers differ, a model's number is the highest and `per_layer` has them all.  A field
+    that an architecture has no key for keeps its default, which changes nothing.
     """
 
     architecture: str
@@ -66,7 +66,7 @@ class Config(Shown):
     situ_linear_beta: float = 0.0
     sparsity: float | None = None  # how far above its mean a gate counts, in deviations; None: not said
     shortconv_size: int = 0
-    n_embd_per_layer: int = 0  # width of what each token brings to every layer
+    n_embd_per_layer: int = 0  # width of the embedding that each token has for every layer
 
     n_streams: int = 1  # residual streams side by side
     hyper_eps: float = 0.0  # least share of a stream in what is read from all
@@ -123,7 +123,7 @@ class Config(Shown):
 
     @property
     def heads_width(self) -> int:
-        """Width of what the heads give: the input of the output matrix."""
+        """Width of the output of all heads: the input of the output matrix."""
         return self.n_heads * self.value_dim
 
     @property
@@ -135,11 +135,6 @@ class Config(Shown):
     def has_own_kv(self) -> bool:
         """Does this layer have keys and values of its own?"""
         return self.layer < self.n_own_kv_layers
-
-    @property
-    def has_layer_inputs(self) -> bool:
-        """Does each token bring something to every layer?"""
-        return self.n_embd_per_layer > 0
 
     @property
     def is_sliding(self) -> bool:
@@ -174,47 +169,42 @@ class Config(Shown):
 
     @property
     def has_shared_expert(self) -> bool:
-        """Do all tokens of this layer go to one more expert?"""
+        """Does this layer have an expert that all tokens go to?"""
         return self.has_experts and self.moe.n_ff_shared > 0
 
     @property
     def expert_width(self) -> int:
-        """Width of what experts read and write."""
+        """Width of the input and output of experts."""
         return self.moe.n_latent or self.n_embd
 
     @property
-    def is_ffn_block(self) -> bool:
-        """Where a block is only one thing: is it a feed-forward layer?"""
-        return self.n_ff > 0
-
-    @property
     def is_expert_block(self) -> bool:
-        """Where a block is only one thing: is it a mixture of experts?"""
-        return self.is_ffn_block and self.moe.n_experts > 0
+        """Of a model whose blocks have one sublayer each: is it a mixture of experts?"""
+        return self.n_ff > 0 and self.moe.n_experts > 0
 
     @property
     def has_latent_experts(self) -> bool:
-        """Where a block is only one thing: is it experts on a shorter vector?"""
+        """Of a model whose blocks have one sublayer each: is it experts on a shorter vector?"""
         return self.is_expert_block and self.moe.n_latent > 0
 
     @property
     def is_dense_block(self) -> bool:
-        """Where a block is only one thing: is it a feed-forward layer without experts?"""
-        return self.is_ffn_block and self.moe.n_experts == 0
+        """Of a model whose blocks have one sublayer each: is it a feed-forward layer without experts?"""
+        return self.n_ff > 0 and self.moe.n_experts == 0
 
     @property
     def is_attention_block(self) -> bool:
-        """Where a block is only one thing: is it attention?"""
+        """Of a model whose blocks have one sublayer each: is it attention?"""
         return self.n_ff == 0 and self.n_kv_heads > 0
 
     @property
     def is_ssm_block(self) -> bool:
-        """Where a block is only one thing: is it a mixer with a recurrent state?"""
+        """Of a model whose blocks have one sublayer each: is it a mixer with a recurrent state?"""
         return self.n_ff == 0 and self.n_kv_heads == 0
 
     @property
     def is_stack_layer(self) -> bool:
-        """Does the file have weights of this number, where there are two stacks?"""
+        """Of a model with two stacks: does the file have weights for a layer of this number?"""
         return self.layer < 2 * self.n_stack_layers
 
     @property
@@ -224,7 +214,7 @@ class Config(Shown):
 
     @property
     def mla_plain_dim(self) -> int:
-        """How much of a head of latent attention is not rotated."""
+        """Values of a head of latent attention that are not rotated."""
         return self.mla.key_dim - self.rope.n_rot
 
     @property
@@ -234,7 +224,7 @@ class Config(Shown):
 
     @property
     def hybrid_heads_width(self) -> int:
-        """Width of what the heads of this layer give, Kimi Delta Attention or latent attention."""
+        """Width of the output of this layer's heads, Kimi Delta Attention or latent attention."""
         return self.kda.d_inner if self.is_recurrent else self.n_heads * self.mla.value_dim
 
     @property

@@ -1,4 +1,4 @@
-"""What follows from the keys of a file: the rest of `Config`, worked out, and checked to fit together."""
+"""The fields of `Config` that no key gives: they follow from those that keys give, and all are checked."""
 
 import logging
 from typing import Any
@@ -35,13 +35,13 @@ INPUTS = (
     "mla.key_dim_swa",
     "mla.value_dim_swa",
 )
-"""What keys may fill beside the fields of `Config`, which are worked out from it."""
+"""What keys may fill besides fields of `Config`; fields follow from it."""
 
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def derive(file: GGUFFile, architecture: str, values: dict[str, Any]) -> Config:
-    """The hyperparameters whose keys gave `values`, by field; these are filled up and changed.
+    """The hyperparameters whose keys gave `values`, by field; `values` is changed.
 
     Raises ModelError for values that contradict each other, GGUFUnsupportedError for a kind of RoPE that
     nybble does not have.
@@ -74,7 +74,7 @@ def _contradiction(file: GGUFFile, problem: str) -> ModelError:
 
 
 def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
-    """What differs from layer to layer; in `values` the highest takes its place."""
+    """The fields that differ from layer to layer; in `values` they become their maximum."""
     n_layers, layered = values["n_layers"], {}
     for name in _LAYERED:
         if isinstance(values.get(name), tuple):
@@ -84,7 +84,7 @@ def _layered(values: dict[str, Any]) -> dict[str, tuple[float, ...]]:
 
 
 def _derive_wkv_heads(file: GGUFFile, values: dict[str, Any]) -> None:
-    """Heads of RWKV, of which the file says the size alone."""
+    """The heads of RWKV: the file gives their size, and their number follows."""
     size = values.get("rwkv.head_dim")
     if size is None:
         return
@@ -117,7 +117,7 @@ def _derive_heads(file: GGUFFile, values: dict[str, Any]) -> None:
 
 
 def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
-    """What is rotated, and how far positions are stretched."""
+    """The width that RoPE rotates, and the scale of positions."""
     head_dim = values["head_dim"]
     values["rope.n_rot"] = values["rope.n_rot"] or head_dim
     if values["rope.n_rot"] % 2 or values["rope.n_rot"] > head_dim:
@@ -134,7 +134,7 @@ def _derive_rope(file: GGUFFile, values: dict[str, Any]) -> None:
 
 
 def _derive_layers(values: dict[str, Any]) -> None:
-    """Which layers see a window only, and which are recurrent."""
+    """Which layers have a sliding window, and which are recurrent."""
     n_layers = values["n_layers"]
     pattern, dense_first = values.pop("sliding_pattern", 0), "sliding_pattern_dense_first" in values
     if dense_first:
@@ -178,8 +178,9 @@ def _derive_sliding_heads(file: GGUFFile, values: dict[str, Any]) -> None:
 
 
 def _derive_latent(values: dict[str, Any]) -> None:
-    """Heads of latent attention, for which old files have the keys of ordinary heads, and layers with a
-    sliding window may have keys of their own.
+    """Sizes of heads of latent attention.
+
+    Old files give them by the keys of ordinary heads.  Layers with a sliding window may have other sizes.
     """
     if "mla.key_dim" in values:
         values["mla.has_split_kv"] = bool(values["mla.key_dim"])
@@ -192,7 +193,7 @@ def _derive_latent(values: dict[str, Any]) -> None:
 
 
 def _check_recurrence(file: GGUFFile, values: dict[str, Any]) -> None:
-    """The heads and groups of recurrent layers, and the parts of latent attention, must divide evenly."""
+    """Recurrent heads and groups must divide evenly; a head of latent attention must be longer than n_rot."""
     if "ssm.n_heads" in values:
         inner, heads, groups = values["ssm.d_inner"], values["ssm.n_heads"], values["ssm.n_groups"] or 1
         if inner % heads or inner % groups or heads % groups:
@@ -240,8 +241,8 @@ def _derive_experts(file: GGUFFile, values: dict[str, Any]) -> None:
 def _sliding_layers(
     n_layers: int, window: int, pattern: int | tuple[int, ...], dense_first: bool
 ) -> tuple[bool, ...]:
-    """`pattern` is a truth value per layer, or a period p: the last of each p layers sees all (0: none), or
-    the first.
+    """`pattern`: a boolean per layer, or a period p; the last of each p layers sees all positions
+    (`dense_first`: the first; p = 0: none).
     """
     if window == 0:
         return (False,) * n_layers

@@ -41,7 +41,7 @@ class Experts:
     n_ff: int = 0
     n_ff_shared: int = 0  # of all shared experts, which are stored as one
     n_ff_each_shared: int = 0  # of each of them; 0: n_ff
-    n_latent: int = 0  # width of what experts read and write; 0: n_embd
+    n_latent: int = 0  # width of the input and output of experts; 0: n_embd
     swiglu_limit: float = 0.0
     swiglu_limit_shared: float = 0.0
 
@@ -51,7 +51,7 @@ class Experts:
     n_groups: int = 1
     n_groups_used: int = 1
 
-    n_per_chunk: int = 1  # so many experts share one of the smaller experts beside them, a chunk expert
+    n_per_chunk: int = 1  # so many experts share a smaller one, a chunk expert
     n_ff_chunk: int = 0
     chunk_scale: float = 1.0
 

@@ -123,7 +123,7 @@ SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
 
 
 def sliding_pattern(period: Any, dense_first: bool = False) -> Key:
-    """A truth value per layer, or a period: the last of each so many layers sees all positions, or the first.
+    """A boolean per layer, or a period: the last of each so many layers sees all positions, or the first.
 
     `period` is the default; REQUIRED if the file must say.
     """
@@ -178,7 +178,7 @@ SWIGLU_LIMITS = {
     "swiglu_clamp_shexp": replace(_LIMIT, field="moe.swiglu_limit_shared"),
 }
 
-# Where layers differ: how many heads, and how wide a feed-forward layer, each has; 0 says what it is not.
+# Where layers have different numbers of heads, and widths; 0: no attention, or no feed-forward layer.
 HEAD_COUNTS = {
     "attention.head_count": Key("n_heads", "integer", 0, 2**16, per_layer="any"),
     "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=None, per_layer="any"),

@@ -1,7 +1,7 @@
-"""Files that Ollama has made, under the names that llama.cpp gives to the same things.
+"""Files made by Ollama, under llama.cpp's names.
 
-They hold what sees and hears beside the text model, and some name an architecture, its keys or its tensors
-otherwise.  Nothing is made up here: what a text model needs and such a file lacks is an error, as in any.
+They hold encoders of images and sound beside the text model, and some have other names for an architecture,
+its keys or its tensors.  No value is invented: what the text model needs and the file lacks is an error.
 
 Sources: Ollama `convert/`, `llama/compat`.
 """
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 ARCHITECTURES = {"gptoss": "gpt-oss", "olmo3": "olmo2", "qwen25vl": "qwen2vl"}
 
-# What sees and hears, and what brings that to the text model: how names of tensors and of keys begin.
+# Prefixes of the tensors and keys of encoders of images and sound, and of their projectors.
 OTHER_TENSORS = ("a.", "mm.", "model.vision_tower.", "s.", "v.")
 OTHER_KEYS = ("audio.", "image_", "mm.", "sam.", "video_", "vision.", "vision_")
 
@@ -46,7 +46,7 @@ INERT = {
     "spatial_merge_size": "of images",
 }
 
-# What a name ends with, by the file's own name of the architecture.
+# The ends of names, by the file's name of the architecture.
 TENSORS = {
     "gptoss": {
         ".attn_out.weight": ".attn_output.weight",
@@ -65,14 +65,14 @@ TENSORS = {
     "qwen3next": {".ssm_dt": ".ssm_dt.bias"},
 }
 
-# What such files may lack, and what llama.cpp then takes to be something else than it is.
+# Keys that such files may lack; llama.cpp then takes a default that is wrong.
 NEEDED = {"gptoss": ("rope.scaling.type",), "gemma3": ("rope.freq_base",)}
 
 
 def as_llama_cpp(file: GGUFFile) -> GGUFFile:
-    """`file`, or a view of it with llama.cpp's names; a name that is there already is given to nothing else.
+    """`file`, or a view of it with llama.cpp's names; a name that the file has already is not given twice.
 
-    Says once if there is more in it than a text model.  ModelError for a key that is missing.
+    Warns if there is more in it than a text model.  ModelError for a key that is missing.
     """
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str):
@@ -106,6 +106,6 @@ def _tensor_names(file: GGUFFile, name: str) -> dict[str, str]:
 
 
 def _new(names: dict[str, str], there: Collection[str]) -> dict[str, str]:
-    """What changes, and is not there under its new name as well: then the old one is unknown, and refused."""
+    """The names to change.  Where the file has the new name too, the old one stays, and is refused."""
     old_of = {new: old for old, new in reversed(names.items()) if new not in there}
     return {old: new for new, old in old_of.items()}

@@ -1,6 +1,4 @@
-"""Metadata to `Config`: the declarative tables of keys (`keys.py`), read and checked.
-
-What the keys do not say themselves is worked out in `derive.py`.
+"""Metadata to `Config`: values are read and checked by tables of keys.
 
 A key under the architecture's prefix is honoured (it is in KEYS or in the architecture's own table), neutral
 (present, but with a value that changes nothing), inert (known to change nothing) or an error that names it.
@@ -79,7 +77,7 @@ def _read(file: GGUFFile, name: str, key: Key) -> Any:
 
 
 def _check(file: GGUFFile, name: str, value: Any, found: str, key: Key) -> Any:
-    """`value` itself, if it is of the type and in the range of `key`; `found` is its type in the file."""
+    """`value`, if it has the type of `key` and lies in its range; `found` is its type in the file."""
     if type(value) is not _PYTHON_TYPES.get(key.type):  # a bool is no integer here
         raise ModelError(f"{file.path}: {name} has the wrong type: must be {key.type}, found {found}")
     if key.type == "integer" and not key.low <= value <= key.high:
@@ -93,9 +91,9 @@ def _check(file: GGUFFile, name: str, value: Any, found: str, key: Key) -> Any:
 
 
 def _array(file: GGUFFile, name: str, value: Any, key: Key, n_layers: int) -> Any:
-    """An array as a tuple, of one value per layer or of what the key asks for; what else `value` is, itself.
+    """`value`, if it is an array, as a tuple: one value per layer, or what the key asks for.
 
-    A single value comes out where all layers must have the same.
+    Where all layers must have the same value, that one.
     """
     if not isinstance(value, np.ndarray | list):
         return value

@@ -2,8 +2,8 @@
 
     {"token_embd.weight": required("n_vocab", "n_embd"), "blk.N.attn_q.bias": optional("q_width"), ...}
 
-"blk.N." stands for every layer.  Sizes are formulas over fields of `Config` (`size.py`), so an error can say
-where a number came from.  A tensor may belong to some layers only (`when`), or be there instead of another
+"blk.N." stands for every layer.  Sizes are formulas over fields of `Config`, so an error can say where a
+number came from.  A tensor may belong to some layers only (`when`), or be there instead of another
 (`unless`).
 """
 
@@ -36,11 +36,11 @@ class Shape:
 
     sizes: tuple[str | int, ...]  # integers and formulas; of "a|b" either is right
     is_required: bool
-    when: str = ""  # the truth value of `Config` that says which layers have it
+    when: str = ""  # the field or property of `Config` that is not 0 for layers that have it
     unless: str = ""  # the tensor, of the same layer, that takes its place
 
     def of(self, config: Config, choice: int = 0) -> tuple[int, ...]:
-        """The sizes, of alternatives the first, or the last for -1."""
+        """The sizes; of alternatives, the first (0) or the last (-1)."""
         return tuple(
             size if isinstance(size, int) else value_of(size.split("|")[choice], config)
             for size in self.sizes
@@ -48,7 +48,7 @@ class Shape:
 
 
 def required(*sizes: str | int, when: str = "", unless: str = "") -> Shape:
-    """A tensor that the model cannot do without."""
+    """A tensor that the model needs."""
     return Shape(sizes, True, when, unless)
 
 
@@ -99,7 +99,7 @@ def check_all_used(file: GGUFFile, config: Config, used: Collection[str], inert:
 
 
 def _scales(table: Mapping[str, Shape]) -> dict[str, Shape]:
-    """What any matrix, or each of a stack, may be multiplied with, and its input: they come with NVFP4."""
+    """The scales that NVFP4 gives to any matrix, or to each of a stack, and to its input."""
     matrices = {name: shape for name, shape in table.items() if len(shape.sizes) > 1}
     return {
         name.removesuffix(".weight") + suffix: optional(1 if len(shape.sizes) == 2 else shape.sizes[0])
@@ -109,7 +109,7 @@ def _scales(table: Mapping[str, Shape]) -> dict[str, Shape]:
 
 
 def _expand(table: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, Shape, Config]]:
-    """The table with "blk.N." replaced by the prefix of every layer that has the tensor; and its Config."""
+    """The entries, "blk.N." replaced by the prefix of every layer that has the tensor, with its Config."""
     for name, shape in table.items():
         if not name.startswith(_EVERY_LAYER):
             yield name, shape, config
@@ -144,8 +144,8 @@ def _beside(name: str, other: str) -> str:
 
 def _is_inert(name: str, config: Config, inert: Mapping[str, str]) -> bool:
     if name.startswith((*OTHER_TENSORS, "mtp.")):
-        return True  # sees or hears, or predicts tokens beyond the next
+        return True  # of images or sound, or predicts tokens after the next
     block = _LAYER_PREFIX.match(name)
     if block and config.n_layers <= int(block[1]) < config.n_layers + config.n_nextn:
-        return True  # predicts tokens beyond the next, which nybble does not ask for
+        return True  # predicts tokens after the next, which nybble does not use
     return _LAYER_PREFIX.sub(_EVERY_LAYER, name) in inert

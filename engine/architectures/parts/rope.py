@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ....errors import GGUFUnsupportedError, ModelError
 from ....gguf_io.tensor import Tensor
 from ...config.config import Config
+from ...config.groups import Rope
 from ...plan.graph.graph import Graph
 from ...plan.rope import RopeTable, rope_frequencies
 
@@ -45,9 +46,9 @@ def rope_table(
     inv_freq = rope_frequencies(c.rope.n_rot, base)
     scale = 1.0
     if c.rope.sections:
-        inv_freq = inv_freq * _rotating(c, interleaved_sections)
+        inv_freq = inv_freq * _rotating(c.rope, interleaved_sections)
     if is_stretched:
-        inv_freq = _stretched(inv_freq, base, c)
+        inv_freq = _stretched(inv_freq, base, c.rope)
         scale = _attention_factor(g, c)
     if not has_factors:
         return g.add_rope_table(name, RopeTable(inv_freq, scale))
@@ -75,45 +76,45 @@ def _checked(divisors: Tensor) -> Array:
     return values
 
 
-def _rotating(c: Config, interleaved: bool) -> Array:
+def _rotating(rope: Rope, interleaved: bool) -> Array:
     """1 for each pair that rotates with the position, 0 for those of the last section."""
-    time, height, width, rest = (*c.rope.sections, 0, 0, 0, 0)[:4]
+    time, height, width, rest = (*rope.sections, 0, 0, 0, 0)[:4]
     total = time + height + width + rest
     if total == 0:
-        return np.ones(c.rope.n_rot // 2)
-    pair = np.arange(c.rope.n_rot // 2) % total
+        return np.ones(rope.n_rot // 2)
+    pair = np.arange(rope.n_rot // 2) % total
     if interleaved:
         limit = np.choose(pair % 3, [time, height, width])
         return (pair < 3 * limit).astype(np.float64)
     return (pair < time + height + width).astype(np.float64)
 
 
-def _stretched(inv_freq: Array, base: float, c: Config) -> Array:
-    """The frequencies for a context that is `rope_scale` times as long."""
-    slow = inv_freq / c.rope.scale
-    if c.rope.scaling != "yarn":
+def _stretched(inv_freq: Array, base: float, rope: Rope) -> Array:
+    """The frequencies for a context that is `rope.scale` times as long."""
+    slow = inv_freq / rope.scale
+    if rope.scaling != "yarn":
         return slow
     # The pair that makes `turns` turns within the original context.
     first, last = (
-        c.rope.n_rot * math.log(c.rope.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
-        for turns in (c.rope.yarn_beta_fast, c.rope.yarn_beta_slow)
+        rope.n_rot * math.log(rope.n_ctx_original / (turns * 2 * math.pi)) / (2 * math.log(base))
+        for turns in (rope.yarn_beta_fast, rope.yarn_beta_slow)
     )
-    first, last = max(0, math.floor(first)), min(c.rope.n_rot - 1, math.ceil(last))
-    ramp = np.clip((np.arange(c.rope.n_rot // 2) - first) / max(0.001, last - first), 0, 1)
-    fast = (1 - ramp) * (c.rope.yarn_ext_factor if c.rope.yarn_ext_factor >= 0 else 1)
+    first, last = max(0, math.floor(first)), min(rope.n_rot - 1, math.ceil(last))
+    ramp = np.clip((np.arange(rope.n_rot // 2) - first) / max(0.001, last - first), 0, 1)
+    fast = (1 - ramp) * (rope.yarn_ext_factor if rope.yarn_ext_factor >= 0 else 1)
     return inv_freq * fast + slow * (1 - fast)
 
 
 def _attention_factor(g: Graph, c: Config) -> float:
     """The factor of cosine and sine."""
-    if c.rope.scaling != "yarn":
-        return c.rope.attn_factor
-    growth = 0.1 * math.log(max(1, c.rope.scale)) if c.rope.yarn_ext_factor else 0
-    factor = (1 + growth) / (1 + c.rope.yarn_log_mul * growth)
-    if c.rope.yarn_attn_factor != 1 and not math.isclose(c.rope.yarn_attn_factor, factor, rel_tol=1e-3):
+    rope = c.rope
+    if rope.scaling != "yarn":
+        return rope.attn_factor
+    growth = 0.1 * math.log(max(1, rope.scale)) if rope.yarn_ext_factor else 0
+    factor = (1 + growth) / (1 + rope.yarn_log_mul * growth)
+    if rope.yarn_attn_factor != 1 and not math.isclose(rope.yarn_attn_factor, factor, rel_tol=1e-3):
         raise GGUFUnsupportedError(
             f"{g.weight('token_embd').path}: {c.architecture}.rope.scaling.yarn_attn_factor is "
-            f"{c.rope.yarn_attn_factor:g}, must be 1 or {factor:g}, as YaRN's formula says; nybble has "
-            "no other"
+            f"{rope.yarn_attn_factor:g}, must be 1 or {factor:g}, as YaRN's formula says; nybble has no other"
         )
-    return c.rope.attn_factor * factor
+    return rope.attn_factor * factor
