@@ -1,9 +1,11 @@
 """BPE (`tokenizer.ggml.model = gpt2, gemma4, whitespace`), run by the `tokenizers` package.
 
-Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016). Text is cut into words
-by the regular expressions of `tokenizer.ggml.pre`, and letters are merged in the order of
-`tokenizer.ggml.merges`. Letters are either bytes, each written as a printable one, or characters as they
-are, with tokens for the bytes of those that the vocabulary lacks.
+The regular expressions of `tokenizer.ggml.pre` cut text into words, and letters are merged in the order of
+`tokenizer.ggml.merges`. Letters are either bytes, each written as a printable character, or characters, with
+tokens for the bytes of those that the vocabulary lacks.
+
+Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"
+(arXiv:1508.07909).
 """
 
 import logging
@@ -14,20 +16,20 @@ from itertools import chain
 from typing import Any
 
 from ..errors import ModelError
-from .byte_tokens import ByteTokens, byte_values
-from .extra_pieces import ExtraPieces
+from .byte_tokens import ByteTokens, ExtraPieces, byte_values
 from .memory import BPE_ENTRY, has_room_for_threads, require_memory
+from .model import TokenizerModel
 from .pretokenizers import DEFAULT, PreTokenizer, find_pretokenizer
 from .texts import text_bytes
 from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_strings, read_text, read_vocabulary
 
 _log = logging.getLogger(__name__)
 
-_PART = 1 << 14  # characters that are worth the start of a pool of threads
+_PART = 1 << 14  # characters for which starting a pool of threads pays off
 _LONGEST_NAME = 1 << 10  # characters of a control token
 _SPACE = "▁"
-# A word ends there by all rules that cut a text at line breaks; what a part begins or ends with is no space
-# that the rules would treat otherwise within a text.
+# By all rules that cut a text at line breaks, a word ends there; and no part begins or ends with a space,
+# which the rules would treat otherwise within a text.
 _END_OF_LINE = re.compile("(?<=[A-Za-z])(?=\n)")
 
 
@@ -41,13 +43,8 @@ def _byte_letters() -> list[str]:
 _BYTE_OF_LETTER = {letter: byte for byte, letter in enumerate(_byte_letters())}
 
 
-class BPE:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for."""
-
-    add_space_prefix = False
-    strips_space_prefix = False
-    add_eos = False
-    add_sep = False
+class BPE(TokenizerModel):
+    """Byte-pair encoding, with the rules and merges of a file."""
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
         """Builds it from a file's metadata.
@@ -87,7 +84,6 @@ class BPE:
             _drop_white_space(self._tokenizer, lowercase=lowercase)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates."""
         if self._rules.escape_spaces:
             text = text.replace(" ", _SPACE)
         if len(text) < _PART:

@@ -1,4 +1,4 @@
-"""The tokens of single bytes, `<0x00>` to `<0xFF>`: what a character becomes that no other token covers."""
+"""Tokens of single bytes, `<0x00>` to `<0xFF>`, and other substitutes for text that has no token."""
 
 import logging
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ class ByteTokens:
     """The byte tokens of a vocabulary; false if there are none.
 
     values        id of each -> its byte
-    substitutes   name of each byte that has no such token -> the ids that stand for it: the token that is
+    substitutes   name of each byte without such a token -> the ids that replace it: the token whose text is
                   this byte, as in llama.cpp, or else `unknown`
     """
 
     def __init__(self, vocabulary: IndexedVocabulary, unknown: Sequence[int] = ()) -> None:
-        """Warns of bytes that nothing stands for; ModelError for a token of type BYTE with another name."""
+        """Warns of bytes without a token; ModelError for a token of type BYTE with another name."""
         self.values = byte_values(vocabulary)
         names = BYTE_NAMES if self.values else {}
         missing = {name: bytes_text(byte) for name, byte in names.items() if name not in vocabulary.ids}
@@ -59,3 +59,24 @@ class ByteTokens:
     def encode(self, text: str) -> list[int]:
         """The ids of the bytes of `text`; none if there are no byte tokens."""
         return list(chain.from_iterable(map(self._ids.__getitem__, text.encode()))) if self else []
+
+
+class ExtraPieces(dict[str, list[int]]):
+    """Pieces that a package for tokenizing needs beside those of the vocabulary: text of each -> the ids of
+    the vocabulary that replace it. In the package their ids are `first`, `first` + 1 …, in this order."""
+
+    def __init__(self, first: int, pieces: dict[str, list[int]]) -> None:
+        super().__init__(pieces)
+        self._first = first
+        self._substitutes = list(pieces.values())
+
+    def ids(self) -> dict[str, int]:
+        """Text of each piece -> its id for the package."""
+        return {text: id_ for id_, text in enumerate(self, self._first)}
+
+    def resolve(self, ids: list[int]) -> list[int]:
+        """Ids of the package -> ids of the vocabulary."""
+        first, substitutes = self._first, self._substitutes
+        if max(ids, default=0) < first:
+            return ids
+        return list(chain.from_iterable([id_] if id_ < first else substitutes[id_ - first] for id_ in ids))

@@ -5,23 +5,20 @@ from collections.abc import Callable, Collection
 
 
 class StreamDecoder:
-    """Turns ids into text one at a time; never emits half a character.
+    """Turns ids into text one at a time; never emits half a character. Made by `Tokenizer.stream_decoder`.
 
-    What `push` and the final `flush` return, joined, is what `Tokenizer.decode` returns for all the ids.
-    Bytes that are not UTF-8 become U+FFFD. A token that is left out ends an unfinished character, as its name
-    would if it were shown.
+    The results of `push` and the final `flush`, joined, are the result of `Tokenizer.decode` for all ids.
+    Bytes that are not UTF-8 become U+FFFD. A token that is not shown ends an unfinished character, as its
+    name would.
     """
 
     def __init__(
-        self,
-        token_bytes: Callable[[int], bytes],
-        prefixed_after: Collection[int] | None,
-        at_prefix: bool,
+        self, token_bytes: Callable[[int], bytes], prefixed_after: Collection[int] | None, at_prefix: bool
     ) -> None:
-        """`token_bytes`: what a token says. Made by `Tokenizer.stream_decoder`.
+        """`token_bytes` gives the bytes of a token.
 
-        `prefixed_after`: the special tokens after which encoding adds a space, which decoding leaves out
-        again; None if it never does. `at_prefix`: is the first token such a place, too?
+        `prefixed_after`: the special tokens after which encoding adds a space, which decoding removes; None
+        if it never does. `at_prefix`: is there such a space before the first token too?
         """
         self._token_bytes = token_bytes
         self._prefixed_after = prefixed_after
@@ -29,10 +26,7 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id_: int) -> str:
-        """The text that this token completes: empty as long as a character is unfinished.
-
-        RequestError if there is no such id.
-        """
+        """The text that this token completes, "" within a character. RequestError if there is no such id."""
         added = self.push_bytes(id_)
         return self._utf8.decode(added, final=not added)
 
@@ -49,5 +43,5 @@ class StreamDecoder:
         return added
 
     def flush(self) -> str:
-        """What is left of an unfinished character, as U+FFFD. Ends the text."""
+        """Ends the text; an unfinished character becomes U+FFFD."""
         return self._utf8.decode(b"", final=True)

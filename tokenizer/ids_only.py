@@ -1,26 +1,26 @@
-"""What stands in for a tokenizer where a file has none: its model runs on ids alone."""
+"""The substitute for a tokenizer where a file has none: its model runs on ids alone."""
 
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf_io import GGUFFile
+from ..gguf_io.file import GGUFFile
 from .detokenizer import StreamDecoder
 from .keys import warn_of_unknown_keys
 from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids
 
 
 class IdsOnly:
-    """Knows after which ids generation ends, `eog_ids`, which are never generated, `suppressed_ids` (n,), and
-    no text."""
+    """The ids after which generation ends, `eog_ids`, and those that are never generated, `suppressed_ids`
+    (n,); no text."""
 
     def __init__(self, eog_ids: frozenset[int], suppressed_ids: NDArray[np.intp]) -> None:
         self.eog_ids, self.suppressed_ids = eog_ids, suppressed_ids
 
     @classmethod
     def from_gguf(cls, file: GGUFFile, n_vocab: int) -> Self:
-        """With what the file says of ids below `n_vocab`; ModelError for what is no integer."""
+        """Reads the ids below `n_vocab` from the metadata; ModelError for a value that is no integer."""
         metadata, source = file.metadata, str(file.path)
         warn_of_unknown_keys(metadata, source)
         special_ids = read_special_ids(metadata, source, n_vocab)
@@ -30,5 +30,5 @@ class IdsOnly:
         )
 
     def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
-        """A decoder for which every id stands for nothing."""
+        """A decoder that gives no text for any id; options as for `Tokenizer.stream_decoder`."""
         return StreamDecoder(lambda id_: b"", None, not continuation)

@@ -1,7 +1,7 @@
 """The keys under `tokenizer.` in a GGUF file: each is honoured, or known to change nothing.
 
-A key that is in neither table is named in a warning, and the file is read without it: files have keys of all
-sorts of programs, and what would change ids or output can be seen in those that are here.
+A warning names a key that is in neither table, and the file is read without it: many programs write keys of
+their own, and those that change ids or output are known.
 """
 
 import logging
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 _MOST_NAMED = 10
 
 SPECIAL_IDS = ("bos", "eos", "eot", "eom", "unknown", "padding", "seperator", "fim_pad", "fim_rep", "fim_sep")
-"""The `<name>_token_id` with a role in encoding, or at the end of a text."""
+"""Names in `<name>_token_id` of tokens with a role in encoding, or at the end of a text."""
 
 UNUSED_IDS = {
     "cls": "encoding begins with bos_token_id, where converters put it too",
@@ -24,7 +24,7 @@ UNUSED_IDS = {
         "names a mark around a gap in a program; whoever asks for filling it in writes the mark by its text",
     ),
 }
-"""The `<name>_token_id` that neither encoding nor generation asks for -> why."""
+"""Names in `<name>_token_id` that neither encoding nor generation needs -> why."""
 
 HONOURED = frozenset(
     {
@@ -60,12 +60,12 @@ _INERT_BEGINNING = "tokenizer.chat_template."  # a further chat template of any 
 
 
 def is_known(key: str) -> bool:
-    """Has this key under `tokenizer.` been decided?"""
+    """Is this key under `tokenizer.` in one of the tables?"""
     return key in HONOURED or key in INERT or key.startswith(_INERT_BEGINNING)
 
 
 def warn_of_unknown_keys(metadata: Iterable[str], source: str) -> None:
-    """Logs one warning that names the keys under `tokenizer.` that nobody knows, if there are any."""
+    """Logs one warning that names the unknown keys under `tokenizer.`, if there are any."""
     unknown = [key for key in metadata if key.startswith("tokenizer.") and not is_known(key)]
     if unknown:
         _log.warning(

@@ -1,22 +1,22 @@
-"""Whether there is memory for the tables that another package is about to build: where there is none,
-`tokenizers` ends the process, which nobody can catch."""
+"""Checks that there is memory for the tables that another package builds: without it `tokenizers` ends the
+process, which cannot be caught."""
 
 import mmap
 import os
 
-# Bytes for an entry, and for the packages themselves: what was measured on vocabularies of 50,000 to 262,000
-# tokens, and some more.
+# Bytes for an entry, and for the packages themselves: measured on vocabularies of 50,000 to 262,000 tokens,
+# and rounded up.
 BPE_ENTRY = 400  # a token or a merge
 UNIGRAM_ENTRY = 1300
 PROTO_BYTE = 16  # of SentencePiece's form of a vocabulary
 _PACKAGE = 20 << 20
-_THREAD = 128 << 20  # of address space: what the C library sets aside for each
+_THREAD = 128 << 20  # of address space, which the C library reserves for each
 _CHARACTER = 128  # of a text
 
 
 def require_memory(n_bytes: int, source: str) -> None:
-    """MemoryError if so many bytes, and the package, are more than the process may still have: if the address
-    space is limited, or the system promises no more than it has."""
+    """MemoryError if the process cannot get so many bytes and those of the package: where the address space
+    is limited, or the system does not overcommit memory. `source` names the file in the message."""
     needed = n_bytes + _PACKAGE
     if not _has_room(needed):
         raise MemoryError(
@@ -26,7 +26,7 @@ def require_memory(n_bytes: int, source: str) -> None:
 
 
 def has_room_for_threads(n_characters: int) -> bool:
-    """Whether `tokenizers` can start its threads, as many as there are CPUs, and encode a text with them."""
+    """Can `tokenizers` start its threads, one for each CPU, and encode a text of so many characters?"""
     return _has_room((os.cpu_count() or 1) * _THREAD + n_characters * _CHARACTER)
 
 

@@ -1,7 +1,7 @@
 """Writes the model file of the `sentencepiece` package, a `ModelProto`, and loads it.
 
-GGUF holds what was in the original file, but not the file. Protobuf's wire format takes a few lines and no
-protobuf package:
+GGUF holds the contents of the original file, but not the file. Protobuf's wire format is simple enough to
+write without the protobuf package:
 
     ModelProto     1: pieces (SentencePiece, repeated)   2: trainer_spec   3: normalizer_spec
     SentencePiece  1: piece (string)   2: score (float)   3: type
@@ -24,7 +24,7 @@ def piece(text: str, type_: int) -> bytes:
 
 
 def normalizer_spec(charsmap: bytes, *, add_dummy_prefix: bool, remove_extra_whitespaces: bool) -> bytes:
-    """What is done to a text first: `charsmap` replaces characters, then each space becomes U+2581."""
+    """How a text is normalized: `charsmap` replaces characters, then each space becomes U+2581."""
     return message(
         3,
         message(1, b"charsmap" if charsmap else b"identity")
@@ -55,8 +55,8 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def load_processor(model_proto: bytes, source: str) -> Any:
-    """The package's SentencePieceProcessor; ModelError if it does not take the model, MemoryError if there is
-    no room for it."""
+    """A `SentencePieceProcessor` of the model; ModelError if the package rejects it, MemoryError if there is
+    no memory for it. `source` names the file in messages."""
     require_memory(PROTO_BYTE * len(model_proto), source)
     # imported here, as not every kind of tokenizer needs the package
     from sentencepiece import SentencePieceProcessor

@@ -1,9 +1,9 @@
-"""PLaMo 2's tokenizer (`tokenizer.ggml.model = plamo2`): the cheapest pieces, from the end of the text.
+"""PLaMo 2's tokenizer (`tokenizer.ggml.model = plamo2`): the cheapest pieces, found from the end of the text.
 
-A Unigram model (Kudo, "Subword Regularization", 2018) whose scores are integers of 1/10 000. A character
-that no piece covers costs 1000 and becomes its bytes. Where two ways cost the same, the one whose first piece
-is longer is taken, then the one whose second is longer, and so on. `tokenizers` does all that from the other
-end: so text and pieces are turned around.
+A Unigram model (Kudo 2018, "Subword Regularization", arXiv:1804.10959) whose scores are multiples of 1/10
+000. A character that no piece covers costs 1000 and becomes its bytes. Of two segmentations with equal cost,
+the one with the longer first piece is taken, then with the longer second, and so on. `tokenizers` works from
+the other end, so text and pieces are reversed.
 """
 
 from collections.abc import Mapping
@@ -14,28 +14,19 @@ import numpy as np
 from ..errors import ModelError
 from .byte_tokens import ByteTokens
 from .memory import UNIGRAM_ENTRY, require_memory
+from .model import TokenizerModel
 from .vocabulary import TokenType, Vocabulary, read_scores, read_vocabulary
 
 _DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0, "padding": 3}
 _UNIT = 1e-4  # of scores
 _UNKNOWN = -10_000_000
-_PENALTY = 10  # that `tokenizers` puts on top of the lowest score where a character is unknown
+_PENALTY = 10  # that `tokenizers` subtracts from the lowest score for an unknown character
 
 
-class PLaMo2:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for.
-
-    Tokens that are no text are never read from it, where llama.cpp takes CONTROL tokens for text.
-    """
-
-    add_space_prefix = False
-    strips_space_prefix = False
-    add_bos = False
-    add_eos = False
-    add_sep = False
+class PLaMo2(TokenizerModel):
+    """PLaMo 2's tokenizer. Text never becomes a CONTROL token, as it does in llama.cpp."""
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
         self._bytes = ByteTokens(vocabulary)
@@ -50,24 +41,23 @@ class PLaMo2:
         self._tokenizer = _build(vocabulary, self._ids, scores[is_piece].tolist())
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates. A byte order mark at its start is dropped."""
-        turned = text.removeprefix("\ufeff")[::-1]
-        encoded = self._tokenizer.encode(turned, add_special_tokens=False)
+        """The ids of `text`, without a byte order mark at its start."""
+        reversed_text = text.removeprefix("\ufeff")[::-1]
+        encoded = self._tokenizer.encode(reversed_text, add_special_tokens=False)
         ids: list[int] = []
         for index, (start, stop) in zip(reversed(encoded.ids), reversed(encoded.offsets), strict=True):
             if index < len(self._ids):
                 ids.append(self._ids[index])
             else:
-                ids += self._bytes.encode(turned[start:stop][::-1])
+                ids += self._bytes.encode(reversed_text[start:stop][::-1])
         return ids
 
     def token_bytes(self, id_: int) -> bytes:
-        """The bytes of a NORMAL or BYTE token."""
         return self._bytes.values[id_] if id_ in self._bytes.values else self.vocabulary.literal_bytes(id_)
 
 
 def _build(vocabulary: Vocabulary, ids: list[int], scores: list[float]) -> Any:
-    """A `tokenizers.Tokenizer` of the tokens `ids`, and of one more that stands for what is unknown."""
+    """A `tokenizers.Tokenizer` of the tokens `ids`, and of one more for unknown characters."""
     require_memory(UNIGRAM_ENTRY * len(ids), vocabulary.source)
     # imported here, as not every kind of tokenizer needs the package
     from tokenizers import Tokenizer, models

@@ -1,14 +1,14 @@
 """How BPE cuts text into words before merging, by `tokenizer.ggml.pre`.
 
-Each name stands for regular expressions that are applied one after another, each to every piece that the
-ones before it have left: what it matches and what lies between the matches both become pieces. They are
-those of the models' own `tokenizer.json`, in the syntax of Oniguruma (`tokenizers.Regex`). llama.cpp, which
-gave the names, spells some otherwise, as its engine knows no classes such as \\p{Lu}; where that makes a
-difference to the ids (Cyrillic case, combining marks in the GPT-4o, Tekken and Kimi rules, wide spaces
-in DeepSeek's), nybble does what the model was trained with.
+Each name has regular expressions that are applied in turn, each to every piece that the former have left: its
+matches and the text between them become pieces. They are those of the models' own `tokenizer.json`, in the
+syntax of Oniguruma (`tokenizers.Regex`). The names are llama.cpp's, which writes some expressions
+differently, since its engine has no classes such as \\p{Lu}. Where that changes ids (Cyrillic case, combining
+marks in the GPT-4o, Tekken and Kimi rules, wide spaces in DeepSeek's), nybble does what the model was trained
+with.
 
-Some expressions are written otherwise than there, so that they take one pass or linear time;
-`tests/tokenizer/test_pretokenizers.py` has the original and compares.
+Some expressions are rewritten to take one pass or linear time; `tests/tokenizer/test_pretokenizers.py`
+compares them with the originals.
 """
 
 from dataclasses import dataclass, replace
@@ -21,10 +21,14 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """`ignore_merges`: a word that is a token becomes that token, whatever the merges say. `add_bos`: a text
-    begins with BOS, unless the file says otherwise; `always_bos`: even then. `byte_letters`: the letters to
-    merge are bytes, not characters. `escape_spaces`: spaces become U+2581 before all else. `cuts_lines`: no
-    word reaches from a letter to a line break after it."""
+    """How the tokenizers of one name cut texts.
+
+    ignore_merges   a word that is a token becomes that token, whatever the merges are
+    add_bos         a text begins with BOS, unless the file has a flag for it; `always_bos`: even then
+    byte_letters    the letters to merge are bytes, not characters
+    escape_spaces   spaces become U+2581 first
+    cuts_lines      no word contains a letter and a line break after it
+    """
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
@@ -33,6 +37,10 @@ class PreTokenizer:
     byte_letters: bool = True
     escape_spaces: bool = False
     cuts_lines: bool = True
+
+
+def _rules(*patterns: str, **options: bool) -> PreTokenizer:
+    return PreTokenizer(patterns, **options)
 
 
 # Parts that several expressions share.
@@ -90,148 +98,114 @@ _WORDS_BUT_HAN = _cased(
     ends=r"\r\n",
 )
 
-_LLAMA3 = PreTokenizer((_cl100k(r"\p{N}{1,3}"),))
+_LLAMA3 = _rules(_cl100k(r"\p{N}{1,3}"))
 _LLAMA3_WHOLE = replace(_LLAMA3, ignore_merges=True)
 _LLAMA3_BOS = replace(_LLAMA3_WHOLE, add_bos=True)
-_QWEN2 = PreTokenizer((_cl100k(r"\p{N}"),))
-_DEEPSEEK3 = PreTokenizer((r"\p{N}{1,3}", _CJK, _deepseek(r"[\p{P}\p{S}]+[\r\n]*")))
-_DIGITS = PreTokenizer(  # \p{N} alone, then _GPT2
-    (r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])",)
-)
-_LINES = PreTokenizer((r"[^\n]+|[\n]+",), byte_letters=False, escape_spaces=True)
-# Digits in groups of three from the right: what is left over comes first. Looking ahead from each group, as
-# the originals do, would take quadratic time.
+_QWEN2 = _rules(_cl100k(r"\p{N}"))
+_DEEPSEEK3 = _rules(r"\p{N}{1,3}", _CJK, _deepseek(r"[\p{P}\p{S}]+[\r\n]*"))
+# \p{N} alone, then _GPT2.
+_DIGITS = _rules(r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])")
+_LINES = _rules(r"[^\n]+|[\n]+", byte_letters=False, escape_spaces=True)
+# Digits in groups of three from the right; the rest comes first. Looking ahead from each group, as the
+# originals do, would take quadratic time.
 _THREES = (r"\p{N}+", r"\A\p{N}{1,2}(?=(?>(?:\p{N}{3})*)\z)", r"\p{N}{3}")
 _THREES_BEFORE_BOUNDARY = (r"(?<!\d)\d++\b", r"\A\d{1,2}(?=(?>(?:\d{3})*)\z)")
 _THREES_IN_NUMBERS = (r"\p{N}+", r"(?<!\d)\d{0,2}\K(?=(?>(?:\d{3})+)(?!\d))", r"\d{3}(?=\d)")
-_CASED = PreTokenizer((_GPT4O,))
+_CASED = _rules(_GPT4O)
 
 _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
     ("llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano", _LLAMA3_BOS),
     ("dbrx smaug-bpe chatglm-bpe", _LLAMA3),
     ("glm4 glm5", _LLAMA3_WHOLE),
     ("stablelm2 qwen2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan solar-open grok-2", _QWEN2),
-    (
-        "qwen35",
-        PreTokenizer((_cl100k(r"\p{N}", r"[\p{L}\p{M}]", r"[^\s\p{L}\p{M}\p{N}]+[\r\n]*"),)),
-    ),
+    ("qwen35", _rules(_cl100k(r"\p{N}", r"[\p{L}\p{M}]", r"[^\s\p{L}\p{M}\p{N}]+[\r\n]*"))),
     ("gpt-4o llama4 kanana2 talkie minimax-m2", _CASED),
     ("granite-embed-multi-97m", replace(_CASED, ignore_merges=True)),
-    ("tekken", PreTokenizer((_cased("", r"\p{N}"),), ignore_merges=True, add_bos=True)),
+    ("tekken", _rules(_cased("", r"\p{N}"), ignore_merges=True, add_bos=True)),
     ("deepseek-v3 hunyuan-dense joyai-llm hy_v4", _DEEPSEEK3),
     (
         "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en "
         "jina-v2-code roberta-bpe exaone4 mpt olmo jais trillion granite-docling",
-        PreTokenizer((_GPT2,)),
+        _rules(_GPT2),
     ),
     ("starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", _DIGITS),
-    (DEFAULT, PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"))),
-    ("falcon", PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, r"[0-9][0-9][0-9]"))),
+    (DEFAULT, _rules(r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+    ("falcon", _rules(r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, r"[0-9][0-9][0-9]")),
     (
         "deepseek-llm",
-        PreTokenizer(
-            (
-                r"[\r\n]",
-                rf"\s?[{_DEEPSEEK_LETTERS}]+",
-                r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
-                r"\s+$",
-                r"[一-龥ࠀ-一가-퟿]+",
-                r"\p{N}+",
-            )
+        _rules(
+            r"[\r\n]",
+            rf"\s?[{_DEEPSEEK_LETTERS}]+",
+            r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+            r"\s+$",
+            r"[一-龥ࠀ-一가-퟿]+",
+            r"\p{N}+",
         ),
     ),
-    (
-        "deepseek-coder",
-        PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
-    ),
+    ("deepseek-coder", _rules(r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
     (
         "bailingmoe bailingmoe2 llada-moe",
-        PreTokenizer(
-            (
-                r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-                r"|\s*[\r\n]|\s+(?!\S)|\s+",
-            )
+        _rules(
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+            r"|\s*[\r\n]|\s+(?!\S)|\s+"
         ),
     ),
     (
         "jais-2",
-        PreTokenizer(
-            (
-                rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
-                r"|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)"
-                r"|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}",
-            )
+        _rules(
+            rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
+            r"|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)"
+            r"|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}"
         ),
     ),
-    (
-        "spark2_5",
-        PreTokenizer(
-            (
-                r"\p{N}{1,3}",
-                _CJK,
-                _deepseek(r"[\p{P}\p{S}]+", r"[\r\n]|\s+(?!\S)|\s+"),
-                r"\p{N}",
-            )
-        ),
-    ),
+    ("spark2_5", _rules(r"\p{N}{1,3}", _CJK, _deepseek(r"[\p{P}\p{S}]+", r"[\r\n]|\s+(?!\S)|\s+"), r"\p{N}")),
     (
         "youtu",
-        PreTokenizer(
-            (
-                rf"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|{_CJK}",
-                _cased(f"{_CONTRACTION}?", r"\p{N}"),
-            ),
+        _rules(
+            rf"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|{_CJK}",
+            _cased(f"{_CONTRACTION}?", r"\p{N}"),
             ignore_merges=True,
         ),
     ),
-    ("poro-chat bloom gpt3-finnish", PreTokenizer((_BLOOM,))),
-    ("viking", PreTokenizer((_BLOOM, r"\p{N}"))),
+    ("poro-chat bloom gpt3-finnish", _rules(_BLOOM)),
+    ("viking", _rules(_BLOOM, r"\p{N}")),
     (
         "chameleon",
-        PreTokenizer(
-            (
-                r"<sentinel:[0-9]+>",
-                r"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
-                r"([\t\n]|    |  )",
-                r"\p{N}",
-                r"[\p{P}!-/:-@\[-`{-~]",
-                _GPT2,
-            ),
+        _rules(
+            r"<sentinel:[0-9]+>",
+            r"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+            r"([\t\n]|    |  )",
+            r"\p{N}",
+            r"[\p{P}!-/:-@\[-`{-~]",
+            _GPT2,
             add_bos=True,
         ),
     ),
-    ("tiny_aya cohere2moe", PreTokenizer((*_THREES_BEFORE_BOUNDARY, _GPT4O))),
-    ("superbpe", PreTokenizer(_THREES_IN_NUMBERS, cuts_lines=False)),
-    ("seed-coder", PreTokenizer((_cl100k(r"\p{N}{1}", symbol=r"[^\s\p{L}\p{N}\r\n]+"),))),
-    (
-        "ufakzeka",
-        PreTokenizer((rf"[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}",)),
-    ),
-    ("laguna", PreTokenizer((r"[^\n]+|[\n]+", _cl100k(r"\p{N}")))),
+    ("tiny_aya cohere2moe", _rules(*_THREES_BEFORE_BOUNDARY, _GPT4O)),
+    ("superbpe", _rules(*_THREES_IN_NUMBERS, cuts_lines=False)),
+    ("seed-coder", _rules(_cl100k(r"\p{N}{1}", symbol=r"[^\s\p{L}\p{N}\r\n]+"))),
+    ("ufakzeka", _rules(rf"[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}")),
+    ("laguna", _rules(r"[^\n]+|[\n]+", _cl100k(r"\p{N}"))),
     (
         "exaone-moe",
-        PreTokenizer(
-            (
-                rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
-                r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",
-            )
+        _rules(
+            rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
         ),
     ),
-    ("minicpm5", PreTokenizer((r"\p{N}{1,3}", _cl100k(r"\p{N}+")), ignore_merges=True)),
-    ("kimi-k2", PreTokenizer((rf"\p{{Han}}+|{_WORDS_BUT_HAN}",))),
+    ("minicpm5", _rules(r"\p{N}{1,3}", _cl100k(r"\p{N}+"), ignore_merges=True)),
+    ("kimi-k2", _rules(rf"\p{{Han}}+|{_WORDS_BUT_HAN}")),
     (
         "afmoe",
-        PreTokenizer(
-            (
-                *_THREES,
-                r"[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+",
-                _deepseek(r"[\p{P}\p{S}]+[\r\n]*"),
-            )
+        _rules(
+            *_THREES,
+            r"[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+",
+            _deepseek(r"[\p{P}\p{S}]+[\r\n]*"),
         ),
     ),
     ("gemma4 granite-embed-multi-311m", replace(_LINES, always_bos=True)),
     ("sarvam-moe", _LINES),
-    ("whitespace", PreTokenizer((r"\S+",), byte_letters=False)),
+    ("whitespace", _rules(r"\S+", byte_letters=False)),
 )
 
 PRETOKENIZERS: dict[str, PreTokenizer] = {name: rules for names, rules in _GROUPS for name in names.split()}

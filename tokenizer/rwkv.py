@@ -1,10 +1,11 @@
-"""RWKV's tokenizer (`tokenizer.ggml.model = rwkv`): the longest token at each place, byte by byte."""
+"""RWKV's tokenizer (`tokenizer.ggml.model = rwkv`): the longest token at each position, in bytes."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from .longest_match import LongestMatch
+from .model import TokenizerModel
 from .texts import text_bytes
 from .vocabulary import read_vocabulary
 
@@ -12,20 +13,10 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _CONTROLS = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 
 
-class RWKV:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for.
-
-    Bytes are handled as the Latin-1 characters of the same numbers.
-    """
-
-    add_space_prefix = False
-    strips_space_prefix = False
-    add_bos = False
-    add_eos = False
-    add_sep = False
+class RWKV(TokenizerModel):
+    """RWKV's tokenizer. Bytes are handled as the Latin-1 characters of the same numbers."""
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source)
         self.vocabulary = vocabulary.without_index()
         self._tokens = [_unescape(token) for token in vocabulary.tokens]
@@ -33,7 +24,6 @@ class RWKV:
         self._longest = LongestMatch(self._ids.keys())
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates."""
         letters, ids, position = text.encode().decode("latin-1"), [], 0
         unknown = self.vocabulary.unk_id
         while position < len(letters):
@@ -46,12 +36,11 @@ class RWKV:
         return ids
 
     def token_bytes(self, id_: int) -> bytes:
-        """The bytes of a token."""
         return self._tokens[id_]
 
 
 def _unescape(token: str) -> bytes:
-    """What a token stands for: GGUF holds it as Python would write it between quotes."""
+    """The bytes of a token, which GGUF holds as a Python string literal without its quotes."""
 
     def replaced(match: re.Match[bytes]) -> bytes:
         if match[1]:

@@ -1,4 +1,4 @@
-"""The ids that a file gives a meaning: a token's role, the ends of a text, what is never generated."""
+"""The ids with a meaning in a file's metadata: of special tokens, ends of a text, and suppressed tokens."""
 
 import logging
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 
 
 def read_special_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> dict[str, int]:
-    """Each `tokenizer.ggml.<name>_token_id` of the file, by its name.
+    """The ids of `tokenizer.ggml.<name>_token_id`, by name.
 
-    An id that is not in the vocabulary is left out, with a warning: converters write -1, or a number that
-    belongs to another vocabulary. ModelError if one that has a role is no integer.
+    An id outside the vocabulary is left out, with a warning: converters write -1, or an id of another
+    vocabulary. ModelError if the value of a name in SPECIAL_IDS is no integer.
     """
     ids = {}
     for name in (*SPECIAL_IDS, *UNUSED_IDS):
@@ -40,17 +40,15 @@ def read_special_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> 
 def marked_end_ids(
     metadata: Mapping[str, Any], source: str, n_vocab: int, special_ids: Mapping[str, int]
 ) -> frozenset[int]:
-    """The ids that the file marks as ends: `special_ids` of such names, and all of Ollama's `eos_token_ids`.
-
-    ModelError if these are no integers.
-    """
+    """The ids that end a text by the metadata: `special_ids` of such names, and Ollama's `eos_token_ids`;
+    ModelError if these are no integers."""
     several = read_ids(metadata, source, "eos_token_ids", n_vocab).tolist()
     return frozenset(several) | {special_ids[name] for name in _ENDS if name in special_ids}
 
 
 def read_suppressed_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> NDArray[np.intp]:
-    """The ids that are never to be generated, (n,), ascending; ModelError if they are no integers, or all
-    that there are."""
+    """The ids that must not be generated, (n,), ascending; ModelError if they are no integers, or if no other
+    id is left."""
     ids = read_ids(metadata, source, "suppress_tokens", n_vocab)
     if 0 < n_vocab == len(ids):
         raise ModelError(
@@ -62,8 +60,7 @@ def read_suppressed_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) 
 def read_ids(metadata: Mapping[str, Any], source: str, name: str, n_vocab: int) -> NDArray[np.intp]:
     """The ids in the array `tokenizer.ggml.<name>`, each once, (n,), ascending; none if the key is missing.
 
-    Those that are not in the vocabulary are left out, with a warning. ModelError if it is no array of
-    integers.
+    Ids outside the vocabulary are left out, with a warning. ModelError if it is no array of integers.
     """
     key = PREFIX + name
     values = metadata.get(key)

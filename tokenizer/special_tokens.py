@@ -1,4 +1,4 @@
-"""Tokens that are not text: which ones there are, and where they stand in a text."""
+"""Special tokens: which there are, and where they occur in a text."""
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -9,10 +9,10 @@ from .longest_match import LongestMatch
 _WHITE_SPACE = " \t\n\v\f\r"
 
 BYTE_NAMES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
-"""The text of each token that stands for a byte where letters are characters -> that byte."""
+"""The name of each byte token -> its byte."""
 
-# GGUF has no field for "generation ends here", so these are known by their text, as in llama.cpp
-# (llama-vocab.cpp, special_eog_ids). Gemma's "</s>", a tag of HTML, is among them: llama.cpp stops there too.
+# GGUF has no field for tokens that end generation, so they are known by their text, as in llama.cpp
+# (llama-vocab.cpp, special_eog_ids). Gemma's "</s>", an HTML tag, is among them: llama.cpp stops there too.
 END_OF_GENERATION = frozenset(
     {
         "<|eot_id|>",
@@ -37,14 +37,14 @@ END_OF_GENERATION = frozenset(
         "<|tool_response>",  # Gemma 4
         "<｜end▁of▁sentence｜>",  # DeepSeek
         "[e~[",  # MiniMax M2
-        # what a code model writes after the gap that it was to fill
+        # of code models, after they have filled a gap
         *("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
         *("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
         "<|file_sep|>",
     }
 )
 
-# The marks around the gap that a code model is to fill: they control too, but end nothing.
+# The marks around a gap that a code model fills: CONTROL tokens too, but they end nothing.
 FILL_IN_THE_MIDDLE = frozenset(
     {
         *("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),
@@ -56,19 +56,17 @@ FILL_IN_THE_MIDDLE = frozenset(
 )
 
 
-# The marks between the parts of a gpt-oss answer. They are CONTROL, or the text of one message could begin
-# another; but without them the parts run into each other, so they are shown, as llama.cpp does.
+# The marks between the parts of a gpt-oss answer. They are CONTROL, or the text of a message could begin
+# another message. But they are shown, as in llama.cpp: without them the parts could not be told apart.
 STRUCTURE = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
 
-# Where one of these is, "</s>" is a tag of HTML.
+# In a vocabulary with one of these, "</s>" is an HTML tag.
 _HTML_MODELS = ("<|tool_response>", "<|plamo:eos|>")  # Gemma 4, PLaMo
 
 
 def control_texts(vocabulary: Container[str]) -> list[str]:
-    """The tokens of the vocabulary that are CONTROL by their text, even if the file types them otherwise.
-
-    Otherwise the plain text of a message could end its own turn.
-    """
+    """The tokens of the vocabulary that are CONTROL by their text, whatever their type in the file: else the
+    plain text of a message could end its turn."""
     texts = END_OF_GENERATION | FILL_IN_THE_MIDDLE | STRUCTURE
     if any(text in vocabulary for text in _HTML_MODELS):
         texts -= {"</s>"}
@@ -76,18 +74,18 @@ def control_texts(vocabulary: Container[str]) -> list[str]:
 
 
 def structure_ids(ids: Mapping[str, int]) -> frozenset[int]:
-    """The ids that are part of an answer's text even where control tokens are left out of it."""
+    """The ids of control tokens that are shown even where control tokens are left out of a text."""
     return frozenset(ids[text] for text in STRUCTURE | _inner_ends(ids) if text in ids)
 
 
 def end_of_generation_ids(ids: Mapping[str, int], marked: Iterable[int]) -> frozenset[int]:
-    """The ids after which a model has nothing more to say: by their text, and those that the file marks."""
+    """The ids that end generation: by their text, and those that the file marks."""
     texts = END_OF_GENERATION - _inner_ends(ids)
     return frozenset(ids[text] for text in texts if text in ids) | frozenset(marked)
 
 
 def _inner_ends(vocabulary: Container[str]) -> set[str]:
-    """The ends of generation that some families use in the middle of their answers."""
+    """The tokens of END_OF_GENERATION that this vocabulary's model uses in the middle of an answer."""
 
     def has_one_of(*texts: str) -> bool:
         return any(text in vocabulary for text in texts)
@@ -103,9 +101,9 @@ def _inner_ends(vocabulary: Container[str]) -> set[str]:
 def stripping_ids(
     metadata: Mapping[str, Any], ids: Mapping[str, int], special: Iterable[int]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """The special tokens that swallow the white space after them, and those that swallow it before them.
+    """The special tokens that remove white space after them, and those that remove it before them.
 
-    GGUF has no field for either, so the model is known by its name, as in llama.cpp.
+    GGUF has no field for that, so it depends on the name of the model, as in llama.cpp.
     """
 
     def says(key: str, *names: str) -> bool:
@@ -126,16 +124,16 @@ def stripping_ids(
 
 
 class SpecialTokenSplitter:
-    """Cuts a text at special tokens: from the left, and the longest where several begin at one place.
+    """Cuts a text at special tokens: from the left, the longest where several begin at one position.
 
-    Thousands of tokens with a handful of beginnings are usual (Gemma: `<unused0>` to `<unused6241>`). So a
-    regular expression looks for the first characters of all tokens, and `LongestMatch` finds the token.
+    Vocabularies have thousands of tokens with few beginnings (Gemma: `<unused0>` to `<unused6241>`). So a
+    regular expression finds the first character of any token, and `LongestMatch` the token.
     """
 
     def __init__(
         self, ids: Mapping[str, int], strip_after: Container[int] = (), strip_before: Container[int] = ()
     ) -> None:
-        """`ids`: text of each special token -> id. Those in the others swallow white space beside them."""
+        """`ids`: text of each special token -> id; the other two: ids that remove white space beside them."""
         self._ids = ids
         self._strip_after, self._strip_before = strip_after, strip_before
         self._longest = LongestMatch(ids.keys())

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .byte_tokens import ByteTokens
-from .extra_pieces import ExtraPieces
+from .byte_tokens import ByteTokens, ExtraPieces
+from .model import TokenizerModel
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece, varint
 from .texts import all_bytes, text_bytes
 from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_scores, read_vocabulary
@@ -17,15 +17,12 @@ _BPE = 2
 _DEFAULT_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
 
-class SentencePieceBPE:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for."""
+class SentencePieceBPE(TokenizerModel):
+    """SentencePiece BPE, with the scores of a file."""
 
     add_bos = True
-    add_eos = False
-    add_sep = False
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
         add_space_prefix = read_flag(metadata, source, "add_space_prefix")
@@ -39,32 +36,27 @@ class SentencePieceBPE:
             name += ">"
         self._extra = ExtraPieces(len(vocabulary), {name: unknown} | bytes_.substitutes)
         scores = read_scores(metadata, source, len(vocabulary))
-        self._processor = load_processor(
-            _model_proto(vocabulary, scores, [*self._extra], bool(bytes_)), source
-        )
+        model_proto = _model_proto(vocabulary, scores, [*self._extra], bool(bytes_))
+        self._processor = load_processor(model_proto, source)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates."""
         return self._extra.resolve(self._processor.EncodeAsIds(text))
 
     def token_bytes(self, id_: int) -> bytes:
-        """The bytes of a NORMAL or BYTE token."""
-        byte = self._bytes.get(id_)
-        if byte is not None:
-            return byte
+        if id_ in self._bytes:
+            return self._bytes[id_]
         return text_bytes(self.vocabulary.tokens[id_].replace(_SPACE, " "))
 
 
 def _model_proto(
     vocabulary: IndexedVocabulary, scores: NDArray[np.float32], extra: list[str], byte_fallback: bool
 ) -> bytes:
-    """The ModelProto, with pieces after the tokens: the one that is UNKNOWN, and the bytes without a token.
+    """The ModelProto: the tokens, then the `extra` pieces, an UNKNOWN one and the bytes without a token.
 
-    The vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece takes exactly one. It takes
-    all 256 bytes, or none.
-    UNKNOWN, CONTROL and USER_DEFINED tokens are never made of letters: the text is cut at them before
-    SentencePiece sees it, by llama.cpp's rules. So all of them are CONTROL pieces here. That also keeps
-    pieces with plain spaces (Gemma's runs of them) out of its way, as its own spaces are U+2581.
+    A vocabulary may have several UNKNOWN tokens (Phi-3) or none; SentencePiece needs exactly one, and all 256
+    bytes or none. Special tokens are never merged from letters: by llama.cpp's rules the text is cut at them
+    before. So they are all CONTROL pieces here. This also hides pieces with plain spaces (Gemma's runs of
+    them), as SentencePiece's own spaces are U+2581.
     """
     types = vocabulary.types
     texts = all_bytes(vocabulary.tokens)
@@ -96,6 +88,6 @@ def _model_proto(
 
 
 def _piece_head(length: int, tail_size: int) -> bytes:
-    """What goes before a piece's text: field and size of the SentencePiece, field and size of the text."""
+    """The bytes before a piece's text: field and size of the SentencePiece, field and size of the text."""
     text_head = bytes([1 << 3 | 2]) + varint(length)
     return bytes([1 << 3 | 2]) + varint(len(text_head) + length + tail_size) + text_head

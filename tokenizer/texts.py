@@ -1,4 +1,4 @@
-"""Many texts in one piece of memory: as strings each would take some 50 bytes beside its letters."""
+"""Many texts in one block of memory: a Python string takes some 50 bytes beside its letters."""
 
 import operator
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import numpy as np
 
 
 def bytes_text(raw: bytes) -> str:
-    """`raw` as text; what is not UTF-8 becomes lone surrogates, from which `text_bytes` makes it again."""
+    """`raw` as text; bytes that are not UTF-8 become lone surrogates, which `text_bytes` turns back."""
     return raw.decode(errors="surrogateescape")
 
 
 def text_bytes(text: str) -> bytes:
-    """The bytes of a token as the file has them."""
+    """The bytes of a token in the file: the inverse of `bytes_text`."""
     return text.encode(errors="surrogateescape")
 
 
 def all_bytes(texts: Sequence[str]) -> list[bytes]:
-    """The `text_bytes` of each; quick where all are text, as they usually are."""
+    """The `text_bytes` of each; fast where all are UTF-8, as usual."""
     try:
         return list(map(str.encode, texts))
     except UnicodeEncodeError:
@@ -26,8 +26,7 @@ def all_bytes(texts: Sequence[str]) -> list[bytes]:
 
 
 class Texts(Sequence[str]):
-    """A read-only list of texts, each made when it is asked for. Bytes that are not UTF-8 may be among them,
-    as lone surrogates."""
+    """A read-only list of texts, each decoded on access; lone surrogates are bytes that are not UTF-8."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         encoded = all_bytes(texts)

@@ -1,54 +1,34 @@
-"""Text <-> ids, as the model of a GGUF file was trained on them."""
+"""The tokenizer of a GGUF file: text to token ids and back, as its model was trained."""
 
 from __future__ import annotations
 
 import logging
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from ..errors import GGUFUnsupportedError, ModelError, RequestError
-from ..gguf_io import GGUFFile, load_gguf
 from ..gguf_io.display import Shown, brief
+from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
 from .bpe import BPE
 from .detokenizer import StreamDecoder
 from .keys import warn_of_unknown_keys
+from .model import TokenizerModel
 from .plamo2 import PLaMo2
 from .rwkv import RWKV
 from .special_tokens import SpecialTokenSplitter
 from .spm import SentencePieceBPE
 from .unigram import Unigram
-from .vocabulary import SPECIAL, TokenType, Vocabulary, read_text
+from .vocabulary import SPECIAL, TokenType, read_text
 from .wordpiece import WordPiece
 
 _log = logging.getLogger(__name__)
 
 
-class TokenizerModel(Protocol):
-    """What one kind of tokenizer does. Special tokens are the same for all kinds, and treated below."""
-
-    vocabulary: Vocabulary
-    add_space_prefix: bool
-    """Must a text get a space in front at its start, and after each special token?"""
-    strips_space_prefix: bool
-    """Do tokens there begin with a space that is not in the text?"""
-    add_bos: bool
-    """What `Tokenizer.add_bos` is where the file does not say; so with `add_eos`."""
-    add_eos: bool
-    add_sep: bool
-    """Does a text end with SEP?"""
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text without special tokens."""
-
-    def token_bytes(self, id_: int) -> bytes:
-        """What a NORMAL or BYTE token stands for."""
-
-
-MODELS: dict[str, Callable[[Mapping[str, Any], str], TokenizerModel]] = {
+MODELS: dict[str, type[TokenizerModel]] = {
     "llama": SentencePieceBPE,
     "gpt2": BPE,
     "bert": WordPiece,
@@ -64,7 +44,7 @@ _SILENT = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.UNUSED)
 
 
 def has_tokenizer(file: GGUFFile) -> bool:
-    """False if the file says that it has no vocabulary, or nothing: its model is then used with ids alone."""
+    """False if the file has no vocabulary: its model is then used with ids alone."""
     if "tokenizer.ggml.model" in file.metadata:
         return file.metadata["tokenizer.ggml.model"] not in _NO_MODEL
     return "tokenizer.ggml.tokens" in file.metadata
@@ -141,12 +121,12 @@ class Tokenizer(Shown):
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """The ids of `text`.
 
-        `add_special` puts BOS before and EOS or SEP after it, where the file asks for that; if the text has
-        them itself, they are there twice, and the first time a warning says so. `parse_special` reads the
-        text of a control token, such as `<|im_start|>`, as that token: only for text that nobody else wrote.
-        The tokens that the file calls USER_DEFINED are read in either case.
+        `add_special` puts BOS before and EOS or SEP after it, where the file asks for that. If the text has
+        them already, they are there twice, and the first time a warning says so. `parse_special` reads the
+        text of a control token, such as `<|im_start|>`, as that token: use it only for trusted text. Tokens
+        of type USER_DEFINED are read in either case.
 
-        Raises TypeError if `text` is no str, RequestError if it holds lone surrogates: they are no
+        Raises TypeError if `text` is no str, RequestError if it holds lone surrogates, which are no
         characters.
         """
         if not isinstance(text, str):
@@ -177,8 +157,8 @@ class Tokenizer(Shown):
         return [*begin, *ids, *end]
 
     def encode_pair(self, first: str, second: str) -> list[int]:
-        """The ids of two texts, as a model that compares them has learned it: "[CLS] first [SEP] second
-        [SEP]", or what the file has in these places. Control tokens in the texts are no more than text.
+        """The ids of two texts for a model that compares them: "[CLS] first [SEP] second [SEP]", or the
+        file's tokens for these roles. Control tokens in the texts are plain text.
 
         Raises what `encode` raises.
         """
@@ -190,12 +170,12 @@ class Tokenizer(Shown):
         return [*begin, *texts[0], *between, *texts[1], *end]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True, continuation: bool = False) -> str:
-        """The text of `ids`: what `encode` was given.
+        """The text of `ids`, the inverse of `encode`.
 
-        `skip_special_tokens` leaves control tokens out, but for those that give an answer its structure
-        (gpt-oss: `<|channel|>`); else all are shown by their names. `continuation` says that the ids go on
-        from others, as an answer from its prompt: a space at its start then belongs to the text, even if
-        encoding a text adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
+        `skip_special_tokens` leaves control tokens out, except those that give an answer its structure
+        (gpt-oss: `<|channel|>`); else all are shown by their names. `continuation`: the ids follow others, as
+        an answer follows its prompt, so a space at their start belongs to the text, even if encoding a text
+        adds one there (Llama 2). Bytes that are not UTF-8 become U+FFFD.
 
         Raises RequestError if there is no such id, TypeError if one is no integer.
         """
@@ -209,10 +189,10 @@ class Tokenizer(Shown):
         return StreamDecoder(token_bytes, prefixed_after, not continuation)
 
     def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
-        """What the token stands for; may be part of a character.
+        """The bytes of a token, perhaps part of a character; b"" for one that is left out.
 
-        `skip_special_tokens`: as for `decode`; a token that is left out stands for nothing. Raises
-        RequestError if there is no such id, TypeError if it is no integer.
+        `skip_special_tokens`: as for `decode`. Raises RequestError if there is no such id, TypeError if it is
+        no integer.
         """
         id_ = operator.index(id_)
         if not 0 <= id_ < self.n_vocab:
@@ -241,7 +221,7 @@ class Tokenizer(Shown):
         }
 
     def _added_ids(self) -> tuple[list[int], list[int]]:
-        """What `encode` puts before a text, and what after it."""
+        """The ids that `encode` puts before a text, and after it."""
         begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
         end = [self.eos_id] if self.add_eos and self.eos_id is not None else []
         if self.add_sep and self.sep_id is not None:
@@ -249,7 +229,7 @@ class Tokenizer(Shown):
         return begin, end
 
     def _warn_once(self, what: str, id_: int) -> None:
-        """`what`: where the text has which token that `encode` adds, too."""
+        """`what`: which token, that `encode` adds too, the text has, and where."""
         if what not in self._warned_of:
             self._warned_of.add(what)
             _log.warning(
@@ -262,12 +242,12 @@ class Tokenizer(Shown):
 
     @cached_property
     def _splitter(self) -> SpecialTokenSplitter:
-        """Finds what is no text whoever wrote it."""
+        """Cuts a text at USER_DEFINED tokens only."""
         return self._make_splitter(TokenType.USER_DEFINED)
 
     @cached_property
     def _all_splitter(self) -> SpecialTokenSplitter:
-        """Finds control tokens, too."""
+        """Cuts a text at all special tokens."""
         return self._make_splitter(*SPECIAL)
 
     def _make_splitter(self, *types: TokenType) -> SpecialTokenSplitter:
@@ -277,7 +257,7 @@ class Tokenizer(Shown):
 
 
 def _added(name: str, asked: bool | None, default: bool, id_: int | None, source: str) -> bool:
-    """Does `encode` add this token: as the file asks, else as is usual if there is such a token."""
+    """Does `encode` add this token? As the file says, else by `default`, if there is such a token."""
     if asked is None:
         return default and id_ is not None
     if asked and id_ is None:

@@ -1,8 +1,9 @@
-"""SentencePiece Unigram (`tokenizer.ggml.model = t5`; XLM-RoBERTa's, too): the most probable pieces.
+"""SentencePiece Unigram (`tokenizer.ggml.model = t5`; also XLM-RoBERTa's): the most probable pieces.
 
-Kudo, "Subword Regularization" (2018). The `sentencepiece` package normalizes the text, with the file's own
-table of characters; `tokenizers` finds the pieces, as it adds up scores in double precision, like llama.cpp,
-where `sentencepiece` has ties that are none.
+The `sentencepiece` package normalizes the text with the file's table of characters. `tokenizers` finds the
+pieces: it adds scores in double precision, like llama.cpp, where `sentencepiece` would have false ties.
+
+Source: Kudo 2018, "Subword Regularization" (arXiv:1804.10959).
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from ..errors import ModelError
 from .byte_tokens import ByteTokens
 from .memory import UNIGRAM_ENTRY, require_memory
+from .model import TokenizerModel
 from .model_proto import LONGEST_PIECE, integer, load_processor, message, normalizer_spec, piece
 from .texts import text_bytes
 from .vocabulary import IndexedVocabulary, TokenType, read_flag, read_scores, read_vocabulary
@@ -24,15 +26,12 @@ _LONGEST_REPLACEMENT = 256  # bytes, for one character; the longest in use is U+
 _CHARSMAP = "tokenizer.ggml.precompiled_charsmap"
 
 
-class Unigram:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for."""
+class Unigram(TokenizerModel):
+    """A unigram language model over pieces, with the scores of a file."""
 
-    add_bos = False
     add_eos = True
-    add_sep = False
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS, has_byte_tokens=True)
         self.vocabulary = vocabulary.without_index()
         removes_spaces = read_flag(metadata, source, "remove_extra_whitespaces") is True
@@ -53,7 +52,6 @@ class Unigram:
         self._normalize = load_processor(b"".join(proto), source).Normalize
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates."""
         normalized = self._normalize(text)
         unknown = len(self.vocabulary)  # the piece that is added below
         if not self._bytes:
@@ -66,17 +64,16 @@ class Unigram:
         return ids
 
     def token_bytes(self, id_: int) -> bytes:
-        """The bytes of a NORMAL or BYTE token."""
         if id_ in self._bytes.values:
             return self._bytes.values[id_]
         return text_bytes(self.vocabulary.tokens[id_].replace(_SPACE, " "))
 
 
 def _build(metadata: Mapping[str, Any], vocabulary: IndexedVocabulary) -> Any:
-    """A `tokenizers.Tokenizer` of all pieces, and of one more that stands for what is unknown.
+    """A `tokenizers.Tokenizer` of all pieces, and of one more for unknown characters.
 
-    Tokens that are no text, those of bytes among them, keep their place under a name with a space, which a
-    normalized text never has.
+    Special tokens and byte tokens keep their places, under names with a space, which a normalized text never
+    has.
     """
     require_memory(UNIGRAM_ENTRY * len(vocabulary), vocabulary.source)
     # imported here, as not every kind of tokenizer needs the package
@@ -84,9 +81,8 @@ def _build(metadata: Mapping[str, Any], vocabulary: IndexedVocabulary) -> Any:
 
     scores = read_scores(metadata, vocabulary.source, len(vocabulary)).astype(np.float64)
     is_text = vocabulary.types == TokenType.NORMAL
-    scores[~is_text] = scores[is_text].max(
-        initial=0.0
-    )  # an unknown piece costs 10 more than the worst of all
+    # The package gives an unknown piece 10 less than the lowest score, which must be one of text.
+    scores[~is_text] = scores[is_text].max(initial=0.0)
     named = is_text.copy()
     named[vocabulary.raw_ids] = False
     pieces = [
@@ -102,9 +98,9 @@ def _build(metadata: Mapping[str, Any], vocabulary: IndexedVocabulary) -> Any:
 def _read_charsmap(metadata: Mapping[str, Any], source: str) -> bytes:
     """The table of characters: four bytes of size, a double array of that size, the texts that it points to.
 
-    `sentencepiece` follows it unchecked, so every step that it could take is checked here. An entry of the
-    double array (Darts) holds the character that leads to it in bits 0 to 7, whether a text ends there in
-    bit 8, and in bits 9 to 30 where to go on. Where a text ends is an entry with bit 31: the place of its
+    `sentencepiece` does not check it, so every step that it could take is checked here. An entry of the
+    double array (Darts) has the character that leads to it in bits 0 to 7, whether a text ends there in bit
+    8, and the next place in bits 9 to 30. At the end of a text an entry with bit 31 has the place of the
     replacement. Raises ModelError.
     """
     values = metadata.get(_CHARSMAP)

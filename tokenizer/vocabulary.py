@@ -1,4 +1,4 @@
-"""The vocabulary as the metadata tells it: checked once, so that whoever uses it need not check again."""
+"""The vocabulary, read from a file's metadata and checked."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class TokenType(IntEnum):
 
 
 SPECIAL = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED)
-"""The types of tokens that are found in a text as a whole, or not at all."""
+"""The types of tokens that are never merged from letters."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +44,7 @@ class Vocabulary(Shown):
     source: str
     """The file's name, for messages."""
     tokens: Sequence[str]
-    """What is not UTF-8 in them stands there as lone surrogates (texts.py)."""
+    """Bytes that are not UTF-8 are lone surrogates (texts.py)."""
     types: NDArray[np.uint8]
     bos_id: int | None
     eos_id: int | None
@@ -56,11 +56,11 @@ class Vocabulary(Shown):
     add_sep: bool | None
     eog_ids: frozenset[int]
     structure_ids: frozenset[int]
-    """Those that are shown even where control tokens are left out of a text."""
+    """Control tokens that are shown even where control tokens are left out of a text."""
     suppressed_ids: NDArray[np.intp]
-    """What is never to be generated."""
+    """Those that must not be generated."""
     strip_after: frozenset[int]
-    """Special tokens that swallow the white space after them."""
+    """Special tokens that remove the white space after them; `strip_before`: before them."""
     strip_before: frozenset[int]
 
     def __len__(self) -> int:
@@ -77,14 +77,14 @@ class Vocabulary(Shown):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class IndexedVocabulary(Vocabulary):
-    """A vocabulary with an index, for those who build something of it."""
+    """A vocabulary with an index from texts to ids, needed while a tokenizer is built."""
 
     ids: Mapping[str, int]
     raw_ids: Sequence[int]
-    """The tokens that are not UTF-8: no text has them, and packages for tokenizing do not take them."""
+    """The tokens that are not UTF-8: no text has them, and packages for tokenizing reject them."""
 
     def without_index(self) -> Vocabulary:
-        """The vocabulary in a fifth of the memory, which is what remains of it once a tokenizer is built."""
+        """The vocabulary in a fifth of the memory, for a tokenizer that is built."""
         kept = {field.name: getattr(self, field.name) for field in fields(Vocabulary)}
         return Vocabulary(**kept | {"tokens": Texts(self.tokens)})
 
@@ -97,14 +97,13 @@ def read_vocabulary(
 ) -> IndexedVocabulary:
     """Reads what all kinds of tokenizers have in common.
 
-    `default_ids`: for special tokens that the file does not name, by their names in GGUF.
+    `default_ids`: ids of special tokens that the file does not name, by their names in GGUF.
     `has_byte_tokens`: does this kind of tokenizer write a byte as "<0x0A>"?
 
-    Empty tokens, which some converters leave behind, get the name that llama.cpp gives them and become
-    UNUSED. Tokens whose text says that they control something become CONTROL, and those that are the name of
-    a byte BYTE, whatever the file says (special_tokens.py). Where it calls no token special, those of
-    `<name>_token_id` are, if they are in brackets. Raises ModelError where the tables are missing, of another
-    type, too short, or contradict each other.
+    Empty tokens, which some converters write, get llama.cpp's name for them and become UNUSED. Tokens that
+    are CONTROL by their text, or names of bytes, get that type, whatever the file says (special_tokens.py).
+    If no token of the file is special, those of `<name>_token_id` are, if they are in brackets. Raises
+    ModelError if tables are missing, of another type, too short, or contradict each other.
     """
     tokens, raw_ids = _read_tokens(metadata, source)
     types = _read_types(metadata, source, len(tokens))
@@ -131,7 +130,7 @@ def read_vocabulary(
         types[[ids[name] for name in BYTE_NAMES if name in ids]] = TokenType.BYTE
 
     def adds(name: str) -> bool | None:
-        """What the file says; False where it names a token for that, but one that is not there."""
+        """The flag of the file; False if the token that it names does not exist."""
         asked = read_flag(metadata, source, f"add_{name}_token")
         return asked and (name in special_ids or f"{PREFIX}{name}_token_id" not in metadata)
 

@@ -1,11 +1,11 @@
 """WordPiece (`tokenizer.ggml.model = bert`): the longest token first, word by word.
 
-Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers" (2018). GGUF marks the tokens that
-begin a word with U+2581, where BERT's own vocabulary marks those that continue one with "##".
-
-Letters are normalized as llama.cpp does it, so that ids and embeddings are those that other users of the
-file get. BERT's own tokenizer keeps spacing marks (Mc), takes all parts of a Korean syllable, of which
+GGUF marks the tokens that begin a word with U+2581; BERT's own vocabulary marks those that continue one with
+"##". Letters are normalized as in llama.cpp, so that ids and embeddings are the same for all users of a file.
+BERT's own tokenizer differs: it keeps spacing marks (Mc), takes all parts of a Korean syllable, of which
 llama.cpp takes the first, and knows no word of more than 100 characters.
+
+Source: Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv:1810.04805).
 """
 
 import unicodedata
@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from .longest_match import LongestMatch
+from .model import TokenizerModel
 from .texts import text_bytes
 from .vocabulary import read_flag, read_vocabulary
 
@@ -27,18 +28,15 @@ _IDEOGRAPHS = (
 )
 
 
-class WordPiece:
-    """Encodes pieces of text without special tokens, and says what bytes a token stands for."""
+class WordPiece(TokenizerModel):
+    """WordPiece with the letters of BERT."""
 
-    add_space_prefix = False
     strips_space_prefix = True
     add_bos = True
-    add_eos = False
     add_sep = True
 
     def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        """Builds it from a file's metadata. Raises ModelError for tables that contradict each other."""
-        # BERT knows no text without [CLS] and [SEP], whatever the file says of tokens to add
+        # BERT needs [CLS] and [SEP] around every text, whatever the file's flags are
         vocabulary = read_vocabulary(metadata, source, _DEFAULT_IDS)
         self.vocabulary = replace(vocabulary.without_index(), add_bos=None, add_eos=None)
         self._ids = vocabulary.ids
@@ -51,7 +49,6 @@ class WordPiece:
         self._longest = LongestMatch(self._ids.keys())
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, which must be free of lone surrogates."""
         words = text.translate(self._letters).split()
         ids = {word: self._word_ids(_WORD_START + word) for word in set(words)}
         return list(chain.from_iterable(map(ids.__getitem__, words)))
