@@ -6,13 +6,11 @@ docs/own_kernels.md writes one; docs/kernels.md and docs/quantized_linear.md go 
 """
 
 from .engine.plan.rope import rope_frequencies as rope_frequencies
-from .gguf_io import (
-    BlockFormat as BlockFormat,
-    dequantize as dequantize,
-    formats as formats,
-    quantize as quantize,
-)
+from .gguf_io import formats as formats
 from .gguf_io.codecs.k_quants import scales_and_mins as scales_and_mins
+from .gguf_io.dequantize import dequantize as dequantize
+from .gguf_io.formats import BlockFormat as BlockFormat
+from .gguf_io.quantize import quantize as quantize
 from .kernels.attention.kv_cache import (
     allocate_kv_cache as allocate_kv_cache,
     bind_cache_write as bind_cache_write,

@@ -18,8 +18,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from nybble.gguf_io import dequantize, formats
+from nybble.gguf_io import formats
 from nybble.gguf_io.codecs.simple_quants import unsigned_float8
+from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
 from nybble.system.atomic_file import atomic_path
 

@@ -1,4 +1,4 @@
-"""A cursor over the bytes of a GGUF file: the one place where the reader checks that bytes are there."""
+"""A cursor over the bytes of a GGUF file, which checks that every byte to be read is there."""
 
 import struct
 
@@ -15,10 +15,10 @@ INCOMPLETE = "the file is incomplete or corrupt, fetch it again"
 
 
 class Cursor:
-    """Reads little-endian values in file order. Offsets are Python ints, so nothing the file says can wrap.
+    """Reads little-endian values in file order. Offsets are Python integers, so none can overflow.
 
     `data` is the whole file; `offset` is where the next value starts. Every read goes through `take`, which
-    raises GGUFFormatError rather than step past the end of the file or of the 100 MiB that a header may have.
+    raises GGUFFormatError at the end of the file, or after the 100 MiB that a header may have.
     """
 
     __slots__ = ("_limit", "data", "offset", "path", "strings_left")
@@ -27,7 +27,7 @@ class Cursor:
         self.data = data
         self.path = path
         self.offset = 0
-        self.strings_left = MAX_STRINGS  # in arrays; each costs time, and real files have less than a million
+        self.strings_left = MAX_STRINGS  # in arrays; each takes time, and real files have less than a million
         self._limit = min(len(data), MAX_HEADER_BYTES)
 
     @property
@@ -73,7 +73,7 @@ class Cursor:
         return name
 
     def count(self, field: str, min_bytes: int) -> int:
-        """A u64 number of things of at least `min_bytes` each; refused if the file cannot hold them."""
+        """A u64 count of elements of at least `min_bytes` each; refused if the file cannot hold them."""
         start = self.offset
         count = self.u64(field)
         if count * min_bytes > self.left:

@@ -14,13 +14,13 @@ from .codecs.levels import LevelDecoder
 from .formats import BlockFormat
 
 _VALUES_AT_ONCE = 32768
-"""Values decoded in one go: few enough to stay in the L2 cache, enough to hide NumPy's overhead per call."""
+"""Values decoded at a time: few enough for the L2 cache, enough to hide NumPy's overhead per call."""
 
 
 def dequantize(format: BlockFormat, data: NDArray[np.uint8], n_values: int) -> Floats:
-    """The `n_values` values in `data` (1-D uint8, exactly their bytes) as a new float32 array (n_values,).
+    """`data`, uint8 (nbytes,), the bytes of `n_values` values -> a new float32 array (n_values,).
 
-    Raises GGUFUnsupportedError for a format nybble cannot compute with, ValueError if sizes do not agree.
+    Raises GGUFUnsupportedError for a format that nybble cannot compute with, ValueError if sizes disagree.
     """
     decode = DECODERS.get(format)
     if decode is None or format.dtype is None:

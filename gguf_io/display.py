@@ -1,5 +1,4 @@
-"""How objects show themselves: in a few short lines, and as a small table in a notebook. No array is printed
-whole."""
+"""Short forms of objects: a few lines of text, and a table in a notebook. No array is shown whole."""
 
 from __future__ import annotations
 
@@ -20,11 +19,11 @@ _MAX_TEXT = 80
 _MAX_REPR = 200
 _MAX_ITEMS = 5
 _MAX_ROWS = 100
-_BLOCK = re.compile(r"(?<=\.)\d+(?=\.)")  # its number, in the name of a tensor or an activation
+_BLOCK = re.compile(r"(?<=\.)\d+(?=\.)")  # the number of a block in the name of a tensor or an activation
 
 
 def brief(value: object) -> str:
-    """A value in some 200 characters; an array by its dtype and shape."""
+    """A value in about 200 characters; an array is its dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     if isinstance(value, float | np.floating):
@@ -42,7 +41,7 @@ def brief(value: object) -> str:
 
 
 def _first(items: Iterable[str], n: int) -> str:
-    """The first of n items, as many as are short enough."""
+    """The first of n items, joined, as many as fit."""
     kept: list[str] = []
     n_free = _MAX_REPR
     for item in islice(items, _MAX_ITEMS):
@@ -54,12 +53,12 @@ def _first(items: Iterable[str], n: int) -> str:
 
 
 class Shown:
-    """What has a short repr, and a table in a notebook, of the facts that matter."""
+    """Base of classes with a short repr, and a table in a notebook, of their `_facts`."""
 
     __slots__ = ()
 
     def _facts(self) -> dict[str, str]:
-        """Name -> what is to be said of it; of a dataclass its fields."""
+        """Name -> text; the fields of a dataclass, unless a class says otherwise."""
         return {field.name: brief(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
@@ -78,8 +77,11 @@ class Shown:
 
 
 class Table(Mapping[K, V]):
-    """A read-only mapping, "30 layers", that shows the first and the last of its keys; in a notebook what its
-    values are, the blocks of a model together where they are alike."""
+    """A read-only mapping; `what` is the plural of its entries, as in "30 layers".
+
+    Its repr shows the first keys and the last. In a notebook it is a table, with a row for all blocks of a
+    model whose values are shown alike.
+    """
 
     def __init__(self, entries: Mapping[K, V], what: str) -> None:
         self._entries = entries
@@ -121,7 +123,7 @@ class Table(Mapping[K, V]):
 
 
 def html_table(title: str, rows: Iterable[Iterable[str]], *, keeps_lines: bool = False) -> str:
-    """Rows of cells, which are texts, the first hundred of them; nothing in them is taken for HTML."""
+    """A table of rows of texts, the first hundred, as HTML; texts are escaped."""
     rows = [tuple(row) for row in rows]
     shown = rows if len(rows) <= _MAX_ROWS else [*rows[:_MAX_ROWS], (f"… {len(rows)} in all",)]
     cell = f'<td style="text-align:left{";white-space:pre-wrap" if keeps_lines else ""}">{{}}</td>'

@@ -1,4 +1,4 @@
-"""A GGUF file: mapped; its header, metadata and tensor list are checked before anything is handed out.
+"""A GGUF file, mapped into memory; its header, metadata and tensor list are checked when it is opened.
 
 | magic "GGUF" | version: u32 | n_tensors: u64 | n_keys: u64 | metadata | tensor list | padding | data |
 """
@@ -12,7 +12,6 @@ import stat
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import NoReturn, Self
 
 from ..errors import GGUFFormatError, GGUFUnsupportedError, ModelError, RequestError
@@ -32,32 +31,27 @@ DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1 << 16
 
 _OPEN_FLAGS = os.O_RDONLY
-for _flag in (
-    "O_NONBLOCK",
-    "O_CLOEXEC",
-    "O_NOCTTY",
-    "O_BINARY",
-):  # some exist on POSIX only, one on Windows only
+for _flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):  # the last on Windows, the others on POSIX
     _OPEN_FLAGS |= getattr(os, _flag, 0)
 
 
 class GGUFFile(Shown):
-    """An open model file, made by `load_gguf`; a context manager. A model in several files is one of these:
-    with the path and metadata of its first part, and the tensors of all.
+    """An open model file, made by `load_gguf`; a context manager. A model in several files is one object,
+    with the path and metadata of its first part and the tensors of all.
 
-    After `close` the metadata and tensors can no longer be asked for. What was taken before stays valid:
-    tensors keep the mapping alive, and it goes with the last of them. A file put in this one's place
-    (`os.replace`) changes nothing here; writing to this one does, see `check_unchanged`.
+    After `close`, `metadata` and `tensors` raise ValueError. A tensor that was taken before stays valid: it
+    keeps the mapping alive. Replacing the file (`os.replace`) changes nothing here; writing to it does, see
+    `check_unchanged`.
     """
 
     path: str
     version: int
     alignment: int
     trailing_bytes: int
-    """Bytes after the last tensor that belong to nothing."""
+    """Bytes after the last tensor, which are ignored."""
 
     def __init__(self, path: str, fd: int, status: os.stat_result, data: memoryview) -> None:
-        """Takes over `fd` once everything is found to be in order."""
+        """Owns `fd` from the end on; if this raises, the caller closes it."""
         self.path = path
         cursor = Cursor(data, path)
         self.version = _read_version(cursor)
@@ -86,7 +80,7 @@ class GGUFFile(Shown):
         self._whole: GGUFFile | None = None
 
     def _join(self, others: Sequence[GGUFFile]) -> None:
-        """Takes the other parts of a split model over; ModelError if they do not belong together."""
+        """Adds the other parts of a split model; ModelError if they do not belong together."""
         self._tensors = Table(join_tensors([self, *others]), "tensors")
         self._other_parts = tuple(others)
 
@@ -106,7 +100,7 @@ class GGUFFile(Shown):
 
     @property
     def architecture(self) -> str:
-        """`general.architecture`; ModelError if the file does not say, or not as text."""
+        """`general.architecture`; ModelError if it is missing or no text."""
         architecture = self.metadata.get("general.architecture")
         if architecture is None:
             raise ModelError(f"{self.path}: no general.architecture in the metadata, so it is no model")
@@ -116,9 +110,7 @@ class GGUFFile(Shown):
         return architecture
 
     def renamed(self, keys: Mapping[str, str], tensors: Mapping[str, str]) -> GGUFFile:
-        """This file with other names for some keys and tensors, old name -> new; closing either closes
-        it.
-        """
+        """This file with other names for some keys and tensors, old -> new; closing either closes both."""
         view = object.__new__(GGUFFile)
         view.__dict__.update(self.__dict__)
         view._metadata = self.metadata.renamed(keys)
@@ -127,14 +119,14 @@ class GGUFFile(Shown):
             for name, tensor in self.tensors.items()
         }
         view._tensors = Table(named, "tensors")
-        view._whole = self  # which lets go of the descriptor when it dies
+        view._whole = self  # its finalizer closes the descriptor
         return view
 
     def check_unchanged(self) -> None:
-        """Raises ModelError if the open file was written to or cut since it was opened.
+        """Raises ModelError if the file was written to or truncated since it was opened.
 
-        The mapping shows such changes, and reading beyond a new, earlier end kills the process (SIGBUS). Ask
-        before each piece of work; a change during the work itself cannot be guarded against.
+        The mapping shows such changes, and reading beyond the end of a truncated file kills the process
+        (SIGBUS). Call this before each piece of work; a change during the work is not noticed.
         """
         if not self._close_fd.alive:
             raise ValueError(f"{self.path} is closed")
@@ -144,7 +136,7 @@ class GGUFFile(Shown):
             part.check_unchanged()
 
     def close(self) -> None:
-        """Lets go of the file. May be called twice."""
+        """Closes the file. May be called twice."""
         self._metadata = self._tensors = None
         self._close_fd()
         if self._whole is not None:
@@ -155,9 +147,7 @@ class GGUFFile(Shown):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -180,16 +170,18 @@ class GGUFFile(Shown):
 
 
 def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
-    """Opens a GGUF file, version 2 or 3; given a part of a model in several (`split.py`), all of them. `~` in
-    the path is the user's home.
+    """Opens a GGUF file, version 2 or 3. Given one part of a model in several files, it opens all of them.
+    `~` in the path is the user's home.
 
         with nybble.load_gguf(nybble.pull("smollm2")) as file:
             file.metadata["general.architecture"], file.tensors["token_embd.weight"].shape
 
-    Raises GGUFFormatError if it is not well formed, GGUFUnsupportedError for another version or a tensor type
-    that GGUF has dropped, and OSError as the operating system gives it. Tensors in formats that nybble cannot
-    compute with yet are listed like all others; their `dequantize`, and the loading of the model, refuse.
-    Raises ModelError if a part is missing, or belongs to another model.
+    Tensors in formats that nybble cannot compute with are listed like all others; their `dequantize`, and
+    loading the model, raise GGUFUnsupportedError.
+
+    Raises GGUFFormatError if the file is not well formed, GGUFUnsupportedError for another version or a
+    tensor type that GGUF has dropped, ModelError if a part is missing or belongs to another model, and
+    OSError as the operating system gives it.
     """
     opened = _load_one(os.path.expanduser(os.fsdecode(path)))
     try:
@@ -204,7 +196,7 @@ def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
 
 
 def _load_parts(opened: GGUFFile, split: Split) -> GGUFFile:
-    """All parts of a model, of which one is open."""
+    """Opens the other parts of a model, and joins all."""
     parts: list[GGUFFile] = []
     try:
         for number, path in enumerate(part_paths(opened.path, split)):
@@ -234,7 +226,7 @@ def _load_one(name: str) -> GGUFFile:
 
 
 def _open(path: str) -> int:
-    """Opens without waiting, so that a FIFO with nobody at its other end cannot hang us."""
+    """Opens without waiting: a FIFO without a writer would block."""
     try:
         return os.open(path, _OPEN_FLAGS)
     except OSError as error:

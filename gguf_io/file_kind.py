@@ -1,6 +1,6 @@
-"""What a GGUF file is, if it is no language model: an adapter, a projector, statistics, a part of something.
+"""GGUF files that are no language models: adapters, projectors, statistics, parts of image generators.
 
-Sources: `general.type` and the architectures of llama.cpp's gguf-py, and what its tools write (imatrix,
+Sources: `general.type` and the architectures of llama.cpp's gguf-py; what its tools write (imatrix,
 cvector-generator, convert_lora_to_gguf); ComfyUI-GGUF and stable-diffusion.cpp for image generators.
 """
 
@@ -20,14 +20,14 @@ _IMAGE_TENSORS = ("model.diffusion_model.", "double_blocks.", "first_stage_model
 
 
 class FileKind(NamedTuple):
-    """For a sentence: "this is `name`; `advice`"."""
+    """Two parts of a sentence: "this is `name`; `advice`"."""
 
     name: str
     advice: str
 
 
 def other_kind(file: GGUFFile) -> FileKind | None:
-    """What the file is if it is known not to be a language model, else None."""
+    """The kind of a file that is known not to be a language model, else None."""
     metadata, names = file.metadata, file.tensors
     type, architecture = metadata.get("general.type"), metadata.get("general.architecture")
     if not isinstance(architecture, str):

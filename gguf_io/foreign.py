@@ -1,4 +1,4 @@
-"""What a file is that is not GGUF, from its first bytes: for errors that say how it comes to be there."""
+"""What a file is that is not GGUF, by its first bytes, for error messages."""
 
 import os
 import re
@@ -7,7 +7,7 @@ _CONVERT = "convert the model to GGUF (llama.cpp's convert_hf_to_gguf.py)"
 _DOWNLOAD = "the download went wrong"
 _UNPACK = "unpack it first"
 
-_MAGICS = (
+_MAGICS: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
     (b"gguf", "GGUF's magic is in capitals"),
     (b"lmgg", f"a legacy GGML file; {_CONVERT}"),
     (b"tjgg", f"a legacy GGJT file; {_CONVERT}"),
@@ -15,10 +15,10 @@ _MAGICS = (
     (b"algg", "a legacy LoRA adapter (GGLA), which is no model"),
     (b"nsgg", "a saved session of llama.cpp, which is no model"),
     (b"qsgg", "a saved sequence of llama.cpp, which is no model"),
-    (b"\x80\x02", f"a Python pickle, perhaps a PyTorch checkpoint; {_CONVERT}"),
-    (b"\x80\x03", f"a Python pickle, perhaps a PyTorch checkpoint; {_CONVERT}"),
-    (b"\x80\x04", f"a Python pickle, perhaps a PyTorch checkpoint; {_CONVERT}"),
-    (b"\x80\x05", f"a Python pickle, perhaps a PyTorch checkpoint; {_CONVERT}"),
+    (
+        (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"),
+        f"a Python pickle, perhaps a PyTorch checkpoint; {_CONVERT}",
+    ),
     (b"\x89HDF", f"an HDF5 file, perhaps a Keras checkpoint; {_CONVERT}"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\x1f\x8b", f"a gzip archive; {_UNPACK}"),
@@ -37,7 +37,10 @@ _N_NAMED = 5
 
 
 def describe(data: memoryview) -> str:
-    """What the bytes of a file look like, and what to do; "" if they look like nothing known."""
+    """What the bytes of a file look like, and what to do; "" if they look like nothing known.
+
+    `data` is the whole file, of which the first 4 KiB are looked at.
+    """
     head = bytes(data[:_HEAD_BYTES])
     for magic, found in _MAGICS:
         if head.startswith(magic):
@@ -59,7 +62,7 @@ def describe(data: memoryview) -> str:
 
 
 def _text(head: bytes) -> str:
-    """What a text is, such as the page that a server sends instead of a file."""
+    """Describes a text, such as the message that a server sends instead of a file; "" if it is no text."""
     try:
         text = head[:200].decode("ascii").strip()
     except UnicodeDecodeError:
@@ -72,7 +75,7 @@ def _text(head: bytes) -> str:
 
 
 def describe_folder(path: str) -> str:
-    """What could be meant by a folder: "; " and the models in it, or why there are none."""
+    """The end of an error message about a folder: which models are in it, or that none is."""
     names = sorted(os.listdir(path))
     models = [name for name in names if name.endswith(".gguf")]
     if models:

@@ -1,4 +1,4 @@
-"""A file in memory, which can still be read as a file."""
+"""A file that is mapped into memory, and can still be read by its descriptor."""
 
 import mmap
 import os
@@ -6,7 +6,7 @@ import weakref
 
 
 class MappedFile(mmap.mmap):
-    """A mapping for reading. `fd` is a descriptor of its own, as long as the mapping lives; None where the
+    """A read-only mapping. `fd` is a duplicate descriptor that lives as long as the mapping; None where the
     system has no `preadv`."""
 
     fd: int | None
@@ -21,10 +21,10 @@ class MappedFile(mmap.mmap):
         return self
 
     def release_pages(self, first: int, last: int) -> None:
-        """Tells the system that bytes `first` to `last` will not be read soon.
+        """Tells the system that bytes `first` to `last` - 1 will not be read soon (MADV_DONTNEED).
 
-        Their pages leave this process's memory, and come back from the file if they are read after all. Does
-        nothing where the system cannot do that.
+        Their pages leave this process's memory; reading them loads them again. Does nothing where the system
+        has no such call.
         """
         start, stop = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE, last // mmap.PAGESIZE * mmap.PAGESIZE
         if hasattr(mmap, "MADV_DONTNEED") and start < stop:

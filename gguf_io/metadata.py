@@ -1,9 +1,10 @@
-"""The key/value section: scalars and strings are read at once, arrays when they are first asked for."""
+"""The key/value section of a file: scalars and strings are read at once, arrays on first access."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ MAX_KEYS = 1 << 17
 MAX_KEY_BYTES = 65535
 MIN_ENTRY_BYTES = 8 + 4 + 1  # length of the key, type, smallest value
 
-_STRING, _ARRAY = 8, 9
-_SCALARS: dict[int, tuple[str, struct.Struct, np.dtype[Any]]] = {
+STRING, ARRAY = 8, 9
+SCALARS: dict[int, tuple[str, struct.Struct, np.dtype[Any]]] = {
     code: (name, struct.Struct("<" + letter), np.dtype(dtype))
     for code, name, letter, dtype in (
         (0, "u8", "B", "u1"),
@@ -35,54 +36,51 @@ _SCALARS: dict[int, tuple[str, struct.Struct, np.dtype[Any]]] = {
         (12, "f64", "d", "<f8"),
     )
 }
+"""By the code of a type in the file: its name, how one value is unpacked, and the dtype of an array."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class NumericArray:
-    """An array of numbers or truth values that still lies in the file."""
+    """An array of numbers or booleans that is not decoded yet."""
 
-    __slots__ = ("_data", "_dtype", "_is_bool")
-
-    def __init__(self, data: memoryview, dtype: np.dtype[Any], is_bool: bool) -> None:
-        self._data = data
-        self._dtype = dtype
-        self._is_bool = is_bool
+    data: memoryview
+    dtype: np.dtype[Any]
+    is_bool: bool
 
     def __len__(self) -> int:
-        return len(self._data) // self._dtype.itemsize
+        return len(self.data) // self.dtype.itemsize
 
     def decode(self) -> NDArray[Any]:
-        """A read-only copy: aligned, which the file's bytes need not be, and not bound to the file's life."""
-        values = np.frombuffer(self._data, self._dtype)
-        values = values != 0 if self._is_bool else values.copy()
+        """A read-only copy: aligned, which the file's bytes need not be, and independent of the mapping."""
+        values = np.frombuffer(self.data, self.dtype)
+        values = values != 0 if self.is_bool else values.copy()
         values.flags.writeable = False
         return values
 
 
 class RawValue(NamedTuple):
-    """A value in bytes, its type before it."""
+    """The bytes of a value as they lie in a file: u32 type, then the value."""
 
     data: bytes
 
 
+@dataclass(slots=True, eq=False)
 class Entry:
-    """What the file says about one key: its value, the type it is stored in, where it starts and ends."""
+    """The value of one key, its type in the file, and the byte offsets where it starts and ends."""
 
-    __slots__ = ("decoded", "end", "offset", "type_name", "value")
-
-    def __init__(self, value: Any, type_name: str, offset: int, end: int) -> None:
-        self.value = value
-        self.decoded: Any = None
-        self.type_name = type_name
-        self.offset = offset
-        self.end = end
+    value: Any
+    type_name: str
+    offset: int
+    end: int
+    decoded: Any = None  # of an array, once it was asked for
 
 
 class Metadata(Mapping[str, Any]):
     """Read-only mapping of key to Python value, in file order.
 
     Numbers are int, float or bool; strings are str, or bytes where they are not UTF-8; arrays of numbers are
-    read-only NumPy arrays; arrays of strings are lists. An array is decoded when it is first asked for, and
-    kept: treat the list as read-only too.
+    read-only NumPy arrays; arrays of strings are lists. An array is decoded on first access and kept: treat
+    the list as read-only too.
     """
 
     def __init__(self, entries: dict[str, Entry], data: memoryview) -> None:
@@ -94,7 +92,7 @@ class Metadata(Mapping[str, Any]):
         entry = self._entries[key]
         if not isinstance(entry.value, NumericArray | StringArray):
             return entry.value
-        decoded = entry.decoded  # held, since another thread may forget it meanwhile
+        decoded = entry.decoded  # in a variable: another thread may call `release`
         if decoded is None:
             decoded = entry.decoded = entry.value.decode()
         return decoded
@@ -122,17 +120,16 @@ class Metadata(Mapping[str, Any]):
         return self._entries[key].offset
 
     def raw(self, key: str) -> RawValue:
-        """The value as it lies in the file, to be written to another."""
+        """The value as it lies in the file, for copying to another."""
         entry = self._entries[key]
         return RawValue(bytes(self._data[entry.offset : entry.end]))
 
     def renamed(self, names: Mapping[str, str]) -> Metadata:
-        """This metadata, `names` being other names for some of the keys."""
+        """This metadata with other names for some keys; `names`: old -> new."""
         return Metadata({names.get(key, key): entry for key, entry in self._entries.items()}, self._data)
 
     def release(self) -> None:
-        """Frees the memory of arrays that have been decoded, and of the file's pages; whoever asks for an
-        array gets it again."""
+        """Frees decoded arrays and the file's pages; the next access decodes an array again."""
         for entry in self._entries.values():
             entry.decoded = None
         if isinstance(self._data.obj, MappedFile):
@@ -142,7 +139,7 @@ class Metadata(Mapping[str, Any]):
         return f"<Metadata of {len(self)} keys>"
 
     def _repr_html_(self) -> str:
-        """Arrays are not decoded for it."""
+        """A table of keys, types and values; arrays are not decoded for it."""
         lengths = {key: self.length_of(key) for key in self}
         rows = (
             (key, self.type_of(key), brief(self[key]) if n is None else f"{n} elements")
@@ -169,15 +166,15 @@ def read_metadata(cursor: Cursor, n_keys: int) -> Metadata:
 def _read_value(cursor: Cursor, field: str) -> Entry:
     start = cursor.offset
     code = cursor.u32(field)
-    scalar = _SCALARS.get(code)
+    scalar = SCALARS.get(code)
     if scalar is not None:
         name, layout, _ = scalar
         value = layout.unpack_from(cursor.data, cursor.take(layout.size, field))[0]
         return Entry(value, name, start, cursor.offset)
-    if code == _STRING:
+    if code == STRING:
         text = text_or_bytes(cursor.string(field))
         return Entry(text, "string", start, cursor.offset)
-    if code == _ARRAY:
+    if code == ARRAY:
         return _read_array(cursor, field, start)
     raise cursor.error(start, field, f"value type {code} is not one of GGUF's (0 to 12)")
 
@@ -185,13 +182,13 @@ def _read_value(cursor: Cursor, field: str) -> Entry:
 def _read_array(cursor: Cursor, field: str, start: int) -> Entry:
     """Element type: u32, number of elements: u64, elements. There are no arrays of arrays."""
     code = cursor.u32(field)
-    if code == _STRING:
+    if code == STRING:
         n_strings = cursor.count(field, 8)
         strings = read_string_array(cursor, n_strings, field)
         return Entry(strings, "string[]", start, cursor.offset)
-    scalar = _SCALARS.get(code)
+    scalar = SCALARS.get(code)
     if scalar is None:
-        problem = "arrays of arrays are not allowed" if code == _ARRAY else f"element type {code} is unknown"
+        problem = "arrays of arrays are not allowed" if code == ARRAY else f"element type {code} is unknown"
         raise cursor.error(start, field, problem)
     name, _, dtype = scalar
     n_bytes = cursor.count(field, dtype.itemsize) * dtype.itemsize

@@ -1,8 +1,9 @@
 """File types: which format each tensor of a quantized model gets.
 
-What people call Q4_K_M is a mixture: the tensors that matter most get more bits. The rules are llama.cpp's
-(`llama_tensor_get_type` in its `llama-quant.cpp`, without an importance matrix), so that a name means the
-same everywhere. Norms, biases and other small tensors keep the format they have.
+A file type such as Q4_K_M is a mixture: the tensors that matter most get more bits. Norms, biases and other
+small tensors keep their format. The rules are llama.cpp's, so that a name means the same everywhere.
+
+Source: llama.cpp `src/llama-quant.cpp`, llama_tensor_get_type, without an importance matrix.
 """
 
 import re
@@ -20,7 +21,7 @@ from .tensor import Tensor
 
 @dataclass(frozen=True)
 class FileType:
-    """`id` is what `general.file_type` says; `base` the format of most tensors."""
+    """`id` is the value of `general.file_type`; `base` the format of most tensors."""
 
     name: str
     id: int
@@ -59,7 +60,7 @@ _NARROWER = {
     formats.Q3_K: formats.Q4_0,
     formats.Q2_K: formats.Q4_0,
 }
-"""What rows that are no multiple of 256 get instead: blocks of 32."""
+"""The formats, with blocks of 32, for rows whose length is no multiple of 256."""
 
 _KEPT_NAMES = ("position_embd.weight", "token_types.weight")
 _KEPT_PARTS = (
@@ -73,14 +74,14 @@ _KEPT_PARTS = (
     *(".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger"),
     *("a.rvq.codebook", "mm.a.code_embd"),
 )
-"""Parts of the names of matrices that are small, or spoil the model when they are quantized."""
+"""Parts of names of matrices that are not quantized: small ones, and those that would spoil the model."""
 
 _VALUES = ("attn_qkv.weight", "attn_kv_b.weight", "attn_v.weight")
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
 
 
 def file_type(name: str) -> FileType:
-    """The file type called `name`, in capitals or not; RequestError that lists all for another."""
+    """The file type called `name`, in upper or lower case; RequestError, which lists all, if unknown."""
     wanted = name.upper()
     found = FILE_TYPES.get(_ALIASES.get(wanted, wanted))
     if found is None:
@@ -96,7 +97,7 @@ def choose_formats(file: GGUFFile, kind: FileType, pure: bool = False) -> dict[s
 
 
 class _Chooser:
-    """Goes through the tensors in the order of layers, for some rules count those of a kind."""
+    """Chooses for tensor after tensor, in the order of layers: some rules count the tensors of a kind."""
 
     def __init__(self, file: GGUFFile, kind: FileType, pure: bool) -> None:
         self._kind = kind
@@ -187,7 +188,7 @@ class _Chooser:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the rules ask of the metadata."""
+    """The metadata that the rules need."""
 
     is_falcon: bool
     is_70b: bool
@@ -214,7 +215,7 @@ class _Facts:
 
 
 def is_quantized(tensor: Tensor) -> bool:
-    """Whether a tensor is of those that change their format: a matrix of floats, and no exception."""
+    """Does this tensor change its format? A matrix of floats does, unless its name is an exception."""
     is_matrix = any(size > 1 for size in tensor.shape[:-1])
     return (
         is_matrix
@@ -226,14 +227,14 @@ def is_quantized(tensor: Tensor) -> bool:
 
 
 def _fitting(wanted: BlockFormat, row_length: int) -> BlockFormat:
-    """`wanted`, or what takes its place for rows that are no multiple of its blocks."""
+    """`wanted`, or another format for rows that are not whole blocks of it."""
     if row_length % wanted.block_size:
         wanted = _NARROWER.get(wanted, wanted)
     return wanted if row_length % wanted.block_size == 0 else formats.F16
 
 
 def _wants_more_bits(layer: int, n_layers: int) -> bool:
-    """The first and the last eighth of the layers, and every third between."""
+    """True for the first and the last eighth of the layers, and every third between."""
     eighth = n_layers // 8
     return layer < eighth or layer >= 7 * n_layers // 8 or (layer - eighth) % 3 == 2
 
@@ -248,7 +249,7 @@ def _in_layer_order(name: str) -> tuple[int, str]:
 
 
 def _number(file: GGUFFile, key: str, default: int) -> int:
-    """A number, or that of the first layer where each has its own."""
+    """An integer of the metadata; of an array with one for each layer, the first."""
     value: Any = file.metadata.get(key, default)
     if isinstance(value, np.ndarray):
         value = value[0].item() if len(value) else default

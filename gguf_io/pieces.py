@@ -1,8 +1,8 @@
-"""Files that were cut into pieces by bytes, as `split -b` does: only all of them together are a GGUF file.
+"""Pieces of a file that was cut by bytes, as `split -b` does: only all of them together are a GGUF file.
 
     model.gguf.part1of2   model.gguf-split-a   model.gguf.aa   model.gguf.001   model-chunk-001-of-018.gguf
 
-They are known by their names. (gguf-split's parts are whole GGUF files, `split.py`.)
+They are recognized by their names. (The parts that gguf-split makes are whole GGUF files.)
 """
 
 import os
@@ -24,7 +24,7 @@ _NAMES = (
 
 
 def piece_hint(path: str) -> str:
-    """What to do if the file's name says that it is such a piece, else ""."""
+    """The remedy for an error message, if the file's name says that it is such a piece, else ""."""
     directory, name = os.path.split(path)
     match = _match(name)
     if match is None:
@@ -32,11 +32,11 @@ def piece_hint(path: str) -> str:
     present = os.listdir(directory or os.curdir)
     others = [other for other in map(_match, present) if other is not None and _key(other) == _key(match)]
     if len(others) < 2 and not match["count"] and match["between"] in ("", ".", "-"):
-        return ""  # it could be called so for any reason
+        return ""  # the name may have another reason
     names = [other[0] for other in sorted(others, key=_order)]
     with open(os.path.join(directory, names[-1]), "rb") as last:
         if len(names) > 1 and last.read(4) == b"GGUF":
-            return ""  # whole files, whatever they are called
+            return ""  # whole files
     whole = match.groupdict().get("whole") or f"{match['stem']}.gguf"
     count = int(match["count"] or 0)
     lacking = f"fetch all {count} (here are {len(names)}), then " if count > len(names) else ""
@@ -52,7 +52,7 @@ def _match(name: str) -> re.Match[str] | None:
 
 
 def _key(match: re.Match[str]) -> tuple[object, ...]:
-    """What the pieces of one file have in common."""
+    """Equal for the pieces of one file."""
     whole = match.groupdict().get("whole") or match["stem"]
     return match.re, whole, match["between"], match["count"], match["tag"].isdigit()
 

@@ -18,18 +18,18 @@ from .formats import BlockFormat
 Encoder = Callable[[Floats, Blocks], None]
 
 _VALUES_AT_ONCE = 1 << 18
-"""Much for a cache, but threads that run side by side wait for one another between NumPy's operations."""
+"""More than a cache holds: threads wait for each other between NumPy's operations, so these must be long."""
 
 _LARGEST = np.float32(2.0**28)
-"""Just above what any block format holds; below it no sum of squares overflows."""
+"""Just above the range of every block format; below it no sum of squares overflows."""
 
 
 def quantize(format: BlockFormat, values: Floats, where: str = "values") -> NDArray[np.uint8]:
     """float32 `values` of any shape whose rows are whole blocks -> their bytes, uint8 (nbytes,).
 
-    The sum of squared differences is made small, all values counting alike. Raises RequestError for a format
-    that cannot be written, ValueError if dtype or row length is wrong, and ModelError for values that the
-    format cannot hold (NaN, infinity, or too large); `where` says in the message what they are.
+    Minimizes the sum of squared errors, approximately; all values have the same weight. Raises RequestError
+    for a format that cannot be written, ValueError if dtype or row length is wrong, and ModelError for values
+    that the format cannot hold (NaN, infinity, or too large); `where` names the values in messages.
     """
     encode = ENCODERS.get(format)
     if encode is None or format.dtype is None:
@@ -60,7 +60,7 @@ def _check_finite(format: BlockFormat, x: Floats, where: str) -> None:
 
 
 def _fits(format: BlockFormat, x: Floats, blocks: Blocks) -> bool:
-    """Whether the values, or the float16 numbers that scale them, have not become infinite."""
+    """Are the encoded values, or their float16 scales, finite?"""
     if format is formats.BF16:
         return bool((blocks & 0x7F80 != 0x7F80).all())
     if blocks.dtype.names is None:

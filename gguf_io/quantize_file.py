@@ -1,8 +1,8 @@
-"""Writes a model anew in another file type, tensor by tensor, a slice of rows at a time.
+"""Writes a model in another file type, tensor by tensor, a slice of rows at a time.
 
-Memory stays bounded whatever the model's size: a few slices for each thread. Several are worked on while the
-finished ones are written in order; NumPy lets threads run side by side within an operation, not between them,
-so a second thread helps some formats by a quarter and others hardly.
+Memory is a few slices for each thread, whatever the model's size. Several slices are converted at once, and
+written in order. NumPy lets threads run at the same time within an operation, not between operations, so a
+second thread makes some formats a quarter faster and others hardly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .tensor import Tensor, padded
 from .writer import Value, file_header
 
 Progress = Callable[[int, int], object]
-"""Told from time to time how many bytes are written, and how many there will be."""
+"""Called from time to time with the bytes that are written, and the bytes in all."""
 
 _VALUES_IN_A_SLICE = 1 << 20
 _BYTES_IN_A_COPY = 4 << 20
@@ -64,15 +64,15 @@ def quantize_gguf(
 ) -> dict[str, BlockFormat]:
     """Writes the model `source` to `target` as `format`, and returns the format that each tensor got.
 
-    `source` may have any format that nybble dequantizes, and be any part of a split model; quantizing what
-    is quantized adds the errors of both. `format` is one of `FILE_TYPES` (Q8_0, Q4_K_M, …), where each tensor
-    gets the format that llama.cpp gives it; `pure` takes one for all matrices. `n_threads`: default one a
-    CPU.
+    `source` may have any format that nybble dequantizes, and be any part of a split model. Quantizing a
+    quantized model adds the errors of both. `format` is one of `FILE_TYPES` (Q8_0, Q4_K_M, …), where each
+    tensor gets the format that llama.cpp gives it; with `pure` all matrices get the same. `n_threads`:
+    default one for each CPU. `progress` is called with the bytes that are written, and the bytes in all.
 
-    The file appears when it is complete; a `target` that exists is replaced only with `overwrite`, and never
-    if it is the source. Raises RequestError for that and for an unknown format; ModelError, naming the
-    tensor, for values that are not finite or too large; GGUFUnsupportedError for a tensor that nybble cannot
-    read; NybbleError if the threads cannot be started; and the system's error if the file cannot be written.
+    The file appears when it is complete. A `target` that exists is replaced only with `overwrite`, and never
+    if it is the source: RequestError, as for an unknown format. Raises ModelError, naming the tensor, for
+    values that are not finite or too large; GGUFUnsupportedError for a tensor that nybble cannot read;
+    NybbleError if the threads cannot be started; and the system's error if the file cannot be written.
     """
     kind = file_type(format)
     if n_threads is None:
@@ -103,7 +103,7 @@ def quantize_gguf(
 
 
 def _check_target(file: GGUFFile, target: Path, overwrite: bool) -> None:
-    """Refuses what must not be replaced, before any work is done."""
+    """RequestError, before any work is done, if `target` must not be replaced."""
     if not target.exists():
         return
     paths = {file.path, *(tensor.path for tensor in file.tensors.values())}
@@ -116,7 +116,7 @@ def _check_target(file: GGUFFile, target: Path, overwrite: bool) -> None:
 
 
 def _jobs(file: GGUFFile, chosen: dict[str, BlockFormat]) -> Iterator[Job]:
-    """What makes the data section, piece by piece."""
+    """Functions that make the pieces of the data section, in order."""
     for name, tensor in file.tensors.items():
         file.check_unchanged()
         format = chosen[name]
@@ -149,7 +149,7 @@ def _zeros(n_bytes: int) -> Piece:
 
 
 def _in_order(pool: ThreadPoolExecutor, n_threads: int, jobs: Iterator[Job]) -> Iterator[Piece]:
-    """The results of the jobs, of which two a thread may be begun before the one that is waited for."""
+    """The results of the jobs, in order; up to two jobs per thread wait or run at a time."""
     pending: deque[Future[Piece]] = deque()
     for job in jobs:
         with starting_threads(n_threads):

@@ -1,4 +1,4 @@
-"""Single rows of a matrix that lies in a file."""
+"""Reads single rows of a matrix that lies in a file."""
 
 import os
 
@@ -12,8 +12,8 @@ from .tensor import Tensor
 class RowReader:
     """Copies rows of a matrix, as bytes.
 
-    A mapped file is read as a file: by its mapping, one row would bring its whole surroundings into this
-    process's memory (Linux: 64 KB to 2 MB).
+    A mapped file is read by its descriptor: through the mapping, one row would load 64 KB to 2 MB around it
+    into this process's memory (Linux).
     """
 
     def __init__(self, matrix: Tensor) -> None:
@@ -23,7 +23,7 @@ class RowReader:
         self._fd = mapping.fd if mapping else None  # open as long as the matrix keeps the mapping alive
 
     def copy(self, ids: NDArray[np.integer], out: NDArray[np.uint8]) -> None:
-        """Copies rows ids (n,), each of which there must be, to the first n rows of out (n_max, row_bytes).
+        """Copies the rows `ids` (n,), which must exist, to the first n rows of `out` (n_max, row_bytes).
 
         Raises ModelError if the file has become shorter.
         """

@@ -1,13 +1,12 @@
 """Models in several files: `NAME-00001-of-00003.gguf` and so on, each a GGUF file with some of the tensors.
 
-The metadata are in the first part. Every part says which it is:
+The first part has the metadata. Every part has its number:
 
     split.no              its number, from 0 on
     split.count           how many parts there are; 0 or 1 means that the file is whole
     split.tensors.count   how many tensors all parts have together; may be missing
 
-Where the other parts are follows from the name of the one that was opened and from nothing else: they lie in
-the same directory.
+The other parts are found by the name of the one that was opened, in the same directory.
 """
 
 import os
@@ -26,7 +25,7 @@ _PREFIX = "split."
 
 
 class Part(Protocol):
-    """What is needed of an open file."""
+    """The members of an open file that are needed here."""
 
     @property
     def path(self) -> str: ...
@@ -40,7 +39,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """What a part says about itself; `n_tensors` is None if it does not say."""
+    """The number of a part, of how many; `n_tensors` of all parts is None if the file does not say."""
 
     number: int
     count: int
@@ -59,7 +58,7 @@ def read_split(file: Part) -> Split | None:
 
 
 def require_apart(file: Part, split: Split) -> None:
-    """ModelError if other parts have been joined to this one with `cat`, which makes no model of them."""
+    """ModelError if other parts were appended to this one with `cat`, which gives no valid model."""
     if file.appended is not None:
         raise ModelError(
             f"{file.path}: parts of a split model, joined with cat: after part {split.number + 1} of"
@@ -121,7 +120,7 @@ def join_tensors(parts: Sequence[Part]) -> dict[str, Tensor]:
 
 
 def _check_same_model(first: Part, part: Part) -> None:
-    """What a later part repeats of the metadata must be the same; arrays are compared by type and length."""
+    """ModelError if a key that a later part repeats differs; arrays are compared by type and length."""
     for key in part.metadata:
         if key.startswith(_PREFIX) or key not in first.metadata:
             continue

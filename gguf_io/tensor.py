@@ -1,4 +1,4 @@
-"""Tensors: the list of them in the file, checked, and a view of the bytes of each."""
+"""Tensors: the list of them in a file, checked, and a view of the bytes of each."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MIN_INFO_BYTES = 8 + 4 + 4 + 8  # length of the name, number of dimensions, type
 class Tensor(Shown):
     """A named array in a block format.
 
-    `shape` is in NumPy order, GGUF's reversed: a matrix is (rows, columns), a row some blocks.
-    `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive. Its address is a
-    multiple of the file's alignment, which may be 1.
+    `shape` is in NumPy order, the reverse of GGUF's: a matrix is (rows, columns). A row is a whole number of
+    blocks. `data` is uint8 (nbytes,): a read-only view of the mapped file, which it keeps alive. Its address
+    is a multiple of the file's alignment, which may be 1.
     """
 
     name: str
@@ -69,10 +69,8 @@ class Tensor(Shown):
         return dequantize(self.format, self.data, self.n_values).reshape(self.shape)
 
     def rows(self, first: int, last: int) -> Tensor:
-        """Rows `first` to `last` - 1, of stacked matrices too, as a view of the same bytes.
-
-        The name says which. IndexError if there are no such rows.
-        """
+        """Rows `first` to `last` - 1, also of stacked matrices, as a view of the same bytes; named
+        "NAME[first:last]". IndexError if there are no such rows."""
         n_rows = math.prod(self.shape[:-1]) if len(self.shape) > 1 else self.shape[0]
         if not 0 <= first < last <= n_rows:
             raise IndexError(f"tensor {self.name!r} has {n_rows} rows, not {first} to {last - 1}")
@@ -82,21 +80,21 @@ class Tensor(Shown):
         return Tensor(f"{self.name}[{first}:{last}]", shape, self.format, data, self.path)
 
     def reshaped(self, shape: tuple[int, ...]) -> Tensor:
-        """Its values in another shape, whose rows must still be some blocks, on the same bytes."""
+        """A view of the same bytes in another shape; ValueError unless its rows are whole blocks."""
         if math.prod(shape) != self.n_values or shape[-1] % self.format.block_size:
             raise ValueError(f"tensor {self.name!r} is {self.shape} and cannot be {shape}")
         return Tensor(self.name, shape, self.format, self.data, self.path)
 
     def release_pages(self, first: int = 0, last: int | None = None) -> None:
-        """Lets go of the pages with bytes `first` to `last` of `data` (`MappedFile.release_pages`), if it is
-        part of a mapped file."""
+        """Releases the pages of bytes `first` to `last` - 1 of `data`, if it is part of a mapped file
+        (`MappedFile.release_pages`)."""
         if place := self.place_in_file():
             mapping, start = place
             last = self.nbytes if last is None else min(last, self.nbytes)
             mapping.release_pages(start + first, start + last)
 
     def place_in_file(self) -> tuple[MappedFile, int] | None:
-        """The mapped file that `data` is part of, and where it begins there; None if there is none."""
+        """The mapped file that `data` is part of, and the offset of `data` in it; None if there is none."""
         mapping = getattr(_owner(self.data), "obj", None)
         if not isinstance(mapping, MappedFile):
             return None
@@ -110,7 +108,7 @@ class Tensor(Shown):
 
 
 def _owner(view: object) -> object:
-    """What the memory of an array belongs to."""
+    """The object that owns the memory of an array."""
     while isinstance(view, np.ndarray):
         view = view.base
     return view
@@ -130,8 +128,8 @@ class TensorInfo:
 def read_tensor_infos(cursor: Cursor, n_tensors: int, alignment: int) -> list[TensorInfo]:
     """Reads and checks the list of tensors.
 
-    As llama.cpp demands, their data follow one another in the order of the list, padded to the alignment.
-    So no two share a byte.
+    As llama.cpp demands, their data follow each other in the order of the list, padded to the alignment, so
+    that no two overlap.
     """
     infos: list[TensorInfo] = []
     names: set[str] = set()
@@ -173,7 +171,7 @@ def _read_tensor_info(cursor: Cursor) -> TensorInfo:
             problem = f"type {type_id} ({REMOVED[type_id]}) was removed from GGUF; convert the model again"
             raise GGUFUnsupportedError(f"{cursor.path}: {field} at byte {start}: {problem}")
         raise cursor.error(start, field, f"unknown type {type_id}")
-    # A zero among the dimensions must not hide an overflow of the others, hence max(…, 1).
+    # max(…, 1): a dimension of zero must not hide an overflow of the others.
     if any(dim >= MAX_DIMENSION for dim in dims) or (
         math.prod(max(dim, 1) for dim in dims) * format.block_bytes >= MAX_TENSOR_BYTES
     ):

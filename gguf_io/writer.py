@@ -21,31 +21,20 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..system.atomic_file import atomic_file
 from .formats import F32, BlockFormat
-from .metadata import RawValue
+from .metadata import ARRAY, SCALARS, STRING, RawValue
 from .tensor import MAX_DIMENSIONS, MAX_NAME_BYTES, Tensor, padded
 
 Text = str | bytes
 Value = bool | int | float | Text | Sequence[Text] | NDArray[Any] | RawValue
 
 _VERSION, _ALIGNMENT = 3, 32
-_U32, _F32_VALUE, _BOOL, _STRING, _ARRAY, _I64 = 4, 6, 7, 8, 9, 11
-_ELEMENTS = {
-    "u1": 0,
-    "i1": 1,
-    "u2": 2,
-    "i2": 3,
-    "u4": 4,
-    "i4": 5,
-    "f4": 6,
-    "b1": 7,
-    "u8": 10,
-    "i8": 11,
-    "f8": 12,
-}
+_CODES = {name: code for code, (name, _, _) in SCALARS.items()}
+_ELEMENTS = {dtype.str[1:]: code for code, (name, _, dtype) in SCALARS.items() if name != "bool"}
+_ELEMENTS["b1"] = _CODES["bool"]
 
 
 class Shaped(Protocol):
-    """What the table of tensors says of each: `shape` rows first."""
+    """What the table of tensors says of each: `shape` has rows first."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -60,12 +49,13 @@ def write_gguf(
     metadata: Mapping[str, Value],
     tensors: Mapping[str, NDArray[np.float32] | Tensor],
 ) -> None:
-    """Writes `metadata` and `tensors` to `path`: arrays in float32, of 1 to 4 dimensions, rows first, or the
-    tensors of another file (`load_gguf`), whose bytes are copied as they are, whatever their format.
+    """Writes `metadata` and `tensors` to a GGUF file at `path`.
 
-    Integers become u32, or i64 where they do not fit, floats f32; NumPy arrays keep their type. The file
-    appears, or replaces another, only when it is complete. Raises RequestError for what GGUF cannot hold, and
-    the system's error if the file cannot be written.
+    Tensors are float32 arrays of 1 to 4 dimensions, rows first, or tensors of another file (`load_gguf`),
+    whose bytes are copied in any format. Integers become u32, or i64 where they do not fit; floats become
+    f32; NumPy arrays keep their type. The file appears, or replaces another, only when it is complete.
+
+    Raises RequestError for what GGUF cannot hold, and the system's error if the file cannot be written.
     """
     checked = {name: _checked(name, tensor) for name, tensor in tensors.items()}
     alignment = _alignment(metadata)
@@ -78,7 +68,7 @@ def write_gguf(
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
-    """What the metadata say, as those of another file may."""
+    """`general.alignment`, which the metadata of another file may have; RequestError if it is wrong."""
     alignment = metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise RequestError(f"general.alignment must be a power of two, not {alignment!r:.100}")
@@ -86,7 +76,7 @@ def _alignment(metadata: Mapping[str, Value]) -> int:
 
 
 def file_header(metadata: Mapping[str, Value], tensors: Mapping[str, Shaped], alignment: int) -> bytes:
-    """All that stands before the data of the tensors, which follow in this order, each padded as this is."""
+    """All bytes before the data, padded to `alignment`; the data must follow in this order, each padded."""
     parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
     parts.extend(_string(key) + _value(key, value) for key, value in metadata.items())
     offset = 0
@@ -102,24 +92,24 @@ def _value(key: str, value: Value) -> bytes:
     if isinstance(value, RawValue):
         return value.data
     if isinstance(value, bool):
-        return struct.pack("<I?", _BOOL, value)
+        return struct.pack("<I?", _CODES["bool"], value)
     if isinstance(value, int):
         if 0 <= value < 2**32:
-            return struct.pack("<II", _U32, value)
+            return struct.pack("<II", _CODES["u32"], value)
         if -(2**63) <= value < 2**63:
-            return struct.pack("<Iq", _I64, value)
+            return struct.pack("<Iq", _CODES["i64"], value)
         raise RequestError(f"{key} = {value} does not fit in 64 bits")
     if isinstance(value, float):
-        return struct.pack("<If", _F32_VALUE, value)
+        return struct.pack("<If", _CODES["f32"], value)
     if isinstance(value, Text):
-        return struct.pack("<I", _STRING) + _string(value)
+        return struct.pack("<I", STRING) + _string(value)
     if isinstance(value, np.ndarray):
         element = _ELEMENTS.get(value.dtype.str[1:])
         if element is None or value.ndim != 1:
             raise RequestError(f"{key}: GGUF has no array of {value.dtype} {value.shape}")
         data = value.astype(value.dtype.newbyteorder("<")).tobytes()
-        return struct.pack("<IIQ", _ARRAY, element, len(value)) + data
-    return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + b"".join(map(_string, value))
+        return struct.pack("<IIQ", ARRAY, element, len(value)) + data
+    return struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(map(_string, value))
 
 
 def _string(text: Text) -> bytes:

@@ -1,9 +1,9 @@
-"""What the decoders of all families share: how blocks come, and the fields that recur in them.
+"""What the decoders of all formats share: types, and how to unpack fields that several formats have.
 
 A decoder fills `out`, float32 (n_blocks, block_size), from `blocks`, a structured array (n_blocks,) of the
-format's dtype. In its docstring the block is drawn, `| field: type | … |` in the order of the file. `byte i =
-a : b` says what the bits of a byte hold, the highest first: of two nibbles, a is byte >> 4, b is byte & 15.
-Values with one scale are a group. Infinite or NaN scales give infinite or NaN weights, as IEEE 754 says.
+format's dtype. Its docstring draws a block, `| field: type | … |`, in the order of the file. `byte i = a : b`
+gives the contents of a byte, highest bits first: of two nibbles, a is byte >> 4, b is byte & 15. Values with
+one scale are a group. Infinite or NaN scales give infinite or NaN weights, by IEEE 754.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def nibbles(qs: U8) -> U8:
 
 
 def nibble_pairs(scales: U8) -> U8:
-    """(…, n) bytes -> (…, 2 n): the low and the high nibble of each byte in turn."""
+    """(…, n) bytes -> (…, 2 n): of each byte the low nibble, then the high one."""
     return np.stack([scales & 15, scales >> 4], axis=-1).reshape(*scales.shape[:-1], -1)
 
 

@@ -1,9 +1,10 @@
-"""The codebooks of the IQ formats: the words of 4 or 8 small numbers that a block's indices stand for.
+"""The codebooks of the IQ formats: tables of words of 4 or 8 small integers, which blocks hold indices of.
 
-A word is 4 or 8 digits, each one of a few numbers. Entry i of a codebook is the i-th of its words in
-ascending order, when a word is read as a number whose first digit counts least. So a codebook is no more
-than a set of words, and that is how it is written here: one bit for every word there could be, 1 if the
-codebook has it; bit r of the set stands for word r. The sets are those of ggml's `ggml-common.h`.
+A word is 4 or 8 digits, each one of a few integers. The words of a codebook are in ascending order, read as
+numbers whose first digit is the least significant. So a codebook is a set of words, and is stored as one bit
+for every possible word, 1 if the codebook has it: bit r stands for word r.
+
+Source of the sets: ggml's `ggml-common.h`.
 """
 
 import base64
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """`digits`: the numbers that a word is made of, ascending; `length`: how many; `members`: base64."""
+    """`digits`: the possible digits, ascending; `length`: digits of a word; `members`: the bits as base64."""
 
     digits: tuple[int, ...]
     length: int
@@ -24,7 +25,7 @@ class Codebook:
 
     @cached_property
     def words(self) -> NDArray[np.int8]:
-        """(n_words, length), decoded when first asked for."""
+        """int8 (n_words, length), decoded on first access."""
         raw = np.frombuffer(base64.b64decode(self.members), np.uint8)
         ranks = np.flatnonzero(np.unpackbits(raw, bitorder="little"))
         places = len(self.digits) ** np.arange(self.length)

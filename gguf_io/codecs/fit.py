@@ -1,13 +1,13 @@
-"""The scale, or scale and minimum, that brings small groups of values nearest to integers of few bits.
+"""The scale, or scale and minimum, with which integers of few bits are nearest to small groups of values.
 
     fit_scale               x = scale * q               Σ (x - scale q)² least,  q in lowest..highest
     fit_scale_and_minimum   x = scale * q - minimum     Σ (x - scale q + minimum)² least,  q in 0..highest
 
-Given q, the best scale follows by linear regression; given the scale, the best q by rounding. So a few scales
-are tried for the rounding, the regression improves each, and the best of all is kept. Nothing is weighted.
+Given q, linear regression gives the best scale; given the scale, rounding gives the best q. So a few scales
+are tried for rounding, regression improves each, and the best is kept. All values have the same weight.
 
-Groups are columns: x is float32 (size, n_groups), since NumPy is quick along the last axis and a group is
-short. Everywhere a scale of zero makes q zero. Values must be finite and below 2**28, or sums may overflow.
+Groups are columns: x is float32 (size, n_groups), since NumPy is fast along the last axis and a group is
+short. A scale of zero makes q zero. Values must be finite and below 2**28, or sums may overflow.
 """
 
 import numpy as np
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from .blocks import Floats
 
 _PLACES = np.arange(-2, 2.25, 0.25, dtype=np.float32)
-"""Where a trial puts a group's extreme value: levels beyond the last (and clipped to it) or short of it."""
+"""Where a trial puts a group's extreme value: so many levels below the last, or beyond it, and clipped."""
 
 _TINY = np.float32(1e-30)
-"""Groups below are zeros; the least that a float16 scale can hold is 6e-8."""
+"""Smaller groups are zeros; the least positive float16 scale is 6e-8."""
 
 
 def fit_scale(x: Floats, lowest: int, highest: int) -> Floats:
-    """x (size, n), lowest < 0 < highest -> scales (n,), negative where the extreme value is positive.
+    """x (size, n), lowest < 0 < highest -> scales (n,).
 
-    The side with one level more, `lowest`, so belongs to the extreme value.
+    Negative where the extreme value is positive: it gets `lowest`, the side with one level more.
     """
     top, bottom = x.max(axis=0), x.min(axis=0)
     unit = reciprocal(np.where(top > -bottom, top, bottom))
@@ -33,7 +33,7 @@ def fit_scale(x: Floats, lowest: int, highest: int) -> Floats:
     q = np.empty_like(x)
 
     def attempt(inverse: Floats) -> None:
-        """Keeps the scale that suits this rounding best, if it leaves a smaller error: Σ x² - scale Σ x q."""
+        """Keeps the best scale for this rounding, if its error, Σ x² - scale Σ x q, is smaller."""
         _round(np.multiply(x, inverse, out=q), lowest, highest)
         xq, qq = dot(x, q), dot(q, q)
         new_scale = quotient(xq, qq)
@@ -49,7 +49,7 @@ def fit_scale(x: Floats, lowest: int, highest: int) -> Floats:
 
 
 def fit_scale_and_minimum(x: Floats, highest: int, any_sign: bool = False) -> tuple[Floats, Floats]:
-    """x (size, n) -> scales (n,) and minima (n,), which are not below zero unless they may have any sign."""
+    """x (size, n) -> scales (n,) and minima (n,), at least zero unless `any_sign`."""
     size = np.float32(len(x))
     bottom = x.min(axis=0)
     if not any_sign:
@@ -62,14 +62,14 @@ def fit_scale_and_minimum(x: Floats, highest: int, any_sign: bool = False) -> tu
     q = np.empty_like(x)
 
     def attempt(inverse: Floats, start: Floats | None = None) -> None:
-        """Keeps the regression line of y on this rounding, if it leaves a smaller error."""
+        """Keeps the regression line of y for this rounding, if its error is smaller."""
         np.multiply(y if start is None else y - start, inverse, out=q)
         _round(q, 0, highest)
         q_sum, qq, yq = q.sum(axis=0), dot(q, q), dot(y, q)
         spread = size * qq - q_sum * q_sum
         new_scale = quotient(size * yq - y_sum * q_sum, spread)
         new_offset = (y_sum - new_scale * q_sum) / size
-        # All levels alike fix no line, and a minimum may not be below zero: then through the given offset.
+        # Equal levels determine no line, and a minimum must not be negative: then the offset is given.
         pinned = (spread <= 0) | ((new_offset > -bottom) & (not any_sign))
         pin = np.where(spread <= 0, np.float32(0), -bottom)
         np.copyto(new_offset, pin, where=pinned)
@@ -112,12 +112,12 @@ def quotient(a: Floats, b: Floats) -> Floats:
 
 
 def reciprocal(a: Floats) -> Floats:
-    """1 / a, and 0 where a is next to nothing."""
+    """1 / a, and 0 where |a| is at most 1e-30."""
     return np.divide(np.float32(1), a, out=np.zeros_like(a), where=np.abs(a) > _TINY)
 
 
 def to_half(a: Floats) -> Floats:
-    """The nearest float16 numbers, as float32: what the file will hold."""
+    """The nearest float16 numbers, which the file holds, as float32."""
     return a.astype(np.float16).astype(np.float32)
 
 

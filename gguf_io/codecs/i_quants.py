@@ -8,7 +8,7 @@ from .blocks import I8, U8, Blocks, bits, nibble_pairs, nibbles, two_bits
 from .levels import Levels
 
 IQ4_VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8)
-"""What the 16 nibbles of IQ4_NL and IQ4_XS stand for."""
+"""The values of the 16 nibbles of IQ4_NL and IQ4_XS."""
 
 _WITH_PARITY = np.array([i | (i.bit_count() & 1) << 7 for i in range(128)], np.uint8)
 """7 signs -> 8: the number of minus signs in a word is even, so that the last need not be stored."""
@@ -19,8 +19,8 @@ def iq1_s(blocks: Blocks) -> Levels:
 
         | d: f16 | qs: 32 bytes | qh: 8 x u16: (delta < 0), 3 bits sc, 4 x 3 bits, of j = 3, 2, 1, 0 |
 
-    word[4g + j] = IQ1.words[3 bits of qh above byte 4g + j of qs], 8 values; delta = ±1/8. A level is 8 times
-    what stands in the brackets.
+    word[4g + j] = IQ1.words[3 bits of qh above byte 4g + j of qs], 8 values; delta = ±1/8. A level is
+    8 (word + delta).
     """
     qh = blocks["qh"]
     high = (qh[..., np.newaxis] >> np.array([0, 3, 6, 9], np.uint16)) & 7

@@ -1,8 +1,8 @@
 """The encoders of the K-quants; the decoders in `k_quants.py` draw the blocks.
 
-Each group is first fitted by itself (`fit.py`). Its scale must then become a small integer, its code,
-times the d of the block, its minimum a code times dmin. Rounding them costs precision: so neighbours are
-tried too, and d and dmin are fitted once more to what was chosen.
+Each group is first fitted by itself (`fit.py`). Then its scale becomes a small integer, its code, times the d
+of the block, and its minimum a code times dmin. Rounding loses precision, so neighbouring codes are tried,
+and d and dmin are fitted again to the chosen ones.
 """
 
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def q5_k(x: Floats, blocks: Blocks) -> None:
 
 
 def _nibbles_with_minima(x: Floats, blocks: Blocks, highest: int) -> U8:
-    """What Q4_K and Q5_K have in common; -> the levels (n, 256), of which `qs` has the lower 4 bits."""
+    """Encodes what Q4_K and Q5_K share; -> the levels (n, 256), of which `qs` has the lower 4 bits."""
     coded = _with_minima(x, n_groups=8, highest=highest, highest_code=63)
     blocks["d"], blocks["dmin"] = coded.d, coded.dmin
     blocks["scales"] = join_scales_and_minima(coded.scales, coded.minima)
@@ -66,7 +66,7 @@ def join_two_bits(q: U8) -> U8:
 
 
 def join_scales_and_minima(sc: U8, mn: U8) -> U8:
-    """8 scales and 8 minima of 6 bits, (n_blocks, 8) each -> 12 bytes: what `scales_and_mins` takes apart."""
+    """8 scales and 8 minima of 6 bits, (n_blocks, 8) each -> 12 bytes: the inverse of `scales_and_mins`."""
     first = sc[:, :4] | sc[:, 4:] >> 4 << 6
     second = mn[:, :4] | mn[:, 4:] >> 4 << 6
     third = (sc[:, 4:] & 15) | mn[:, 4:] << 4
@@ -100,11 +100,11 @@ class _Coded(NamedTuple):
 
 
 def _with_minima(x: Floats, n_groups: int, highest: int, highest_code: int) -> _Coded:
-    """x (n, 256) in n_groups; numbers of a block are repeated for each of its groups, which are columns."""
+    """Encodes x (n, 256) in n_groups. Groups are columns; numbers of a block are repeated for its groups."""
     columns = np.ascontiguousarray(x.reshape(-1, 256 // n_groups).T)
     scale, minimum = fit_scale_and_minimum(columns, highest)
     d, dmin = (
-        to_half(_repeat(fitted.reshape(-1, n_groups).max(axis=1), n_groups) / np.float32(highest_code))
+        to_half(np.repeat(fitted.reshape(-1, n_groups).max(axis=1) / np.float32(highest_code), n_groups))
         for fitted in (scale, minimum)
     )
     sc, mn = (
@@ -122,7 +122,7 @@ def _with_minima(x: Floats, n_groups: int, highest: int, highest_code: int) -> _
 def _best_codes(
     x: Floats, d: Floats, dmin: Floats, sc: Floats, mn: Floats, highest: int, highest_code: int
 ) -> tuple[Floats, Floats]:
-    """For each group: of the scales sc, sc - 1, sc + 1, with mn or the minimum that suits them, the best."""
+    """The codes of least error for each group: sc, sc - 1 or sc + 1, with mn or the minimum fitted to it."""
     best = np.full_like(d, np.inf)
     best_sc, best_mn = sc.copy(), mn.copy()
     residual = np.empty_like(x)
@@ -146,7 +146,7 @@ def _best_codes(
 def _fit_units(
     x: Floats, d: Floats, dmin: Floats, sc: Floats, mn: Floats, highest: int, n_groups: int
 ) -> tuple[Floats, Floats]:
-    """The d and dmin of each block that suit its codes and levels best: the normal equations
+    """The d and dmin of each block with the least error for its codes and levels: the normal equations
 
     | Σ (sc q)²   -Σ sc q mn |   | d    |   |  Σ x sc q |
     | -Σ sc q mn   Σ mn²     | · | dmin | = | -Σ x mn   |
@@ -160,7 +160,7 @@ def _fit_units(
     ss, sm, mm = total(sc * sc * dot(q, q)), total(sc * mn * q.sum(axis=0)), total(mn * mn) * len(x)
     xs, xm = total(sc * dot(x, q)), total(mn * x.sum(axis=0))
     determinant = ss * mm - sm * sm
-    # Blocks without minima, or with q all alike, have no such solution.
+    # There is no solution for blocks without minima, or with all q equal.
     solvable = determinant > 1e-6 * ss * mm
     solution = np.divide(
         [mm * xs - sm * xm, sm * xs - ss * xm], determinant, where=solvable, out=np.zeros((2, len(ss)))
@@ -168,7 +168,3 @@ def _fit_units(
     new_d, new_dmin = np.repeat(to_half(solution), n_groups, axis=1)
     solved = (new_d > 0) & (new_dmin > 0)
     return np.where(solved, new_d, d), np.where(solved, new_dmin, dmin)
-
-
-def _repeat(per_block: Floats, n_groups: int) -> Floats:
-    return np.repeat(per_block, n_groups)

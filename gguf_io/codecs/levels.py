@@ -1,9 +1,9 @@
-"""Blocks taken apart into integers: what codebook, ternary and some other formats come down to.
+"""Blocks unpacked into integers, for codebook, ternary and some other formats.
 
     w = (d * unit * sub_scale[group]) * level         unit: a power of two that belongs to the format
 
-Those who compute with integers (`kernels/`) use the parts as they are. No product but the last can round, and
-that one does not either: d has 11 bits, sub-scales at most 6 and levels 7.
+Kernels that compute with integers use these parts. No product rounds: d has 11 bits, sub-scales have at most
+6, and levels at most 7.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from .blocks import I8, Blocks, Floats, column
 
 
 class Levels(NamedTuple):
-    """n blocks in parts: d (n,), sub_scales (n, n_groups), levels (n, block_size); groups are alike."""
+    """n blocks in parts: d (n,), sub_scales (n, n_groups), levels (n, block_size); groups have one size."""
 
     d: NDArray[np.float16]
     sub_scales: I8
@@ -26,7 +26,7 @@ class Levels(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelDecoder:
-    """A decoder as `blocks.py` describes it, made of a function that takes blocks apart."""
+    """A decoder (`codecs/blocks.py`) made from a function that unpacks blocks into `Levels`."""
 
     unpack: Callable[[Blocks], Levels]
     unit: float = 1.0

@@ -1,6 +1,7 @@
 """The encoders of F16, BF16 and the formats with a float scale for every 32 values: Q4_0 to Q8_0.
 
-`simple_quants.py`, with the decoders, draws the blocks. Levels are chosen for the scale as float16 has it.
+`simple_quants.py` has the decoders, which draw the blocks. Levels are chosen for the scale after its rounding
+to float16.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from .fit import fit_scale, fit_scale_and_minimum, levels, to_half
 
 
 def number(x: Floats, blocks: Blocks) -> None:
-    """F32 and F16: the nearest."""
+    """F32 and F16: the nearest number of the format."""
     blocks[:] = x[:, 0]
 
 

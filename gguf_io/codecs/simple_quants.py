@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from .blocks import U8, Blocks, Floats, bits, column, nibbles
 
 FLOAT4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
-"""The values of a 4-bit float (sign, two bits of exponent, one of mantissa), doubled to be whole."""
+"""The values of a 4-bit float (sign, two bits of exponent, one of mantissa), doubled to be integers."""
 
 
 def q4_0(blocks: Blocks, out: Floats) -> None:
@@ -62,7 +62,7 @@ def mxfp4(blocks: Blocks, out: Floats) -> None:
 
     | e: u8 | qs: 16 bytes, byte i = q[i+16] : q[i] |
 
-    OCP Microscaling (MX) has NaN where e = 255; here, as in ggml, that is one more power of two.
+    OCP Microscaling (MX) has NaN for e = 255; here, as in ggml, that is one more power of two.
     """
     np.multiply(FLOAT4[nibbles(blocks["qs"])], column(power_of_two(blocks["e"])), out=out)
 
@@ -85,9 +85,9 @@ def power_of_two(e: U8) -> Floats:
 
 
 def unsigned_float8(d: U8) -> Floats:
-    """4 bits of exponent, bias 7, above 3 of mantissa; bit 7 means nothing. 0x7F, elsewhere NaN, is 0 (as in
-    ggml)."""
-    # The same fields stand at the top of a float16, whose bias is larger by 8.
+    """The values of 4 bits of exponent, bias 7, above 3 of mantissa; bit 7 is ignored. 0x7F, NaN by the
+    standard, is 0, as in ggml."""
+    # A float16 has the same fields at its top, with a bias that is larger by 8.
     halves = (((d & 127).astype(np.uint16)) << 7).view(np.float16)
     values = halves.astype(np.float32) * np.float32(256)
     return np.where(d == 0x7F, np.float32(0), values)

@@ -27,9 +27,9 @@ def tq1_0(blocks: Blocks) -> Levels:
 
         | qs: 32 bytes | 16 bytes | qh: 4 bytes | d: f16 |
 
-    A byte holds five digits in base 3 as a fraction of 256, rounded up: times 3 its upper half is the first
-    digit, what is left times 3 gives the second. Digit j of the first 32 bytes are values 32j to 32j + 31,
-    of the next 16 values 160 + 16j …; four digits of qh are the last 16, values 240 + 4j …
+    A byte holds five digits in base 3 as a fraction of 256, rounded up: of byte * 3 the upper 8 bits are the
+    first digit, and the lower 8 bits hold the others likewise. Digits j of the first 32 bytes are values 32j
+    to 32j + 31, those of the next 16 bytes values 160 + 16j …; digits j < 4 of qh are values 240 + 4j …
     """
     qs, qh = blocks["qs"], blocks["qh"]
     digits = (_base_3(qs[:, :32], 5), _base_3(qs[:, 32:], 5), _base_3(qh, 4))

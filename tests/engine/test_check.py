@@ -17,7 +17,7 @@ from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.numba.footprint import footprint
 from nybble.engine.model import Model
 from nybble.errors import GGUFUnsupportedError, NybbleError
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 from nybble.system.free_memory import _of_group
 
 Q8_1 = 9

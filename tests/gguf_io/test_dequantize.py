@@ -6,8 +6,10 @@ from format_oracle import oracle
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
-from nybble.gguf_io import GGUFUnsupportedError, Tensor, dequantize
+from nybble.errors import GGUFUnsupportedError
+from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import FORMATS, IQ1_M, MXFP4, NVFP4, Q4_0, Q8_0, SUPPORTED, BlockFormat
+from nybble.gguf_io.tensor import Tensor
 
 SCALES = np.array([0.0, -0.0, 1.0, -0.37, 65504.0, 6e-8, np.inf, -np.inf, np.nan], np.float16)
 each_supported_format = pytest.mark.parametrize("format", SUPPORTED, ids=lambda format: format.name)

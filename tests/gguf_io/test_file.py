@@ -15,8 +15,8 @@ import tiny_model
 from forge import GGUFForge
 from stopwatch import cpu_seconds
 
-import nybble.gguf_io
-from nybble.gguf_io import GGUFFile, load_gguf
+import nybble.gguf_io.metadata
+from nybble.gguf_io.file import GGUFFile, load_gguf
 from nybble.gguf_io.formats import FORMATS, Q4_0
 
 

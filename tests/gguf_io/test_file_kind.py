@@ -18,7 +18,7 @@ from forge import GGUFForge
 import nybble
 from nybble import GGUFFormatError, GGUFUnsupportedError, ModelError
 from nybble.cli import main
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 from nybble.research import ControlVector
 
 

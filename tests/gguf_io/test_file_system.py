@@ -18,7 +18,8 @@ import pytest
 import tiny_model
 from stopwatch import HANG
 
-from nybble.gguf_io import GGUFFormatError, ModelError, load_gguf
+from nybble.errors import GGUFFormatError, ModelError
+from nybble.gguf_io.file import load_gguf
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -160,7 +161,7 @@ def test_g124_no_address_space_for_the_file_is_a_memory_error_with_the_number(tm
     os.truncate(path, 1 << 33)
     script = (
         "import resource, sys\n"
-        "from nybble.gguf_io import load_gguf\n"
+        "from nybble.gguf_io.file import load_gguf\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))\n"
         "try:\n    load_gguf(sys.argv[1])\n"
         "except MemoryError as error:\n    print(error)\n"

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from nybble import ModelError, RequestError
-from nybble.gguf_io import formats, quantize
+from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
-from nybble.gguf_io.quantize import ENCODERS
+from nybble.gguf_io.quantize import ENCODERS, quantize
 
 VALUES = quantizer_cases.values()
 RECORDED = quantizer_cases.recorded()["rmse"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from stopwatch import cpu_seconds
 
-from nybble.gguf_io import GGUFFormatError, load_gguf
+from nybble.errors import GGUFFormatError
+from nybble.gguf_io.file import load_gguf
 
 
 def seconds_to_open(path: Path) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resident import resident_bytes
 
 from nybble.errors import ModelError
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 from nybble.gguf_io.formats import F32
 from nybble.gguf_io.row_reader import RowReader
 from nybble.gguf_io.tensor import Tensor

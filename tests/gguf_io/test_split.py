@@ -11,7 +11,8 @@ import pytest
 import tiny_model
 from forge import GGUFForge
 
-from nybble.gguf_io import GGUFFormatError, ModelError, load_gguf
+from nybble.errors import GGUFFormatError, ModelError
+from nybble.gguf_io.file import load_gguf
 
 N = 3
 

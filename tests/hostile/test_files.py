@@ -11,7 +11,8 @@ import tiny_model
 from hostile_cases import CASES, Case
 from stopwatch import HANG
 
-from nybble.gguf_io import GGUFFormatError, GGUFUnsupportedError, ModelError, load_gguf
+from nybble.errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from nybble.gguf_io.file import load_gguf
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])

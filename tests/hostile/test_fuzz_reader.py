@@ -7,7 +7,7 @@ import fuzz
 import pytest
 import tiny_model
 
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 
 
 def read_everything(path: Path) -> None:

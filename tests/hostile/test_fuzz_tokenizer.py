@@ -11,7 +11,7 @@ import tiny_model
 import tiny_vocabulary as tiny
 from forge import GGUFForge
 
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 from nybble.tokenizer import Tokenizer, has_tokenizer
 
 NEWER = {

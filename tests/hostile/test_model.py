@@ -12,7 +12,7 @@ from forge import FLOAT32, I32, STRING, U32, GGUFForge
 
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.gguf_io import GGUFUnsupportedError, ModelError
+from nybble.errors import GGUFUnsupportedError, ModelError
 
 MOD, UNS = ModelError, GGUFUnsupportedError
 HUGE = 2**32 - 1

@@ -10,7 +10,7 @@ import tiny_model
 from forge import GGUFForge
 from numpy.typing import NDArray
 
-from nybble.gguf_io import dequantize
+from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import PLAIN, BlockFormat
 
 N_CTX = 40

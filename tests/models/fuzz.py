@@ -13,7 +13,7 @@ from pathlib import Path
 
 from forge import number_fields
 
-from nybble.gguf_io import GGUFFormatError, GGUFUnsupportedError, ModelError
+from nybble.errors import GGUFFormatError, GGUFUnsupportedError, ModelError
 
 ALLOWED = (GGUFFormatError, GGUFUnsupportedError, ModelError)
 _BOUNDARIES = [0, 1, 2, 3, 4, 5, 8, 9, 12, 13, 31, 32, 33, 63, 64, 255, 256, 65535, 65536]

@@ -15,7 +15,8 @@ from pathlib import Path
 import forge
 from forge import GGUFForge, KeyValue, string
 
-from nybble.gguf_io import GGUFFormatError, GGUFUnsupportedError, ModelError, load_gguf
+from nybble.errors import GGUFFormatError, GGUFUnsupportedError, ModelError
+from nybble.gguf_io.file import load_gguf
 
 FMT, UNS, OK = GGUFFormatError, GGUFUnsupportedError, None
 MAX_SECONDS = 1.0

@@ -13,8 +13,8 @@ from forge import GGUFForge
 from hypothesis import given, strategies as st
 from tiny_vocabulary import make, pieces
 
-import nybble.gguf_io as gguf_io
 from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
+from nybble.gguf_io.file import load_gguf
 from nybble.tokenizer import Tokenizer, has_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"))
@@ -154,7 +154,7 @@ class TestFromGGUF:
     def test_by_path_and_open(self, arch: str, tmp_path: Path) -> None:
         path = tiny_model.write(tmp_path / "model.gguf", arch)
         tokenizer = Tokenizer.from_gguf(path)
-        with gguf_io.load_gguf(path) as file:
+        with load_gguf(path) as file:
             assert has_tokenizer(file)
             assert Tokenizer.from_gguf(file).encode("Hello there") == tokenizer.encode("Hello there")
         text = "then and\n\n  the <|im_start|> 🦙"
@@ -163,7 +163,7 @@ class TestFromGGUF:
     def test_a_file_without_a_vocabulary(self, tmp_path: Path) -> None:
         path = tmp_path / "none.gguf"
         path.write_bytes(GGUFForge().set("tokenizer.ggml.model", "none").build())
-        with gguf_io.load_gguf(path) as file:
+        with load_gguf(path) as file:
             assert not has_tokenizer(file)
         with pytest.raises(GGUFUnsupportedError, match=r"none\.gguf: tokenizer\.ggml\.model is 'none'"):
             Tokenizer.from_gguf(path)

@@ -13,7 +13,7 @@ from forge import I32, GGUFForge
 
 from nybble import LLM, SamplingParams
 from nybble.errors import ModelError
-from nybble.gguf_io import load_gguf
+from nybble.gguf_io.file import load_gguf
 from nybble.tokenizer import IdsOnly, Tokenizer, keys
 
 TG = "tokenizer.ggml."

@@ -12,7 +12,7 @@ from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.model import Model
 from nybble.engine.plan import ops
 from nybble.engine.plan.graph.graph import Graph
-from nybble.gguf_io import ModelError
+from nybble.errors import ModelError
 
 
 @pytest.fixture(params=["gemma3", "llama"])

@@ -8,7 +8,8 @@ from forge import BOOL, FLOAT32, I32, STRING, U32, U64, GGUFForge
 from nybble.engine.architectures import ARCHITECTURES
 from nybble.engine.config.keys import KEYS
 from nybble.engine.config.read import read_config
-from nybble.gguf_io import GGUFUnsupportedError, ModelError, load_gguf
+from nybble.errors import GGUFUnsupportedError, ModelError
+from nybble.gguf_io.file import load_gguf
 
 LLAMA = {
     "context_length": 2048,
