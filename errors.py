@@ -1,7 +1,7 @@
-"""The errors that nybble raises; each names the file, the field or tensor, what was expected and found.
+"""The errors that nybble raises; a message names the file, the field or tensor, what was expected and found.
 
-Where a message names an argument of Python's, it does so at its start, as n_ctx=512, or as `n_ctx`; so other
-front doors can put their own name in its place (`cli/option_names.py`: -c 512).
+A Python argument is named at the start of a message, as n_ctx=512, or as `n_ctx`, so that the command line
+can replace it by its option, -c 512 (`cli/option_names.py`).
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ class GGUFFormatError(NybbleError, ValueError):
 
 
 class GGUFUnsupportedError(NybbleError):
-    """A well-formed GGUF file asks for something that nybble does not do (version, format, architecture)."""
+    """A well-formed GGUF file needs something that nybble does not have (version, format, architecture)."""
 
 
 class ModelError(NybbleError):
-    """The container is fine, but its content contradicts itself or lacks something the model needs."""
+    """A well-formed GGUF file whose content is contradictory, or lacks something that the model needs."""
 
 
 class RequestError(NybbleError, ValueError):
-    """What the caller asked for is out of range or of the wrong type: a prompt, a parameter, a name."""
+    """An argument is out of range or of the wrong type: a prompt, a parameter, a name."""
 
 
 class PullError(NybbleError):
-    """A model could not be fetched, or what arrived is not what was expected."""
+    """A model could not be fetched, or the file that arrived is not the expected one."""
 
 
 def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """The end of a message: the one of `known` that is most like `name`; "" if none is that alike, of 1."""
+    """The end of a message: the one of `known` most similar to `name`; "" if the best similarity, 0 to 1, is
+    below `likeness`."""
     from difflib import get_close_matches
 
     folded = {candidate.casefold(): candidate for candidate in known}

@@ -18,10 +18,11 @@ from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewher
 from ..engine.llm import LLM
 from ..errors import RequestError
 from ..hub.models import resolve
+from ..research.plots import plot_speeds
 from ..system.cores import default_threads
 from .engine_options import add_executor_options
 from .standard_streams import complain
-from .text_options import check_picture, save_figure
+from .text_options import add_plot_option, check_picture, save_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="one JSON array, for programs")
     form.add_argument("--csv", action="store_true", help="a line for each test, for spreadsheets")
     form.add_argument("--markdown", action="store_true", help="a table in Markdown")
-    parser.add_argument("--plot", metavar="PICTURE", help='a PNG, SVG or PDF (pip install "nybble[plot]")')
+    add_plot_option(parser)
     add_executor_options(parser)
 
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     if not tests:
         raise RequestError("nothing to measure: --prompt and --decode are both 0")
-    paths = [resolve(model) for model in args.models]  # a wrong name shows before an hour of work
+    paths = [resolve(model) for model in args.models]  # a wrong name is found before an hour of work
     for warning in _warnings(args.n_threads):
         complain(f"nybble: warning: {warning}")
     n_ctx = max(test.depth + test.n_tokens for test in tests)
@@ -68,8 +69,6 @@ def run(args: argparse.Namespace) -> None:
         with LLM(path, n_ctx=n_ctx, n_threads=n_threads, executor=args.executor, weights=args.weights) as llm:
             found.append(measure(llm, tests, args.repetitions))
     if args.plot:
-        from ..research.plots import plot_speeds
-
         save_figure(plot_speeds(found), args.plot)
     if args.json:
         print(json.dumps([_record(benchmark) for benchmark in found], indent=2))
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    """A list of numbers with commas between them."""
+    """Parses integers with commas between them."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
@@ -88,7 +87,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _warnings(threads: Iterable[int]) -> Iterator[str]:
-    """What would spoil the figures."""
+    """What would make the figures wrong."""
     n_cores = default_threads()
     if max(threads) > n_cores:
         yield f"{max(threads)} threads on {n_cores} cores wait for each other; use -t {n_cores}, or fewer"
@@ -103,11 +102,7 @@ def _record(found: Benchmark) -> dict[str, Any]:
     record["speeds"] = [
         {
             **asdict(speed.test),
-            "tokens_per_second": {
-                "median": speed.median,
-                "slowest": speed.slowest,
-                "fastest": speed.fastest,
-            },
+            "tokens_per_second": {"median": speed.median, "slowest": speed.slowest, "fastest": speed.fastest},
             "seconds": speed.seconds,
         }
         for speed in found.speeds
@@ -116,21 +111,13 @@ def _record(found: Benchmark) -> dict[str, Any]:
 
 
 _COLUMNS = (
-    "model",
-    "executor",
-    "threads",
-    "phase",
-    "tokens",
-    "depth",
-    "tokens/s",
-    "slowest",
-    "fastest",
-    "GB/s",
+    *("model", "executor", "threads", "phase", "tokens", "depth"),
+    *("tokens/s", "slowest", "fastest", "GB/s"),
 )
 
 
 def _rows(found: Iterable[Benchmark]) -> Iterator[tuple[object, ...]]:
-    """A row for each test, with numbers as they are."""
+    """A row of `_COLUMNS` for each test, with numbers that are not rounded."""
     for benchmark in found:
         for speed in benchmark.speeds:
             test = speed.test
@@ -143,7 +130,7 @@ def _rows(found: Iterable[Benchmark]) -> Iterator[tuple[object, ...]]:
 
 
 def _table(found: list[Benchmark], markdown: bool) -> Iterator[str]:
-    """The lines of a table for people, and what else was measured below it."""
+    """The lines of a table for people, and below it the other measurements."""
     head = ("model", "threads", "test", "tokens/s", "spread", "weights read", "of stream")
     rows = [head, *(_cells(benchmark, speed) for benchmark in found for speed in benchmark.speeds)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -17,7 +17,7 @@ from ..research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
 from ..research.windows import stream_windows
 from ..system.notices import progress_bar
 from .engine_options import add_engine_options, open_llm
-from .text_options import add_file_option
+from .text_options import add_file_option, add_window_option
 from .texts import open_text, pieces
 
 
@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what to capture; patterns too: "blk.*.resid_post"',
     )
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="where the shards go")
-    parser.add_argument(
-        "-w", "--window", type=int, metavar="N", help="tokens run together (512, or what the context holds)"
-    )
+    add_window_option(parser)
     parser.add_argument("--form", choices=("npz", "npy"), default="npz", help="of the shards (%(default)s)")
     parser.add_argument(
         "--dtype",
@@ -57,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     with open_text(args.file, "-f TEXT") as file, open_llm(args.model, args) as llm:
-        n_bytes = os.fstat(file.fileno()).st_size or None  # of a pipe nobody knows
+        n_bytes = os.fstat(file.fileno()).st_size or None  # a pipe has no size
         shards = capture_corpus(
             llm,
             stream_windows(llm, pieces(file, args.file), args.window),
@@ -76,7 +74,7 @@ def _mebibytes(word: str) -> int:
 
 
 def _bar(llm: LLM, texts: Iterable[Any], n_bytes: int | None) -> Iterator[Any]:
-    """The texts, with a bar on stderr of how many of the file's bytes they have been."""
+    """The texts, with a progress bar on stderr that counts the file's bytes."""
     tokenizer = llm.tokenizer
     if tokenizer is None:
         raise RequestError(f"{llm.path} has no tokenizer: it cannot read a text")

@@ -7,8 +7,9 @@ import argparse
 import json
 
 from ..research.comparison import Comparison, compare
+from ..research.plots import plot_comparison
 from .engine_options import add_engine_options, open_llm
-from .text_options import add_text_options, bar, check_picture, read_text, save_figure
+from .text_options import add_text_options, check_picture, read_text, save_figure, window_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +23,8 @@ def run(args: argparse.Namespace) -> None:
     check_picture(args.plot)
     text = read_text(args.file)
     with open_llm(args.a, args) as a, open_llm(args.b, args) as b:
-        found = compare(
-            a, b, text, n_ctx=args.window, stride=args.stride, max_windows=args.windows, progress=bar
-        )
+        found = compare(a, b, text, **window_options(args))
     if args.plot:
-        from ..research.plots import plot_comparison
-
         save_figure(plot_comparison(found), args.plot)
     print(json.dumps(found.summary(), indent=2) if args.json else _report(found))
 

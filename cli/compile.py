@@ -15,16 +15,12 @@ from ..engine.llm import LLM
 from ..errors import NybbleError
 from ..kernels.jit.object_cache import can_keep, compile_log, object_folder
 from ..kernels.sampling.compiled import compiled_sampling
+from .engine_options import add_weights_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument(
-        "--weights",
-        choices=("packed", "mapped"),
-        default="packed",
-        help="what it will be run with: mapped weights have kernels of their own",
-    )
+    add_weights_option(parser, "what it will be run with: mapped weights have kernels of their own")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What all commands have in common: how one is found, its options read, and its errors put into words."""
+"""Runs a command: finds it by its name, reads its options, and prints its errors."""
 
 import importlib
 import sys
@@ -15,7 +15,7 @@ _QUIET = "no notices, figures or bars on stderr"
 
 
 def run(commands: Mapping[str, str], words: list[str]) -> int:
-    """Runs the one of `commands` (name -> what it does) that the words name; -> its exit code."""
+    """Runs the one of `commands` (name -> description) that `words` ask for; -> its exit code."""
     front = Parser(
         prog="nybble",
         description="Runs GGUF language models on the CPU in Python, NumPy and Numba alone.",
@@ -27,7 +27,7 @@ def run(commands: Mapping[str, str], words: list[str]) -> int:
     front.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below, or help")
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
-    # Only what comes before the command is for us: options of the command may have the same names.
+    # Only words before the command are parsed here: its options may have the same names.
     n_front = next((i + 1 for i, word in enumerate(words) if not word.startswith("-")), len(words))
     args = front.parse_intermixed_args(words[:n_front])
     if args.version:

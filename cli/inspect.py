@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _in_options(problem: str) -> str:
-    """In the words of the commands that would run the file."""
+    """`problem` with options of the command line in place of Python arguments."""
     parser = argparse.ArgumentParser()
     add_engine_options(parser)
     return in_options(problem, parser)
@@ -92,12 +92,12 @@ def _print_file(file: GGUFFile, verdict: Verdict) -> None:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """To sort by: blk.2 comes before blk.10."""
+    """A sort key by which blk.2 comes before blk.10."""
     return [(int(number or -1), text) for text, number in re.findall(r"([^0-9]+)|([0-9]+)", name)]
 
 
 def _report(file: GGUFFile, verdict: Verdict, problems: list[str]) -> dict[str, Any]:
-    """What `--json` prints; of arrays in the metadata the length."""
+    """The object that `--json` prints; arrays of the metadata by type and length."""
     need = verdict.footprint
     return {
         "runs": verdict.runs,
@@ -146,7 +146,7 @@ def _tensor_row(tensor: Tensor) -> tuple[str, ...]:
 
 
 def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
-    """Per format: tensors, values, bytes, bits per value; then the sum."""
+    """For each format: tensors, values, bytes, bits per value; then the sum."""
 
     def row(name: str, chosen: list[Tensor]) -> tuple[str, ...]:
         n_values, n_bytes = sum(t.n_values for t in chosen), sum(t.nbytes for t in chosen)
@@ -165,7 +165,7 @@ def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
 
 
 def _value(value: Any) -> str:
-    """A value on one line, elided; text in quotes and with escapes, for it may hold anything."""
+    """A value on one line, cut if it is long; text in quotes and with escapes."""
     if isinstance(value, list | np.ndarray):
         shown = ", ".join(_value(element) for element in islice(value, _N_SHOWN))
         return f"[{shown}{', …' if len(value) > _N_SHOWN else ''}]"
@@ -178,7 +178,7 @@ def _value(value: Any) -> str:
 
 
 def _size(n_bytes: int) -> str:
-    """In decimal units, as disks and bandwidths are."""
+    """Bytes in decimal units, as disks and bandwidths are measured."""
     size = float(n_bytes)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

@@ -1,4 +1,4 @@
-"""Puts options of the command line in the place of Python arguments that the library's messages name."""
+"""Replaces Python arguments in the library's messages by options of the command line."""
 
 import argparse
 import re

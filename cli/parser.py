@@ -1,4 +1,4 @@
-"""The parser of a command's words: argparse's, with "did you mean" and with texts that begin with a dash."""
+"""The parser of the command line: argparse's, with "did you mean" and texts that begin with a dash."""
 
 import argparse
 import sys
@@ -11,7 +11,8 @@ _MARK = "\0"  # which no word of a command line can contain
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes options only by their whole names: so that new ones do not change what a shorter word means."""
+    """Takes options only by their whole names, so that new options do not change the meaning of short
+    ones."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
@@ -21,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         """Options may stand between the words; after `--` all are words, whatever they begin with.
 
-        argparse itself loses the `--` before Python 3.12.5; so what stands after it is marked meanwhile.
+        argparse drops the `--` before Python 3.12.5, so the words after it are marked during parsing.
         """
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)

@@ -8,8 +8,9 @@ import argparse
 import json
 
 from ..research.loss import text_loss
+from ..research.plots import plot_loss
 from .engine_options import add_engine_options, open_llm
-from .text_options import add_text_options, bar, check_picture, read_text, save_figure
+from .text_options import add_text_options, check_picture, read_text, save_figure, window_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +23,8 @@ def run(args: argparse.Namespace) -> None:
     check_picture(args.plot)
     text = read_text(args.file)
     with open_llm(args.model, args) as llm:
-        found = text_loss(
-            llm, text, n_ctx=args.window, stride=args.stride, max_windows=args.windows, progress=bar
-        )
+        found = text_loss(llm, text, **window_options(args))
     if args.plot:
-        from ..research.plots import plot_loss
-
         save_figure(plot_loss(found.losses, found.places), args.plot)
     if args.json:
         names = ("perplexity", "perplexity_error", "mean", "standard_error", "n_windows", "n_ctx")

@@ -44,7 +44,7 @@ _SAMPLING = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "nybble run [options] [MODEL] [PROMPT]"
-    # Here too, for parsers that are not ours: after `--` stands a prompt, whatever it begins with.
+    # Tests may pass another parser: after `--` comes a prompt, whatever it begins with.
     parser.parse_intermixed_args = MethodType(Parser.parse_intermixed_args, parser)  # type: ignore
     parser.add_argument(
         "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="what to ask, or to continue"
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _turn(llm: LLM, prompt: str) -> Prompt:
-    """The prompt as a turn of a conversation, or as it is if the file does not say what that looks like."""
+    """The prompt as the user's turn of a conversation, or unchanged if the file has no chat template."""
     if not prompt or llm.chat_template is None:
         if prompt:
             say(f"{llm.path.name} has no chat template, so the prompt is continued (as --raw does)")
@@ -110,7 +110,7 @@ def _turn(llm: LLM, prompt: str) -> Prompt:
 
 
 def _model_and_prompt(words: list[str]) -> tuple[str, str]:
-    """Of a single word it must be found out which it is: a model on its own name makes nonsense."""
+    """The model and the prompt. A single word may be either; a model's name must not become a prompt."""
     if len(words) > 2:
         raise RequestError(f"run takes [MODEL] [PROMPT], not {len(words)} words; put the prompt in quotes")
     if len(words) == 2 or (words and _is_model(words[0])):
@@ -130,7 +130,7 @@ def _is_model(word: str) -> bool:
 
 
 def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
-    """What the control vectors on the command line do; None if there are none."""
+    """The edits of the control vectors on the command line; None if there are none."""
     layers = None
     if args.control_vector_layer_range:
         start, end = args.control_vector_layer_range
@@ -146,7 +146,7 @@ def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
 
 
 def _scaled(text: str) -> tuple[str, float]:
-    """A file's name, and the strength after the last colon, else 1."""
+    """A file's name and the strength after its last colon, 1 if there is none."""
     name, _, strength = text.rpartition(":")
     if name and not os.path.exists(os.path.expanduser(text)):
         try:

@@ -1,4 +1,4 @@
-"""The standard streams of a command, which may be closed, full, or unable to hold every letter."""
+"""The standard streams of a command, which may be closed, full, or unable to encode every character."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from .plain_text import plain
 
 
 class _Warnings(logging.Handler):
-    """Shows the warnings of the library."""
+    """Prints the warnings of the library on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(f"nybble: warning: {plain(record.getMessage())}")
@@ -22,8 +22,8 @@ _WARNINGS = _Warnings(logging.WARNING)
 
 
 def open_streams() -> None:
-    """Puts nothing (`os.devnull`) in the place of streams that are closed, lets stdout write every text, with
-    escapes for letters that its encoding lacks, and shows the library's warnings on stderr."""
+    """Replaces closed streams by `os.devnull`, lets stdout write characters that its encoding lacks as
+    escapes, and prints the library's warnings on stderr."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # opening takes the lowest descriptor that is free: the stream's own
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
@@ -33,13 +33,13 @@ def open_streams() -> None:
 
 
 def complain(line: str) -> None:
-    """A line on stderr, if that takes it: there is nobody else to tell."""
+    """Prints a line on stderr, if that can be written to."""
     with suppress(OSError):
         print(line, file=sys.stderr)
 
 
 def abandon_unwritable() -> None:
-    """Drops what a full disk or a closed pipe has not taken: at exit Python would try again, and complain."""
+    """Drops output that a full disk or a closed pipe did not take: else Python fails to write it at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -48,6 +48,6 @@ def abandon_unwritable() -> None:
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
-    """A value on stdout: in ASCII unless stdout is UTF-8, since JSON has no other encoding."""
+    """Prints a value on stdout as JSON, in ASCII unless stdout is UTF-8: JSON has no other encoding."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(value, indent=indent, ensure_ascii=not is_utf8), flush=True)

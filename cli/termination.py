@@ -1,4 +1,4 @@
-"""A command that is told to end (kill, a closed terminal, a batch system) tidies up as after Ctrl-C."""
+"""Cleaning up, as after Ctrl-C, when a command is terminated (kill, a closed terminal, a batch system)."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(s
 
 @contextmanager
 def tidy_termination() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP, unless they are ignored, raise SystemExit with 128 + their number."""
+    """Within this context SIGTERM and SIGHUP, unless ignored, raise SystemExit with 128 + their number."""
     is_main = threading.current_thread() is threading.main_thread()
     taken = [number for number in _SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:

@@ -1,4 +1,4 @@
-"""Where a command's text comes from: a word of the command line, a file, or standard input."""
+"""The text that a command reads: a word of the command line, a file, or standard input."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _PIECE = 1 << 20  # bytes
 
 
 def text_of(word: str | None, name: str) -> str:
-    """The text `word`, called `name` in messages; that of standard input for "-", and if there is none."""
+    """`word`, called `name` in messages, or the text of standard input if it is "-" or None."""
     if word is None or word == "-":
         with open_text(word, name) as file:
             return "".join(pieces(file, word))
@@ -23,7 +23,7 @@ def text_of(word: str | None, name: str) -> str:
 
 
 def unicode_of(word: str) -> str:
-    """The word, where the locale lacked its letters and has left their bytes in it."""
+    """The word as Unicode: where the locale cannot decode it, Python leaves its bytes as surrogates."""
     with suppress(UnicodeError):
         return word.encode(errors="surrogateescape").decode()
     return word
@@ -36,8 +36,10 @@ def stdin_lines(path: str | None, name: str) -> Iterator[str]:
 
 
 def open_text(path: str | None, name: str) -> AbstractContextManager[BinaryIO]:
-    """The file that is called `name` in messages, to be read; standard input for the path "-", or for none.
-    RequestError for none where that is empty, or a terminal: nobody would know that it is waited for."""
+    """Opens the file, called `name` in messages; standard input for the path "-" or None.
+
+    RequestError for None if standard input is empty, or a terminal: the user would not know that it is read.
+    """
     if path is None and sys.stdin.isatty():
         raise RequestError(f"{name} is missing; give it, or pipe a text into the command (- to type it)")
     if path is None and not sys.stdin.buffer.peek(1):  # type: ignore[union-attr]
@@ -48,8 +50,8 @@ def open_text(path: str | None, name: str) -> AbstractContextManager[BinaryIO]:
 
 
 def pieces(file: BinaryIO, path: str | None, n_bytes: int = _PIECE) -> Iterator[str]:
-    """The text of an open file, so many bytes at a time or more, cut after ends of lines. RequestError if it
-    is not UTF-8."""
+    """The text of an open file in pieces of `n_bytes` or more, cut after ends of lines; RequestError if it is
+    not UTF-8."""
     n_read = 0
     while lines := file.readlines(n_bytes):
         raw = b"".join(lines)
@@ -63,8 +65,8 @@ def pieces(file: BinaryIO, path: str | None, n_bytes: int = _PIECE) -> Iterator[
 
 
 def _n_waiting() -> int:
-    """How many bytes there are in a standard input that is a file or a pipe; 0 where the system does not
-    tell. None is read: they may be meant for somebody else."""
+    """The number of bytes that wait in a standard input that is a file or a pipe, 0 where the system does not
+    say. They are not read: another program may need them."""
     try:
         import fcntl
         import termios

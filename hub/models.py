@@ -1,4 +1,4 @@
-"""The models that have a name: where each comes from, and where it is kept on this machine."""
+"""The models that have a name: their sources, and their places on this machine."""
 
 import os
 from dataclasses import dataclass
@@ -47,12 +47,12 @@ class NamedModel:
 
     @property
     def path(self) -> Path:
-        """Where the file is, or will be."""
+        """The path of the file, which need not exist."""
         return cache_folder() / "models" / self.source.file_name
 
     @property
     def is_here(self) -> bool:
-        """Whether all of the file is there; its hash was checked when it was put there."""
+        """Is the file there, with its full size? Its hash was checked when it was fetched."""
         return self.path.is_file() and self.path.stat().st_size == self.source.n_bytes
 
     def pull(self) -> Path:
@@ -63,7 +63,7 @@ class NamedModel:
 
 
 def named(name: str) -> NamedModel:
-    """The model called `name`; raises `RequestError` that lists the known names."""
+    """The model called `name`; RequestError, which lists the known names, if there is none."""
     if name not in SOURCES:
         hint = did_you_mean(name, SOURCES)
         raise RequestError(f"no model is called {name!r}; known names are {_known_names()}{hint}")
@@ -83,8 +83,8 @@ def pull(name: str) -> Path:
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The path of `model`, a name (fetched if it is not here yet) or the path of a file (`~` is the home).
 
-    A name wins over a file of the same name; write `./smollm2` for that one.  Raises `RequestError` for what
-    is neither.  A missing path passes: opening it will raise the system's own error.
+    A name has precedence over a file of the same name; write `./smollm2` for the file.  Raises `RequestError`
+    for what is neither.  A missing path is returned: opening it raises the system's own error.
     """
     if not isinstance(model, str | os.PathLike):
         raise RequestError(f"a model is given by its name or path, not by {model!r:.100}")

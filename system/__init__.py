@@ -1,1 +1,1 @@
-"""What nybble asks of the operating system: files, locks, cores, memory, standard error."""
+"""The operating system: files, locks, cores, memory, standard error."""

@@ -1,7 +1,7 @@
-"""Files and folders that appear when they are complete, and of which nothing is left if they never are.
+"""Files and folders that appear only when they are complete.
 
-What is written gets a name beside its own, `NAME.<random>.partial`, and its own at the end, in one step. An
-error, a full disk or Ctrl-C removes it; only a process that is killed outright leaves the partial file.
+They are written under another name, `NAME.<random>.partial`, and renamed at the end. An error, a full disk or
+Ctrl-C removes the partial file; only a killed process leaves it.
 """
 
 import errno
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = ".partial"
-"""The end of the names of what is not complete."""
+"""The end of names of incomplete files."""
 
 FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
-"""The errors of a disk that is full, a quota, or a limit of the process."""
+"""The error numbers of a full disk, a quota, and the process's limit of file size."""
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to make a file or folder at, which becomes `path` at the end; after an error it is removed.
+    """A path for a new file or folder, which is renamed to `path` at the end; after an error it is removed.
 
-    A file of that name is replaced, at what a symbolic link points to. OSErrors of a full disk name `path`.
+    Replaces a file of that name; of a symbolic link, its target. OSErrors of a full disk name `path`.
     """
     target = Path(os.path.realpath(path))
     partial = target.with_name(f"{target.name}.{secrets.token_hex(8)}{PARTIAL}")
@@ -43,10 +43,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], permissions: int = 0o666) -> Iterator[BinaryIO]:
-    """A new file to write to, which is on the disk and gets its name `path` at the end; see `atomic_path`.
+    """A new file to write to, which is synced to the disk and renamed to `path` at the end.
 
-    `permissions` are limited by the process's umask. FileExistsError if there is something at `path` that is
-    no regular file, such as /dev/null, which root could replace.
+    After an error it is removed. `permissions` are limited by the process's umask. FileExistsError if `path`
+    is no regular file, such as /dev/null, which root could replace.
     """
     path = os.path.expanduser(path)
     if os.path.exists(path) and not os.path.isfile(path):
@@ -57,7 +57,7 @@ def atomic_file(path: str | os.PathLike[str], permissions: int = 0o666) -> Itera
     ):
         yield file
         file.flush()
-        os.fsync(file.fileno())  # some file systems find out only now that they are full
+        os.fsync(file.fileno())  # some file systems report only now that they are full
 
 
 def remove(path: Path) -> None:

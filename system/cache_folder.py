@@ -1,4 +1,4 @@
-"""Where nybble keeps what it can make or fetch again: compiled kernels, and models."""
+"""The folder for what can be made or fetched again: compiled kernels, and models."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """$NYBBLE_CACHE, or `nybble` in the place where this system's users keep caches; not created here.
+    """$NYBBLE_CACHE, or `nybble` in the system's folder for the user's caches; not created here.
 
-    FileNotFoundError for a user without a home folder, as in a container that was given a mere number.
+    FileNotFoundError for a user without a home folder, as in a container that runs under a numeric id.
     """
     try:
         return _folder()

@@ -1,12 +1,12 @@
-"""The control groups of Linux that this process is in: what a group may use, those above it limit, too."""
+"""The control groups of Linux that this process is in. The groups above a group limit it too."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 
 def control_groups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
-    """The folders of those for a controller ("cpu", "memory"), of version 2 and of version 1, from the
-    innermost to the outermost that can be seen. `root`: for tests."""
+    """The folders of the groups of a controller ("cpu", "memory"), version 2 or 1, from the innermost to the
+    outermost that is visible. `root`: for tests."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = (root / "proc/self/mountinfo").read_text().splitlines()
@@ -27,7 +27,7 @@ def control_groups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
         if path is None or len(fields) < 5 or not (is_old or kind == "cgroup2"):
             continue
         shown, place = (name.replace(r"\040", " ") for name in fields[3:5])
-        # A container may see its own group only, at the place of the whole tree.
+        # A container may see its own group only, mounted as the root of the tree.
         inner = path.relative_to(shown) if path.is_relative_to(shown) else PurePosixPath()
         for folder in (inner, *inner.parents):
             if ".." not in folder.parts:

@@ -1,4 +1,4 @@
-"""How many threads are worth starting here."""
+"""The number of threads to use by default: physical cores, of the fast kind, that this process may use."""
 
 import ctypes
 import math
@@ -13,18 +13,18 @@ from .cgroup import control_groups
 
 
 def default_threads() -> int:
-    """The number of physical cores that this process may use, at least 1; of the fast ones where there are
-    two kinds.
+    """The number of physical cores that this process may use, at least 1; of fast cores where there are two
+    kinds.
 
-    It heeds the affinity mask and the CPU quota of a container. Threads on the same core share its vector
-    units and its way to memory, so a second one there only costs; and a slow core is waited for by all.
+    The affinity mask and the CPU quota of a container count. Two threads on one core share its vector units
+    and its bandwidth, so the second one gains nothing; and all threads would wait for a slow core.
     """
     allowed = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # PYTHON_CPU_COUNT counts, too
     return max(1, min(_physical_cores() or allowed, allowed, _quota()))
 
 
 def _physical_cores() -> int | None:
-    """Fast cores; None where the system does not say."""
+    """The number of fast cores; None where the system does not say."""
     if sys.platform == "win32":
         return _windows_cores()
     if sys.platform == "darwin":
@@ -33,7 +33,7 @@ def _physical_cores() -> int | None:
 
 
 def _linux_cores(cpus: set[int], root: Path = Path("/")) -> int:
-    """How many cores these CPUs are on, without those that Intel calls Atom and those with less than half the
+    """The number of cores of these CPUs, without Intel's Atom cores and those with less than half the
     capacity of the best (Arm), if there are others."""
     devices = root / "sys/devices"
 
@@ -50,19 +50,19 @@ def _linux_cores(cpus: set[int], root: Path = Path("/")) -> int:
 
 
 def _listed(cpus: str) -> set[int]:
-    """The numbers in a list like 0-3,8."""
+    """The numbers in a list such as 0-3,8."""
     spans = [span.split("-") for span in cpus.split(",") if span]
     return {cpu for span in spans for cpu in range(int(span[0]), int(span[-1]) + 1)}
 
 
 def _quota(root: Path = Path("/")) -> int:
-    """The CPUs that control groups grant, rounded up; very many where there is no limit."""
+    """The CPUs that control groups allow, rounded up; 2**20 where there is no limit."""
     grants = [math.ceil(grant) for folder in control_groups("cpu", root) for grant in _grants(folder)]
     return max(1, min(grants, default=1 << 20))
 
 
 def _grants(folder: Path) -> Iterator[float]:
-    """CPUs that one group grants, if it has a limit; its files are those of version 2 or of version 1."""
+    """The CPUs that one group allows, if it has a limit; its files are of version 2 or 1."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
@@ -73,7 +73,7 @@ def _grants(folder: Path) -> Iterator[float]:
 
 
 def _macos_cores(libc: Any = None) -> int | None:
-    """Cores of the best kind (Apple's own processors have two), else all cores (`man 3 sysctlbyname`)."""
+    """Cores of the fastest kind (Apple's processors have two), else all cores (`man 3 sysctlbyname`)."""
     libc = libc or ctypes.CDLL(None)
     for name in (b"hw.perflevel0.physicalcpu", b"hw.physicalcpu"):
         value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
@@ -83,7 +83,7 @@ def _macos_cores(libc: Any = None) -> int | None:
 
 
 def _windows_cores(kernel32: Any = None) -> int | None:
-    """Cores of the best efficiency class, those only that the process' affinity mask has a CPU of."""
+    """Cores of the best efficiency class that have a CPU in the process's affinity mask."""
     kernel32 = kernel32 or ctypes.windll.kernel32  # type: ignore[attr-defined]
     ask = kernel32.GetLogicalProcessorInformationEx
     relation_processor_core, size = 0, ctypes.c_uint32(0)

@@ -1,4 +1,5 @@
-"""A lock between processes that the operating system frees when its holder ends, however it ends."""
+"""A lock between processes, which the operating system releases when its holder ends, even if it is
+killed."""
 
 import math
 import os
@@ -38,12 +39,13 @@ else:
 def file_lock(
     path: Path, on_wait: Callable[[], None] = lambda: None, patience: float = math.inf
 ) -> Iterator[bool]:
-    """Holds `path` (created, and left behind empty) locked; calls `on_wait` once if another process has it.
+    """Locks the file `path`, which is created, and stays; calls `on_wait` once if another process has the
+    lock.
 
-    Yields whether it is locked: not where the file system has no locks (ENOLCK and the like; some of a
-    network), and not if another process still has it after `patience` seconds, as one that was stopped may.
+    Yields True if the lock is held. False: the file system has no locks (ENOLCK and the like; some network
+    file systems), or another process, perhaps a stopped one, still has it after `patience` seconds.
 
-    Who deletes the file lets others lock a new one while some still wait for the old one.
+    Do not delete the file: others could lock a new one while some still wait for the old one.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""How much memory there is to be had."""
+"""How much memory is free."""
 
 import ctypes
 import os
@@ -20,8 +20,8 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def free_memory() -> int | None:
-    """Bytes that can be taken without swapping; all physical memory where the system does not say more, None
-    where it says nothing."""
+    """Bytes that can be allocated without swapping; the physical memory where the system says no more, None
+    where it does not even say that."""
     if sys.platform == "win32":
         status = _MemoryStatus(dwLength=ctypes.sizeof(_MemoryStatus))
         found = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
@@ -51,8 +51,8 @@ _GROUP_FILES = (
 
 
 def _of_group(folder: Path) -> int | None:
-    """What a control group still allows, None if it has no limit; pages of files, which count as used, are
-    given up for others."""
+    """Bytes that a control group still allows, None if it has no limit. Pages of files, which it counts as
+    used, are freed when needed."""
     for limit, used, pages in _GROUP_FILES:
         try:
             stat = (folder / "memory.stat").read_text()

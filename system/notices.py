@@ -1,7 +1,7 @@
-"""What nybble says on stderr while it works: notices and progress bars.
+"""Notices and progress bars on stderr.
 
-Nothing where there is no stderr, or where somebody wants it quiet; bars only on a terminal. A notice that
-cannot be delivered stops no work.
+Nothing is printed without a stderr, or after `be_quiet`; bars appear only on a terminal. A notice that cannot
+be written is no error.
 """
 
 import sys
@@ -15,24 +15,24 @@ _is_quiet = False
 
 
 def be_quiet(is_quiet: bool = True) -> None:
-    """From now on, and in this process, nothing is said; or all is again."""
+    """Turns notices and bars of this process off, or on again."""
     global _is_quiet
     _is_quiet = is_quiet
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
+    """Prints a line on stderr."""
     if not _is_quiet and sys.stderr is not None:
         with suppress(OSError):
             print(f"nybble: {text}", file=sys.stderr, flush=True)
 
 
 def progress_bar(title: str | None = None, total: int | None = None, unit: str = "B") -> "tqdm[None]":
-    """A bar to be told of progress (`update`); bytes are counted in kB and MB."""
+    """A progress bar, which `update` moves; bytes are shown in kB and MB."""
     from tqdm import tqdm  # takes longer to import than all the rest here
 
     class Bar(tqdm):
-        monitor_interval = 0  # no thread of tqdm's own, which would also watch bars that are not shown
+        monitor_interval = 0  # no thread of tqdm, which would watch bars even if they are not shown
 
     return Bar(
         desc=title,
@@ -40,6 +40,6 @@ def progress_bar(title: str | None = None, total: int | None = None, unit: str =
         unit=unit,
         unit_scale=unit == "B",
         leave=False,
-        miniters=1,  # it looks at the clock whenever it is told something
+        miniters=1,  # every update looks at the clock
         disable=_is_quiet or sys.stderr is None or not sys.stderr.isatty(),
     )

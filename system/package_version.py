@@ -1,14 +1,14 @@
-"""Which version of a package is installed, without importing it."""
+"""The version of an installed package, without importing it."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 
 def package_version(name: str) -> str:
-    """What tells its version from others; raises ModuleNotFoundError if there is none.
+    """A text that differs between versions; ModuleNotFoundError if there is no such package.
 
-    Numba and llvmlite keep it in a file of their own. `importlib.metadata` knows it of every package, but
-    takes 25 ms to import.
+    Numba and llvmlite have a file with it. `importlib.metadata` has it for every package, but takes 25 ms to
+    import.
     """
     spec = find_spec(name)
     if spec is None or spec.origin is None:

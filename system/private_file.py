@@ -1,7 +1,7 @@
-"""Files in a folder that nobody else can write to: machine code is made of them, so they must be ours, or the
-system's, as in a container whose cache was filled when its image was built. Everybody may read them.
+"""Files that no other user can write to: they contain machine code, which this process runs.
 
-A file is MAGIC, the SHA-256 of the rest, a name, a line break, and bytes.
+They must be the user's or root's, as in a container whose cache was filled when its image was built.
+Everybody may read them. A file is MAGIC, the SHA-256 of the rest, a name, a line break, and bytes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _ROOT = 0
 
 
 def _is_private(status: os.stat_result) -> bool:
-    """Ours or root's, and nobody else may write to it. On Windows it is the folder that counts."""
+    """Is it the user's or root's, and not writable by others? On Windows only the folder is checked."""
     return sys.platform == "win32" or (
         status.st_uid in (os.getuid(), _ROOT) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make the folder unless it is there; OSError if that fails, or if others may write to it.
+    """Makes the folder unless it exists; OSError if that fails, or if others may write to it.
 
-    On Windows it must be in the user's profile, whose access rights (they are inherited) let in nobody else.
+    On Windows it must be in the user's profile, whose inherited access rights keep others out.
     """
     home = Path(os.path.expanduser("~"))
     if sys.platform == "win32" and not folder.resolve().is_relative_to(home.resolve()):
@@ -55,7 +55,7 @@ def read_private(path: Path) -> tuple[str, bytes] | None:
 
 
 def write_private(path: Path, name: str, content: bytes) -> None:
-    """Write a file so that other processes see all of it or nothing; a warning if that fails."""
+    """Writes a file so that other processes see all of it or nothing; warns if that fails."""
     body = name.encode() + b"\n" + content
     try:
         with atomic_file(path, permissions=0o644) as file:

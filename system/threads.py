@@ -1,7 +1,7 @@
-"""The error where the system starts no more threads: address space is limited, or the number of processes.
+"""The error if the system starts no more threads: the address space or the number of processes is limited.
 
-Fewer would give the same results, but `n_threads` is what somebody asked for and what is reported; and where
-a thread does not fit, the next array seldom does.
+Fewer threads would give the same results, but `n_threads` was asked for and is reported; and where there is
+no memory for a thread, there is seldom any for the next array.
 """
 
 import threading
@@ -13,7 +13,7 @@ from ..errors import NybbleError
 
 @contextmanager
 def starting_threads(n_threads: int) -> Iterator[None]:
-    """Around nothing but the start of some of `n_threads`: NybbleError if the system refuses."""
+    """A context for the start of some of `n_threads`, and nothing else: NybbleError if the system refuses."""
     try:
         yield
     except RuntimeError as error:
