@@ -1,11 +1,11 @@
-"""Experiments on a model that is open: each takes an `LLM` and gives arrays; pictures are in `plots`.
+"""Experiments on an open model: each takes an `LLM` and gives arrays; pictures are in `plots`.
 
     from nybble import LLM, research
 
     with LLM("smollm2") as llm:
         lens = research.logit_lens(llm, "The capital of France is")
 
-Nothing here knows how a model is run; all of it goes through `LLM.trace` and its names of activations.
+All of them use `LLM.trace` and its names of activations.
 """
 
 from importlib import import_module
@@ -46,28 +46,19 @@ __all__ = [
     "train_control_vector",
 ]
 
-_HOMES = {
-    "AttentionMaps": ".attention",
-    "PathSweep": ".path_patching",
-    "attention_maps": ".attention",
-    "path_patch_sweep": ".path_patching",
-    "Attribution": ".attribution",
-    "Comparison": ".comparison",
-    "Lens": ".lens",
-    "Sweep": ".patching",
-    "TextLoss": ".loss",
-    "compare": ".comparison",
-    "capture_corpus": ".corpus",
-    "train_control_vector": ".control_vector",
-    "ControlVector": ".control_vector",
-    "logit_attribution": ".attribution",
-    "logit_difference": ".patching",
-    "logit_lens": ".lens",
-    "patch_sweep": ".patching",
-    "text_loss": ".loss",
-    "token_id": ".tokens",
-    "token_texts": ".tokens",
+_NAMES = {
+    "attention": ("AttentionMaps", "attention_maps"),
+    "attribution": ("Attribution", "logit_attribution"),
+    "comparison": ("Comparison", "compare"),
+    "control_vector": ("ControlVector", "train_control_vector"),
+    "corpus": ("capture_corpus",),
+    "lens": ("Lens", "logit_lens"),
+    "loss": ("TextLoss", "text_loss"),
+    "patching": ("Sweep", "logit_difference", "patch_sweep"),
+    "path_patching": ("PathSweep", "path_patch_sweep"),
+    "tokens": ("token_id", "token_texts"),
 }
+_HOMES = {name: f".{module}" for module, names in _NAMES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # to a type checker every name would exist

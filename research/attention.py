@@ -22,18 +22,18 @@ class AttentionMaps(Shown):
     tokens: list[str]
     """(n_tokens,): the texts of the tokens."""
     layers: Mapping[int, NDArray[np.float32]]
-    """By layer: (n_heads, n_tokens, n_tokens): head, query, key; a query's row sums to 1, or less with
-    sinks."""
+    """By layer: (n_heads, n_tokens, n_tokens), head, query, key; a row sums to 1, or less with sinks."""
 
     def _facts(self) -> dict[str, str]:
         return {"tokens": brief(self.tokens), "layers": repr(self.layers)}
 
 
 def attention_maps(llm: LLM, prompt: Prompt, layers: Sequence[int] | None = None) -> AttentionMaps:
-    """The attention maps of `layers`, by default of all that have attention. RequestError for a layer that
-    has none, and as `LLM.trace`.
+    """The attention maps of `layers`, by default of all that have attention.
 
         maps = research.attention_maps(llm, "The cat sat on the mat.", layers=[0, 1])
+
+    Raises RequestError for a layer that has no attention, and what `LLM.trace` raises.
     """
     specs = [spec for name, spec in llm.activations.items() if name.endswith(".attn_probs")]
     every = {spec.layer: spec.name for spec in specs if spec.layer is not None}

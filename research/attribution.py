@@ -1,8 +1,8 @@
 """Direct logit attribution: which layers and heads write the answer into the residual stream.
 
-The residual stream is a sum: the embedding, and what the attention and the feed-forward half of every block
-add; the former is a sum over heads. With the scales of norms held fast a logit is linear in it, so each part
-has a share of its own.
+The residual stream is a sum of the embedding and of the outputs of attention and feed-forward layer of every
+block; the output of attention is a sum over heads. With the scales of norms held fixed a logit is linear in
+it, so each part has a share of the logit.
 
 Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits" (transformer-circuits.pub).
 """
@@ -25,34 +25,33 @@ from .tokens import token_id, token_text
 
 @dataclass(frozen=True, repr=False)
 class Attribution(Shown):
-    """What each part adds to the logit of a token, or to that of one token over another."""
+    """What each part adds to the logit of a token, or to the difference of two logits."""
 
     names: list[str]
     """(n_parts,): "embedding", "blk.0.attn", "blk.0.ffn" …; "blk.0" where a block is not in halves. By heads:
-    "blk.0.head.0", "blk.0.head.1" …, and "blk.0.attn" for what they leave: a bias, rounding."""
+    "blk.0.head.0", "blk.0.head.1" …, and "blk.0.attn" for the rest: a bias, rounding."""
     values: NDArray[np.float64]
     """(n_parts, n_positions)"""
     token: str
-    """The token whose logit is divided."""
+    """The token whose logit is divided into shares."""
     over: str | None
-    """The one that it is compared with."""
+    """The token whose logit is subtracted; None if there is none."""
     positions: list[int]
-    """(n_positions,): after which tokens of the prompt."""
+    """(n_positions,): the positions in the prompt after which the logits are."""
 
     @property
     def total(self) -> NDArray[np.float64]:
         """(n_positions,): the logit, or difference of logits, before any factor or cap after the head."""
-        total: NDArray[np.float64] = self.values.sum(axis=0)
-        return total
+        return np.asarray(self.values.sum(axis=0))
 
     @property
     def logit(self) -> str:
-        """What is divided, in words: "the logit of ' Mary' over ' John'"."""
+        """A description of the logit: "the logit of ' Mary' over ' John'"."""
         return f"the logit of {self.token!r}" + (f" over {self.over!r}" if self.over is not None else "")
 
     @property
     def heads(self) -> Mapping[int, NDArray[np.float64]]:
-        """By block: (n_heads, n_positions), the shares of its heads; empty unless they were asked for."""
+        """By block: (n_heads, n_positions), the shares of its heads; empty without `by_head`."""
         rows: dict[int, list[NDArray[np.float64]]] = {}
         for name, values in zip(self.names, self.values, strict=True):
             if ".head." in name:
@@ -79,12 +78,15 @@ def logit_attribution(
     *,
     by_head: bool = False,
 ) -> Attribution:
-    """The share of each part in the logit of `token` after `positions` (default: the last), less that of
-    `over` if it is given; `by_head` divides what attention adds. Tokens are given by their texts (" Mary") or
-    ids. Raises RequestError as `token_id`, `LLM.trace` and `Unembedding.directions` do, and if heads do not
-    come to the residual stream in a linear way.
+    """The share of each part of the model in the logit of `token`, less the logit of `over` if it is given.
 
         parts = research.logit_attribution(llm, "The capital of France is", " Paris", over=" London")
+
+    The logits are those after `positions` (default: the last). `by_head` divides the output of attention.
+    Tokens are given by their texts (" Mary") or ids.
+
+    Raises RequestError if the path from the heads to the residual stream is not linear, and what `token_id`,
+    `LLM.trace` and `Unembedding.directions` raise.
     """
     wanted = [token_id(llm, each) for each in (token, over) if each is not None]
     heads = [name for name in llm.activations if by_head and name.endswith(".attn_heads")]
@@ -112,13 +114,13 @@ def logit_attribution(
 
 
 def _parts(streams: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """What the residual stream is a sum of, with names."""
+    """The terms that the residual stream is a sum of, with their names."""
     first = next(iter(streams))
     yield "embedding", streams[first]
     before = streams[first]
     for name, stream in list(streams.items())[1:]:
         block = name.rsplit(".", 1)[0]
-        if not name.endswith("resid_pre"):  # that is what the block before has left
+        if not name.endswith("resid_pre"):  # that is the output of the block before
             has_halves = f"{block}.resid_mid" in streams
             half = "" if not has_halves else ".attn" if name.endswith("resid_mid") else ".ffn"
             yield block + half, stream - before
@@ -128,7 +130,7 @@ def _parts(streams: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArr
 def _head_shares(
     found: Trace, path: LinearPath, direction: NDArray[np.float64], places: list[int]
 ) -> NDArray[np.float64]:
-    """(n_heads, n_positions)"""
+    """(n_heads, n_positions): the shares of the heads that `path` begins with."""
     back = path.pull_back(direction, {name: found[name][places] for name in path.needs})
     values = found.heads(path.start)[places]  # (n_positions, n_heads, value_dim)
     shares: NDArray[np.float64] = (values * back.reshape(values.shape)).sum(axis=2).T

@@ -1,4 +1,4 @@
-"""Two models on the same text: how far the second is from the first, token by token and layer by layer."""
+"""Two models on the same text: the divergence of the second from the first, by token and by layer."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Comparison(Shown):
     kl: NDArray[np.float64]
     """(n,): Σ p_a (log p_a - log p_b) at each scored token, in nats."""
     is_same_top: NDArray[np.bool_]
-    """(n,): do both find the same token the most probable one?"""
+    """(n,): is the most probable token of both models the same?"""
     loss_a: TextLoss
-    """Its `tokens` and `places` say which tokens these are."""
+    """Its `tokens` and `places` are the scored tokens."""
     loss_b: TextLoss
     layer_errors: dict[str, float]
-    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream after it (NMSE), the mean of
-    all tokens: so each counts the same, though the first is often a thousand times larger."""
+    """By block, "blk.3.resid_post": Σ (a - b)^2 / Σ a^2 of the residual stream after it (NMSE), averaged over
+    the tokens. So all have the same weight, though the first is often a thousand times larger."""
 
     @property
     def mean_kl(self) -> float:
@@ -48,17 +48,17 @@ class Comparison(Shown):
 
     @property
     def top_agreement(self) -> float:
-        """The share of tokens at which both have the same most probable one."""
+        """The share of positions where the most probable token of both models is the same."""
         return float(self.is_same_top.mean())
 
     @property
     def perplexity_ratio(self) -> float:
-        """b's perplexity / a's."""
+        """The perplexity of b divided by that of a."""
         return float(np.exp(self.loss_b.mean - self.loss_a.mean))
 
     @property
     def perplexity_ratio_error(self) -> float:
-        """The standard error of the ratio; the losses of both go up and down together."""
+        """The standard error of the ratio, from the differences of losses: those of both are correlated."""
         difference = self.loss_b.losses - self.loss_a.losses
         return float(self.perplexity_ratio * difference.std() / np.sqrt(max(len(difference) - 1, 1)))
 
@@ -72,7 +72,7 @@ class Comparison(Shown):
         }
 
     def summary(self) -> dict[str, Any]:
-        """All figures, for JSON."""
+        """All figures, as an object for JSON."""
         return {
             "n_tokens": len(self.kl),
             "kl": {"mean": self.mean_kl, **self.kl_quantiles},
@@ -95,10 +95,10 @@ def compare(
     max_windows: int | None = None,
     progress: Progress = iter,
 ) -> Comparison:
-    """Runs both models over the windows of `text` (see `text_loss`), in memory for one window.
+    """Runs both models over the windows of `text` (see `text_loss`), with memory for one window.
 
-    Raises RequestError if the two do not have the same tokens. Blocks are compared where both have the same
-    residual streams.
+    Residual streams are compared if both models have the same. Raises RequestError if the two do not have the
+    same tokens, and what `text_loss` raises.
     """
     n_ctx = window_size(n_ctx, a, b)
     parts = text_windows(a, text, n_ctx, stride)[:max_windows]
@@ -143,7 +143,7 @@ def _check_same_tokens(a: LLM, b: LLM, parts_a: list[Window], parts_b: list[Wind
 
 
 def _common_layers(a: LLM, b: LLM) -> list[str]:
-    """The residual streams after the blocks, if those of both models have the same names and widths."""
+    """The residual streams after the blocks; none unless both models have the same names and widths."""
     widths_a, widths_b = (
         {name: spec.width for name, spec in llm.activations.items() if _RESIDUAL.fullmatch(name)}
         for llm in (a, b)

@@ -1,7 +1,7 @@
-"""Control vectors: directions that, added to the residual stream of each layer, change what a model is like.
+"""Control vectors: directions that change a model's behaviour when added to the residual stream.
 
-They are found from pairs of prompts that differ in one respect, and kept in llama.cpp's form: a GGUF file of
-the architecture "controlvector" whose tensor "direction.3" is added after block 3.
+They are found from pairs of prompts that differ in one respect, and stored in llama.cpp's form: a GGUF file
+of the architecture "controlvector" whose tensor "direction.3" is added after block 3.
 
 Sources: Turner et al. 2023, "Activation Addition" (arXiv:2308.10248); Zou et al. 2023, "Representation
 Engineering" (arXiv:2310.01405).
@@ -47,9 +47,11 @@ class ControlVector(Shown):
         return {"directions": repr(self.directions), "model_hint": brief(self.model_hint)}
 
     def edits(self, strength: float = 1.0, layers: range | None = None) -> dict[str, Edit]:
-        """For `edit=` of `LLM.generate`, `stream`, `logits` and `trace`: adds strength * direction at every
-        position, after the blocks in `layers` (default: all that it has). RequestError if it has none of
-        them, or the strength is not finite."""
+        """The `edit` of `LLM.generate`, `stream`, `logits` and `trace` that adds strength * direction.
+
+        It is added at every position, after the blocks in `layers` (default: all of the vector). RequestError
+        if the vector has none of them, or the strength is not finite.
+        """
         chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
         if not chosen:
             wanted = f"{layers.start} to {layers.stop - 1}" if layers else "none"
@@ -62,7 +64,7 @@ class ControlVector(Shown):
 
     @classmethod
     def mixed(cls, parts: Sequence[tuple[ControlVector, float]]) -> ControlVector:
-        """The sum of some vectors, each times its strength. RequestError for none, or of several sizes."""
+        """The sum of vectors, each times its strength. RequestError for no vectors, or different sizes."""
         if len({d.shape for vector, _ in parts for d in vector.directions.values()}) != 1:
             raise RequestError("control vectors can be mixed only if there are some, all of one size")
         for _, strength in parts:
@@ -74,7 +76,7 @@ class ControlVector(Shown):
         return cls(dict(sorted(mixture.items())), parts[0][0].model_hint)
 
     def require_fit(self, llm: LLM) -> None:
-        """RequestError if the model lacks a layer of this vector, or is of another width."""
+        """RequestError if the model lacks a layer of this vector, or has another width."""
         for layer, direction in self.directions.items():
             spec = llm.activations.get(f"blk.{layer}.resid_post")
             if spec is None or spec.width != len(direction):
@@ -123,14 +125,14 @@ class ControlVector(Shown):
 def train_control_vector(
     llm: LLM, pairs: Sequence[tuple[Prompt, Prompt]], method: Literal["mean", "pca"] = "mean"
 ) -> ControlVector:
-    """From pairs of prompts, (more of it, less of it): directions for all blocks but the first.
+    """A control vector from pairs of prompts, (more of it, less of it), for all blocks but the first.
 
         pairs = [("I am happy.", "I am sad."), ("We laughed.", "We wept.")]
         vector = research.train_control_vector(llm, pairs)
 
-    "mean" is the mean difference of the residual streams at the last token; "pca" the first principal axis
-    of the differences, with the sign and the length of their mean along it. RequestError for no pairs, and as
-    `LLM.trace`.
+    "mean" takes the mean difference of the residual streams at the last token; "pca" the first principal axis
+    of the differences, with the sign and the length of their mean along it. Raises RequestError for no pairs,
+    and what `LLM.trace` raises.
     """
     if method not in ("mean", "pca"):
         raise RequestError(f'method must be "mean" or "pca", not {method!r:.100}')
@@ -151,7 +153,7 @@ def _last_residuals(llm: LLM, prompt: Prompt) -> NDArray[np.float32]:
 
 
 def _direction(differences: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-    """(n_pairs, n_embd) -> (n_embd,)."""
+    """(n_pairs, n_embd) -> the direction (n_embd,)."""
     mean: NDArray[np.float64] = differences.mean(axis=0)
     if method == "mean":
         return mean

@@ -1,11 +1,11 @@
-"""Activations of a whole corpus, in files of a bounded size: what sparse autoencoders are trained on.
+"""Activations of a whole corpus, in files of a bounded size, as sparse autoencoders are trained on.
 
-A folder of shards `00000`, `00001` …, each with `ids` (n,) int32, `text` (n,) int64 (the number of each
+A folder has shards `00000`, `00001` …, each with `ids` (n,) int32, `text` (n,) int64 (the number of each
 token's text) and one array (n, width) float16 or float32 for each activation; see `shards.py`. A shard
-appears only when it is complete; a run that was cut short goes on with the first that is missing or damaged.
+appears only when it is complete; an interrupted run continues with the first that is missing or damaged.
 
-With the dtype "auto" an activation is float32 if any of its values in the whole corpus is beyond float16, and
-else float16: the same in all shards, wherever the run was cut. What is known so far is in `settings.json`.
+With the dtype "auto" an activation is float32 in all shards if any of its values in the corpus is out of the
+range of float16, and else float16, wherever the run was interrupted. `settings.json` has the dtypes so far.
 When such a value comes late, the shards before it are run again, from their own ids.
 """
 
@@ -36,11 +36,11 @@ Dtype = Literal["auto", "float16", "float32"]
 _log = logging.getLogger(__name__)
 
 _SETTINGS = "settings.json"
-_FLOAT16_END = 65520  # what is not below it rounds to infinity
+_FLOAT16_END = 65520  # from here on values round to infinity
 
 
 class _Dtypes:
-    """As what each activation is kept; `save` is called when that changes."""
+    """The dtype of each activation in the shards; `save` is called when one changes."""
 
     def __init__(self, dtype: Dtype, names: Iterable[str], save: Callable[[dict[str, str]], None]) -> None:
         self._dtype = dtype
@@ -49,11 +49,11 @@ class _Dtypes:
 
     @property
     def in_memory(self) -> np.dtype[Any]:
-        """Of a shard that is being filled: what is float16 so far may have to be float32 in the end."""
+        """The dtype of a shard that is being filled: with "auto" any activation may still become float32."""
         return np.dtype("float32" if self._dtype == "auto" else self._dtype)
 
     def hold(self, name: str, value: NDArray[np.float32]) -> None:
-        """Makes sure that finite values can be kept; RequestError if they cannot."""
+        """Changes the dtype if it cannot hold these finite values; RequestError if it must not change."""
         largest = np.abs(value).max()
         if self.of[name] == "float32" or largest < _FLOAT16_END:
             return
@@ -67,7 +67,7 @@ class _Dtypes:
 
 
 class _Shard:
-    """A shard that is being filled: with activations or, where it is there already, with ids to compare."""
+    """A shard that is being filled; if it exists already, only its ids are compared."""
 
     def __init__(self, path: Path, n_max: int, widths: Mapping[str, int], dtypes: _Dtypes) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class _Shard:
             self._arrays[name][rows] = value
 
     def finish(self) -> Path:
-        """Writes it, or compares it with what is there."""
+        """Writes the shard, or compares its ids with those of the file; -> its path."""
         ids = np.concatenate(self._texts)
         if self._there is None:
             texts = np.repeat(self._numbers, [len(text) for text in self._texts]).astype(np.int64)
@@ -132,18 +132,17 @@ def capture_corpus(
     progress: Callable[[Iterable[Prompt]], Iterable[Prompt]] = iter,
 ) -> list[Path]:
     """Runs every text and writes the activations that `capture` names (as in `LLM.trace`) to `folder`;
-    -> the shards.
+    -> the paths of the shards.
 
-    `texts` may come from a generator that never ends in memory: at one time there are one shard, of whole
-    texts and at most `shard_bytes` (or of one text that is larger), and the activations of one text.
-    `progress` may wrap the texts (`tqdm`).
+    `texts` may be a generator of any length: memory holds one shard, of whole texts and at most `shard_bytes`
+    (or of one longer text), and the activations of one text. `progress` may wrap the texts (`tqdm`).
 
-    `dtype`: "auto" keeps as float32 the activations that have values beyond float16, in all shards, and all
-    others as float16; so many texts fit in a shard as if all were float32.
+    `dtype`: "auto" stores activations with values out of the range of float16 as float32, in all shards, and
+    all others as float16; the size of a shard is counted as if all were float32.
 
-    Shards that are there, whole and of these texts are kept. Raises RequestError if the folder holds another
-    capture, if a shard takes more memory than is free (before its texts are run), for values that the dtype
-    "float16" cannot hold, and as `LLM.trace`.
+    Complete shards of the same texts are kept. Raises RequestError if the folder holds another capture, if a
+    shard takes more memory than is free (before its texts are run), for values that the dtype "float16"
+    cannot hold, and what `LLM.trace` raises.
     """
     if dtype not in ("auto", "float16", "float32"):
         raise RequestError(f'dtype must be "auto", "float16" or "float32", not {dtype!r:.100}')
@@ -190,7 +189,7 @@ def capture_corpus(
 
 
 def _redo(llm: LLM, stale: Sequence[Path], widths: Mapping[str, int], dtypes: _Dtypes) -> None:
-    """Runs the texts of shards again that were written before an activation turned out to need float32."""
+    """Runs the texts of shards again that were written before an activation became float32."""
     if stale:
         wide = ", ".join(name for name, dtype in dtypes.of.items() if dtype == "float32")
         _log.warning("running %d shards again: float16 cannot hold later values of %s", len(stale), wide)
@@ -203,7 +202,7 @@ def _redo(llm: LLM, stale: Sequence[Path], widths: Mapping[str, int], dtypes: _D
 
 
 def _widths(llm: LLM, capture: str | Sequence[str]) -> dict[str, int]:
-    """The activations that are captured, and the values that each has for a token."""
+    """The names of the activations to capture, with the number of values for a token."""
     names = [capture] if isinstance(capture, str) else list(capture)
     widths: dict[str, int] = {}
     for spec in (spec for name in names for spec in find_activations(llm.activations, name)):
@@ -225,15 +224,15 @@ def _check_memory(n_bytes: int) -> None:
 
 @contextmanager
 def _claimed(place: Path, settings: dict[str, Any], dtypes: _Dtypes) -> Iterator[None]:
-    """The folder, made if need be, and the dtypes that are known to be needed. After an error it is left as
-    it was, but for the shards that are complete and the settings that belong to them."""
+    """A context that makes the folder if it is missing, and reads the dtypes so far. After an error only
+    complete shards and their settings are left."""
     made = [folder for folder in (place, *place.parents) if not folder.exists()]
     path = place / _SETTINGS
     is_new = not path.exists()
     try:
         place.mkdir(parents=True, exist_ok=True)
         for leftover in place.glob(f"[0-9]*{PARTIAL}"):
-            remove(leftover)  # of a run that was killed
+            remove(leftover)  # of a killed run
         dtypes.of |= _claim(place, settings, dtypes.of)
         yield
     except BaseException:
@@ -250,8 +249,8 @@ def _has_shards(place: Path) -> bool:
 
 
 def _claim(place: Path, settings: dict[str, Any], dtypes: dict[str, str]) -> dict[str, str]:
-    """Writes the settings, or compares them with those of the capture that is there, if it has a shard;
-    -> the dtypes that are known to be needed."""
+    """Writes the settings, or compares them with those of the folder if it has shards; -> the dtypes so
+    far."""
     path = place / _SETTINGS
     if not _has_shards(place):
         _write_settings(place, settings, dtypes)

@@ -1,4 +1,4 @@
-"""A figure that a notebook shows as the last line of a cell. Needs matplotlib."""
+"""A figure of matplotlib that a notebook shows as the last line of a cell."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 
 class NotebookFigure(Figure):
-    """Belongs to no window and needs no screen: matplotlib's own way to show figures in notebooks begins with
-    pyplot, which would keep every figure alive."""
+    """A figure without window or screen. Matplotlib shows figures in notebooks by pyplot, which would keep
+    every figure alive."""
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()

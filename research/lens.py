@@ -1,4 +1,4 @@
-"""The logit lens: what each layer's residual stream would say if it were the last.
+"""The logit lens: the next token by each layer's residual stream, as if it were the last layer.
 
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens" (lesswrong.com/posts/AcKRB8wDpdaN6v6ru).
 """
@@ -20,10 +20,10 @@ from .windows import ROWS
 
 @dataclass(frozen=True, repr=False)
 class Lens(Shown):
-    """What the residual stream says before the first block and after each, of every token."""
+    """Predictions of the next token from the residual stream before the first block and after each."""
 
     names: list[str]
-    """(n_layers,): the activations looked at, from the first to the last."""
+    """(n_layers,): the names of these residual streams, from the first to the last."""
     ids: NDArray[np.int32]
     """(n_tokens,)"""
     tokens: list[str]
@@ -35,7 +35,7 @@ class Lens(Shown):
     top_tokens: list[list[str]]
     """(n_layers, n_tokens): its text."""
     next_log_probabilities: NDArray[np.float64]
-    """(n_layers, n_tokens - 1): of the token that really comes next, in nats."""
+    """(n_layers, n_tokens - 1): of the actual next token, in nats."""
 
     def _facts(self) -> dict[str, str]:
         token, probability = self.top_tokens[-1][-1], self.top_probabilities[-1, -1]
@@ -47,7 +47,7 @@ class Lens(Shown):
 
 
 def logit_lens(llm: LLM, prompt: Prompt) -> Lens:
-    """The logit lens on `prompt`. Raises RequestError as `LLM.trace` does.
+    """The logit lens on `prompt`. Raises what `LLM.trace` raises.
 
     lens = research.logit_lens(llm, "The capital of France is")
     """

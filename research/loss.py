@@ -26,14 +26,14 @@ class TextLoss(Shown):
     losses: NDArray[np.float64]
     """(n,): -log of the probability that the model gave to each scored token."""
     places: NDArray[np.int64]
-    """(n,): where in the text these tokens are."""
+    """(n,): the positions of these tokens in the text."""
     ids: NDArray[np.int32]
-    """(n,): which they are."""
+    """(n,)"""
     tokens: list[str]
     """(n,): their texts."""
     n_windows: int
     n_ctx: int
-    """How many tokens a window has."""
+    """Tokens of a window."""
 
     @classmethod
     def of(cls, losses: NDArray[np.float64], windows: list[Window], llm: LLM) -> Self:
@@ -51,17 +51,17 @@ class TextLoss(Shown):
 
     @property
     def standard_error(self) -> float:
-        """Of the mean loss, as if tokens were independent."""
+        """The standard error of the mean loss, as if tokens were independent."""
         return float(self.losses.std() / np.sqrt(max(len(self.losses) - 1, 1)))
 
     @property
     def perplexity(self) -> float:
-        """e to the mean loss."""
+        """exp(mean loss)."""
         return float(np.exp(self.mean))
 
     @property
     def perplexity_error(self) -> float:
-        """The standard error of the perplexity (of first order, as llama.cpp gives it)."""
+        """The standard error of the perplexity, to first order, as in llama.cpp."""
         return self.perplexity * self.standard_error
 
     def _facts(self) -> dict[str, str]:
@@ -89,10 +89,14 @@ def text_loss(
         text = "The cat sat on the mat, and the dog lay beside it."
         research.text_loss(llm, text, n_ctx=16).mean  # nats a token
 
-    Windows of n_ctx tokens, by default 512, or fewer where the context holds no more: see `windows.windows`;
-    with 512 and no stride the figures are comparable with llama.cpp's `llama-perplexity`. One window after
-    another is run and let go, so that a text may be long. `progress` may wrap the list of windows (`tqdm`).
-    Raises RequestError as `windows` and `LLM.trace`, and for windows larger than the context.
+    The text is run in windows of `n_ctx` tokens, by default 512, or fewer if the context is smaller. Without
+    `stride` windows follow each other and the second half of each is scored: with 512 tokens the figures are
+    comparable with llama.cpp's `llama-perplexity`. With a stride each window begins so many tokens after the
+    one before, and every token is scored once. Memory is taken for one window, so a text may be long.
+    `progress` may wrap the list of windows (`tqdm`).
+
+    Raises RequestError for fewer than two tokens, for windows or strides that are too small or too large, and
+    what `LLM.trace` raises.
     """
     losses = []
     parts = text_windows(llm, text, n_ctx, stride)[:max_windows]

@@ -1,4 +1,4 @@
-"""Activation patching: which activations carry what makes one prompt's answer differ from another's.
+"""Activation patching: which activations make one prompt's answer differ from another's.
 
 Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv:2202.05262); Heimersheim &
 Nanda 2024, "How to use and interpret activation patching" (arXiv:2404.15255).
@@ -26,14 +26,14 @@ Metric = Callable[[NDArray[np.float32]], float]
 
 @dataclass(frozen=True, repr=False)
 class Sweep(Shown):
-    """What patching each activation at each position does to a metric."""
+    """The effect on a metric of patching each activation at each position."""
 
     names: list[str]
     effects: NDArray[np.float64]
     """(n_names, n_tokens): 0 as in the corrupted run, 1 as in the clean one."""
     clean: float
     corrupted: float
-    """What the metric gives in the two runs."""
+    """The metric of the two runs."""
     tokens: list[str]
     """(n_tokens,): the tokens of the clean prompt."""
 
@@ -57,17 +57,18 @@ def patch_sweep(
     names: str | Sequence[str] = "blk.*.resid_pre",
     progress: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> Sweep:
-    """Runs `corrupted` once for every activation of `names` and every position, with that one value taken
-    from the run of `clean`, and measures the last token's logits (n_vocab,) with `metric`,
-    such as `logit_difference`.
+    """Measures how much each activation of `names` at each position restores the answer to `clean`.
+
+    For each, `corrupted` is run once with this value taken from the run of `clean`. `metric`, such as
+    `logit_difference`, takes the last token's logits (n_vocab,).
 
         metric = research.logit_difference(llm, " Paris", over=" Rome")
         clean, corrupted = "The capital of France is", "The capital of Italy is"
         sweep = research.patch_sweep(llm, clean, corrupted, metric, names="blk.9.resid_pre")
 
-    Positions before the first token in which the prompts differ cannot matter and are not run. Raises
-    RequestError if the prompts have different lengths or the metric does not tell them apart, and as
-    `LLM.trace`.
+    Positions before the first token in which the prompts differ have no effect and are not run. Raises
+    RequestError if the prompts have different numbers of tokens, or if the metric is equal for both, and what
+    `LLM.trace` raises.
     """
     source, base = run_both(llm, clean, corrupted, names)
     best, worst = metrics_of(source, base, metric)
@@ -82,8 +83,8 @@ def patch_sweep(
 
 
 def logit_difference(llm: LLM, token: int | str, over: int | str) -> Metric:
-    """A metric: the logit of `token` less that of `over`, each given by its text (" Mary") or id.
-    RequestError as `token_id`."""
+    """A metric: the logit of `token` minus that of `over`, each given by its text (" Mary") or id.
+    RequestError if there is no such token."""
     first, second = token_id(llm, token), token_id(llm, over)
     return lambda logits: float(logits[first] - logits[second])
 
@@ -103,7 +104,7 @@ def run_both(
 
 
 def metrics_of(source: Trace, base: Trace, metric: Metric) -> tuple[float, float]:
-    """What the metric gives for the clean run and the corrupted one."""
+    """The metric of the clean run and of the corrupted one; RequestError if they are equal."""
     best, worst = metric(source.logits[0]), metric(base.logits[0])
     if best == worst:
         raise RequestError(f"the metric gives {best} for both prompts: there is no difference to explain")

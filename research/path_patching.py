@@ -1,9 +1,9 @@
-"""Path patching: what an activation does to the answer, or to later activations, by some ways alone.
+"""Path patching: the effect of an activation on the answer, or on later activations, by chosen paths only.
 
-In a run of the corrupted prompt one head (or another activation) is given its value from the clean run, while
-others are held at their corrupted values, so that nothing goes through them. Either the logits of this run
-are measured; or what arrives at the receivers is kept, and put into one more run of the corrupted prompt.
-Nothing is estimated from gradients: each path is run.
+In a run of the corrupted prompt one head (or another activation) gets its value from the clean run, while
+others are held at their corrupted values, so that no effect goes through them. Then the logits of this run
+are measured; or the values of the receivers are put into another run of the corrupted prompt. Nothing is
+estimated from gradients: each path is run.
 
 Sources: Wang et al. 2022, "Interpretability in the Wild" (arXiv:2211.00593), section 3; Goldowsky-Dill et al.
 2023, "Localizing Model Behavior with Path Patching" (arXiv:2304.05969).
@@ -32,15 +32,15 @@ Receiver = str | tuple[str, int]
 
 @dataclass(frozen=True, repr=False)
 class PathSweep(Shown):
-    """What patching each sender does to a metric by the chosen paths."""
+    """The effect on a metric of patching each sender, by the chosen paths."""
 
     names: list[str]
     effects: NDArray[np.float64]
-    """(n_names, n_heads): 0 as in the corrupted run, 1 as in the clean one. One column where a sender is not
-    divided into heads; NaN where it has fewer heads than others."""
+    """(n_names, n_heads): 0 as in the corrupted run, 1 as in the clean one; in the first column if a sender
+    has no heads, NaN where it has fewer heads than others."""
     clean: float
     corrupted: float
-    """What the metric gives in the two runs."""
+    """The metric of the two runs."""
 
     def _facts(self) -> dict[str, str]:
         row, head = np.unravel_index(np.nanargmax(np.abs(self.effects)), self.effects.shape)
@@ -65,20 +65,22 @@ def path_patch_sweep(
     positions: Sequence[int] | None = None,
     progress: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> PathSweep:
-    """Patches each head of each of the `senders` (or all of one that has no heads) at `positions` (default:
-    all), and measures the last token's logits (n_vocab,) with `metric`.
+    """Measures the effect of each head of the `senders` on the answer, by chosen paths.
+
+    Patches each head (or all of a sender without heads) at `positions` (default: all). `metric` takes the
+    last token's logits (n_vocab,).
 
         metric = research.logit_difference(llm, " Paris", over=" Rome")
         clean, corrupted = "The capital of France is", "The capital of Italy is"
         sweep = research.path_patch_sweep(llm, clean, corrupted, metric, "blk.9.attn_heads", positions=[3])
 
     Without `receivers` the paths end at the logits; else at these activations, or heads of them, such as
-    ("blk.9.q_rope", 3). `frozen` are held as they are in the corrupted run, but for the sender itself and the
-    receivers: by default all heads, so that paths lead through feed-forward layers only; with "blk.*.ffn_out"
-    too they are direct; with nothing frozen this is activation patching, head by head.
+    ("blk.9.q_rope", 3). The `frozen` activations, except the sender and the receivers, keep their corrupted
+    values. By default these are all heads, so that paths lead through feed-forward layers only; with
+    "blk.*.ffn_out" too, paths are direct; with nothing frozen this is activation patching by head.
 
-    Raises RequestError if the prompts have different lengths, the metric does not tell them apart, or no
-    sender comes before a receiver, and as `LLM.trace`.
+    Raises RequestError if the prompts have different numbers of tokens, if the metric is equal for both, or
+    if no sender comes before a receiver, and what `LLM.trace` raises.
     """
     table, order = llm.activations, {name: i for i, name in enumerate(llm.activations)}
     ends = [end for receiver in receivers for end in _ends(table, receiver)]
@@ -109,7 +111,7 @@ def path_patch_sweep(
 
 
 def _find(table: Mapping[str, ActivationSpec], names: str | Sequence[str]) -> list[ActivationSpec]:
-    """Each once, in the order of the names."""
+    """The activations that the names or patterns match, each once; RequestError if one has no fixed width."""
     patterns = [names] if isinstance(names, str) else names
     found = {spec.name: spec for pattern in patterns for spec in find_activations(table, pattern)}
     wide = [name for name, spec in found.items() if spec.width is None]
@@ -119,7 +121,7 @@ def _find(table: Mapping[str, ActivationSpec], names: str | Sequence[str]) -> li
 
 
 def _ends(table: Mapping[str, ActivationSpec], receiver: Receiver) -> list[tuple[ActivationSpec, slice]]:
-    """The activations that a receiver means, and their columns."""
+    """The activations of a receiver, and their columns."""
     if isinstance(receiver, str):
         return [(spec, slice(None)) for spec in _find(table, receiver)]
     name, head = receiver
@@ -140,7 +142,7 @@ def _columns(spec: ActivationSpec, head: int) -> slice:
 
 
 def _put(kept: Array, columns: slice = slice(None), before: Edit | None = None) -> Edit:
-    """Puts what has been kept of all positions into some columns, after what another edit does."""
+    """An edit that replaces some columns by `kept`, whose rows are positions, after the edit `before`."""
 
     def edit(values: Array, info: EditInfo) -> None:
         if before is not None:

@@ -1,5 +1,8 @@
-"""Pictures of what the other files compute; each function gives a matplotlib figure (extra `plot`), which a
-notebook shows as the last line of a cell. `title` takes the place of the figure's own; "" is none."""
+"""Pictures of the results of `research`; needs the extra `plot`.
+
+Each function gives a matplotlib figure, which a notebook shows as the last line of a cell. `title` replaces
+the default title; "" is no title.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _LONGEST = 24  # characters of a label
 
 
 def _figure(width: float, height: float, title: str = "") -> Figure:
-    """A figure of so many inches, or as many as can be drawn."""
+    """A figure of this size in inches, 60 at most; NybbleError without matplotlib."""
     try:
         from .figure import NotebookFigure
     except ImportError as error:
@@ -48,8 +51,8 @@ def plot_loss(
     *,
     title: str | None = None,
 ) -> Figure:
-    """The loss of each token over a text, (n,) in nats, and the mean so far. `labels`, the n
-    tokens, give each a bar, where the text is short."""
+    """The loss (n,) in nats of the tokens at `places` (n,) of a text, and the running mean; for a short text
+    with `labels`, the n tokens, a bar for each."""
     if title is None:
         title = f"loss of {len(losses)} tokens, mean {np.mean(losses):.3f} nats"
     if labels is not None:
@@ -69,7 +72,7 @@ def plot_loss(
 
 
 def plot_comparison(found: Comparison, *, title: str | None = None) -> Figure:
-    """How the divergence is spread over the tokens, and where in the layers two models part."""
+    """The distribution of the divergence over tokens, and the error after each block."""
     if title is None:
         title = (
             f"{len(found.kl)} tokens: mean KL {found.mean_kl:.4g} nats, same top {found.top_agreement:.1%}"
@@ -91,8 +94,8 @@ def plot_comparison(found: Comparison, *, title: str | None = None) -> Figure:
 
 
 def plot_lens(lens: Lens, labels: Sequence[str] | None = None, *, title: str = "logit lens") -> Figure:
-    """A map of layers (upwards) and tokens: colour is the probability of the layer's own best token, which is
-    written in the cell. `labels` name the columns; without them it is the tokens of the text."""
+    """A map of layers (upwards) and tokens: the colour is the probability of the layer's best token, which is
+    written in the cell. `labels` name the columns; default: the tokens of the text."""
     n_layers, n_tokens = lens.top_probabilities.shape
     figure = _figure(1.5 + 0.9 * n_tokens, 1.5 + 0.22 * n_layers, title)
     axes = figure.subplots()
@@ -135,8 +138,8 @@ def plot_attention(
 
 
 def plot_attribution(found: Attribution, position: int = 0, *, title: str | None = None) -> Figure:
-    """What the parts of the model add to a logit, at one of the positions asked for: a bar for each half of
-    each block, and, where heads were told apart, a map of layers (upwards) and heads."""
+    """The shares of the parts of a model in a logit, at `found.positions[position]`: a bar for each half of
+    each block, and with shares of heads a map of layers (upwards) and heads."""
     shares = dict(zip(found.names, found.values[:, position].tolist(), strict=True))
     halves: dict[str, float] = {}
     for name, share in shares.items():
@@ -156,12 +159,10 @@ def plot_attribution(found: Attribution, position: int = 0, *, title: str | None
         table = np.full((len(heads), max(map(len, heads.values()))), np.nan)
         for row, values in enumerate(heads.values()):
             table[row, : len(values)] = values
-        limit = float(np.nanmax(np.abs(table))) or 1.0
-        image = axes.imshow(table, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
+        _signed_map(figure, axes, table, "adds to the logit")
         axes.set(xlabel="head", ylabel="layer")
-        _name_axis(axes.set_xticks, [str(head) for head in range(table.shape[1])])
-        _name_axis(axes.set_yticks, [str(layer) for layer in heads])
-        figure.colorbar(image, label="adds to the logit")
+        _name_axis(axes.set_xticks, list(map(str, range(table.shape[1]))))
+        _name_axis(axes.set_yticks, list(map(str, heads)))
     return figure
 
 
@@ -172,24 +173,22 @@ def plot_sweep(
     *,
     title: str = "effect of patching",
 ) -> Figure:
-    """A map of what patching did: effects (n_names, n_columns); 1 brings all of the difference back, 0 none.
-    `labels` name the columns, as tokens; without them they are heads."""
+    """A map of the effects (n_names, n_columns) of patching: 1 restores all of the difference, 0 none.
+    `labels` name the columns; default: the numbers of heads."""
     figure = _figure(2 + 0.5 * effects.shape[1], max(3, 1.5 + 0.2 * len(names)), title)
     axes = figure.subplots()
-    limit = float(np.nanmax(np.abs(effects))) or 1.0
-    image = axes.imshow(effects, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
+    _signed_map(figure, axes, effects, "share of the difference")
     if labels is None:
         axes.set(xlabel="head")
-        _name_axis(axes.set_xticks, [str(head) for head in range(effects.shape[1])])
+        _name_axis(axes.set_xticks, list(map(str, range(effects.shape[1]))))
     else:
         _name_axis(axes.set_xticks, labels, rotation=45)
     _name_axis(axes.set_yticks, names)
-    figure.colorbar(image, label="share of the difference")
     return figure
 
 
 def plot_speeds(found: Sequence[Benchmark], *, title: str = "") -> Figure:
-    """Benchmarks side by side: a bar for each test of each model and number of threads, and the spread of its
+    """Benchmarks side by side: a bar for each test of each model and number of threads, with the range of its
     repetitions; prefill on the left, decode on the right."""
     phases = sorted({speed.test.phase for benchmark in found for speed in benchmark.speeds}, reverse=True)
     height = 1.5 + 0.25 * sum(len(benchmark.speeds) for benchmark in found)
@@ -212,19 +211,26 @@ def plot_speeds(found: Sequence[Benchmark], *, title: str = "") -> Figure:
     return figure
 
 
+def _signed_map(figure: Figure, axes: Any, values: NDArray[np.float64], label: str) -> None:
+    """Draws values (n_rows, n_columns), whose row 0 is at the bottom, with white for 0."""
+    limit = float(np.nanmax(np.abs(values))) or 1.0
+    image = axes.imshow(values, aspect="auto", origin="lower", cmap="RdBu", vmin=-limit, vmax=limit)
+    figure.colorbar(image, label=label)
+
+
 def _name_axis(set_ticks: Any, labels: Sequence[str], **options: Any) -> None:
     set_ticks(range(len(labels)), [_visible(label) for label in labels], fontsize=6, **options)
 
 
 def _visible(text: str) -> str:
-    """A label, with spaces that can be seen, and cut where it is long."""
+    """A label with visible spaces, cut if it is long."""
     short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return _drawable(short.replace("\n", "\\n").replace(" ", "\N{OPEN BOX}"))
 
 
 def _drawable(text: str) -> str:
-    """With escapes for what cannot be seen or no font has a glyph for, and nothing that is taken for
-    mathematics; ends of lines stay."""
+    """`text` with escapes for unprintable characters, those without a glyph, and the $ of formulas; line
+    breaks stay."""
     fonts = _fonts()
     shown = (
         c
@@ -236,7 +242,7 @@ def _drawable(text: str) -> str:
 
 
 def _fonts() -> list[Any]:
-    """Those that matplotlib draws with: the first that has a glyph is taken."""
+    """The fonts that matplotlib draws with: the first that has a glyph is used."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     paths = []

@@ -1,4 +1,4 @@
-"""Shards: named arrays on disk that appear only when they are complete, and whose damage shows.
+"""Shards: named arrays on disk that appear only when they are complete, with checksums.
 
 "npz" is one file for a shard. "npy" is a folder with a file for each array, which `np.load(…, mmap_mode="r")`
 opens without reading it, and their CRC-32 in `checksums.json`.
@@ -22,26 +22,20 @@ Form = Literal["npz", "npy"]
 
 _CHECKSUMS = "checksums.json"
 _BLOCK = 1 << 20
-# What the readers raise for bytes that are not as they were written.
+# What the readers raise for damaged files.
 _DAMAGE = (
-    OSError,
-    EOFError,
-    LookupError,
-    ValueError,
-    AttributeError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
+    *(OSError, EOFError, LookupError, ValueError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 
 
 def shard_path(folder: Path, number: int, form: Form) -> Path:
-    """Where a shard is: a file, or a folder."""
+    """The path of a shard, a file or a folder."""
     return folder / (f"{number:05}.npz" if form == "npz" else f"{number:05}")
 
 
 def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a shard, perhaps over a damaged one; OSError if it cannot be written, and then there is none."""
+    """Writes a shard, and replaces a damaged one; after an OSError there is none."""
     if path.suffix == ".npz":
         with atomic_file(path) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -57,20 +51,20 @@ def write_shard(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes an object for people and programs, wholly or not at all."""
+    """Writes a JSON object; the file appears when it is complete."""
     with atomic_file(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 def _write_array(file: BinaryIO, array: NDArray[Any]) -> None:
-    """As `np.save`, which however does not say that a disk is full ("1000 requested and 372 written")."""
+    """Writes as `np.save`, whose error for a full disk does not say so ("1000 requested and 372 written")."""
     array = np.ascontiguousarray(array)
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     file.write(array.data)
 
 
 def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
-    """The array "ids" of a shard, or None if the shard is not there or any of its arrays is damaged."""
+    """The array "ids" of a shard, or None if the shard is missing or any of its arrays is damaged."""
     if not path.exists():
         return None
     try:
@@ -85,13 +79,13 @@ def ids_of_whole(path: Path) -> NDArray[np.int32] | None:
             return None
         return np.asarray(np.load(path / "ids.npy"), np.int32)
     except PermissionError:
-        raise  # nothing is known of it
+        raise  # it may be sound
     except _DAMAGE:
         return None
 
 
 def dtypes_of(path: Path) -> dict[str, str]:
-    """Of the activations in a shard that is whole, by their names; their values are not read."""
+    """The dtypes of the activations in a complete shard, by name; their values are not read."""
     if path.suffix != ".npz":
         found = {file.stem: np.load(file, mmap_mode="r").dtype for file in path.glob("*.npy")}
     else:
@@ -107,7 +101,7 @@ def _dtype_of(archive: zipfile.ZipFile, member: str) -> np.dtype[Any]:
 
 
 def read_texts(path: Path) -> list[tuple[int, NDArray[np.int32]]]:
-    """The texts in a shard that is whole: the number and the ids (n,) of each."""
+    """The texts in a complete shard: the number and the ids (n,) of each."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             ids, numbers = arrays["ids"], arrays["text"]

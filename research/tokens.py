@@ -1,4 +1,4 @@
-"""Tokens as people read and name them: the labels of tables and pictures, and " Mary" in place of its id."""
+"""The texts of tokens, as labels of tables and pictures, and the ids of tokens given by their texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import RequestError
 
 
 def token_texts(llm: LLM, prompt: Prompt) -> list[str]:
-    """Each token that is run for `prompt`, BOS included where there is one. RequestError as `LLM.trace`.
+    """The texts of the tokens that are run for `prompt`, including BOS. Raises what `LLM.trace` raises.
 
     research.token_texts(llm, "The capital of France")  # ["The", " capital", " of", " France"]
     """
@@ -18,7 +18,7 @@ def token_texts(llm: LLM, prompt: Prompt) -> list[str]:
 
 
 def token_text(llm: LLM, token_id: int) -> str:
-    """A token; part of a letter as its bytes, and a number where there is no tokenizer."""
+    """The text of a token; escaped bytes for part of a character, the id if there is no tokenizer."""
     if llm.tokenizer is None:
         return str(token_id)
     raw = llm.tokenizer.token_bytes(token_id, skip_special_tokens=False)
@@ -30,7 +30,7 @@ def token_text(llm: LLM, token_id: int) -> str:
 
 def token_id(llm: LLM, token: int | str) -> int:
     """The id of one token, given by its text as `token_texts` shows it (" Mary", with its space), or by its
-    id. RequestError if there is no such token; a text of several tokens is none."""
+    id. RequestError if there is no such token, or if the text is several tokens."""
     if isinstance(token, str):
         return _id_of_text(llm, token)
     if not isinstance(token, int | np.integer) or isinstance(token, bool):
@@ -47,7 +47,7 @@ def _id_of_text(llm: LLM, text: str) -> int:
     if not text:
         raise RequestError("the text of a token cannot be empty")
     cut = tokenizer.encode(text, add_special=False, parse_special=True)
-    # A tokenizer that puts a space in front makes " Mary" of "Mary".
+    # A tokenizer that adds a space prefix makes " Mary" of "Mary".
     for ids in (cut, tokenizer.encode(text.removeprefix(" "), add_special=False, parse_special=True)):
         if len(ids) == 1 and token_text(llm, ids[0]) == text:
             return ids[0]

@@ -13,14 +13,14 @@ from ..engine.llm import LLM
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 
-ROWS = 32  # whose logits are looked at together: with large vocabularies they take hundreds of megabytes
+ROWS = 32  # rows of logits that are processed together: for large vocabularies all take hundreds of megabytes
 _ANY_LENGTH = 2**31 - 1
 _DEFAULT_SIZE = 512  # as llama-perplexity has it
 
 
 @dataclass(frozen=True, repr=False)
 class Window(Shown):
-    """Tokens that are run together, and which of them are scored."""
+    """Tokens that are run together, of which the last ones are scored."""
 
     ids: NDArray[np.int32]
     first_scored: int
@@ -40,21 +40,20 @@ class Window(Shown):
 
     @property
     def places(self) -> NDArray[np.intp]:
-        """Where in the text the scored tokens are."""
+        """The positions of the scored tokens in the text."""
         return self.start + np.arange(self.first_scored, len(self.ids))
 
 
 def text_windows(llm: LLM, text: Prompt, n_ctx: int | None, stride: int | None) -> list[Window]:
-    """The windows of `text`, a text or ids without BOS; each begins with BOS where the model wants it."""
+    """The windows of `text`, a text or ids without BOS; each begins with BOS if the tokenizer adds it."""
     n_ctx = window_size(n_ctx, llm)
     ids = prompt_ids(text, lambda text: _encode(llm, text), llm.config.n_vocab, _ANY_LENGTH)
     return windows(ids, n_ctx, stride, _bos_id(llm))
 
 
 def stream_windows(llm: LLM, pieces: Iterable[str], n_ctx: int | None) -> Iterator[NDArray[np.int32]]:
-    """A text that comes in pieces, each of which is made tokens by itself: windows of n_ctx tokens (see
-    `window_size`) that follow each other, the last perhaps shorter; in front of each is BOS where the model
-    wants it."""
+    """Cuts a text that comes in pieces, each of which is encoded by itself, into windows of n_ctx tokens (see
+    `window_size`), the last perhaps shorter; each begins with BOS if the tokenizer adds it."""
     n_ctx = window_size(n_ctx, llm)
     bos_id = _bos_id(llm)
     return _cut((_encode(llm, piece) for piece in pieces), n_ctx, [] if bos_id is None else [bos_id])
@@ -84,8 +83,8 @@ def _bos_id(llm: LLM) -> int | None:
 
 
 def window_size(n_ctx: int | None, *llms: LLM) -> int:
-    """How many tokens are run together: n_ctx, by default 512, or fewer where one of the contexts holds no
-    more. RequestError for more than they hold."""
+    """The tokens of a window: n_ctx, by default 512, or the size of the smallest context if that is less.
+    RequestError for more than a context holds."""
     largest = min(llm.n_ctx for llm in llms)
     if n_ctx is None:
         return min(_DEFAULT_SIZE, largest)
@@ -101,11 +100,10 @@ def windows(
 ) -> list[Window]:
     """Cuts ids (n,) into windows of n_ctx tokens, the last perhaps shorter.
 
-    Without a stride windows follow each other and the second half of each is scored, as llama.cpp does it,
-    and an incomplete last one is left out. With a stride of s each window begins s tokens after the one
-    before, and every token is scored once, with at least n_ctx - s tokens before it.
-    `bos_id` takes the place of each window's first token. Raises RequestError for a text of fewer than two
-    tokens, and for sizes that cannot be.
+    Without a stride windows follow each other and the second half of each is scored, as in llama.cpp; an
+    incomplete last one is left out. With a stride of s each window begins s tokens after the one before, and
+    every token is scored once, with at least n_ctx - s tokens before it. `bos_id` replaces each window's
+    first token. Raises RequestError for fewer than two tokens, and for wrong sizes.
     """
     if n_ctx < 4:
         raise RequestError(f"a window must have at least 4 tokens, not {n_ctx}")
