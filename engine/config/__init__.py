@@ -1,1 +1,1 @@
-"""A model's numbers, read from the metadata of its file."""
+"""The hyperparameters of a model, read from the metadata of its file."""

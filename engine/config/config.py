@@ -13,8 +13,8 @@ from .groups import DeltaAttention, Experts, LatentAttention, Rope, Rwkv, StateS
 class Config(Shown):
     """The hyperparameters of a model, or of one of its layers (`at`).
 
-    Where layers differ, a model's number is the highest and `per_layer` has them all.  A field
-    that an architecture has no key for keeps its default, which changes nothing.
+    Where layers differ, a model's number is the highest and `per_layer` has them all.  A field that an
+    architecture has no key for keeps its default, which changes nothing.
     """
 
     architecture: str
@@ -86,18 +86,18 @@ class Config(Shown):
     n_token_types: int = 0  # embeddings that say which of several texts a token belongs to
 
     own: Mapping[str, Any] = field(default_factory=dict)
-    """What only an architecture from outside the package has: the keys whose field is "own.NAME", by NAME."""
+    """Values of keys of an architecture outside the package, whose field is "own.NAME", by NAME."""
     per_layer: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     layer: int = -1  # -1: the whole model
 
     def at(self, layer: int) -> Self:
-        """The numbers of one layer."""
+        """The hyperparameters of one layer."""
         flat, grouped = split_groups({path: values[layer] for path, values in self.per_layer.items()})
         groups = {name: replace(getattr(self, name), **values) for name, values in grouped.items()}
         return replace(self, layer=layer, **flat, **groups)
 
     def _facts(self) -> dict[str, str]:
-        """Without what keeps its default, which changes nothing."""
+        """The fields that differ from their defaults."""
         values = {path: attrgetter(path)(self) for path in DEFAULTS}
         return {path: brief(value) for path, value in values.items() if value != DEFAULTS[path]}
 
@@ -128,7 +128,7 @@ class Config(Shown):
 
     @property
     def n_own_kv_layers(self) -> int:
-        """How many layers have keys and values of their own."""
+        """The number of layers that have keys and values of their own."""
         return self.n_layers + self.n_nextn - self.n_shared_kv_layers
 
     @property
@@ -153,7 +153,7 @@ class Config(Shown):
 
     @property
     def has_attention(self) -> bool:
-        """Does this layer attend?"""
+        """Does this layer have attention?"""
         return not self.is_recurrent
 
     @property
@@ -234,7 +234,7 @@ class Config(Shown):
 
     @property
     def own_value_mix_rank(self) -> int:
-        """Rank of what mixes this layer's values with those of the first, which makes no use of its own."""
+        """Rank of the mixture of this layer's values with the first layer's; in the first it is not used."""
         return self.rwkv.in_context_rank if self.layer == 0 else self.rwkv.value_mix_rank
 
 
@@ -253,7 +253,7 @@ DEFAULTS = {path: default for field in fields(Config) for path, default in _defa
 
 
 def split_groups(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Values by the path of their fields, as those outside of groups and those of each group, by name."""
+    """Values by the path of their fields -> those outside of groups, and those of each group, by name."""
     flat: dict[str, Any] = {}
     grouped: dict[str, dict[str, Any]] = {}
     for path, value in values.items():

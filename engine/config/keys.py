@@ -1,4 +1,4 @@
-"""The metadata keys of models: which there are, what they may say, and which change nothing."""
+"""The metadata keys of models: their types and ranges, and which of them change nothing."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,8 +14,8 @@ class Key:
     A field in a group has a path, "moe.n_used"; "own.NAME" fills `Config.own["NAME"]`.  An integer lies in
     low .. high; a float is finite, above low and at most high, or 0 if `or_zero`, or minus infinity if
     `or_never`.  Where `per_layer` allows it, the file may give an array of one value per layer instead, all
-    the same or any.  `integers` is an array of at most four.  A default of None is worked out from the other
-    fields.  Most keys begin with the architecture's name.
+    the same or any.  `integers` is an array of at most four.  A default of None follows from other fields.
+    Most keys begin with the architecture's name.
     """
 
     field: str
@@ -30,7 +30,7 @@ class Key:
 
 
 def optional_float(field: str, default: Any) -> Key:
-    """A factor or limit, which is `default` where the file does not say; 0 has a meaning of its own."""
+    """A factor or limit, `default` if the file has none; 0 is allowed, with a meaning of its own."""
     return Key(field, "float", 0, 1e9, default=default, or_zero=True)
 
 
@@ -113,10 +113,10 @@ INERT = {
 # Keys that several architectures have.
 LAYER_NORM = {"attention.layer_norm_epsilon": Key("norm_eps", "float", 0, 1)}
 
-# Where decoders have been made encoders, as some embedding models.
+# Of decoders that were turned into encoders, such as some embedding models.
 IS_CAUSAL = {"attention.causal": Key("is_causal", "boolean", default=True)}
 
-# Why that changes nothing in what has always been an encoder.
+# Of models that are encoders by design: why the key changes nothing.
 NOT_CAUSAL = {"attention.causal": "every token sees all others, whatever it says"}
 
 SLIDING_WINDOW = Key("sliding_window", "integer", 0, 2**31 - 1, default=0)
@@ -131,7 +131,7 @@ def sliding_pattern(period: Any, dense_first: bool = False) -> Key:
     return Key(field, "integer", 0, 1024, default=period, per_layer="any")
 
 
-# The base of the layers with a window; 0: that of the others.
+# The base of layers with a sliding window; 0: that of the others.
 ROPE_BASE_SWA = {"rope.freq_base_swa": Key("rope.freq_base_swa", "float", 0, 1e15, default=0.0, or_zero=True)}
 
 N_ROT_SWA = Key("rope.n_rot_swa", "integer", 2, 2**16, default=0)
@@ -165,7 +165,7 @@ EXPERTS = {
     "leading_dense_block_count": Key("moe.n_dense_layers", "integer", 0, 1024, default=0),
 }
 
-# Why these change nothing where an architecture has no experts: a tensor of theirs would be an error.
+# Why these change nothing in architectures without experts: a tensor of an expert would be an error.
 NO_EXPERTS = dict.fromkeys((*EXPERTS, "moe_every_n_layers"), "of experts, which the model does not have")
 
 EXPERT_COUNTS = {name: EXPERTS[name] for name in ("expert_count", "expert_used_count")}
@@ -186,7 +186,7 @@ HEAD_COUNTS = {
 
 FFN_WIDTHS = {"feed_forward_length": Key("n_ff", "integer", 0, 2**24, per_layer="any")}
 
-# Where no layer attends.
+# Of models without attention.
 NO_HEADS = {
     "attention.head_count": Key("n_heads", "integer", 0, 2**16, default=0),
     "attention.head_count_kv": Key("n_kv_heads", "integer", 0, 2**16, default=0),

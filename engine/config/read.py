@@ -26,8 +26,8 @@ def read_config(
 ) -> Config:
     """The hyperparameters of `file`; `keys` and `inert` are what the architecture adds to those of `keys.py`.
 
-    Raises ModelError for what is missing, of the wrong type, out of range or contradictory, and
-    GGUFUnsupportedError for what is sound but not honoured.
+    Raises ModelError for values that are missing, of the wrong type, out of range or contradictory, and
+    GGUFUnsupportedError for valid keys that nybble does not honour.
     """
     prefix = architecture + "."
     honoured, passed_over = honoured_keys(keys), inert_keys(keys, inert)
@@ -51,7 +51,7 @@ def honoured_keys(keys: Mapping[str, Key]) -> dict[str, Key]:
 
 
 def inert_keys(keys: Mapping[str, Key], inert: Mapping[str, str]) -> dict[str, str]:
-    """What changes nothing in such an architecture, unless it is honoured, and why."""
+    """The keys that change nothing in such an architecture, unless they are honoured -> why."""
     return {**INERT, **OLLAMA_INERT, **({} if "expert_count" in keys else NO_EXPERTS), **inert}
 
 

@@ -1,5 +1,4 @@
-"""The size of a tensor's axis, as tables of tensors write it: an integer, or a formula over the fields of
-`Config`.
+"""Sizes in tables of tensors: an integer, or a formula over the fields of `Config`.
 
     64    "n_ff"    "2*n_ff"    "n_rot/2"    "n_streams-1"    "ssm.d_inner+2*ssm.d_state"
 
@@ -30,7 +29,7 @@ def fields_of(formula: str) -> list[str]:
 
 
 def value_of(formula: str, config: Config) -> int:
-    """What a formula is for a model, or for one of its layers."""
+    """The value of a formula for a model, or for one of its layers."""
     return sum(
         sign * (prod(attrgetter(field)(config) for field in fields) * factor // divisor)
         for sign, factor, fields, divisor in _products(formula)

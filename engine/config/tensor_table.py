@@ -24,9 +24,7 @@ _EVERY_LAYER = "blk.N."
 _LAYER_PREFIX = re.compile(r"^blk\.(\d+)\.")
 
 # Tensors that no model needs, and why.
-INERT = {
-    "blk.N.attn_rot_embd.weight": "RoPE frequencies of old converters; they follow from rope.freq_base",
-}
+INERT = {"blk.N.attn_rot_embd.weight": "RoPE frequencies of old converters; they follow from rope.freq_base"}
 INPUT_SCALE = ".input_scale"  # for activations in NVFP4, which nybble rounds to 8 bits
 
 
@@ -60,10 +58,10 @@ def optional(*sizes: str | int, when: str = "") -> Shape:
 def check_tensors(
     file: GGUFFile, config: Config, table: Mapping[str, Shape], inert: Mapping[str, str]
 ) -> None:
-    """Raises ModelError unless `file` has the tensors of the table, no more and no less, in their shapes.
+    """Raises ModelError unless `file` has exactly the tensors of the table, in their shapes.
 
-    What has one dimension (norms, biases) must be in a float format; GGUFUnsupportedError if a matrix is in a
-    format that nybble does not compute with.  `inert`: tensors of the architecture that no layer needs.
+    Tensors of one dimension (norms, biases) must be in a float format. GGUFUnsupportedError if a matrix is in
+    a format that nybble does not compute with.  `inert`: tensors of the architecture that no layer needs.
     """
     names = set()
     for name, shape, layer in _expand({**_scales(table), **table}, config):
