@@ -1,4 +1,4 @@
-"""Measuring a model on this machine: prefill, decode, and what its memory could feed it."""
+"""Measures a model on this machine: prefill, decode, and the bandwidth of memory."""
 
 import os
 import statistics
@@ -25,7 +25,7 @@ Phase = Literal["prefill", "decode"]
 
 @dataclass(frozen=True)
 class SpeedTest:
-    """Some tokens at once ("prefill"), or one by one ("decode"), with `depth` tokens in the cache before."""
+    """A test: tokens at once ("prefill") or one by one ("decode"), after `depth` tokens in the cache."""
 
     phase: Phase
     n_tokens: int
@@ -34,7 +34,7 @@ class SpeedTest:
 
 @dataclass(frozen=True)
 class Speed:
-    """How long a test took, each time; speeds are in tokens a second."""
+    """The seconds of each repetition of a test; speeds are in tokens per second."""
 
     test: SpeedTest
     seconds: tuple[float, ...]
@@ -54,31 +54,31 @@ class Speed:
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Shown):
-    """What `measure` found."""
+    """The result of `measure`."""
 
     model: str
     executor: str
     n_threads: int
     speeds: list[Speed]
-    """Of each test, in the order in which they were asked for."""
+    """One for each test, in their order."""
     load_seconds: float
     compile_seconds: float
     weight_bytes_per_token: int
     stream_bandwidth_gb_per_second: float
-    """What as many threads read of a large array, measured in the same run, in 1e9 bytes."""
+    """The speed at which as many threads read a large array, measured in the same run, in 1e9 bytes/s."""
     peak_memory_bytes: int | None
-    """Of the process, until the model was measured; None where the system does not tell."""
+    """The peak memory of the process, until the model was measured; None where the system does not say."""
 
     def bandwidth_gb_per_second(self, speed: Speed) -> float:
-        """Bytes of weights read in a second of decoding, in 1e9 bytes; keys and values not counted."""
+        """Bytes of weights that are read per second of decoding, in 1e9 bytes/s, without keys and values."""
         return self.weight_bytes_per_token * speed.median / 1e9
 
 
 def measure(llm: LLM, tests: Sequence[SpeedTest], repetitions: int = 3) -> Benchmark:
     """Runs each of `tests` on random tokens several times, after a warm-up.
 
-    No sampling and no text: this is the engine alone. As in llama.cpp's llama-bench a test begins with an
-    empty cache, or after `depth` tokens, which are run before and not timed.
+    Without sampling and tokenizer. As in llama.cpp's llama-bench a test begins with an empty cache, or after
+    `depth` tokens, whose time does not count.
 
     Raises RequestError for a number below 1, a depth below 0, and tests that do not fit in the context.
     """
@@ -127,8 +127,8 @@ def _seconds_of(llm: LLM, test: SpeedTest) -> float:
 
 
 def busy_elsewhere(seconds: float = 0.25) -> float | None:
-    """How many CPUs other processes keep busy, or a host takes away, looked at for some time; None where
-    the system does not tell (it is asked on Linux)."""
+    """The number of CPUs that other processes keep busy, or a host takes away, measured for `seconds`; None
+    where the system does not say (only Linux does)."""
     try:
         before, started = _ticks_elsewhere(), time.perf_counter()
         time.sleep(seconds)
@@ -145,21 +145,21 @@ def _ticks_elsewhere() -> float:
 
 
 def share(part: float, whole: float) -> str:
-    """In percent; what cannot be is marked by "!": the measured whole was not all that the machine can do, or
-    not what the part was bound by (weights that fit into a cache)."""
+    """`part` of `whole` in percent. More than 100 % is marked by "!": then `whole` was measured on a busy
+    machine, or does not bound `part` (weights that fit into a cache)."""
     return f"{part / whole:.0%}" + ("!" if part > whole else "") if whole else ""
 
 
 def random_ids(n_vocab: int, n: int) -> list[int]:
-    """`n` ids, always these, so that everyone measures with the same."""
+    """`n` random ids, always the same."""
     ids: list[int] = np.random.default_rng(0).integers(0, n_vocab, n).tolist()
     return ids
 
 
 def read_bandwidth(n_threads: int, repetitions: int = 5) -> float:
-    """Bytes a second that `n_threads` threads read of an array larger than the caches: the best of a few."""
+    """Bytes per second that `n_threads` threads read of an array larger than the caches; the best of some."""
     data = aligned_zeros((_READ_BYTES // 4,), np.int32)
-    data.fill(1)  # pages that were never written all share one page of zeros, which is read from the cache
+    data.fill(1)  # pages that were never written share one page of zeros, which is read from the cache
     totals = aligned_zeros((n_threads, WORDS), np.int32)
     team = Team(Program([bind_bandwidth(data, totals)], [True]), n_threads)
     try:
@@ -169,7 +169,7 @@ def read_bandwidth(n_threads: int, repetitions: int = 5) -> float:
 
 
 def peak_memory() -> int | None:
-    """The largest resident size that this process has had, in bytes."""
+    """The peak resident size of this process in bytes; None on Windows."""
     if sys.platform == "win32":
         return None
     import resource

@@ -1,4 +1,4 @@
-"""Whether nybble can run a file on this machine, and if not, why: by the very checks that loading makes."""
+"""Checks whether nybble can run a file on this machine, and if not, why; with the same checks as loading."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Verdict:
-    """`problems`: what stands in the way, none if the file can be run. A check that needs the result of one
-    that failed is left out, and so is its part here."""
+    """The result of `examine`. `problems` is empty if the file can be run; after a failed check, those that
+    need its result are left out, and their fields are None."""
 
     kind: str
     """What the file is: "a model", "a LoRA adapter" …"""
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def examine(file: GGUFFile) -> Verdict:
-    """Checks an open file without reading its weights, for a context as long as that of `LLM` by default."""
+    """Checks an open file without reading its weights, for a context of `LLM`'s default size."""
     problems: list[str] = []
 
     def attempt(check: Callable[[], T]) -> T | None:

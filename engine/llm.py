@@ -1,4 +1,4 @@
-"""The model as a user meets it: load it, generate with it, look at its logits."""
+"""`LLM`: a model that is loaded and ready to run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -42,16 +41,16 @@ class LLM(Shown):
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
 
     `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file (`~`: the home).
-    `n_ctx` is how many tokens prompt and text may have together; default: what the model was trained for, but
-    at most 4096, since memory is taken for it.
+    `n_ctx`: the most tokens of prompt and generated text together, for which memory is taken; default: as
+    many as the model was trained for, at most 4096.
     `n_threads`: default one per physical core that this process may use.
-    `executor`: "numba" is the fast one; "reference" is NumPy in float32, slow and simple.
-    `n_batch`: so many tokens of a prompt are run at a time; the result does not depend on it.
-    `weights`: "packed" weights lie in memory as the kernels want them; "mapped" ones stay in the file, for
-    models larger than memory: the same bits, more slowly ("numba" only).
+    `executor`: "numba" is fast; "reference" is NumPy in float32, slow and simple.
+    `n_batch`: the tokens of a prompt that are run at a time; results do not depend on it.
+    `weights`: "packed" weights are copied to memory in the layout of the kernels; "mapped" ones stay in the
+    file, for models larger than memory: the same bits, but slower ("numba" only).
 
-    Raises `RequestError` (a ValueError) for what is out of range, `GGUFFormatError`, `GGUFUnsupportedError`
-    or `ModelError` for what is wrong with the file, `PullError` if a named model cannot be fetched.  OSError
+    Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
+    or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError
     and MemoryError are passed on.
     """
 
@@ -73,11 +72,11 @@ class LLM(Shown):
             self.path = path
             self.config: Config = self._model.config
             self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
-            """None if the file has none: then prompts are ids, and what is generated is ids and no text."""
+            """None if the file has none: then prompts and results are ids without text."""
             self.chat_template: ChatTemplate | None = self._model.chat_template
             """The file's template for conversations; None if it has none, as the files of base models."""
             self._text = self._model.text
-            self._model.file.metadata.release()  # all that is needed of it has been read
+            self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
             self.n_threads = n_threads or default_threads()
             self.executor = executor
@@ -90,12 +89,12 @@ class LLM(Shown):
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
         self.context = Context(made)
-        """Runs single steps, for those who choose the tokens themselves."""
+        """Runs single steps, for callers that choose the tokens themselves."""
 
     @property
     def activations(self) -> Mapping[str, ActivationSpec]:
-        """What `trace` can read and `edit` replace: names -> dims, meaning and more, in the order of
-        computation."""
+        """The activations that `trace` can read and `edit` replace: name -> dims, meaning and more, in the
+        order of computation."""
         return self._model.activations
 
     def logits(self, ids: Prompt, *, edit: Edits | None = None) -> NDArray[np.float32]:
@@ -123,32 +122,32 @@ class LLM(Shown):
                 t["blk.3.attn_probs"]  # (n_tokens, n_heads, n_tokens): query, head, key
                 t.logits               # (n_tokens, n_vocab)
 
-        All has been computed when this returns; the arrays are the trace's own, and `with` is optional.
+        Everything is computed when this returns; the arrays belong to the trace, and `with` is optional.
 
-        `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns: `*` is
-        anything. `logits`: after which tokens, "all", "last", none (None) or those at a list of
-        positions. What lies after the last attention ("output_norm", "logits") is computed for these
-        tokens only, unless it is captured: then for all.
+        `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns, in which
+        `*` matches anything. `logits`: after "all" tokens, the "last", none (None) or those at a list of
+        positions. Activations after the last attention ("output_norm", "logits") are computed for these
+        tokens only, unless they are captured: then for all.
 
-        `edit` maps names or patterns to functions `f(value, info)`: value (n, width) float32 are the values
-        of n tokens in a row, and the function's to change or to keep; it returns what shall take their
-        place, float32 of the same shape, or None if it has changed `value`. `info` (`EditInfo`) has the name,
-        the layer, and the positions and ids of the tokens. A long prompt comes in several pieces (`n_batch`),
-        so go by `info.positions`. Functions of one activation are called in their order, and what is
-        captured is what they made. To steer, add a vector:
+        `edit` maps names or patterns to functions `f(value, info)`. `value` (n, width) float32 has the values
+        of n tokens in a row; the function may change or keep it. It returns the replacement, float32 of the
+        same shape, or None if it has changed `value`. `info` (`EditInfo`) has the name, the layer, and the
+        positions and ids of the tokens. A long prompt comes in several pieces (`n_batch`), so use
+        `info.positions`. Functions of one activation are called in their order, and their result is
+        captured. To steer, add a vector:
 
             def steer(value, info):
                 value[info.positions > 0] += vector
 
             llm.generate(prompt, edit={"blk.[5-9].resid_post": steer})
 
-        Attention probabilities may be edited too: the heads that were changed are computed anew from them.
+        Attention probabilities may be edited too: the heads that were changed are computed again from them.
         Where a query sees no key (a later one, one outside the window), 0 must stay 0.
 
-        Raises `RequestError` for a name that is not known, for a replacement of another shape or dtype or
-        with NaN, for an edit that uses this LLM, and, before anything is run, if what is to be kept takes
-        more than `max_bytes`, by default the memory that is free. What an edit raises passes as it is; the
-        LLM can be used afterwards.
+        Raises `RequestError` for an unknown name, for a replacement of another shape or dtype or with NaN,
+        for an edit that uses this LLM, and, before anything is run, if the trace would take more than
+        `max_bytes`, by default the free memory. Exceptions of an edit are passed on; the LLM can be used
+        afterwards.
         """
         checked = self.prompt_ids(prompt)
         if logits is not None:
@@ -156,20 +155,19 @@ class LLM(Shown):
         return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
-        """residual (n, n_embd) float32 -> logits (n, n_vocab): what the model would say if this were the
-        residual stream after its last block. Computed in float32 on dequantized weights. RequestError for
-        another shape."""
+        """residual (n, n_embd) float32 -> logits (n, n_vocab), as if it were the residual stream after the
+        last block. Computed in float32 on dequantized weights. RequestError for another shape."""
         return self.unembedding.logits(residual)
 
     @property
     def unembedding(self) -> Unembedding:
-        """The last norm and the head on their own."""
+        """The last norm and the head, to be run by themselves."""
         self.context.check_usable()
         return self._unembedding
 
     def linear_path(self, name: str) -> LinearPath:
-        """How an activation, such as the output of the heads, comes to the residual stream; RequestError if
-        that is not linear, or the name not known."""
+        """The path from an activation, such as the output of the heads, to the residual stream; RequestError
+        if it is not linear, or the name is unknown."""
         self.context.check_usable()
         (spec,) = find_activations(self.activations, name)[:1]
         return LinearPath(self._model.plan, spec.buffer)
@@ -182,8 +180,8 @@ class LLM(Shown):
             out = llm.generate("Once upon a time", nybble.SamplingParams(max_tokens=8, seed=1))
             out.text, out.token_ids, out.finish_reason  # "length": max_tokens is reached
 
-        In a text control tokens (`<|im_start|>`) count as such, and BOS is added where the file asks for it.
-        `edit`: see `stream`.
+        In a text, names of control tokens (`<|im_start|>`) are read as such, and BOS is added where the file
+        asks for it. `edit`: see `stream`.
         """
         stream = self.stream(prompt, params, edit=edit)
         with self.context.exclusive():
@@ -192,16 +190,16 @@ class LLM(Shown):
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
     ) -> TextStream:
-        """As `generate`, but gives the text piece by piece; leaving the loop ends the work.
+        """Continues `prompt` as `generate` does, and gives the text piece by piece; leaving the loop ends the
+        work.
 
-        Without a tokenizer it gives "" for each token; `token_ids` of the stream has the ids so far.
+        Without a tokenizer it gives "" for each token; `token_ids` of the stream has the ids so far. If
+        something else uses this LLM in between, the stream runs its tokens again when it goes on.
 
-        Whatever else uses this LLM in the meantime makes the stream run its tokens again when it goes on.
-
-        `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every token that
-        is generated. Each token goes through the model once, and what was computed under the edits stays in
-        the stream's keys and values, which no other run uses. If the tokens must be run again, the edits are
-        called again: let them depend on nothing but their arguments.
+        `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every generated
+        token. Each token goes through the model once, and the stream's keys and values, which no other run
+        uses, keep the effects of the edits. If the tokens must be run again, so are the edits: let them
+        depend on nothing but their arguments.
         """
         checked = self.prompt_ids(prompt)
         self.require_generation()
@@ -220,16 +218,17 @@ class LLM(Shown):
         )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> RenderedChat:
-        """A conversation as the model was trained to see it, by the file's own template: its text, and its
+        """The text of a conversation by the file's chat template, as the model was trained to see it, and its
         token ids, which are a prompt.
 
             chat = llm.render([{"role": "user", "content": "What is the capital of France?"}])
             llm.generate(chat.token_ids)
 
-        `add_generation_prompt`: end where the answer begins. Control tokens in a message count as such.
+        `add_generation_prompt`: end where the answer begins. Names of control tokens in a message are read as
+        such.
 
-        Raises RequestError for messages of another form, for a file without a template, and where the
-        template refuses the conversation; ModelError if the template is broken.
+        Raises RequestError for messages of another form, for a file without a template, and if the template
+        refuses the conversation; ModelError if the template is broken.
         """
         if self.chat_template is None:
             raise RequestError(
@@ -242,24 +241,23 @@ class LLM(Shown):
     ) -> NDArray[np.float32]:
         """An embedding of each text: (n_texts, n_embd) float32, of length 1 unless `normalize` is False.
 
-        `texts`: a text or a list of them; a list of token ids stands for a text. BOS, EOS and their like are
-        added to texts where the file asks for it; what a model wants to have before a text ("query: ") is up
-        to the caller.
+        `texts`: a text or a list of them; a list of token ids may replace a text. Special tokens such as BOS
+        and EOS are added where the file asks for it; a prefix that a model needs ("query: ") is not.
 
-        `pooling` says how the embeddings of a text's tokens become one: their "mean", that of the first token
-        ("cls") or of the "last"; with "none" there is one for each token of a single text. By default the
+        `pooling` makes one embedding of those of a text's tokens: their "mean", that of the first token
+        ("cls") or of the "last"; with "none" there is one for each token of a single text. Default: as the
         file says. Any model gives embeddings, but few are trained for it.
 
-        Raises RequestError for a text that is empty or does not fit in the context, and for a model that says
-        nothing about pooling if nobody else does; ModelError if the model gives NaN.
+        Raises RequestError for a text that is empty or does not fit in the context, and if neither `pooling`
+        nor the file says how to pool; ModelError if the model gives NaN.
         """
         return self._embedder.embed(texts, pooling, normalize)
 
     def classify(self, texts: Prompt | Sequence[Prompt]) -> NDArray[np.float32]:
-        """The scores (before any softmax) that a classifier or reranker gives each text for each of its
-        classes: (n_texts, n_classes) float32; see `class_labels`.
+        """The scores of a classifier or reranker, before any softmax: (n_texts, n_classes) float32.
 
-        Raises RequestError for a model that is neither, and what `embed` raises.
+        `class_labels` has the names of the classes. Raises RequestError for a model that is neither, and what
+        `embed` raises.
         """
         return self._embedder.classify(texts)
 
@@ -273,16 +271,17 @@ class LLM(Shown):
 
     @property
     def class_labels(self) -> list[str]:
-        """The names of the classes of `classify`, as far as the file has names for them."""
+        """The names of the classes of `classify`; empty if the file has none."""
         self.context.check_usable()
         return class_labels(self._model.file, self.config.architecture)
 
     def require_generation(self) -> None:
-        """RequestError, which says what to use instead, if this model does not go on with a text."""
+        """RequestError, which says what to use instead, if this model does not generate text."""
         self._model.require_generation()
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
-        """The tokens that are run for a prompt, (n_tokens,) int32; RequestError if it cannot be run."""
+        """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be
+        run."""
         self.context.check_usable()
         self._model.file.check_unchanged()
         return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
@@ -294,16 +293,14 @@ class LLM(Shown):
         """
         self.context.close()
         self._model.close()
-        for name in ("_unembedding", "_made_embedder"):  # and with them copies of weights
+        for name in ("_unembedding", "_made_embedder"):  # they hold copies of weights
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:
         self.context.check_usable()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -324,10 +321,8 @@ class LLM(Shown):
         }
 
     def _encode(self, text: str) -> list[int]:
-        """A prompt is by someone who knows the model: what looks like a control token is one.
-
-        Text from elsewhere is better encoded by the caller, without `parse_special`, and passed as ids.
-        """
+        """The ids of a prompt, whose author is trusted: names of control tokens are read as such. Untrusted
+        text should be encoded without `parse_special`, and passed as ids."""
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
@@ -346,5 +341,5 @@ class LLM(Shown):
         return Embedder(self._model, self.context, self.prompt_ids)
 
     def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
-        """None where nothing listens: then nothing is looked at."""
+        """None without edits: then no activation is shown."""
         return Taps(self.activations, len(ids), edit) if edit else None

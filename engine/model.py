@@ -32,11 +32,11 @@ class Model:
     config: Config
     plan: Plan
     pooled_plan: Plan
-    """What stands after the pooling of embeddings: begins with the buffer "pooled", and may be empty."""
+    """The operations after the pooling of embeddings, from the buffer "pooled" on; may be empty."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Opens `path` and checks it: the container, then as `of` does. OSErrors come as they are."""
+        """Opens `path` and checks it: the container, then as `of` does. OSErrors are passed on."""
         file = load_gguf(path)
         try:
             return cls.of(file)
@@ -63,29 +63,29 @@ class Model:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the file; None if it says that it has none, and its model speaks ids alone."""
+        """The tokenizer of the file; None if it has none, and its model runs on ids alone."""
         return find_tokenizer(self.file)
 
     @cached_property
     def text(self) -> Tokenizer | IdsOnly:
-        """The tokenizer, or what stands in for it."""
+        """The tokenizer, or its substitute where there is none."""
         return self.tokenizer or IdsOnly.from_gguf(self.file, self.config.n_vocab)
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
-        """The file's template for conversations, not yet looked at; None if it has none."""
+        """The file's template for conversations, not compiled yet; None if it has none."""
         if self.tokenizer is None:
             return None
         return ChatTemplate.from_metadata(self.file.metadata, str(self.file.path), self.tokenizer)
 
     @property
     def default_n_ctx(self) -> int:
-        """The length of contexts unless somebody asks for another: memory is taken for it."""
+        """The default size of a context: memory is taken for it, so it is limited."""
         return min(self.config.n_ctx_train, self.plan.n_ctx_max or _DEFAULT_N_CTX, _DEFAULT_N_CTX)
 
     @cached_property
     def activations(self) -> Table[str, ActivationSpec]:
-        """What can be read and replaced while the model runs, by name, in the order of computation."""
+        """The activations that can be read and replaced, by name, in the order of computation."""
         return activation_table(self.plan)
 
     def require_logits(self, more: str = "") -> None:
@@ -97,7 +97,7 @@ class Model:
             )
 
     def require_generation(self) -> None:
-        """RequestError, which says what to use instead, if this model does not go on with a text."""
+        """RequestError, which says what to use instead, if this model does not generate text."""
         self.require_logits()
         if not self.plan.is_causal:
             raise RequestError(
@@ -106,7 +106,7 @@ class Model:
             )
 
     def close(self) -> None:
-        """Closes the file; whoever still holds a tensor may go on using it."""
+        """Closes the file; tensors that were taken before stay valid."""
         self.file.close()
 
 

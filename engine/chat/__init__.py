@@ -1,1 +1,1 @@
-"""Conversations -> the text that a model was trained to see."""
+"""Chat templates: conversations -> texts as the model was trained to see them."""

@@ -1,9 +1,9 @@
-"""Jinja for templates that nobody has checked: no way to Python, and bounded work and memory.
+"""Jinja for untrusted templates: no access to Python, and bounded work and memory.
 
 Jinja's sandbox keeps a template away from Python, but lets it loop for hours and build values of gigabytes.
-Here each turn of a loop, call, filter and comparison is counted, and each value is measured when it is made,
-so that none is larger than `_MAX_SIZE`. Where one step could make a huge value from small ones
-(`'x' * 10**9`, `replace`, `center`), what it could make is bounded before.
+Here each iteration, call, filter and comparison is counted, and each value is measured when it is made, so
+that none is larger than `_MAX_SIZE`. For a step that could make a huge value from small ones (`'x' * 10**9`,
+`replace`, `center`), the size of the result is bounded before.
 """
 
 import json
@@ -22,8 +22,8 @@ from jinja2.visitor import NodeTransformer
 
 _MAX_SIZE = 1 << 23  # of a value, and of the output; see `_size`
 _MAX_RESULT = 1 << 27  # of what a single step might make
-_MAX_WORK = 500_000  # steps; looking at 256 characters is one, too
-_ELEMENT_SIZE = 16  # an element of a list counts as so many characters
+_MAX_WORK = 500_000  # steps; reading 256 characters is a step too
+_ELEMENT_SIZE = 16  # characters that an element of a list counts as
 _BUDGET = "the budget of this rendering"  # a name that no template can write
 _WIDE_FIELD = re.compile(r"%[^a-zA-Z%]*(\d{4}|\*)|\{[^}]*\d{4}")  # above 999, or as wide as an argument says
 
@@ -38,11 +38,11 @@ _MEASURED, _TURNS, _JOINED = "a measured value", "counted turns", "joined values
 
 
 class LimitError(Exception):
-    """A template that wants to do too much."""
+    """A template exceeds the limits of work or memory."""
 
 
 class RefusedError(Exception):
-    """What a template says by `raise_exception`: the conversation is none that its model knows."""
+    """A template has called `raise_exception`: its model does not know such a conversation."""
 
 
 class LimitedEnvironment(SandboxedEnvironment):
@@ -65,7 +65,7 @@ class LimitedEnvironment(SandboxedEnvironment):
         self.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
 
     def call(__self, __context: Context, __callee: Any, *args: Any, **kwargs: Any) -> Any:
-        """A call in a template; the names leave all others to its keywords."""
+        """A call in a template; the parameters' names cannot collide with keywords of the call."""
         method = getattr(__callee, "__wrapped__", __callee)  # `str.format` comes wrapped
         receiver, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         budget = _budget(__context)
@@ -91,14 +91,14 @@ class LimitedEnvironment(SandboxedEnvironment):
 
 
 class Budget:
-    """What one rendering may still do."""
+    """The work and output of one rendering so far; LimitError beyond the limits."""
 
     def __init__(self) -> None:
         self._n_steps = 0
         self._n_output = 0
 
     def before(self, base: Any, arguments: Sequence[Any], name: str) -> None:
-        """Counts a step called `name` on a value; LimitError if it might make something huge."""
+        """Counts a step called `name` on a value; LimitError if its result could be huge."""
         size = _size(base)
         n_more = 1 + sum(abs(a) if isinstance(a, int) else _size(a) for a in arguments)
         self.step(size)
@@ -108,18 +108,18 @@ class Budget:
             raise LimitError("it formats something into a field of more than 999 characters")
 
     def after(self, *values: Any) -> None:
-        """Counts what a step has made."""
+        """Counts the results of a step."""
         for value in values:
             self.step(_size(value))
 
     def step(self, size: int) -> None:
-        """Counts a step that looks at something of this size."""
+        """Counts a step that reads a value of this size."""
         self._n_steps += 1 + size // 256
         if self._n_steps > _MAX_WORK:
             raise LimitError(f"it takes more than {_MAX_WORK:,} steps")
 
     def output(self, size: int) -> None:
-        """Counts what is written."""
+        """Counts output of this size."""
         self.step(size)
         self._n_output += size
         if self._n_output > _MAX_SIZE:
@@ -127,9 +127,10 @@ class Budget:
 
 
 def render(template: Any, variables: Mapping[str, Any]) -> str:
-    """What a template of a LimitedEnvironment makes of `variables`: plain JSON types, which it may change.
+    """The output of a template of a LimitedEnvironment for `variables`, plain JSON types, which it may
+    change.
 
-    Raises LimitError, RefusedError, and whatever else a template can make Jinja and Python raise.
+    Raises LimitError, RefusedError, and any error of Jinja and Python that a template can cause.
     """
     _size([*variables.values()])
     text: str = template.render({**variables, _BUDGET: Budget()})
@@ -137,13 +138,13 @@ def render(template: Any, variables: Mapping[str, Any]) -> str:
 
 
 def _budget(context: Context) -> Budget:
-    """That of the rendering to which `context` belongs."""
+    """The budget of the rendering to which `context` belongs."""
     return cast(Budget, context.resolve(_BUDGET))
 
 
 def _size(value: Any) -> int:
-    """Characters, and elements of all levels; what occurs twice counts twice, as it is written twice.
-    LimitError beyond `_MAX_SIZE`."""
+    """The size of a value: characters, and elements of all levels, repeated ones too. LimitError beyond
+    `_MAX_SIZE`."""
     size, left = 0, [value]
     while left:
         part = left.pop()
@@ -167,7 +168,7 @@ def _size(value: Any) -> int:
 
 
 class _CountedNodes(NodeTransformer):
-    """Puts filters that count around whatever repeats, and around values that are made without a call."""
+    """Puts counting filters around loops, and measuring ones around values that are made without a call."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
@@ -199,7 +200,7 @@ class _CountedNodes(NodeTransformer):
         return node
 
     def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:
-        return nodes.Const(node.data, lineno=node.lineno)  # so that it is counted when it is written
+        return nodes.Const(node.data, lineno=node.lineno)  # constants pass through `finalize`, which counts
 
 
 def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
@@ -207,7 +208,8 @@ def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` marks what is to be trained on; here it changes nothing."""
+    """`{% generation %}…{% endgeneration %}` marks text for training; it is rendered as if without the
+    tags."""
 
     tags = {"generation"}  # noqa: RUF012  # Jinja wants a set
 
@@ -260,7 +262,7 @@ def _counted_output(context: Context, value: Any) -> Any:
 def _tojson(
     context: Context, value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any
 ) -> str:
-    """JSON as `json.dumps` writes it: without escapes for HTML, which Jinja's own has."""
+    """JSON as `json.dumps` writes it, without the escapes for HTML of Jinja's own filter."""
     _budget(context).before(value, [indent], "tojson")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 

@@ -1,4 +1,4 @@
-"""A file's chat template: it makes of a conversation the text that the model was trained to see."""
+"""A file's chat template: conversations -> texts as the model was trained to see them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class RenderedChat(Shown):
 
     text: str
     token_ids: list[int]
-    """With BOS, if the file asks for it, once."""
+    """With one BOS if the file asks for it."""
 
 
 class ChatTemplate:
-    """Renders conversations by the Jinja template `source` of a file; it is compiled when first used.
+    """Renders conversations by the Jinja template `source` of a file; it is compiled on first use.
 
-    `path` names the file in messages. `variables` are what the template knows besides the conversation:
+    `path` names the file in messages. `variables` are the variables of the template besides the conversation:
     `bos_token`, `eos_token`.
     """
 
@@ -49,7 +49,7 @@ class ChatTemplate:
     def from_metadata(
         cls, metadata: Mapping[str, Any], path: str, tokenizer: Tokenizer
     ) -> ChatTemplate | None:
-        """The template of a file, None if it has none; one that is no text is none, and a warning says so."""
+        """The template of a file, None if it has none. Warns of one that is no text, and ignores it."""
         source = metadata.get(KEY)
         if source is not None and not isinstance(source, str):
             _log.warning("%s: %s is no UTF-8 text, and is ignored", path, KEY)
@@ -60,8 +60,8 @@ class ChatTemplate:
         """The text of a conversation; with `add_generation_prompt` it ends where the answer begins.
 
         `messages`: {"role": "user", "content": "…"}, one after another. Raises RequestError for messages of
-        another form, and where the template says that it does not know such a conversation; ModelError for a
-        template that is no Jinja, fails, or wants to do too much (`sandbox.py`).
+        another form, and if the template refuses the conversation; ModelError for a template that is not
+        valid Jinja, fails, or exceeds its limits (`sandbox.py`).
         """
         from .sandbox import LimitError, RefusedError, render
 
@@ -82,7 +82,7 @@ class ChatTemplate:
             raise
         except LimitError as error:
             raise self._error(f"is stopped: {error}") from error
-        except Exception as error:  # what a template can make Python raise has no list
+        except Exception as error:  # a template can cause any error of Python
             raise self._error(f"fails: {type(error).__name__}: {error!s:.200}") from error
 
     @cached_property
@@ -104,7 +104,7 @@ class ChatTemplate:
 def render_chat(
     template: ChatTemplate, tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool
 ) -> RenderedChat:
-    """The text and the tokens of a conversation; what looks like a control token is one. Raises what
+    """The text and the ids of a conversation; names of control tokens are read as such. Raises what
     `ChatTemplate.render` raises, and RequestError for lone surrogates."""
     text = template.render(messages, add_generation_prompt=add_generation_prompt)
     ids = tokenizer.encode(text, add_special=False, parse_special=True)
@@ -122,7 +122,7 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
 
 
 def _checked(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Copies, which a template may change; RequestError for what is no conversation."""
+    """Copies of the messages, which a template may change; RequestError for messages of another form."""
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
         raise RequestError(f"messages must be a list of at least one message, not {messages!r:.100}")
     for index, message in enumerate(messages):

@@ -1,12 +1,12 @@
-"""Embeddings: a vector for a text, pooled from those of its tokens, and the scores that rerankers make of it.
+"""Embeddings: a vector for each text, pooled from those of its tokens, and the scores of classifiers.
 
     mean   the mean of all tokens
-    cls    the first token, which is [CLS] or the like
-    last   the last token, the only one of a decoder that has seen all others
+    cls    the first token, such as [CLS]
+    last   the last token, the only one of a decoder that sees all others
     none   no pooling: a vector for each token
 
-A model may put matrices after the pooling (or where there is none, after the tokens), which give the
-embedding; or a score for each class.
+A model may have matrices after the pooling, or after the tokens without pooling. They give the embedding, or
+a score for each class.
 
 Sources: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084); Nogueira & Cho 2019, "Passage Re-ranking
 with BERT" (arXiv:1901.04085); llama.cpp `src/llama-graph.cpp`, build_pooling.
@@ -33,25 +33,25 @@ from .reranking import first_probability, pair_ids, rerank_template
 Array = NDArray[np.float32]
 Pooling = Literal["none", "mean", "cls", "last"]
 
-_POOLINGS = ("none", "mean", "cls", "last", "rank")  # by the number that files have for them
+_POOLINGS = ("none", "mean", "cls", "last", "rank")  # by their numbers in files
 
 
 def pool(rows: Array, pooling: Pooling) -> Array:
-    """The embeddings of a text's tokens, (n, n_embd), n > 0 -> (1, n_embd), or with "none" themselves."""
+    """The embeddings of a text's tokens, (n, n_embd), n > 0 -> (1, n_embd), or with "none" unchanged."""
     if pooling == "mean":
         return rows.mean(axis=0, keepdims=True)
     return {"none": rows, "cls": rows[:1], "last": rows[-1:]}[pooling]
 
 
 def normalized(rows: Array) -> Array:
-    """Rows divided by their Euclidean lengths; one that is all zero stays so."""
+    """Rows divided by their Euclidean lengths; a row of zeros stays."""
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     divided: Array = (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)
     return divided
 
 
 class Embedder:
-    """Computes embeddings with the model that runs in `context`; `ids_of` makes checked ids of a text."""
+    """Computes embeddings with the model that runs in `context`; `ids_of`: a text -> its ids, checked."""
 
     def __init__(self, model: Model, context: Context, ids_of: Callable[[Prompt], NDArray[np.int32]]) -> None:
         self._model, self._context, self._ids_of = model, context, ids_of
@@ -65,7 +65,7 @@ class Embedder:
         head = self._model.pooled_plan
         embeddings = [pool(self._tokens(ids), chosen) for ids in prompts]
         if not head.has_scores:
-            embeddings = [self._behind_pooling(pooled) for pooled in embeddings]
+            embeddings = [self._after_pooling(pooled) for pooled in embeddings]
         found = np.concatenate([np.empty((0, self._model.config.n_embd), np.float32), *embeddings])
         return normalized(found) if normalize else found
 
@@ -76,7 +76,7 @@ class Embedder:
             raise RequestError(f"{path} has no classifier (tensors cls and cls.output); use `LLM.embed`")
         by_file = _POOLINGS[config.classifier_pooling or 0]
         pooling: Pooling = "mean" if by_file == "mean" else "last" if self._model.plan.is_causal else "cls"
-        scores = [self._behind_pooling(pool(self._tokens(ids), pooling)) for ids in self._prompts(texts)]
+        scores = [self._after_pooling(pool(self._tokens(ids), pooling)) for ids in self._prompts(texts)]
         return np.concatenate([np.empty((0, config.n_classes), np.float32), *scores])
 
     def rerank(self, query: str, documents: Sequence[str]) -> Array:
@@ -89,14 +89,14 @@ class Embedder:
         return scores[:, 0] if scores.shape[1] == 1 else first_probability(scores)
 
     def _prompts(self, texts: Prompt | Sequence[Prompt]) -> list[NDArray[np.int32]]:
-        """The ids of each text; of one, where `texts` is a text or a list of ids itself."""
+        """The ids of each text; `texts` may be one text, or the ids of one."""
         is_list = isinstance(texts, Sequence | np.ndarray) and not isinstance(texts, str | bytes)
         is_one = not is_list or (len(texts) > 0 and isinstance(texts[0], int | np.integer))
         prompts: Any = [texts] if is_one else texts
         return [self._ids_of(text) for text in prompts]
 
     def _pooling(self, asked: str | None) -> Pooling:
-        """What the caller asks for, or else the file; RequestError if that is nothing that embeds."""
+        """The pooling that the caller asks for, or else the file's; RequestError if it gives no embedding."""
         path, number = self._model.file.path, self._model.config.pooling
         known = get_args(Pooling)
         if asked is not None and asked not in known:
@@ -115,7 +115,7 @@ class Embedder:
         return chosen  # type: ignore[return-value]
 
     def _tokens(self, ids: NDArray[np.int32]) -> Array:
-        """An embedding of each token, (n, n_embd)."""
+        """The embeddings of the tokens, (n, n_embd); ModelError if they are not finite."""
         name = self._model.plan.embedding
         rows = record(self._context, self._model.activations, ids, [name], None, None, None)[name]
         if not np.isfinite(rows).all():
@@ -126,8 +126,8 @@ class Embedder:
             )
         return rows
 
-    def _behind_pooling(self, pooled: Array) -> Array:
-        """What the matrices after the pooling, if there are any, make of it."""
+    def _after_pooling(self, pooled: Array) -> Array:
+        """The output of the matrices after the pooling, if there are any; ModelError if it is not finite."""
         head = self._model.pooled_plan
         with np.errstate(over="ignore", invalid="ignore"):
             found = run_alone(head.ops, {"pooled": pooled}, self._values)[head.output]

@@ -1,4 +1,4 @@
-"""What a reranker is asked, and how its answer is read."""
+"""The input of a reranker, and the meaning of its scores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _TEMPLATE = "tokenizer.chat_template.rerank"
 
 
 def rerank_template(file: GGUFFile) -> str | None:
-    """The text with {query} and {document} in it that the model has learned, or None; ModelError if it is
-    no text."""
+    """The file's template, a text with {query} and {document} in it, or None; ModelError if it is no text."""
     template = file.metadata.get(_TEMPLATE)
     if template is not None and not isinstance(template, str):
         found = file.metadata.type_of(_TEMPLATE)
@@ -25,10 +24,10 @@ def rerank_template(file: GGUFFile) -> str | None:
 
 
 def pair_ids(tokenizer: Tokenizer, template: str | None, query: str, document: str) -> list[int]:
-    """The ids of a query and a document, in the template or beside each other.
+    """The ids of a query and a document, in the template, or as a pair without one.
 
-    A template has control tokens of its own, so those in query and document count as such too. BOS and EOS
-    are added to it as to any text; the tokenizer warns if it has them itself.
+    A template has control tokens, so those in query and document are read as such too. BOS and EOS are added
+    to it as to any text; the tokenizer warns if it has them already.
     """
     for name, text in (("query", query), ("document", document)):
         if not isinstance(text, str):
@@ -49,7 +48,7 @@ def first_probability(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def class_labels(file: GGUFFile, architecture: str) -> list[str]:
-    """The names of a classifier's classes; none if the file has no list of them."""
+    """The names of a classifier's classes; empty if the file has none."""
     key = f"{architecture}.classifier.output_labels"
     labels = file.metadata.get(key, [])
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):

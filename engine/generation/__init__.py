@@ -1,1 +1,1 @@
-"""From a prompt to a stream of tokens and text."""
+"""Generation: from a prompt to a stream of tokens and text."""

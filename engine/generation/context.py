@@ -1,4 +1,4 @@
-"""The one sequence that an executor can hold, shared by everyone who generates with it."""
+"""The one sequence that an executor can hold, shared by all streams that use it."""
 
 import os
 import threading
@@ -17,11 +17,11 @@ from .diagnosis import diagnose
 
 
 class Context(Shown):
-    """Runs tokens on an executor for whoever asks; one at a time.
+    """Runs tokens on an executor, for one caller at a time.
 
-    The state of the executor (keys and values) belongs to the last `owner`.  Someone else who asks takes it
-    over, and the former owner, when it asks again, has its tokens run again from the start.  So two streams
-    that take turns are slow but right, and a stream that was left halfway blocks nobody.
+    The state of the executor (keys and values) belongs to the last `owner`.  Another owner takes it over, and
+    when the former one comes back, its tokens are run again from the start.  So two streams that alternate
+    are slow but right, and an abandoned stream blocks no other.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -30,14 +30,10 @@ class Context(Shown):
         self.n_batch = executor.n_batch
         self._lock = threading.RLock()
         self._executor = executor
-        self._is_open = True
+        self.is_open = True
         self._process = os.getpid()
         self._owner: object = None
         self._running_in: int | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
 
     def _facts(self) -> dict[str, str]:
         return {"n_ctx": str(self.n_ctx), "n_batch": str(self.n_batch), "is_open": str(self.is_open)}
@@ -56,17 +52,16 @@ class Context(Shown):
                 "this LLM was made before a fork, and its threads did not come along; make a new one in this"
                 " process (with multiprocessing: use the start method 'spawn')"
             )
-        if not self._is_open:
+        if not self.is_open:
             raise NybbleError(
                 "this LLM has been closed; make a new one (its tokenizer, and the traces and arrays"
                 " that it gave, are still of use)"
             )
 
     def exclusive(self) -> AbstractContextManager[object]:
-        """For `with`: keeps other threads out; each step does it, and who wants several steps in a row may do
-        it too.
+        """For `with`: keeps other threads out. Each step does so; callers may, for several steps in a row.
 
-        It is the lock itself, since a Ctrl-C in an `__enter__` of Python's could leave it held.
+        It is the lock itself: Ctrl-C in an `__enter__` that is written in Python could leave it locked.
         """
         self.check_usable()  # before the lock: it may have been held when the process forked
         if self._running_in == threading.get_ident():  # an edit, or a signal's handler
@@ -74,10 +69,10 @@ class Context(Shown):
         return self._lock
 
     def last_logits(self, owner: object, ids: list[int], taps: Taps | None = None) -> NDArray[np.float32]:
-        """The logits (n_vocab,) after `ids`, at least one; only what the state does not hold yet is run.
+        """The logits (n_vocab,) after `ids`, at least one; only ids that the state does not hold yet are run.
 
-        `taps` are shown what runs: those of the owner, always the same. Raises `ModelError` if the logits
-        cannot be sampled from (NaN, infinite), and whatever an edit raises.
+        `taps`, always the same for an owner, are shown the activations. Raises `ModelError` if the logits
+        cannot be sampled from (NaN, infinite), and what an edit raises.
         """
         with self.exclusive():
             return self._run(owner, ids, np.array([len(ids) - 1]), taps)[0]
@@ -85,16 +80,16 @@ class Context(Shown):
     def logits_at(
         self, ids: NDArray[np.int32], positions: NDArray[np.intp], taps: Taps | None = None
     ) -> NDArray[np.float32]:
-        """The logits (m, n_vocab) after those of `ids` (n,) at `positions` (m,), ascending; raises what
-        `last_logits` does."""
+        """The logits (m, n_vocab) after the `ids` (n,) at `positions` (m,), ascending; raises what
+        `last_logits` raises."""
         with self.exclusive():
             return self._run(object(), ids, positions, taps)
 
     def cause_of_nan(
         self, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None = None
     ) -> str:
-        """Why what is computed for a position of `ids` is NaN or infinite: ": " and the cause, or "" if there
-        is none to be found. Runs them again."""
+        """Why the output for a position of `ids` is NaN or infinite: ": " and the cause, or "" if none is
+        found. Runs the ids again."""
         with self.exclusive():
             self._owner = None
             try:
@@ -107,14 +102,14 @@ class Context(Shown):
     def close(self) -> None:
         """Waits for the step in progress and closes the executor; closing twice is fine."""
         if os.getpid() != self._process:
-            return  # after a fork all of it is the parent's
+            return  # after a fork everything belongs to the parent
         with self._lock:
-            if self._running_in is not None:  # then this is its thread
+            if self._running_in is not None:  # in this thread, which has the lock
                 raise RequestError("this LLM is running; an edit, which is part of that, cannot close it")
-            if self._is_open:
-                self._is_open = False
+            if self.is_open:
+                self.is_open = False
                 self._executor.close()
-                del self._executor  # and with it the weights and the cache, even if somebody keeps the LLM
+                del self._executor  # frees the weights and the cache, even if the LLM lives on
 
     def _run(
         self,
@@ -123,11 +118,11 @@ class Context(Shown):
         positions: NDArray[np.intp],
         taps: Taps | None,
     ) -> NDArray[np.float32]:
-        """Runs those of `ids` that the state does not hold yet; the logits after `positions`."""
+        """Runs those of `ids` that the state does not hold yet; -> the logits after `positions`."""
         self.check_usable()  # it may have been closed while this waited for the lock
         executor = self._executor
         is_next = owner is self._owner and executor.n_positions < len(ids)
-        self._owner = None  # until this has gone well, the state belongs to nobody
+        self._owner = None  # until this succeeds, the state belongs to no owner
         if not is_next:
             executor.reset()
         start = executor.n_positions

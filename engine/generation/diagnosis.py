@@ -1,4 +1,4 @@
-"""Why logits are NaN or infinite: the tokens are run once more, and all that is computed is looked at."""
+"""Why logits are NaN or infinite: the tokens are run once more, and every buffer is checked."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..sampling.sampler import is_sound
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504
-_ROUNDS_TO_INFINITY = 65520.0  # float32 values from here on, in float16
+_ROUNDS_TO_INFINITY = 65520.0  # in float16, from here on
 _VALUES_AT_ONCE = 1 << 20
 
 
 def diagnose(executor: Executor, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
-    """What has made the logits at a position of `ids` NaN or infinite; "" if they are sound. The state of
-    the executor is lost."""
+    """The cause of NaN or infinite logits at a position of `ids`; "" if they are sound. The state of the
+    executor is lost."""
     n = position + 1 if executor.plan.is_causal else len(ids)
     executor.reset()
     try:
@@ -36,11 +36,11 @@ def diagnose(executor: Executor, ids: NDArray[np.int32] | list[int], position: i
 
 
 class _Found(Exception):
-    """Ends the run: its text is the cause."""
+    """Ends the run; its text is the cause."""
 
 
 class _Watch(Taps):
-    """Taps that look at every buffer, after `inner` has read and edited it, and raise `_Found` at the first
+    """Taps that check every buffer, after `inner` has read and edited it, and raise `_Found` at the first
     value that is not finite, or that the cache cannot hold."""
 
     def __init__(self, plan: Plan, has_float16_cache: bool, inner: Taps | None) -> None:
@@ -81,7 +81,7 @@ class _Watch(Taps):
 
 
 def _of_operation(op: ops.Op, buffer: str, position: int) -> str:
-    """The cause where an operation has made of finite values others."""
+    """The cause if an operation has made values that are not finite from finite ones."""
     return damaged_weight([op]) or (
         f"{buffer} leaves the range of float32 at position {position}, though the weights that it is computed"
         " with are finite"
@@ -89,7 +89,7 @@ def _of_operation(op: ops.Op, buffer: str, position: int) -> str:
 
 
 def damaged_weight(operations: Iterable[ops.Op]) -> str:
-    """Names the first weight of some operations that is not finite; "" if all are."""
+    """A description of the first weight of some operations that is not finite; "" if all are."""
     for weight in (weight for op in operations for weight in op.weights):
         row = _unsound_row(weight)
         if row is not None:

@@ -1,4 +1,4 @@
-"""What a generation gives: text, token ids, why it ended, and how long it took."""
+"""The result of a generation: text, token ids, why it ended, and timings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, repr=False)
 class Timings(Shown):
-    """Where the time went, in seconds.  Loading and compiling happened once, when the LLM was made."""
+    """The times of a generation in seconds.  Loading and compiling happened once, when the LLM was made."""
 
     load_seconds: float
     compile_seconds: float
@@ -25,12 +25,12 @@ class Timings(Shown):
 
     @property
     def prefill_tokens_per_second(self) -> float:
-        """Of the prompt; 0 if that took no time."""
+        """Speed of the prompt; 0 if it took no time."""
         return self.n_prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
 
     @property
     def decode_tokens_per_second(self) -> float:
-        """Of the tokens after it, one by one; 0 if there are none."""
+        """Speed of the tokens after the prompt, one by one; 0 if there are none."""
         return self.n_decode_tokens / self.decode_seconds if self.decode_seconds else 0.0
 
     def _facts(self) -> dict[str, str]:
@@ -48,9 +48,9 @@ class Output(Shown):
     """A finished text."""
 
     text: str
-    """Without the stop string, if one ended it, and the end-of-generation token."""
+    """Without the stop string or the end-of-generation token that ended it."""
     token_ids: list[int]
-    """Every token that was generated, but not the end-of-generation token."""
+    """All generated tokens except the end-of-generation token."""
     finish_reason: FinishReason
     """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
     timings: Timings
@@ -65,6 +65,6 @@ class Output(Shown):
         }
 
     def _repr_html_(self) -> str:
-        """The text itself, which may be long, is what people look at."""
+        """A table with the whole text."""
         facts = self._facts() | {"text": self.text}
         return html_table("Output", facts.items(), keeps_lines=True)

@@ -1,4 +1,4 @@
-"""From what the caller passes as a prompt to token ids that are safe to run."""
+"""Prompts: a text or token ids -> ids that are checked."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ def prompt_ids(
 ) -> NDArray[np.int32]:
     """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`.
 
-    `n_ctx_train`: of how many tokens the model could make use, for the message."""
+    `n_ctx_train`: the context that the model was trained for, for the message."""
     ids = _text_ids(prompt, encode) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
     if len(ids) == 0:
         raise RequestError("the prompt is empty")

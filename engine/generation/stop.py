@@ -1,4 +1,4 @@
-"""Finds stop strings in text that comes piece by piece."""
+"""Finds stop strings in a text that comes in pieces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 class StopScanner:
     """Cuts a text that comes in pieces before the first stop string.
 
-    They are sought in all of the text, of which not all is shown: control tokens may be left out. The end of
-    what has come may be the beginning of a stop string; so much is held back until it is decided.
+    Stop strings may contain control tokens that are not shown. An end of the text so far that may be the
+    beginning of a stop string is held back until it is decided.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -19,9 +19,9 @@ class StopScanner:
         self.found = False
 
     def push(self, piece: str, shown: str) -> str:
-        """The text that can be shown after `piece` has come; sets `found` when a stop string is complete.
+        """The text that can be shown after `piece`; sets `found` when a stop string is complete.
 
-        `shown`: the beginning of `piece` that is to be shown, which is all of it but for a control token.
+        `shown`: the part of `piece` to show: all of it, or "" for a control token that is left out.
         """
         self._held.append((piece, shown))
         text = "".join(piece for piece, _ in self._held)
@@ -34,13 +34,13 @@ class StopScanner:
         return self._release(len(text) - max((_overlap(text, stop) for stop in self._stop), default=0))
 
     def flush(self) -> str:
-        """What was held back, when no more will come."""
+        """The text that was held back, at the end."""
         text = "".join(shown for _, shown in self._held)
         self._held.clear()
         return text
 
     def _release(self, length: int) -> str:
-        """What is shown of the first `length` characters that are held."""
+        """Releases the first `length` held characters; -> the shown part of them."""
         released = ""
         while self._held and len(self._held[0][0]) <= length:
             piece, shown = self._held.popleft()
@@ -54,6 +54,6 @@ class StopScanner:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    """The length of the longest end of `text` that is a proper beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,4 +1,4 @@
-"""Making a text, token after token: the stream of its pieces, and what is known about it in the end."""
+"""A text that is generated token by token, as a stream of its pieces."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from .stop import StopScanner
 
 
 class TextStream(Shown, Iterator[str]):
-    """The pieces of one text; each `next` works until there is one, and nothing runs in between.
+    """The pieces of one text; each `next` generates tokens until there is a piece, and nothing runs in
+    between.
 
-    Leaving the loop ends the work.  The attributes tell how far it is.
+    Leaving the loop ends the work.  The attributes have the state so far.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class TextStream(Shown, Iterator[str]):
         self.finish_reason: FinishReason | None = None
         self._ids: list[int] = prompt_ids.tolist()
         self._context = context
-        self._owner = object()  # stands for this stream; the context that kept the stream would be a circle
+        self._owner = object()  # represents this stream: if the context kept the stream, it would be a cycle
         self._taps = taps
         self._sampler = Sampler(params, functions, tokenizer.suppressed_ids)
         self._eog_ids = tokenizer.eog_ids
@@ -72,14 +73,14 @@ class TextStream(Shown, Iterator[str]):
         }
 
     def finish(self) -> Output:
-        """Runs to the end; the output has the text from here on."""
+        """Runs to the end; the output has the text that was not given yet."""
         text = "".join(self)
-        reason = cast(FinishReason, self.finish_reason)  # the loop above only ends with one
+        reason = cast(FinishReason, self.finish_reason)  # the stream ends only with one
         return Output(text, self.token_ids, reason, self.timings)
 
     @property
     def timings(self) -> Timings:
-        """Where the time went so far."""
+        """The times so far."""
         return Timings(
             load_seconds=self._load_seconds,
             compile_seconds=self._compile_seconds,
@@ -90,7 +91,7 @@ class TextStream(Shown, Iterator[str]):
         )
 
     def _step(self) -> str:
-        """Generates one token; -> the text that can be shown now, perhaps none."""
+        """Generates one token; -> the text that can be shown now, perhaps ""."""
         started = time.perf_counter()
         token_id = self._sampler(self._context.last_logits(self._owner, self._ids, self._taps))
         self._step_seconds.append(time.perf_counter() - started)
@@ -109,7 +110,7 @@ class TextStream(Shown, Iterator[str]):
         return text
 
     def _finish(self, reason: FinishReason) -> str:
-        """-> what the decoder and the scanner still hold."""
+        """Ends the text; -> the rest that decoder and scanner hold."""
         self.finish_reason = reason
         text = self._scanner.push(self._full.flush(), self._shown.flush())
         if self._scanner.found:

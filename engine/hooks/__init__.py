@@ -1,1 +1,1 @@
-"""Names of activations, and reading and replacing them."""
+"""The names of activations; reading and replacing them."""

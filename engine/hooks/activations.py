@@ -1,8 +1,8 @@
 """The activations of a model that can be read and replaced: their names, shapes and meanings.
 
-They are the buffers of its plan, in the order of computation, and two that have no memory of their own: a
-block's input, `resid_pre`, is another name for the buffer that it comes from; `attn_probs`, the attention
-probabilities, are computed only for who asks for them.
+They are the buffers of its plan, in the order of computation, and two more: a block's input, `resid_pre`, is
+another name for the buffer that it comes from; the attention probabilities, `attn_probs`, are computed only
+on request.
 """
 
 from __future__ import annotations
@@ -24,16 +24,8 @@ from .names import MEANINGS
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _ELEMENT_WISE = (
-    ops.SiluMul,
-    ops.GeluMul,
-    ops.SwigluOai,
-    ops.Xielu,
-    ops.Activate,
-    ops.Scale,
-    ops.Shift,
-    ops.Clamp,
-    ops.Mul,
-    ops.QueryScale,
+    *(ops.SiluMul, ops.GeluMul, ops.SwigluOai, ops.Xielu, ops.Activate),
+    *(ops.Scale, ops.Shift, ops.Clamp, ops.Mul, ops.QueryScale),
 )
 
 
@@ -43,13 +35,13 @@ class ActivationSpec(Shown):
 
     name: str
     dims: tuple[int | str, ...]
-    """How a row divides, as (n_heads, head_dim); "n_keys" grows with the positions."""
+    """The dimensions of a row, such as (n_heads, head_dim); "n_keys" grows with the positions."""
     buffer: str
-    """The buffer of the plan that it is: its own name, but for `resid_pre`."""
+    """The buffer of the plan that holds it: it has the same name, except for `resid_pre`."""
     is_wanted_only: bool = False
-    """Is it computed only for the tokens whose logits are wanted? What comes after the last attention is."""
+    """Is it computed only for tokens whose logits are wanted, as everything after the last attention?"""
     n_choices: int = 0
-    """Not 0: values are integers below it."""
+    """If not 0, values are integers below it."""
 
     @cached_property
     def layer(self) -> int | None:
@@ -65,12 +57,12 @@ class ActivationSpec(Shown):
 
     @property
     def shape(self) -> str:
-        """For people: "n_tokens x 9 x 64"."""
+        """A text such as "n_tokens x 9 x 64"."""
         return " x ".join(["n_rows" if self.is_wanted_only else "n_tokens", *map(str, self.dims)])
 
     @property
     def meaning(self) -> str:
-        """One line; "" for a buffer that `names.py` does not know."""
+        """A line that says what it holds; "" for an unknown name."""
         return _known(self.name).text
 
     def _facts(self) -> dict[str, str]:
@@ -92,7 +84,7 @@ def activation_table(plan: Plan) -> Table[str, ActivationSpec]:
     blocks: set[str] = set()
     is_wanted_only = False
     for op in plan.ops:
-        if isinstance(op, ops.SelectRows):  # it goes on with buffers that are known already
+        if isinstance(op, ops.SelectRows):  # its buffers are known already
             is_wanted_only = True
             continue
         block = _BLOCK.match(op.out)
@@ -111,8 +103,8 @@ def activation_table(plan: Plan) -> Table[str, ActivationSpec]:
 
 
 def hook_names(table: Mapping[str, ActivationSpec]) -> dict[str, str]:
-    """TransformerLens' names of those that it has: "blk.3.resid_pre" -> "blocks.3.hook_resid_pre"."""
-    found: dict[str, str] = {}  # by hook: of two names it keeps the later
+    """The names of TransformerLens, where it has one: "blk.3.resid_pre" -> "blocks.3.hook_resid_pre"."""
+    found: dict[str, str] = {}  # by hook: of two names the later is kept
     for name, spec in table.items():
         hook = _known(name).hook
         if hook == "mlp.hook_pre_linear" and f"blk.{spec.layer}.ffn_gate" not in table:
@@ -123,7 +115,7 @@ def hook_names(table: Mapping[str, ActivationSpec]) -> dict[str, str]:
 
 
 def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[ActivationSpec]:
-    """Those whose names match, in the order of computation; `*` stands for anything, `?` and [0-9] for one
+    """The activations whose names match, in the order of computation; `*` matches anything, `?` and [0-9] one
     character.  RequestError if there is none."""
     if not isinstance(pattern, str):
         raise RequestError(f"the name of an activation is a text, not {pattern!r:.100}")
@@ -137,21 +129,22 @@ def find_activations(table: Mapping[str, ActivationSpec], pattern: str) -> list[
 
 
 def nearest(table: Iterable[str], pattern: str) -> str:
-    """A hint: the known names, and names of all blocks, that look most like it; "" if none does."""
+    """A hint for an error message: the most similar names, or patterns of all blocks; "" if there are
+    none."""
     names = dict.fromkeys(name for known in table for name in (known, _BLOCK.sub("blk.*.", known)))
     close = difflib.get_close_matches(pattern[:100], names, n=4, cutoff=0.5)
     return f"; the nearest are {', '.join(close)}" if close else ""
 
 
 def _dims(plan: Plan) -> dict[str, tuple[int, ...]]:
-    """How the rows of buffers divide into heads, experts or groups, where operations say so."""
+    """The dimensions of buffers whose rows are divided into heads, experts or groups."""
     dims: dict[str, tuple[int, ...]] = {}
     same = [op for op in plan.ops if isinstance(op, _ELEMENT_WISE)]
     for groups in (_groups, _repeated):  # heads come first: norms may have other groups
         for op in plan.ops:
             for name, n_groups in groups(op, plan):
                 dims.setdefault(name, (n_groups, plan.buffers[name] // n_groups))
-        for op in [*same, *reversed(same)]:  # what is known of one buffer holds for the others
+        for op in [*same, *reversed(same)]:  # element-wise operations keep the dimensions
             names = [name for name in (op.out, *op.inputs) if plan.buffers[name] == plan.buffers[op.out]]
             known = next((dims[name] for name in names if name in dims), None)
             if known:
@@ -160,7 +153,7 @@ def _dims(plan: Plan) -> dict[str, tuple[int, ...]]:
 
 
 def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
-    """Buffers of an operation and into how many parts their rows divide."""
+    """Buffers of an operation, and the number of parts of their rows."""
     match op:
         case ops.Attention():
             new = [(name, op.n_kv_heads) for name in op.inputs[1:]]
@@ -184,7 +177,7 @@ def _groups(op: ops.Op, plan: Plan) -> Iterable[tuple[str, int]]:
 
 
 def _repeated(op: ops.Op, plan: Plan) -> Iterator[tuple[str, int]]:
-    """Buffers and how many equal parts their rows have, of operations that treat each part alike."""
+    """Buffers of an operation on equal groups, and the number of groups of their rows."""
     n_groups = getattr(op, "n_groups", 1)
     if n_groups > 1 and not isinstance(op, ops.Route):
         yield op.out, n_groups

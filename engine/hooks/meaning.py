@@ -1,10 +1,10 @@
-"""What a buffer holds: one line of the table of names."""
+"""An entry of the table of buffers."""
 
 from typing import NamedTuple
 
 
 class Meaning(NamedTuple):
-    """One line for people, and TransformerLens' name, "" if it has none."""
+    """What a buffer holds, in one line, and its name in TransformerLens, "" if it has none."""
 
     text: str
     hook: str = ""

@@ -1,4 +1,4 @@
-"""What the buffers of recurrent layers hold, by their names: a part of the table in `names`."""
+"""What the buffers of recurrent layers hold, by their names: a part of the table in `names.py`."""
 
 from .meaning import Meaning
 

@@ -1,16 +1,35 @@
 """What every buffer of a plan holds, by its name without the block, and its name in TransformerLens.
 
-Every buffer of every architecture has a line here, in about the order of computation; a test wants it, and
-one that `docs/activations.md` is this table. Where two models put different things into a place (a gate or
-none), the line says what is common to them.
+Every buffer of every architecture has a line here, roughly in the order of computation; a test checks it, and
+that `docs/activations.md` is this table. Where models differ (a gate or none), the line says what they have
+in common.
 
-A hook of TransformerLens (2.x) is named where it holds the same numbers; "blocks.N." is left out. Of two
-names of a block that have the same hook it is the later (what a half adds to the residual stream is taken
-after its norm), and `ffn_up` is mlp.hook_pre where there is no gate.
+A hook of TransformerLens (2.x) is given, without "blocks.N.", if it holds the same numbers. If two names of a
+block have the same hook, the later counts (the output of a half is taken after its norm); and `ffn_up` is
+mlp.hook_pre where there is no gate.
 """
 
 from .meaning import Meaning
 from .mixer_names import MIXER_MEANINGS
+
+
+def _stream_gates(part: str, half: str) -> dict[str, Meaning]:
+    """The gates by which a half of a block reads and writes residual streams."""
+    return {
+        f"{part}_gates_norm": Meaning(f"all residual streams, normalized, for the gates of the {half} half"),
+        f"{part}_gates_raw": Meaning("what these gates depend on"),
+        f"{part}_gates_scaled": Meaning("the same times the scales of its kinds"),
+        f"{part}_gates": Meaning("the same and its biases"),
+        f"{part}_read_gates": Meaning("gates of the streams to be read, before their sigmoid"),
+        f"{part}_read_act": Meaning("how much of each stream is read, 0 to 1"),
+        f"{part}_read": Meaning("the same and its floor"),
+        f"{part}_write_gates": Meaning("gates of the streams to be written, before their sigmoid"),
+        f"{part}_write_act": Meaning("how much each stream gets, 0 to 1"),
+        f"{part}_write_scaled": Meaning("the same times the model's factor"),
+        f"{part}_write": Meaning("the same and its floor"),
+        f"{part}_in": Meaning(f"what the {half} half reads from the streams"),
+    }
+
 
 MEANINGS: dict[str, Meaning] = {
     "token_embd": Meaning("embeddings of the tokens, scaled where the model scales them", "hook_embed"),
@@ -40,18 +59,7 @@ MEANINGS: dict[str, Meaning] = {
     "predict_mix": Meaning("what the prediction adds to the streams"),
     "predicted": Meaning("all streams as predicted"),
     "active": Meaning("active stream as predicted: what the block works on"),
-    "attn_gates_norm": Meaning("all residual streams, normalized, for the gates of the mixing half"),
-    "attn_gates_raw": Meaning("what these gates depend on"),
-    "attn_gates_scaled": Meaning("the same times the scales of its kinds"),
-    "attn_gates": Meaning("the same and its biases"),
-    "attn_read_gates": Meaning("gates of the streams to be read, before their sigmoid"),
-    "attn_read_act": Meaning("how much of each stream is read, 0 to 1"),
-    "attn_read": Meaning("the same and its floor"),
-    "attn_write_gates": Meaning("gates of the streams to be written, before their sigmoid"),
-    "attn_write_act": Meaning("how much each stream gets, 0 to 1"),
-    "attn_write_scaled": Meaning("the same times the model's factor"),
-    "attn_write": Meaning("the same and its floor"),
-    "attn_in": Meaning("what the mixing half reads from the streams"),
+    **_stream_gates("attn", "mixing"),
     "attn_norm_plain": Meaning("the same as attn_norm, before the norm's bias"),
     "attn_norm": Meaning("input of the mixing half, normalized, times the norm's weight"),
     "attn_norm_scaled": Meaning("the same times the model's factor; to it the half is added"),
@@ -98,18 +106,7 @@ MEANINGS: dict[str, Meaning] = {
     "laurel": Meaning("what the low-rank layer gives, with its input"),
     **MIXER_MEANINGS,
     # the second half
-    "ffn_gates_norm": Meaning("all residual streams, normalized, for the gates of the feed-forward half"),
-    "ffn_gates_raw": Meaning("what these gates depend on"),
-    "ffn_gates_scaled": Meaning("the same times the scales of its kinds"),
-    "ffn_gates": Meaning("the same and its biases"),
-    "ffn_read_gates": Meaning("gates of the streams to be read, before their sigmoid"),
-    "ffn_read_act": Meaning("how much of each stream is read, 0 to 1"),
-    "ffn_read": Meaning("the same and its floor"),
-    "ffn_write_gates": Meaning("gates of the streams to be written, before their sigmoid"),
-    "ffn_write_act": Meaning("how much each stream gets, 0 to 1"),
-    "ffn_write_scaled": Meaning("the same times the model's factor"),
-    "ffn_write": Meaning("the same and its floor"),
-    "ffn_in": Meaning("what the feed-forward half reads from the streams"),
+    **_stream_gates("ffn", "feed-forward"),
     "ffn_streams": Meaning("the residual stream of now and those that ended"),
     "ffn_pooled": Meaning("what the feed-forward half reads: a mean of all residual streams"),
     "ffn_norm_plain": Meaning("the same as ffn_norm, before the norm's bias"),

@@ -1,7 +1,6 @@
-"""Taps: what is read and replaced while tokens go through a plan.
+"""Taps: reading and replacing activations while tokens go through a plan.
 
-An executor that is given taps stops after each operation that writes one of `Taps.buffers` and shows what it
-wrote; without taps it stops nowhere.
+An executor with taps stops after each operation that writes one of `Taps.buffers`, and shows them its output.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, repr=False)
 class EditInfo(Shown):
-    """What an edit is told about the values that it gets: some tokens in a row, all of the prompt or none."""
+    """What an edit gets beside the values: they belong to tokens in a row, all of the prompt or none."""
 
     name: str
     """The activation, as "blk.3.attn_out"."""
@@ -34,7 +33,7 @@ class EditInfo(Shown):
     ids: NDArray[np.int32]
     """(n,): the token of each row."""
     is_prefill: bool
-    """Are these tokens of the prompt? Else they were generated."""
+    """Are these tokens of the prompt, or generated ones?"""
 
 
 Edit = Callable[[Array, EditInfo], Array | None]
@@ -42,11 +41,10 @@ Edits = Mapping[str, Edit]
 
 
 class Taps:
-    """Listens to activations: copies those of `capture`, and puts what `edits` make of them in their place.
+    """Copies the activations of `capture`, and replaces those of `edits`; edited ones are copied afterwards.
 
-    `table` are the model's activations, `n_prompt` is how many tokens the prompt has. An activation that is
-    both edited and captured is captured as it was edited. `kept`, one array for each captured buffer, whose
-    rows are positions, is filled as tokens go through; it can be set until then.
+    `table` has the model's activations, `n_prompt` is the number of tokens of the prompt. `kept` has an array
+    for each captured buffer, whose rows are positions; set it before the run, which fills it.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class Taps:
 
     @property
     def needs_all_rows(self) -> bool:
-        """Is something captured that is computed only for the tokens whose logits are wanted?"""
+        """Is an activation captured that is computed only for tokens whose logits are wanted?"""
         return any(spec.is_wanted_only for spec in self.captured)
 
     def edits(self, buffer: str) -> bool:
@@ -79,8 +77,8 @@ class Taps:
     def show(
         self, buffer: str, value: Array, positions: NDArray[np.int64], ids: NDArray[np.integer[Any]]
     ) -> None:
-        """What has been computed for the tokens `ids` (n,) at `positions` (n,): value (n, ...) is captured,
-        and overwritten by edits.  Raises what an edit raises, RequestError for what it should not give."""
+        """Captures and edits `value` (n, ...), the output for the tokens `ids` (n,) at `positions` (n,).
+        Raises what an edit raises, and RequestError for a wrong replacement."""
         for spec, edit in self._edits.get(buffer, ()):
             is_prefill = bool(positions[0] < self.n_prompt)
             info = EditInfo(spec.name, spec.layer, positions.copy(), ids.astype(np.int32), is_prefill)
@@ -98,7 +96,7 @@ class Taps:
 def _edits_of_buffers(
     table: Mapping[str, ActivationSpec], edits: Edits
 ) -> dict[str, list[tuple[ActivationSpec, Edit]]]:
-    """The edits of each buffer, in their order; no pattern counts twice where two of its names are one
+    """The edits of each buffer, in their order, each once even if its pattern matches two names of a
     buffer."""
     if not isinstance(edits, Mapping):
         raise RequestError(f"edit maps names of activations to functions; it cannot be {edits!r:.100}")
@@ -113,8 +111,8 @@ def _edits_of_buffers(
 
 
 def _replacement(spec: ActivationSpec, edit: Edit, value: Array, info: EditInfo) -> Array:
-    """What the edit makes of a copy of `value`."""
-    given = np.array(value)  # contiguous, and the edit's to keep
+    """The result of an edit for a copy of `value`; RequestError if it is wrong."""
+    given = np.array(value)  # contiguous; the edit may keep it
     result = edit(given, info)
     if result is None:
         result = given

@@ -1,4 +1,4 @@
-"""How the next token is chosen, and when a text ends: what the user can say."""
+"""The user's parameters of sampling: how tokens are chosen, and when a text ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _MAX_STOP_LENGTH = 256
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SamplingParams(Shown):
-    """What to generate and how to choose.  By default greedily: the same prompt gives the same text.
+    """How tokens are chosen, and when a text ends.  The default is greedy: a prompt always gives the same
+    text.
 
         nybble.SamplingParams(max_tokens=64, temperature=0.7, top_p=0.9, seed=1, stop=["\\n\\n"])
 
@@ -29,7 +30,8 @@ class SamplingParams(Shown):
     max_tokens: int = 256
     """Generate at most so many tokens; fewer when the context is full.  1 to 2**31 - 1."""
     temperature: float = 0.0
-    """0 takes the most probable token; 1 samples what the model says; more is wilder.  0 to 100."""
+    """0 takes the most probable token; 1 samples from the model's distribution; more is flatter.  0 to
+    100."""
     top_k: int = 0
     """Keep only so many of the most probable tokens; 0 keeps all.  0 to 2**31 - 1."""
     top_p: float = 1.0
@@ -37,12 +39,12 @@ class SamplingParams(Shown):
     min_p: float = 0.0
     """Keep only tokens at least so many times as probable as the most probable one; 0 keeps all.  0 to 1."""
     seed: int | None = None
-    """Draws are the same for the same seed; None takes fresh randomness.  0 to 2**64 - 1."""
+    """The same seed gives the same draws; None takes a random seed.  0 to 2**64 - 1."""
     stop: Sequence[str] = ()
     """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters.  Control
     tokens match by their names (`<|im_end|>`), whether they are shown or not."""
     skip_special_tokens: bool = True
-    """Leave control tokens out of the text, but for those that give it structure (gpt-oss: `<|channel|>`)."""
+    """Leave control tokens out of the text, except those that give it structure (gpt-oss: `<|channel|>`)."""
 
     def __post_init__(self) -> None:
         _check_integer("max_tokens", self.max_tokens, 1, 2**31 - 1)

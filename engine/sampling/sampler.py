@@ -1,4 +1,4 @@
-"""Chooses tokens: from logits to the next one."""
+"""The sampler: chooses a token by its logits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _NONE = np.empty(0, np.intp)
 
 
 class Sampler:
-    """Chooses token after token as `params` say; has a random state, so make one for each generation.
+    """Chooses tokens by `params`; it has a random state, so make one for each generation.
 
-    `functions` are the NumPy ones, or compiled.
-    `suppressed_ids` (n,) are never chosen.
+    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen.
     """
 
     def __init__(
@@ -59,9 +58,9 @@ def candidates(
     min_p: float = 0.0,
     functions: SamplingFunctions = REFERENCE,
 ) -> NDArray[np.intp] | None:
-    """The ids that may be drawn from `logits` (n_vocab,), ascending: top_k, top_p of those, min_p of those.
+    """The ids that may be drawn from `logits` (n_vocab,), ascending, after top_k, top_p and min_p in turn.
 
-    None stands for the whole vocabulary, which then need not be copied.
+    None is the whole vocabulary, which then need not be copied.
     """
     filters: list[Callable[[NDArray[np.float32]], NDArray[np.intp]]] = []
     if 0 < top_k < len(logits):
@@ -77,8 +76,6 @@ def candidates(
 
 
 def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not -inf everywhere.
-
-    A single -inf is a masked token.  The maximum tells: NaN and +inf survive into it.
-    """
+    """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not all -inf, which masks a
+    token.  The maximum is checked: NaN and +inf propagate to it."""
     return np.isfinite(logits.max(axis=-1))

@@ -1,1 +1,1 @@
-"""Recorded activations, and directions followed to the logits."""
+"""Recorded activations, and the linear paths from activations to logits."""

@@ -1,5 +1,5 @@
-"""The way from an activation to the residual stream, where it is linear: a matrix, factors, and norms and
-gates whose values are held fast. So a direction in the stream can be followed back to the activation."""
+"""Linear paths from an activation to the residual stream: a matrix, factors, and norms and gates whose values
+are held fixed. Along them a direction in the stream is pulled back to the activation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Array = NDArray[np.float64]
 class LinearPath(Shown):
     """The operations of `plan` from the buffer `start` to the sum that adds it to the residual stream.
 
-    RequestError if there is no such way, or one that is not linear.
+    RequestError if there is no such path, or if it is not linear.
     """
 
     def __init__(self, plan: Plan, start: str) -> None:
         self.start = start
-        self._steps: list[tuple[ops.Op, str]] = []  # an operation, and the buffer that it is entered by
+        self._steps: list[tuple[ops.Op, str]] = []  # an operation, and its input on the path
         current = start
         for op in plan.ops:
             if current not in op.inputs or isinstance(op, ops.SelectRows):
@@ -46,13 +46,13 @@ class LinearPath(Shown):
 
     @property
     def needs(self) -> list[str]:
-        """The activations on the way that `pull_back` must be given."""
+        """The names of the activations that `pull_back` needs."""
         norms = [x for op, x in self._steps if isinstance(op, ops.RmsNorm | ops.LayerNorm)]
         return norms + [op.b for op, _ in self._steps if isinstance(op, ops.Mul)]
 
     def pull_back(self, direction: Array, found: Mapping[str, NDArray[np.float32]]) -> Array:
-        """direction (n, n_embd) of n tokens, `found`: what the path `needs`, (n, width) each -> (n, width of
-        the start), such that start · result is what the start adds along the direction."""
+        """direction (n, n_embd) of n tokens -> (n, width of `start`), whose dot product with `start` is what
+        `start` adds along the direction. `found`: the activations that the path `needs`, (n, width) each."""
         for op, x in reversed(self._steps):
             match op:
                 case ops.Linear():
@@ -75,7 +75,7 @@ _LINEAR = (ops.Linear, ops.RmsNorm, ops.LayerNorm, ops.Mul, ops.Scale, ops.Scale
 
 
 def norm_back(op: ops.RmsNorm | ops.LayerNorm, x: NDArray[np.float32], directions: Array) -> Array:
-    """Directions (n, m, width) after a norm of x (n, width) -> before it, its scale held fast."""
+    """Directions (n, m, width) after a norm of x (n, width) -> before it, with its scale held fixed."""
     groups = x.astype(np.float64).reshape(len(x), 1, op.n_groups, -1)
     parts = directions.reshape(*directions.shape[:2], op.n_groups, -1)
     if op.weight is not None:

@@ -1,9 +1,8 @@
-"""A run of a model whose activations have been kept."""
+"""Runs of a model whose activations are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,14 +20,14 @@ Wanted = Literal["all", "last"] | Sequence[int] | NDArray[np.integer[Any]] | Non
 
 
 class Trace(Mapping[str, Array]):
-    """What `LLM.trace` gives: captured activations by their names, in the order of computation.
+    """The result of `LLM.trace`: captured activations by their names, in the order of computation.
 
         trace = llm.trace("The capital of France is", capture="blk.*.resid_post", logits=None)
         trace["blk.3.resid_post"].shape  # (n_tokens, n_embd)
 
     Each is (n_tokens, width) float32; attention probabilities are (n_tokens, n_heads, n_tokens). The arrays
-    belong to the trace and live as long as they are used; two names of one buffer ("blk.1.resid_pre",
-    "blk.0.resid_post") give the same array.
+    stay valid after the LLM is closed; two names of one buffer ("blk.1.resid_pre", "blk.0.resid_post") give
+    the same array.
     """
 
     def __init__(
@@ -39,26 +38,26 @@ class Trace(Mapping[str, Array]):
         arrays: Mapping[str, Array],
     ) -> None:
         self.ids = ids
-        """The tokens that were run, (n_tokens,) int32."""
+        """The ids of the tokens that were run, (n_tokens,) int32."""
         self._logits = logits
         self._specs = specs
         self._arrays = arrays
 
     @property
     def logits(self) -> Array:
-        """(positions asked for, n_vocab) float32; RequestError if none were asked for."""
+        """(n_positions, n_vocab) float32, at the positions asked for; RequestError if there were none."""
         if self._logits is None:
             raise RequestError('this trace has no logits; ask for them: trace(..., logits="all")')
         return self._logits
 
     @property
     def names(self) -> list[str]:
-        """The names of all that was captured, in the order of computation."""
+        """The names of the captured activations, in the order of computation."""
         return list(self._specs)
 
     def heads(self, name: str) -> Array:
-        """An activation with its rows divided into heads, experts or groups, as `LLM.activations` has them:
-        (n_tokens, n_heads, head_dim); a view. One that is not divided is given as it is."""
+        """An activation with the dims of `LLM.activations`, heads, experts or groups: (n_tokens, n_heads,
+        head_dim), a view; (n_tokens, width) for one without."""
         value, dims = self[name], self._specs[name].dims
         return value if "n_keys" in dims else value.reshape(len(value), *map(int, dims))
 
@@ -77,9 +76,7 @@ class Trace(Mapping[str, Array]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     def __repr__(self) -> str:
@@ -99,7 +96,7 @@ def record(
     logits: Wanted,
     max_bytes: int | None,
 ) -> Trace:
-    """Runs `ids` and keeps what was asked for; see `LLM.trace`."""
+    """Runs `ids` and keeps activations; see `LLM.trace`."""
     if not isinstance(capture, str | Sequence):
         raise RequestError(f"capture is a list of names, not {capture!r:.100}")
     taps = Taps(table, len(ids), edits, [capture] if isinstance(capture, str) else capture)
@@ -122,7 +119,7 @@ def _shape(spec: ActivationSpec, n_tokens: int) -> tuple[int, ...]:
 
 
 def _positions(logits: Any, n_tokens: int) -> NDArray[np.intp]:
-    """The positions whose logits are wanted; RequestError for any that there is not."""
+    """The positions whose logits are wanted; RequestError for one outside the prompt."""
     if logits is None:
         return np.empty(0, np.intp)
     if isinstance(logits, str) and logits in ("all", "last"):
@@ -141,7 +138,7 @@ def _positions(logits: Any, n_tokens: int) -> NDArray[np.intp]:
 
 
 def _check_size(shapes: Mapping[str, tuple[int, ...]], n_logits: int, max_bytes: int | None) -> None:
-    """RequestError if what is to be kept is more than `max_bytes`, or than the memory that is free."""
+    """RequestError if the trace takes more than `max_bytes`, or than the free memory if that is None."""
     if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 0):
         raise RequestError(f"max_bytes must be an integer from 0 on, or None, not {max_bytes!r:.100}")
     sizes = {name: 4 * int(np.prod(shape, dtype=object)) for name, shape in shapes.items()}

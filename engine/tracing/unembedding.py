@@ -1,4 +1,4 @@
-"""The end of a model on its own: from a residual stream to logits, for any layer's residual stream."""
+"""The end of a model by itself: from the residual stream of any layer to logits."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Unembedding(Shown):
         if not residual:
             raise RequestError("this model has no residual stream that is known by name")
         self.residual = residual[-1]
-        """The buffer that it begins with: the residual stream after the last block."""
+        """The buffer of its input: the residual stream after the last block."""
         self.n_embd = plan.buffers[self.residual]
         start = next(i + 1 for i, op in enumerate(plan.ops) if self._writes(op))
         self._ops = [op for op in plan.ops[start:] if not isinstance(op, ops.SelectRows)]
         self._output = plan.output
 
     def logits(self, residual: Array) -> Array:
-        """residual (n, n_embd) float32 -> (n, n_vocab): what the model would say if this left its last block.
+        """residual (n, n_embd) float32 -> logits (n, n_vocab), as if it were the output of the last block.
 
         Raises RequestError for another shape.
         """
@@ -42,12 +42,12 @@ class Unembedding(Shown):
         return run_alone(self._ops, {self.residual: residual}, self._values)[self._output]
 
     def directions(self, ids: NDArray[np.integer], residual: Array) -> NDArray[np.float64]:
-        """The directions in the residual stream along which the logits of the tokens `ids` (m,) grow, where
-        it is `residual` (n, n_embd): (n, m, n_embd) float64.
+        """The directions (n, m, n_embd) float64 along which the logits of the tokens `ids` (m,) grow, at the
+        residual stream `residual` (n, n_embd).
 
-        With the norm's scale held fast, logit = direction · residual: exact for a sum of parts, but for a
-        bias and for factors or caps after the head. Raises RequestError for a model whose last norm is
-        neither an RMS norm nor a layer norm.
+        With the norm's scale held fixed, logit = direction · residual: exact for a sum of parts, except for a
+        bias, and factors or caps after the head. Raises RequestError for a model that does not end with an
+        RMS norm or layer norm and a matrix.
         """
         self._check(residual)
         norm = self._ops[0]
