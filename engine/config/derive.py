@@ -11,20 +11,11 @@ _log = logging.getLogger(__name__)
 
 _TOKENS = "tokenizer.ggml.tokens"
 _LAYERED = (
-    "n_heads",
-    "n_kv_heads",
-    "n_ff",
-    "moe.n_ff",
-    "moe.n_used",
-    "rope.is_on",
-    "sparsity",
-    "moe.swiglu_limit",
-    "moe.swiglu_limit_shared",
-    "xielu.alpha_n",
-    "xielu.alpha_p",
-    "xielu.beta",
-    "xielu.eps",
+    *("n_heads", "n_kv_heads", "n_ff", "moe.n_ff", "moe.n_used", "rope.is_on", "sparsity"),
+    *("moe.swiglu_limit", "moe.swiglu_limit_shared"),
+    *("xielu.alpha_n", "xielu.alpha_p", "xielu.beta", "xielu.eps"),
 )
+"""The fields that may differ from layer to layer."""
 INPUTS = (
     "rope.old_scale",
     "sliding_pattern",
