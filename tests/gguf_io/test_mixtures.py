@@ -9,8 +9,7 @@ from quantizer_cases import FILE_TYPES, LETTERS, ModelCase
 
 from nybble import ModelError, RequestError
 from nybble.gguf_io.formats import F32, I32, BlockFormat
-from nybble.gguf_io.mixtures import FILE_TYPES as OUR_FILE_TYPES
-from nybble.gguf_io.mixtures import choose_formats, file_type
+from nybble.gguf_io.mixtures import FILE_TYPES as OUR_FILE_TYPES, choose_formats, file_type
 from nybble.gguf_io.tensor import Tensor
 
 CASES = quantizer_cases.model_cases()

@@ -41,8 +41,8 @@ ARROWS = {
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm engine.executors.numba.storage "
-    "kernels.linear kernels.weights kernels.attention kernels.jit "
-    "kernels.language engine.executors.attention_probs engine.plan "
+    "kernels.linear kernels.weights engine.executors.attention_probs "
+    "kernels.attention kernels.jit kernels.language engine.plan "
     "engine.plan.ops errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
