@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import tiny_model
 from forge import GGUFForge
-from stopwatch import HANG
+from stopwatch import HANG, wait_until
 
 import nybble
 from nybble import GGUFUnsupportedError, ModelError, RequestError, quantize_gguf
@@ -246,10 +245,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         "1",
     ]
     child = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + HANG
-    while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert list(tmp_path.glob("*.partial"))
+    assert wait_until(lambda: list(tmp_path.glob("*.partial")))
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=HANG)
     assert child.returncode == 130 and b"Traceback" not in err

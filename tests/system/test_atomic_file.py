@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_model
-from stopwatch import HANG
+from stopwatch import HANG, wait_until
 
 import nybble
 from nybble.cli.text_options import save_figure
@@ -275,10 +274,7 @@ def test_a_command_that_is_told_to_end_leaves_nothing(name: str, tmp_path: Path)
         "sys.exit(main(sys.argv[1:]))"
     )
     child = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + HANG
-    while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert list(tmp_path.glob("*.partial"))
+    assert wait_until(lambda: list(tmp_path.glob("*.partial")))
     number = getattr(signal, name)
     child.send_signal(number)
     _, err = child.communicate(timeout=HANG)

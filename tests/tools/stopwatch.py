@@ -1,4 +1,4 @@
-"""Time that a busy machine does not change: that of the processor, and how it grows with the input."""
+"""Time that a busy machine does not change: of the processor, its growth with the input; and waiting."""
 
 import time
 from collections.abc import Callable
@@ -8,6 +8,16 @@ HANG = 600.0
 """Seconds after which what is waited for hangs: no machine is busy enough to need as many."""
 TICK = 0.016
 """Seconds between two states of the clock of the processor, on Windows."""
+
+
+def wait_until(condition: Callable[[], object]) -> bool:
+    """Looks every millisecond until `condition()` is true; False if that hangs."""
+    deadline = time.monotonic() + HANG
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def cpu_seconds(work: Callable[[], object], best_of: int = 1) -> float:

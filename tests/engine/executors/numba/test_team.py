@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from stopwatch import HANG
+from stopwatch import HANG, wait_until
 
 from nybble.engine.executors.numba.team import Program, Team
 from nybble.errors import NybbleError
@@ -59,10 +59,16 @@ def fall_asleep(team: Team) -> None:
     """Waits until every worker is asleep outside of the machine code, or about to be: a bell must wake it.
     An interrupted run may have called them already, without the bell."""
     outside = [phases.THREADS + i * phases.THREAD_WORDS + phases.OUTSIDE for i in range(1, team.n_threads)]
-    deadline = time.monotonic() + HANG
-    while not (team._control[phases.PHASE] & phases.MAX_SHARES or team._control[outside].all()):
-        assert time.monotonic() < deadline, "workers do not fall asleep"
-        time.sleep(0.001)
+    assert wait_until(
+        lambda: team._control[phases.PHASE] & phases.MAX_SHARES or team._control[outside].all()
+    ), "workers do not fall asleep"
+
+
+def announce(team: Team, last: int, n_threads: int) -> None:
+    """Starts calls 0 … last - 1 as `Team.run` does, and rings no bell."""
+    team._start.set("first", 0)
+    team._start.set("last", last)
+    team._start.run(0, n_threads)
 
 
 def interrupt(adder: Adder) -> None:
@@ -139,9 +145,7 @@ def test_an_interrupted_program_is_finished_first(adder):
 
 def test_a_worker_that_was_woken_before_the_interrupt(adder):
     """It may have done all of the program, the leader's share too."""
-    adder.team._start.set("first", 0)
-    adder.team._start.set("last", 1)
-    adder.team._start.run(0, 2)
+    announce(adder.team, 1, 2)
     adder.team.run(0, 2)
     adder.check(3)
 
@@ -150,14 +154,11 @@ def test_a_worker_is_woken_although_the_others_have_done_everything():
     """It was called, so nobody would call it again: it would sleep until the team is closed."""
     adder = Adder(3)
     fall_asleep(adder.team)
-    adder.team._start.set("first", 0)
-    adder.team._start.set("last", 2)
-    adder.team._start.run(0, 3)
+    announce(adder.team, 2, 3)
     adder.team._bells[0].put(None)
-    deadline = time.monotonic() + HANG
-    while adder.team._control[phases.PHASE] & phases.MAX_SHARES:
-        assert time.monotonic() < deadline, "the woken worker does not do the others' work"
-        time.sleep(0.001)
+    assert wait_until(lambda: not adder.team._control[phases.PHASE] & phases.MAX_SHARES), (
+        "the woken worker does not do the others' work"
+    )
     adder.team.finish()
     fall_asleep(adder.team)  # so it has been awake
     adder.team.run(0, 2)
