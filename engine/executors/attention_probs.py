@@ -12,8 +12,7 @@ from ...errors import RequestError
 from ...kernels.attention.reference import alibi_slopes, visible
 from ..hooks.taps import Taps
 from ..plan import ops
-
-Array = NDArray[np.float32]
+from .base import Array, Positions
 
 
 def score_arguments(op: ops.Attention, sinks: Array | None) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def show_probs(
     probs: Array,
     heads: Array,
     gather: Callable[[Array], Array],
-    positions: NDArray[np.int64],
+    positions: Positions,
     ids: NDArray[np.integer[Any]],
 ) -> None:
     """Shows probs (n, n_heads, n_keys); where an edit changes them, `gather(probs)` (n, n_heads, value_dim)

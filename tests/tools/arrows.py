@@ -21,18 +21,19 @@ ARROWS = {
     "engine.architectures": "engine.architectures.parts kernels.choices engine.config errors",
     "architecture": "engine.architectures engine.architectures.parts engine.config",
     "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
+    "engine.executors.base": "engine.hooks engine.plan",
     "kernels.language": "",
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
-    "engine.executors.attention_probs": "kernels.attention engine.hooks engine.plan.ops errors",
-    "engine.executors.base": "engine.hooks engine.plan",
+    "engine.executors.attention_probs": "kernels.attention engine.executors.base engine.hooks "
+    "engine.plan.ops errors",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
-    "kernels.attention kernels.jit kernels.language engine.plan "
-    "engine.plan.ops gguf_io system errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit "
+    "kernels.language engine.executors.base engine.plan engine.plan.ops "
+    "gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
@@ -46,15 +47,16 @@ ARROWS = {
     "engine.plan.ops errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
-    "engine.executors.base engine.executors.attention_probs "
-    "kernels.attention kernels.jit engine.hooks engine.plan "
-    "engine.plan.ops gguf_io system errors",
+    "engine.executors.attention_probs kernels.attention kernels.jit "
+    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
+    "gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm kernels.linear "
-    "engine.executors.base engine.executors.attention_probs "
-    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io",
+    "engine.executors.attention_probs kernels.attention "
+    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
+    "gguf_io",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.generation": "engine.sampling kernels.sampling tokenizer engine.executors.base "
