@@ -17,7 +17,7 @@ from ...attention_probs import score_arguments
 from ..storage.caches import KVCache
 from ..storage.steps import Step
 from .registry import lowers
-from .where import Share, Where
+from .where import SequencePart, Where
 
 
 @lowers(ops.Attention)
@@ -25,15 +25,17 @@ def _attention(op: ops.Attention, x: list[Array], out: Array, where: Where) -> l
     """All writes of new keys and values, then all that reads the caches, then all that merges; before them
     what asks for the caches of several sequences."""
     parts = []
-    for share in where.shares(op.state, KVCache):
-        steps = _plain if share.cache.is_plain else _general
-        parts.append(steps(op, [part[share.rows] for part in x], out[share.rows], where, share))
+    for own in where.sequence_parts(op.state, KVCache):
+        steps = _plain if own.cache.is_plain else _general
+        parts.append(steps(op, [part[own.rows] for part in x], out[own.rows], where, own))
     return [step for phase in zip(*parts, strict=True) for step in phase]
 
 
-def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, share: Share[KVCache]) -> list[Step]:
+def _plain(
+    op: ops.Attention, x: list[Array], out: Array, where: Where, own: SequencePart[KVCache]
+) -> list[Step]:
     """For what has nothing but a scale, a window and chunks; each sequence has a scratch of its own."""
-    cache, turn, positions = share.cache, share.number, where.tokens.positions[share.rows]
+    cache, turn, positions = own.cache, own.number, where.tokens.positions[own.rows]
     sizes = op.n_heads, op.n_kv_heads, op.head_dim, cache.n_slots, where.n_threads
     scratch = where.once(attention_scratch, *sizes, owner=turn)
     attend, merge = bind_attend(
@@ -42,7 +44,7 @@ def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, share: S
         cache.values,
         positions,
         out,
-        share.count,
+        own.count,
         scratch,
         n_heads=op.n_heads,
         scale=op.scale,
@@ -52,10 +54,10 @@ def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, share: S
     )
     steps = []
     if len(where.sequences) > 1:
-        prefetch = bind_cache_prefetch(cache.keys, cache.values, positions, share.count)
+        prefetch = bind_cache_prefetch(cache.keys, cache.values, positions, own.count)
         steps.append(Step(prefetch, (), (), turn=turn))
     if op.k:
-        write = bind_cache_write(x[1], x[2], cache.keys, cache.values, positions, share.count)
+        write = bind_cache_write(x[1], x[2], cache.keys, cache.values, positions, own.count)
         steps.append(Step(write, (x[1], x[2]), (cache.keys, cache.values), turn=turn))
     return [
         *steps,
@@ -65,11 +67,11 @@ def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, share: S
 
 
 def _general(
-    op: ops.Attention, x: list[Array], out: Array, where: Where, share: Share[KVCache]
+    op: ops.Attention, x: list[Array], out: Array, where: Where, own: SequencePart[KVCache]
 ) -> list[Step]:
     """For caps, ALiBi, sinks and narrow values; one scratch for all layers, of which only one runs."""
     q, *new = x
-    cache, positions = share.cache, where.tokens.positions[share.rows]
+    cache, positions = own.cache, where.tokens.positions[own.rows]
     scratch = where.once(general_scratch, cache.n_slots, where.n_threads)
     attend = bind_general_attend(
         q,
@@ -77,7 +79,7 @@ def _general(
         cache.values,
         positions,
         out,
-        share.count,
+        own.count,
         scratch,
         n_heads=op.n_heads,
         scale=op.scale,
@@ -85,7 +87,7 @@ def _general(
         **score_arguments(op, None if op.sinks is None else op.sinks.dequantize()),
     )
     writes = [
-        Step(bind_general_write(rows, part, positions, share.count), (rows,), (part,))
+        Step(bind_general_write(rows, part, positions, own.count), (rows,), (part,))
         for rows, part in zip(new, (cache.keys, cache.values), strict=False)
     ]
     return [*writes, Step(attend, (q, cache.keys, cache.values), (out, scratch))]

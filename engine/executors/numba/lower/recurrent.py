@@ -38,10 +38,10 @@ def _lowers(kind: type[T], check: Check[T] | None = None) -> Callable[[Bind[T]],
     def enter(bind: Bind[T]) -> None:
         def steps(op: T, x: list[Array], out: Array, where: Where) -> list[Step]:
             made = []
-            for share in where.shares(op.state, RecurrentCache):
-                inputs, own, state = [part[share.rows] for part in x], out[share.rows], share.cache.value
-                call = bind(op, inputs, state, own, share.count)
-                made.append(Step(call, (*inputs, state), (own, state)))
+            for own in where.sequence_parts(op.state, RecurrentCache):
+                inputs, rows, state = [part[own.rows] for part in x], out[own.rows], own.cache.value
+                call = bind(op, inputs, state, rows, own.count)
+                made.append(Step(call, (*inputs, state), (rows, state)))
             return made
 
         lowers(kind, check)(steps)

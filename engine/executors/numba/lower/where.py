@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Share(Generic[C]):
+class SequencePart(Generic[C]):
     """The part of an operation that belongs to one sequence: its cache, and its rows of the buffers."""
 
     number: int
@@ -84,7 +84,7 @@ class Where:
             return (self.buffers[name],), []
         return self.rows.quantized(name, self.buffers[name], self.width(name), matrix.layout.sum_factor)
 
-    def shares(self, state: int, kind: type[C]) -> Iterator[Share[C]]:
+    def sequence_parts(self, state: int, kind: type[C]) -> Iterator[SequencePart[C]]:
         """What each sequence has of an operation with this state."""
         is_alone = len(self.sequences) == 1
         for i, caches in enumerate(self.sequences):
@@ -92,9 +92,9 @@ class Where:
             if not isinstance(cache, kind):
                 raise TypeError(f"state {state} of the plan is no {kind.__name__}")
             if is_alone:
-                yield Share(i, cache, slice(None), self.count)
+                yield SequencePart(i, cache, slice(None), self.count)
             else:
-                yield Share(i, cache, slice(i, i + 1), self.once(_count_of_one))
+                yield SequencePart(i, cache, slice(i, i + 1), self.once(_count_of_one))
 
 
 def _working(plan: Plan, n_threads: int) -> NDArray[np.uint8]:
