@@ -14,6 +14,7 @@ from .gguf_io.quantize import quantize as quantize
 from .kernels.attention.kv_cache import (
     allocate_kv_cache as allocate_kv_cache,
     bind_cache_write as bind_cache_write,
+    page_table as page_table,
 )
 from .kernels.attention.plain import bind_attend as bind_attend
 from .kernels.attention.plain_scratch import attention_scratch as attention_scratch
@@ -88,6 +89,7 @@ from .kernels.language.simd import (
     where_less as where_less,
 )
 from .kernels.language.source import called as called, inlined as inlined
+from .kernels.language.spans import one_span as one_span
 from .kernels.language.unpack import Table as Table, lookup as lookup
 from .kernels.linear.linear import linear_reference as linear_reference
 from .kernels.linear.packed_product import working_memory as working_memory

@@ -1,5 +1,4 @@
-"""How much faster several sequences are decoded side by side (`engine/executors/numba/batch.py`) than one
-alone.
+"""How much faster several sequences are decoded side by side than one alone.
 
     python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
 
@@ -10,57 +9,55 @@ that ratios hold when the machine's speed drifts; medians of the turns.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from table import print_table
 
-from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.base import Ids, Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
+from nybble.engine.scheduler.seats import Seats
+from nybble.engine.scheduler.sequence import Sequence
 from nybble.hub.models import resolve
 
 TOKENS_PER_TURN = 8
 
 
-def seconds_per_step(executors: Sequence[NumbaExecutor], step: Callable[[], object], n_prompt: int) -> float:
-    """Of a turn that begins after the prompt."""
-    for executor in executors:
-        executor.truncate(n_prompt)
-    started = time.perf_counter()
-    for _ in range(TOKENS_PER_TURN):
-        step()
-    return (time.perf_counter() - started) / TOKENS_PER_TURN
+def step(executor: NumbaExecutor, sequences: list[Sequence], ids: Ids) -> None:
+    """One more token of each of the sequences."""
+    pieces = []
+    for sequence, token in zip(sequences, ids, strict=False):
+        sequence.make_room(sequence.n_positions + 1)
+        pieces.append(Piece(sequence.seat, sequence.n_positions, np.array([token], np.int32), np.arange(1)))
+    executor.step(pieces)
+    for sequence in sequences:
+        sequence.n_positions += 1
 
 
-def measure(model: Model, sizes: Sequence[int], n_threads: int, n_prompt: int, turns: int) -> list[float]:
+def measure(model: Model, sizes: list[int], n_threads: int, n_prompt: int, turns: int) -> list[float]:
     """Tokens a second of one sequence, and of batches of these sizes."""
-    executors: list[NumbaExecutor] = []
-    for _ in range(max(sizes)):
-        matrices = executors[0].matrices if executors else None
-        n_ctx = n_prompt + TOKENS_PER_TURN
-        executors.append(NumbaExecutor(model.plan, n_ctx, n_threads, n_prompt, matrices))
-    ids = np.random.default_rng(0).integers(0, model.config.n_vocab, (len(executors), n_prompt))
-    for executor, prompt in zip(executors, ids.astype(np.int32), strict=True):
-        executor.forward(prompt, 0, np.empty(0, np.intp))
-    tokens = ids[:, 0].astype(np.int32)
-    one = executors[0]
-    batches = {size: Batch(executors[:size]) for size in sizes}
-    steps: list[tuple[int, Callable[[], object]]] = [
-        (1, lambda: one.forward(tokens[:1], one.n_positions, np.array([0]))),
-        *((size, partial(batch.decode, tokens[:size])) for size, batch in batches.items()),
-    ]
-    found: list[list[float]] = [[] for _ in steps]
+    n, n_ctx = max(sizes), n_prompt + TOKENS_PER_TURN
+    executor = NumbaExecutor(
+        model.plan, n_ctx, n_threads, max(n_prompt, n), n_seq_max=n, n_pool_tokens=n * n_ctx
+    )
+    seats = Seats(executor)
+    sequences = [seats.sequence() for _ in range(n)]
+    ids = np.random.default_rng(0).integers(0, model.config.n_vocab, (n, n_prompt)).astype(np.int32)
+    for sequence, prompt in zip(sequences, ids, strict=True):
+        sequence.forward(prompt, 0, np.empty(0, np.intp))
+    found: dict[int, list[float]] = {size: [] for size in (1, *sizes)}
     for turn in range(turns + 1):
-        for times, (size, step) in zip(found, steps, strict=True):
-            taken = seconds_per_step(executors[:size], step, n_prompt)
+        for size, times in found.items():
+            for sequence in sequences[:size]:
+                sequence.truncate(n_prompt)
+            started = time.perf_counter()
+            for _ in range(TOKENS_PER_TURN):
+                step(executor, sequences[:size], ids[:size, 0])
             if turn:  # the first warms up
-                times.append(taken)
-    for runner in (*batches.values(), *executors):
-        runner.close()
-    return [size / statistics.median(times) for times, (size, _) in zip(found, steps, strict=True)]
+                times.append((time.perf_counter() - started) / TOKENS_PER_TURN)
+    executor.close()
+    return [size / statistics.median(times) for size, times in found.items()]
 
 
 def main() -> None:

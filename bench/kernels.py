@@ -26,11 +26,12 @@ from synthetic import FORMATS, random_rows
 
 from nybble.engine.plan.rope import rope_frequencies
 from nybble.gguf_io.dequantize import dequantize
-from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write, n_slots_for
+from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, page_table
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import attention_scratch
 from nybble.kernels.attention.reference import attention_reference
 from nybble.kernels.jit.kernel import Call
+from nybble.kernels.language.spans import one_span
 from nybble.kernels.linear.linear import linear_reference
 from nybble.kernels.linear.packed_product import working_memory
 from nybble.kernels.linear.quantize_activations import bind_quantize
@@ -69,14 +70,15 @@ def attention(n: int) -> Case:
     """The last n of N_CONTEXT positions attend to all before them, and their keys and values are written."""
     q, out = normal(n, WIDTH), normal(n, WIDTH)
     k, v = normal(2, N_CONTEXT, N_KV_HEADS * HEAD_DIM)
-    keys, values = allocate_kv_cache(N_KV_HEADS, HEAD_DIM, n_slots_for(N_CONTEXT))
+    pages = page_table(N_CONTEXT)
+    keys, values = allocate_kv_cache(N_KV_HEADS, HEAD_DIM, pages.size * CACHE_BLOCK)
     every = np.arange(N_CONTEXT)
     bind_cache_write(k, v, keys, values, every, np.array([N_CONTEXT])).run()
     n_tokens, last, scale = np.array([n]), every[-n:].copy(), HEAD_DIM**-0.5
-    scratch = attention_scratch(N_HEADS, N_KV_HEADS, HEAD_DIM, keys.shape[1] * keys.shape[3], 1)
+    scratch = attention_scratch(N_HEADS, N_KV_HEADS, HEAD_DIM, N_CONTEXT, 1)
     calls = [
         bind_cache_write(k[-n:], v[-n:], keys, values, last, n_tokens),
-        *bind_attend(q, keys, values, last, out, n_tokens, scratch, N_HEADS, scale),
+        *bind_attend(q, keys, values, pages, last, out, one_span(n), scratch, N_HEADS, scale),
     ]
     heads = (x.reshape(-1, x.shape[1] // HEAD_DIM, HEAD_DIM) for x in (q, k, v))
     arguments = (*heads, last, every, scale)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,44 +17,68 @@ Array = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Positions = NDArray[np.int64]
 RowNumbers = NDArray[np.intp]
-"""Numbers of the tokens of a step."""
+"""Numbers of some tokens of a piece or step."""
 
 
-class State(ABC):
-    """What a layer remembers of the positions that have gone in. Unless a class says otherwise, the only way
-    back is to the start."""
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some tokens of a sequence that come next: `ids` (n,) at the positions start, start + 1 …
 
-    @abstractmethod
-    def reset(self) -> None:
-        """Forgets all positions, also those of a step that was left halfway."""
+    `seat` is the sequence's own. `rows` are indices into `ids`, ascending, whose logits are wanted; if there
+    are none in a step, the head is skipped. `taps` are shown what they listen to.
+    """
 
-    def can_go_back(self, n_before: int, n_after: int) -> bool:
-        """Can it go back from n_before positions to n_after, which are fewer and at least one?"""
-        return False
+    seat: int
+    start: int
+    ids: Ids
+    rows: RowNumbers
+    taps: Taps | None = None
 
-    def go_back(self, n_before: int, n_after: int) -> None:  # noqa: B027 (often nothing needs to be done)
-        """Forgets the positions from n_after on, which `can_go_back` allows."""
+    @property
+    def positions(self) -> Positions:
+        """(n,)"""
+        return np.arange(self.start, self.start + len(self.ids))
+
+
+@dataclass(frozen=True, eq=False)
+class Pages:
+    """Where the keys and values of the layers with one window lie (0: those without): in `n` pages of `size`
+    positions each.
+
+    `table[seat, b]` is the page of the positions from b * size on; who gives pages to sequences writes it.
+    """
+
+    window: int
+    size: int
+    n: int
+    table: NDArray[np.int64]
+
+    def slots(self, piece: Piece) -> Positions:
+        """(n,): page * size + place in it, of each token of a piece."""
+        blocks, places = np.divmod(piece.positions, self.size)
+        found: Positions = self.table[piece.seat, blocks] * self.size + places
+        return found
 
 
 class Executor(ABC):
-    """Runs one sequence of tokens through a plan, and keeps its states (keys and values) between calls.
+    """Runs tokens of up to `n_seq_max` sequences through a plan, and keeps their states between steps.
 
-    A subclass runs single steps of up to `n_batch` tokens, and makes `states`.
+    A sequence has a seat, a number below n_seq_max. `pages` are empty where each seat has memory for n_ctx
+    positions of its own. A subclass runs single steps, of up to `n_batch` tokens.
     """
 
     compile_seconds = 0.0
     """What making this executor spent on compiling kernels, or reading them from the cache."""
     has_float16_cache = False
     """Are keys and values rounded to float16?"""
-    states: Sequence[State]
+    pages: Sequence[Pages] = ()
 
-    def __init__(self, plan: Plan, n_ctx: int, n_batch: int) -> None:
+    def __init__(self, plan: Plan, n_ctx: int, n_batch: int, n_seq_max: int) -> None:
         self.plan = plan.for_context(n_ctx)
         self.n_ctx = n_ctx
         self.n_batch = plan.tokens_at_once(n_ctx, n_batch)
+        self.n_seq_max = n_seq_max
         self.n_outputs = plan.buffers[plan.output]
-        self.n_positions = 0
-        """How many positions the states hold."""
         self.before_step: Callable[[], None] = lambda: None
         """Called before each step; may raise, for example if the weights have changed."""
 
@@ -62,71 +88,46 @@ class Executor(ABC):
         """Bytes of weights that must be read to decode one token, as this executor has packed them: each
         matrix once, of experts the chosen."""
 
-    def forward(self, ids: Ids, start: int, rows: RowNumbers, taps: Taps | None = None) -> Array:
-        """Runs `ids` (n,) at the positions start, start + 1 …; -> the logits of `rows`: (len(rows), n_vocab),
-        or of a model without logits the embeddings: (len(rows), n_embd).
+    def step(self, pieces: Sequence[Piece]) -> list[Array]:
+        """Runs pieces of different sequences side by side; -> for each the logits of its rows (m, n_vocab),
+        or of a model without logits the embeddings (m, n_embd).
 
-        `rows` are indices into `ids`, ascending; with none of them the head is skipped. `taps` are shown what
-        they listen to. Raises ValueError if the tokens cannot come next. Whatever else ends it early leaves
-        states that are undefined until the next `reset`.
+        The bits do not depend on the company. Raises ValueError for more than n_batch tokens, and for an id
+        outside the vocabulary. Whatever else ends it early leaves the states of these seats undefined until
+        `reset`.
         """
-        self.require_next(start, len(ids))
-        logits = np.empty((len(rows), self.n_outputs), np.float32)
-        first = n_done = 0
-        for last in self._ends_of_steps(start, len(ids), taps):
-            self.before_step()
-            here = rows[(rows >= first) & (rows < last)] - first
-            positions = np.arange(start + first, start + last)
-            self._run_step(ids[first:last], positions, here, logits[n_done : n_done + len(here)], taps)
-            self.n_positions = start + last
-            first, n_done = last, n_done + len(here)
-        return logits
-
-    def require_next(self, start: int, n: int) -> None:
-        """ValueError unless n tokens can be run at the positions from `start` on."""
-        if n == 0:
-            raise ValueError("there are no ids to run")
-        if start != self.n_positions:
-            raise ValueError(
-                f"the state holds {self.n_positions} positions, so position {start} cannot be next"
-            )
-        self.plan.require_whole(start)
-        if start + n > self.n_ctx:
-            raise ValueError(f"{start} + {n} positions are more than the {self.n_ctx} of the context")
-
-    def _ends_of_steps(self, start: int, n: int, taps: Taps | None) -> list[int]:
-        """Where the steps end in which n tokens are run, counted from `start`."""
-        ends = {*range(self.n_batch, n, self.n_batch), n}
-        if taps is not None and start < taps.n_prompt < start + n:
-            ends.add(taps.n_prompt - start)  # what an edit gets is all prompt, or none of it
-        return sorted(ends)
+        n = sum(len(piece.ids) for piece in pieces)
+        if n > self.n_batch:
+            raise ValueError(f"{n} tokens are more than the {self.n_batch} of a step")
+        self.before_step()
+        ends = list(accumulate(len(piece.rows) for piece in pieces))
+        logits = np.empty((ends[-1], self.n_outputs), np.float32)
+        self._run_step(pieces, logits)
+        return [logits[end - len(piece.rows) : end] for piece, end in zip(pieces, ends, strict=True)]
 
     @abstractmethod
-    def _run_step(
-        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
-    ) -> None:
-        """Runs ids (n,), n <= n_batch, at positions (n,), which come next; writes the logits of `rows` (m,)
-        to logits (m, n_outputs)."""
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
+        """Runs the pieces and writes the logits of their rows, one after the other."""
 
-    def reset(self) -> None:
-        """Forgets all positions."""
-        for state in self.states:
-            state.reset()
-        self.n_positions = 0
+    @abstractmethod
+    def reset(self, seat: int) -> None:
+        """Forgets all positions of a seat, also those of a step that was left halfway."""
 
-    def truncate(self, n_positions: int) -> None:
-        """Forgets all positions from `n_positions` on. ValueError, and nothing forgotten, if a layer's state
-        cannot go back that far."""
-        n_before = self.n_positions
-        if n_positions == 0:
-            self.reset()
-        elif n_positions != n_before:
-            is_back = 0 < n_positions < n_before
-            if not is_back or not all(state.can_go_back(n_before, n_positions) for state in self.states):
-                raise ValueError(f"the state of {n_before} positions cannot go back to {n_positions}")
-            for state in self.states:
-                state.go_back(n_before, n_positions)
-            self.n_positions = n_positions
+    @abstractmethod
+    def can_go_back(self, seat: int, n_before: int, n_after: int) -> bool:
+        """Can a seat's state, but for what lies in pages, go back from n_before positions to n_after, which
+        are fewer and at least one?"""
+
+    @abstractmethod
+    def copy_states(self, source: int, seat: int) -> None:
+        """Copies what a seat holds, but for what lies in pages, to another."""
+
+    def copy_page(self, pages: Pages, source: int, target: int) -> None:
+        """Copies a page of `pages`, one of `self.pages`, to another."""
+        raise ValueError("this executor has no pages")
+
+    def go_back(self, seat: int, n_before: int, n_after: int) -> None:  # noqa: B027 (often nothing needs to be done)
+        """Forgets a seat's positions from n_after on, which `can_go_back` allows."""
 
     @abstractmethod
     def close(self) -> None:

@@ -13,6 +13,7 @@ from ...gguf_io.display import Shown
 from ..executors.base import Executor
 from ..hooks.taps import Taps
 from ..sampling.sampler import is_sound
+from ..scheduler.seats import single_sequence
 from .diagnosis import diagnose
 
 
@@ -30,6 +31,7 @@ class Context(Shown):
         self.n_batch = executor.n_batch
         self._lock = threading.RLock()
         self._executor = executor
+        self._sequence = single_sequence(executor)
         self.is_open = True
         self._process = os.getpid()
         self._owner: object = None
@@ -94,7 +96,7 @@ class Context(Shown):
             self._owner = None
             try:
                 self._running_in = threading.get_ident()
-                cause = diagnose(self._executor, ids, position, taps)
+                cause = diagnose(self._sequence, ids, position, taps)
             finally:
                 self._running_in = None
         return cause and f": {cause}"
@@ -109,7 +111,7 @@ class Context(Shown):
             if self.is_open:
                 self.is_open = False
                 self._executor.close()
-                del self._executor  # frees the weights and the cache, even if the LLM lives on
+                del self._executor, self._sequence  # frees weights and cache, even if the LLM lives on
 
     def _run(
         self,
@@ -120,15 +122,15 @@ class Context(Shown):
     ) -> NDArray[np.float32]:
         """Runs those of `ids` that the state does not hold yet; -> the logits after `positions`."""
         self.check_usable()  # it may have been closed while this waited for the lock
-        executor = self._executor
-        is_next = owner is self._owner and executor.n_positions < len(ids)
+        sequence = self._sequence
+        is_next = owner is self._owner and sequence.n_positions < len(ids)
         self._owner = None  # until this succeeds, the state belongs to no owner
         if not is_next:
-            executor.reset()
-        start = executor.n_positions
+            sequence.reset()
+        start = sequence.n_positions
         try:
             self._running_in = threading.get_ident()
-            logits = executor.forward(np.asarray(ids[start:], np.int32), start, positions - start, taps)
+            logits = sequence.forward(np.asarray(ids[start:], np.int32), start, positions - start, taps)
         finally:
             self._running_in = None
         unsound = positions[~is_sound(logits)]

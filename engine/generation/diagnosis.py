@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gguf_io.tensor import Tensor
-from ..executors.base import Executor
 from ..hooks.taps import Taps
 from ..plan import ops
 from ..plan.plan import Plan
 from ..sampling.sampler import is_sound
+from ..scheduler.sequence import Sequence
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504
@@ -22,14 +22,15 @@ _ROUNDS_TO_INFINITY = 65520.0  # in float16, from here on
 _VALUES_AT_ONCE = 1 << 20
 
 
-def diagnose(executor: Executor, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
+def diagnose(sequence: Sequence, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
     """The cause of NaN or infinite logits at a position of `ids`; "" if they are sound. The state of the
-    executor is lost."""
+    sequence is lost."""
+    executor = sequence.executor
     n = position + 1 if executor.plan.is_causal else len(ids)
-    executor.reset()
+    sequence.reset()
     try:
         watch = _Watch(executor.plan, executor.has_float16_cache, taps)
-        executor.forward(np.asarray(ids[:n], np.int32), 0, np.array([position]), watch)
+        sequence.forward(np.asarray(ids[:n], np.int32), 0, np.array([position]), watch)
     except _Found as found:
         return str(found)
     return ""

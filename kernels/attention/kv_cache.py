@@ -1,8 +1,8 @@
 """The keys and values that a layer keeps for attention: their layout, and the kernel that writes them.
 
-A cache has `n_slots` slots, a multiple of B = `CACHE_BLOCK`. Position p is in slot p % n_slots, so the cache
-of a sliding window is a ring: it needs as many slots as the window and the longest step have positions
-together. With L = `CACHE_LANES`
+A cache has `n_slots` slots, a multiple of B = `CACHE_BLOCK`; B of them are a page. A sequence has its
+positions in pages anywhere in the cache, B to a page: `pages[seat, p // B]` is the one of position p. With
+L = `CACHE_LANES`
 
     keys    (n_kv_heads, n_slots / L, head_dim, L) float16
     values  (n_kv_heads, n_slots / B, ceil(head_dim / L), B, L) float16
@@ -23,18 +23,34 @@ from numpy.typing import NDArray
 
 from ..jit.kernel import Call, kernel
 from ..language.checks import Array, Count, Halves, check_array
-from ..language.pointer import F16, F32, I64
+from ..language.pointer import F16, F32, I64, Pointer
 from ..language.record import Field, PointerTo, Record
-from ..language.rows import check_n_tokens, check_rows, share
+from ..language.rows import check_rows, share
 from ..language.simd import load, store, to_f16
+from ..language.source import inlined
+from ..language.spans import check_spans
+
+Numbers = NDArray[np.int64]
 
 CACHE_LANES = 16
 CACHE_BLOCK = 64
 
 
-def n_slots_for(n_positions: int) -> int:
-    """The slots of a cache that must hold `n_positions` positions at once."""
-    return -(-n_positions // CACHE_BLOCK) * CACHE_BLOCK
+def n_pages_for(n_positions: int) -> int:
+    """The pages that n_positions positions fill, from the start of one on."""
+    return -(-n_positions // CACHE_BLOCK)
+
+
+def page_table(n_positions: int, n_seats: int = 1) -> NDArray[np.int64]:
+    """A table (n_seats, n_pages) of sequences of n_positions, whose pages lie one after the other."""
+    n_pages = n_pages_for(n_positions)
+    return np.arange(n_seats * n_pages).reshape(n_seats, n_pages)
+
+
+@inlined
+def slot_of(pages: Pointer, position: int) -> int:
+    """The slot of a position, from the sequence's row of the page table."""
+    return pages[position // CACHE_BLOCK] * CACHE_BLOCK + position % CACHE_BLOCK
 
 
 def padded_head(head_dim: int) -> int:
@@ -71,28 +87,36 @@ def check_kv_cache(keys: Halves, values: Halves) -> tuple[int, int, int]:
 CACHE: dict[str, Field] = {
     "keys": PointerTo(F16),
     "values": PointerTo(F16),
-    "positions": PointerTo(I64),
-    "n_tokens": PointerTo(I64),
     "n_kv_heads": I64,
     "head_dim": I64,
-    "padded": I64,
+    "padded": I64,  # head_dim in whole vectors
     "n_slots": I64,
 }
-"""The arguments of a kernel that works on a cache, at the positions of a step's tokens."""
+"""The arguments of a kernel that works on a cache."""
+
+PLACES: dict[str, Field] = {
+    "pages": PointerTo(I64),  # (n_seats, ld_pages)
+    "positions": PointerTo(I64),  # of the step's tokens
+    "spans": PointerTo(I64),
+    "ld_pages": I64,
+}
+"""The arguments of a kernel that reads positions of several sequences."""
 
 
-def cache_arguments(
-    keys: Halves, values: Halves, positions: NDArray[np.int64], n_tokens: Count
-) -> dict[str, Any]:
+def place_arguments(pages: Numbers, positions: Numbers, spans: Count) -> dict[str, Any]:
+    """The arguments `PLACES`; TypeError or ValueError for arrays that do not fit."""
+    check_spans(spans)
+    check_array("pages", pages, (None, None), np.int64)
+    check_array("positions", positions, (None,), np.int64)
+    return {"pages": pages, "positions": positions, "spans": spans, "ld_pages": pages.shape[1]}
+
+
+def cache_arguments(keys: Halves, values: Halves) -> dict[str, Any]:
     """The arguments `CACHE`; TypeError or ValueError for arrays that do not fit."""
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    check_n_tokens(n_tokens)
-    check_array("positions", positions, (None,), np.int64)
     return {
         "keys": keys,
         "values": values,
-        "positions": positions,
-        "n_tokens": n_tokens,
         "n_kv_heads": n_kv_heads,
         "head_dim": head_dim,
         "padded": padded_head(head_dim),
@@ -101,32 +125,29 @@ def cache_arguments(
 
 
 def bind_cache_write(
-    k: Array,
-    v: Array,
-    keys: Halves,
-    values: Halves,
-    positions: NDArray[np.int64],
-    n_tokens: Count,
+    k: Array, v: Array, keys: Halves, values: Halves, slots: Numbers, n_tokens: Count
 ) -> Call:
-    """Write the rows of k and v, rounded to float16, at their positions.
+    """Write the rows of k and v, rounded to float16, into their slots.
 
-    k and v are buffers of width n_kv_heads * head_dim; positions is (n_max_tokens,), of which
-    each step fills as many as it has tokens, all different and at most n_slots - 1 apart. Raises TypeError or
-    ValueError for arrays that do not fit.
+    k and v are buffers of width n_kv_heads * head_dim; slots is (n_max_tokens,), of which each step fills as
+    many as it has tokens, all different. Raises TypeError or ValueError for arrays that do not fit.
     """
-    cache = cache_arguments(keys, values, positions, n_tokens)
+    cache = cache_arguments(keys, values)
     n_max_tokens, ld = check_rows(n_tokens, cache["n_kv_heads"] * cache["head_dim"], k=k, v=v)
-    check_array("positions", positions, (n_max_tokens,), np.int64)
-    return _cache_write.bind(**cache, k=k, v=v, ld=ld)
+    check_array("slots", slots, (n_max_tokens,), np.int64)
+    return _cache_write.bind(**cache, k=k, v=v, slots=slots, n_tokens=n_tokens, ld=ld)
 
 
-@kernel(Record(**CACHE, k=PointerTo(F32), v=PointerTo(F32), ld=I64))
+_WRITTEN = {"slots": PointerTo(I64), "n_tokens": PointerTo(I64)}
+
+
+@kernel(Record(**CACHE, **_WRITTEN, k=PointerTo(F32), v=PointerTo(F32), ld=I64))
 def _cache_write(args, thread_id, n_threads):
     d, whole = args.head_dim, args.head_dim - args.head_dim % 8
     first, last = share(args.n_tokens[0] * args.n_kv_heads, thread_id, n_threads)
     for i in range(first, last):
         token, head = i // args.n_kv_heads, i % args.n_kv_heads
-        slot = args.positions[token] % args.n_slots + head * args.n_slots
+        slot = args.slots[token] + head * args.n_slots
         offset = token * args.ld + head * d
         key = args.keys + slot // CACHE_LANES * CACHE_LANES * d + slot % CACHE_LANES
         for j in range(d):

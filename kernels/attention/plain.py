@@ -9,15 +9,14 @@ sliding window: Beltagy et al. 2020, "Longformer" (arXiv:2004.05150); chunks: Me
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import Call, Kernel, kernel
 from ..language.checks import Array, Count, Halves, check_array
-from ..language.pointer import F16, F32, I64
+from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import is_turn, row_arguments, share
+from ..language.rows import buffer_arguments, buffer_fields, is_turn, share
 from ..language.source import called
-from .kv_cache import check_kv_cache, padded_head
+from .kv_cache import CACHE, CACHE_BLOCK, PLACES, Numbers, cache_arguments, place_arguments
 from .online_softmax import FEW
 from .plain_scratch import (
     SEGMENT,
@@ -25,12 +24,13 @@ from .plain_scratch import (
     TILE_QUERIES,
     AttentionScratch,
     check_scratch,
+    seen_at_most,
     segments_touched,
     split_rows,
     state_size,
     tile_rows,
 )
-from .plain_tile import end_of, query_functions, segment_function, start_of
+from .plain_tile import end_of, query_functions, segment_function, span_of, start_of
 from .softmax_state import queries_per_bundle, state_functions
 from .visible import NO_CHUNK, check_sight
 
@@ -44,30 +44,21 @@ from .visible import NO_CHUNK, check_sight
 #
 # A query goes through its positions in the order of the sequence, whatever the step. Each segment has a
 # softmax state of its own, and the states are merged in order. So the bits of a query
-# depend neither on the queries beside it nor on the threads. A step of few queries is split over segments
-# too: the threads leave their states in `partials`, and a second kernel puts them together; otherwise the
-# first does all.
+# depend neither on the queries beside it nor on the threads. A step of few queries of one sequence is split
+# over segments too: the threads leave their states in `partials`, and a second kernel puts them together;
+# otherwise the first does all.
 
 _ATTEND = Record(
-    q=PointerTo(F32),
-    keys=PointerTo(F16),
-    values=PointerTo(F16),
-    positions=PointerTo(I64),  # of the step's tokens
-    out=PointerTo(F32),
-    n_tokens=PointerTo(I64),  # n_tokens[0]: how many tokens
+    **buffer_fields("q", "out"),
+    **CACHE,
+    **PLACES,
     scratch=PointerTo(F32),  # a `Tile` for each thread
     partials=PointerTo(F32),  # states (n_kv_heads, n_segments, split_rows) of a step that is split
-    ld_q=I64,  # numbers from one token to the next
-    ld_out=I64,
-    ld_scratch=I64,  # from one thread to the next
-    n_kv_heads=I64,
+    ld_scratch=I64,  # numbers from one thread to the next
     group=I64,  # query heads of a key head
     tile_rows=I64,  # queries of the largest tile, in whole bundles
-    head_dim=I64,
-    padded=I64,  # head_dim in whole vectors
     state_size=I64,  # numbers of a query's state
-    n_slots=I64,  # of the cache
-    n_segments=I64,  # that n_slots positions touch at most
+    n_segments=I64,  # that `partials` has room for
     window=I64,  # how many positions a query sees at most
     chunk=I64,  # and none before the last multiple of this
     is_causal=I64,
@@ -79,9 +70,10 @@ def bind_attend(
     q: Array,
     keys: Halves,
     values: Halves,
-    positions: NDArray[np.int64],
+    pages: Numbers,
+    positions: Numbers,
     out: Array,
-    n_tokens: Count,
+    spans: Count,
     scratch: AttentionScratch,
     n_heads: int,
     scale: float,
@@ -91,33 +83,30 @@ def bind_attend(
 ) -> tuple[Call, Call]:
     """Two calls, one after the other with a barrier between, that attend to a cache.
 
-    q and out are buffers of width n_heads * head_dim; positions (n_max_tokens,) as in
-    `bind_cache_write`, whose call for this step comes before. A query sees at most the last n_slots
-    positions; if not `is_causal`, all up to the step's last. Raises TypeError or ValueError for arrays that
-    do not fit.
+    q and out are buffers of width n_heads * head_dim. pages (n_seats, n) has the pages of each sequence's
+    positions, n of which fill the longest; positions (n_max_tokens,) are those of the rows.
+    `bind_cache_write` of this step comes before. If not `is_causal`, a query sees all up to its span's last
+    row. Raises TypeError or ValueError for arrays that do not fit.
     """
-    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    check_sight(n_heads, n_kv_heads, n_slots, scale, window, chunk, is_causal)
-    rows = row_arguments(n_tokens, q=(q, n_heads * head_dim), out=(out, n_heads * head_dim))
+    cache, places = cache_arguments(keys, values), place_arguments(pages, positions, spans)
+    n_kv_heads, head_dim = cache["n_kv_heads"], cache["head_dim"]
+    check_sight(n_heads, n_kv_heads, scale, window, chunk, is_causal)
+    rows = buffer_arguments(spans, q=(q, n_heads * head_dim), out=(out, n_heads * head_dim))
     check_array("positions", positions, (len(q),), np.int64)
-    check_scratch(scratch, n_heads, n_kv_heads, head_dim, n_slots)
+    n_seen = seen_at_most(pages.shape[1] * CACHE_BLOCK, window)
+    check_scratch(scratch, n_heads, n_kv_heads, head_dim, n_seen)
     arguments = {
         **rows,
-        "keys": keys,
-        "values": values,
-        "positions": positions,
+        **cache,
+        **places,
         "scratch": scratch.per_thread,
         "partials": scratch.partials,
         "ld_scratch": scratch.per_thread.shape[1],
-        "n_kv_heads": n_kv_heads,
         "group": n_heads // n_kv_heads,
         "tile_rows": tile_rows(n_heads // n_kv_heads),
-        "head_dim": head_dim,
-        "padded": padded_head(head_dim),
         "state_size": state_size(head_dim),
-        "n_slots": n_slots,
-        "n_segments": segments_touched(n_slots),
-        "window": window or n_slots,
+        "n_segments": segments_touched(n_seen),
+        "window": window or NO_CHUNK,
         "chunk": chunk or NO_CHUNK,
         "is_causal": int(is_causal),
         "scale": scale,
@@ -127,21 +116,26 @@ def bind_attend(
 
 
 @called
-def _segments(args, first, last):
-    """The segments first .. last - 1 that the tokens first .. last - 1 see something of."""
+def _segments(args, span, first, last):
+    """The segments first .. last - 1 that the tokens first .. last - 1 of a span see something of."""
     lowest, highest = args.positions[first], args.positions[first]
     for token in range(first, last):
         lowest, highest = min(lowest, args.positions[token]), max(highest, args.positions[token])
-    return start_of(args, lowest) // SEGMENT, end_of(args, highest) // SEGMENT + 1
+    return start_of(args, lowest) // SEGMENT, end_of(args, span, highest) // SEGMENT + 1
 
 
 @called
-def _is_split(args):
-    """Whether this step is split over segments."""
-    n_tokens = args.n_tokens[0]
-    if n_tokens == 0 or n_tokens * args.group > SPLIT_QUERIES:
+def _are_few(args, span):
+    """Whether the queries of a span that share a key head are so few that they read the cache as it is."""
+    return (span.last - span.first) * args.group <= SPLIT_QUERIES
+
+
+@called
+def _is_split(args, span):
+    """Whether this step, if the span is its only one, is split over segments."""
+    if args.spans[0] > 1 or not _are_few(args, span):
         return False
-    first, last = _segments(args, 0, n_tokens)
+    first, last = _segments(args, span, span.first, span.last)
     return last - first <= args.n_segments
 
 
@@ -154,43 +148,51 @@ def attend_kernels() -> tuple[Kernel, Kernel]:
 
     @kernel(_ATTEND)
     def attend(args, thread_id, n_threads):
-        n_tokens, group, size = args.n_tokens[0], args.group, args.state_size
+        group, size = args.group, args.state_size
         tile = tile_of(args, thread_id)
-
-        # An item of work: the queries of a tile of tokens for one key head, and one segment with a split,
-        # else all.
-        split = _is_split(args)
         tile_tokens = max(TILE_QUERIES // group, 1)
-        n_tiles = (n_tokens + tile_tokens - 1) // tile_tokens
-        split_first, split_last = _segments(args, 0, n_tokens) if split else (0, n_tiles)
-        for item in range((split_last - split_first) * args.n_kv_heads):
-            # Later tiles see more, so the threads take turns.
-            if not is_turn(item, thread_id, n_threads):
-                continue
-            kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
-            first_token = 0 if split else part * tile_tokens
-            last_token = min(first_token + tile_tokens, n_tokens)
-            n = (last_token - first_token) * group
-            n_rows = gather(args, tile, kv_head, first_token, n, FEW if split else queries)
-            if split:
-                states = args.partials + (kv_head * args.n_segments + part) * n_split_rows * size
-                attend_segment(args, tile, states, kv_head, split_first + part, n, n_rows, True)
-            else:
-                first, last = _segments(args, first_token, last_token)
-                attend_segment(args, tile, tile.totals, kv_head, first, n, n_rows, False)
-                for segment in range(first + 1, last):
-                    attend_segment(args, tile, tile.states, kv_head, segment, n, n_rows, False)
-                    for row in range(0, n_rows, queries):
-                        merge(tile.totals + row * size, tile.states + row * size, size)
-                finish(args, tile.totals, kv_head, first_token * group, last_token * group, queries)
+        n_before = 0  # items of the spans before
+        for number in range(args.spans[0]):
+            # An item of work: the queries of a tile of tokens for one key head, and one segment with a split,
+            # else all.
+            span = span_of(args, number)
+            few, split = _are_few(args, span), _is_split(args, span)
+            n_bundle = FEW if few else queries
+            n_tiles = (span.last - span.first + tile_tokens - 1) // tile_tokens
+            split_first, split_last = _segments(args, span, span.first, span.last) if split else (0, n_tiles)
+            n_items = (split_last - split_first) * args.n_kv_heads
+            for item in range(n_items):
+                # Later tiles see more, so the threads take turns.
+                if not is_turn(n_before + item, thread_id, n_threads):
+                    continue
+                kv_head, part = item % args.n_kv_heads, item // args.n_kv_heads
+                first_token = span.first if split else span.first + part * tile_tokens
+                last_token = min(first_token + tile_tokens, span.last)
+                n = (last_token - first_token) * group
+                n_rows = gather(args, span, tile, kv_head, first_token, n, n_bundle)
+                if split:
+                    states = args.partials + (kv_head * args.n_segments + part) * n_split_rows * size
+                    attend_segment(args, span, tile, states, kv_head, split_first + part, n, n_rows, few)
+                else:
+                    first, last = _segments(args, span, first_token, last_token)
+                    attend_segment(args, span, tile, tile.totals, kv_head, first, n, n_rows, few)
+                    for segment in range(first + 1, last):
+                        attend_segment(args, span, tile, tile.states, kv_head, segment, n, n_rows, few)
+                        for row in range(0, n_rows, queries):
+                            merge(tile.totals + row * size, tile.states + row * size, size)
+                    finish(args, tile.totals, kv_head, first_token * group, last_token * group, n_bundle)
+            n_before += n_items
 
     @kernel(_ATTEND)
     def merge_segments(args, thread_id, n_threads):
-        if not _is_split(args):
+        if args.spans[0] == 0:
             return
-        size, n = args.state_size, args.n_tokens[0] * args.group
+        span = span_of(args, 0)
+        if not _is_split(args, span):
+            return
+        size, n = args.state_size, (span.last - span.first) * args.group
         totals = args.scratch + thread_id * args.ld_scratch
-        first, last = _segments(args, 0, args.n_tokens[0])
+        first, last = _segments(args, span, span.first, span.last)
         n_bundles = (n + FEW - 1) // FEW
         first_item, last_item = share(args.n_kv_heads * n_bundles, thread_id, n_threads)
         for item in range(first_item, last_item):

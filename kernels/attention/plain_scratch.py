@@ -31,23 +31,23 @@ class AttentionScratch:
 
 
 def attention_scratch(
-    n_heads: int, n_kv_heads: int, head_dim: int, n_slots: int, n_threads: int
+    n_heads: int, n_kv_heads: int, head_dim: int, n_seen: int, n_threads: int
 ) -> AttentionScratch:
-    """Enough for caches of up to `n_slots` slots and teams of up to `n_threads` threads."""
-    n_floats, n_partials = _sizes(n_heads // n_kv_heads, n_kv_heads, head_dim, n_slots)
+    """Enough for steps that see up to `n_seen` positions and teams of up to `n_threads` threads."""
+    n_floats, n_partials = _sizes(n_heads // n_kv_heads, n_kv_heads, head_dim, n_seen)
     per_thread = aligned_zeros((n_threads, n_floats), np.float32)
     return AttentionScratch(per_thread, aligned_zeros((n_partials,), np.float32))
 
 
 def check_scratch(
-    scratch: AttentionScratch, n_heads: int, n_kv_heads: int, head_dim: int, n_slots: int
+    scratch: AttentionScratch, n_heads: int, n_kv_heads: int, head_dim: int, n_seen: int
 ) -> None:
-    """TypeError or ValueError unless `scratch` is enough for these heads and slots."""
+    """TypeError or ValueError unless `scratch` is enough for these heads and positions."""
     check_array("scratch.per_thread", scratch.per_thread, (None, None))
     check_array("scratch.partials", scratch.partials, (None,))
-    n_floats, n_partials = _sizes(n_heads // n_kv_heads, n_kv_heads, head_dim, n_slots)
+    n_floats, n_partials = _sizes(n_heads // n_kv_heads, n_kv_heads, head_dim, n_seen)
     if scratch.per_thread.shape[1] < n_floats or scratch.partials.size < n_partials:
-        raise ValueError("scratch is too small for these heads and slots; make it with attention_scratch")
+        raise ValueError("scratch is too small for these heads and positions; make it with attention_scratch")
 
 
 def split_rows() -> int:
@@ -66,16 +66,21 @@ def state_size(head_dim: int) -> int:
     return HEAD + padded_head(head_dim)
 
 
-def segments_touched(n_slots: int) -> int:
-    """How many segments `n_slots` positions in a row touch at most."""
-    return -(-n_slots // SEGMENT) + 1
+def seen_at_most(n_positions: int, window: int) -> int:
+    """How many positions the queries of a step that is split see together, in sequences of n_positions."""
+    return min(n_positions, 2 * window + SPLIT_QUERIES) if window else n_positions
 
 
-def _sizes(group: int, n_kv_heads: int, head_dim: int, n_slots: int) -> tuple[int, int]:
+def segments_touched(n_seen: int) -> int:
+    """How many segments `n_seen` positions in a row touch at most."""
+    return -(-n_seen // SEGMENT) + 1
+
+
+def _sizes(group: int, n_kv_heads: int, head_dim: int, n_seen: int) -> tuple[int, int]:
     """float32 numbers of one thread, in whole cache lines, and of `partials`."""
     padded, state = padded_head(head_dim), state_size(head_dim)
     # What `Tile` lists; an int64 takes the place of two.
     block = CACHE_BLOCK * (head_dim + padded) + queries_per_bundle() * (CACHE_BLOCK + 2)
     tile = tile_rows(group) * (padded + 2 * state + 4)
     per_thread = -(-(block + tile) // CACHE_LANES) * CACHE_LANES
-    return per_thread, n_kv_heads * segments_touched(n_slots) * split_rows() * state
+    return per_thread, n_kv_heads * segments_touched(n_seen) * split_rows() * state

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from ..language.pointer import F32, I32, I64, Pointer, cast
 from ..language.simd import load, splat, store, to_f32
 from ..language.source import called
-from .kv_cache import CACHE_BLOCK, CACHE_LANES
+from ..language.spans import span_at
+from .kv_cache import CACHE_BLOCK, CACHE_LANES, slot_of
 from .online_softmax import FEW, block_functions, own_values_function
 from .plain_scratch import SEGMENT
 from .softmax_state import HEAD, queries_per_bundle, state_functions
@@ -36,6 +37,22 @@ class Tile(NamedTuple):
     highest: Pointer  # (tile_rows,) int64: the last one
 
 
+class Span(NamedTuple):
+    """The rows of a step that belong to one sequence."""
+
+    first: int
+    last: int  # the row after them
+    newest: int  # the position of the last of them
+    pages: Pointer  # of the sequence's positions
+
+
+@called
+def span_of(args, number):
+    """The `Span` of this number."""
+    first, last, seat = span_at(args.spans, number)
+    return Span(first, last, args.positions[last - 1], args.pages + seat * args.ld_pages)
+
+
 @called
 def start_of(args, position):
     """The first position that the query at a position sees."""
@@ -43,9 +60,9 @@ def start_of(args, position):
 
 
 @called
-def end_of(args, position):
+def end_of(args, span, position):
     """The last position that the query at a position sees."""
-    return last_seen(position, args.window, args.positions[args.n_tokens[0] - 1], args.is_causal)
+    return last_seen(position, args.window, span.newest, args.is_causal)
 
 
 @called
@@ -83,9 +100,9 @@ class QueryFunctions(NamedTuple):
 
     `tile_of(args, thread_id)` -> the `Tile` of a thread, its part of `scratch` cut up in the order of the
     fields.
-    `gather(args, tile, kv_head, first_token, n, n_bundle)` reads n queries for a key head, scaled, n_bundle
-    to a bundle -> how many rows that makes; what is left of a bundle is zero, and sees what the query before
-    it sees.
+    `gather(args, span, tile, kv_head, first_token, n, n_bundle)` reads n queries for a key head, scaled,
+    n_bundle to a bundle -> how many rows that makes; what is left of a bundle is zero, and sees what the
+    query before it sees.
     `finish(args, totals, kv_head, first, last, n_bundle)` writes the results of queries first .. last - 1 of
     the step that share a key head.
     """
@@ -113,7 +130,7 @@ def query_functions() -> QueryFunctions:
         return Tile(keys, values, weights, bounds, q, states, totals, lowest, lowest + args.tile_rows)
 
     @called
-    def gather(args, tile, kv_head, first_token, n, n_bundle):
+    def gather(args, span, tile, kv_head, first_token, n, n_bundle):
         d, whole = args.head_dim, args.head_dim - args.head_dim % 8
         token, head, row = first_token, 0, 0
         for first in range(0, n, n_bundle):
@@ -126,7 +143,7 @@ def query_functions() -> QueryFunctions:
                     for i in range(whole, d):
                         bundle[place(i, query)] = x[i] * args.scale
                     tile.lowest[row] = start_of(args, args.positions[token])
-                    tile.highest[row] = end_of(args, args.positions[token])
+                    tile.highest[row] = end_of(args, span, args.positions[token])
                     head += 1
                     if head == args.group:
                         token, head = token + 1, 0
@@ -156,8 +173,8 @@ def query_functions() -> QueryFunctions:
 def segment_function() -> Callable[..., None]:
     """Make the function that attends to a segment, for the target.
 
-    `attend_segment(args, tile, states, kv_head, segment, n, n_rows, few)`: the states of n queries, in n_rows
-    rows, that have seen the segment and nothing else.
+    `attend_segment(args, span, tile, states, kv_head, segment, n, n_rows, few)`: the states of n queries, in
+    n_rows rows, that have seen the segment and nothing else.
     """
     queries, (_, start, _, _) = queries_per_bundle(), state_functions()
     score, weigh, add_values = block_functions(queries)
@@ -208,7 +225,7 @@ def segment_function() -> Callable[..., None]:
             add_own(args, tile, o, values, n, row, start, all_last, some_last)
 
     @called
-    def attend_segment(args, tile, states, kv_head, segment, n, n_rows, few):
+    def attend_segment(args, span, tile, states, kv_head, segment, n, n_rows, few):
         n_bundle = FEW if few else queries
         lowest, highest, _, _ = _extremes(tile, 0, n_rows)
         for row in range(0, n_rows, queries):
@@ -217,7 +234,7 @@ def segment_function() -> Callable[..., None]:
             first, last = _seen(lowest, highest, block)
             if first == last:
                 continue
-            slot = kv_head * args.n_slots + block % args.n_slots
+            slot = kv_head * args.n_slots + slot_of(span.pages, block)
             keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
             if not few:
                 _widen(args, tile, keys, values, first, last)

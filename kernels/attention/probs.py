@@ -2,14 +2,14 @@
 them.
 
 The definitions are `attention_probs_reference` and `gather_reference`; attention itself never holds a whole
-row of probabilities. The cache is that of general attention; `in_general_layout` copies that of plain
-attention. A row's bits depend neither on the rows beside it nor on the size of the step. One thread does all.
+row of probabilities. The cache is that of general attention; `in_general_layout` copies pages of plain
+attention into it. A row's bits depend neither on the rows beside it nor on the size of the step. One thread
+does all.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..jit.kernel import kernel
 from ..language.checks import Array, Halves, check_array
@@ -19,14 +19,15 @@ from ..language.rows import LANES
 from ..language.simd import load, store
 from ..language.source import inlined
 from .general import gather, gather_one, general_scratch, head_biases, weigh
-from .kv_cache import check_kv_cache
+from .kv_cache import Numbers, check_kv_cache
 from .visible import NO_CHUNK, first_seen, last_seen
 
 Cache = tuple[Halves, Halves]
 
 
 def in_general_layout(keys: Halves, values: Halves) -> Cache:
-    """A copy of a cache of plain attention: keys and values (n_kv_heads, n_slots, head_dim) float16."""
+    """A copy of a cache of plain attention, or of some of its pages, contiguous arrays: keys and values
+    (n_kv_heads, n_slots, head_dim) float16."""
     n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
     flat = keys.transpose(0, 1, 3, 2).reshape(n_kv_heads, n_slots, head_dim)
     rows = values.transpose(0, 1, 3, 2, 4).reshape(n_kv_heads, n_slots, -1)[..., :head_dim]
@@ -36,7 +37,8 @@ def in_general_layout(keys: Halves, values: Halves) -> Cache:
 def attention_probs(
     q: Array,
     keys: Halves,
-    positions: NDArray[np.int64],
+    pages: Numbers,
+    positions: Numbers,
     scale: float,
     window: int = 0,
     *,
@@ -47,11 +49,13 @@ def attention_probs(
     is_causal: bool = True,
 ) -> Array:
     """q (n, n_heads, d) of tokens at positions (n,), one after the other, whose keys the cache holds already;
-    keys (n_kv_heads, n_slots, d) -> (n, n_heads, m) float32, m the last position + 1."""
+    keys (n_kv_heads, n_slots, d), pages (n_pages,) of the sequence -> (n, n_heads, m) float32, m the last
+    position + 1."""
     check_array("q", q, (None, None, None))
     n, n_heads, head_dim = q.shape
     check_array("keys", keys, (None, None, head_dim), np.float16)
     check_array("positions", positions, (n,), np.int64)
+    check_array("pages", pages, (None,), np.int64)
     if n == 0 or n_heads % keys.shape[0]:
         raise ValueError(f"queries {q.shape} do not fit keys {keys.shape}")
     m = int(positions[-1]) + 1
@@ -60,6 +64,7 @@ def attention_probs(
     _attention_probs.bind(
         q=np.ascontiguousarray(q),
         keys=keys,
+        pages=pages,
         positions=positions,
         probs=probs,
         scratch=scratch,
@@ -82,24 +87,27 @@ def attention_probs(
 def gather_by_probs(
     probs: Array,
     values: Halves,
-    positions: NDArray[np.int64],
+    pages: Numbers,
+    positions: Numbers,
     window: int = 0,
     chunk: int = 0,
     is_causal: bool = True,
 ) -> Array:
     """probs (n, n_heads, m) as `attention_probs` gives them, 0 where a query sees nothing; values
-    (n_kv_heads, n_slots, dv) -> (n, n_heads, dv) float32."""
+    (n_kv_heads, n_slots, dv), pages (n_pages,) -> (n, n_heads, dv) float32."""
     check_array("probs", probs, (None, None, None))
     n, n_heads, m = probs.shape
     check_array("values", values, (None, None, None), np.float16)
     n_kv_heads, n_slots, value_dim = values.shape
     check_array("positions", positions, (n,), np.int64)
+    check_array("pages", pages, (None,), np.int64)
     if n == 0 or positions.max() >= m or n_heads % n_kv_heads:
         raise ValueError(f"probabilities {probs.shape} do not fit values {values.shape}")
     out = np.empty((n, n_heads, value_dim), np.float32)
     _gather_by_probs.bind(
         probs=probs,
         values=values,
+        pages=pages,
         positions=positions,
         out=out,
         n_tokens=n,
@@ -126,6 +134,7 @@ def _seen(args, position):
     Record(
         q=PointerTo(F32),
         keys=PointerTo(F16),
+        pages=PointerTo(I64),
         positions=PointerTo(I64),
         probs=PointerTo(F32),
         scratch=PointerTo(F32),
@@ -148,7 +157,8 @@ def _attention_probs(args, thread_id, n_threads):
     for item in range(args.n_tokens * args.n_heads):
         head, position = item % args.n_heads, args.positions[item // args.n_heads]
         start, n = _seen(args, position)
-        inverse = weigh(args, head, args.q + item * args.head_dim, position, start, n, args.scratch)
+        q = args.q + item * args.head_dim
+        inverse = weigh(args, args.pages, head, q, position, start, n, args.scratch)
         for p in range(0, n, LANES):
             store(args.scratch + p, load(args.scratch + p, LANES) * inverse)
         row = args.probs + item * args.n_keys + start
@@ -160,6 +170,7 @@ def _attention_probs(args, thread_id, n_threads):
     Record(
         probs=PointerTo(F32),
         values=PointerTo(F16),
+        pages=PointerTo(I64),
         positions=PointerTo(I64),
         out=PointerTo(F32),
         n_tokens=I64,
@@ -180,7 +191,7 @@ def _gather_by_probs(args, thread_id, n_threads):
         start, n = _seen(args, position)
         row = args.probs + item * args.n_keys + start
         for i in range(0, whole, LANES):
-            mixed = gather(args, head, i, start, n, row)
+            mixed = gather(args, args.pages, head, i, start, n, row)
             store(args.out + item * args.value_dim + i, mixed)
         for i in range(whole, args.value_dim):
-            store(args.out + item * args.value_dim + i, gather_one(args, head, i, start, n, row))
+            store(args.out + item * args.value_dim + i, gather_one(args, args.pages, head, i, start, n, row))

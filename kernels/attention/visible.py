@@ -9,13 +9,13 @@ NO_CHUNK = 2**62
 
 
 def check_sight(
-    n_heads: int, n_kv_heads: int, n_slots: int, scale: float, window: int, chunk: int, is_causal: bool
+    n_heads: int, n_kv_heads: int, scale: float, window: int, chunk: int, is_causal: bool
 ) -> None:
-    """ValueError unless heads with these numbers can attend to a cache of `n_slots`."""
+    """ValueError unless heads with these numbers can attend to a cache."""
     if n_heads < 1 or n_heads % n_kv_heads:
         raise ValueError(f"{n_heads} query heads cannot share {n_kv_heads} key heads evenly")
-    if not 0 <= window <= n_slots:
-        raise ValueError(f"window must be 0 (none) or at most the {n_slots} slots of the cache, not {window}")
+    if window < 0:
+        raise ValueError(f"window must be 0 (none) or more, not {window}")
     if chunk < 0:
         raise ValueError(f"chunk must be 0 (none) or more, not {chunk}")
     if chunk and not is_causal:

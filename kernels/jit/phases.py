@@ -1,9 +1,8 @@
 """Programs: lists of kernel calls that all threads of a team run together, without Python in between.
 
-A program is an int64 array (n_calls, 4): the kernel's address, its arguments' address, the number of the call
-after the next meeting point, and by how many the shares are shifted: where many small calls cannot be
-divided evenly, they take turns at being the larger one. One C call runs many kernels: a small model has some
-400 calls a token, and a call through Python would cost more than most of them.
+A program is an int64 array (n_calls, 3): the kernel's address, its arguments' address, and the number of the
+call after the next meeting point. One C call runs many kernels: a small model has some 400 calls a token, and
+a call through Python would cost more than most of them.
 
 Work is divided into phases and shares. A phase is the calls up to a meeting point: none of the next begins
 before all of it is done. A share is a part of each call, and memory of its own; there is one for each thread.
@@ -53,7 +52,7 @@ PHASE, END, DONE, SLEEPERS, WAITED, STOP, BELLS, THREADS = (i * LINE for i in ra
 HASTE = END + 1
 TAKEN, OUTSIDE, BELL = (i * LINE for i in range(3))
 THREAD_WORDS = 3 * LINE
-CALL_WORDS = 4
+CALL_WORDS = 3
 MAX_SHARES, MAX_CALLS = (1 << 11) - 1, 1 << 16
 PHASE_SHIFT, PHASE_MASK, FIRST_SHIFT = 11, (1 << 36) - 1, 47
 
@@ -94,7 +93,7 @@ def try_share(control, program, word, share):
         last = min(program[first * CALL_WORDS + 2], control[END])  # END stands until this share is done
         for i in range(first, last):
             call = program + i * CALL_WORDS
-            call_kernel(call[0], call[1], (share + call[3]) % n_shares, n_shares)
+            call_kernel(call[0], call[1], share, n_shares)
         if atomic_add(control + DONE, 1) == n_shares - 1:
             begin_phase(control, last, n_shares)
         return True

@@ -99,16 +99,25 @@ def check_rows(n_tokens: Count, width: int, **buffers: Array) -> tuple[int, int]
     return n_max_tokens, ld
 
 
+def buffer_fields(*names: str) -> dict[str, Field]:
+    """The arguments of a kernel that `buffer_arguments` gives for buffers of these names."""
+    return {**dict.fromkeys(names, PointerTo(F32)), **{f"ld_{name}": I64 for name in names}}
+
+
 def row_fields(*names: str) -> dict[str, Field]:
     """The arguments of a kernel that `row_arguments` gives for buffers of these names."""
-    lengths = {f"ld_{name}": I64 for name in names}
-    return {**dict.fromkeys(names, PointerTo(F32)), **lengths, "n_tokens": PointerTo(I64)}
+    return {**buffer_fields(*names), "n_tokens": PointerTo(I64)}
 
 
 def row_arguments(n_tokens: Count, **buffers: tuple[Array, int]) -> dict[str, Any]:
-    """Buffers, each with its width, the lengths of their rows, and n_tokens. Raises what `check_rows` raises,
-    and ValueError if one has not as many rows as the others."""
-    arguments: dict[str, Any] = {"n_tokens": n_tokens}
+    """What `buffer_arguments` gives, and n_tokens."""
+    return {**buffer_arguments(n_tokens, **buffers), "n_tokens": n_tokens}
+
+
+def buffer_arguments(n_tokens: Count, **buffers: tuple[Array, int]) -> dict[str, Any]:
+    """Buffers, each with its width, and the lengths of their rows. Raises what `check_rows` raises, and
+    ValueError if one has not as many rows as the others."""
+    arguments: dict[str, Any] = {}
     n_max_tokens = None
     for name, (buffer, width) in buffers.items():
         n_rows, arguments[f"ld_{name}"] = check_rows(n_tokens, width, **{name: buffer})

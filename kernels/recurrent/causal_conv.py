@@ -20,6 +20,7 @@ from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import ROW_MULTIPLE, check_rows, share
 from ..language.simd import fma, load, store
+from ..language.spans import check_spans, span_at
 
 
 def causal_conv_reference(x: Array, weight: Array, bias: Array | None, tail: Array) -> tuple[Array, Array]:
@@ -47,27 +48,28 @@ def token_shift_reference(x: Array, tail: Array) -> tuple[Array, Array]:
     return whole[:-1] - x, whole[len(x) :]
 
 
-def bind_causal_conv(x: Array, weight: Array, bias: Array, tail: Array, out: Array, n_tokens: Count) -> Call:
+def bind_causal_conv(x: Array, weight: Array, bias: Array, tail: Array, out: Array, spans: Count) -> Call:
     """The convolution on buffers, which must differ.
 
-    weight (size, ld): transposed; bias (ld,), tail (size - 1, ld): all zero beyond the width. The call
-    reads the tail and leaves that of the next step. Raises TypeError or ValueError for arrays that do not
-    fit.
+    weight (size, ld): transposed; bias (ld,), tail (n_seats, size - 1, ld): all zero beyond the width. The
+    call reads the tails and leaves those of the next step. Raises TypeError or ValueError for arrays that do
+    not fit.
     """
-    _, ld = check_rows(n_tokens, x.shape[-1], x=x, out=out)
+    check_spans(spans)
+    _, ld = check_rows(spans, x.shape[-1], x=x, out=out)
     check_array("weight", weight, (None, ld))
     check_array("bias", bias, (ld,))
-    check_array("tail", tail, (len(weight) - 1, ld))
+    check_array("tail", tail, (None, len(weight) - 1, ld))
     return _causal_conv.bind(
-        x=x, weight=weight, bias=bias, tail=tail, out=out, n_tokens=n_tokens, ld=ld, n_before=len(weight) - 1
+        x=x, weight=weight, bias=bias, tail=tail, out=out, spans=spans, ld=ld, n_before=len(weight) - 1
     )
 
 
-def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: Count) -> Call:
-    """The token shift on buffers; tail (1, ld) is zero beyond the width."""
+def bind_token_shift(x: Array, tail: Array, out: Array, spans: Count) -> Call:
+    """The token shift on buffers; tail (n_seats, 1, ld) is zero beyond the width."""
     weight = np.ones((2, x.shape[-1]), np.float32)
     weight[1] = -1
-    return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, n_tokens)
+    return bind_causal_conv(x, weight, np.zeros(x.shape[-1], np.float32), tail, out, spans)
 
 
 @kernel(
@@ -77,26 +79,28 @@ def bind_token_shift(x: Array, tail: Array, out: Array, n_tokens: Count) -> Call
         bias=PointerTo(F32),
         tail=PointerTo(F32),
         out=PointerTo(F32),
-        n_tokens=PointerTo(I64),
+        spans=PointerTo(I64),
         ld=I64,
         n_before=I64,
     )
 )
 def _causal_conv(args, thread_id, n_threads):
-    n, n_before, ld = args.n_tokens[0], args.n_before, args.ld
+    n_before, ld = args.n_before, args.ld
     first, last = share(ld // ROW_MULTIPLE, thread_id, n_threads)
-    for channel in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
-        x, tail = args.x + channel, args.tail + channel
-        for t in range(n):
-            total = load(args.bias + channel, ROW_MULTIPLE)
-            for j in range(n_before + 1):
-                row = t - n_before + j
+    for number in range(args.spans[0]):
+        first_token, last_token, seat = span_at(args.spans, number)
+        n, ahead = last_token - first_token, first_token * ld
+        for channel in range(first * ROW_MULTIPLE, last * ROW_MULTIPLE, ROW_MULTIPLE):
+            x, tail = args.x + (ahead + channel), args.tail + (seat * n_before * ld + channel)
+            for t in range(n):
+                total = load(args.bias + channel, ROW_MULTIPLE)
+                for j in range(n_before + 1):
+                    row = t - n_before + j
+                    value = tail + (row + n_before) * ld if row < 0 else x + row * ld
+                    weight = load(args.weight + (j * ld + channel), ROW_MULTIPLE)
+                    total = fma(weight, load(value, ROW_MULTIPLE), total)
+                store(args.out + (ahead + t * ld + channel), total)
+            for j in range(n_before):
+                row = n - n_before + j
                 value = tail + (row + n_before) * ld if row < 0 else x + row * ld
-                total = fma(
-                    load(args.weight + (j * ld + channel), ROW_MULTIPLE), load(value, ROW_MULTIPLE), total
-                )
-            store(args.out + (t * ld + channel), total)
-        for j in range(n_before):
-            row = n - n_before + j
-            value = tail + (row + n_before) * ld if row < 0 else x + row * ld
-            store(tail + j * ld, load(value, ROW_MULTIPLE))
+                store(tail + j * ld, load(value, ROW_MULTIPLE))

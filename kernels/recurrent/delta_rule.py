@@ -21,7 +21,7 @@ from ..jit.kernel import Call
 from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
-from ..language.rows import LANES, row_arguments
+from ..language.rows import LANES, buffer_arguments
 from ..language.simd import fma, load, reduce_add, splat, store
 from ..language.source import inlined
 from .linear_state import state_arguments, state_kernel
@@ -63,24 +63,24 @@ def bind_delta_rule(
     beta: Array,
     state: Array,
     out: Array,
-    n_tokens: Count,
+    spans: Count,
     n_k_heads: int,
     is_grouped: bool = False,
     n_rates: int = 1,
 ) -> Call:
-    """The delta rule on buffers, from the current state, which the call changes.
+    """The delta rule on buffers, from the current states, which the call changes.
 
-    state (n_heads, d_v, d_k), d_k a multiple of LANES; g has `n_rates` columns for each head, 1 or d_k.
-    Raises TypeError or ValueError for arrays that do not fit.
+    state (n_seats, n_heads, d_v, d_k), d_k a multiple of LANES; g has `n_rates` columns for each head, 1 or
+    d_k. Raises TypeError or ValueError for arrays that do not fit.
     """
-    check_array("state", state, (None, None, None))
-    n_heads, d_v, d_k = state.shape
+    check_array("state", state, (None, None, None, None))
+    _, n_heads, d_v, d_k = state.shape
     if n_k_heads < 1 or n_heads % n_k_heads:
         raise ValueError(f"{n_heads} value heads cannot share {n_k_heads} key heads evenly")
     if n_rates not in (1, d_k):
         raise ValueError(f"a head of keys of {d_k} cannot have {n_rates} decays")
-    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k}, n_k_heads)
-    rows = row_arguments(n_tokens, v=(v, n_heads * d_v), g=(g, n_heads * n_rates), beta=(beta, n_heads))
+    arguments = state_arguments(v, state, out, spans, {"q": q, "k": k}, n_k_heads)
+    rows = buffer_arguments(spans, v=(v, n_heads * d_v), g=(g, n_heads * n_rates), beta=(beta, n_heads))
     return _delta_rule.bind(
         **(arguments | rows),
         n_k_heads=n_k_heads,

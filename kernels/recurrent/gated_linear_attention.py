@@ -61,15 +61,15 @@ def bind_gated_linear_attention(
     g: Array,
     state: Array,
     out: Array,
-    n_tokens: Count,
+    spans: Count,
     reads_before: bool = False,
 ) -> Call:
-    """Gated linear attention on buffers, from the current state, which the call changes.
+    """Gated linear attention on buffers, from the current states, which the call changes.
 
-    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
-    not fit.
+    state (n_seats, n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays
+    that do not fit.
     """
-    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k, "g": g})
+    arguments = state_arguments(v, state, out, spans, {"q": q, "k": k, "g": g})
     return _gated_linear_attention.bind(**arguments, reads_before=int(reads_before))
 
 

@@ -43,15 +43,15 @@ def generalized_delta_rule_reference(
 
 
 def bind_generalized_delta_rule(
-    q: Array, k: Array, v: Array, a: Array, b: Array, g: Array, state: Array, out: Array, n_tokens: Count
+    q: Array, k: Array, v: Array, a: Array, b: Array, g: Array, state: Array, out: Array, spans: Count
 ) -> Call:
-    """The generalized delta rule on buffers, from the current state, which the call changes.
+    """The generalized delta rule on buffers, from the current states, which the call changes.
 
-    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
-    not fit.
+    state (n_seats, n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays
+    that do not fit.
     """
     keys = {"q": q, "k": k, "a": a, "b": b, "g": g}
-    return _generalized_delta_rule.bind(**state_arguments(v, state, out, n_tokens, keys))
+    return _generalized_delta_rule.bind(**state_arguments(v, state, out, spans, keys))
 
 
 @inlined

@@ -39,14 +39,14 @@ def lightning_attention_reference(
 
 
 def bind_lightning_attention(
-    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, n_tokens: Count
+    q: Array, k: Array, v: Array, decay: Array, state: Array, out: Array, spans: Count
 ) -> Call:
-    """Lightning attention on buffers, from the current state, which the call changes.
+    """Lightning attention on buffers, from the current states, which the call changes.
 
-    state (n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays that do
-    not fit.
+    state (n_seats, n_heads, d_v, d_k), d_k a multiple of LANES. Raises TypeError or ValueError for arrays
+    that do not fit.
     """
-    arguments = state_arguments(v, state, out, n_tokens, {"q": q, "k": k})
+    arguments = state_arguments(v, state, out, spans, {"q": q, "k": k})
     check_array("decay", decay, (arguments["n_heads"],))
     return _lightning_attention.bind(**arguments, decay=decay)
 

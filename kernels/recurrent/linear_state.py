@@ -1,6 +1,6 @@
 """The state of linear attention, and what all kernels that read and change one have in common.
 
-    S    (n_heads, d_v, d_k) float32: a matrix for each head, from keys to values
+    S    (n_heads, d_v, d_k) float32: a matrix for each head, from keys to values; each sequence has one
     out  (n, n_heads, d_v) float32: what each token reads
 
 Rows of a state are independent: a thread takes some of them through all tokens. A row, d_k values, is read in
@@ -17,12 +17,13 @@ from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
 from ..language.record import Field, PointerTo, Record
 from ..language.rows import LANES, check_rows, share
+from ..language.spans import check_spans, span_at
 
 STATE: dict[str, Field] = {
     "v": PointerTo(F32),
     "state": PointerTo(F32),
     "out": PointerTo(F32),
-    "n_tokens": PointerTo(I64),
+    "spans": PointerTo(I64),
     "ld_v": I64,
     "ld_k": I64,
     "n_heads": I64,
@@ -39,14 +40,16 @@ def check_lanes(d_k: int) -> None:
 
 
 def state_arguments(
-    v: Array, state: Array, out: Array, n_tokens: Count, keys: dict[str, Array], n_k_heads: int | None = None
+    v: Array, state: Array, out: Array, spans: Count, keys: dict[str, Array], n_k_heads: int | None = None
 ) -> dict[str, Any]:
     """The arguments `STATE`, and `keys`: buffers with d_k columns for each of n_k_heads heads, or
-    of all. Raises TypeError or ValueError for arrays that do not fit."""
-    check_array("state", state, (None, None, None))
-    n_heads, d_v, d_k = state.shape
-    n_max_tokens, ld_v = check_rows(n_tokens, n_heads * d_v, v=v, out=out)
-    _, ld_k = check_rows(n_tokens, (n_k_heads or n_heads) * d_k, **keys)
+    of all. `state` (n_seats, n_heads, d_v, d_k). Raises TypeError or ValueError for arrays that do not
+    fit."""
+    check_array("state", state, (None, None, None, None))
+    check_spans(spans)
+    _, n_heads, d_v, d_k = state.shape
+    n_max_tokens, ld_v = check_rows(spans, n_heads * d_v, v=v, out=out)
+    _, ld_k = check_rows(spans, (n_k_heads or n_heads) * d_k, **keys)
     for name, buffer in keys.items():
         check_array(name, buffer, (n_max_tokens, None))
     check_lanes(d_k)
@@ -55,7 +58,7 @@ def state_arguments(
         "v": v,
         "state": state,
         "out": out,
-        "n_tokens": n_tokens,
+        "spans": spans,
         "ld_v": ld_v,
         "ld_k": ld_k,
         "n_heads": n_heads,
@@ -74,11 +77,14 @@ def state_kernel(take_in: Callable[..., Any], name: str, pointers: str, **more: 
 
     @kernel(Record(**fields), name)
     def run(args, thread_id, n_threads):
-        first, last = share(args.n_heads * args.d_v, thread_id, n_threads)
-        for row in range(first, last):
-            head, state = row // args.d_v, args.state + row * args.d_k
-            for t in range(args.n_tokens[0]):
-                at = t * args.ld_v + row
-                args.out[at] = take_in(args, state, head, t, args.v[at])
+        n_rows = args.n_heads * args.d_v
+        first, last = share(n_rows, thread_id, n_threads)
+        for number in range(args.spans[0]):
+            first_token, last_token, seat = span_at(args.spans, number)
+            for row in range(first, last):
+                head, state = row // args.d_v, args.state + (seat * n_rows + row) * args.d_k
+                for t in range(first_token, last_token):
+                    at = t * args.ld_v + row
+                    args.out[at] = take_in(args, state, head, t, args.v[at])
 
     return run

@@ -19,8 +19,9 @@ from ..language.checks import Array, Count, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
-from ..language.rows import LANES, check_rows, row_arguments, row_fields, share
+from ..language.rows import LANES, buffer_arguments, buffer_fields, check_rows, share
 from ..language.simd import fma, load, reduce_add, reduce_max, splat, store
+from ..language.spans import check_spans, span_at
 
 
 def selective_scan_reference(
@@ -64,19 +65,20 @@ def bind_selective_scan(
     dt_bias: Array,
     state: Array,
     out: Array,
-    n_tokens: Count,
+    spans: Count,
     n_groups: int,
 ) -> Call:
-    """The scan on buffers, from the current state, which the call changes.
+    """The scan on buffers, from the current states, which the call changes.
 
-    a (n_heads, 1 or n_state), skip and dt_bias (n_heads,); state (n_heads, head_dim, n_state). Raises
-    TypeError or ValueError for arrays that do not fit.
+    a (n_heads, 1 or n_state), skip and dt_bias (n_heads,); state
+    (n_seats, n_heads, head_dim, n_state). Raises TypeError or ValueError for arrays that do not fit.
     """
-    check_array("state", state, (None, None, None))
-    n_heads, head_dim, n_state = state.shape
+    check_array("state", state, (None, None, None, None))
+    check_spans(spans)
+    _, n_heads, head_dim, n_state = state.shape
     width, group_width = n_heads * head_dim, n_groups * n_state
-    rows = row_arguments(
-        n_tokens, x=(x, width), dt=(dt, n_heads), b=(b, group_width), c=(c, group_width), out=(out, width)
+    rows = buffer_arguments(
+        spans, x=(x, width), dt=(dt, n_heads), b=(b, group_width), c=(c, group_width), out=(out, width)
     )
     check_array("a", a, (n_heads, a.shape[-1]))
     if a.shape[1] not in (1, n_state):
@@ -91,6 +93,7 @@ def bind_selective_scan(
         skip=skip,
         dt_bias=dt_bias,
         state=state,
+        spans=spans,
         n_heads=n_heads,
         head_dim=head_dim,
         n_state=n_state,
@@ -101,7 +104,8 @@ def bind_selective_scan(
 
 @kernel(
     Record(
-        **row_fields("x", "dt", "b", "c", "out"),
+        **buffer_fields("x", "dt", "b", "c", "out"),
+        spans=PointerTo(I64),
         a=PointerTo(F32),
         skip=PointerTo(F32),
         dt_bias=PointerTo(F32),
@@ -116,32 +120,35 @@ def bind_selective_scan(
 def _selective_scan(args, thread_id, n_threads):
     n_state, n_rates = args.n_state, args.n_rates
     whole = n_state - n_state % LANES
-    first, last = share(args.n_heads * args.head_dim, thread_id, n_threads)
-    for row in range(first, last):
-        head = row // args.head_dim
-        group = head // args.per_group * n_state
-        a, state = args.a + head * n_rates, args.state + row * n_state
-        for t in range(args.n_tokens[0]):
-            x = args.x[t * args.ld_x + row]
-            b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_c + group)
-            raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
-            dt = softplus_lanes(splat(raw, F32, LANES))
-            decay = exp(dt * a[0])
-            taken_in = dt * x
-            total = splat(0.0, F32, LANES)
-            for j in range(0, whole, LANES):
-                if n_rates > 1:
-                    decay = exp(dt * load(a + j, LANES))
-                value = fma(load(b + j, LANES), taken_in, load(state + j, LANES) * decay)
-                store(state + j, value)
-                total = fma(value, load(c + j, LANES), total)
-            y = reduce_add(total)
-            for j in range(whole, n_state):
-                if n_rates > 1:
-                    decay = exp(dt * a[j])
-                state[j] = state[j] * reduce_max(decay) + b[j] * reduce_max(taken_in)
-                y += state[j] * c[j]
-            args.out[t * args.ld_out + row] = y + args.skip[head] * x
+    n_rows = args.n_heads * args.head_dim
+    first, last = share(n_rows, thread_id, n_threads)
+    for number in range(args.spans[0]):
+        first_token, last_token, seat = span_at(args.spans, number)
+        for row in range(first, last):
+            head = row // args.head_dim
+            group = head // args.per_group * n_state
+            a, state = args.a + head * n_rates, args.state + (seat * n_rows + row) * n_state
+            for t in range(first_token, last_token):
+                x = args.x[t * args.ld_x + row]
+                b, c = args.b + (t * args.ld_b + group), args.c + (t * args.ld_c + group)
+                raw = args.dt[t * args.ld_dt + head] + args.dt_bias[head]
+                dt = softplus_lanes(splat(raw, F32, LANES))
+                decay = exp(dt * a[0])
+                taken_in = dt * x
+                total = splat(0.0, F32, LANES)
+                for j in range(0, whole, LANES):
+                    if n_rates > 1:
+                        decay = exp(dt * load(a + j, LANES))
+                    value = fma(load(b + j, LANES), taken_in, load(state + j, LANES) * decay)
+                    store(state + j, value)
+                    total = fma(value, load(c + j, LANES), total)
+                y = reduce_add(total)
+                for j in range(whole, n_state):
+                    if n_rates > 1:
+                        decay = exp(dt * a[j])
+                    state[j] = state[j] * reduce_max(decay) + b[j] * reduce_max(taken_in)
+                    y += state[j] * c[j]
+                args.out[t * args.ld_out + row] = y + args.skip[head] * x
 
 
 def bind_decay(x: Array, a: Array, bias: Array, out: Array, n_tokens: Count) -> Call:

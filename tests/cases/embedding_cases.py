@@ -44,11 +44,11 @@ class Embedding(Case):
     def out_width(self) -> int:
         return self.width
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        b["ids"] = place(np.zeros(chunk, np.int64))
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
+        b["ids"] = place(np.zeros(n_rows, np.int64))
 
-    def before_step(self, b: dict[str, NDArray], rows: slice) -> None:
-        b["ids"][: rows.stop - rows.start] = self.ids[rows]
+    def before_step(self, b: dict[str, NDArray], at: slice, rows: slice) -> None:
+        b["ids"][at] = self.ids[rows]
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         table, shape = place(self.table), (self.n_vocab, self.width)

@@ -174,11 +174,11 @@ class ScaleRows(Scale):
     def expected(self) -> Array:
         return self.inputs["x"] * (1 + np.arange(self.n, dtype=np.float32))[:, None]
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        b["factors"] = place(np.zeros(chunk, np.float32))
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
+        b["factors"] = place(np.zeros(n_rows, np.float32))
 
-    def before_step(self, b: dict[str, NDArray], rows: slice) -> None:
-        b["factors"][: rows.stop - rows.start] = 1 + np.arange(rows.start, rows.stop)
+    def before_step(self, b: dict[str, NDArray], at: slice, rows: slice) -> None:
+        b["factors"][at] = 1 + np.arange(rows.start, rows.stop)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         return [bind_scale_rows(b["x"], b["factors"], b["out"], b["n_tokens"])]

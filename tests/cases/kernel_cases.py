@@ -14,7 +14,7 @@ import numpy as np
 from guard import guarded
 from numpy.typing import NDArray
 
-from nybble.kernels.attention.kv_cache import CACHE_LANES, allocate_kv_cache, bind_cache_write, n_slots_for
+from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, n_pages_for
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
 from nybble.kernels.attention.prefetch import bind_cache_prefetch
@@ -28,11 +28,14 @@ from nybble.kernels.elementwise.gated import (
 )
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.language.rows import padded_width
+from nybble.kernels.language.spans import set_spans, span_table
 from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
 from nybble.kernels.position.rope import bind_rope, rope_angles, rope_reference
 
 Array = NDArray[np.float32]
 Place = Callable[[NDArray], NDArray]
+SEATS = 2, 0, 3
+N_SEATS = 4
 
 
 class Case:
@@ -56,43 +59,64 @@ class Case:
         raise NotImplementedError
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        """The calls of a step, on the buffers b: the inputs by name, out, n_tokens, and positions."""
+        """The calls of a step, on the buffers b: the inputs by name, out, n_tokens, positions, and for what
+        sequences have of their own spans, pages and slots."""
         raise NotImplementedError
 
     @property
     def out_width(self) -> int:
         return next(iter(self.inputs.values())).shape[1]
 
-    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy) -> Array:
-        """(n, out_width) by steps of `chunk` rows (0: all), all threads in turn."""
+    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy, n_sequences: int = 1) -> Array:
+        """(n_sequences * n, out_width) by steps of up to `chunk` rows (0: all) of each sequence, all threads
+        in turn. The sequences are the same, but if there are several steps, each is one behind the one
+        before."""
         chunk = chunk or self.n
         widths = {name: x.shape[1] for name, x in self.inputs.items()} | {"out": self.out_width}
-        b = {name: place(np.zeros((chunk, padded_width(w)), np.float32)) for name, w in widths.items()}
-        b["n_tokens"], b["positions"] = place(np.zeros(1, np.int64)), place(np.zeros(chunk, np.int64))
-        self.before_bind(b, chunk, place)
+        n_rows, n_pages = chunk * n_sequences, n_pages_for(self.n)
+        b = {name: place(np.zeros((n_rows, padded_width(w)), np.float32)) for name, w in widths.items()}
+        b["n_tokens"], b["spans"] = place(np.zeros(1, np.int64)), place(span_table(n_sequences))
+        b["positions"], b["slots"] = (place(np.zeros(n_rows, np.int64)) for _ in range(2))
+        pages = np.random.default_rng(n_pages).permutation(N_SEATS * n_pages)
+        b["pages"] = place(pages.reshape(N_SEATS, n_pages))
+        self.before_bind(b, n_rows, place)
         calls = self.bind(b, place, n_threads)
-        out = np.empty((self.n, self.out_width), np.float32)
-        for first in range(0, self.n, chunk):
-            rows = slice(first, min(first + chunk, self.n))
-            m = rows.stop - rows.start
+        out = np.empty((n_sequences, self.n, self.out_width), np.float32)
+        lag = int(chunk < self.n)
+        for step in range(-(-self.n // chunk) + lag * (n_sequences - 1)):
+            parts, m = [], 0
+            for sequence in range(n_sequences):
+                first = (step - lag * sequence) * chunk
+                rows = slice(first, min(first + chunk, self.n))
+                if first >= 0 and first < self.n:
+                    at = slice(m, m + rows.stop - first)
+                    self._fill(b, at, rows, SEATS[sequence])
+                    parts.append((sequence, at, rows))
+                    m = at.stop
             b["n_tokens"][0] = m
-            b["positions"][:m] = np.arange(rows.start, rows.stop)
-            self.before_step(b, rows)
-            for name, x in self.inputs.items():
-                b[name][:m, : x.shape[1]] = x[rows]
+            set_spans(b["spans"], [(at.start, at.stop, SEATS[sequence]) for sequence, at, _ in parts])
             for call in calls:
                 for thread_id in range(n_threads):
                     call.run(thread_id, n_threads)
-            out[rows] = b["out"][:m, : self.out_width]
+            for sequence, at, rows in parts:
+                out[sequence, rows] = b["out"][at, : self.out_width]
             if b["out"][:, self.out_width :].any():
                 raise AssertionError("a kernel wrote into the padding")
-        return out
+        return out.reshape(-1, self.out_width)
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
+    def _fill(self, b: dict[str, NDArray], at: slice, rows: slice, seat: int) -> None:
+        positions = np.arange(rows.start, rows.stop)
+        b["positions"][at] = positions
+        b["slots"][at] = b["pages"][seat, positions // CACHE_BLOCK] * CACHE_BLOCK + positions % CACHE_BLOCK
+        self.before_step(b, at, rows)
+        for name, x in self.inputs.items():
+            b[name][at, : x.shape[1]] = x[rows]
+
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
         """Add buffers of another kind."""
 
-    def before_step(self, b: dict[str, NDArray], rows: slice) -> None:
-        """Fill them."""
+    def before_step(self, b: dict[str, NDArray], at: slice, rows: slice) -> None:
+        """Fill their rows `at` with `rows` of the sequence."""
 
 
 class RmsNorm(Case):
@@ -161,12 +185,11 @@ class Rope(Case):
         x = self.inputs["x"].reshape(self.n, self.n_heads, self.head_dim)
         return rope_reference(x, self.cos, self.sin, self.pairing).reshape(self.n, -1)  # type: ignore[arg-type]
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        b["cos"], b["sin"] = (place(np.zeros((chunk, t.shape[1]), np.float32)) for t in (self.cos, self.sin))
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
+        b["cos"], b["sin"] = (place(np.zeros((n_rows, t.shape[1]), np.float32)) for t in (self.cos, self.sin))
 
-    def before_step(self, b: dict[str, NDArray], rows: slice) -> None:
-        m = rows.stop - rows.start
-        b["cos"][:m], b["sin"][:m] = self.cos[rows], self.sin[rows]
+    def before_step(self, b: dict[str, NDArray], at: slice, rows: slice) -> None:
+        b["cos"][at], b["sin"][at] = self.cos[rows], self.sin[rows]
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         shape = (self.n_heads, self.head_dim, self.pairing)
@@ -206,22 +229,19 @@ class Attention(Case):
         limits: dict[str, Any] = {"window": self.window, "chunk": self.chunk, "is_causal": self.is_causal}
         return attention_reference(q, k, v, at, at, self.scale, **limits).reshape(self.n, -1)
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        limit = min(self.window or self.chunk, self.chunk or self.window)
-        n_slots = n_slots_for(limit + chunk - 1 if limit else self.n)
-        keys, values = allocate_kv_cache(self.n_kv_heads, self.head_dim, n_slots)
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
+        keys, values = allocate_kv_cache(self.n_kv_heads, self.head_dim, b["pages"].size * CACHE_BLOCK)
         b["keys"], b["values"] = place(np.full_like(keys, np.nan)), place(np.full_like(values, np.nan))
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        cache, at = (b["keys"], b["values"]), (b["positions"], b["out"], b["n_tokens"])
-        n_slots = cache[0].shape[1] * CACHE_LANES
-        memory = attention_scratch(self.n_heads, self.n_kv_heads, self.head_dim, n_slots, n_threads)
+        cache, at = (b["keys"], b["values"]), (b["pages"], b["positions"])
+        n_seen = b["pages"].shape[1] * CACHE_BLOCK
+        memory = attention_scratch(self.n_heads, self.n_kv_heads, self.head_dim, n_seen, n_threads)
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))
-        write = bind_cache_write(b["k"], b["v"], *cache, b["positions"], b["n_tokens"])
-        window = min(self.window, n_slots)
-        numbers = self.n_heads, self.scale, window, self.chunk, self.is_causal
-        ask = bind_cache_prefetch(*cache, b["positions"], b["n_tokens"])
-        return [ask, write, *bind_attend(b["q"], *cache, *at, scratch, *numbers)]
+        write = bind_cache_write(b["k"], b["v"], *cache, b["slots"], b["n_tokens"])
+        numbers = self.n_heads, self.scale, self.window, self.chunk, self.is_causal
+        ask = bind_cache_prefetch(*cache, *at, b["spans"])
+        return [ask, write, *bind_attend(b["q"], *cache, *at, b["out"], b["spans"], scratch, *numbers)]
 
 
 class WindowAttention(Attention):
@@ -239,8 +259,8 @@ class WholeAttention(Attention):
     windows = (0, 1, 5, 64, 100, 300)
     is_causal = False
 
-    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy) -> Array:
-        return super().run(0, n_threads, place)
+    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy, n_sequences: int = 1) -> Array:
+        return super().run(0, n_threads, place, n_sequences)
 
 
 CASES: tuple[type[Case], ...] = (

@@ -20,6 +20,7 @@ from nybble.kernels.attention.general import (
     bind_general_write,
     general_scratch,
 )
+from nybble.kernels.attention.kv_cache import CACHE_BLOCK
 from nybble.kernels.attention.reference import alibi_slopes, attention_reference
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.elementwise.scale import bind_mul
@@ -74,22 +75,23 @@ class GeneralAttention(Case):
     def widths(self) -> tuple[int, int, int]:
         return self.head_dim, self.head_dim, self.value_dim
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
-        n_slots = self.window + chunk - 1 if self.window else self.n
-        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, max(n_slots, 1))
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
+        n_slots = b["pages"].size * CACHE_BLOCK
+        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, n_slots)
         b["keys"], b["values"] = (place(np.full_like(part, np.nan)) for part in cache)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        at = b["positions"], b["n_tokens"]
-        scratch = place(general_scratch(b["keys"].shape[1], n_threads))
+        at = b["slots"], b["n_tokens"]
+        scratch = place(general_scratch(b["pages"].shape[1] * CACHE_BLOCK, n_threads))
         slopes, sinks = (None if part is None else place(part) for part in (self.slopes, self.sinks))
         attend = bind_general_attend(
             b["q"],
             b["keys"],
             b["values"],
+            b["pages"],
             b["positions"],
             b["out"],
-            b["n_tokens"],
+            b["spans"],
             scratch,
             self.n_heads,
             0.3,
@@ -116,8 +118,8 @@ class WholeAttention(GeneralAttention):
         self.chunk = 0
         return inputs
 
-    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy) -> Array:
-        return super().run(0, n_threads, place)
+    def run(self, chunk: int = 0, n_threads: int = 1, place: Place = np.copy, n_sequences: int = 1) -> Array:
+        return super().run(0, n_threads, place, n_sequences)
 
 
 class Route(Case):
@@ -209,7 +211,7 @@ class HeadLinear(ExpertLinear):
     def expected(self) -> Array:
         return head_linear_reference(self.inputs["x"], self.weight)
 
-    def before_bind(self, b: dict[str, NDArray], chunk: int, place: Place) -> None:
+    def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
         b["ids"] = place(np.arange(self.n_experts, dtype=np.float32)[None])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from graph_kernel_cases import width
-from kernel_cases import Array, Case, Place, normal
+from kernel_cases import N_SEATS, Array, Case, Place, normal
 from numpy.typing import NDArray
 
 from nybble.kernels.jit.kernel import Call
@@ -36,6 +36,11 @@ from nybble.kernels.recurrent.selective_scan import (
 )
 
 
+def for_each_seat(state: Array) -> Array:
+    """(N_SEATS, ...)"""
+    return np.repeat(state[None], N_SEATS, axis=0)
+
+
 class CausalConv(Case):
     rows_mix = True
 
@@ -52,8 +57,8 @@ class CausalConv(Case):
         ld, (n, size) = b["x"].shape[1], self.weight.shape
         weight, bias = np.zeros((size, ld), np.float32), np.zeros(ld, np.float32)
         weight[:, :n], bias[:n] = self.weight.T, self.bias
-        tail = place(np.zeros((size - 1, ld), np.float32))
-        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["n_tokens"])]
+        tail = place(np.zeros((N_SEATS, size - 1, ld), np.float32))
+        return [bind_causal_conv(b["x"], place(weight), place(bias), tail, b["out"], b["spans"])]
 
 
 class SelectiveScan(Case):
@@ -77,7 +82,7 @@ class SelectiveScan(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         weights = [place(np.ascontiguousarray(weight)) for weight in self.weights]
-        at = place(self.state), b["out"], b["n_tokens"], self.n_groups
+        at = place(for_each_seat(self.state)), b["out"], b["spans"], self.n_groups
         return [bind_selective_scan(b["x"], b["dt"], b["b"], b["c"], *weights, *at)]
 
 
@@ -110,7 +115,14 @@ class DeltaRule(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in ("q", "k", "v", "g", "beta"))
-        at = place(self.state), b["out"], b["n_tokens"], self.n_k_heads, self.is_grouped, self.n_rates
+        at = (
+            place(for_each_seat(self.state)),
+            b["out"],
+            b["spans"],
+            self.n_k_heads,
+            self.is_grouped,
+            self.n_rates,
+        )
         return [bind_delta_rule(*inputs, *at)]
 
 
@@ -130,7 +142,7 @@ class LightningAttention(Case):
         return lightning_attention_reference(q, k, v, self.decay, self.state)[0].reshape(self.n, -1)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        at = place(self.decay), place(self.state), b["out"], b["n_tokens"]
+        at = place(self.decay), place(for_each_seat(self.state)), b["out"], b["spans"]
         return [bind_lightning_attention(b["q"], b["k"], b["v"], *at)]
 
 
@@ -145,8 +157,8 @@ class TokenShift(Case):
         return token_shift_reference(self.inputs["x"], np.zeros((1, self.out_width), np.float32))[0]
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        tail = place(np.zeros((1, b["x"].shape[1]), np.float32))
-        return [bind_token_shift(b["x"], tail, b["out"], b["n_tokens"])]
+        tail = place(np.zeros((N_SEATS, 1, b["x"].shape[1]), np.float32))
+        return [bind_token_shift(b["x"], tail, b["out"], b["spans"])]
 
 
 class GatedLinearAttention(Case):
@@ -173,7 +185,7 @@ class GatedLinearAttention(Case):
         inputs = (b[name] for name in "qkvg")
         return [
             bind_gated_linear_attention(
-                *inputs, place(self.state), b["out"], b["n_tokens"], self.reads_before
+                *inputs, place(for_each_seat(self.state)), b["out"], b["spans"], self.reads_before
             )
         ]
 
@@ -217,7 +229,7 @@ class GeneralizedDeltaRule(Case):
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         inputs = (b[name] for name in "qkvabg")
-        return [bind_generalized_delta_rule(*inputs, place(self.state), b["out"], b["n_tokens"])]
+        return [bind_generalized_delta_rule(*inputs, place(for_each_seat(self.state)), b["out"], b["spans"])]
 
 
 class Decay(Case):

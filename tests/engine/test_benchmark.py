@@ -39,13 +39,13 @@ def test_what_runs(tiny_path, monkeypatch, test, expected):
     """Decoding starts with an empty cache, or after `depth` tokens."""
     with nybble.LLM(tiny_path, executor="reference") as llm:
         measure(llm, [test], repetitions=1)  # what is warmed up is not looked at
-        sizes, run = [], llm.context._executor.forward
+        sizes, run = [], llm.context._sequence.forward
 
         def forward(ids, *arguments):
             sizes.append(len(ids))
             return run(ids, *arguments)
 
-        monkeypatch.setattr(llm.context._executor, "forward", forward)
+        monkeypatch.setattr(llm.context._sequence, "forward", forward)
         benchmark._seconds_of(llm, test)
     assert sizes == expected
 

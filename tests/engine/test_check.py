@@ -144,7 +144,7 @@ def test_the_footprint_is_what_an_executor_takes(name: str, tmp_path: Path) -> N
     found = footprint(model.plan, 100, 20)
     executor = NumbaExecutor(model.plan, 100, 1, 20)
     assert found.weights == sum(matrix.nbytes for matrix in executor.matrices.values())
-    assert found.states == sum(cache.nbytes for cache in executor.states)
+    assert found.states == sum(cache.nbytes for cache in executor.caches)
     assert found.buffers == executor.runner.n_buffer_bytes
     executor.close()
     model.close()

@@ -14,7 +14,7 @@ from guard import misaligned
 from kernel_cases import CASES, Case, make
 from numpy.typing import NDArray
 
-from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
+from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write, page_table
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import attention_scratch
 from nybble.kernels.elementwise.add import bind_add
@@ -23,6 +23,7 @@ from nybble.kernels.language.exponential import exp, exp_weight
 from nybble.kernels.language.pointer import F32, I64
 from nybble.kernels.language.record import PointerTo, Record
 from nybble.kernels.language.simd import load, store
+from nybble.kernels.language.spans import one_span
 from nybble.kernels.norm.rms_norm import bind_rms_norm
 from nybble.kernels.position.rope import bind_rope
 
@@ -197,7 +198,8 @@ def rows(n: int, width: int) -> NDArray[np.float32]:
         (lambda: allocate_kv_cache(1, 0, 64), ValueError, "a head_dim"),
         (lambda: allocate_kv_cache(1, 16, 65), ValueError, "that 64 divides"),
         (lambda: attend(n_heads=3), ValueError, "share"),
-        (lambda: attend(window=65), ValueError, "window"),
+        (lambda: attend(window=-1), ValueError, "window"),
+        (lambda: attend(spans=ONE), ValueError, "spans"),
         (lambda: attend(scale=np.nan), ValueError, "scale"),
         (lambda: attend(scratch=attention_scratch(4, 2, 8, 64, 1)), ValueError, "scratch"),
         (lambda: attend(), None, ""),
@@ -213,11 +215,12 @@ def test_refuses_arguments_that_do_not_fit(bind, error, message) -> None:  # typ
 
 def attend(**changes):  # type: ignore[no-untyped-def]
     keys, values = allocate_kv_cache(2, 16, 64)
-    positions, row = np.zeros(1, np.int64), rows(1, 64)
-    bind_cache_write(rows(1, 32), rows(1, 32), keys, values, positions, ONE)
+    first, row = np.zeros(1, np.int64), rows(1, 64)
+    bind_cache_write(rows(1, 32), rows(1, 32), keys, values, first, ONE)
     arguments = {
-        "scratch": attention_scratch(4, 2, 16, 64, 1), "n_heads": 4, "scale": 1.0, **changes
+        "scratch": attention_scratch(4, 2, 16, 64, 1), "n_heads": 4, "scale": 1.0, "spans": one_span(1),
+        **changes
     }  # fmt: skip
     return bind_attend(
-        q=row, keys=keys, values=values, positions=positions, out=row, n_tokens=ONE, **arguments
+        q=row, keys=keys, values=values, pages=page_table(64), positions=first, out=row, **arguments
     )

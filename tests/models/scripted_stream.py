@@ -17,16 +17,16 @@ class ScriptedExecutor(Executor):
     weight_bytes_per_token = 0
 
     def __init__(self, script=(), n_vocab=N_VOCAB, n_ctx=200, n_batch=16):
-        super().__init__(Plan((), {"logits": n_vocab}, {}, ()), n_ctx, n_batch)
-        self.states = []
+        super().__init__(Plan((), {"logits": n_vocab}, {}, ()), n_ctx, n_batch, n_seq_max=1)
         self.script = list(script)
         self.seen: list[int] = []
         self.calls: list[tuple[int, int]] = []
         self.closed = False
         self.poison: int | None = None
 
-    def _run_step(self, ids, positions, rows, logits, taps):
-        start = int(positions[0])
+    def _run_step(self, pieces, logits):
+        (piece,) = pieces
+        start, ids, rows = piece.start, piece.ids, piece.rows
         assert start == len(self.seen) and ids.dtype == np.int32
         self.seen += ids.tolist()
         self.calls.append((start, len(ids)))
@@ -40,9 +40,14 @@ class ScriptedExecutor(Executor):
             if position == self.poison:
                 logits[i, 5] = np.nan
 
-    def reset(self):
-        super().reset()
+    def reset(self, seat):
         self.seen = []
+
+    def copy_states(self, source, seat):
+        raise NotImplementedError
+
+    def can_go_back(self, seat, n_before, n_after):
+        return False
 
     def close(self):
         self.closed = True

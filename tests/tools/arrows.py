@@ -48,8 +48,8 @@ ARROWS = {
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
     "engine.executors.attention_probs kernels.attention kernels.jit "
-    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
-    "gguf_io system errors",
+    "kernels.language engine.executors.base engine.hooks engine.plan "
+    "engine.plan.ops gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
@@ -59,8 +59,10 @@ ARROWS = {
     "gguf_io",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.generation": "engine.sampling kernels.sampling tokenizer engine.executors.base "
-    "engine.hooks engine.plan engine.plan.ops gguf_io errors",
+    "engine.scheduler": "engine.executors.base engine.hooks errors",
+    "engine.generation": "engine.scheduler engine.sampling kernels.sampling tokenizer "
+    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
+    "gguf_io errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
     "engine.architectures.parts engine.plan.graph engine.plan "
     "engine.config gguf_io errors",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ....kernels.jit.object_cache import compile_log
-from ...hooks.taps import Taps
 from ...plan.plan import Plan
-from ..base import Array, Executor, Ids, Positions, RowNumbers
+from ..base import Array, Executor, Pages, Piece
 from .lower.lowered_plan import require_lowered
 from .plan_runner import PlanRunner
-from .storage.caches import Cache, make_caches
+from .storage.caches import KVCache, RecurrentCache, make_caches, make_pages
 from .storage.packed_matrix import PackedMatrix
 from .storage.packing import pack_tensors
 
@@ -16,8 +17,9 @@ HEAD_ROWS = 32
 
 
 class NumbaExecutor(Executor):
-    """`n_batch`: how many tokens a step takes at the most. `matrices`: packed weights of another executor of
-    the model, to be shared."""
+    """`n_batch`: how many tokens a step takes at the most. `n_pool_tokens`: how many positions all sequences
+    together have pages for, by default n_ctx. `matrices`: packed weights of another executor of the model, to
+    be shared."""
 
     has_float16_cache = True
 
@@ -28,14 +30,27 @@ class NumbaExecutor(Executor):
         n_threads: int,
         n_batch: int = 512,
         matrices: dict[str, PackedMatrix] | None = None,
+        *,
+        n_seq_max: int = 1,
+        n_pool_tokens: int = 0,
     ) -> None:
         require_lowered(plan)
-        super().__init__(plan, n_ctx, n_batch)
+        super().__init__(plan, n_ctx, n_batch, n_seq_max)
         compiled_before = compile_log.seconds
         self.n_threads = n_threads
-        self.states: list[Cache] = make_caches(plan, n_ctx, self.n_batch)
+        self.pages = make_pages(plan, n_ctx, self.n_batch, n_seq_max, n_pool_tokens or n_ctx)
+        self.caches = make_caches(plan, self.pages, n_seq_max)
         self.matrices = pack_tensors(plan.matrices, n_threads) if matrices is None else matrices
-        self.runner = PlanRunner(self.plan, self.n_batch, HEAD_ROWS, n_threads, [self.states], self.matrices)
+        self.runner = PlanRunner(
+            self.plan,
+            self.n_batch,
+            HEAD_ROWS,
+            n_threads,
+            n_seq_max,
+            self.pages,
+            self.caches,
+            self.matrices,
+        )
         self.compile_seconds = compile_log.seconds - compiled_before
 
     @property
@@ -43,14 +58,31 @@ class NumbaExecutor(Executor):
         shares = {weight.name: self.plan.share_read(op) for op in self.plan.ops for weight in op.weights}
         return sum(int(matrix.nbytes * shares[name]) for name, matrix in self.matrices.items())
 
-    def _run_step(
-        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
-    ) -> None:
-        self.runner.run(ids, positions, rows, logits, taps)
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
+        self.runner.run(pieces, logits)
 
-    def reset(self) -> None:
+    def reset(self, seat: int) -> None:
         self.runner.finish()  # what an interrupted step has left would write into the states
-        super().reset()
+        for cache in self._recurrent:
+            cache.values[seat] = 0
+
+    def can_go_back(self, seat: int, n_before: int, n_after: int) -> bool:
+        return not self._recurrent
+
+    def copy_states(self, source: int, seat: int) -> None:
+        self.runner.finish()
+        for cache in self._recurrent:
+            cache.values[seat] = cache.values[source]
+
+    def copy_page(self, pages: Pages, source: int, target: int) -> None:
+        self.runner.finish()
+        for cache in self.caches:
+            if isinstance(cache, KVCache) and cache.pages is pages:
+                cache.copy_page(source, target)
+
+    @property
+    def _recurrent(self) -> list[RecurrentCache]:
+        return [cache for cache in self.caches if isinstance(cache, RecurrentCache)]
 
     def close(self) -> None:
         self.runner.close()

@@ -9,7 +9,7 @@ from ....system.free_memory import free_memory
 from ...plan.plan import Plan
 from .executor import HEAD_ROWS
 from .storage.buffers import Buffers
-from .storage.caches import make_caches
+from .storage.caches import make_caches, make_pages
 from .storage.packed_matrix import packed_bytes
 
 
@@ -58,6 +58,6 @@ def footprint(plan: Plan, n_ctx: int, n_batch: int = 512) -> Footprint:
     return Footprint(
         n_ctx,
         sum(map(packed_bytes, plan.matrices)),
-        sum(cache.nbytes for cache in make_caches(plan, n_ctx, n_at_once)),
+        sum(cache.nbytes for cache in make_caches(plan, make_pages(plan, n_ctx, n_at_once, 1, n_ctx), 1)),
         buffers.n_bytes,
     )

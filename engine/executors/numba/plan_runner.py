@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -18,14 +18,15 @@ import numpy as np
 from ....gguf_io.dequantize import dequantize
 from ....gguf_io.row_reader import RowReader
 from ....kernels.attention.probs import attention_probs, gather_by_probs
+from ....kernels.language.spans import set_spans
 from ....kernels.position.position import query_scales
 from ....kernels.position.rope import rope_angles
 from ....kernels.weights.decode_row import ROW_DECODERS
-from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import score_arguments, show_probs
-from ..base import Array, Ids, Positions, RowNumbers
+from ..base import Array, Pages, Piece, RowNumbers
+from .listener import Listener
 from .lower.lowered_plan import lower_plan
 from .storage.caches import Cache, KVCache
 from .storage.packed_matrix import PackedMatrix
@@ -39,10 +40,7 @@ MACS_PER_SLICE = 4e9
 
 class PlanRunner:
     """`n_batch` and `n_head_rows`: how many tokens, and rows with logits, go through the program at once.
-
-    `sequences`: one that all tokens belong to, or as many as there are tokens in every step. `matrices`: the
-    packed weights of the plan; runners may share them.
-    """
+    `caches`: of the layers, for up to `n_seats` sequences. `matrices`: the packed weights of the plan."""
 
     def __init__(
         self,
@@ -50,18 +48,19 @@ class PlanRunner:
         n_batch: int,
         n_head_rows: int,
         n_threads: int,
-        sequences: list[list[Cache]],
+        n_seats: int,
+        pages: Sequence[Pages],
+        caches: Sequence[Cache],
         matrices: Mapping[str, PackedMatrix],
     ) -> None:
         self.plan = plan
         self._n_head_rows = n_head_rows
-        self._lowered = lower_plan(plan, n_batch, n_head_rows, n_threads, sequences, matrices)
+        self._lowered = lower_plan(plan, n_batch, n_head_rows, n_threads, n_seats, caches, matrices)
         steps = self._lowered.steps
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
-        calls, turns = [step.call for step in steps], [step.turn for step in steps]
-        self._team = Team(Program(calls, meeting_points(steps), turns), n_threads)
+        self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
         self._threads = ThreadCount(n_threads), ThreadCount(n_threads)  # for single rows, and for many
-        self._sequences = sequences
+        self._pages, self._caches = pages, caches
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
         self._writers = {name: i for i, op in enumerate(plan.ops) if i != self._head for name in op.outputs}
         self._writers |= {op.probs: i for i, op in enumerate(plan.ops) if isinstance(op, ops.Attention)}
@@ -73,37 +72,25 @@ class PlanRunner:
         """Memory of the plan's buffers."""
         return self._lowered.n_buffer_bytes
 
-    def run(
-        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None = None
-    ) -> None:
-        """One step: ids and positions (n,), n <= n_batch; writes the logits of `rows` (m,) to logits (m,
-        n_vocab); shows the taps what they listen to. Raises ValueError for an id outside the vocabulary."""
+    def run(self, pieces: Sequence[Piece], logits: Array) -> None:
+        """One step of n_batch tokens at the most; writes the logits of the pieces' rows (m,) to logits (m,
+        n_outputs); shows taps what they listen to. Raises ValueError for an id outside the vocabulary."""
         self.finish()
-        n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
-        if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
-            raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
-        self._lowered.n_tokens[0] = n
-        inputs = self._lowered.inputs
-        inputs.positions[:n] = positions
-        for name, table in self.plan.rope_tables.items():
-            cos, sin = inputs.angles[name]
-            cos[:n], sin[:n] = rope_angles(inputs.positions[:n], table.inv_freq, table.scale)
-        for key, scales in inputs.query_scales.items():
-            scales[:n] = query_scales(inputs.positions[:n], *key)
-        for op in self._embeds:
-            self._tables[op.out].copy(ids, inputs.table_rows[op.out])
-            if op.weight.format not in ROW_DECODERS:
-                self._embed(op, n)
-        self._run_ops(0, self._head, ids, positions, taps)
-        for first in range(0, len(rows), self._n_head_rows):
-            some = rows[first : first + self._n_head_rows]
-            self._run_head(some, len(self.plan.ops), ids, positions, taps)
-            logits[first : first + len(some)] = self._values(self.plan.output, len(some))
-        if taps is not None and taps.needs_all_rows:
-            last = 1 + max(self._writers[spec.buffer] for spec in taps.captured)
-            others = np.setdiff1d(np.arange(n), rows)
-            for first in range(0, len(others), self._n_head_rows):
-                self._run_head(others[first : first + self._n_head_rows], last, ids, positions, taps)
+        first, wanted, listeners = 0, [], []
+        for piece in pieces:
+            wanted.append(piece.rows + first)
+            listeners += Listener.of(piece, first)
+            first += len(piece.ids)
+        self._write_inputs(pieces)
+        self._run_ops(0, self._head, first, listeners)
+        rows = np.concatenate(wanted)
+        for at, n in self._run_head(rows, len(self.plan.ops), listeners):
+            logits[at : at + n] = self._values(self.plan.output, slice(n))
+        for one in listeners:
+            if one.taps.needs_all_rows:
+                last = 1 + max(self._writers[spec.buffer] for spec in one.taps.captured)
+                for _ in self._run_head(one.others(rows), last, [one]):
+                    pass
 
     def finish(self) -> None:
         """Finish what an interrupted step has left, if anything."""
@@ -113,43 +100,77 @@ class PlanRunner:
         """End the threads."""
         self._team.close()
 
-    def _run_head(
-        self, rows: RowNumbers, last: int, ids: Ids, positions: Positions, taps: Taps | None
-    ) -> None:
-        """Run what comes after `SelectRows`, up to operation last - 1, for a few rows."""
-        for name, whole in self._lowered.whole.items():
-            self._lowered.buffers[name][: len(rows)] = whole[rows]
-        self._lowered.n_wanted[0] = len(rows)
-        self._run_ops(self._head, last, ids[rows], positions[rows], taps)
+    def _write_inputs(self, pieces: Sequence[Piece]) -> None:
+        """All that operations need of the tokens of a step."""
+        ids = np.concatenate([piece.ids for piece in pieces])
+        n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
+        if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
+            raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
+        inputs, spans, first = self._lowered.inputs, [], 0
+        for piece in pieces:
+            at = slice(first, first + len(piece.ids))
+            spans.append((first, at.stop, piece.seat))
+            inputs.positions[at] = piece.positions
+            for pages in self._pages:
+                inputs.slots[pages.window][at] = pages.slots(piece)
+            first = at.stop
+        set_spans(inputs.spans, spans)
+        self._lowered.n_tokens[0] = n
+        for name, table in self.plan.rope_tables.items():
+            cos, sin = inputs.angles[name]
+            cos[:n], sin[:n] = rope_angles(inputs.positions[:n], table.inv_freq, table.scale)
+        for key, scales in inputs.query_scales.items():
+            scales[:n] = query_scales(inputs.positions[:n], *key)
+        for op in self._embeds:
+            self._tables[op.out].copy(ids, inputs.table_rows[op.out])
+            if op.weight.format not in ROW_DECODERS:
+                self._embed(op, n)
 
-    def _run_ops(self, first: int, last: int, ids: Ids, positions: Positions, taps: Taps | None) -> None:
-        """Run operations first … last - 1 on these rows, with a stop after each that the taps listen to."""
-        step, at, n_rows = self._lowered.first_step, first, len(ids)
-        if taps is not None:
-            writers = {self._writers[name] for name in taps.buffers}
-            for i in sorted(i for i in writers if first <= i < last):
-                self._run(step[at], step[i + 1], n_rows)
-                at = i + 1
-                self._show(self.plan.ops[i], ids, positions, taps)
+    def _run_head(
+        self, rows: RowNumbers, last: int, listeners: Sequence[Listener]
+    ) -> Iterator[tuple[int, int]]:
+        """Run what comes after `SelectRows`, up to operation last - 1, for some rows, a few at a time; after
+        each, the first of them and how many they are."""
+        for at in range(0, len(rows), self._n_head_rows):
+            some = rows[at : at + self._n_head_rows]
+            for name, whole in self._lowered.whole.items():
+                self._lowered.buffers[name][: len(some)] = whole[some]
+            self._lowered.n_wanted[0] = len(some)
+            self._run_ops(
+                self._head, last, len(some), [one for some_of in listeners for one in some_of.among(some)]
+            )
+            yield at, len(some)
+
+    def _run_ops(self, first: int, last: int, n_rows: int, listeners: Sequence[Listener]) -> None:
+        """Run operations first … last - 1 on n_rows, with a stop after each that somebody listens to."""
+        step, at = self._lowered.first_step, first
+        writers = {self._writers[name] for one in listeners for name in one.taps.buffers}
+        for i in sorted(i for i in writers if first <= i < last):
+            self._run(step[at], step[i + 1], n_rows)
+            at = i + 1
+            for one in listeners:
+                self._show(self.plan.ops[i], one)
         self._run(step[at], step[last], n_rows)
 
-    def _show(self, op: ops.Op, ids: Ids, positions: Positions, taps: Taps) -> None:
-        """Show what `op` has written to those who listen."""
-        if isinstance(op, ops.Attention) and op.probs in taps.buffers:
-            self._show_probs(op, ids, positions, taps)
+    def _show(self, op: ops.Op, one: Listener) -> None:
+        """Show what `op` has written to somebody who may listen."""
+        if isinstance(op, ops.Attention) and op.probs in one.taps.buffers:
+            self._show_probs(op, one)
         for name in op.outputs:
-            if name in taps.buffers:
-                taps.show(name, self._values(name, len(ids)), positions, ids)
+            if name in one.taps.buffers:
+                one.taps.show(name, self._values(name, one.rows), one.positions, one.ids)
 
-    def _show_probs(self, op: ops.Attention, ids: Ids, positions: Positions, taps: Taps) -> None:
+    def _show_probs(self, op: ops.Attention, one: Listener) -> None:
         """Show the probabilities of an attention that has just run: its q is still there."""
-        cache = self._sequences[0][op.state]
+        cache = self._caches[op.state]
         if not isinstance(cache, KVCache):
             raise TypeError(f"state {op.state} of the plan does not hold keys and values")
-        keys, values = cache.in_slots(int(positions[-1]) + 1)
+        positions = one.positions
+        keys, values, pages = cache.of_sequence(one.seat, int(positions[-1]) + 1)
         probs = attention_probs(
-            self._values(op.q, len(ids)).reshape(len(ids), op.n_heads, -1),
+            self._values(op.q, one.rows).reshape(len(positions), op.n_heads, -1),
             keys,
+            pages,
             positions,
             op.scale,
             op.window,
@@ -157,14 +178,14 @@ class PlanRunner:
         )
 
         def gather(probs: Array) -> Array:
-            return gather_by_probs(probs, values, positions, op.window, op.chunk, op.is_causal)
+            return gather_by_probs(probs, values, pages, positions, op.window, op.chunk, op.is_causal)
 
-        show_probs(op, taps, probs, self._values(op.out, len(ids)), gather, positions, ids)
+        show_probs(op, one.taps, probs, self._values(op.out, one.rows), gather, positions, one.ids)
 
-    def _values(self, name: str, n_rows: int) -> Array:
-        """The rows of a buffer, without padding; to be read or written."""
+    def _values(self, name: str, rows: slice) -> Array:
+        """Rows of a buffer, without padding; to be read or written."""
         written = self._lowered.whole.get(name, self._lowered.buffers[name])
-        return written[:n_rows, : self.plan.buffers[name]]
+        return written[rows, : self.plan.buffers[name]]
 
     def _run(self, first: int, last: int, n_rows: int) -> None:
         """Run steps of the program in slices, between which Python can be interrupted."""

@@ -26,10 +26,9 @@ _Bell = queue.SimpleQueue[None]
 
 
 class Program:
-    """Kernel calls in order; `meet[i]`: whether the threads wait for each other after call i; `turns[i]`: by
-    how many the shares of its threads are shifted."""
+    """Kernel calls in order; `meet[i]`: whether the threads wait for each other after call i."""
 
-    def __init__(self, calls: list[Call], meet: list[bool], turns: list[int] | None = None) -> None:
+    def __init__(self, calls: list[Call], meet: list[bool]) -> None:
         if len(calls) >= phases.MAX_CALLS:
             raise ValueError(f"a program has fewer than {phases.MAX_CALLS} calls, not {len(calls)}")
         self.calls = calls
@@ -37,8 +36,8 @@ class Program:
             []
             if JIT_DISABLED
             else [
-                (c.kernel.address, c.args_address, end, turn)
-                for c, end, turn in zip(calls, _phase_ends(meet), turns or [0] * len(calls), strict=True)
+                (call.kernel.address, call.args_address, end)
+                for call, end in zip(calls, _phase_ends(meet), strict=True)
             ]
         )
         self.words = np.array(rows, np.int64).reshape(-1)

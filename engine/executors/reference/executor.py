@@ -4,6 +4,9 @@ NumPy's BLAS sums in an order of its own, which depends on how many tokens go to
 from one chunk size to another to float32's rounding, not to the bit.
 """
 
+from collections.abc import Sequence
+from copy import deepcopy
+
 import numpy as np
 
 from ....gguf_io.tensor import Tensor
@@ -12,19 +15,23 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from ..base import Array, Executor, Ids, Positions, RowNumbers, State
+from ..base import Array, Executor, Ids, Piece, Positions
 from .attention import attention_probs
 from .forward_pass import ForwardPass
 from .run import run
-from .states import make_state
+from .states import State, make_state
 
 
 class ReferenceExecutor(Executor):
-    """Weights are dequantized when first needed and kept: four bytes for every value."""
+    """Weights are dequantized when first needed and kept: four bytes for every value. Each seat has states of
+    its own, and the pieces of a step are run one after the other."""
 
-    def __init__(self, plan: Plan, n_ctx: int, n_batch: int = 512) -> None:
-        super().__init__(plan, n_ctx, n_batch)
-        self.states: list[State] = [make_state(spec) for spec in plan.states]
+    def __init__(self, plan: Plan, n_ctx: int, n_batch: int = 512, *, n_seq_max: int = 1) -> None:
+        super().__init__(plan, n_ctx, n_batch, n_seq_max)
+        self.states: list[list[State]] = [
+            [make_state(spec) for spec in plan.states] for _ in range(n_seq_max)
+        ]
+        """By seat."""
         self._weights: dict[Tensor, Array] = {}
         self._last_reader = {name: op for op in plan.ops for name in op.inputs}
 
@@ -34,15 +41,20 @@ class ReferenceExecutor(Executor):
         shares = {weight: self.plan.share_read(op) for op in reading for weight in op.weights}
         return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
-    def _run_step(
-        self, ids: Ids, positions: Positions, rows: RowNumbers, logits: Array, taps: Taps | None
-    ) -> None:
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
+        first = 0
+        for piece in pieces:
+            self._run_piece(piece, logits[first : first + len(piece.rows)])
+            first += len(piece.rows)
+
+    def _run_piece(self, piece: Piece, logits: Array) -> None:
+        ids, positions, rows, taps = piece.ids, piece.positions, piece.rows, piece.taps
         angles = {
             name: rope_angles(positions, table.inv_freq, table.scale)
             for name, table in self.plan.rope_tables.items()
         }
         wanted = np.arange(len(ids)) if taps is not None and taps.needs_all_rows else rows
-        forward = ForwardPass(ids, positions, wanted, angles, self.states, self._values)
+        forward = ForwardPass(ids, positions, wanted, angles, self.states[piece.seat], self._values)
         buffers: dict[str, Array] = {}
         # Damaged weights give NaN and infinities, which the caller looks for in the logits.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -63,9 +75,24 @@ class ReferenceExecutor(Executor):
             output = buffers[self.plan.output]
             logits[:] = output if wanted is rows else output[rows]
 
+    def reset(self, seat: int) -> None:
+        for state in self.states[seat]:
+            state.reset()
+
+    def can_go_back(self, seat: int, n_before: int, n_after: int) -> bool:
+        return all(state.can_go_back(n_before, n_after) for state in self.states[seat])
+
+    def go_back(self, seat: int, n_before: int, n_after: int) -> None:
+        for state in self.states[seat]:
+            state.go_back(n_before, n_after)
+
+    def copy_states(self, source: int, seat: int) -> None:
+        self.states[seat] = deepcopy(self.states[source])
+
     def close(self) -> None:
         self._weights.clear()
-        self.reset()
+        for seat in range(self.n_seq_max):
+            self.reset(seat)
 
     def _values(self, weight: Tensor) -> Array:
         if weight not in self._weights:

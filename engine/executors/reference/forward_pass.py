@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ....gguf_io.tensor import Tensor
-from ..base import Array, Ids, Positions, RowNumbers, State
-from .states import KVState, RecurrentState
+from ..base import Array, Ids, Positions, RowNumbers
+from .states import KVState, RecurrentState, State
 
 
 @dataclass(frozen=True)

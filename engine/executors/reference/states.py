@@ -1,9 +1,27 @@
 """The states of layers in NumPy float32: keys and values, or what a recurrence carries on."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from ...plan.states import KVSpec, RecurrentSpec, StateSpec
-from ..base import Array, State
+from ..base import Array
+
+
+class State(ABC):
+    """What a layer remembers of the positions that have gone in. Unless a class says otherwise, the only way
+    back is to the start."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets all positions, also those of a step that was left halfway."""
+
+    def can_go_back(self, n_before: int, n_after: int) -> bool:
+        """Can it go back from n_before positions to n_after, which are fewer and at least one?"""
+        return False
+
+    def go_back(self, n_before: int, n_after: int) -> None:  # noqa: B027 (often nothing needs to be done)
+        """Forgets the positions from n_after on, which `can_go_back` allows."""
 
 
 def make_state(spec: StateSpec) -> State:

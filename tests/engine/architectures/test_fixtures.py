@@ -1,5 +1,7 @@
 """Every architecture on a tiny model: its plan is sound, its buffers keep their names, llama.cpp agrees."""
 
+import itertools
+
 import architecture_fixtures
 import numpy as np
 import pytest
@@ -7,12 +9,13 @@ import shared_files
 from architecture_fixtures import MIXED
 
 from nybble.engine.architectures import ARCHITECTURES
-from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.base import Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.llm import LLM
 from nybble.engine.model import Model
 from nybble.engine.plan.plan import ops
+from nybble.engine.scheduler.seats import Seats, single_sequence
 from nybble.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
@@ -37,19 +40,19 @@ def model(described, tmp_path):
     made.close()
 
 
-def error(executor, ids, rows, logits, chunk):
+def error(sequence, ids, rows, logits, chunk):
     """The mean square error in units of the logits' own mean square; `chunk` ids are run at a time."""
     parts = []
     for start in range(0, len(ids), chunk):
         some = ids[start : start + chunk].astype(np.int32)
-        parts.append(executor.forward(some, start, np.arange(len(some))).copy())
-    executor.reset()
+        parts.append(sequence.forward(some, start, np.arange(len(some))))
+    sequence.reset()
     found, expected = np.concatenate(parts)[rows].astype(np.float64), logits.astype(np.float64)
     return ((found - expected) ** 2).sum() / (expected**2).sum()
 
 
-def numba_executor(model, matrices=None):
-    return NumbaExecutor(model.plan, n_ctx=48, n_threads=2, matrices=matrices)
+def numba_executor(model, **options):
+    return NumbaExecutor(model.plan, n_ctx=48, n_threads=2, **options)
 
 
 def test_every_architecture_has_a_fixture():
@@ -93,39 +96,64 @@ def test_llama_cpp_computes_the_same(model, described, chunk):
     executor = ReferenceExecutor(model.plan, n_ctx=48)
     if chunk < 48 and not model.plan.is_causal:
         with pytest.raises(ValueError, match="run all of them in one step"):
-            error(executor, **expected, chunk=chunk)
+            error(single_sequence(executor), **expected, chunk=chunk)
     else:
-        assert error(executor, **expected, chunk=chunk) < TOLERANCE
+        assert error(single_sequence(executor), **expected, chunk=chunk) < TOLERANCE
     executor.close()
 
 
 def test_llama_cpp_computes_the_same_as_the_kernels(model, described):
     expected = architecture_fixtures.recorded(described[0])
     executor = numba_executor(model)
+    sequence = single_sequence(executor)
     for chunk in (48, 7) if model.plan.is_causal else (48,):
-        assert error(executor, **expected, chunk=chunk) < NUMBA_TOLERANCE
+        assert error(sequence, **expected, chunk=chunk) < NUMBA_TOLERANCE
     executor.close()
 
 
-def test_sequences_side_by_side_have_the_bits_of_each_alone(model):
-    executors = [numba_executor(model)]
-    executors.append(numba_executor(model, executors[0].matrices))
-    prompts = np.random.default_rng(1).integers(0, model.config.n_vocab, (2, 12)).astype(np.int32)
-    alone = [e.forward(ids, 0, np.arange(12))[9:] for e, ids in zip(executors, prompts, strict=True)]
-    for executor, ids in zip(executors, prompts, strict=True):
-        executor.reset()
-        executor.forward(ids[:9], 0, np.empty(0, np.intp))
-    batch = Batch(executors)
-    if not model.plan.is_causal:
-        with pytest.raises(ValueError, match="run all of them in one step"):
-            batch.decode(np.ascontiguousarray(prompts[:, 9]))
-    for step in range(3 if model.plan.is_causal else 0):
-        found = batch.decode(np.ascontiguousarray(prompts[:, 9 + step]))
-        for i in range(2):
-            assert found[i].tobytes() == alone[i][step].tobytes()
-    batch.close()
-    for executor in executors:
-        executor.close()
+def pieces_of(sequences, prompts, ends, wanted):
+    """The next of each prompt, up to its end; of `wanted` the logits are asked for."""
+    found = []
+    for sequence, ids, end in zip(sequences, prompts, ends, strict=True):
+        start = sequence.n_positions
+        if start < end:
+            sequence.make_room(end)
+            rows = np.arange(end - start) if wanted else np.empty(0, np.intp)
+            found.append((sequence, Piece(sequence.seat, start, ids[start:end], rows)))
+    return found
+
+
+@pytest.mark.parametrize("executor", [ReferenceExecutor, NumbaExecutor])
+def test_sequences_side_by_side_have_the_bits_of_each_alone(model, executor):
+    """One runs its prompt in pieces while another goes on token by token and a third joins later, into the
+    seat of one that has left."""
+    options = {} if executor is ReferenceExecutor else {"n_threads": 2}
+    made = executor(model.plan, n_ctx=48, n_seq_max=3, **{"n_pool_tokens": 144} if options else {}, **options)
+    prompts = np.random.default_rng(1).integers(0, model.config.n_vocab, (3, 12)).astype(np.int32)
+    whole = not model.plan.is_causal
+    steps = [(12, 12, 12)] if whole else [(7, 1, 0), (8, 2, 0), (9, 8, 5), (10, 12, 6), (12, 12, 12)]
+    seats = Seats(made)
+    gone = seats.sequence()
+    gone.forward(prompts[0], 0, np.arange(0))
+    alone = []
+    for ids in prompts:  # in the same pieces: NumPy's sums depend on how many rows there are
+        sequence, parts = seats.sequence(), []
+        ends = sorted({step[len(alone)] for step in steps} - {0})
+        for first, last in itertools.pairwise([0, *ends]):
+            parts.append(sequence.forward(ids[first:last], first, np.arange(last - first)))
+        alone.append(np.concatenate(parts))
+        seats.give_back(sequence)
+    seats.give_back(gone)
+    sequences, found = [seats.sequence() for _ in prompts], [[] for _ in prompts]
+    for ends in steps:
+        pieces = pieces_of(sequences, prompts, ends, True)
+        logits = made.step([piece for _, piece in pieces])
+        for (sequence, piece), rows in zip(pieces, logits, strict=True):
+            sequence.n_positions += len(piece.ids)
+            found[sequences.index(sequence)].append(rows)
+    for parts, expected in zip(found, alone, strict=True):
+        assert np.concatenate(parts).tobytes() == expected.tobytes()
+    made.close()
 
 
 @pytest.mark.parametrize(("name", "head_dim"), [("llama", 100), ("llama", 2), ("gemma2", 20)])
@@ -148,9 +176,10 @@ def test_heads_of_any_size(name, head_dim, tmp_path):
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
     reference, kernels = ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)
-    logits = reference.forward(ids.astype(np.int32), 0, np.arange(40))
+    logits = single_sequence(reference).forward(ids.astype(np.int32), 0, np.arange(40))
+    sequence = single_sequence(kernels)
     for chunk in (40, 7, 1):
-        assert error(kernels, ids, slice(None), logits, chunk) < NUMBA_TOLERANCE
+        assert error(sequence, ids, slice(None), logits, chunk) < NUMBA_TOLERANCE
     kernels.close()
     model.close()
 
@@ -160,7 +189,7 @@ def test_shared_fixtures(name):
     model = Model.load(shared_files.shared(f"archs/{name}.gguf"))
     expected = np.load(shared_files.shared(f"archs/{name}.npz"))
     executor = ReferenceExecutor(model.plan, n_ctx=48)
-    assert error(executor, **expected, rows=slice(None), chunk=20) < TOLERANCE
+    assert error(single_sequence(executor), **expected, rows=slice(None), chunk=20) < TOLERANCE
     executor.close()
     model.close()
 
@@ -173,9 +202,10 @@ def test_experts_and_heads_in_block_formats(name, tmp_path):
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
     executors = [ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)]
-    logits = executors[0].forward(ids.astype(np.int32), 0, np.arange(40))
+    sequences = [single_sequence(executor) for executor in executors]
+    logits = sequences[0].forward(ids.astype(np.int32), 0, np.arange(40))
     for chunk in (40, 7, 1):
-        assert error(executors[1], ids, slice(None), logits, chunk) < 2e-3
+        assert error(sequences[1], ids, slice(None), logits, chunk) < 2e-3
     for executor in executors:
         executor.close()
     model.close()
@@ -188,7 +218,7 @@ def test_experts_have_the_same_bits_in_any_company(tmp_path):
     found = []
     for n_threads, n_batch in ((1, 48), (2, 48), (3, 5), (2, 1)):
         executor = NumbaExecutor(model.plan, 48, n_threads, n_batch)
-        found.append(executor.forward(ids, 0, np.arange(48)).tobytes())
+        found.append(single_sequence(executor).forward(ids, 0, np.arange(48)).tobytes())
         executor.close()
     assert len(set(found)) == 1
     model.close()
@@ -204,7 +234,7 @@ def test_scales_of_matrices(name, tmp_path):
         model = Model.load(path)
         ids = np.arange(20, dtype=np.int32)
         for executor in (ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)):
-            found.append(executor.forward(ids, 0, np.arange(20)))
+            found.append(single_sequence(executor).forward(ids, 0, np.arange(20)))
             executor.close()
         model.close()
     for plain, scaled in zip(found[:2], found[2:], strict=True):

@@ -14,6 +14,7 @@ from nybble.engine.hooks.activations import hook_names
 from nybble.engine.hooks.taps import Taps
 from nybble.engine.model import Model
 from nybble.engine.plan import ops
+from nybble.engine.scheduler.seats import single_sequence
 
 # The numba executor keeps keys and values in float16; the rest is rounding in float32.
 TOLERANCE = 1e-5
@@ -37,11 +38,11 @@ def captured(model, executor, chunk, edits=None):
         taps.kept[spec.buffer] = np.full((N, *shape), np.nan, np.float32)
         if spec.width is None:
             taps.kept[spec.buffer][:] = 0
-    executor.reset()
+    sequence = single_sequence(executor)
     for start in range(0, N, chunk):
         some = ids[start : start + chunk]
         rows = np.array([len(some) - 1])
-        logits = executor.forward(some, start, rows, taps)
+        logits = sequence.forward(some, start, rows, taps)
         assert logits.tobytes() == taps.kept[model.plan.output][start + rows].tobytes()
     return taps.kept
 

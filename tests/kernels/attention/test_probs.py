@@ -14,7 +14,7 @@ from guard import guarded, misaligned
 from numpy.typing import NDArray
 from stopwatch import HANG
 
-from nybble.kernels.attention.kv_cache import allocate_kv_cache, bind_cache_write
+from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, n_pages_for
 from nybble.kernels.attention.probs import attention_probs, gather_by_probs, in_general_layout
 from nybble.kernels.attention.reference import alibi_slopes, attention_probs_reference, gather_reference
 from nybble.kernels.language.rows import padded_width
@@ -37,16 +37,18 @@ class Case:
     def positions(self) -> NDArray[np.int64]:
         return np.arange(len(self.k))[-len(self.q) :]
 
-    def cache(self, rows: NDArray[np.float16], n_slots: int) -> NDArray[np.float16]:
-        """(n_kv_heads, n_slots, width): what was not written, or was overwritten, is NaN."""
-        slots = np.full((rows.shape[1], n_slots, rows.shape[2]), np.nan, np.float16)
-        slots[:, np.arange(len(rows)) % n_slots] = rows.transpose(1, 0, 2)
-        return slots
-
     @property
-    def n_slots(self) -> int:
-        """A window needs no more than what its queries see."""
-        return min(len(self.k), self.window + len(self.q)) if self.window else len(self.k)
+    def pages(self) -> NDArray[np.int64]:
+        """Of twice as many, in any order."""
+        n = n_pages_for(len(self.k))
+        return np.random.default_rng(n).permutation(2 * n)[:n]
+
+    def cache(self, rows: NDArray[np.float16]) -> NDArray[np.float16]:
+        """(n_kv_heads, n_slots, width): what was not written is NaN."""
+        at = np.arange(len(rows))
+        slots = np.full((rows.shape[1], 2 * CACHE_BLOCK * len(self.pages), rows.shape[2]), np.nan, np.float16)
+        slots[:, self.pages[at // CACHE_BLOCK] * CACHE_BLOCK + at % CACHE_BLOCK] = rows.transpose(1, 0, 2)
+        return slots
 
 
 def make(seed: int, is_causal: bool = True) -> Case:
@@ -68,17 +70,15 @@ def make(seed: int, is_causal: bool = True) -> Case:
 
 def run(case: Case, place: Any = np.array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The probabilities, and what heads gather by their squares."""
-    keys, values = (place(case.cache(rows, case.n_slots)) for rows in (case.k, case.v))
-    positions = place(case.positions)
+    keys, values = (place(case.cache(rows)) for rows in (case.k, case.v))
+    at = place(case.pages), place(case.positions)
     scores = case.scores | {
         name: value if value is None else place(value)
         for name, value in case.scores.items()
         if name not in ("soft_cap", "is_causal")
     }
-    probs = attention_probs(place(case.q), keys, positions, 0.3, case.window, chunk=case.chunk, **scores)
-    heads = gather_by_probs(
-        place(probs * probs), values, positions, case.window, case.chunk, scores["is_causal"]
-    )
+    probs = attention_probs(place(case.q), keys, *at, 0.3, case.window, chunk=case.chunk, **scores)
+    heads = gather_by_probs(place(probs * probs), values, *at, case.window, case.chunk, scores["is_causal"])
     return probs, heads
 
 
@@ -121,13 +121,13 @@ def test_the_plain_cache_in_the_general_layout() -> None:
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     case = make(1)
-    keys = case.cache(case.k, case.n_slots)
+    keys, pages = case.cache(case.k), case.pages
     with pytest.raises(ValueError, match="do not fit keys"):
-        attention_probs(case.q[:0], keys, case.positions[:0], 1.0)
+        attention_probs(case.q[:0], keys, pages, case.positions[:0], 1.0)
     with pytest.raises(TypeError, match="float16"):
-        attention_probs(case.q, keys.astype(np.float32), case.positions, 1.0)
+        attention_probs(case.q, keys.astype(np.float32), pages, case.positions, 1.0)
     with pytest.raises(ValueError, match="do not fit values"):
-        gather_by_probs(np.zeros((1, 1, 3), np.float32), keys[:1], np.array([3]))
+        gather_by_probs(np.zeros((1, 1, 3), np.float32), keys[:1], pages, np.array([3]))
 
 
 def test_no_kernel_touches_memory_beyond_its_operands() -> None:

@@ -53,15 +53,16 @@ def lower_plan(
     n_batch: int,
     n_head_rows: int,
     n_threads: int,
-    sequences: Sequence[Sequence[Cache]],
+    n_seats: int,
+    caches: Sequence[Cache],
     matrices: Mapping[str, PackedMatrix],
 ) -> LoweredPlan:
-    """Steps for up to n_batch tokens, of which up to n_head_rows are wanted at a time; `sequences`: see
-    `Where`."""
+    """Steps for up to n_batch tokens of up to n_seats sequences, of which up to n_head_rows are wanted at a
+    time; `caches`: of the states of the plan."""
     tokens, wanted = Rows(n_batch), Rows(n_head_rows)
-    inputs = TokenInputs.make(plan, n_batch)
+    inputs = TokenInputs.make(plan, n_batch, n_seats)
     buffers = Buffers(plan, n_batch, n_head_rows)
-    where = Where(plan, tokens, buffers.arrays, inputs, matrices, sequences, n_threads)
+    where = Where(plan, tokens, buffers.arrays, inputs, matrices, caches, n_seats, n_threads)
     steps: list[Step] = []
     first_step = []
     for i, op in enumerate(plan.ops):

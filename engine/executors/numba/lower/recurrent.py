@@ -29,20 +29,16 @@ from .where import Where
 
 T = TypeVar("T", bound=ops.Recurrent)
 Bind = Callable[[T, list[Array], Array, Array, Count], Call]
-"""(operation, inputs, state, output, count) of one sequence -> its call."""
+"""(operation, inputs, states of all seats, output, spans) -> its call."""
 
 
 def _lowers(kind: type[T], check: Check[T] | None = None) -> Callable[[Bind[T]], None]:
-    """Enters a function that makes the call of one sequence."""
+    """Enters a function that makes the call of an operation."""
 
     def enter(bind: Bind[T]) -> None:
         def steps(op: T, x: list[Array], out: Array, where: Where) -> list[Step]:
-            made = []
-            for own in where.sequence_parts(op.state, RecurrentCache):
-                inputs, rows, state = [part[own.rows] for part in x], out[own.rows], own.cache.value
-                call = bind(op, inputs, state, rows, own.count)
-                made.append(Step(call, (*inputs, state), (rows, state)))
-            return made
+            states = where.state(op.state, RecurrentCache).values
+            return [Step(bind(op, x, states, out, where.tokens.spans), (*x, states), (out, states))]
 
         lowers(kind, check)(steps)
 
@@ -60,24 +56,24 @@ def _require_lanes(op: ops.Recurrent, plan: Plan) -> None:
 
 
 @_lowers(ops.CausalConv)
-def _causal_conv(op: ops.CausalConv, x: list[Array], state: Array, out: Array, count: Count) -> Call:
+def _causal_conv(op: ops.CausalConv, x: list[Array], state: Array, out: Array, spans: Count) -> Call:
     n_channels, size = op.weight.shape
     weight = np.zeros((size, out.shape[1]), np.float32)
     weight[:, :n_channels] = op.weight.dequantize().T
     bias = np.zeros(out.shape[1], np.float32) if op.bias is None else row_vector(op.bias, out.shape[1])
-    return bind_causal_conv(x[0], weight, bias, state, out, count)
+    return bind_causal_conv(x[0], weight, bias, state, out, spans)
 
 
 @_lowers(ops.SelectiveScan)
-def _selective_scan(op: ops.SelectiveScan, x: list[Array], state: Array, out: Array, count: Count) -> Call:
+def _selective_scan(op: ops.SelectiveScan, x: list[Array], state: Array, out: Array, spans: Count) -> Call:
     a = op.a.dequantize().reshape(op.n_heads, -1)
     skip, dt_bias = (weight.dequantize().reshape(-1) for weight in (op.skip, op.dt_bias))
     values, dt, b, c = x
-    return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, count, op.n_groups)
+    return bind_selective_scan(values, dt, b, c, a, skip, dt_bias, state, out, spans, op.n_groups)
 
 
 @_lowers(ops.DeltaRule, _require_lanes)
-def _delta_rule(op: ops.DeltaRule, x: list[Array], state: Array, out: Array, count: Count) -> Call:
+def _delta_rule(op: ops.DeltaRule, x: list[Array], state: Array, out: Array, spans: Count) -> Call:
     q, k, v, decay, beta = x
     return bind_delta_rule(
         q,
@@ -87,7 +83,7 @@ def _delta_rule(op: ops.DeltaRule, x: list[Array], state: Array, out: Array, cou
         beta,
         state,
         out,
-        count,
+        spans,
         n_k_heads=op.n_k_heads,
         is_grouped=op.is_grouped,
         n_rates=op.n_rates,
@@ -96,29 +92,29 @@ def _delta_rule(op: ops.DeltaRule, x: list[Array], state: Array, out: Array, cou
 
 @_lowers(ops.LightningAttention, _require_lanes)
 def _lightning_attention(
-    op: ops.LightningAttention, x: list[Array], state: Array, out: Array, count: Count
+    op: ops.LightningAttention, x: list[Array], state: Array, out: Array, spans: Count
 ) -> Call:
     q, k, v = x
-    return bind_lightning_attention(q, k, v, np.array(op.decay, np.float32), state, out, count)
+    return bind_lightning_attention(q, k, v, np.array(op.decay, np.float32), state, out, spans)
 
 
-_lowers(ops.TokenShift)(lambda op, x, state, out, count: bind_token_shift(x[0], state, out, count))
+_lowers(ops.TokenShift)(lambda op, x, state, out, spans: bind_token_shift(x[0], state, out, spans))
 
 
 @_lowers(ops.GatedLinearAttention, _require_lanes)
 def _gated_linear_attention(
-    op: ops.GatedLinearAttention, x: list[Array], state: Array, out: Array, count: Count
+    op: ops.GatedLinearAttention, x: list[Array], state: Array, out: Array, spans: Count
 ) -> Call:
     q, k, v, decay = x
-    return bind_gated_linear_attention(q, k, v, decay, state, out, count, op.reads_before)
+    return bind_gated_linear_attention(q, k, v, decay, state, out, spans, op.reads_before)
 
 
 @_lowers(ops.GeneralizedDeltaRule, _require_lanes)
 def _generalized_delta_rule(
-    op: ops.GeneralizedDeltaRule, x: list[Array], state: Array, out: Array, count: Count
+    op: ops.GeneralizedDeltaRule, x: list[Array], state: Array, out: Array, spans: Count
 ) -> Call:
     q, k, v, a, b, decay = x
-    return bind_generalized_delta_rule(q, k, v, a, b, decay, state, out, count)
+    return bind_generalized_delta_rule(q, k, v, a, b, decay, state, out, spans)
 
 
 @calls(ops.L2Norm)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +24,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class SequencePart(Generic[C]):
-    """The part of an operation that belongs to one sequence: its cache, and its rows of the buffers."""
-
-    number: int
-    cache: C
-    rows: slice
-    count: Count
-
-
-@dataclass(frozen=True)
 class Where:
     """The buffers, weights and caches of a plan, and the memory that its operations share.
 
-    `rows`: those of the buffers. `sequences[i][state]` is a cache: of one sequence that all tokens belong to,
-    or of as many as there are tokens in every step.
+    `rows`: those of the buffers. `caches`: by the numbers of their states in the plan.
     """
 
     plan: Plan
@@ -46,7 +35,8 @@ class Where:
     buffers: Mapping[str, Array]
     tokens: TokenInputs
     matrices: Mapping[str, PackedMatrix]
-    sequences: Sequence[Sequence[Cache]]
+    caches: Sequence[Cache]
+    n_seats: int
     n_threads: int
     _made: dict[object, Any] = field(default_factory=dict)
 
@@ -59,9 +49,9 @@ class Where:
         """How many columns the buffer `name` has, without its padding."""
         return self.plan.buffers[name]
 
-    def once(self, make: Callable[..., T], *arguments: object, owner: object = None) -> T:
-        """What `make(*arguments)` gives, made once for all operations that ask for it as the same owner."""
-        key = make, arguments, owner
+    def once(self, make: Callable[..., T], *arguments: object) -> T:
+        """What `make(*arguments)` gives, made once for all operations that ask for it."""
+        key = make, arguments
         if key not in self._made:
             self._made[key] = make(*arguments)
         found: T = self._made[key]
@@ -84,17 +74,12 @@ class Where:
             return (self.buffers[name],), []
         return self.rows.quantized(name, self.buffers[name], self.width(name), matrix.layout.sum_factor)
 
-    def sequence_parts(self, state: int, kind: type[C]) -> Iterator[SequencePart[C]]:
-        """What each sequence has of an operation with this state."""
-        is_alone = len(self.sequences) == 1
-        for i, caches in enumerate(self.sequences):
-            cache = caches[state]
-            if not isinstance(cache, kind):
-                raise TypeError(f"state {state} of the plan is no {kind.__name__}")
-            if is_alone:
-                yield SequencePart(i, cache, slice(None), self.count)
-            else:
-                yield SequencePart(i, cache, slice(i, i + 1), self.once(_count_of_one))
+    def state(self, number: int, kind: type[C]) -> C:
+        """A layer's cache; TypeError if it is of another kind."""
+        cache = self.caches[number]
+        if not isinstance(cache, kind):
+            raise TypeError(f"state {number} of the plan is no {kind.__name__}")
+        return cache
 
 
 def _working(plan: Plan, n_threads: int) -> NDArray[np.uint8]:
@@ -104,9 +89,3 @@ def _working(plan: Plan, n_threads: int) -> NDArray[np.uint8]:
 def _tiles(plan: Plan, n_threads: int) -> NDArray[np.uint8]:
     n_bytes = tiles_bytes((tensor.format, tensor.shape[-1]) for tensor in plan.matrices)
     return aligned_zeros((n_threads, n_bytes), np.uint8)
-
-
-def _count_of_one() -> Count:
-    count = aligned_zeros((8,), np.int64)
-    count[0] = 1
-    return count

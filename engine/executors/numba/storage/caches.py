@@ -1,4 +1,4 @@
-"""The states of layers for compiled kernels: float16 keys and values, float32 recurrent states."""
+"""The states of layers for compiled kernels: float16 keys and values in pages, float32 recurrent states."""
 
 from __future__ import annotations
 
@@ -6,83 +6,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....kernels.attention.general import allocate_general_cache
-from .....kernels.attention.kv_cache import CACHE_BLOCK, CACHE_LANES, allocate_kv_cache, n_slots_for
+from .....kernels.attention.kv_cache import CACHE_BLOCK, CACHE_LANES, allocate_kv_cache, n_pages_for
 from .....kernels.attention.probs import in_general_layout
 from .....kernels.language.rows import padded_width
 from ....plan import ops
 from ....plan.plan import Plan
 from ....plan.states import KVSpec, RecurrentSpec
-from ...base import State
+from ...base import Pages
 from .memory import aligned_zeros
 
 
-class KVCache(State):
-    """The float16 keys and values of a layer. A sliding window keeps them in a ring, long enough for a whole
-    step.
+class KVCache:
+    """The float16 keys and values of a layer, in the pages of all layers with its window.
 
     `is_plain`: they lie as the kernels of plain attention want them, else as those of any attention do.
     """
 
-    def __init__(self, spec: KVSpec, n_ctx: int, n_batch: int, is_plain: bool) -> None:
-        needed = min(n_ctx, spec.window + n_batch) if spec.window else n_ctx
-        self.spec = spec
+    def __init__(self, spec: KVSpec, pages: Pages, is_plain: bool) -> None:
+        self.pages = pages
         self.is_plain = is_plain
-        self.n_slots = n_slots_for(needed)
+        n_slots = pages.n * pages.size
         if is_plain:
-            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, self.n_slots)
+            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, n_slots)
         else:
             widths = spec.head_dim, spec.value_dim or spec.head_dim
-            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, self.n_slots)
+            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, n_slots)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory; the system gives them as positions are filled."""
         return self.keys.nbytes + self.values.nbytes
 
-    def in_slots(self, n_positions: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-        """Keys and values (n_kv_heads, n_slots, width) as they are after n_positions; position p lies in slot
-        p % n_slots."""
+    def of_sequence(
+        self, seat: int, n_positions: int
+    ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.int64]]:
+        """Keys and values (n_kv_heads, n_slots, width), and the pages of the first n_positions in them."""
+        pages = self.pages.table[seat, : n_pages_for(n_positions)]
         if not self.is_plain:
-            return self.keys, self.values
-        used = min(self.n_slots, n_slots_for(n_positions))
-        keys, values = self.keys[:, : used // CACHE_LANES], self.values[:, : used // CACHE_BLOCK]
-        return in_general_layout(np.ascontiguousarray(keys), np.ascontiguousarray(values))
+            return self.keys, self.values, np.ascontiguousarray(pages)
+        n_kv_heads, _, head_dim, _ = self.keys.shape
+        by_page = self.keys.reshape(n_kv_heads, -1, CACHE_BLOCK // CACHE_LANES, head_dim, CACHE_LANES)
+        keys = by_page[:, pages].reshape(n_kv_heads, -1, head_dim, CACHE_LANES)
+        return *in_general_layout(keys, self.values[:, pages]), np.arange(len(pages))
 
-    def can_go_back(self, n_before: int, n_after: int) -> bool:
-        oldest = max(0, n_before - self.n_slots)
-        oldest_seen = max(0, n_after - self.spec.window + 1) if self.spec.window else 0
-        return oldest <= oldest_seen
-
-    def reset(self) -> None:
-        """Positions that are forgotten are never read, so nothing needs to be done."""
+    def copy_page(self, source: int, target: int) -> None:
+        """Copies the keys and values of a page to another."""
+        for part in (self.keys, self.values):
+            by_page = part.reshape(len(part), self.pages.n, -1)
+            by_page[:, target] = by_page[:, source]
 
 
-class RecurrentCache(State):
-    """What a recurrence carries from one token to the next."""
+class RecurrentCache:
+    """What a recurrence carries from one token to the next, of each seat."""
 
-    def __init__(self, spec: RecurrentSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: RecurrentSpec, n_seats: int) -> None:
         # The columns of a convolution are padded as buffers are; the others' are lanes, or divide into them.
         shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
-        self.value = aligned_zeros(shape, np.float32)
+        self.values = aligned_zeros((n_seats, *shape), np.float32)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return self.value.nbytes
-
-    def reset(self) -> None:
-        self.value[:] = 0
+        return self.values.nbytes
 
 
 Cache = KVCache | RecurrentCache
 
 
-def make_caches(plan: Plan, n_ctx: int, n_batch: int) -> list[Cache]:
-    """The empty states of a sequence of up to `n_ctx` tokens, of which `n_batch` come at once at the most."""
+def make_pages(plan: Plan, n_ctx: int, n_batch: int, n_seats: int, n_pool_tokens: int) -> list[Pages]:
+    """For the layers with each window, pages for `n_pool_tokens` positions, of which every sequence may fill
+    the last page in part; and of windows as many as n_seats sequences can see in a step of n_batch tokens."""
+    n_whole = n_pages_for(n_pool_tokens) + n_seats - 1
+    found = []
+    for window in sorted({spec.window for spec in plan.states if isinstance(spec, KVSpec)}):
+        n = min(n_whole, n_seats * (n_pages_for(window + n_batch) + 1)) if window else n_whole
+        table = aligned_zeros((n_seats, n_pages_for(n_ctx)), np.int64)
+        found.append(Pages(window, CACHE_BLOCK, n, table))
+    return found
+
+
+def make_caches(plan: Plan, pages: list[Pages], n_seats: int) -> list[Cache]:
+    """The empty states of the layers."""
     general = {op.state for op in plan.ops if isinstance(op, ops.Attention) and not _is_plain(op)}
+    by_window = {some.window: some for some in pages}
     return [
-        KVCache(spec, n_ctx, n_batch, i not in general) if isinstance(spec, KVSpec) else RecurrentCache(spec)
+        KVCache(spec, by_window[spec.window], i not in general)
+        if isinstance(spec, KVSpec)
+        else RecurrentCache(spec, n_seats)
         for i, spec in enumerate(plan.states)
     ]
 

@@ -23,14 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call, the memory that it reads and writes, its multiplications for one token, and by how
-    many the shares of its threads are shifted."""
+    """One kernel call, the memory that it reads and writes, and its multiplications for one token."""
 
     call: Call
     reads: tuple[NDArray, ...]
     writes: tuple[NDArray, ...]
     macs_per_token: int = 0
-    turn: int = 0
 
 
 def meeting_points(steps: list[Step]) -> list[bool]:

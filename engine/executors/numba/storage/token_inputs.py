@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .....kernels.language.checks import Array
+from .....kernels.language.checks import Array, Count
+from .....kernels.language.spans import span_table
 from ....plan import ops
 from ....plan.plan import Plan
+from ....plan.states import KVSpec
 from .memory import aligned_zeros
 
 
@@ -17,17 +19,21 @@ from .memory import aligned_zeros
 class TokenInputs:
     """Memory for up to n_max tokens.
 
-    `angles`: of each rope table cosine and sine (n_max, n_rot / 2). `query_scales`: by strength, step and
-    offset. `table_rows`: rows of an embedding table as the file has them, by the buffer that they become.
+    `spans`: which rows belong to which sequence (`kernels/language/spans.py`). `slots`: by window, where keys
+    and values of the tokens go. `angles`: of each rope table cosine and sine (n_max, n_rot / 2).
+    `query_scales`: by strength, step and offset. `table_rows`: rows of an embedding table as the file has
+    them, by the buffer that they become.
     """
 
     positions: NDArray[np.int64]
+    spans: Count
+    slots: dict[int, NDArray[np.int64]]
     angles: dict[str, tuple[Array, Array]]
     query_scales: dict[tuple[float, int, int], Array]
     table_rows: dict[str, NDArray[np.uint8]]
 
     @classmethod
-    def make(cls, plan: Plan, n_max: int) -> TokenInputs:
+    def make(cls, plan: Plan, n_max: int, n_seats: int) -> TokenInputs:
         """Memory for what the operations of a plan need."""
 
         def angles(n: int) -> Array:
@@ -35,6 +41,12 @@ class TokenInputs:
 
         return cls(
             aligned_zeros((n_max,), np.int64),
+            span_table(n_seats),
+            {
+                spec.window: aligned_zeros((n_max,), np.int64)
+                for spec in plan.states
+                if isinstance(spec, KVSpec)
+            },
             {
                 name: (angles(len(table.inv_freq)), angles(len(table.inv_freq)))
                 for name, table in plan.rope_tables.items()

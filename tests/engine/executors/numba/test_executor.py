@@ -15,6 +15,7 @@ import nybble
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
+from nybble.engine.scheduler.seats import single_sequence
 from nybble.errors import RequestError
 
 FORMATS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
@@ -46,30 +47,29 @@ def some_ids(model, n=N_CTX):
     return np.random.default_rng(5).integers(0, model.config.n_vocab, n).astype(np.int32)
 
 
-def run(executor, ids, chunk=512, start=0):
+def run(sequence, ids, chunk=512, start=0):
     """The logits (n, n_vocab) of ids run in steps of `chunk`."""
     parts = []
     for first in range(0, len(ids), chunk):
         part = ids[first : first + chunk]
-        parts.append(executor.forward(part, start + first, np.arange(len(part))))
+        parts.append(sequence.forward(part, start + first, np.arange(len(part))))
     return np.concatenate(parts)
 
 
 def numba(model, n_threads=1, n_batch=512, n_ctx=N_CTX):
-    return NumbaExecutor(model.plan, n_ctx, n_threads, n_batch)
+    return single_sequence(NumbaExecutor(model.plan, n_ctx, n_threads, n_batch))
 
 
 def numba_logits(model, ids, n_threads=1, chunk=512, n_ctx=N_CTX):
-    executor = numba(model, n_threads, min(chunk, n_ctx), n_ctx)
+    sequence = numba(model, n_threads, min(chunk, n_ctx), n_ctx)
     try:
-        return run(executor, ids, chunk)
+        return run(sequence, ids, chunk)
     finally:
-        executor.close()
+        sequence.executor.close()
 
 
 def reference_logits(model, ids, chunk=512):
-    executor = ReferenceExecutor(model.plan, len(ids))
-    return run(executor, ids, chunk)
+    return run(single_sequence(ReferenceExecutor(model.plan, len(ids))), ids, chunk)
 
 
 def nmse(found, truth):
@@ -137,17 +137,17 @@ def test_same_bits_in_unequal_steps_and_after_going_back(models):
     model = models(arch="llama", weight_format="Q8_0")
     ids = some_ids(model)
     expected = numba_logits(model, ids)
-    executor = numba(model, n_threads=2)
+    sequence = numba(model, n_threads=2)
     rng = np.random.default_rng(6)
     for _ in range(5):
-        start = int(rng.integers(0, executor.n_positions + 1))
-        executor.truncate(start)
+        start = int(rng.integers(0, sequence.n_positions + 1))
+        sequence.truncate(start)
         while start < len(ids):
             part = ids[start : start + int(rng.integers(1, 40))]
             rows = np.flatnonzero(rng.random(len(part)) < 0.5)
-            np.testing.assert_array_equal(executor.forward(part, start, rows), expected[start + rows])
+            np.testing.assert_array_equal(sequence.forward(part, start, rows), expected[start + rows])
             start += len(part)
-    executor.close()
+    sequence.executor.close()
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 16])
@@ -165,16 +165,16 @@ def test_a_window_can_only_go_back_as_far_as_it_remembers(models):
     model = models(arch="gemma3", weight_format="Q8_0", n_ctx=300)
     ids = some_ids(model, 300)
     expected = numba_logits(model, ids, n_ctx=300)
-    executor = numba(model, n_batch=16, n_ctx=300)
-    run(executor, ids[:250], 16)
+    sequence = numba(model, n_batch=16, n_ctx=300)
+    run(sequence, ids[:250], 16)
     with pytest.raises(ValueError, match="the state of 250 positions cannot go back to 100"):
-        executor.truncate(100)
-    run(executor, ids[250:260], start=250)  # the refusal has changed nothing
-    executor.truncate(255)
-    np.testing.assert_array_equal(run(executor, ids[255:], 16, start=255), expected[255:])
-    executor.truncate(0)
-    np.testing.assert_array_equal(run(executor, ids[:20], 16), expected[:20])
-    executor.close()
+        sequence.truncate(100)
+    run(sequence, ids[250:260], start=250)  # the refusal has changed nothing
+    sequence.truncate(255)
+    np.testing.assert_array_equal(run(sequence, ids[255:], 16, start=255), expected[255:])
+    sequence.truncate(0)
+    np.testing.assert_array_equal(run(sequence, ids[:20], 16), expected[:20])
+    sequence.executor.close()
 
 
 @pytest.mark.parametrize("n_ctx", [1, 5, 8, 9, 31, 33])
@@ -195,18 +195,18 @@ def test_a_context_holds_exactly_as_many_tokens_as_it_says(models, arch, n_ctx):
 
 
 def test_positions_must_follow_and_fit(models):
-    executor = numba(models(weight_format="Q8_0"), n_ctx=4)
+    sequence = numba(models(weight_format="Q8_0"), n_ctx=4)
     with pytest.raises(ValueError, match="position 1 cannot be next"):
-        executor.forward(np.zeros(1, np.int32), 1, np.array([0]))
+        sequence.forward(np.zeros(1, np.int32), 1, np.array([0]))
     with pytest.raises(ValueError, match="0 \\+ 5 positions are more than the 4"):
-        executor.forward(np.zeros(5, np.int32), 0, np.array([0]))
-    assert executor.forward(np.zeros(4, np.int32), 0, np.empty(0, np.intp)).shape == (0, 283)
-    executor.close()
+        sequence.forward(np.zeros(5, np.int32), 0, np.array([0]))
+    assert sequence.forward(np.zeros(4, np.int32), 0, np.empty(0, np.intp)).shape == (0, 283)
+    sequence.executor.close()
 
 
 def test_weight_bytes_are_about_those_of_the_file(models):
     model = models(weight_format="Q8_0")
-    executor = numba(model)
+    sequence = numba(model)
     in_file = sum(t.nbytes for name, t in model.file.tensors.items() if name != "token_embd.weight")
-    assert in_file * 0.9 < executor.weight_bytes_per_token < in_file * 1.3
-    executor.close()
+    assert in_file * 0.9 < sequence.executor.weight_bytes_per_token < in_file * 1.3
+    sequence.executor.close()

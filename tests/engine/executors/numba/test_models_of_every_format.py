@@ -12,6 +12,7 @@ from format_model import N_CTX, write
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
+from nybble.engine.scheduler.seats import single_sequence
 from nybble.gguf_io.formats import PLAIN, SUPPORTED, BlockFormat
 
 BOUND, BOUND_OF_FLOATS = 1e-3, 2e-7
@@ -22,13 +23,14 @@ BOUND, BOUND_OF_FLOATS = 1e-3, 2e-7
 def test_both_executors_agree(format: BlockFormat, tmp_path: Path) -> None:
     model = Model.load(write(tmp_path / "model.gguf", format))
     ids = np.random.default_rng(3).integers(0, model.config.n_vocab, N_CTX).astype(np.int32)
-    expected = ReferenceExecutor(model.plan, N_CTX).forward(ids, 0, np.arange(N_CTX))
+    expected = single_sequence(ReferenceExecutor(model.plan, N_CTX)).forward(ids, 0, np.arange(N_CTX))
     assert expected.std() > 0.1
     executor = NumbaExecutor(model.plan, N_CTX, 2)
+    sequence = single_sequence(executor)
     for chunk in (N_CTX, 7, 1):
-        executor.reset()
+        sequence.reset()
         found = [
-            executor.forward(ids[i : i + chunk], i, np.arange(len(ids[i : i + chunk]))).copy()
+            sequence.forward(ids[i : i + chunk], i, np.arange(len(ids[i : i + chunk])))
             for i in range(0, N_CTX, chunk)
         ]
         error = np.square(np.concatenate(found) - expected).mean() / expected.var()

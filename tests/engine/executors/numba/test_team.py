@@ -89,20 +89,6 @@ def test_many_short_programs(n_threads):
     adder.team.close()
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_threads_may_swap_their_shares(n_threads):
-    total, one, n_tokens = (
-        np.zeros((7, WIDTH), np.float32),
-        np.ones((7, WIDTH), np.float32),
-        np.full(8, 7, np.int64),
-    )
-    call = bind_add(total, one, total, n_tokens)
-    team = Team(Program([call] * 8, [True] * 8, list(range(8))), n_threads)
-    team.run(0, 8)
-    np.testing.assert_array_equal(total, np.full((7, WIDTH), 8, np.float32))
-    team.close()
-
-
 @pytest.mark.parametrize("n_threads", [2, 5])
 def test_nobody_waits_for_a_thread_that_does_not_come(n_threads, monkeypatch):
     """Its shares are taken by the others."""

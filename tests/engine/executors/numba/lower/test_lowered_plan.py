@@ -10,7 +10,7 @@ import tiny_model
 from numpy.typing import NDArray
 
 from nybble.engine.executors.numba.lower.lowered_plan import lower_plan
-from nybble.engine.executors.numba.storage.caches import make_caches
+from nybble.engine.executors.numba.storage.caches import make_caches, make_pages
 from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.engine.executors.numba.storage.steps import Step, meeting_points
 from nybble.engine.model import Model
@@ -70,8 +70,8 @@ def built(request, tmp_path_factory):
     path = tiny_model.write(tmp_path_factory.mktemp("program") / "m.gguf", request.param, "Q8_0", n_layers=4)
     model = Model.load(path)
 
-    caches = [make_caches(model.plan, 5, 5)]
-    yield model.plan, lower_plan(model.plan, 5, 3, 1, caches, pack_tensors(model.plan.matrices, 1))
+    caches = make_caches(model.plan, make_pages(model.plan, 5, 5, 1, 5), 1)
+    yield model.plan, lower_plan(model.plan, 5, 3, 1, 1, caches, pack_tensors(model.plan.matrices, 1))
     model.close()
 
 

@@ -17,10 +17,11 @@ from hypothesis import given, settings, strategies as st
 from linear_cases import random_layer
 
 import nybble
-from nybble.engine.executors.numba.batch import Batch
+from nybble.engine.executors.base import Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.numba.storage.packed_matrix import map_tensor
 from nybble.engine.model import Model
+from nybble.engine.scheduler.seats import Seats, single_sequence
 from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
@@ -100,8 +101,8 @@ def test_memory_for_tiles_fits_the_largest() -> None:
 
 def logits(executor: NumbaExecutor, ids: np.ndarray, chunk: int) -> bytes:
     parts = [ids[first : first + chunk] for first in range(0, len(ids), chunk)]
-    found = [executor.forward(part, i * chunk, np.arange(len(part))) for i, part in enumerate(parts)]
-    executor.reset()
+    sequence = single_sequence(executor)
+    found = [sequence.forward(part, i * chunk, np.arange(len(part))) for i, part in enumerate(parts)]
     return np.concatenate(found).tobytes()
 
 
@@ -150,14 +151,17 @@ def test_experts_and_heads_have_the_same_bits_as_packed(
 
 def test_sequences_side_by_side(tmp_path: Path) -> None:
     model = Model.load(tiny_model.write(tmp_path / "m.gguf", weight_format="Q4_0"))
-    packed, first = executors(model, 2)
-    second = NumbaExecutor(model.plan, 96, 2, matrices=first.matrices)
-    batch = Batch([first, second])
-    ids = np.array([5, 9], np.int32)
-    found = batch.decode(ids)
+    packed, mapped = executors(model, 2)
+    both = NumbaExecutor(model.plan, 96, 2, matrices=mapped.matrices, n_seq_max=2)
+    ids, sequences = np.array([5, 9], np.int32), Seats(both)
+    pieces = []
     for i in range(2):
-        assert found[i].tobytes() == logits(packed, ids[i : i + 1], 1)
-    for made in (batch, packed, first, second):
+        sequence = sequences.sequence()
+        sequence.make_room(1)
+        pieces.append(Piece(sequence.seat, 0, ids[i : i + 1], np.arange(1)))
+    for i, found in enumerate(both.step(pieces)):
+        assert found.tobytes() == logits(packed, ids[i : i + 1], 1)
+    for made in (packed, mapped, both):
         made.close()
     model.close()
 

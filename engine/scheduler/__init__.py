@@ -1,0 +1,1 @@
+"""Which sequences an executor holds, where, and what runs next."""

@@ -1,0 +1,118 @@
+"""A sequence of tokens in an executor."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..executors.base import Executor, Piece
+from ..hooks.taps import Taps
+from .pages import PagePool
+
+
+class Sequence:
+    """The positions that an executor holds of one text, in a seat and in pages of their own. Made by `Seats`.
+
+    `n_positions`: how many have gone in.
+    """
+
+    def __init__(self, executor: Executor, seat: int, pools: list[PagePool]) -> None:
+        self.executor = executor
+        self.seat = seat
+        self.n_positions = 0
+        self._pools = pools
+        self._held = [range(0)] * len(pools)
+
+    def forward(
+        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
+    ) -> NDArray[np.float32]:
+        """Runs `ids` (n,), which come next, at the positions start, start + 1 …, in as many steps as they
+        need; -> the logits of `rows`, indices into `ids`, ascending: (len(rows), n_vocab), or of a model
+        without logits the embeddings: (len(rows), n_embd).
+
+        With no rows the head is skipped. `taps` are shown what they listen to. Raises ValueError if the
+        tokens cannot come next. Whatever else ends it early leaves a state that is undefined until `reset`.
+        """
+        self.require_next(start, len(ids))
+        logits = np.empty((len(rows), self.executor.n_outputs), np.float32)
+        first = n_done = 0
+        for last in self._ends_of_steps(start, len(ids), taps):
+            here = rows[(rows >= first) & (rows < last)] - first
+            piece = Piece(self.seat, start + first, ids[first:last], here, taps)
+            self.make_room(start + last)
+            (logits[n_done : n_done + len(here)],) = self.executor.step([piece])
+            self.n_positions = start + last
+            first, n_done = last, n_done + len(here)
+        return logits
+
+    def require_next(self, start: int, n: int) -> None:
+        """ValueError unless n tokens can be run at the positions from `start` on."""
+        if n == 0:
+            raise ValueError("there are no ids to run")
+        if start != self.n_positions:
+            raise ValueError(
+                f"the state holds {self.n_positions} positions, so position {start} cannot be next"
+            )
+        self.executor.plan.require_whole(start)
+        n_ctx = self.executor.n_ctx
+        if start + n > n_ctx:
+            raise ValueError(f"{start} + {n} positions are more than the {n_ctx} of the context")
+
+    def make_room(self, end: int) -> None:
+        """Makes sure of pages for the positions up to end - 1, of which the new ones can be written to; gives
+        back those that no window reaches any more, even from n_batch tokens before. NybbleError if too few
+        are free."""
+        for i, pool in enumerate(self._pools):
+            window, held = pool.pages.window, self._held[i]
+            first = max(0, end - window - self.executor.n_batch) if window else 0
+            self._held[i] = pool.hold(self.seat, held, pool.blocks(first, end))
+            for block in pool.blocks(self.n_positions, end):
+                if block in held and (copied := pool.separate(self.seat, block)):
+                    self.executor.copy_page(pool.pages, *copied)
+
+    def follow(self, other: Sequence) -> None:
+        """Holds what another sequence of the executor holds; this one must be empty. Pages are shared until
+        one of the two writes to them."""
+        self.executor.copy_states(other.seat, self.seat)
+        for i, pool in enumerate(self._pools):
+            pool.share(other.seat, self.seat, other._held[i])
+        self._held, self.n_positions = list(other._held), other.n_positions
+
+    def reset(self) -> None:
+        """Forgets all positions."""
+        self.executor.reset(self.seat)  # before pages are given back: a step may be left halfway
+        for i, pool in enumerate(self._pools):
+            self._held[i] = pool.hold(self.seat, self._held[i], range(0))
+        self.n_positions = 0
+
+    def truncate(self, n_positions: int) -> None:
+        """Forgets all positions from `n_positions` on. ValueError, and nothing forgotten, if a layer's state
+        cannot go back that far."""
+        n_before = self.n_positions
+        if n_positions == 0:
+            self.reset()
+        elif n_positions != n_before:
+            if not self._can_go_back(n_positions):
+                raise ValueError(f"the state of {n_before} positions cannot go back to {n_positions}")
+            self.executor.go_back(self.seat, n_before, n_positions)
+            for i, pool in enumerate(self._pools):
+                left = range(self._held[i].start, pool.blocks(0, n_positions).stop)
+                self._held[i] = pool.hold(self.seat, self._held[i], left)
+            self.n_positions = n_positions
+
+    def _can_go_back(self, n_positions: int) -> bool:
+        if not 0 < n_positions < self.n_positions:
+            return False
+        for pool, held in zip(self._pools, self._held, strict=True):
+            window, oldest = pool.pages.window, held.start * pool.pages.size
+            if window and oldest > max(0, n_positions - window + 1):
+                return False
+        return self.executor.can_go_back(self.seat, self.n_positions, n_positions)
+
+    def _ends_of_steps(self, start: int, n: int, taps: Taps | None) -> list[int]:
+        """Where the steps end in which n tokens are run, counted from `start`."""
+        n_batch = self.executor.n_batch
+        ends = {*range(n_batch, n, n_batch), n}
+        if taps is not None and start < taps.n_prompt < start + n:
+            ends.add(taps.n_prompt - start)  # what an edit gets is all prompt, or none of it
+        return sorted(ends)
