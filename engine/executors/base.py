@@ -53,10 +53,10 @@ class Pages:
     n: int
     table: NDArray[np.int64]
 
-    def slots(self, piece: Piece) -> Positions:
-        """(n,): page * size + place in it, of each token of a piece."""
-        blocks, places = np.divmod(piece.positions, self.size)
-        found: Positions = self.table[piece.seat, blocks] * self.size + places
+    def slots(self, seat: int, positions: Positions) -> Positions:
+        """(n,): page * size + place in it, of each of a sequence's positions."""
+        blocks, places = np.divmod(positions, self.size)
+        found: Positions = self.table[seat, blocks] * self.size + places
         return found
 
 

@@ -65,7 +65,9 @@ class Sequence:
         for i, pool in enumerate(self._pools):
             window, held = pool.pages.window, self._held[i]
             first = max(0, end - window - self.executor.n_batch) if window else 0
-            self._held[i] = pool.hold(self.seat, held, pool.blocks(first, end))
+            wanted = pool.blocks(first, end)
+            if wanted != held:
+                self._held[i] = pool.hold(self.seat, held, wanted)
             for block in pool.blocks(self.n_positions, end):
                 if block in held and (copied := pool.separate(self.seat, block)):
                     self.executor.copy_page(pool.pages, *copied)

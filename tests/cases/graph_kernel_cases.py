@@ -28,11 +28,11 @@ from nybble.kernels.elementwise.scale import (
     soft_cap_reference,
 )
 from nybble.kernels.elementwise.swiglu_oai import bind_swiglu_oai, swiglu_oai_reference
+from nybble.kernels.elementwise.take_rows import bind_take_rows, take_rows_reference
 from nybble.kernels.elementwise.xielu import bind_xielu, xielu_reference
 from nybble.kernels.jit.kernel import Call
 from nybble.kernels.norm.layer_norm import bind_layer_norm, layer_norm_reference
 from nybble.kernels.norm.rms_norm import bind_rms_norm, rms_norm_reference
-from nybble.kernels.position.position import bind_position_embedding, position_embedding_reference
 
 
 def width(rng: np.random.Generator) -> int:
@@ -292,18 +292,21 @@ class Xielu(Silu):
         return [bind_xielu(b["x"], b["out"], b["n_tokens"], self.out_width, *self.numbers)]
 
 
-class PositionEmbedding(Case):
+class TakeRows(Case):
     tolerance = 0.0
 
     def make(self, rng: np.random.Generator) -> dict[str, Array]:
-        self.table = normal(rng, self.n, width(rng))
-        return {"x": np.zeros_like(self.table)}
+        self.table = normal(rng, 1 + int(rng.integers(8)), width(rng))
+        self.rows = rng.integers(0, len(self.table), self.n)
+        return {"x": np.zeros((self.n, self.table.shape[1]), np.float32)}
 
     def expected(self) -> Array:
-        return position_embedding_reference(self.table, np.arange(self.n))
+        return take_rows_reference(self.table, self.rows)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        return [bind_position_embedding(place(self.table), b["positions"], b["out"], b["n_tokens"])]
+        rows = np.zeros(len(b["out"]), np.int64)
+        rows[: self.n] = self.rows
+        return [bind_take_rows(place(self.table), place(rows), b["out"], b["n_tokens"])]
 
 
 CASES: tuple[type[Case], ...] = (
@@ -329,5 +332,5 @@ CASES: tuple[type[Case], ...] = (
     JoinColumns,
     RepeatColumns,
     Xielu,
-    PositionEmbedding,
+    TakeRows,
 )

@@ -19,7 +19,7 @@ from ....gguf_io.dequantize import dequantize
 from ....gguf_io.row_reader import RowReader
 from ....kernels.attention.probs import attention_probs, gather_by_probs
 from ....kernels.language.spans import set_spans
-from ....kernels.position.position import query_scales
+from ....kernels.position.query_scale import query_scales
 from ....kernels.position.rope import rope_angles
 from ....kernels.weights.decode_row import ROW_DECODERS
 from ...plan import ops
@@ -82,9 +82,14 @@ class PlanRunner:
             listeners += Listener.of(piece, first)
             first += len(piece.ids)
         self._write_inputs(pieces)
+        rows, last = np.concatenate(wanted), len(self.plan.ops)
+        if first == len(rows) <= self._n_head_rows:  # all are wanted, as when decoding: no stop between
+            self._want(rows)
+            self._run_ops(0, last, first, listeners)
+            logits[:] = self._values(self.plan.output, slice(first))
+            return
         self._run_ops(0, self._head, first, listeners)
-        rows = np.concatenate(wanted)
-        for at, n in self._run_head(rows, len(self.plan.ops), listeners):
+        for at, n in self._run_head(rows, last, listeners):
             logits[at : at + n] = self._values(self.plan.output, slice(n))
         for one in listeners:
             if one.taps.needs_all_rows:
@@ -110,9 +115,10 @@ class PlanRunner:
         for piece in pieces:
             at = slice(first, first + len(piece.ids))
             spans.append((first, at.stop, piece.seat))
-            inputs.positions[at] = piece.positions
+            positions = inputs.positions[at]
+            positions[:] = piece.positions
             for pages in self._pages:
-                inputs.slots[pages.window][at] = pages.slots(piece)
+                inputs.slots[pages.window][at] = pages.slots(piece.seat, positions)
             first = at.stop
         set_spans(inputs.spans, spans)
         self._lowered.n_tokens[0] = n
@@ -133,13 +139,15 @@ class PlanRunner:
         each, the first of them and how many they are."""
         for at in range(0, len(rows), self._n_head_rows):
             some = rows[at : at + self._n_head_rows]
-            for name, whole in self._lowered.whole.items():
-                self._lowered.buffers[name][: len(some)] = whole[some]
-            self._lowered.n_wanted[0] = len(some)
-            self._run_ops(
-                self._head, last, len(some), [one for some_of in listeners for one in some_of.among(some)]
-            )
+            self._want(some)
+            own = [one for listener in listeners for one in listener.among(some)]
+            self._run_ops(self._head, last, len(some), own)
             yield at, len(some)
+
+    def _want(self, rows: RowNumbers) -> None:
+        """Says which rows `SelectRows` takes."""
+        self._lowered.inputs.wanted[: len(rows)] = rows
+        self._lowered.n_wanted[0] = len(rows)
 
     def _run_ops(self, first: int, last: int, n_rows: int, listeners: Sequence[Listener]) -> None:
         """Run operations first … last - 1 on n_rows, with a stop after each that somebody listens to."""

@@ -20,12 +20,13 @@ from ....kernels.elementwise.scale import (
     soft_cap_reference,
 )
 from ....kernels.elementwise.swiglu_oai import swiglu_oai_reference
+from ....kernels.elementwise.take_rows import take_rows_reference
 from ....kernels.elementwise.xielu import xielu_reference
 from ....kernels.linear.linear import linear_reference
 from ....kernels.norm.layer_norm import layer_norm_reference
 from ....kernels.norm.rms_norm import rms_norm_reference
 from ....kernels.position.embedding import embedding_reference
-from ....kernels.position.position import position_embedding_reference, query_scale_reference
+from ....kernels.position.query_scale import query_scale_reference
 from ....kernels.position.rope import rope_reference
 from ...plan import ops
 from ..base import Array
@@ -55,7 +56,7 @@ def _embed(op: ops.Embed, x: list[Array], forward: ForwardPass) -> Array:
 
 @runs(ops.PositionEmbed)
 def _position_embed(op: ops.PositionEmbed, x: list[Array], forward: ForwardPass) -> Array:
-    return position_embedding_reference(forward.values(op.weight), forward.positions)
+    return take_rows_reference(forward.values(op.weight), forward.positions)
 
 
 @runs(ops.QueryScale)

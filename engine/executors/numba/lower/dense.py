@@ -17,6 +17,7 @@ from .....kernels.elementwise.scale import (
     bind_soft_cap,
 )
 from .....kernels.elementwise.swiglu_oai import bind_swiglu_oai
+from .....kernels.elementwise.take_rows import bind_take_rows
 from .....kernels.elementwise.xielu import bind_xielu
 from .....kernels.jit.kernel import Call
 from .....kernels.language.checks import Array
@@ -26,7 +27,6 @@ from .....kernels.linear.quantized import bind_quantized_linear
 from .....kernels.norm.layer_norm import bind_layer_norm
 from .....kernels.norm.rms_norm import bind_rms_norm
 from .....kernels.position.embedding import bind_embedding
-from .....kernels.position.position import bind_position_embedding
 from .....kernels.position.rope import bind_rope
 from .....kernels.weights.decode_row import ROW_DECODERS
 from ....plan import ops
@@ -35,7 +35,6 @@ from ..storage.steps import Step
 from .registry import calls, lowers
 from .where import Where
 
-lowers(ops.SelectRows)(lambda op, x, out, where: [])  # the runner copies the rows
 calls(ops.SiluMul)(lambda op, x, out, where: bind_silu_mul(x[0], x[1], out, where.count))
 calls(ops.GeluMul)(lambda op, x, out, where: bind_gelu_mul(x[0], x[1], out, where.count))
 calls(ops.SwigluOai)(lambda op, x, out, where: bind_swiglu_oai(x[0], x[1], out, where.count))
@@ -43,6 +42,14 @@ calls(ops.Add)(lambda op, x, out, where: bind_add(x[0], x[1], out, where.count))
 calls(ops.Scale)(lambda op, x, out, where: bind_scale(x[0], out, where.count, op.factor))
 calls(ops.Clamp)(lambda op, x, out, where: bind_clamp(x[0], out, where.count, op.low, op.high))
 calls(ops.SoftCap)(lambda op, x, out, where: bind_soft_cap(x[0], out, where.count, op.cap))
+
+
+@lowers(ops.SelectRows)
+def _select_rows(op: ops.SelectRows, x: list[Array], out: Array, where: Where) -> list[Step]:
+    """The wanted rows of each buffer, whose name stays."""
+    wanted = where.tokens.wanted
+    copies = [(where.whole[name], where.buffers[name]) for name in op.names]
+    return [Step(bind_take_rows(a, wanted, b, where.count), (a,), (b,)) for a, b in copies]
 
 
 @lowers(ops.Embed)
@@ -133,7 +140,7 @@ def _query_scale(op: ops.QueryScale, x: list[Array], out: Array, where: Where) -
 
 @calls(ops.PositionEmbed)
 def _position_embed(op: ops.PositionEmbed, x: list[Array], out: Array, where: Where) -> Call:
-    return bind_position_embedding(op.weight.dequantize(), where.tokens.positions, out, where.count)
+    return bind_take_rows(op.weight.dequantize(), where.tokens.positions, out, where.count)
 
 
 @calls(ops.ScaleColumns)

@@ -60,9 +60,9 @@ def lower_plan(
     """Steps for up to n_batch tokens of up to n_seats sequences, of which up to n_head_rows are wanted at a
     time; `caches`: of the states of the plan."""
     tokens, wanted = Rows(n_batch), Rows(n_head_rows)
-    inputs = TokenInputs.make(plan, n_batch, n_seats)
+    inputs = TokenInputs.make(plan, n_batch, n_head_rows, n_seats)
     buffers = Buffers(plan, n_batch, n_head_rows)
-    where = Where(plan, tokens, buffers.arrays, inputs, matrices, caches, n_seats, n_threads)
+    where = Where(plan, tokens, buffers.arrays, buffers.whole, inputs, matrices, caches, n_seats, n_threads)
     steps: list[Step] = []
     first_step = []
     for i, op in enumerate(plan.ops):

@@ -27,12 +27,14 @@ T = TypeVar("T")
 class Where:
     """The buffers, weights and caches of a plan, and the memory that its operations share.
 
-    `rows`: those of the buffers. `caches`: by the numbers of their states in the plan.
+    `rows`: those of the buffers. `whole`: what `SelectRows` has taken the buffers of the same name from.
+    `caches`: by the numbers of their states in the plan.
     """
 
     plan: Plan
     rows: Rows
     buffers: Mapping[str, Array]
+    whole: Mapping[str, Array]
     tokens: TokenInputs
     matrices: Mapping[str, PackedMatrix]
     caches: Sequence[Cache]

@@ -19,7 +19,8 @@ from .memory import aligned_zeros
 class TokenInputs:
     """Memory for up to n_max tokens.
 
-    `spans`: which rows belong to which sequence (`kernels/language/spans.py`). `slots`: by window, where keys
+    `spans`: which rows belong to which sequence (`kernels/language/spans.py`). `wanted`: the rows that go
+    through the head. `slots`: by window, where keys
     and values of the tokens go. `angles`: of each rope table cosine and sine (n_max, n_rot / 2).
     `query_scales`: by strength, step and offset. `table_rows`: rows of an embedding table as the file has
     them, by the buffer that they become.
@@ -27,13 +28,14 @@ class TokenInputs:
 
     positions: NDArray[np.int64]
     spans: Count
+    wanted: NDArray[np.int64]
     slots: dict[int, NDArray[np.int64]]
     angles: dict[str, tuple[Array, Array]]
     query_scales: dict[tuple[float, int, int], Array]
     table_rows: dict[str, NDArray[np.uint8]]
 
     @classmethod
-    def make(cls, plan: Plan, n_max: int, n_seats: int) -> TokenInputs:
+    def make(cls, plan: Plan, n_max: int, n_max_wanted: int, n_seats: int) -> TokenInputs:
         """Memory for what the operations of a plan need."""
 
         def angles(n: int) -> Array:
@@ -42,6 +44,7 @@ class TokenInputs:
         return cls(
             aligned_zeros((n_max,), np.int64),
             span_table(n_seats),
+            aligned_zeros((n_max_wanted,), np.int64),
             {
                 spec.window: aligned_zeros((n_max,), np.int64)
                 for spec in plan.states
