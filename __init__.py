@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .engine.architectures.registry import register_architecture
     from .engine.generation.output import Output, Timings
     from .engine.generation.prompt import Prompt
+    from .engine.generation.request import Request
+    from .engine.generation.sequence import Sequence
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
     from .engine.sampling.params import SamplingParams
@@ -51,8 +53,10 @@ __all__ = [
     "Output",
     "Prompt",
     "PullError",
+    "Request",
     "RequestError",
     "SamplingParams",
+    "Sequence",
     "Timings",
     "Tokenizer",
     "Trace",
@@ -78,8 +82,10 @@ _HOMES = {
     "Output": ".engine.generation.output",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
+    "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
+    "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.tracing.trace",

@@ -17,19 +17,19 @@ from table import print_table
 from nybble.engine.executors.base import Ids, Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
+from nybble.engine.scheduler.seat import Seat
 from nybble.engine.scheduler.seats import Seats
-from nybble.engine.scheduler.sequence import Sequence
 from nybble.hub.models import resolve
 
 TOKENS_PER_TURN = 8
 
 
-def step(executor: NumbaExecutor, sequences: list[Sequence], ids: Ids) -> None:
+def step(executor: NumbaExecutor, sequences: list[Seat], ids: Ids) -> None:
     """One more token of each of the sequences."""
     pieces = []
     for sequence, token in zip(sequences, ids, strict=False):
         sequence.make_room(sequence.n_positions + 1)
-        pieces.append(Piece(sequence.seat, sequence.n_positions, np.array([token], np.int32), np.arange(1)))
+        pieces.append(Piece(sequence.number, sequence.n_positions, np.array([token], np.int32), np.arange(1)))
     executor.step(pieces)
     for sequence in sequences:
         sequence.n_positions += 1
@@ -42,7 +42,7 @@ def measure(model: Model, sizes: list[int], n_threads: int, n_prompt: int, turns
         model.plan, n_ctx, n_threads, max(n_prompt, n), n_seq_max=n, n_pool_tokens=n * n_ctx
     )
     seats = Seats(executor)
-    sequences = [seats.sequence() for _ in range(n)]
+    sequences = [seats.take() for _ in range(n)]
     ids = np.random.default_rng(0).integers(0, model.config.n_vocab, (n, n_prompt)).astype(np.int32)
     for sequence, prompt in zip(sequences, ids, strict=True):
         sequence.forward(prompt, 0, np.empty(0, np.intp))

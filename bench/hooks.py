@@ -16,7 +16,7 @@ import numpy as np
 
 import nybble
 from nybble.engine.benchmark import random_ids
-from nybble.engine.hooks.taps import Edits, Taps
+from nybble.engine.hooks.taps import Edits
 
 EVERY_BLOCK = "blk.*.resid_post"
 
@@ -30,12 +30,13 @@ def prefill(llm: nybble.LLM, ids: list[int], capture: list[str]) -> float:
 
 def decode(llm: nybble.LLM, ids: list[int], n_prompt: int, edit: Edits) -> float:
     """Seconds for all but the first `n_prompt` of the ids, one by one."""
-    sequence, taps = object(), Taps(llm.activations, n_prompt, edit) if edit else None
-    llm.context.last_logits(sequence, ids[:n_prompt], taps)
-    started = time.perf_counter()
-    for n in range(n_prompt + 1, len(ids) + 1):
-        llm.context.last_logits(sequence, ids[:n], taps)
-    return time.perf_counter() - started
+    with llm.sequence(ids[:n_prompt], edit=edit or None, cache_prompt=False) as sequence:
+        sequence.run()
+        started = time.perf_counter()
+        for token_id in ids[n_prompt:]:
+            sequence.append(token_id)
+            sequence.run()
+        return time.perf_counter() - started
 
 
 def measure(llm: nybble.LLM, n_prompt: int, n_decode: int, n_turns: int) -> list[tuple[str, float, float]]:

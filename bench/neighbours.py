@@ -55,15 +55,18 @@ def run_nybble(model: str, n_threads: int, n_prompt: int, seconds: float) -> Mea
 
     with nybble.LLM(model, n_ctx=N_CTX, n_threads=n_threads) as llm:
         ids = random_ids(llm.config.n_vocab, N_CTX)
-        sequence: list[object] = [object()]
+        sequences = [llm.sequence(ids[:n_prompt], cache_prompt=False)]
 
         def prompt() -> None:
-            sequence[0] = object()
-            llm.context.last_logits(sequence[0], ids[:n_prompt])
+            sequences[0].close()
+            sequences[0] = llm.sequence(ids[:n_prompt], cache_prompt=False)
+            sequences[0].run()
 
-        return _measure(
-            prompt, lambda n: llm.context.last_logits(sequence[0], ids[: n + 1]), n_prompt, seconds
-        )
+        def one(n: int) -> None:
+            sequences[0].append(ids[n])
+            sequences[0].run()
+
+        return _measure(prompt, one, n_prompt, seconds)
 
 
 def run_llama_cpp(model: str, n_threads: int, n_prompt: int, seconds: float) -> Measured:

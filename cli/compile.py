@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     with LLM(args.model, weights=args.weights) as llm:
-        llm.context.last_logits(None, [0])
+        llm.sequence([0]).run()
         compiled_sampling()
         probs = [name for name in llm.activations if name.endswith(".attn_probs")]
         llm.trace([0], edit=dict.fromkeys(probs[:1], lambda value, info: np.zeros_like(value)), logits=None)

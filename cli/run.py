@@ -15,8 +15,9 @@ import dataclasses
 import os
 from types import MethodType
 
+from ..engine.generation.output import Output
 from ..engine.generation.prompt import Prompt
-from ..engine.generation.stream import TextStream
+from ..engine.generation.request import Request
 from ..engine.hooks.taps import Edits
 from ..engine.llm import LLM
 from ..engine.sampling.params import SamplingParams
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         asked = prompt if args.raw else _turn(llm, prompt)
         stream = llm.stream(asked, params, edit=_control(llm, args))
         if args.json:
-            print_json({"model": str(llm.path), **dataclasses.asdict(stream.finish())}, indent=2)
+            print_json({"model": str(llm.path), **_facts(stream.result())}, indent=2)
             return
         try:
             for piece in stream:
@@ -98,6 +99,12 @@ def run(args: argparse.Namespace) -> None:
         finally:
             print(flush=True)
             say(_summary(stream))
+
+
+def _facts(output: Output) -> dict[str, object]:
+    """What JSON shows of an output, which has come to its end."""
+    hidden = "error", "alternatives"
+    return {name: value for name, value in dataclasses.asdict(output).items() if name not in hidden}
 
 
 def _turn(llm: LLM, prompt: str) -> Prompt:
@@ -156,7 +163,7 @@ def _scaled(text: str) -> tuple[str, float]:
     return text, 1.0
 
 
-def _summary(stream: TextStream) -> str:
+def _summary(stream: Request) -> str:
     timings = stream.timings
     speed = f" at {timings.decode_tokens_per_second:.1f}/s" if timings.n_decode_tokens else ""
     return (

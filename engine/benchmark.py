@@ -116,13 +116,15 @@ def _seconds_of(llm: LLM, test: SpeedTest) -> float:
     """How long one run of `test` takes."""
     ids = random_ids(llm.config.n_vocab, test.depth + test.n_tokens)
     first = test.depth + (test.n_tokens if test.phase == "prefill" else 1)
-    sequence = object()
-    with llm.context.exclusive():
+    with llm.sequence(ids[: test.depth or first], cache_prompt=False) as sequence:
         if test.depth:
-            llm.context.last_logits(sequence, ids[: test.depth])
+            sequence.run()
         started = time.perf_counter()
-        for end in range(first, len(ids) + 1):
-            llm.context.last_logits(sequence, ids[:end])
+        sequence.append(ids[len(sequence) : first])
+        sequence.run()
+        for token_id in ids[first:]:
+            sequence.append(token_id)
+            sequence.run()
         return time.perf_counter() - started
 
 

@@ -20,23 +20,21 @@ from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
-from .executors.choose import ExecutorName, WeightsName, check_options, make_executor
-from .generation.context import Context
-from .generation.output import Output
+from .executors.choose import N_SEQ_MAX, ExecutorName, WeightsName, check_options, make_executor
+from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
-from .generation.stream import TextStream
 from .hooks.activations import ActivationSpec, find_activations
-from .hooks.taps import Edits, Taps
+from .hooks.taps import Edits
 from .model import Model
-from .sampling.functions import sampling_functions
-from .sampling.params import SamplingParams
+from .scheduler.driver import Driver
+from .scheduler.scheduler import Scheduler
 from .tracing.linear_path import LinearPath
 from .tracing.trace import Trace, Wanted, record
 from .tracing.unembedding import Unembedding
 
 
-class LLM(Shown):
-    """A model, ready to run.  Threads may share it: they take turns.
+class LLM(Generator, Shown):
+    """A model, ready to run.  Threads may share it: what they ask for at the same time runs side by side.
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
 
@@ -45,7 +43,10 @@ class LLM(Shown):
     many as the model was trained for, at most 4096.
     `n_threads`: default one per physical core that this process may use.
     `executor`: "numba" is fast; "reference" is NumPy in float32, slow and simple.
-    `n_batch`: the tokens of a prompt that are run at a time; results do not depend on it.
+    `n_batch`: the tokens that are run at a time; results do not depend on it.
+    `n_seq_max`: how many sequences run side by side, by default 32; more of them wait. `n_pool_tokens`: for
+    how many tokens all of them have room together, at least and by default n_ctx; what is left of it keeps
+    the beginnings of prompts, which are not computed again for others.
     `weights`: "packed" weights are copied to memory in the layout of the kernels; "mapped" ones stay in the
     file, for models larger than memory: the same bits, but slower ("numba" only).
 
@@ -62,9 +63,11 @@ class LLM(Shown):
         n_threads: int | None = None,
         executor: ExecutorName = "numba",
         n_batch: int = 512,
+        n_seq_max: int | None = None,
+        n_pool_tokens: int | None = None,
         weights: WeightsName = "packed",
     ) -> None:
-        check_options(n_ctx, n_threads, executor, n_batch, weights)
+        check_options(n_ctx, n_threads, executor, n_batch, weights, n_seq_max, n_pool_tokens)
         path = resolve(model)
         started = time.perf_counter()
         self._model = Model.load(path)
@@ -81,15 +84,25 @@ class LLM(Shown):
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights
-            made = make_executor(self._model, executor, weights, self.n_ctx, self.n_threads, n_batch)
+            made = make_executor(
+                self._model,
+                executor,
+                weights,
+                self.n_ctx,
+                self.n_threads,
+                n_batch,
+                n_seq_max or min(N_SEQ_MAX, n_batch),
+                n_pool_tokens,
+            )
         except BaseException:
             self._model.close()
             raise
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        self.context = Context(made)
-        """Runs single steps, for callers that choose the tokens themselves."""
+        self.scheduler = Scheduler(made)
+        """What runs in each step; `step` is for callers that drive the model themselves."""
+        self._driver = Driver(self.scheduler)
 
     @property
     def activations(self) -> Mapping[str, ActivationSpec]:
@@ -104,7 +117,9 @@ class LLM(Shown):
         """
         checked = self.prompt_ids(ids)
         self._model.require_logits()
-        return self.context.logits_at(checked, np.arange(len(checked)), self._taps(checked, edit))
+        job = self.scheduler.logits_job(checked, np.arange(len(checked)), self._taps(checked, edit))
+        self._driver.run([job])
+        return job.logits
 
     def trace(
         self,
@@ -152,7 +167,7 @@ class LLM(Shown):
         checked = self.prompt_ids(prompt)
         if logits is not None:
             self._model.require_logits(", and `LLM.trace` with logits=None")
-        return record(self.context, self.activations, checked, capture, edit, logits, max_bytes)
+        return record(self._driver, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
         """residual (n, n_embd) float32 -> logits (n, n_vocab), as if it were the residual stream after the
@@ -162,60 +177,15 @@ class LLM(Shown):
     @property
     def unembedding(self) -> Unembedding:
         """The last norm and the head, to be run by themselves."""
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         return self._unembedding
 
     def linear_path(self, name: str) -> LinearPath:
         """The path from an activation, such as the output of the heads, to the residual stream; RequestError
         if it is not linear, or the name is unknown."""
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         (spec,) = find_activations(self.activations, name)[:1]
         return LinearPath(self._model.plan, spec.buffer)
-
-    def generate(
-        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
-    ) -> Output:
-        """Continues `prompt`, a text or a list of token ids; by default greedily, up to 256 tokens.
-
-            out = llm.generate("Once upon a time", nybble.SamplingParams(max_tokens=8, seed=1))
-            out.text, out.token_ids, out.finish_reason  # "length": max_tokens is reached
-
-        In a text, names of control tokens (`<|im_start|>`) are read as such, and BOS is added where the file
-        asks for it. `edit`: see `stream`.
-        """
-        stream = self.stream(prompt, params, edit=edit)
-        with self.context.exclusive():
-            return stream.finish()
-
-    def stream(
-        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
-    ) -> TextStream:
-        """Continues `prompt` as `generate` does, and gives the text piece by piece; leaving the loop ends the
-        work.
-
-        Without a tokenizer it gives "" for each token; `token_ids` of the stream has the ids so far. If
-        something else uses this LLM in between, the stream runs its tokens again when it goes on.
-
-        `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every generated
-        token. Each token goes through the model once, and the stream's keys and values, which no other run
-        uses, keep the effects of the edits. If the tokens must be run again, so are the edits: let them
-        depend on nothing but their arguments.
-        """
-        checked = self.prompt_ids(prompt)
-        self.require_generation()
-        params = params or SamplingParams()
-        if params.stop and self.tokenizer is None:
-            raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
-        return TextStream(
-            self.context,
-            self._text,
-            checked,
-            params,
-            self.load_seconds,
-            self.compile_seconds,
-            sampling_functions(params, is_compiled=self.executor == "numba"),
-            self._taps(checked, edit),
-        )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> RenderedChat:
         """The text of a conversation by the file's chat template, as the model was trained to see it, and its
@@ -272,7 +242,7 @@ class LLM(Shown):
     @property
     def class_labels(self) -> list[str]:
         """The names of the classes of `classify`; empty if the file has none."""
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         return class_labels(self._model.file, self.config.architecture)
 
     def require_generation(self) -> None:
@@ -282,7 +252,7 @@ class LLM(Shown):
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be
         run."""
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         self._model.file.check_unchanged()
         return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
 
@@ -291,30 +261,30 @@ class LLM(Shown):
 
         The tokenizer, and the traces and arrays that the LLM gave, can be used afterwards.
         """
-        self.context.close()
+        self.scheduler.close()
         self._model.close()
         for name in ("_unembedding", "_made_embedder"):  # they hold copies of weights
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        self.context.__reduce__()
+        self.scheduler.gate.__reduce__()
 
     def __repr__(self) -> str:
         rest = f"n_ctx={self.n_ctx}, n_threads={self.n_threads}, executor={self.executor!r}"
-        return f"LLM({os.fspath(self.path)!r}, {rest if self.context.is_open else 'closed'})"
+        return f"LLM({os.fspath(self.path)!r}, {rest if self.scheduler.gate.is_open else 'closed'})"
 
     def _facts(self) -> dict[str, str]:
         config = self.config
         return {
             "file": os.fspath(self.path),
-            "state": "open" if self.context.is_open else "closed",
+            "state": "open" if self.scheduler.gate.is_open else "closed",
             "model": f"{config.architecture}, {config.n_layers} layers, n_embd {config.n_embd}",
             "tokens": f"n_vocab {config.n_vocab}, n_ctx {self.n_ctx} (trained for {config.n_ctx_train})",
             "runs": f"executor {self.executor}, {self.n_threads} threads, {self.weights} weights",
@@ -333,13 +303,9 @@ class LLM(Shown):
 
     @property
     def _embedder(self) -> Embedder:
-        self.context.check_usable()
+        self.scheduler.gate.check_usable()
         return self._made_embedder
 
     @cached_property
     def _made_embedder(self) -> Embedder:
-        return Embedder(self._model, self.context, self.prompt_ids)
-
-    def _taps(self, ids: NDArray[np.int32], edit: Edits | None) -> Taps | None:
-        """None without edits: then no activation is shown."""
-        return Taps(self.activations, len(ids), edit) if edit else None
+        return Embedder(self._model, self._driver, self.prompt_ids)

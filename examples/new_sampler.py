@@ -3,8 +3,8 @@
     python examples/new_sampler.py ["Once upon a time"]
 
 It keeps the tokens whose logits are within n standard deviations of the largest, at any temperature the same
-ones (Tang et al. 2024, arXiv:2411.07641). `llm.context.last_logits(owner, ids)` gives the logits after `ids`
-and runs only the tokens that it has not run for the same owner before, so that each step costs one token.
+ones (Tang et al. 2024, arXiv:2411.07641). `llm.sequence(prompt)` is a sequence whose tokens you choose by its
+`logits`; each that is appended costs one step.
 """
 
 import sys
@@ -28,14 +28,13 @@ prompt = sys.argv[1] if len(sys.argv) > 1 else "Once upon a time"
 random = np.random.default_rng(seed=1)
 
 with nybble.LLM("smollm2", n_ctx=512) as llm:
-    ids = llm.tokenizer.encode(prompt)
+    sequence = llm.sequence(prompt)
     decoder = llm.tokenizer.stream_decoder(continuation=True)  # never gives half a character
-    owner = object()
     print(prompt, end="")
     for _ in range(48):
-        token_id = top_n_sigma(llm.context.last_logits(owner, ids), n=1.0, temperature=1.5, random=random)
+        token_id = top_n_sigma(sequence.logits, n=1.0, temperature=1.5, random=random)
         if token_id in llm.tokenizer.eog_ids:
             break
-        ids.append(token_id)
+        sequence.append(token_id)
         print(decoder.push(token_id), end="", flush=True)
     print(decoder.flush())

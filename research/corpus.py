@@ -100,7 +100,7 @@ class _Shard:
                 position = int(np.argwhere(~np.isfinite(value))[0, 0])
                 raise ModelError(
                     f"{llm.path}: {name} is NaN or infinite at position {position} of text {number}"
-                    + llm.context.cause_of_nan(ids, position)
+                    + llm.scheduler.cause_of_nan(ids, position)
                 )
             self._dtypes.hold(name, value)
             self._arrays[name][rows] = value

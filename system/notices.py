@@ -27,7 +27,9 @@ def say(text: str) -> None:
             print(f"nybble: {text}", file=sys.stderr, flush=True)
 
 
-def progress_bar(title: str | None = None, total: int | None = None, unit: str = "B") -> "tqdm[None]":
+def progress_bar(
+    title: str | None = None, total: int | None = None, unit: str = "B", *, shown: bool = True
+) -> "tqdm[None]":
     """A progress bar, which `update` moves; bytes are shown in kB and MB."""
     from tqdm import tqdm  # takes longer to import than all the rest here
 
@@ -41,5 +43,5 @@ def progress_bar(title: str | None = None, total: int | None = None, unit: str =
         unit_scale=unit == "B",
         leave=False,
         miniters=1,  # every update looks at the clock
-        disable=_is_quiet or sys.stderr is None or not sys.stderr.isatty(),
+        disable=not shown or _is_quiet or sys.stderr is None or not sys.stderr.isatty(),
     )

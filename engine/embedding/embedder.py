@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from ...errors import ModelError, RequestError
 from ...gguf_io.tensor import Tensor
 from ..executors.reference.run import run_alone
-from ..generation.context import Context
-from ..generation.diagnosis import damaged_weight
 from ..generation.prompt import Prompt
 from ..model import Model
+from ..scheduler.diagnosis import damaged_weight
+from ..scheduler.driver import Driver
 from ..tracing.trace import record
 from .reranking import first_probability, pair_ids, rerank_template
 
@@ -51,10 +51,10 @@ def normalized(rows: Array) -> Array:
 
 
 class Embedder:
-    """Computes embeddings with the model that runs in `context`; `ids_of`: a text -> its ids, checked."""
+    """Computes embeddings with the model that runs by `driver`; `ids_of`: a text -> its ids, checked."""
 
-    def __init__(self, model: Model, context: Context, ids_of: Callable[[Prompt], NDArray[np.int32]]) -> None:
-        self._model, self._context, self._ids_of = model, context, ids_of
+    def __init__(self, model: Model, driver: Driver, ids_of: Callable[[Prompt], NDArray[np.int32]]) -> None:
+        self._model, self._driver, self._ids_of = model, driver, ids_of
         self._weights: dict[Tensor, Array] = {}
 
     def embed(self, texts: Prompt | Sequence[Prompt], pooling: Pooling | None, normalize: bool) -> Array:
@@ -117,12 +117,12 @@ class Embedder:
     def _tokens(self, ids: NDArray[np.int32]) -> Array:
         """The embeddings of the tokens, (n, n_embd); ModelError if they are not finite."""
         name = self._model.plan.embedding
-        rows = record(self._context, self._model.activations, ids, [name], None, None, None)[name]
+        rows = record(self._driver, self._model.activations, ids, [name], None, None, None)[name]
         if not np.isfinite(rows).all():
             position = int(np.argwhere(~np.isfinite(rows))[0, 0])
             raise ModelError(
                 f"{self._model.file.path}: the embedding at position {position} is NaN or infinite"
-                + self._context.cause_of_nan(ids, position)
+                + self._driver.scheduler.cause_of_nan(ids, position)
             )
         return rows
 

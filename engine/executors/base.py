@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ Ids = NDArray[np.int32]
 Positions = NDArray[np.int64]
 RowNumbers = NDArray[np.intp]
 """Numbers of some tokens of a piece or step."""
+States = Sequence[Any]
+"""What the layers of an executor hold of a sequence outside of pages, copied at some moment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,10 @@ class Executor(ABC):
     has_float16_cache = False
     """Are keys and values rounded to float16?"""
     pages: Sequence[Pages] = ()
+    n_state_bytes = 0
+    """Bytes of the `States` of a seat."""
+    can_share = False
+    """Can sequences have pages in common, and go on from copied states?"""
 
     def __init__(self, plan: Plan, n_ctx: int, n_batch: int, n_seq_max: int) -> None:
         self.plan = plan.for_context(n_ctx)
@@ -88,13 +95,13 @@ class Executor(ABC):
         """Bytes of weights that must be read to decode one token, as this executor has packed them: each
         matrix once, of experts the chosen."""
 
-    def step(self, pieces: Sequence[Piece]) -> list[Array]:
+    def step(self, pieces: Sequence[Piece]) -> list[Array | Exception]:
         """Runs pieces of different sequences side by side; -> for each the logits of its rows (m, n_vocab),
-        or of a model without logits the embeddings (m, n_embd).
+        or of a model without logits the embeddings (m, n_embd); or what its taps have raised, which leaves
+        the state of this seat undefined until `reset`.
 
         The bits do not depend on the company. Raises ValueError for more than n_batch tokens, and for an id
-        outside the vocabulary. Whatever else ends it early leaves the states of these seats undefined until
-        `reset`.
+        outside the vocabulary. Whatever else ends it early leaves the states of all these seats undefined.
         """
         n = sum(len(piece.ids) for piece in pieces)
         if n > self.n_batch:
@@ -102,12 +109,16 @@ class Executor(ABC):
         self.before_step()
         ends = list(accumulate(len(piece.rows) for piece in pieces))
         logits = np.empty((ends[-1], self.n_outputs), np.float32)
-        self._run_step(pieces, logits)
-        return [logits[end - len(piece.rows) : end] for piece, end in zip(pieces, ends, strict=True)]
+        errors = self._run_step(pieces, logits)
+        return [
+            errors.get(piece.seat, logits[end - len(piece.rows) : end])
+            for piece, end in zip(pieces, ends, strict=True)
+        ]
 
     @abstractmethod
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
-        """Runs the pieces and writes the logits of their rows, one after the other."""
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
+        """Runs the pieces and writes the logits of their rows, one after the other; -> what taps have
+        raised, by the seats of their pieces."""
 
     @abstractmethod
     def reset(self, seat: int) -> None:
@@ -119,8 +130,12 @@ class Executor(ABC):
         are fewer and at least one?"""
 
     @abstractmethod
-    def copy_states(self, source: int, seat: int) -> None:
-        """Copies what a seat holds, but for what lies in pages, to another."""
+    def states_of(self, seat: int) -> States:
+        """A copy of what a seat holds, but for what lies in pages."""
+
+    @abstractmethod
+    def set_states(self, seat: int, states: States) -> None:
+        """Writes what `states_of` a seat has given, to any seat, as often as one likes."""
 
     def copy_page(self, pages: Pages, source: int, target: int) -> None:
         """Copies a page of `pages`, one of `self.pages`, to another."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...gguf_io.display import Shown, brief, html_table
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,16 +52,29 @@ class Output(Shown):
     token_ids: list[int]
     """All generated tokens except the end-of-generation token."""
     finish_reason: FinishReason
-    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did."""
+    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did;
+    "cancelled": somebody else, early; "error": see `error`."""
     timings: Timings
+    n_cached_tokens: int = 0
+    """How many tokens of the prompt had been computed before, for a prompt with the same beginning."""
+    error: Exception | None = None
+    """Why this one of several prompts has failed."""
+    alternatives: tuple[Output, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Output, ...]:
+        """All texts for the prompt, `SamplingParams.n` of them; this is the first."""
+        return (self, *self.alternatives)
 
     def _facts(self) -> dict[str, str]:
+        failed = {} if self.error is None else {"error": str(self.error)}
         speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
         return {
             "text": brief(self.text),
             "token_ids": brief(self.token_ids),
             "finish_reason": repr(self.finish_reason),
             "decode": speed,
+            **failed,
         }
 
     def _repr_html_(self) -> str:

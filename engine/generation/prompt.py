@@ -17,7 +17,7 @@ def prompt_ids(
     """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`.
 
     `n_ctx_train`: the context that the model was trained for, for the message."""
-    ids = _text_ids(prompt, encode) if isinstance(prompt, str) else _checked_ids(prompt, n_vocab)
+    ids = _text_ids(prompt, encode) if isinstance(prompt, str) else checked_ids(prompt, n_vocab)
     if len(ids) == 0:
         raise RequestError("the prompt is empty")
     if len(ids) > n_ctx:
@@ -41,7 +41,8 @@ def _text_ids(text: str, encode: Callable[[str], list[int]]) -> NDArray[np.int32
     return np.asarray(encode(text), np.int32)
 
 
-def _checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:
+def checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:
+    """Token ids (n,) int32, of any n; RequestError unless they are integers below n_vocab in a flat list."""
     if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes):
         raise RequestError(f"a prompt is a text or a list of token ids, not {prompt!r:.100}")
     ids = prompt.tolist() if isinstance(prompt, np.ndarray) and prompt.ndim else prompt

@@ -40,6 +40,13 @@ Edit = Callable[[Array, EditInfo], Array | None]
 Edits = Mapping[str, Edit]
 
 
+def edits_key(edits: Edits | None) -> bytes | None:
+    """What tells runs with these edits from others: of functions that have a `cache_key`, a text that says
+    all that they depend on; None if one has not. Without edits it is empty."""
+    keys = [(pattern, getattr(edit, "cache_key", None)) for pattern, edit in (edits or {}).items()]
+    return None if any(key is None for _, key in keys) else repr(keys).encode() if keys else b""
+
+
 class Taps:
     """Copies the activations of `capture`, and replaces those of `edits`; edited ones are copied afterwards.
 

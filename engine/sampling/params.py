@@ -43,6 +43,11 @@ class SamplingParams(Shown):
     stop: Sequence[str] = ()
     """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters.  Control
     tokens match by their names (`<|im_end|>`), whether they are shown or not."""
+    n: int = 1
+    """Generate so many texts for the prompt, which is run once; `Output.choices` has them.  1 to 1024."""
+    cache_prompt: bool = True
+    """Take over what has been computed for the same first tokens, and leave what is computed for others. The
+    text does not depend on it."""
     skip_special_tokens: bool = True
     """Leave control tokens out of the text, except those that give it structure (gpt-oss: `<|channel|>`)."""
 
@@ -55,8 +60,10 @@ class SamplingParams(Shown):
         if self.seed is not None:
             _check_integer("seed", self.seed, 0, 2**64 - 1)
         object.__setattr__(self, "stop", _checked_stop(self.stop))
-        if not isinstance(self.skip_special_tokens, bool | np.bool_):
-            raise RequestError(f"skip_special_tokens must be a bool, not {self.skip_special_tokens!r:.100}")
+        _check_integer("n", self.n, 1, 1024)
+        for name in ("cache_prompt", "skip_special_tokens"):
+            if not isinstance(value := getattr(self, name), bool | np.bool_):
+                raise RequestError(f"{name} must be a bool, not {value!r:.100}")
 
 
 def _is_integer(value: Any) -> bool:

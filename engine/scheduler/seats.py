@@ -1,40 +1,45 @@
-"""The seats of an executor, and who has them."""
+"""The seats of an executor, and which are free."""
 
 from __future__ import annotations
 
 from ..executors.base import Executor
 from .pages import PagePool
-from .sequence import Sequence
+from .seat import Seat
 
 
 class Seats:
-    """Gives sequences a seat and the pages that they need."""
+    """Gives seats, and takes them back. `pools` have the pages that these use."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.pools = [PagePool(pages) for pages in executor.pages]
         self._free = list(reversed(range(executor.n_seq_max)))
 
-    def sequence(self) -> Sequence:
-        """A new one, empty. ValueError if all seats are taken."""
+    @property
+    def n_free(self) -> int:
+        """How many seats nobody has."""
+        return len(self._free)
+
+    def take(self) -> Seat:
+        """An empty one. ValueError if all are taken."""
         if not self._free:
             raise ValueError(f"all {self.executor.n_seq_max} seats are taken")
-        new = Sequence(self.executor, self._free.pop(), self.pools)
-        new.reset()
+        seat = Seat(self.executor, self._free.pop(), self.pools)
+        seat.reset()
+        return seat
+
+    def fork(self, seat: Seat) -> Seat:
+        """Another that holds what this one holds. ValueError if all are taken."""
+        new = self.take()
+        new.follow(seat)
         return new
 
-    def fork(self, sequence: Sequence) -> Sequence:
-        """A new one that holds what `sequence` holds. ValueError if all seats are taken."""
-        new = self.sequence()
-        new.follow(sequence)
-        return new
-
-    def give_back(self, sequence: Sequence) -> None:
-        """Takes the seat and pages of a sequence, which cannot be used afterwards."""
-        sequence.reset()
-        self._free.append(sequence.seat)
+    def give_back(self, seat: Seat) -> None:
+        """Takes a seat, which cannot be used afterwards, and its pages."""
+        seat.reset()
+        self._free.append(seat.number)
 
 
-def single_sequence(executor: Executor) -> Sequence:
-    """The only sequence of an executor for one."""
-    return Seats(executor).sequence()
+def single_seat(executor: Executor) -> Seat:
+    """A seat of an executor that nothing else uses."""
+    return Seats(executor).take()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ...errors import RequestError
 from ...gguf_io.display import Table
 from ...system.free_memory import free_memory
-from ..generation.context import Context
 from ..hooks.activations import ActivationSpec, nearest
 from ..hooks.taps import Edits, Taps
+from ..scheduler.driver import Driver
 
 Array = NDArray[np.float32]
 Wanted = Literal["all", "last"] | Sequence[int] | NDArray[np.integer[Any]] | None
@@ -88,7 +88,7 @@ class Trace(Mapping[str, Array]):
 
 
 def record(
-    context: Context,
+    driver: Driver,
     table: Mapping[str, ActivationSpec],
     ids: NDArray[np.int32],
     capture: str | Sequence[str],
@@ -104,10 +104,12 @@ def record(
     specs = {spec.name: spec for spec in sorted(taps.captured, key=lambda spec: order[spec.name])}
     wanted = _positions(logits, len(ids))
     shapes = {spec.buffer: _shape(spec, len(ids)) for spec in specs.values()}
-    _check_size(shapes, len(wanted) * context.n_outputs, max_bytes)
+    _check_size(shapes, len(wanted) * driver.scheduler.n_outputs, max_bytes)
     taps.kept = {buffer: np.zeros(shape, np.float32) for buffer, shape in shapes.items()}
     found, place = np.unique(wanted, return_inverse=True)
-    result = context.logits_at(ids, found, taps if taps.buffers else None)
+    job = driver.scheduler.logits_job(ids, found, taps if taps.buffers else None)
+    driver.run([job])
+    result = job.logits
     if not np.array_equal(found, wanted):
         result = result[place]
     return Trace(ids, None if logits is None else result, specs, taps.kept)

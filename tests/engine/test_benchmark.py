@@ -39,13 +39,13 @@ def test_what_runs(tiny_path, monkeypatch, test, expected):
     """Decoding starts with an empty cache, or after `depth` tokens."""
     with nybble.LLM(tiny_path, executor="reference") as llm:
         measure(llm, [test], repetitions=1)  # what is warmed up is not looked at
-        sizes, run = [], llm.context._sequence.forward
+        sizes, run_step = [], llm.scheduler.executor.step
 
-        def forward(ids, *arguments):
-            sizes.append(len(ids))
-            return run(ids, *arguments)
+        def step(pieces):
+            sizes.append(sum(len(piece.ids) for piece in pieces))
+            return run_step(pieces)
 
-        monkeypatch.setattr(llm.context._sequence, "forward", forward)
+        monkeypatch.setattr(llm.scheduler.executor, "step", step)
         benchmark._seconds_of(llm, test)
     assert sizes == expected
 

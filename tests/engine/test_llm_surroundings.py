@@ -38,7 +38,7 @@ def llm(path):
 
 
 def test_who_pickles_or_copies_is_told_what_to_do(llm, path):
-    for copied in (llm, llm.generate, llm.stream(PROMPT), llm.context, {"model": llm}):
+    for copied in (llm, llm.generate, llm.stream(PROMPT), llm.scheduler, {"model": llm}):
         for attempt in (pickle.dumps, copy.deepcopy):
             with pytest.raises(
                 nybble.RequestError, match=r"cannot be pickled .* \(llm.path\) and make an LLM"
@@ -132,7 +132,7 @@ def test_closing_frees_memory_at_once(path, executor):
     """Without waiting for the garbage collector, and even if somebody keeps the LLM."""
     llm = nybble.LLM(path, executor=executor)
     llm.generate(PROMPT, PARAMS)
-    held = weakref.ref(llm.context._executor)
+    held = weakref.ref(llm.scheduler.executor)
     gc.disable()
     try:
         llm.close()

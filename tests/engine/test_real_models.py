@@ -104,7 +104,7 @@ def test_same_bits_when_asked_again(llm, golden, passage_logits):
     llm.generate(golden.prompts[2].ids, nybble.SamplingParams(max_tokens=4))
     ids = golden.passage_ids[:40].tolist()
     np.testing.assert_array_equal(llm.logits(ids), passage_logits[:40])
-    np.testing.assert_array_equal(llm.context.last_logits(object(), ids), passage_logits[39])
+    np.testing.assert_array_equal(llm.sequence(ids).logits, passage_logits[39])
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

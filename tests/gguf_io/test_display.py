@@ -55,7 +55,7 @@ def objects(llm):
     trace = llm.trace(IDS, "blk.*.resid_*", edit={"blk.1.resid_post": lambda value, info: infos.append(info)})
     wide = nybble.SamplingParams(stop=["x" * 256] * 16)
     stream = llm.stream(IDS, nybble.SamplingParams(max_tokens=20))
-    output = stream.finish()
+    output = stream.result()
     vector = research.train_control_vector(llm, [(IDS, OTHER)])
     metric = research.logit_difference(llm, 5, 9)
     sweep = research.patch_sweep(llm, IDS, OTHER, metric, "blk.1.resid_pre")
@@ -63,7 +63,7 @@ def objects(llm):
     attribution = research.logit_attribution(llm, IDS, 5, over=9, by_head=True)
     with nybble.load_gguf(llm.path) as file:
         yield [
-            llm, llm.context, llm.config, llm.tokenizer, llm.activations, llm.activations["blk.1.resid_pre"],
+            llm, llm.config, llm.tokenizer, llm.activations, llm.activations["blk.1.resid_pre"],
             llm.unembedding, llm.linear_path("blk.1.attn_heads"), trace, stream, output, output.timings,
             infos[0], wide, file, file.tensors, file.metadata,
             file.tensors["token_embd.weight"], nybble.Architecture("mine", {}, lambda graph, config: None),
@@ -203,5 +203,5 @@ def test_signatures_are_in_the_words_of_the_source(function):
 
 
 def test_aliases_of_signatures_can_be_imported():
-    assert "prompt: 'Prompt'" in str(inspect.signature(nybble.LLM.generate))
+    assert "prompt: 'Prompt" in str(inspect.signature(nybble.LLM.generate))
     assert {"Prompt", "Edit", "Edits"} <= set(nybble.__all__)

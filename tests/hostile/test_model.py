@@ -12,7 +12,7 @@ from forge import FLOAT32, I32, STRING, U32, GGUFForge
 
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.errors import GGUFUnsupportedError, ModelError
 
 MOD, UNS = ModelError, GGUFUnsupportedError
@@ -274,7 +274,7 @@ def test_accepted_and_runs(sound, tmp_path, name):
     path.write_bytes(made.build())
     model = Model.load(path)
     executor = ReferenceExecutor(model.plan, n_ctx=16)
-    logits = single_sequence(executor).forward(np.arange(4, dtype=np.int32), 0, np.arange(4))
+    logits = single_seat(executor).forward(np.arange(4, dtype=np.int32), 0, np.arange(4))
     assert logits.shape == (4, 283) and np.isfinite(logits).all()
     executor.close()
     model.close()
@@ -328,7 +328,7 @@ def test_any_value_of_any_hyperparameter_is_refused_or_runs(tmp_path, arch):
         except (ModelError, GGUFUnsupportedError):
             continue
         executor = ReferenceExecutor(model.plan, n_ctx=16)
-        assert single_sequence(executor).forward(np.arange(3, dtype=np.int32), 0, np.arange(3)).shape == (
+        assert single_seat(executor).forward(np.arange(3, dtype=np.int32), 0, np.arange(3)).shape == (
             3,
             model.config.n_vocab,
         )

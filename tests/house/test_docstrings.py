@@ -17,7 +17,8 @@ def members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """A public name, and of a class its public methods and properties."""
     yield name, value
     if isinstance(value, type):
-        for inner, member in vars(value).items():
+        own = [vars(base) for base in reversed(value.__mro__) if base.__module__.startswith("nybble.")]
+        for inner, member in {name: member for part in own for name, member in part.items()}.items():
             function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
             if not inner.startswith("_") and inspect.isfunction(function):
                 yield f"{name}.{inner}", function

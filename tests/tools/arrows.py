@@ -59,22 +59,22 @@ ARROWS = {
     "gguf_io",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.scheduler": "engine.executors.base engine.hooks errors",
+    "engine.scheduler": "engine.sampling kernels.attention engine.executors.base "
+    "engine.hooks engine.plan engine.plan.ops gguf_io errors",
     "engine.generation": "engine.scheduler engine.sampling kernels.sampling tokenizer "
-    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
-    "gguf_io errors",
+    "engine.executors.base engine.hooks gguf_io system errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
     "engine.architectures.parts engine.plan.graph engine.plan "
     "engine.config gguf_io errors",
-    "engine.tracing": "engine.generation engine.executors.reference engine.hooks "
+    "engine.tracing": "engine.scheduler engine.executors.reference engine.hooks "
     "engine.plan engine.plan.ops gguf_io system errors",
-    "engine.embedding": "engine.tracing engine.model engine.generation "
+    "engine.embedding": "engine.tracing engine.model engine.generation engine.scheduler "
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.numba.storage engine.executors.base errors",
     "hub": "system errors",
     "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing "
-    "engine.model engine.generation engine.sampling engine.chat "
+    "engine.model engine.generation engine.scheduler engine.chat "
     "tokenizer engine.hooks engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "

@@ -91,13 +91,13 @@ def logits(llm: nybble.LLM, n_single: int = N_SINGLE) -> Iterator[NDArray[np.flo
             yield llm.classify(prompt)
         return
     yield llm.logits(prompt)
-    owner = object()
     with suppress(nybble.RequestError):
         llm.require_generation()
-        for end in range(N_PROMPT, len(ids) + 1):
-            row = llm.context.last_logits(owner, ids[:end])  # runs what it has not run for the same owner
-            if end > N_PROMPT:
-                yield row
+        sequence = llm.sequence(prompt)
+        sequence.run()
+        for token_id in ids[N_PROMPT:]:
+            sequence.append(token_id)
+            yield sequence.logits
 
 
 def short_hash(parts: Iterable[bytes]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ....kernels.jit.object_cache import compile_log
 from ...plan.plan import Plan
-from ..base import Array, Executor, Pages, Piece
+from ..base import Array, Executor, Pages, Piece, States
 from .lower.lowered_plan import require_lowered
 from .plan_runner import PlanRunner
 from .storage.caches import KVCache, RecurrentCache, make_caches, make_pages
@@ -22,6 +22,7 @@ class NumbaExecutor(Executor):
     be shared."""
 
     has_float16_cache = True
+    can_share = True
 
     def __init__(
         self,
@@ -58,8 +59,12 @@ class NumbaExecutor(Executor):
         shares = {weight.name: self.plan.share_read(op) for op in self.plan.ops for weight in op.weights}
         return sum(int(matrix.nbytes * shares[name]) for name, matrix in self.matrices.items())
 
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
-        self.runner.run(pieces, logits)
+    @property
+    def n_state_bytes(self) -> int:  # type: ignore[override]
+        return sum(cache.values[0].nbytes for cache in self._recurrent)
+
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
+        return self.runner.run(pieces, logits)
 
     def reset(self, seat: int) -> None:
         self.runner.finish()  # what an interrupted step has left would write into the states
@@ -69,10 +74,14 @@ class NumbaExecutor(Executor):
     def can_go_back(self, seat: int, n_before: int, n_after: int) -> bool:
         return not self._recurrent
 
-    def copy_states(self, source: int, seat: int) -> None:
+    def states_of(self, seat: int) -> States:
         self.runner.finish()
-        for cache in self._recurrent:
-            cache.values[seat] = cache.values[source]
+        return [cache.values[seat].copy() for cache in self._recurrent]
+
+    def set_states(self, seat: int, states: States) -> None:
+        self.runner.finish()
+        for cache, values in zip(self._recurrent, states, strict=True):
+            cache.values[seat] = values
 
     def copy_page(self, pages: Pages, source: int, target: int) -> None:
         self.runner.finish()

@@ -66,16 +66,19 @@ class PlanRunner:
         self._writers |= {op.probs: i for i, op in enumerate(plan.ops) if isinstance(op, ops.Attention)}
         self._embeds = [op for op in plan.ops if isinstance(op, ops.Embed)]
         self._tables = {op.out: RowReader(op.weight) for op in self._embeds}
+        self._errors: dict[int, Exception] = {}
 
     @property
     def n_buffer_bytes(self) -> int:
         """Memory of the plan's buffers."""
         return self._lowered.n_buffer_bytes
 
-    def run(self, pieces: Sequence[Piece], logits: Array) -> None:
+    def run(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
         """One step of n_batch tokens at the most; writes the logits of the pieces' rows (m,) to logits (m,
-        n_outputs); shows taps what they listen to. Raises ValueError for an id outside the vocabulary."""
+        n_outputs); shows taps what they listen to, -> what they have raised, by the seats of their pieces.
+        Raises ValueError for an id outside the vocabulary."""
         self.finish()
+        self._errors = {}
         first, wanted, listeners = 0, [], []
         for piece in pieces:
             wanted.append(piece.rows + first)
@@ -87,7 +90,7 @@ class PlanRunner:
             self._want(rows)
             self._run_ops(0, last, first, listeners)
             logits[:] = self._values(self.plan.output, slice(first))
-            return
+            return self._errors
         self._run_ops(0, self._head, first, listeners)
         for at, n in self._run_head(rows, last, listeners):
             logits[at : at + n] = self._values(self.plan.output, slice(n))
@@ -96,6 +99,7 @@ class PlanRunner:
                 last = 1 + max(self._writers[spec.buffer] for spec in one.taps.captured)
                 for _ in self._run_head(one.others(rows), last, [one]):
                     pass
+        return self._errors
 
     def finish(self) -> None:
         """Finish what an interrupted step has left, if anything."""
@@ -157,8 +161,16 @@ class PlanRunner:
             self._run(step[at], step[i + 1], n_rows)
             at = i + 1
             for one in listeners:
-                self._show(self.plan.ops[i], one)
+                self._show_or_fail(self.plan.ops[i], one)
         self._run(step[at], step[last], n_rows)
+
+    def _show_or_fail(self, op: ops.Op, one: Listener) -> None:
+        """What taps raise is theirs alone: they are shown no more, and the others go on."""
+        if one.seat not in self._errors:
+            try:
+                self._show(op, one)
+            except Exception as error:
+                self._errors[one.seat] = error
 
     def _show(self, op: ops.Op, one: Listener) -> None:
         """Show what `op` has written to somebody who may listen."""

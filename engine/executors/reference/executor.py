@@ -4,7 +4,7 @@ NumPy's BLAS sums in an order of its own, which depends on how many tokens go to
 from one chunk size to another to float32's rounding, not to the bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -15,7 +15,7 @@ from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from ..base import Array, Executor, Ids, Piece, Positions
+from ..base import Array, Executor, Ids, Piece, Positions, States
 from .attention import attention_probs
 from .forward_pass import ForwardPass
 from .run import run
@@ -41,11 +41,18 @@ class ReferenceExecutor(Executor):
         shares = {weight: self.plan.share_read(op) for op in reading for weight in op.weights}
         return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> None:
+    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
         first = 0
+        errors: dict[int, Exception] = {}
         for piece in pieces:
-            self._run_piece(piece, logits[first : first + len(piece.rows)])
+            try:
+                self._run_piece(piece, logits[first : first + len(piece.rows)])
+            except Exception as error:
+                if piece.taps is None:
+                    raise
+                errors[piece.seat] = error
             first += len(piece.rows)
+        return errors
 
     def _run_piece(self, piece: Piece, logits: Array) -> None:
         ids, positions, rows, taps = piece.ids, piece.positions, piece.rows, piece.taps
@@ -86,8 +93,11 @@ class ReferenceExecutor(Executor):
         for state in self.states[seat]:
             state.go_back(n_before, n_after)
 
-    def copy_states(self, source: int, seat: int) -> None:
-        self.states[seat] = deepcopy(self.states[source])
+    def states_of(self, seat: int) -> States:
+        return deepcopy(self.states[seat])
+
+    def set_states(self, seat: int, states: States) -> None:
+        self.states[seat] = list(deepcopy(states))
 
     def close(self) -> None:
         self._weights.clear()

@@ -15,7 +15,7 @@ from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.llm import LLM
 from nybble.engine.model import Model
 from nybble.engine.plan.plan import ops
-from nybble.engine.scheduler.seats import Seats, single_sequence
+from nybble.engine.scheduler.seats import Seats, single_seat
 from nybble.errors import GGUFUnsupportedError, RequestError
 
 # With float32 weights nybble and a float32 cache llama.cpp differ by rounding alone, but for llama.cpp's
@@ -96,16 +96,16 @@ def test_llama_cpp_computes_the_same(model, described, chunk):
     executor = ReferenceExecutor(model.plan, n_ctx=48)
     if chunk < 48 and not model.plan.is_causal:
         with pytest.raises(ValueError, match="run all of them in one step"):
-            error(single_sequence(executor), **expected, chunk=chunk)
+            error(single_seat(executor), **expected, chunk=chunk)
     else:
-        assert error(single_sequence(executor), **expected, chunk=chunk) < TOLERANCE
+        assert error(single_seat(executor), **expected, chunk=chunk) < TOLERANCE
     executor.close()
 
 
 def test_llama_cpp_computes_the_same_as_the_kernels(model, described):
     expected = architecture_fixtures.recorded(described[0])
     executor = numba_executor(model)
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     for chunk in (48, 7) if model.plan.is_causal else (48,):
         assert error(sequence, **expected, chunk=chunk) < NUMBA_TOLERANCE
     executor.close()
@@ -119,7 +119,7 @@ def pieces_of(sequences, prompts, ends, wanted):
         if start < end:
             sequence.make_room(end)
             rows = np.arange(end - start) if wanted else np.empty(0, np.intp)
-            found.append((sequence, Piece(sequence.seat, start, ids[start:end], rows)))
+            found.append((sequence, Piece(sequence.number, start, ids[start:end], rows)))
     return found
 
 
@@ -133,18 +133,18 @@ def test_sequences_side_by_side_have_the_bits_of_each_alone(model, executor):
     whole = not model.plan.is_causal
     steps = [(12, 12, 12)] if whole else [(7, 1, 0), (8, 2, 0), (9, 8, 5), (10, 12, 6), (12, 12, 12)]
     seats = Seats(made)
-    gone = seats.sequence()
+    gone = seats.take()
     gone.forward(prompts[0], 0, np.arange(0))
     alone = []
     for ids in prompts:  # in the same pieces: NumPy's sums depend on how many rows there are
-        sequence, parts = seats.sequence(), []
+        sequence, parts = seats.take(), []
         ends = sorted({step[len(alone)] for step in steps} - {0})
         for first, last in itertools.pairwise([0, *ends]):
             parts.append(sequence.forward(ids[first:last], first, np.arange(last - first)))
         alone.append(np.concatenate(parts))
         seats.give_back(sequence)
     seats.give_back(gone)
-    sequences, found = [seats.sequence() for _ in prompts], [[] for _ in prompts]
+    sequences, found = [seats.take() for _ in prompts], [[] for _ in prompts]
     for ends in steps:
         pieces = pieces_of(sequences, prompts, ends, True)
         logits = made.step([piece for _, piece in pieces])
@@ -176,8 +176,8 @@ def test_heads_of_any_size(name, head_dim, tmp_path):
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
     reference, kernels = ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)
-    logits = single_sequence(reference).forward(ids.astype(np.int32), 0, np.arange(40))
-    sequence = single_sequence(kernels)
+    logits = single_seat(reference).forward(ids.astype(np.int32), 0, np.arange(40))
+    sequence = single_seat(kernels)
     for chunk in (40, 7, 1):
         assert error(sequence, ids, slice(None), logits, chunk) < NUMBA_TOLERANCE
     kernels.close()
@@ -189,7 +189,7 @@ def test_shared_fixtures(name):
     model = Model.load(shared_files.shared(f"archs/{name}.gguf"))
     expected = np.load(shared_files.shared(f"archs/{name}.npz"))
     executor = ReferenceExecutor(model.plan, n_ctx=48)
-    assert error(single_sequence(executor), **expected, rows=slice(None), chunk=20) < TOLERANCE
+    assert error(single_seat(executor), **expected, rows=slice(None), chunk=20) < TOLERANCE
     executor.close()
     model.close()
 
@@ -202,7 +202,7 @@ def test_experts_and_heads_in_block_formats(name, tmp_path):
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", made, MIXED[name]))
     ids = np.random.default_rng(1).integers(0, model.config.n_vocab, 40)
     executors = [ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)]
-    sequences = [single_sequence(executor) for executor in executors]
+    sequences = [single_seat(executor) for executor in executors]
     logits = sequences[0].forward(ids.astype(np.int32), 0, np.arange(40))
     for chunk in (40, 7, 1):
         assert error(sequences[1], ids, slice(None), logits, chunk) < 2e-3
@@ -218,7 +218,7 @@ def test_experts_have_the_same_bits_in_any_company(tmp_path):
     found = []
     for n_threads, n_batch in ((1, 48), (2, 48), (3, 5), (2, 1)):
         executor = NumbaExecutor(model.plan, 48, n_threads, n_batch)
-        found.append(single_sequence(executor).forward(ids, 0, np.arange(48)).tobytes())
+        found.append(single_seat(executor).forward(ids, 0, np.arange(48)).tobytes())
         executor.close()
     assert len(set(found)) == 1
     model.close()
@@ -234,7 +234,7 @@ def test_scales_of_matrices(name, tmp_path):
         model = Model.load(path)
         ids = np.arange(20, dtype=np.int32)
         for executor in (ReferenceExecutor(model.plan, n_ctx=48), numba_executor(model)):
-            found.append(single_sequence(executor).forward(ids, 0, np.arange(20)))
+            found.append(single_seat(executor).forward(ids, 0, np.arange(20)))
             executor.close()
         model.close()
     for plain, scaled in zip(found[:2], found[2:], strict=True):

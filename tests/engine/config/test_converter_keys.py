@@ -16,7 +16,7 @@ from nybble.engine.config.keys import NEUTRAL, NO_EXPERTS
 from nybble.engine.config.read import honoured_keys, inert_keys
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 
 PATH = Path(__file__).parents[2] / "data" / "converter_keys.json"
 TABLE = {
@@ -69,7 +69,7 @@ def logits(path, made, **keys):
     file = architecture_fixtures.write(path / "model.gguf", made | {"metadata": changed})
     model = Model.load(file)
     executor = ReferenceExecutor(model.plan, n_ctx=8)
-    found = single_sequence(executor).forward(np.array([1, 2, 3, 5, 8, 13], np.int32), 0, np.arange(6))
+    found = single_seat(executor).forward(np.array([1, 2, 3, 5, 8, 13], np.int32), 0, np.arange(6))
     executor.close()
     model.close()
     return found

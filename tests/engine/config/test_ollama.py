@@ -10,7 +10,7 @@ from nybble import GGUFUnsupportedError, ModelError
 from nybble.engine.check import examine
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.gguf_io.file import load_gguf
 
 IDS = np.array([1, 2, 3, 5, 8, 13], np.int32)
@@ -33,7 +33,7 @@ KEYS_OF_SEEING = {
 def logits(path, made):
     model = Model.load(architecture_fixtures.write(path / "model.gguf", made))
     executor = ReferenceExecutor(model.plan, n_ctx=8)
-    found = single_sequence(executor).forward(IDS, 0, np.arange(len(IDS)))
+    found = single_seat(executor).forward(IDS, 0, np.arange(len(IDS)))
     executor.close()
     model.close()
     return found

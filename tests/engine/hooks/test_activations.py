@@ -14,7 +14,7 @@ from nybble.engine.hooks.activations import hook_names
 from nybble.engine.hooks.taps import Taps
 from nybble.engine.model import Model
 from nybble.engine.plan import ops
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 
 # The numba executor keeps keys and values in float16; the rest is rounding in float32.
 TOLERANCE = 1e-5
@@ -38,7 +38,7 @@ def captured(model, executor, chunk, edits=None):
         taps.kept[spec.buffer] = np.full((N, *shape), np.nan, np.float32)
         if spec.width is None:
             taps.kept[spec.buffer][:] = 0
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     for start in range(0, N, chunk):
         some = ids[start : start + chunk]
         rows = np.array([len(some) - 1])

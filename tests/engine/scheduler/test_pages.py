@@ -18,6 +18,13 @@ def pool_of(n: int) -> PagePool:
     return PagePool(Pages(0, SIZE, n, np.zeros((N_SEATS, N_BLOCKS), np.int64)))
 
 
+def share(pool, source, seat, blocks):
+    """Lets a seat use the pages of another."""
+    for block in blocks:
+        page = pool.pages.table[seat, block] = pool.pages.table[source, block]
+        pool.join(int(page))
+
+
 def test_blocks_of_positions():
     pool = pool_of(8)
     assert pool.blocks(0, 0) == range(0) and pool.blocks(0, 1) == range(1) and pool.blocks(0, 4) == range(1)
@@ -39,7 +46,7 @@ def test_too_few_pages():
     with pytest.raises(NybbleError, match="2 more pages are needed, and 1 of 3 are free"):
         pool.hold(0, held, range(4))
     assert pool.n_free == 1
-    pool.share(0, 1, held)
+    share(pool, 0, 1, held)
     pool.hold(2, range(0), range(1))
     with pytest.raises(NybbleError, match="another page is needed, and none of 3 is free"):
         pool.separate(1, 0)
@@ -68,7 +75,7 @@ def test_random_seats_that_grow_slide_share_and_leave(data):
             assert sum(kept.values()) == sum(len(held[s]) for s in range(N_SEATS) if s != seat)
         elif kind == "share" and not held[seat]:
             source = data.draw(st.integers(0, N_SEATS - 1))
-            pool.share(source, seat, held[source])
+            share(pool, source, seat, held[source])
             held[seat] = held[source]
         elif kind == "write" and held[seat]:
             block = data.draw(st.sampled_from(held[seat]))

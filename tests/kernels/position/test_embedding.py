@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.gguf_io import formats
 from nybble.gguf_io.dequantize import dequantize
 from nybble.gguf_io.formats import BlockFormat
@@ -133,7 +133,7 @@ def test_the_engine_with_and_without_a_kernel(tmp_path: Path, monkeypatch: pytes
         if not has_kernel:
             monkeypatch.delitem(ROW_DECODERS, formats.Q8_0)
         executor = NumbaExecutor(model.plan, 16, 2)
-        sequence = single_sequence(executor)
+        sequence = single_seat(executor)
         for bad in (-1, n_vocab, -(2**31), 2**31 - 1):
             with pytest.raises(ValueError, match=rf"ids must lie in 0 \.\. {n_vocab - 1}; found"):
                 sequence.forward(np.array([1, bad, 2], np.int32), 0, rows)

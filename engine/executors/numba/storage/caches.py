@@ -74,12 +74,13 @@ Cache = KVCache | RecurrentCache
 
 
 def make_pages(plan: Plan, n_ctx: int, n_batch: int, n_seats: int, n_pool_tokens: int) -> list[Pages]:
-    """For the layers with each window, pages for `n_pool_tokens` positions, of which every sequence may fill
-    the last page in part; and of windows as many as n_seats sequences can see in a step of n_batch tokens."""
-    n_whole = n_pages_for(n_pool_tokens) + n_seats - 1
+    """For the layers with each window, pages for `n_pool_tokens` positions, or of windows for what n_seats
+    sequences can see in a step of n_batch tokens; and of every sequence one more that it fills in part, or
+    shares and must copy."""
+    n_whole = n_pages_for(n_pool_tokens) + n_seats
     found = []
     for window in sorted({spec.window for spec in plan.states if isinstance(spec, KVSpec)}):
-        n = min(n_whole, n_seats * (n_pages_for(window + n_batch) + 1)) if window else n_whole
+        n = min(n_whole, n_seats * (n_pages_for(window + n_batch) + 2)) if window else n_whole
         table = aligned_zeros((n_seats, n_pages_for(n_ctx)), np.int64)
         found.append(Pages(window, CACHE_BLOCK, n, table))
     return found

@@ -15,7 +15,7 @@ import nybble
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.errors import RequestError
 
 FORMATS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
@@ -57,7 +57,7 @@ def run(sequence, ids, chunk=512, start=0):
 
 
 def numba(model, n_threads=1, n_batch=512, n_ctx=N_CTX):
-    return single_sequence(NumbaExecutor(model.plan, n_ctx, n_threads, n_batch))
+    return single_seat(NumbaExecutor(model.plan, n_ctx, n_threads, n_batch))
 
 
 def numba_logits(model, ids, n_threads=1, chunk=512, n_ctx=N_CTX):
@@ -69,7 +69,7 @@ def numba_logits(model, ids, n_threads=1, chunk=512, n_ctx=N_CTX):
 
 
 def reference_logits(model, ids, chunk=512):
-    return run(single_sequence(ReferenceExecutor(model.plan, len(ids))), ids, chunk)
+    return run(single_seat(ReferenceExecutor(model.plan, len(ids))), ids, chunk)
 
 
 def nmse(found, truth):

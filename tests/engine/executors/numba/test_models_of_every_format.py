@@ -12,7 +12,7 @@ from format_model import N_CTX, write
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.gguf_io.formats import PLAIN, SUPPORTED, BlockFormat
 
 BOUND, BOUND_OF_FLOATS = 1e-3, 2e-7
@@ -23,10 +23,10 @@ BOUND, BOUND_OF_FLOATS = 1e-3, 2e-7
 def test_both_executors_agree(format: BlockFormat, tmp_path: Path) -> None:
     model = Model.load(write(tmp_path / "model.gguf", format))
     ids = np.random.default_rng(3).integers(0, model.config.n_vocab, N_CTX).astype(np.int32)
-    expected = single_sequence(ReferenceExecutor(model.plan, N_CTX)).forward(ids, 0, np.arange(N_CTX))
+    expected = single_seat(ReferenceExecutor(model.plan, N_CTX)).forward(ids, 0, np.arange(N_CTX))
     assert expected.std() > 0.1
     executor = NumbaExecutor(model.plan, N_CTX, 2)
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     for chunk in (N_CTX, 7, 1):
         sequence.reset()
         found = [

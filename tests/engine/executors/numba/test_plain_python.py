@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 from nybble.kernels.jit.kernel import JIT_DISABLED
 
 
@@ -23,7 +23,7 @@ def logits(path: str) -> NDArray[np.float32]:
     model = Model.load(path)
     executor = NumbaExecutor(model.plan, 16, 2, 16)
     ids = np.array([5, 9, 2, 7, 11, 3], np.int32)
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     rows = [sequence.forward(ids[:4], 0, np.arange(4))]
     rows += [sequence.forward(ids[i : i + 1], i, np.arange(1)) for i in (4, 5)]
     executor.close()

@@ -8,7 +8,7 @@ import tiny_model
 
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import single_sequence
+from nybble.engine.scheduler.seats import single_seat
 
 N_CTX = 40
 IDS = np.random.default_rng(3).integers(0, 280, N_CTX).astype(np.int32)
@@ -31,7 +31,7 @@ def truth(model):
 @pytest.fixture
 def sequence(model):
     executor = ReferenceExecutor(model.plan, N_CTX)
-    yield single_sequence(executor)
+    yield single_seat(executor)
     executor.close()
 
 
@@ -53,7 +53,7 @@ def test_logits_of_every_position_for_chunks_of_any_size(sequence, truth, chunk)
 @pytest.mark.parametrize("weight_format", ["F16", "BF16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"])
 def test_quantized_weights_count_as_what_they_dequantize_to(tmp_path, weight_format):
     with_k = Model.load(tiny_model.write(tmp_path / "q.gguf", weight_format=weight_format))
-    sequence = single_sequence(ReferenceExecutor(with_k.plan, N_CTX))
+    sequence = single_seat(ReferenceExecutor(with_k.plan, N_CTX))
     expected = float64_model.logits(with_k.file, IDS[:6])
     np.testing.assert_allclose(run(sequence, IDS[:6]), expected, rtol=0, atol=1e-3)
     sequence.executor.close()
@@ -119,7 +119,7 @@ PERPLEXITIES = {"smollm2": 21.716, "gemma3": 23.8985}
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.model) for name in PERPLEXITIES])
 def real(request):
     model = Model.load(request.getfixturevalue(f"{request.param}_path"))
-    sequence = single_sequence(ReferenceExecutor(model.plan, n_ctx=512))
+    sequence = single_seat(ReferenceExecutor(model.plan, n_ctx=512))
     yield sequence, golden_data.load(request.param), PERPLEXITIES[request.param]
     sequence.executor.close()
     model.close()

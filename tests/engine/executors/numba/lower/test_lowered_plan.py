@@ -105,10 +105,10 @@ def test_products_of_the_same_input_run_without_a_meeting(built) -> None:
     assert not any(meet[i] for i in side_by_side)
 
 
-def test_the_head_begins_where_the_wanted_rows_are_read(built) -> None:
+def test_the_head_begins_where_the_wanted_rows_are_taken(built) -> None:
     plan, program = built
     (at,) = (i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))
     assert plan.ops[at].outputs == ("blk.3.attn_heads", "blk.2.resid_post")
     selected = [program.buffers[name] for name in plan.ops[at].outputs]
-    reads = [any(array is s for array in step.reads for s in selected) for step in program.steps]
-    assert program.first_step[at] == reads.index(True)
+    writes = [any(array is s for array in step.writes for s in selected) for step in program.steps]
+    assert program.first_step[at] == writes.index(True)

@@ -21,7 +21,7 @@ from nybble.engine.executors.base import Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.numba.storage.packed_matrix import map_tensor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import Seats, single_sequence
+from nybble.engine.scheduler.seats import Seats, single_seat
 from nybble.errors import GGUFUnsupportedError, ModelError, RequestError
 from nybble.gguf_io import formats
 from nybble.gguf_io.formats import BlockFormat
@@ -101,7 +101,7 @@ def test_memory_for_tiles_fits_the_largest() -> None:
 
 def logits(executor: NumbaExecutor, ids: np.ndarray, chunk: int) -> bytes:
     parts = [ids[first : first + chunk] for first in range(0, len(ids), chunk)]
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     found = [sequence.forward(part, i * chunk, np.arange(len(part))) for i, part in enumerate(parts)]
     return np.concatenate(found).tobytes()
 
@@ -156,9 +156,9 @@ def test_sequences_side_by_side(tmp_path: Path) -> None:
     ids, sequences = np.array([5, 9], np.int32), Seats(both)
     pieces = []
     for i in range(2):
-        sequence = sequences.sequence()
+        sequence = sequences.take()
         sequence.make_room(1)
-        pieces.append(Piece(sequence.seat, 0, ids[i : i + 1], np.arange(1)))
+        pieces.append(Piece(sequence.number, 0, ids[i : i + 1], np.arange(1)))
     for i, found in enumerate(both.step(pieces)):
         assert found.tobytes() == logits(packed, ids[i : i + 1], 1)
     for made in (packed, mapped, both):

@@ -1,15 +1,12 @@
-"""Streams of text, on an executor and a tokenizer made up for it."""
+"""Requests for text, on an executor and a tokenizer made up for it."""
 
 import codecs
 
-import numpy as np
 import pytest
 import tiny_vocabulary
 from hypothesis import example, given, strategies as st
-from scripted_stream import ScriptedExecutor, ids_of, stream
+from scripted_stream import ScriptedExecutor, driver_of, executor_of, ids_of, request, stream
 
-from nybble.engine.generation.context import Context
-from nybble.engine.generation.stream import TextStream
 from nybble.engine.sampling.params import SamplingParams
 
 
@@ -28,7 +25,7 @@ def test_max_tokens_ends_the_text():
 def test_the_context_ends_the_text():
     s = stream("x" * 100, prompt="abcde", n_ctx=8)
     assert ("".join(s), s.finish_reason) == ("xxxx", "length")  # the last one needs no place
-    assert len(s._context._executor.seen) == 8
+    assert executor_of(s).calls[-1] == (7, 1)
 
 
 def test_a_prompt_as_long_as_the_context_gives_one_token():
@@ -41,8 +38,8 @@ def test_a_text_is_what_decoding_adds_to_its_prompt(prompt, text):
     tokenizer = tiny_vocabulary.make(tiny_vocabulary.spm())
     ids = tokenizer.encode(prompt, parse_special=True)
     hello = tokenizer.encode("hello", add_special=False)
-    context = Context(ScriptedExecutor([0] * (len(ids) - 1) + 2 * hello, 300))
-    s = TextStream(context, tokenizer, np.asarray(ids, np.int32), SamplingParams(max_tokens=2 * len(hello)))
+    driver = driver_of(ScriptedExecutor([0] * (len(ids) - 1) + 2 * hello, 300))
+    s = request(driver, ids, SamplingParams(max_tokens=2 * len(hello)), tokenizer)
     assert "".join(s) == text
     assert tokenizer.decode(ids + s.token_ids) == tokenizer.decode(ids) + text
 
@@ -58,10 +55,9 @@ LETTER_IDS |= dict(zip("Ã©", MARKED.encode("é"), strict=True))  # its bytes a
 
 def marked_stream(ids, **params):
     """A stream of the tokens `ids` after a prompt of one token; END ends it."""
-    executor = ScriptedExecutor(ids, n_vocab=MARKED.n_vocab)
-    context = Context(executor)
-    prompt = np.array([LETTER_IDS["a"]], np.int32)
-    return TextStream(context, MARKED, prompt, SamplingParams(**{"max_tokens": len(ids)} | params))
+    driver = driver_of(ScriptedExecutor(ids, n_vocab=MARKED.n_vocab))
+    params = SamplingParams(**{"max_tokens": len(ids)} | params)
+    return request(driver, [LETTER_IDS["a"]], params, MARKED)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +109,7 @@ def test_a_text_is_all_that_is_shown_before_the_first_stop(tokens, stop, skip):
     ids = [list(MARKS).index(token) if token in MARKS else LETTER_IDS[token] for token in tokens]
     s = marked_stream(ids, stop=stop, skip_special_tokens=skip)
     pieces = list(s)
-    assert "".join(pieces) == marked_stream(ids, stop=stop, skip_special_tokens=skip).finish().text
+    assert "".join(pieces) == marked_stream(ids, stop=stop, skip_special_tokens=skip).result().text
 
     decoder, letters, cuts, ended = codecs.getincrementaldecoder("utf-8")("replace"), [], [], False
     for token in [*tokens, ""]:  # at last, what is left of a character
@@ -144,13 +140,13 @@ def test_leaving_the_loop_ends_the_work():
     for piece in s:
         if piece == "e":
             break
-    assert len(s._context._executor.calls) == 2 and s.finish_reason is None
+    assert len(executor_of(s).calls) == 2 and s.finish_reason is None
 
 
 def test_a_prompt_is_run_in_chunks_and_each_token_once():
     s = stream("Hi~", prompt="abcdefghij", n_batch=4)
     assert "".join(s) == "Hi"
-    assert s._context._executor.calls == [(0, 4), (4, 4), (8, 2), (10, 1), (11, 1)]
+    assert executor_of(s).calls == [(0, 4), (4, 4), (8, 2), (10, 1), (11, 1)]
     timings = s.timings
     assert (timings.n_prompt_tokens, timings.n_decode_tokens) == (10, 2)
     assert timings.prefill_tokens_per_second > 0 and timings.decode_tokens_per_second > 0

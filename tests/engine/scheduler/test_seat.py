@@ -1,39 +1,22 @@
 """Sequences that share an executor: whatever happens to the others, each has the bits that it has alone."""
 
-import architecture_fixtures
 import numpy as np
 import pytest
-import tiny_model
 from hypothesis import HealthCheck, given, settings, strategies as st
+from state_kinds import KINDS, N_CTX, loaded, write_model
 
 from nybble.engine.executors.base import Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
-from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import Seats, single_sequence
+from nybble.engine.scheduler.seats import Seats, single_seat
 from nybble.errors import NybbleError
 
-N_CTX, N_BATCH, N_SEATS = 300, 40, 3
-KINDS = {
-    "full": "llama",
-    "window": "gemma3",
-    "recurrent": "mamba2",
-    "hybrid": "jamba",
-    "latent": "deepseek2",
-    "caps and windows": "gemma2",
-}
+N_BATCH, N_SEATS = 40, 3
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def model(request, tmp_path_factory):
-    path, name = tmp_path_factory.mktemp("sequence") / "m.gguf", KINDS[request.param]
-    if name in ("llama", "gemma3"):
-        tiny_model.write(path, name, "Q8_0", n_ctx=N_CTX)
-    else:
-        architecture_fixtures.write(path, architecture_fixtures.description(name))
-    made = Model.load(path)
-    yield made
-    made.close()
+    yield from loaded(write_model(tmp_path_factory.mktemp("seat") / "m.gguf", request.param))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +24,7 @@ def truth(model):
     """Ids of three texts, and the logits after each of them alone."""
     ids = np.random.default_rng(2).integers(0, model.config.n_vocab, (3, N_CTX)).astype(np.int32)
     executor, logits = NumbaExecutor(model.plan, N_CTX, 1, N_BATCH), []
-    sequence = single_sequence(executor)
+    sequence = single_seat(executor)
     for text in ids:
         logits.append(sequence.forward(text, 0, np.arange(N_CTX)))
         sequence.reset()
@@ -62,7 +45,7 @@ def run(executor, parts, ids, expected):
     for sequence, text, n in parts:
         start = sequence.n_positions
         sequence.make_room(start + n)
-        pieces.append(Piece(sequence.seat, start, ids[text, start : start + n], np.arange(n)))
+        pieces.append(Piece(sequence.number, start, ids[text, start : start + n], np.arange(n)))
     for (sequence, text, n), logits in zip(parts, executor.step(pieces), strict=True):
         start, sequence.n_positions = sequence.n_positions, sequence.n_positions + n
         assert logits.tobytes() == expected[text][start : start + n].tobytes(), (text, start, n)
@@ -80,7 +63,7 @@ def test_same_bits_in_any_company(executor, truth, data):
         kinds += ["fork"] if 0 < len(texts) < N_SEATS else []
         kind = data.draw(st.sampled_from(kinds))
         if kind == "join":
-            texts[seats.sequence()] = data.draw(st.integers(0, 2))
+            texts[seats.take()] = data.draw(st.integers(0, 2))
         elif kind == "step":
             parts, left = [], N_BATCH
             for sequence, text in texts.items():
@@ -109,7 +92,7 @@ def test_same_bits_in_any_company(executor, truth, data):
 def test_a_fork_writes_to_pages_of_its_own(executor, truth):
     ids, expected = truth
     seats = Seats(executor)
-    first = seats.sequence()
+    first = seats.take()
     run(executor, [(first, 0, N_BATCH)], ids, expected)
     second = seats.fork(first)
     other = np.random.default_rng(3).permutation(ids[1])[:20].astype(np.int32)
@@ -127,12 +110,12 @@ def test_pages_run_out_before_anything_is_run(model):
     if not any(pages.window == 0 for pages in executor.pages):
         pytest.skip("no layer keeps all positions")
     seats = Seats(executor)
-    first, second = seats.sequence(), seats.sequence()
+    first, second = seats.take(), seats.take()
     first.make_room(256)
-    with pytest.raises(NybbleError, match="2 more pages are needed, and 1 of 5 are free"):
-        second.make_room(128)
+    with pytest.raises(NybbleError, match="3 more pages are needed, and 2 of 6 are free"):
+        second.make_room(192)
     with pytest.raises(ValueError, match="all 2 seats are taken"):
-        seats.sequence()
+        seats.take()
     seats.give_back(first)
     second.make_room(256)
     executor.close()
@@ -142,12 +125,12 @@ def test_the_reference_behind_the_same_interface(model):
     executor = ReferenceExecutor(model.plan, 64, n_seq_max=2)
     ids = np.random.default_rng(4).integers(0, model.config.n_vocab, 40).astype(np.int32)
     seats = Seats(executor)
-    first = seats.sequence()
+    first = seats.take()
     expected = [first.forward(ids[:30], 0, np.arange(30)), first.forward(ids[30:], 30, np.arange(10))]
     first.reset()
     first.forward(ids[:30], 0, np.arange(0))
     second = seats.fork(first)
-    pieces = [Piece(s.seat, 30, ids[30:], np.arange(10)) for s in (first, second)]
+    pieces = [Piece(s.number, 30, ids[30:], np.arange(10)) for s in (first, second)]
     for found in executor.step(pieces):
         assert found.tobytes() == expected[1].tobytes()
     executor.close()

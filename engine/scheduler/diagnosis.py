@@ -14,7 +14,7 @@ from ..hooks.taps import Taps
 from ..plan import ops
 from ..plan.plan import Plan
 from ..sampling.sampler import is_sound
-from ..scheduler.sequence import Sequence
+from ..scheduler.seat import Seat
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _FLOAT16_MAX = 65504
@@ -22,7 +22,7 @@ _ROUNDS_TO_INFINITY = 65520.0  # in float16, from here on
 _VALUES_AT_ONCE = 1 << 20
 
 
-def diagnose(sequence: Sequence, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
+def diagnose(sequence: Seat, ids: NDArray[np.int32] | list[int], position: int, taps: Taps | None) -> str:
     """The cause of NaN or infinite logits at a position of `ids`; "" if they are sound. The state of the
     sequence is lost."""
     executor = sequence.executor

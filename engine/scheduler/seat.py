@@ -1,46 +1,49 @@
-"""A sequence of tokens in an executor."""
+"""A seat of an executor: what it holds of one sequence of tokens."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-from ..executors.base import Executor, Piece
+import numpy as np
+
+from ..executors.base import Array, Executor, Ids, Piece, RowNumbers, States
 from ..hooks.taps import Taps
 from .pages import PagePool
 
 
-class Sequence:
-    """The positions that an executor holds of one text, in a seat and in pages of their own. Made by `Seats`.
+class Seat:
+    """The states of an executor's seat `number`, and the pages that it uses. Made by `Seats`.
 
-    `n_positions`: how many have gone in.
+    `n_positions`: how many tokens have gone in.
     """
 
-    def __init__(self, executor: Executor, seat: int, pools: list[PagePool]) -> None:
+    def __init__(self, executor: Executor, number: int, pools: list[PagePool]) -> None:
         self.executor = executor
-        self.seat = seat
+        self.number = number
         self.n_positions = 0
         self._pools = pools
         self._held = [range(0)] * len(pools)
 
-    def forward(
-        self, ids: NDArray[np.int32], start: int, rows: NDArray[np.intp], taps: Taps | None = None
-    ) -> NDArray[np.float32]:
+    def forward(self, ids: Ids, start: int, rows: RowNumbers, taps: Taps | None = None) -> Array:
         """Runs `ids` (n,), which come next, at the positions start, start + 1 …, in as many steps as they
-        need; -> the logits of `rows`, indices into `ids`, ascending: (len(rows), n_vocab), or of a model
-        without logits the embeddings: (len(rows), n_embd).
+        need, alone; -> the logits of `rows`, indices into `ids`, ascending: (len(rows), n_vocab), or of a
+        model without logits the embeddings: (len(rows), n_embd).
 
         With no rows the head is skipped. `taps` are shown what they listen to. Raises ValueError if the
-        tokens cannot come next. Whatever else ends it early leaves a state that is undefined until `reset`.
+        tokens cannot come next, and what taps raise. Whatever else ends it early leaves a state that is
+        undefined until `reset`.
         """
         self.require_next(start, len(ids))
         logits = np.empty((len(rows), self.executor.n_outputs), np.float32)
         first = n_done = 0
         for last in self._ends_of_steps(start, len(ids), taps):
             here = rows[(rows >= first) & (rows < last)] - first
-            piece = Piece(self.seat, start + first, ids[first:last], here, taps)
+            piece = Piece(self.number, start + first, ids[first:last], here, taps)
             self.make_room(start + last)
-            (logits[n_done : n_done + len(here)],) = self.executor.step([piece])
+            (found,) = self.executor.step([piece])
+            if isinstance(found, Exception):
+                raise found
+            logits[n_done : n_done + len(here)] = found
             self.n_positions = start + last
             first, n_done = last, n_done + len(here)
         return logits
@@ -64,27 +67,49 @@ class Sequence:
         are free."""
         for i, pool in enumerate(self._pools):
             window, held = pool.pages.window, self._held[i]
-            first = max(0, end - window - self.executor.n_batch) if window else 0
-            wanted = pool.blocks(first, end)
+            first = end - window - self.executor.n_batch if window else 0
+            wanted = pool.blocks(max(first, held.start * pool.pages.size), end)
             if wanted != held:
-                self._held[i] = pool.hold(self.seat, held, wanted)
+                self._held[i] = pool.hold(self.number, held, wanted)
             for block in pool.blocks(self.n_positions, end):
-                if block in held and (copied := pool.separate(self.seat, block)):
+                if block in held and (copied := pool.separate(self.number, block)):
                     self.executor.copy_page(pool.pages, *copied)
 
-    def follow(self, other: Sequence) -> None:
-        """Holds what another sequence of the executor holds; this one must be empty. Pages are shared until
-        one of the two writes to them."""
-        self.executor.copy_states(other.seat, self.seat)
-        for i, pool in enumerate(self._pools):
-            pool.share(other.seat, self.seat, other._held[i])
-        self._held, self.n_positions = list(other._held), other.n_positions
+    def pages_of(self, block: int) -> list[int | None]:
+        """The page of a block in each pool; None where it has been given back."""
+        return [
+            int(pool.pages.table[self.number, block]) if block in held else None
+            for pool, held in zip(self._pools, self._held, strict=True)
+        ]
+
+    def adopt(
+        self, pages: Sequence[Sequence[tuple[int, int]]], n_positions: int, states: States | None
+    ) -> None:
+        """Holds the first n_positions of a sequence: for each pool (block, page) in a row, which stay shared
+        until this seat writes to them, and the states after them. The seat must be empty."""
+        for i, (pool, found) in enumerate(zip(self._pools, pages, strict=True)):
+            for block, page in found:
+                pool.pages.table[self.number, block] = page
+                pool.join(page)
+            self._held[i] = range(found[0][0], found[-1][0] + 1) if found else range(0)
+        if states is not None:
+            self.executor.set_states(self.number, states)
+        self.n_positions = n_positions
+
+    def follow(self, other: Seat) -> None:
+        """Holds what another seat of the executor holds; this one must be empty."""
+        tables = [pool.pages.table[other.number] for pool in self._pools]
+        pages = [
+            [(block, int(table[block])) for block in held]
+            for table, held in zip(tables, other._held, strict=True)
+        ]
+        self.adopt(pages, other.n_positions, self.executor.states_of(other.number))
 
     def reset(self) -> None:
         """Forgets all positions."""
-        self.executor.reset(self.seat)  # before pages are given back: a step may be left halfway
+        self.executor.reset(self.number)  # before pages are given back: a step may be left halfway
         for i, pool in enumerate(self._pools):
-            self._held[i] = pool.hold(self.seat, self._held[i], range(0))
+            self._held[i] = pool.hold(self.number, self._held[i], range(0))
         self.n_positions = 0
 
     def truncate(self, n_positions: int) -> None:
@@ -94,22 +119,23 @@ class Sequence:
         if n_positions == 0:
             self.reset()
         elif n_positions != n_before:
-            if not self._can_go_back(n_positions):
+            if not self.can_go_back(n_positions):
                 raise ValueError(f"the state of {n_before} positions cannot go back to {n_positions}")
-            self.executor.go_back(self.seat, n_before, n_positions)
+            self.executor.go_back(self.number, n_before, n_positions)
             for i, pool in enumerate(self._pools):
                 left = range(self._held[i].start, pool.blocks(0, n_positions).stop)
-                self._held[i] = pool.hold(self.seat, self._held[i], left)
+                self._held[i] = pool.hold(self.number, self._held[i], left)
             self.n_positions = n_positions
 
-    def _can_go_back(self, n_positions: int) -> bool:
+    def can_go_back(self, n_positions: int) -> bool:
+        """Can `truncate` keep so many positions, at least one and fewer than there are?"""
         if not 0 < n_positions < self.n_positions:
             return False
         for pool, held in zip(self._pools, self._held, strict=True):
             window, oldest = pool.pages.window, held.start * pool.pages.size
             if window and oldest > max(0, n_positions - window + 1):
                 return False
-        return self.executor.can_go_back(self.seat, self.n_positions, n_positions)
+        return self.executor.can_go_back(self.number, self.n_positions, n_positions)
 
     def _ends_of_steps(self, start: int, n: int, taps: Taps | None) -> list[int]:
         """Where the steps end in which n tokens are run, counted from `start`."""

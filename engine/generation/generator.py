@@ -1,0 +1,233 @@
+"""`LLM.generate` and its like: prompts become jobs, and these outputs, requests or sequences."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+
+from ...errors import RequestError
+from ...system.notices import progress_bar
+from ...tokenizer import IdsOnly, Tokenizer
+from ..executors.base import Ids
+from ..hooks.activations import ActivationSpec
+from ..hooks.taps import Edits, Taps, edits_key
+from ..sampling.functions import sampling_functions
+from ..sampling.params import SamplingParams
+from ..scheduler.driver import Driver
+from ..scheduler.scheduler import Scheduler
+from .output import Output
+from .prompt import Prompt
+from .request import Request
+from .sequence import Sequence as TokenSequence
+from .text_job import TextJob
+
+T = TypeVar("T")
+
+
+def one_or_many(prompts: Any) -> tuple[bool, Sequence[Any]]:
+    """Whether it is one prompt, a text or token ids; and the prompts as a list."""
+    is_list = isinstance(prompts, Sequence | np.ndarray) and not isinstance(prompts, str | bytes)
+    is_one = not is_list or (len(prompts) > 0 and isinstance(prompts[0], int | np.integer))
+    return (True, [prompts]) if is_one else (False, prompts)
+
+
+def matched(name: str, given: Any, kind: type, n: int, default: T) -> list[T]:
+    """An argument of this name for each of n prompts; RequestError unless it is one of a kind, or a list with
+    one for each."""
+    if given is None or isinstance(given, kind):
+        return [default] * n if given is None else [given] * n  # type: ignore[list-item]
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise RequestError(f"{name} must be a {kind.__name__} or a list of them, not {given!r:.100}")
+    if len(given) != n:
+        raise RequestError(
+            f"there are {n} prompts, but {len(given)} {name}: give one for all, or each its own"
+        )
+    for i, item in enumerate(given):
+        if item is not None and not isinstance(item, kind):
+            raise RequestError(f"{name}[{i}] must be a {kind.__name__}, not {item!r:.100}")
+    return [default if item is None else item for item in given]
+
+
+class Generator(ABC):
+    """The part of an `LLM` that generates text."""
+
+    path: Path
+    executor: str
+    n_ctx: int
+    load_seconds: float
+    compile_seconds: float
+    scheduler: Scheduler
+    _driver: Driver
+    _text: Tokenizer | IdsOnly
+
+    @property
+    @abstractmethod
+    def activations(self) -> Mapping[str, ActivationSpec]: ...
+
+    @abstractmethod
+    def require_generation(self) -> None: ...
+
+    @abstractmethod
+    def prompt_ids(self, prompt: Prompt) -> Ids: ...
+
+    @overload
+    def generate(  # type: ignore[overload-overlap]  # a text is a list of texts to a type checker
+        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+    ) -> Output: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        edit: Edits | Sequence[Edits | None] | None = None,
+        progress: bool = False,
+    ) -> list[Output]: ...
+
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        edit: Edits | Sequence[Edits | None] | None = None,
+        progress: bool = False,
+    ) -> Output | list[Output]:
+        """Continues a prompt, a text or a list of token ids; by default greedily, up to 256 tokens.
+
+            out = llm.generate("Once upon a time", nybble.SamplingParams(max_tokens=8, seed=1))
+            out.text, out.token_ids, out.finish_reason  # "length": max_tokens is reached
+
+        In a text, names of control tokens (`<|im_start|>`) are read as such, and BOS is added where the file
+        asks for it. `edit`: see `stream`.
+
+        Of a list of prompts it gives a list of outputs, each as if its prompt were alone; they run side by
+        side, `n_seq_max` at a time. `params` and `edit` are for all of them, or a list with one for each.
+        All are checked before anything runs. One that fails later does not stop the others: its output has
+        the `error`. `progress`: show a progress bar.
+        """
+        is_one, prompts = one_or_many(prompt)
+        checked = self._checked(prompts, params, edit)
+        if is_one:
+            return Request(self._driver, self._jobs(*checked[0])).result()
+        outputs: list[Output] = []
+        alternatives: list[Output] = []
+        jobs = chain.from_iterable(self._jobs(*each) for each in checked)
+        with progress_bar("generate", len(checked), "prompt", shown=progress) as bar:
+            for job in self._driver.run_in_order(_asked(jobs)):
+                alternatives.append(job.output())
+                if len(alternatives) == job.n_choices:
+                    outputs.append(replace(alternatives[0], alternatives=tuple(alternatives[1:])))
+                    alternatives = []
+                    bar.update(1)
+        return outputs
+
+    def stream(
+        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+    ) -> Request:
+        """Continues `prompt` as `generate` does, and gives the text piece by piece, with `for` or `async
+        for`; leaving the loop ends the work.
+
+        Without a tokenizer it gives "" for each token; `token_ids` of the request has the ids so far. Nothing
+        runs in between; streams that are read in turns, or by several threads or tasks, run side by side.
+
+        `edit`, as in `trace`, changes activations of the prompt (`info.is_prefill`) and of every generated
+        token. Each token goes through the model once, and the stream's keys and values, which no other run
+        uses, keep the effects of the edits. If memory for other requests is short, tokens may have to be run
+        again, and so are the edits: let them depend on nothing but their arguments. Functions with an
+        attribute `cache_key`, a text that says all that they depend on, may share what is computed.
+        """
+        (checked,) = self._checked([prompt], params, edit)
+        jobs = self._jobs(*checked)
+        for job in jobs:
+            job.waits = True
+        return Request(self._driver, jobs)
+
+    def submit(
+        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+    ) -> Request:
+        """Continues `prompt` as `generate` does, in the background: the request's `result` waits for the end,
+        iterating over it for each piece, and `cancel` ends it. All that have been submitted run side by
+        side."""
+        (checked,) = self._checked([prompt], params, edit)
+        jobs = self._jobs(*checked)
+        for job in jobs:
+            job.in_background = True
+        self._driver.submit(jobs)
+        return Request(self._driver, jobs)
+
+    def sequence(
+        self, prompt: Prompt, *, edit: Edits | None = None, cache_prompt: bool = True
+    ) -> TokenSequence:
+        """A sequence of tokens whose next ones the caller chooses, by its `logits`; it can be forked and
+        truncated. `cache_prompt`: see `SamplingParams`."""
+        self.require_generation()
+        ids, salt = self.prompt_ids(prompt), edits_key(edit) if cache_prompt else None
+        return TokenSequence(self._driver, ids, self._taps(ids, edit), salt)
+
+    def explain_cache(self, prompt: Prompt) -> str:
+        """In words, how much of `prompt` is computed already, and where it leaves what is."""
+        scheduler, ids = self.scheduler, self.prompt_ids(prompt)
+        if not scheduler.executor.can_share:
+            return "this executor keeps nothing of prompts"
+        n, n_same, next_ids = scheduler.cached(ids)
+        found = f"{n} of {len(ids)} tokens are computed already"
+        if n_same == len(ids):
+            return f"{found}; the whole prompt is known, and its last token runs again for the logits"
+        if n_same == 0:
+            return f"{found}: no cached prompt begins with {self._shown(ids[:8])}"
+        known = "" if n == n_same else f"; {n_same} are known, but what layers need there is kept no more"
+        other = f"goes on with {self._shown(next_ids[:8])}" if len(next_ids) else "ends there"
+        here = self._shown(ids[n_same:][:8])
+        return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
+
+    def _checked(
+        self, prompts: Sequence[Any], params: Any, edit: Any
+    ) -> list[tuple[Ids, SamplingParams, Edits | None]]:
+        """Prompts, each with what belongs to it; all that can be checked is checked."""
+        self.require_generation()
+        per_prompt = matched("params", params, SamplingParams, len(prompts), SamplingParams())
+        edits = matched("edit", edit, Mapping, len(prompts), None)
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        if isinstance(self._text, IdsOnly) and any(own.stop for own in per_prompt):
+            raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
+        for own, each in zip(ids, edits, strict=True):
+            self._taps(own, each)
+        return list(zip(ids, per_prompt, edits, strict=True))
+
+    def _jobs(self, ids: Ids, params: SamplingParams, edit: Edits | None) -> list[TextJob]:
+        """A job for each text that is asked for."""
+        functions = sampling_functions(params, is_compiled=self.executor == "numba")
+        return [
+            TextJob(
+                ids,
+                params,
+                self._text,
+                self.n_ctx,
+                functions,
+                self._taps(ids, edit),
+                edits_key(edit) if params.cache_prompt else None,
+                choice=choice,
+                seconds_before=(self.load_seconds, self.compile_seconds),
+            )
+            for choice in range(params.n)
+        ]
+
+    def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
+        """None without edits: then no activation is shown."""
+        return Taps(self.activations, len(ids), edit) if edit else None
+
+    def _shown(self, ids: Ids) -> str:
+        return str(ids.tolist()) if isinstance(self._text, IdsOnly) else repr(self._text.decode(ids.tolist()))
+
+
+def _asked(jobs: Iterable[TextJob]) -> Iterator[TextJob]:
+    for job in jobs:
+        job.is_asked = True
+        yield job

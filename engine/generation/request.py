@@ -1,0 +1,128 @@
+"""A request: the handle of a text that is generated, or of several from the same prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Self
+
+from ...errors import RequestError
+from ...gguf_io.display import Shown, brief
+from ..scheduler.driver import Driver
+from .output import FinishReason, Output, Timings
+from .text_job import TextJob
+
+
+class Request(Shown, Iterator[str]):
+    """A text that is generated: iterating over it, with `for` or `async for`, gives its pieces.
+
+        for piece in llm.stream("Once upon a time"):
+            print(piece, end="")
+
+    What `LLM.stream` gives runs while it is read; several that are read side by side share their steps. What
+    `LLM.submit` gives runs in the background. Leaving the loop, or `cancel`, ends the work. The attributes
+    have the state so far, of the first text if there are several (`SamplingParams.n`).
+    """
+
+    def __init__(self, driver: Driver, jobs: Sequence[TextJob]) -> None:
+        self._driver = driver
+        self._jobs = jobs
+        self._job = jobs[0]
+        for job in jobs:  # `job` must not know this object, or it would live on with it
+            weakref.finalize(self, driver.scheduler.remove, job).atexit = False
+
+    @property
+    def n_prompt_tokens(self) -> int:
+        """How many tokens the prompt has."""
+        return self._job.n_prompt_tokens
+
+    @property
+    def n_cached_tokens(self) -> int:
+        """How many of them had been computed before, by a request with the same first tokens."""
+        return self._job.n_cached_tokens
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The tokens so far, without the end-of-generation token."""
+        return self._job.token_ids
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it has ended; None: it has not."""
+        return self._job.finish_reason
+
+    @property
+    def timings(self) -> Timings:
+        """The times so far."""
+        return self._job.timings
+
+    def __next__(self) -> str:
+        job = self._only_job("iterate over")
+        self._driver.scheduler.gate.check_usable()
+        if not job.pieces:
+            self._run_until(lambda: job.pieces or job.is_done)
+        if job.pieces:
+            return job.pieces.popleft()
+        if job.error is not None:
+            error = job.error
+            job.revive()  # who goes on nevertheless tries again
+            raise error
+        raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        piece = await asyncio.to_thread(next, self, None)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    def result(self, timeout: float | None = None) -> Output:
+        """Waits for the end; the output has the text that was not read yet. Raises what has ended it early,
+        and TimeoutError after `timeout` seconds."""
+        for job in self._jobs:
+            job.waits = False
+        self._run_until(lambda: all(job.is_done for job in self._jobs), timeout)
+        for job in self._jobs:
+            if job.error is not None:
+                raise job.error
+        return self.output()
+
+    def output(self) -> Output:
+        """What there is so far; of a request that has failed with the error."""
+        first, *others = [job.output() for job in self._jobs]
+        return replace(first, alternatives=tuple(others))
+
+    def cancel(self) -> None:
+        """Ends the work, from any thread, within a step."""
+        for job in self._jobs:
+            self._driver.scheduler.remove(job)
+        self._driver.tell()
+
+    def _run_until(self, has_come: Callable[[], object], timeout: float | None = None) -> None:
+        for job in self._jobs:
+            job.is_asked = True
+        try:
+            self._driver.run_until(self._jobs, has_come, timeout)
+        except BaseException:  # as Ctrl-C: it does not run until somebody waits for it again
+            for job in self._jobs:
+                job.is_asked = False
+            raise
+
+    def _only_job(self, verb: str) -> TextJob:
+        if len(self._jobs) > 1:
+            raise RequestError(
+                f"you cannot {verb} a request for n={len(self._jobs)} texts; wait for its `result()`, or make"
+                " a request for each"
+            )
+        return self._job
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "n_prompt_tokens": str(self.n_prompt_tokens),
+            "token_ids": brief(self.token_ids),
+            "finish_reason": repr(self.finish_reason),
+        }

@@ -1,0 +1,286 @@
+"""The index of prefixes: what has been computed of sequences, by their tokens.
+
+A tree: a node holds a page of tokens, and is reached through the nodes of the tokens before it. Sequences of
+the same first tokens share its pages, since these depend on nothing else. A node that is not full holds the
+end of a sequence; whoever takes it over goes on in a copy of its page.
+
+Of windowed layers a node may have no page any more, and the states of recurrent layers are kept for few
+nodes: a prefix can be taken over where all is there that its next token needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from ...kernels.attention.kv_cache import CACHE_BLOCK
+from ..executors.base import Executor, Ids, States
+from .pages import PagePool
+from .seat import Seat
+
+PAGE_SIZE = CACHE_BLOCK
+STATE_BYTES = 256 << 20
+"""What the states of recurrent layers may take that are kept for later."""
+
+
+@dataclass(eq=False)
+class Node:
+    """The tokens `ids` (n,) from position `start`, a multiple of `PAGE_SIZE`, on.
+
+    `pages`: of each pool. `states`: after the last of the tokens. `n_seats`: how many seats are to fill what
+    comes next.
+    """
+
+    key: bytes
+    parent: Node | None
+    start: int
+    ids: Ids
+    pages: list[int | None]
+    states: States | None = None
+    n_seats: int = 0
+    children: dict[bytes, Node] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The position after its last token."""
+        return self.start + len(self.ids)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Does nothing go on from here?"""
+        return not self.children and not self.n_seats
+
+    def path(self) -> list[Node]:
+        """The nodes from the first tokens to this one, without the root."""
+        nodes, node = [], self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The first `n_tokens` tokens of a sequence: those up to the full node `tip`, and some of `rest`'s."""
+
+    tip: Node
+    rest: Node | None
+    n_tokens: int
+
+
+class PrefixIndex:
+    """Nodes for the sequences of an executor. It is a user of every page that it holds, and lets go of those
+    that were not used for the longest time when a pool runs out; and of states beyond `state_bytes`."""
+
+    def __init__(self, executor: Executor, pools: Sequence[PagePool], state_bytes: int = STATE_BYTES) -> None:
+        self._executor = executor
+        self._pools = pools
+        self._has_states = executor.n_state_bytes > 0
+        self._n_states_left = state_bytes // max(1, executor.n_state_bytes)
+        self._roots: dict[bytes, Node] = {}
+        self._nodes: OrderedDict[Node, None] = OrderedDict()  # those used longest ago first
+        for i, pool in enumerate(pools):
+            pool.reclaim = partial(self._reclaim, i)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def find(self, ids: Ids, salt: bytes) -> Prefix:
+        """The longest prefix of `ids` (n,), without the last of them, that can be taken over. Sequences with
+        another salt have nothing in common."""
+        root = self._root(salt)
+        node, limit = self._walk(root, ids[:-1]), len(ids) - 1
+        ends = [(_n_common(child.ids, ids[node.end : limit]), child) for child in node.children.values()]
+        for n, child in sorted(ends, key=lambda end: -end[0]):
+            if n and self._is_usable(node, child, node.end + n):
+                return Prefix(node, child, node.end + n)
+        while node is not root and not self._is_usable(node, None, node.end):
+            node = node.parent or root
+        return Prefix(node, None, node.end)
+
+    def continuation(self, ids: Ids, salt: bytes) -> tuple[int, Ids]:
+        """How many of `ids` are those of a sequence in the index, at most, and how that one goes on."""
+        node = self._walk(self._root(salt), ids)
+        ends = [(_n_common(child.ids, ids[node.end :]), child) for child in node.children.values()]
+        n, child = max(ends, key=lambda end: end[0], default=(0, None))
+        return node.end + n, ids[:0] if child is None else child.ids[n:]
+
+    def enter(self, prefix: Prefix, seat: Seat) -> Node:
+        """Gives an empty seat a prefix; -> the node after which it will fill pages."""
+        n, tip = prefix.n_tokens, prefix.tip
+        nodes = tip.path() + ([prefix.rest] if prefix.rest else [])
+        pages = []
+        for i, pool in enumerate(self._pools):
+            seen = nodes[_first_block(n, pool.pages.window) :]
+            pages.append([(node.start // PAGE_SIZE, node.pages[i]) for node in seen])
+        seat.adopt(pages, n, nodes[-1].states if nodes and self._has_states else None)  # type: ignore[arg-type]
+        tip.n_seats += 1
+        for node in reversed(nodes):
+            self._nodes.move_to_end(node)
+        return tip
+
+    def keep(self, tip: Node, ids: Sequence[int], seat: Seat) -> Node:
+        """Takes in the pages after `tip` that a seat with these `ids` has filled; -> the last of them."""
+        while (end := tip.end + PAGE_SIZE) <= seat.n_positions:
+            tip.n_seats -= 1
+            tip = self._add(tip, ids[tip.end : end], seat)
+            tip.n_seats += 1
+        if tip.parent and seat.n_positions == tip.end:
+            self._keep_states(tip, seat)
+        return tip
+
+    def leave(self, tip: Node, ids: Sequence[int], seat: Seat) -> None:
+        """Takes in what a seat holds after `tip`, where it is given back."""
+        end = self._add(tip, ids[tip.end : seat.n_positions], seat) if seat.n_positions > tip.end else tip
+        if end.parent:
+            self._keep_states(end, seat)
+        self.abandon(tip)
+
+    def retreat(self, tip: Node, n_tokens: int) -> Node:
+        """The last node before position n_tokens, from which a seat goes on instead."""
+        new = tip
+        while new.end > n_tokens and new.parent is not None:
+            new = new.parent
+        new.n_seats += 1
+        self.abandon(tip)
+        return new
+
+    def abandon(self, tip: Node) -> None:
+        """A seat does not go on after `tip`."""
+        tip.n_seats -= 1
+        self._prune(tip)
+
+    def n_reclaimable(self, pool: PagePool) -> int:
+        """How many pages of a pool nobody uses but the index."""
+        i = self._pools.index(pool)
+        pages = (node.pages[i] for node in self._nodes)
+        return sum(page is not None and pool.n_users(page) == 1 for page in pages)
+
+    def clear(self) -> None:
+        """Lets go of everything that no seat goes on from."""
+        while leaves := [node for node in self._nodes if node.is_leaf]:
+            for node in leaves:
+                self._remove(node, prunes=False)
+
+    def _root(self, salt: bytes) -> Node:
+        if salt not in self._roots:
+            key = hashlib.sha256(salt).digest()
+            self._roots[salt] = Node(key, None, 0, np.empty(0, np.int32), [None] * len(self._pools))
+        return self._roots[salt]
+
+    def _walk(self, node: Node, ids: Ids) -> Node:
+        """The last full node of those that hold `ids`."""
+        while node.end + PAGE_SIZE <= len(ids):
+            own = ids[node.end : node.end + PAGE_SIZE]
+            child = node.children.get(_key(node, own))
+            if child is None or not np.array_equal(child.ids, own):
+                break
+            node = child
+        return node
+
+    def _is_usable(self, tip: Node, rest: Node | None, n: int) -> bool:
+        """Is all there for a token at position n, after the first n that these nodes hold?"""
+        last = rest or tip
+        if self._has_states and (last.end != n or last.states is None):
+            return False
+        nodes = tip.path() + ([rest] if rest else [])
+        return all(
+            node.pages[i] is not None
+            for i, pool in enumerate(self._pools)
+            for node in nodes[_first_block(n, pool.pages.window) :]
+        )
+
+    def _add(self, parent: Node, ids: Sequence[int], seat: Seat) -> Node:
+        """The node of `ids` after `parent`, with the pages that a seat holds of them."""
+        own = np.array(ids, np.int32)
+        key = _key(parent, own)
+        node = parent.children.get(key)
+        if node is None:
+            node = Node(key, parent, parent.end, own, [None] * len(self._pools))
+            if not self._has_states:  # then an end that `own` goes beyond is of no more use
+                for sibling in list(parent.children.values()):
+                    if sibling.is_leaf and len(sibling.ids) == _n_common(sibling.ids, own):
+                        self._remove(sibling, prunes=False)
+            parent.children[key] = node
+            self._nodes[node] = None
+        for i, page in enumerate(seat.pages_of(node.start // PAGE_SIZE)):
+            if node.pages[i] is None and page is not None:
+                node.pages[i] = page
+                self._pools[i].join(page)
+        self._nodes.move_to_end(node)
+        return node
+
+    def _keep_states(self, node: Node, seat: Seat) -> None:
+        """Keeps the states of a seat, which are those after `node`."""
+        if not self._has_states or node.states is not None:
+            return
+        if self._n_states_left == 0:
+            oldest = next((one for one in self._nodes if one.states is not None), None)
+            if oldest is None:
+                return
+            self._drop_states(oldest)
+            self._prune(oldest)
+        node.states = self._executor.states_of(seat.number)
+        self._n_states_left -= 1
+
+    def _drop_states(self, node: Node) -> None:
+        if node.states is not None:
+            node.states = None
+            self._n_states_left += 1
+
+    def _reclaim(self, i: int) -> bool:
+        """Lets go of the page of a pool that was not used for the longest time; False if there is none."""
+        pool = self._pools[i]
+        for node in self._nodes:
+            page = node.pages[i]
+            if page is None or pool.n_users(page) > 1:
+                continue
+            if pool.pages.window:
+                node.pages[i] = None
+                pool.leave(page)
+                self._prune(node)
+                return True
+            if node.is_leaf:
+                self._remove(node)
+                return True
+        return False
+
+    def _remove(self, node: Node, prunes: bool = True) -> None:
+        """Lets go of a leaf and, where it was all that they were kept for, of the nodes before it."""
+        for pool, page in zip(self._pools, node.pages, strict=True):
+            if page is not None:
+                pool.leave(page)
+        self._drop_states(node)
+        del self._nodes[node]
+        if node.parent is not None:
+            del node.parent.children[node.key]
+            if prunes:
+                self._prune(node.parent)
+
+    def _prune(self, node: Node) -> None:
+        """Removes a leaf that holds nothing."""
+        is_empty = node.states is None and all(page is None for page in node.pages)
+        if node.parent is not None and node.is_leaf and is_empty:
+            self._remove(node)
+
+
+def _key(parent: Node, ids: Ids) -> bytes:
+    """SHA-256 over the ids and the key of the node before, and so over all ids and the salt."""
+    return hashlib.sha256(parent.key + ids.astype("<i4").tobytes()).digest()
+
+
+def _n_common(a: Ids, b: Ids) -> int:
+    """How many first ids two arrays have in common."""
+    n = min(len(a), len(b))
+    differing = np.flatnonzero(a[:n] != b[:n])
+    return int(differing[0]) if len(differing) else n
+
+
+def _first_block(n: int, window: int) -> int:
+    """The first page that a token at position n sees something of."""
+    return max(0, n - window + 1) // PAGE_SIZE if window else 0

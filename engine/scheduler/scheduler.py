@@ -1,0 +1,227 @@
+"""The scheduler: which tokens of which jobs run in each step of an executor."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelError, NybbleError, RequestError
+from ..executors.base import Array, Executor, Ids, Piece
+from ..hooks.taps import Taps
+from ..sampling.sampler import is_sound
+from .diagnosis import diagnose
+from .gate import Gate
+from .job import Job, LogitsJob
+from .pace import Pace
+from .seat import Seat
+from .seating import Seating
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What runs of a job in a step: its tokens before position `end` that have not run yet."""
+
+    job: Job
+    seat: Seat
+    end: int
+    piece: Piece
+
+
+class Scheduler:
+    """Runs jobs, which may come and go between steps: first one token of each that has begun, then tokens of
+    prompts, first come, first served. No result depends on who else is there.
+
+        scheduler.add(job)
+        while not job.is_done:
+            scheduler.step()
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.gate = Gate()
+        self.n_ctx, self.n_batch, self.n_outputs = executor.n_ctx, executor.n_batch, executor.n_outputs
+        self.executor = executor
+        self.seating = Seating(executor)
+        self._pace = Pace()
+        self._jobs: list[Job] = []  # in the order in which they came
+        self._n_arrivals = 0
+        self._removed: deque[Job] = deque()  # by `remove`, and to be forgotten
+
+    def add(self, *jobs: Job) -> None:
+        """Takes jobs in, which come together; they run in the next steps."""
+        with self.gate.exclusive():
+            self.gate.check_usable()
+            self._n_arrivals += 1
+            for job in jobs:
+                job.arrival = self._n_arrivals
+                self._jobs.append(job)
+
+    def remove(self, job: Job) -> None:
+        """Ends a job, from any thread, even while a step is running: then its pages are free after it."""
+        job.is_done = True
+        self._removed.append(job)
+        self.gate.try_now(self._forget_removed)
+
+    def step(self, unless: Callable[[], object] = lambda: False) -> bool:
+        """Runs one step of those who are ready; False if nobody is, or if `unless()` once it is this
+        thread's turn.
+
+        One job's error ends that job alone. What interrupts a step (KeyboardInterrupt) does no harm: its
+        tokens run again in the next one.
+        """
+        return self.gate.run(lambda: not unless() and self._step())
+
+    def logits_job(self, ids: Ids, positions: NDArray[np.intp], taps: Taps | None = None) -> LogitsJob:
+        """A job that runs `ids` (n,) for the logits at `positions` (m,), ascending."""
+        return LogitsJob(ids, positions, self.n_outputs, taps)
+
+    def fork(self, job: Job, new: Job) -> None:
+        """Takes in a new job with the ids of another, and what is computed of them, if a seat is free."""
+        self.add(new)
+        self.gate.run(self.seating.fork, job, new)
+
+    def truncate(self, job: Job, n_tokens: int) -> None:
+        """Forgets all tokens of a job from n_tokens on; the last of those that are left runs again."""
+        self.gate.run(self._truncate, job, n_tokens)
+
+    def cached(self, ids: Ids, salt: bytes = b"") -> tuple[int, int, Ids]:
+        """How many first tokens of `ids` would be taken over; how many are known to the index of prefixes;
+        and how what it knows goes on after them."""
+        with self.gate.exclusive():
+            if (index := self.seating.index) is None:
+                return 0, 0, ids[:0]
+            return index.find(ids, salt).n_tokens, *index.continuation(ids, salt)
+
+    def cause_of_nan(self, ids: list[int] | Ids, position: int, taps: Taps | None = None) -> str:
+        """Why the output for a position of `ids` is NaN or infinite: ": " and the cause, or "" if none is
+        found. Runs the ids again."""
+        return self.gate.run(self._cause_of_nan, ids, position, taps)
+
+    def close(self) -> None:
+        """Waits for the step in progress and closes the executor; closing twice is fine."""
+        self.gate.close(self._close)
+
+    def _step(self) -> bool:
+        self._forget_removed()
+        self.seating.seat(self._jobs)
+        parts = self._parts()
+        left = list(parts)
+        started = time.perf_counter()
+        try:
+            results = self.executor.step([part.piece for part in parts]) if parts else []
+            for part, result in zip(parts, results, strict=True):
+                self._take(part, result)
+                left.remove(part)
+        except Exception as error:  # of the step as a whole: the file has changed, no memory is left
+            for part in left:
+                part.job.fail(error)
+        finally:
+            for part in left:
+                self.seating.unseat(part.job, keeps=False)
+                if part.job.is_done:
+                    self._forget(part.job)
+        self._record(parts, time.perf_counter() - started)
+        return bool(parts)
+
+    def _parts(self) -> list[_Part]:
+        """What runs in the next step; a job for which there are no pages has lost its seat."""
+        ready = [job for job in self.seating.seated if job.is_ready]
+        streams = [job for job in ready if job.n_left == 1]
+        prompts = [job for job in ready if job.n_left > 1]
+        n_room = self.n_batch - len(streams)
+        if streams:
+            n_room = self._pace.n_prompt_tokens(n_room)
+        parts = []
+        for job in (*streams, *prompts):
+            seat = job.seat
+            if seat is None:  # it was taken for the sake of an older job
+                continue
+            n = 1 if job.n_left == 1 else self._n_at_once(job, seat.n_positions, min(job.n_left, n_room))
+            if n > 0 and self.seating.make_room(job, seat, seat.n_positions + n):
+                n_room -= n if job.n_left > 1 else 0
+                parts.append(_part(job, seat, seat.n_positions + n))
+        return [part for part in parts if part.job.seat is part.seat]
+
+    def _n_at_once(self, job: Job, start: int, n: int) -> int:
+        """How many of the next n tokens of a job go into a step."""
+        end = start + n
+        if not self.executor.plan.is_causal:
+            return n if end == len(job.ids) else 0  # all or none
+        if start < job.n_prompt_tokens < end:
+            end = job.n_prompt_tokens  # what an edit gets is all prompt, or none of it
+        if job.tip is not None and self.executor.n_state_bytes:
+            if start < job.last_page < end:
+                end = job.last_page  # for the states there, which the index keeps
+        return end - start
+
+    def _take(self, part: _Part, result: Array | Exception) -> None:
+        """Gives a job what has been computed for it."""
+        job, seat = part.job, part.seat
+        seat.n_positions = part.end
+        try:
+            if isinstance(result, Exception):
+                raise result
+            positions = part.piece.start + part.piece.rows
+            unsound = positions[~is_sound(result)] if len(positions) else positions
+            if len(unsound):
+                raise self._unsound(part, int(unsound[0]))
+            self.seating.keep(job)
+            if not job.is_done:  # by `remove`, while the step was running
+                job.take(part.end, positions, result)
+        except Exception as error:
+            job.fail(error)
+        if job.is_done:
+            self._forget(job)
+
+    def _unsound(self, part: _Part, position: int) -> NybbleError:
+        """The error for logits that cannot be sampled from."""
+        taps = part.job.taps
+        cause = diagnose(part.seat, part.job.ids, position, taps)
+        where = f"at position {position}{cause and f': {cause}'}"
+        if taps is not None and taps.has_edits:
+            return RequestError(f"with these edits the logits are NaN or infinite {where}")
+        return ModelError(f"the model produced NaN or infinite logits {where}")
+
+    def _record(self, parts: Sequence[_Part], seconds: float) -> None:
+        n_streams = sum(len(part.piece.ids) == 1 for part in parts)
+        n_tokens = sum(len(part.piece.ids) for part in parts)
+        self._pace.record(n_streams, n_tokens - n_streams, seconds)
+        for part in parts:
+            part.job.spend(seconds)
+
+    def _forget_removed(self) -> None:
+        while self._removed:
+            self._forget(self._removed.popleft())
+
+    def _forget(self, job: Job) -> None:
+        if job in self._jobs:
+            self._jobs.remove(job)
+            self.seating.unseat(job, keeps=job.error is None)
+
+    def _truncate(self, job: Job, n_tokens: int) -> None:
+        del job.ids[n_tokens:]
+        self.seating.truncate(job, n_tokens - 1)
+
+    def _cause_of_nan(self, ids: list[int] | Ids, position: int, taps: Taps | None) -> str:
+        seat = self.seating.free_seat()
+        try:
+            cause = diagnose(seat, ids, position, taps)
+        finally:
+            self.seating.seats.give_back(seat)
+        return cause and f": {cause}"
+
+    def _close(self) -> None:
+        self._jobs = []
+        self.seating.close()
+        self.executor.close()
+        del self.executor, self.seating  # frees weights and caches, even if somebody keeps this
+
+
+def _part(job: Job, seat: Seat, end: int) -> _Part:
+    start = seat.n_positions
+    ids = np.array(job.ids[start:end], np.int32)
+    return _Part(job, seat, end, Piece(seat.number, start, ids, job.wanted(start, end) - start, job.taps))

@@ -1,0 +1,167 @@
+"""Which jobs have seats and pages, and who gets the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import NybbleError
+from ..executors.base import Executor
+from .job import Job, common_tokens
+from .prefix_index import PAGE_SIZE, PrefixIndex
+from .seat import Seat
+from .seats import Seats
+
+
+class Seating:
+    """Gives jobs seats, with what the index of prefixes has of their tokens, and takes them: from those that
+    have nothing to run when others need them, and from the youngest when pages run out. What it takes from a
+    job goes to the index, and the job gets a seat again.
+
+    `seated`: the jobs with seats, in the order in which they got them.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.seats = Seats(executor)
+        self.index = PrefixIndex(executor, self.seats.pools) if executor.can_share else None
+        self.seated: list[Job] = []
+        self._n_batch = executor.n_batch
+        self._has_states = executor.n_state_bytes > 0
+
+    def seat(self, jobs: Sequence[Job]) -> None:
+        """Gives seats to those of `jobs`, which stand in the order in which they came, that have none and are
+        ready, as long as there are seats, and pages for their tokens."""
+        if not self.seats.n_free and not self._idle():
+            return
+        waiting = [job for job in jobs if job.seat is None and job.is_ready]
+        while waiting and (self.seats.n_free or self._idle()):
+            job = self._next_of(waiting)
+            if job is None or not self._seat(job):
+                return
+            waiting.remove(job)
+
+    def unseat(self, job: Job, keeps: bool = True) -> None:
+        """Takes a job's seat, if it has one. `keeps`: what it has computed goes to the index."""
+        if job.seat is None:
+            return
+        seat, tip = job.seat, job.tip
+        job.seat = job.tip = None
+        self.seated.remove(job)
+        if tip is not None and self.index is not None:
+            if keeps:
+                self.index.leave(tip, job.ids, seat)
+            else:
+                self.index.abandon(tip)
+        self.seats.give_back(seat)
+
+    def free_seat(self) -> Seat:
+        """A seat that no job has: that of an idle job, or the youngest's, if all are taken."""
+        if not self.seats.n_free:
+            self.unseat((self._idle() or self.seated)[-1])
+        return self.seats.take()
+
+    def make_room(self, job: Job, seat: Seat, end: int) -> bool:
+        """Makes sure of pages for a job's tokens up to position end - 1, even if others, idle or younger,
+        lose their seats; False if the job itself has lost its own."""
+        while job.seat is seat:
+            try:
+                seat.make_room(end)
+                return True
+            except NybbleError:
+                self.unseat((self._idle() or self.seated)[-1])
+        return False
+
+    def keep(self, job: Job) -> None:
+        """Lets the index have the pages that a job has filled."""
+        if job.tip is not None and job.seat is not None and self.index is not None:
+            job.tip = self.index.keep(job.tip, job.ids, job.seat)
+
+    def fork(self, job: Job, new: Job) -> None:
+        """Gives a new job with the ids of another what that one's seat holds, if a seat is free."""
+        if job.seat is not None and self.seats.n_free:
+            new.seat, new.tip, new.has_begun = self.seats.fork(job.seat), job.tip, True
+            if new.tip is not None:
+                new.tip.n_seats += 1
+            self.seated.append(new)
+
+    def truncate(self, job: Job, n_tokens: int) -> None:
+        """Lets a job's seat forget all tokens from n_tokens on; takes it, if its states cannot."""
+        if job.seat is None or job.seat.n_positions <= n_tokens:
+            return
+        if job.seat.can_go_back(n_tokens):
+            job.seat.truncate(n_tokens)
+            if job.tip is not None and self.index is not None:
+                job.tip = self.index.retreat(job.tip, n_tokens)
+        else:
+            self.unseat(job, keeps=False)
+
+    def close(self) -> None:
+        """Lets go of the executor."""
+        for job in self.seated:
+            job.seat = job.tip = None
+        self.seated, self.index = [], None
+        for pool in self.seats.pools:
+            pool.reclaim = lambda: False  # the index that it belongs to has the executor
+
+    def _idle(self) -> list[Job]:
+        """Those who have seats and do not need them now."""
+        return [job for job in self.seated if not job.is_ready]
+
+    def _next_of(self, waiting: list[Job]) -> Job | None:
+        """The first that need not wait for a prefix in the making; of those that came together the one with
+        the longest that is there."""
+        for job in waiting:
+            if not self._is_in_the_making(job):
+                together = [one for one in waiting if one.arrival == job.arrival]
+                return max(together, key=self._n_cached) if len(together) > 1 else job
+        return None
+
+    def _n_cached(self, job: Job) -> int:
+        """How many tokens a job would find computed; -1 if it had better wait."""
+        if self.index is None or job.salt is None:
+            return 0
+        if self._is_in_the_making(job):
+            return -1
+        return self.index.find(np.asarray(job.ids, np.int32), job.salt).n_tokens
+
+    def _is_in_the_making(self, job: Job) -> bool:
+        """Is another job computing a page that this one needs, too, and cannot take over yet?"""
+        if self.index is None or job.salt is None:
+            return False
+        for other in self.seated:
+            if other.salt == job.salt and other.is_ready and other.n_left > 1 and other.seat is not None:
+                n = min(common_tokens(job.ids, other.ids), len(job.ids) - 1) // PAGE_SIZE * PAGE_SIZE
+                if self._has_states and n >= other.last_page:
+                    n = other.last_page
+                elif self._has_states:
+                    n = 0
+                if n > other.seat.n_positions:
+                    return True
+        return False
+
+    def _seat(self, job: Job) -> bool:
+        """Gives a job a seat, and what is computed of its tokens; False if too few pages are free."""
+        while self.seated and not self._has_pages(len(job.ids) + 1):
+            if not (idle := self._idle()):
+                return False
+            self.unseat(idle[-1])
+        job.seat = self.free_seat()
+        self.seated.append(job)
+        if self.index is not None and job.salt is not None:
+            prefix = self.index.find(np.asarray(job.ids, np.int32), job.salt)
+            job.tip = self.index.enter(prefix, job.seat)
+            if not job.has_begun:
+                job.n_cached_tokens = prefix.n_tokens
+        job.has_begun = True
+        return True
+
+    def _has_pages(self, n_positions: int) -> bool:
+        """Are there pages for a sequence, if the index lets go of what nobody uses?"""
+        for pool in self.seats.pools:
+            window = pool.pages.window
+            n_seen = min(n_positions, window + self._n_batch) if window else n_positions
+            n_free = pool.n_free + (self.index.n_reclaimable(pool) if self.index else 0)
+            if len(pool.blocks(0, n_seen)) > n_free:
+                return False
+        return True
