@@ -44,7 +44,7 @@ class TextJob(Job):
         self.pieces: deque[str] = deque()
         self.n_choices = params.n
         self.is_asked = self.in_background = self.waits = False
-        self._sampler = Sampler(params, functions, tokenizer.suppressed_ids)
+        self._sampler = Sampler(params, functions, tokenizer.suppressed_ids, choice)
         self._eog_ids = tokenizer.eog_ids
         self._knows_text = not isinstance(tokenizer, IdsOnly)
         self._full = tokenizer.stream_decoder(skip_special_tokens=False, continuation=True)
@@ -88,7 +88,7 @@ class TextJob(Job):
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""
-        token_id = self._sampler(logits)
+        token_id = self._sampler(logits, self._n_chosen)
         is_end = token_id in self._eog_ids
         self._n_chosen += 1
         if not is_end:

@@ -39,7 +39,8 @@ class SamplingParams(Shown):
     min_p: float = 0.0
     """Keep only tokens at least so many times as probable as the most probable one; 0 keeps all.  0 to 1."""
     seed: int | None = None
-    """The same seed gives the same draws; None takes a random seed.  0 to 2**64 - 1."""
+    """The draw of a token depends on the seed and the number of the token in the text, on nothing else; None
+    takes a random seed.  0 to 2**64 - 1."""
     stop: Sequence[str] = ()
     """Generation ends before the first of these strings: up to 16 strings of 1 to 256 characters.  Control
     tokens match by their names (`<|im_end|>`), whether they are shown or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import numpy as np
@@ -15,14 +16,18 @@ from ...kernels.sampling.reference import (
     top_k_reference,
 )
 from .params import SamplingParams
+from .uniform import uniform
 
 _NONE = np.empty(0, np.intp)
 
 
 class Sampler:
-    """Chooses tokens by `params`; it has a random state, so make one for each generation.
+    """Chooses the tokens of a text by `params`: each by its logits and its number in the text alone, so they
+    may be chosen in any order, and more than once.
 
-    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen.
+    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen. `choice` is the number
+    of the text among the alternatives for one prompt, which differ in their draws. `seed` is that of
+    `params`, or the random one that was taken if that is None.
     """
 
     def __init__(
@@ -30,14 +35,17 @@ class Sampler:
         params: SamplingParams,
         functions: SamplingFunctions = REFERENCE,
         suppressed_ids: NDArray[np.intp] = _NONE,
+        choice: int = 0,
     ) -> None:
         self.params = params
+        self.seed = secrets.randbits(64) if params.seed is None else int(params.seed)
+        self.choice = choice
         self._suppressed_ids = suppressed_ids
         self._functions = functions
-        self._random = np.random.Generator(np.random.PCG64(params.seed))
 
-    def __call__(self, logits: NDArray[np.float32]) -> int:
-        """The id chosen from `logits` (n_vocab,) float32, which hold no NaN or +inf (see `is_sound`)."""
+    def __call__(self, logits: NDArray[np.float32], index: int) -> int:
+        """The id of the generated token number `index`, 0 for the first, chosen from its `logits` (n_vocab,)
+        float32, which hold no NaN or +inf (see `is_sound`)."""
         params = self.params
         if len(self._suppressed_ids):
             logits = logits.copy()
@@ -45,10 +53,9 @@ class Sampler:
         if params.temperature == 0:
             return argmax_reference(logits)
         ids = candidates(logits, params.top_k, params.top_p, params.min_p, self._functions)
-        draw = self._functions.draw
-        if ids is None:
-            return draw(logits, params.temperature, self._random.random())
-        return int(ids[draw(logits[ids], params.temperature, self._random.random())])
+        left = logits if ids is None else logits[ids]
+        drawn = self._functions.draw(left, params.temperature, uniform(self.seed, self.choice, index))
+        return drawn if ids is None else int(ids[drawn])
 
 
 def candidates(

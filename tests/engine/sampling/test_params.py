@@ -51,7 +51,7 @@ def test_values_at_the_edges_are_taken():
         {"temperature": np.float32(0.5), "top_k": np.int64(3), "seed": 2**64 - 1, "stop": ["x" * 256] * 16},
     ):
         params = SamplingParams(**edges)
-        assert Sampler(params)(np.array([0, 1, 3, 2], np.float32)) in range(4)
+        assert Sampler(params)(np.array([0, 1, 3, 2], np.float32), 0) in range(4)
     assert SamplingParams(stop=["a", "b"]).stop == ("a", "b")
 
 
@@ -131,7 +131,7 @@ def test_frequencies_follow_the_probabilities(settings):
 
     n_draws = 8_000
     sampler = Sampler(SamplingParams(seed=3, **settings))
-    counts = np.bincount([sampler(logits) for _ in range(n_draws)], minlength=1000)
+    counts = np.bincount([sampler(logits, i) for i in range(n_draws)], minlength=1000)
     assert not counts[expected == 0].any()
     frequent = expected * n_draws >= 10
     chi_squared = np.sum((counts - expected * n_draws)[frequent] ** 2 / (expected * n_draws)[frequent])
@@ -142,32 +142,44 @@ def test_frequencies_follow_the_probabilities(settings):
 def test_the_seed_decides():
     logits = np.random.default_rng(1).normal(0, 1, 500).astype(np.float32)
 
-    def draws(seed):
-        sampler = Sampler(SamplingParams(temperature=1.0, seed=seed))
-        return [sampler(logits) for _ in range(50)]
+    def draws(seed, choice=0):
+        sampler = Sampler(SamplingParams(temperature=1.0, seed=seed), choice=choice)
+        return [sampler(logits, i) for i in range(50)]
 
     assert draws(1) == draws(1)
     assert draws(1) != draws(2)
+    assert draws(1, choice=1) not in (draws(1), draws(2))
     assert draws(None) != draws(None)
+
+
+@pytest.mark.parametrize("seed", [5, None])
+@given(order=st.lists(st.integers(0, 30), min_size=1))
+def test_tokens_are_chosen_in_any_order_and_more_than_once(seed, order):
+    rows = np.random.default_rng(2).normal(0, 1, (31, 500)).astype(np.float32)
+    sampler = Sampler(SamplingParams(temperature=1.0, top_k=90, seed=seed))
+    in_sequence = [sampler(row, i) for i, row in enumerate(rows)]
+    assert [sampler(rows[i], i) for i in order] == [in_sequence[i] for i in order]
+    again = Sampler(SamplingParams(temperature=1.0, top_k=90, seed=sampler.seed))
+    assert again(rows[order[0]], order[0]) == in_sequence[order[0]]
 
 
 def test_the_draws_of_a_seed_are_pinned():
     logits = (np.arange(300) % 17 / 4).astype(np.float32)
     sampler = Sampler(SamplingParams(temperature=0.8, top_k=50, top_p=0.95, seed=42))
-    assert [sampler(logits) for _ in range(8)] == [219, 133, 253, 201, 32, 288, 218, 220]
+    assert [sampler(logits, i) for i in range(8)] == [185, 236, 101, 253, 31, 288, 287, 237]
 
 
 def test_greedy_takes_the_first_of_equals():
     logits = np.array([1, 3, 2, 3], np.float32)
     assert argmax_reference(logits) == 1
-    assert Sampler(SamplingParams())(logits) == 1
-    assert Sampler(SamplingParams(temperature=1.0, top_k=1))(logits) == 1
+    assert Sampler(SamplingParams())(logits, 0) == 1
+    assert Sampler(SamplingParams(temperature=1.0, top_k=1))(logits, 0) == 1
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-30, 1e-6, 100.0])
 def test_extreme_temperatures_and_logits_give_no_nan(temperature, recwarn):
     logits = np.array([-3e38, 3e38, -np.inf, 0.0, 1e-45], np.float32)
-    assert Sampler(SamplingParams(temperature=temperature))(logits) == 1
+    assert Sampler(SamplingParams(temperature=temperature))(logits, 0) == 1
     assert not recwarn.list
 
 
@@ -192,6 +204,6 @@ def test_suppressed_ids_are_never_chosen(params):
     logits = np.array([5.0, 1.0, 4.0, 3.0], np.float32)
     before = logits.copy()
     sampler = Sampler(SamplingParams(seed=3, **params), suppressed_ids=np.array([0, 3]))
-    chosen = {sampler(logits) for _ in range(200)}
+    chosen = {sampler(logits, i) for i in range(200)}
     assert chosen == ({2} if not params or "top_p" in params else {1, 2})
     assert np.array_equal(logits, before)

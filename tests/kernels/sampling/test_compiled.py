@@ -88,7 +88,7 @@ def test_the_same_seed_draws_the_same_tokens_as_the_reference(options):
     for seed in range(30):
         params = SamplingParams(**{"temperature": 0.8, "seed": seed, **options})
         samplers = [Sampler(params, functions) for functions in (REFERENCE, compiled_sampling())]
-        expected, found = ([sampler(row) for row in rows] for sampler in samplers)
+        expected, found = ([sampler(row, i) for i, row in enumerate(rows)] for sampler in samplers)
         assert found == expected
 
 
@@ -147,13 +147,14 @@ def test_the_same_tokens_on_real_logits(smollm2_path):
         rows = llm.logits(llm.tokenizer.encode("Once upon a time there was a king who had three"))
         params = SamplingParams(temperature=0.9, top_p=0.95, seed=7, max_tokens=12)
         ids, sampler = llm.tokenizer.encode("The sea"), Sampler(params)
-        for token_id in llm.generate(ids, params).token_ids:
-            assert token_id == sampler(llm.logits(ids)[-1])
+        for index, token_id in enumerate(llm.generate(ids, params).token_ids):
+            assert token_id == sampler(llm.logits(ids)[-1], index)
             ids.append(token_id)
     for seed in range(90):
         params = SamplingParams(temperature=0.3 + seed / 60, top_p=1 - seed % 3 * 0.1, seed=seed)
         expected, found = Sampler(params), Sampler(params, compiled_sampling())
-        assert [found(row) for row in rows] == [expected(row) for row in rows]
+        for index, row in enumerate(rows):
+            assert found(row, index) == expected(row, index)
 
 
 if __name__ == "__main__":
