@@ -1,0 +1,1 @@
+"""Speculation: tokens are drafted cheaply and run in one step; those that would have come anyway are kept."""
