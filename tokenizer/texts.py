@@ -1,7 +1,7 @@
 """Many texts in one block of memory: a Python string takes some 50 bytes beside its letters."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import SupportsIndex
 
 import numpy as np
@@ -35,6 +35,12 @@ class Texts(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._ends)
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self._ends.tolist():
+            yield bytes_text(self._bytes[start:end])
+            start = end
 
     def __getitem__(self, index: SupportsIndex) -> str:  # type: ignore[override]  # nobody wants slices
         i = operator.index(index)

@@ -169,6 +169,11 @@ class Tokenizer(Shown):
         texts = [self.encode(text, add_special=False) for text in (first, second)]
         return [*begin, *texts[0], *between, *texts[1], *end]
 
+    def first_difference(self, other: Tokenizer) -> int | None:
+        """The first id that is another token in `other`, or a token in one of the two only; None if each id
+        means the same in both. Tokens that are marked as unused do not count."""
+        return self._vocabulary.first_difference(other._vocabulary)
+
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True, continuation: bool = False) -> str:
         """The text of `ids`, the inverse of `encode`.
 

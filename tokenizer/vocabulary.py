@@ -1,9 +1,12 @@
 """The vocabulary, read from a file's metadata and checked."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -69,6 +72,17 @@ class Vocabulary(Shown):
     def literal_bytes(self, id_: int) -> bytes:
         """The token itself, as the file has it."""
         return text_bytes(self.tokens[id_])
+
+    def first_difference(self, other: Vocabulary) -> int | None:
+        """The first id that is another token in `other`, or a token in one of the two only; None if they
+        are alike. UNUSED tokens, with which vocabularies are filled up, are none, whatever their texts."""
+        for id_, (ours, theirs) in enumerate(zip_longest(self.tokens, other.tokens)):
+            if ours != theirs and not (self._is_unused(id_) and other._is_unused(id_)):
+                return id_
+        return None
+
+    def _is_unused(self, id_: int) -> bool:
+        return id_ >= len(self) or self.types[id_] == TokenType.UNUSED
 
     def ids_of_type(self, *types: TokenType) -> list[int]:
         """The ids of all tokens of these types, ascending."""

@@ -87,7 +87,7 @@ ARROWS = {
     "errors",
     "engine": "",
     "engine.executors": "",
-    "engine.speculation": "",
+    "engine.speculation": "engine.model errors",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
     "kernels.attention kernels.jit kernels.language engine.plan gguf_io "
     "gguf_io.codecs",
