@@ -20,6 +20,7 @@ from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
+from .executors.base import Executor
 from .executors.choose import N_SEQ_MAX, ExecutorName, WeightsName, check_options, make_executor
 from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
@@ -28,6 +29,7 @@ from .hooks.taps import Edits
 from .model import Model
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
+from .speculation.sources import draft_source
 from .tracing.linear_path import LinearPath
 from .tracing.trace import Trace, Wanted, record
 from .tracing.unembedding import Unembedding
@@ -50,6 +52,10 @@ class LLM(Generator, Shown):
     `weights`: "packed" weights are copied to memory in the layout of the kernels; "mapped" ones stay in the
     file, for models larger than memory: the same bits, but slower ("numba" only).
 
+    `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
+    the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
+    at any temperature; what does not pay stops by itself. Recurrent models, and runs with edits, do without.
+
     Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
     or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError
     and MemoryError are passed on.
@@ -66,6 +72,7 @@ class LLM(Generator, Shown):
         n_seq_max: int | None = None,
         n_pool_tokens: int | None = None,
         weights: WeightsName = "packed",
+        draft: str | os.PathLike[str] | None = None,
     ) -> None:
         check_options(n_ctx, n_threads, executor, n_batch, weights, n_seq_max, n_pool_tokens)
         path = resolve(model)
@@ -84,16 +91,19 @@ class LLM(Generator, Shown):
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights
-            made = make_executor(
-                self._model,
-                executor,
-                weights,
-                self.n_ctx,
-                self.n_threads,
-                n_batch,
-                n_seq_max or min(N_SEQ_MAX, n_batch),
-                n_pool_tokens,
-            )
+
+            def make(model: Model, n_pool_tokens: int | None = None) -> Executor:
+                n_seats = n_seq_max or min(N_SEQ_MAX, n_batch)
+                sizes = self.n_ctx, self.n_threads, n_batch, n_seats, n_pool_tokens
+                return make_executor(model, executor, weights, *sizes)
+
+            self._draft_source = draft_source(draft, self._model, make)
+            try:
+                made = make(self._model, n_pool_tokens)
+            except BaseException:
+                if self._draft_source is not None:
+                    self._draft_source.close()
+                raise
         except BaseException:
             self._model.close()
             raise
@@ -262,6 +272,8 @@ class LLM(Generator, Shown):
         The tokenizer, and the traces and arrays that the LLM gave, can be used afterwards.
         """
         self.scheduler.close()
+        if self._draft_source is not None:
+            self._draft_source.close()
         self._model.close()
         for name in ("_unembedding", "_made_embedder"):  # they hold copies of weights
             self.__dict__.pop(name, None)

@@ -21,6 +21,7 @@ from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
 from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
+from ..speculation.drafter import DraftSource
 from .output import Output
 from .prompt import Prompt
 from .request import Request
@@ -65,6 +66,7 @@ class Generator(ABC):
     scheduler: Scheduler
     _driver: Driver
     _text: Tokenizer | IdsOnly
+    _draft_source: DraftSource | None
 
     @property
     @abstractmethod
@@ -195,6 +197,8 @@ class Generator(ABC):
         per_prompt = matched("params", params, SamplingParams, len(prompts), SamplingParams())
         edits = matched("edit", edit, Mapping, len(prompts), None)
         ids = [self.prompt_ids(prompt) for prompt in prompts]
+        if self._draft_source is None and any(own.n_draft for own in per_prompt):
+            raise RequestError('n_draft needs a model that drafts: LLM(…, draft="ngram")')
         if isinstance(self._text, IdsOnly) and any(own.stop for own in per_prompt):
             raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
         for own, each in zip(ids, edits, strict=True):
@@ -204,7 +208,7 @@ class Generator(ABC):
     def _jobs(self, ids: Ids, params: SamplingParams, edit: Edits | None) -> list[TextJob]:
         """A job for each text that is asked for."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
-        return [
+        jobs = [
             TextJob(
                 ids,
                 params,
@@ -218,6 +222,10 @@ class Generator(ABC):
             )
             for choice in range(params.n)
         ]
+        if self._draft_source is not None and not edit:  # an edit would see wrong tokens
+            for job in jobs:
+                job.make_drafter = self._draft_source.drafter
+        return jobs
 
     def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
         """None without edits: then no activation is shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..hooks.taps import Taps
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
 from ..scheduler.job import Job
+from ..speculation.drafter import N_DRAFT
 from .output import FinishReason, Output, Timings
 from .stop import StopScanner
 
@@ -43,6 +45,7 @@ class TextJob(Job):
         self.finish_reason: FinishReason | None = None
         self.pieces: deque[str] = deque()
         self.n_choices = params.n
+        self.n_draft_max = N_DRAFT if params.n_draft is None else params.n_draft
         self.is_asked = self.in_background = self.waits = False
         self._sampler = Sampler(params, functions, tokenizer.suppressed_ids, choice)
         self._eog_ids = tokenizer.eog_ids
@@ -68,6 +71,20 @@ class TextJob(Job):
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         if len(positions):
             self._choose(logits[0])
+
+    @property
+    def n_draftable(self) -> int:
+        left = self._max_tokens - len(self.token_ids) - 1  # the last one is not run
+        return min(self.n_draft_max, left)
+
+    def verify(self, drafted: Sequence[int], logits: Array) -> int:
+        n_right = 0
+        for i, row in enumerate(logits):
+            self._choose(row)
+            if self.is_done or i == len(drafted) or self.ids[-1] != drafted[i]:
+                break
+            n_right += 1
+        return n_right
 
     def spend(self, seconds: float) -> None:
         self._times[2 if self._n_timed == 0 else 3] += seconds

@@ -46,6 +46,9 @@ class SamplingParams(Shown):
     tokens match by their names (`<|im_end|>`), whether they are shown or not."""
     n: int = 1
     """Generate so many texts for the prompt, which is run once; `Output.choices` has them.  1 to 1024."""
+    n_draft: int | None = None
+    """With `LLM(draft=…)`: draft at most so many tokens for a step; 0 drafts none, None as many as pay.  The
+    text does not depend on it.  0 to 64."""
     cache_prompt: bool = True
     """Take over what has been computed for the same first tokens, and leave what is computed for others. The
     text does not depend on it."""
@@ -62,6 +65,8 @@ class SamplingParams(Shown):
             _check_integer("seed", self.seed, 0, 2**64 - 1)
         object.__setattr__(self, "stop", _checked_stop(self.stop))
         _check_integer("n", self.n, 1, 1024)
+        if self.n_draft is not None:
+            _check_integer("n_draft", self.n_draft, 0, 64)
         for name in ("cache_prompt", "skip_special_tokens"):
             if not isinstance(value := getattr(self, name), bool | np.bool_):
                 raise RequestError(f"{name} must be a bool, not {value!r:.100}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..executors.base import Array, Ids, RowNumbers
 from ..hooks.taps import Taps
+from ..speculation.drafter import Drafter
 from .prefix_index import PAGE_SIZE, Node
 from .seat import Seat
 
@@ -30,6 +31,9 @@ class Job(ABC):
         """Will it never run again?"""
         self.error: Exception | None = None
         """Why it has ended, unless all went well."""
+        self.make_drafter: Callable[[], Drafter | None] | None = None
+        """Makes the job's `drafter`, which drafts tokens; `verify` then gets their logits."""
+        self.drafter: Drafter | None = None
         self.n_cached_tokens = 0
         """How many first tokens had been computed already when it began."""
         self.has_begun = False
@@ -44,6 +48,11 @@ class Job(ABC):
     def n_left(self) -> int:
         """How many tokens are still to be run."""
         return len(self.ids) - (0 if self.seat is None else self.seat.n_positions)
+
+    @property
+    def n_draftable(self) -> int:
+        """How many drafted tokens may be of use in the next step."""
+        return 0
 
     @property
     def last_page(self) -> int:
@@ -64,6 +73,11 @@ class Job(ABC):
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         """All tokens before position `end` have been run; the logits (m, n_vocab) of those positions (m,)
         among the last ones that were wanted. What this raises ends the job."""
+
+    def verify(self, drafted: Sequence[int], logits: Array) -> int:
+        """Gets the logits (m, n_vocab) after the last token and after each of `drafted`, m - 1 of them at
+        least; -> how many of these are right, from the first on, and belong to `ids` now."""
+        raise NotImplementedError("this job drafts nothing")
 
     def spend(self, seconds: float) -> None:  # noqa: B027 (not all ask)
         """A step with tokens of this job has taken so long."""

@@ -20,16 +20,18 @@ from .job import Job, LogitsJob
 from .pace import Pace
 from .seat import Seat
 from .seating import Seating
+from .speculation import Speculation
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What runs of a job in a step: its tokens before position `end` that have not run yet."""
+    """What runs of a job in a step: its tokens that come next, and drafted ones, before position `end`."""
 
     job: Job
     seat: Seat
     end: int
     piece: Piece
+    drafted: Sequence[int]
 
 
 class Scheduler:
@@ -47,6 +49,7 @@ class Scheduler:
         self.executor = executor
         self.seating = Seating(executor)
         self._pace = Pace()
+        self._speculation = Speculation(executor.plan)
         self._jobs: list[Job] = []  # in the order in which they came
         self._n_arrivals = 0
         self._removed: deque[Job] = deque()  # by `remove`, and to be forgotten
@@ -135,15 +138,17 @@ class Scheduler:
         n_room = self.n_batch - len(streams)
         if streams:
             n_room = self._pace.n_prompt_tokens(n_room)
+        drafts = {} if prompts else self._speculation.drafts(streams, n_room)
         parts = []
         for job in (*streams, *prompts):
-            seat = job.seat
+            seat, drafted = job.seat, drafts.get(job, ())
             if seat is None:  # it was taken for the sake of an older job
                 continue
             n = 1 if job.n_left == 1 else self._n_at_once(job, seat.n_positions, min(job.n_left, n_room))
-            if n > 0 and self.seating.make_room(job, seat, seat.n_positions + n):
+            end = seat.n_positions + n + len(drafted)
+            if n > 0 and self.seating.make_room(job, seat, end):
                 n_room -= n if job.n_left > 1 else 0
-                parts.append(_part(job, seat, seat.n_positions + n))
+                parts.append(_part(job, seat, end, drafted))
         return [part for part in parts if part.job.seat is part.seat]
 
     def _n_at_once(self, job: Job, start: int, n: int) -> int:
@@ -153,9 +158,8 @@ class Scheduler:
             return n if end == len(job.ids) else 0  # all or none
         if start < job.n_prompt_tokens < end:
             end = job.n_prompt_tokens  # what an edit gets is all prompt, or none of it
-        if job.tip is not None and self.executor.n_state_bytes:
-            if start < job.last_page < end:
-                end = job.last_page  # for the states there, which the index keeps
+        if job.tip is not None and self.executor.n_state_bytes and start < job.last_page < end:
+            end = job.last_page  # for the states there, which the index keeps
         return end - start
 
     def _take(self, part: _Part, result: Array | Exception) -> None:
@@ -166,12 +170,17 @@ class Scheduler:
             if isinstance(result, Exception):
                 raise result
             positions = part.piece.start + part.piece.rows
-            unsound = positions[~is_sound(result)] if len(positions) else positions
-            if len(unsound):
-                raise self._unsound(part, int(unsound[0]))
-            self.seating.keep(job)
+            unsound = np.flatnonzero(~is_sound(result)) if len(positions) else positions
+            if len(unsound) and not (part.drafted and unsound[0] > 0):
+                raise self._unsound(part, int(positions[unsound[0]]))
             if not job.is_done:  # by `remove`, while the step was running
-                job.take(part.end, positions, result)
+                if part.drafted:
+                    n_right = job.verify(part.drafted, result[: unsound[0] if len(unsound) else None])
+                    seat.truncate(part.end - len(part.drafted) + n_right)
+                    self._speculation.verified(job, n_right)
+                else:
+                    job.take(part.end, positions, result)
+                self.seating.keep(job)
         except Exception as error:
             job.fail(error)
         if job.is_done:
@@ -187,9 +196,13 @@ class Scheduler:
         return ModelError(f"the model produced NaN or infinite logits {where}")
 
     def _record(self, parts: Sequence[_Part], seconds: float) -> None:
+        n_drafted = sum(len(part.drafted) for part in parts)
         n_streams = sum(len(part.piece.ids) == 1 for part in parts)
         n_tokens = sum(len(part.piece.ids) for part in parts)
-        self._pace.record(n_streams, n_tokens - n_streams, seconds)
+        if n_drafted or n_tokens == n_streams:
+            self._speculation.record(seconds)
+        if not n_drafted:
+            self._pace.record(n_streams, n_tokens - n_streams, seconds)
         for part in parts:
             part.job.spend(seconds)
 
@@ -201,6 +214,8 @@ class Scheduler:
         if job in self._jobs:
             self._jobs.remove(job)
             self.seating.unseat(job, keeps=job.error is None)
+            if job.drafter is not None:
+                job.drafter.end()
 
     def _truncate(self, job: Job, n_tokens: int) -> None:
         del job.ids[n_tokens:]
@@ -221,7 +236,8 @@ class Scheduler:
         del self.executor, self.seating  # frees weights and caches, even if somebody keeps this
 
 
-def _part(job: Job, seat: Seat, end: int) -> _Part:
+def _part(job: Job, seat: Seat, end: int, drafted: Sequence[int]) -> _Part:
     start = seat.n_positions
-    ids = np.array(job.ids[start:end], np.int32)
-    return _Part(job, seat, end, Piece(seat.number, start, ids, job.wanted(start, end) - start, job.taps))
+    ids = np.array([*job.ids[start:end], *drafted], np.int32)
+    rows = np.arange(len(ids)) if drafted else job.wanted(start, end) - start
+    return _Part(job, seat, end, Piece(seat.number, start, ids, rows, job.taps), drafted)

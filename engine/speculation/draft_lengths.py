@@ -20,7 +20,7 @@ from .step_seconds import StepSeconds
 
 _LEAST_GAIN = 1.04
 _SHARE = 1 / 64
-_LEAST_PRICE = 0.1
+_LEAST_PRICE = 0.1  # tokens: of less the measured seconds say nothing
 
 
 class DraftLengths:

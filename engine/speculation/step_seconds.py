@@ -44,15 +44,16 @@ class StepSeconds:
         """The seconds of steps of n_rows, n_rows + 1 … up to n_rows + n_more rows, as far as can be said;
         nothing if those of `n_rows` are not known.
 
-        They never fall. Between two known numbers they lie on a line. What is above the largest known, up to
-        twice that, may cost no more: so it is tried if it promises something.
+        None is below those of `n_rows`, though more rows may take less (8 fill a tile of the matrix product).
+        Between two known numbers they lie on a line. What is above the largest known, up to twice that, may
+        cost no more: so it is tried if it promises something.
         """
         if n_rows not in self._known:
             return []
         known = sorted(n for n in self._known if n >= n_rows)
         found = [self._known[n_rows]]
         for low, high in pairwise(known):
-            start, end, n = found[-1], max(found[-1], self._known[high]), high - low
+            start, end, n = found[-1], max(found[0], self._known[high]), high - low
             found += [start + (end - start) * i / n for i in range(1, n + 1)]
         found += found[-1:] * known[-1]
         return found[: n_more + 1]

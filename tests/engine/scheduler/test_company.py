@@ -13,6 +13,7 @@ from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.scheduler.job import Job
 from nybble.engine.scheduler.scheduler import Scheduler
 from nybble.engine.scheduler.seats import single_seat
+from nybble.engine.speculation.drafter import Drafter
 
 EXECUTORS = [  # threads, tokens in a step, sequences, tokens in the pool
     (1, 40, 1, N_CTX),
@@ -41,6 +42,31 @@ class Greedy(Job):
             self.rows.append(logits[0].tobytes())
             self.ids.append(int(logits[0].argmax()))
             self.is_done = len(self.rows) == self.n_most
+
+    @property
+    def n_draftable(self):
+        return self.n_most - len(self.rows) - 1
+
+    def verify(self, drafted, logits):
+        for i, row in enumerate(logits):
+            self.take(0, [i], [row])
+            if self.is_done or i == len(drafted) or self.ids[-1] != drafted[i]:
+                return i
+        return len(drafted)
+
+
+class Guess:
+    """Drafts of a text that is known, wrong now and then."""
+
+    def __init__(self, text, random):
+        self.text, self.random, self.n = text, random, 0
+
+    def extend(self, ids):
+        self.n += len(ids)
+
+    def propose(self, n):
+        drafted = self.text[self.n : self.n + n]
+        return [id_ if self.random.random() < 0.8 else 1 for id_ in drafted]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -127,6 +153,10 @@ def close(scheduler):
 @given(data=st.data())
 def test_same_bits_in_any_company(executors, alone, model, data):
     scheduler = Scheduler(data.draw(st.sampled_from(executors)))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    scheduler._speculation._lengths.choose = lambda n_rows, texts: [
+        int(random.integers(min(n, 7) + 1)) for _, n in texts
+    ]
     jobs: list[Greedy] = []
     asked = {}
     for _ in range(data.draw(st.integers(5, 40))):
@@ -136,6 +166,9 @@ def test_same_bits_in_any_company(executors, alone, model, data):
             prompt, n = data.draw(prompts(model.config.n_vocab)), data.draw(st.integers(1, 9))
             jobs.append(Greedy(prompt, n, data.draw(st.sampled_from([b"", b"", b"other", None]))))
             asked[jobs[-1]] = prompt, n
+            if data.draw(st.booleans()):
+                text = prompt + [int(np.frombuffer(row, np.float32).argmax()) for row in alone(prompt, n)]
+                jobs[-1].make_drafter = lambda text=text: Drafter(Guess(text, random))
             scheduler.add(jobs[-1])
         elif what == "step":
             shared = shared_pages(scheduler)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import Seats, single_sequence
+from nybble.engine.scheduler.seats import Seats, single_seat
 from nybble.engine.speculation.draft_model import ModelDraft
 
 N_CTX = 60
@@ -38,7 +38,7 @@ def executor(model):
 def greedy(executor, ids, n):
     """n ids after `ids`, each from a run of the whole text."""
     seats = Seats(executor)
-    sequence, ids = seats.sequence(), list(ids)
+    sequence, ids = seats.take(), list(ids)
     for _ in range(n):
         sequence.reset()
         (logits,) = sequence.forward(np.array(ids, np.int32), 0, np.array([len(ids) - 1]))
@@ -53,7 +53,7 @@ def test_it_proposes_its_greedy_text(model, executor, data):
     """Between two proposals come some of the drafted ids, some others, or nothing."""
     other_ids = st.lists(st.integers(0, model.config.n_vocab - 1), max_size=4)
     seats = Seats(executor)
-    sequence = seats.sequence()
+    sequence = seats.take()
     draft, ids, proposed = ModelDraft(sequence, model.config.n_vocab), [], []
     rounds = []
     for _ in range(4):
@@ -96,7 +96,7 @@ def llama(tmp_path):
 )
 def test_what_it_holds_is_not_run_again(llama, monkeypatch, n_right, rows):
     executor = ReferenceExecutor(llama.plan, N_CTX)
-    draft = ModelDraft(single_sequence(executor), llama.config.n_vocab)
+    draft = ModelDraft(single_seat(executor), llama.config.n_vocab)
     counts = count_rows(executor, monkeypatch)
     draft.extend(range(70, 90))
     proposed = draft.propose(4)
@@ -113,7 +113,7 @@ def test_a_state_that_cannot_go_back_is_run_again(tmp_path, monkeypatch):
     architecture_fixtures.write(path, architecture_fixtures.description("mamba2"))
     model = Model.load(path)
     executor = ReferenceExecutor(model.plan, N_CTX)
-    draft = ModelDraft(single_sequence(executor), model.config.n_vocab)
+    draft = ModelDraft(single_seat(executor), model.config.n_vocab)
     counts = count_rows(executor, monkeypatch)
     draft.extend([5, 6, 7])
     first, *_ = draft.propose(3)
@@ -125,7 +125,7 @@ def test_a_state_that_cannot_go_back_is_run_again(tmp_path, monkeypatch):
 
 def test_it_stops_at_the_end_of_its_context(llama):
     executor = ReferenceExecutor(llama.plan, n_ctx=6)
-    draft = ModelDraft(single_sequence(executor), llama.config.n_vocab)
+    draft = ModelDraft(single_seat(executor), llama.config.n_vocab)
     assert draft.propose(3) == []
     draft.extend([70, 71, 72, 73])
     assert len(draft.propose(9)) == 3  # the last one takes no place
@@ -138,14 +138,14 @@ def test_it_stops_at_the_end_of_its_context(llama):
 def test_ids_that_only_one_of_the_two_has(llama):
     executor = ReferenceExecutor(llama.plan, N_CTX)
     n_vocab = llama.config.n_vocab
-    free = ModelDraft(single_sequence(executor), n_vocab)
+    free = ModelDraft(single_seat(executor), n_vocab)
     free.extend([70, 71])
     proposed = free.propose(8)
     bound = max(proposed)
-    limited = ModelDraft(single_sequence(executor), bound)
+    limited = ModelDraft(single_seat(executor), bound)
     limited.extend([70, 71])
     assert max(limited.propose(8)) < bound
-    larger = ModelDraft(single_sequence(executor), n_vocab + 10)
+    larger = ModelDraft(single_seat(executor), n_vocab + 10)
     larger.extend([70, 71])
     assert larger.propose(8) == proposed
     larger.extend([n_vocab + 3])
@@ -154,7 +154,7 @@ def test_ids_that_only_one_of_the_two_has(llama):
 
 def test_an_error_leaves_it_usable(llama):
     executor = ReferenceExecutor(llama.plan, N_CTX)
-    draft = ModelDraft(single_sequence(executor), llama.config.n_vocab)
+    draft = ModelDraft(single_seat(executor), llama.config.n_vocab)
     draft.extend([70, 71, 72])
     expected = draft.propose(4)
     n_steps = 0

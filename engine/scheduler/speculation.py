@@ -1,0 +1,64 @@
+"""Drafted tokens in the steps of the scheduler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ..plan.plan import Plan
+from ..plan.states import RecurrentSpec
+from ..speculation.draft_lengths import DraftLengths
+from ..speculation.drafter import Drafter
+from .job import Job
+
+
+class Speculation:
+    """Chooses what is drafted for the jobs of a step, and learns what it brings. Recurrent states cannot go
+    back to before a wrong token, so where there are such, nothing is drafted."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._can_go_back = not any(isinstance(spec, RecurrentSpec) for spec in plan.states)
+        self._lengths = DraftLengths()
+        self._n_rows = 0  # of the step that comes, or is running, without drafts
+        self._drafters: dict[Job, Drafter] = {}  # of its jobs
+        self._n_drafted: dict[Job, int] = {}
+        self._n_right: dict[Job, int] = {}
+        self._seconds = 0.0  # for drafting
+
+    def drafts(self, streams: Sequence[Job], n_room: int) -> Mapping[Job, list[int]]:
+        """What is drafted after the last tokens of `streams`, which are all that run: up to n_room tokens."""
+        self._drafters = {job: drafter for job in streams if (drafter := self._drafter(job))}
+        self._n_rows, self._n_drafted, self._n_right = len(streams), {}, {}
+        if not self._drafters:
+            return {}
+        texts = [(drafter.acceptance, job.n_draftable) for job, drafter in self._drafters.items()]
+        started = time.perf_counter()
+        found: dict[Job, list[int]] = {}
+        lengths = self._lengths.choose(len(streams), texts)
+        for (job, drafter), n in zip(self._drafters.items(), lengths, strict=True):
+            if (n := min(n, n_room)) > 0 and (ids := drafter.propose(job.ids, n)):
+                found[job] = ids
+                self._n_drafted[job] = len(ids)
+                n_room -= len(ids)
+        self._seconds = time.perf_counter() - started
+        return found
+
+    def verified(self, job: Job, n_right: int) -> None:
+        """So many of the tokens drafted for a job were right."""
+        self._n_right[job] = n_right
+
+    def record(self, seconds: float) -> None:
+        """The step for which `drafts` was asked last has taken so long."""
+        if self._drafters:
+            for job, drafter in self._drafters.items():
+                drafter.acceptance.record(self._n_drafted.get(job, 0), self._n_right.get(job, 0))
+            n_drafted, n_right = sum(self._n_drafted.values()), sum(self._n_right.values())
+            self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds)
+
+    def _drafter(self, job: Job) -> Drafter | None:
+        """A job's drafter, if it can have one and drafts are of use."""
+        if not self._can_go_back or job.make_drafter is None or job.n_draftable < 1:
+            return None
+        if job.drafter is None:
+            job.drafter = job.make_drafter()
+        return job.drafter

@@ -1,0 +1,39 @@
+"""A second, smaller model that drafts for the texts of another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ..executors.base import Executor
+from ..model import Model
+from ..scheduler.seats import Seats
+from .draft_model import ModelDraft
+from .drafter import Drafter, DraftSource
+from .same_vocabulary import require_same_vocabulary
+
+
+class ModelSource(DraftSource):
+    """The model in the file `path`; `make` makes its executor. Raises what loading it raises, and
+    RequestError if its vocabulary is not that of `model`."""
+
+    def __init__(self, path: str | os.PathLike[str], model: Model, make: Callable[[Model], Executor]) -> None:
+        self._model = Model.load(path)
+        try:
+            require_same_vocabulary(self._model, model)
+            self._executor = make(self._model)
+        except BaseException:
+            self._model.close()
+            raise
+        self._n_vocab = model.config.n_vocab
+        self._seats = Seats(self._executor)
+
+    def drafter(self) -> Drafter | None:
+        if not self._seats.n_free:
+            return None
+        seat = self._seats.take()
+        return Drafter(ModelDraft(seat, self._n_vocab), lambda: self._seats.give_back(seat))
+
+    def close(self) -> None:
+        self._executor.close()
+        self._model.close()
