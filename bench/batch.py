@@ -1,63 +1,158 @@
-"""How much faster several sequences are decoded side by side than one alone.
+"""How much faster several sequences are decoded side by side than one alone, beside llama.cpp.
 
-    python bench/batch.py smollm2 -s 2 4 8 -t 2 --markdown
+    python bench/batch.py smollm2 -s 1 2 4 8 16 32 -t 2 --markdown
 
-All have `--prompt` tokens after them. One sequence and each batch take turns, a few tokens at a time, so
-that ratios hold when the machine's speed drifts; medians of the turns.
+All sequences have `--prompt` tokens after them. The sizes take turns, a few tokens at a time, so that ratios
+hold when the machine's speed drifts; so do the engines, each turn a process of its own (`--worker`). Figures
+are medians. "prefill" is one prompt in steps of 512 tokens, in the same run.
+
+llama.cpp is the one inside llama-cpp-python (extra `rivals`); if it lives in another environment, give its
+Python by --llama-python. With `--engines nybble` it is not needed.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from table import print_table
 
-from nybble.engine.executors.base import Ids, Piece
-from nybble.engine.executors.numba.executor import NumbaExecutor
-from nybble.engine.model import Model
-from nybble.engine.scheduler.seat import Seat
-from nybble.engine.scheduler.seats import Seats
-from nybble.hub.models import resolve
-
 TOKENS_PER_TURN = 8
+N_PREFILL = 512
+ENGINES = ("nybble", "llama.cpp")
 
 
-def step(executor: NumbaExecutor, sequences: list[Seat], ids: Ids) -> None:
-    """One more token of each of the sequences."""
-    pieces = []
-    for sequence, token in zip(sequences, ids, strict=False):
-        sequence.make_room(sequence.n_positions + 1)
-        pieces.append(Piece(sequence.number, sequence.n_positions, np.array([token], np.int32), np.arange(1)))
-    executor.step(pieces)
-    for sequence in sequences:
-        sequence.n_positions += 1
-
-
-def measure(model: Model, sizes: list[int], n_threads: int, n_prompt: int, turns: int) -> list[float]:
-    """Tokens a second of one sequence, and of batches of these sizes."""
-    n, n_ctx = max(sizes), n_prompt + TOKENS_PER_TURN
-    executor = NumbaExecutor(
-        model.plan, n_ctx, n_threads, max(n_prompt, n), n_seq_max=n, n_pool_tokens=n * n_ctx
-    )
-    seats = Seats(executor)
-    sequences = [seats.take() for _ in range(n)]
-    ids = np.random.default_rng(0).integers(0, model.config.n_vocab, (n, n_prompt)).astype(np.int32)
-    for sequence, prompt in zip(sequences, ids, strict=True):
-        sequence.forward(prompt, 0, np.empty(0, np.intp))
-    found: dict[int, list[float]] = {size: [] for size in (1, *sizes)}
+def measure(
+    decode: Callable[[int], None],
+    restart: Callable[[], None],
+    prefill: Callable[[], None],
+    sizes: list[int],
+    turns: int,
+) -> dict[str, float]:
+    """Tokens a second of a prompt, and by their number of sequences that are decoded side by side:
+    `decode(n)` gives n of them a token."""
+    times: dict[str, list[float]] = {name: [] for name in ("prefill", *map(str, sizes))}
     for turn in range(turns + 1):
-        for size, times in found.items():
-            for sequence in sequences[:size]:
-                sequence.truncate(n_prompt)
+        for name, found in times.items():
+            restart()
             started = time.perf_counter()
-            for _ in range(TOKENS_PER_TURN):
-                step(executor, sequences[:size], ids[:size, 0])
+            if name == "prefill":
+                prefill()
+            else:
+                for _ in range(TOKENS_PER_TURN):
+                    decode(int(name))
             if turn:  # the first warms up
-                times.append((time.perf_counter() - started) / TOKENS_PER_TURN)
-    executor.close()
-    return [size / statistics.median(times) for size, times in found.items()]
+                found.append(time.perf_counter() - started)
+    n_tokens = {name: N_PREFILL if name == "prefill" else int(name) * TOKENS_PER_TURN for name in times}
+    return {name: n_tokens[name] / statistics.median(found) for name, found in times.items()}
+
+
+def run_nybble(model: str, sizes: list[int], n_prompt: int, n_threads: int, turns: int) -> dict[str, float]:
+    """One turn of nybble."""
+    import nybble
+
+    n, n_ctx = max(sizes), max(N_PREFILL, n_prompt + TOKENS_PER_TURN)
+    with nybble.LLM(model, n_ctx=n_ctx, n_threads=n_threads, n_seq_max=n, n_pool_tokens=n * n_ctx) as llm:
+        random = np.random.default_rng(0)
+        prompts = random.integers(0, llm.config.n_vocab, (n, n_prompt))
+        long = random.integers(0, llm.config.n_vocab, N_PREFILL)
+        sequences = [llm.sequence(prompt, cache_prompt=False) for prompt in prompts]
+        for sequence in sequences:
+            sequence.run()
+
+        def restart() -> None:
+            for sequence in sequences:
+                if len(sequence) > n_prompt:
+                    sequence.truncate(n_prompt)
+                    sequence.run()
+
+        def decode(size: int) -> None:
+            for sequence in sequences[:size]:
+                sequence.append(1)
+            for sequence in sequences[:size]:
+                sequence.run()  # the first runs all, in one step
+
+        def prefill() -> None:
+            with llm.sequence(long, cache_prompt=False) as sequence:
+                sequence.run()
+
+        return measure(decode, restart, prefill, sizes, turns)
+
+
+def run_llama_cpp(
+    model: str, sizes: list[int], n_prompt: int, n_threads: int, turns: int
+) -> dict[str, float]:
+    """One turn of llama.cpp."""
+    from llama_cpp_engine import LlamaCppEngine
+
+    n, n_ctx = max(sizes), max(N_PREFILL, n_prompt + TOKENS_PER_TURN)
+    engine = LlamaCppEngine(model, (n + 1) * n_ctx, n_threads, n_seq_max=n + 1)
+    random = np.random.default_rng(0)
+    prompts = random.integers(0, engine.n_vocab, (n, n_prompt))
+    long = random.integers(0, engine.n_vocab, N_PREFILL)
+    for i, prompt in enumerate(prompts):
+        engine.decode_several([(i, j, int(token)) for j, token in enumerate(prompt)])
+    n_decoded = [0]
+
+    def restart() -> None:
+        n_decoded[0] = 0
+        for i in range(n + 1):
+            engine.truncate(i, n_prompt if i < n else 0)
+
+    def decode(size: int) -> None:
+        engine.decode_several([(i, n_prompt + n_decoded[0], 1) for i in range(size)])
+        n_decoded[0] += 1
+
+    def prefill() -> None:
+        engine.decode_several([(n, j, int(token)) for j, token in enumerate(long)], wanted=[N_PREFILL - 1])
+
+    return measure(decode, restart, prefill, sizes, turns)
+
+
+def take_turn(engine: str, python: str, model: str, args: argparse.Namespace) -> dict[str, float]:
+    """Runs one turn in a process of its own."""
+    command = [python, os.path.abspath(__file__), model, "--worker", engine, "-s", *map(str, args.sequences)]
+    command += ["-t", str(args.threads), "-p", str(args.prompt), "--turns", str(args.turns)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{engine} failed:\n{done.stderr.strip()}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(model: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """By engine: the medians of its turns."""
+    pythons = {"nybble": sys.executable, "llama.cpp": args.llama_python}
+    found: dict[str, list[dict[str, float]]] = {engine: [] for engine in args.engines}
+    for pair in range(args.pairs):
+        for engine in args.engines if pair % 2 == 0 else args.engines[::-1]:
+            found[engine].append(take_turn(engine, pythons[engine], model, args))
+    return {
+        engine: {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
+        for engine, turns in found.items()
+    }
+
+
+def rows(model: str, found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+    """A row for each engine: tokens a second, as a multiple of one sequence's, and of the rival's."""
+    lines = []
+    for engine, figures in found.items():
+        line = [Path(model).stem, engine]
+        for name, speed in figures.items():
+            cell = f"{speed:.0f}"
+            if name != "prefill":
+                cell += f" ({speed / next(v for k, v in figures.items() if k != 'prefill'):.2f}x)"
+            if engine == "nybble" and "llama.cpp" in found:
+                cell += f" {speed / found['llama.cpp'][name]:.2f}"
+            line.append(cell)
+        lines.append(tuple(line))
+    return lines
 
 
 def main() -> None:
@@ -65,22 +160,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a name or the path of a GGUF file")
-    parser.add_argument("-s", "--sequences", type=int, nargs="+", default=[8], metavar="N")
+    parser.add_argument("-s", "--sequences", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], metavar="N")
     parser.add_argument("-t", "--threads", type=int, default=2, metavar="N")
     parser.add_argument(
         "-p", "--prompt", type=int, default=64, metavar="N", help="tokens before (%(default)s)"
     )
-    parser.add_argument("--turns", type=int, default=15, metavar="N", help="of each (%(default)s)")
+    parser.add_argument("--turns", type=int, default=9, metavar="N", help="of each size (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=3, metavar="N", help="processes of each (%(default)s)")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--llama-python", default=sys.executable, metavar="PATH")
+    parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    rows = [("model", "1", *map(str, args.sequences))]
+    if args.worker:
+        run = run_nybble if args.worker == "nybble" else run_llama_cpp
+        print(json.dumps(run(args.models[0], args.sequences, args.prompt, args.threads, args.turns)))
+        return
+    from nybble.hub.models import resolve
+
+    lines = [("model", "engine", "prefill", *map(str, args.sequences))]
     for name in args.models:
-        model = Model.load(resolve(name))
-        one, *batches = measure(model, args.sequences, args.threads, args.prompt, args.turns)
-        model.close()
-        cells = (f"{speed:.0f} ({speed / one:.2f}x)" for speed in batches)
-        rows.append((Path(resolve(name)).stem, f"{one:.0f}", *cells))
-    print_table(rows, args.markdown)
+        path = str(resolve(name))
+        lines += rows(path, compare(path, args))
+    print_table(lines, args.markdown)
 
 
 if __name__ == "__main__":
