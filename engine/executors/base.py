@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.attention.cache_type import CACHE_F32
 from ..hooks.taps import Taps
 from ..plan.plan import Plan
 
@@ -72,8 +73,8 @@ class Executor(ABC):
 
     compile_seconds = 0.0
     """What making this executor spent on compiling kernels, or reading them from the cache."""
-    has_float16_cache = False
-    """Are keys and values rounded to float16?"""
+    cache_type = CACHE_F32
+    """What keys and values are stored as."""
     pages: Sequence[Pages] = ()
     n_state_bytes = 0
     """Bytes of the `States` of a seat."""

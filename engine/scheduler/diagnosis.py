@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gguf_io.tensor import Tensor
+from ...kernels.attention.cache_type import CacheType
 from ..hooks.taps import Taps
 from ..plan import ops
 from ..plan.plan import Plan
@@ -17,8 +18,6 @@ from ..sampling.sampler import is_sound
 from ..scheduler.seat import Seat
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
-_FLOAT16_MAX = 65504
-_ROUNDS_TO_INFINITY = 65520.0  # in float16, from here on
 _VALUES_AT_ONCE = 1 << 20
 
 
@@ -29,7 +28,7 @@ def diagnose(sequence: Seat, ids: NDArray[np.int32] | list[int], position: int, 
     n = position + 1 if executor.plan.is_causal else len(ids)
     sequence.reset()
     try:
-        watch = _Watch(executor.plan, executor.has_float16_cache, taps)
+        watch = _Watch(executor.plan, executor.cache_type, taps)
         sequence.forward(np.asarray(ids[:n], np.int32), 0, np.array([position]), watch)
     except _Found as found:
         return str(found)
@@ -44,7 +43,7 @@ class _Watch(Taps):
     """Taps that check every buffer, after `inner` has read and edited it, and raise `_Found` at the first
     value that is not finite, or that the cache cannot hold."""
 
-    def __init__(self, plan: Plan, has_float16_cache: bool, inner: Taps | None) -> None:
+    def __init__(self, plan: Plan, cache_type: CacheType, inner: Taps | None) -> None:
         super().__init__({}, 0 if inner is None else inner.n_prompt)
         self._inner = inner
         self._plan = plan
@@ -52,7 +51,8 @@ class _Watch(Taps):
             name: op for op in plan.ops if not isinstance(op, ops.SelectRows) for name in op.outputs
         }
         self._cached: dict[str, str] = {}
-        for op in plan.ops if has_float16_cache else ():
+        self._cache_type = cache_type
+        for op in plan.ops:
             if isinstance(op, ops.Attention) and op.k:
                 self._cached |= {op.v: "values", op.k: "keys"}
         self.buffers = frozenset(self._writers) | (frozenset() if inner is None else inner.buffers)
@@ -71,13 +71,14 @@ class _Watch(Taps):
             raise _Found(_of_operation(op, buffer, int(positions[unsound.argmax()])))
         if buffer in self._cached:
             largest = np.abs(value).max(axis=1)
-            if largest.max() >= _ROUNDS_TO_INFINITY:
-                row = int((largest >= _ROUNDS_TO_INFINITY).argmax())
+            kind = self._cache_type
+            if largest.max() >= kind.overflows_from:
+                row = int((largest >= kind.overflows_from).argmax())
                 layer = _BLOCK.match(buffer)
                 raise _Found(
                     f"the {self._cached[buffer]} of {f'layer {layer[1]}, ' if layer else ''}{buffer}, reach"
-                    f" {largest[row]:.6g} at position {positions[row]}, but the cache keeps them in float16,"
-                    f' which ends at {_FLOAT16_MAX}; use executor="reference", which keeps float32'
+                    f" {largest[row]:.6g} at position {positions[row]}, but the cache keeps them as"
+                    f' {kind.name}, which ends at {kind.largest}; use cache_type="f32"'
                 )
 
 

@@ -11,12 +11,13 @@ from functools import cache
 import numpy as np
 
 from ..jit.kernel import Call, Kernel, kernel
-from ..language.checks import Array, Count, Halves, check_array
+from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64
-from ..language.record import PointerTo, Record
+from ..language.record import Field, PointerTo, Record
 from ..language.rows import buffer_arguments, buffer_fields, is_turn, share
 from ..language.source import called
-from .kv_cache import CACHE, CACHE_BLOCK, PLACES, Numbers, cache_arguments, place_arguments
+from .cache_type import CacheArray, CacheType
+from .kv_cache import CACHE_BLOCK, PLACES, Numbers, cache_arguments, cache_fields, place_arguments
 from .online_softmax import FEW
 from .plain_scratch import (
     SEGMENT,
@@ -48,28 +49,25 @@ from .visible import NO_CHUNK, check_sight
 # over segments too: the threads leave their states in `partials`, and a second kernel puts them together;
 # otherwise the first does all.
 
-_ATTEND = Record(
-    **buffer_fields("q", "out"),
-    **CACHE,
-    **PLACES,
-    scratch=PointerTo(F32),  # a `Tile` for each thread
-    partials=PointerTo(F32),  # states (n_kv_heads, n_segments, split_rows) of a step that is split
-    ld_scratch=I64,  # numbers from one thread to the next
-    group=I64,  # query heads of a key head
-    tile_rows=I64,  # queries of the largest tile, in whole bundles
-    state_size=I64,  # numbers of a query's state
-    n_segments=I64,  # that `partials` has room for
-    window=I64,  # how many positions a query sees at most
-    chunk=I64,  # and none before the last multiple of this
-    is_causal=I64,
-    scale=F32,  # of the scores
-)
+_ATTEND: dict[str, Field] = {
+    "scratch": PointerTo(F32),  # a `Tile` for each thread
+    "partials": PointerTo(F32),  # states (n_kv_heads, n_segments, split_rows) of a step that is split
+    "ld_scratch": I64,  # numbers from one thread to the next
+    "group": I64,  # query heads of a key head
+    "tile_rows": I64,  # queries of the largest tile, in whole bundles
+    "state_size": I64,  # numbers of a query's state
+    "n_segments": I64,  # that `partials` has room for
+    "window": I64,  # how many positions a query sees at most
+    "chunk": I64,  # and none before the last multiple of this
+    "is_causal": I64,
+    "scale": F32,  # of the scores
+}
 
 
 def bind_attend(
     q: Array,
-    keys: Halves,
-    values: Halves,
+    keys: CacheArray,
+    values: CacheArray,
     pages: Numbers,
     positions: Numbers,
     out: Array,
@@ -111,7 +109,7 @@ def bind_attend(
         "is_causal": int(is_causal),
         "scale": scale,
     }
-    attend, merge_segments = attend_kernels()
+    attend, merge_segments = attend_kernels(keys.kind)
     return attend.bind(**arguments), merge_segments.bind(**arguments)
 
 
@@ -140,13 +138,15 @@ def _is_split(args, span):
 
 
 @cache
-def attend_kernels() -> tuple[Kernel, Kernel]:
-    """The kernels for the target: one attends, the other merges the segments of a step that is split."""
+def attend_kernels(kind: CacheType) -> tuple[Kernel, Kernel]:
+    """The kernels for the target and a type of cache: one attends, the other merges the segments of a step
+    that is split."""
+    record = Record(**buffer_fields("q", "out"), **cache_fields(kind), **PLACES, **_ATTEND)
     queries, n_split_rows = queries_per_bundle(), split_rows()
     tile_of, gather, finish = query_functions()
-    attend_segment, (_, start, merge, _) = segment_function(), state_functions()
+    attend_segment, (_, start, merge, _) = segment_function(kind), state_functions()
 
-    @kernel(_ATTEND)
+    @kernel(record, f"attend_{kind.name}")
     def attend(args, thread_id, n_threads):
         group, size = args.group, args.state_size
         tile = tile_of(args, thread_id)
@@ -183,7 +183,7 @@ def attend_kernels() -> tuple[Kernel, Kernel]:
                     finish(args, tile.totals, kv_head, first_token * group, last_token * group, n_bundle)
             n_before += n_items
 
-    @kernel(_ATTEND)
+    @kernel(record, f"merge_segments_{kind.name}")
     def merge_segments(args, thread_id, n_threads):
         if args.spans[0] == 0:
             return

@@ -2,7 +2,7 @@
 
 Bundles of queries go through a block of positions one after the other. In a step of few queries the bundles
 have FEW of them and read the cache as it is; otherwise the block is first converted to float32, for all
-bundles together.
+bundles together. Quantized blocks are always converted.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,16 @@ from functools import cache
 from typing import NamedTuple
 
 from ..language.pointer import F32, I32, I64, Pointer, cast
-from ..language.simd import load, splat, store, to_f32
+from ..language.simd import load, splat, store
 from ..language.source import called
 from ..language.spans import span_at
-from .kv_cache import CACHE_BLOCK, CACHE_LANES, slot_of
+from .cache_type import CacheType
+from .kv_cache import CACHE_BLOCK, CACHE_LANES, slot_functions, slot_of
 from .online_softmax import FEW, block_functions, own_values_function
 from .plain_scratch import SEGMENT
 from .softmax_state import HEAD, queries_per_bundle, state_functions
 from .visible import first_seen, last_seen
+from .widen import widen_functions
 
 
 class Tile(NamedTuple):
@@ -82,17 +84,6 @@ def _extremes(tile, first, last):
         some_from, all_from = min(some_from, tile.lowest[i]), max(all_from, tile.lowest[i])
         some_to, all_to = max(some_to, tile.highest[i]), min(all_to, tile.highest[i])
     return some_from, some_to, all_from, all_to
-
-
-@called
-def _widen(args, tile, keys, values, first, last):
-    """Convert the positions first .. last - 1 of a block, and of its keys more to whole vectors."""
-    d = args.head_dim
-    for i in range((first & -CACHE_LANES) * d, ((last + CACHE_LANES - 1) & -CACHE_LANES) * d, CACHE_LANES):
-        store(tile.keys + i, to_f32(load(keys + i, CACHE_LANES)))
-    for vector in range(0, args.padded * CACHE_BLOCK, CACHE_LANES * CACHE_BLOCK):
-        for i in range(vector + first * CACHE_LANES, vector + last * CACHE_LANES, CACHE_LANES):
-            store(tile.values + i, to_f32(load(values + i, CACHE_LANES)))
 
 
 class QueryFunctions(NamedTuple):
@@ -170,8 +161,8 @@ def query_functions() -> QueryFunctions:
 
 
 @cache
-def segment_function() -> Callable[..., None]:
-    """Make the function that attends to a segment, for the target.
+def segment_function(kind: CacheType) -> Callable[..., None]:
+    """Make the function that attends to a segment, for the target and a type of cache.
 
     `attend_segment(args, span, tile, states, kv_head, segment, n, n_rows, few)`: the states of n queries, in
     n_rows rows, that have seen the segment and nothing else.
@@ -180,6 +171,9 @@ def segment_function() -> Callable[..., None]:
     score, weigh, add_values = block_functions(queries)
     score_few, weigh_few, add_values_few = block_functions(FEW)
     add_own_values = own_values_function()
+    key_row, value_row = slot_functions(kind)
+    widen, few_read = widen_functions(kind)
+    always_widens = kind.block_bytes > 0
 
     @called
     def add_own(args, tile, o, values, n, row, start, first, last):
@@ -235,13 +229,15 @@ def segment_function() -> Callable[..., None]:
             if first == last:
                 continue
             slot = kv_head * args.n_slots + slot_of(span.pages, block)
-            keys, values = args.keys + slot * args.head_dim, args.values + slot * args.padded
-            if not few:
-                _widen(args, tile, keys, values, first, last)
+            keys, values = args.keys + slot * key_row(args), args.values + slot * value_row(args)
+            if always_widens or not few:
+                widen(args, tile, keys, values, first, last)
+            few_keys, few_values = few_read(tile, keys, values)
             n_left = n
             for row in range(0, n_rows, queries):
                 reads_cache = few or (n_left < queries and n_left <= FEW)
-                attend_block(args, tile, states, row, min(n_left, n_bundle), keys, values, block, reads_cache)
+                n_now = min(n_left, n_bundle)
+                attend_block(args, tile, states, row, n_now, few_keys, few_values, block, reads_cache)
                 n_left -= n_bundle
 
     return attend_segment

@@ -2,8 +2,8 @@
 them.
 
 The definitions are `attention_probs_reference` and `gather_reference`; attention itself never holds a whole
-row of probabilities. The cache is that of general attention; `in_general_layout` copies pages of plain
-attention into it. A row's bits depend neither on the rows beside it nor on the size of the step. One thread
+row of probabilities. Keys and values are float32, as they are read from a cache of any type, of all positions
+one after the other. A row's bits depend neither on the rows beside it nor on the size of the step. One thread
 does all.
 """
 
@@ -12,32 +12,23 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit.kernel import kernel
-from ..language.checks import Array, Halves, check_array
-from ..language.pointer import F16, F32, I64
+from ..language.checks import Array, check_array
+from ..language.pointer import F32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import LANES
 from ..language.simd import load, store
 from ..language.source import inlined
-from .general import gather, gather_one, general_scratch, head_biases, weigh
-from .kv_cache import Numbers, check_kv_cache
+from .cache_type import CACHE_F32
+from .general import general_functions, general_scratch, head_biases
+from .kv_cache import Numbers, page_table
 from .visible import NO_CHUNK, first_seen, last_seen
 
-Cache = tuple[Halves, Halves]
-
-
-def in_general_layout(keys: Halves, values: Halves) -> Cache:
-    """A copy of a cache of plain attention, or of some of its pages, contiguous arrays: keys and values
-    (n_kv_heads, n_slots, head_dim) float16."""
-    n_kv_heads, head_dim, n_slots = check_kv_cache(keys, values)
-    flat = keys.transpose(0, 1, 3, 2).reshape(n_kv_heads, n_slots, head_dim)
-    rows = values.transpose(0, 1, 3, 2, 4).reshape(n_kv_heads, n_slots, -1)[..., :head_dim]
-    return flat, np.ascontiguousarray(rows)
+weigh, gather, gather_one = general_functions(CACHE_F32)
 
 
 def attention_probs(
     q: Array,
-    keys: Halves,
-    pages: Numbers,
+    keys: Array,
     positions: Numbers,
     scale: float,
     window: int = 0,
@@ -48,23 +39,21 @@ def attention_probs(
     sinks: Array | None = None,
     is_causal: bool = True,
 ) -> Array:
-    """q (n, n_heads, d) of tokens at positions (n,), one after the other, whose keys the cache holds already;
-    keys (n_kv_heads, n_slots, d), pages (n_pages,) of the sequence -> (n, n_heads, m) float32, m the last
-    position + 1."""
+    """q (n, n_heads, d) of tokens at positions (n,), one after the other; keys (n_kv_heads, m or more, d), of
+    theirs as well -> (n, n_heads, m) float32, m the last position + 1."""
     check_array("q", q, (None, None, None))
     n, n_heads, head_dim = q.shape
-    check_array("keys", keys, (None, None, head_dim), np.float16)
+    check_array("keys", keys, (None, None, head_dim))
     check_array("positions", positions, (n,), np.int64)
-    check_array("pages", pages, (None,), np.int64)
-    if n == 0 or n_heads % keys.shape[0]:
-        raise ValueError(f"queries {q.shape} do not fit keys {keys.shape}")
-    m = int(positions[-1]) + 1
+    m = int(positions[-1]) + 1 if n else 0
+    if n == 0 or n_heads % keys.shape[0] or m > keys.shape[1]:
+        raise ValueError(f"queries {q.shape} of {m} positions do not fit keys {keys.shape}")
     scratch = general_scratch(m, 1)
     probs = np.zeros((n, n_heads, m), np.float32)
     _attention_probs.bind(
         q=np.ascontiguousarray(q),
         keys=keys,
-        pages=pages,
+        pages=page_table(m)[0],
         positions=positions,
         probs=probs,
         scratch=scratch,
@@ -86,28 +75,26 @@ def attention_probs(
 
 def gather_by_probs(
     probs: Array,
-    values: Halves,
-    pages: Numbers,
+    values: Array,
     positions: Numbers,
     window: int = 0,
     chunk: int = 0,
     is_causal: bool = True,
 ) -> Array:
     """probs (n, n_heads, m) as `attention_probs` gives them, 0 where a query sees nothing; values
-    (n_kv_heads, n_slots, dv), pages (n_pages,) -> (n, n_heads, dv) float32."""
+    (n_kv_heads, m or more, dv) -> (n, n_heads, dv) float32."""
     check_array("probs", probs, (None, None, None))
     n, n_heads, m = probs.shape
-    check_array("values", values, (None, None, None), np.float16)
+    check_array("values", values, (None, None, None))
     n_kv_heads, n_slots, value_dim = values.shape
     check_array("positions", positions, (n,), np.int64)
-    check_array("pages", pages, (None,), np.int64)
-    if n == 0 or positions.max() >= m or n_heads % n_kv_heads:
+    if n == 0 or positions.max() >= m or n_heads % n_kv_heads or m > n_slots:
         raise ValueError(f"probabilities {probs.shape} do not fit values {values.shape}")
     out = np.empty((n, n_heads, value_dim), np.float32)
     _gather_by_probs.bind(
         probs=probs,
         values=values,
-        pages=pages,
+        pages=page_table(m)[0],
         positions=positions,
         out=out,
         n_tokens=n,
@@ -133,7 +120,7 @@ def _seen(args, position):
 @kernel(
     Record(
         q=PointerTo(F32),
-        keys=PointerTo(F16),
+        keys=PointerTo(F32),
         pages=PointerTo(I64),
         positions=PointerTo(I64),
         probs=PointerTo(F32),
@@ -169,7 +156,7 @@ def _attention_probs(args, thread_id, n_threads):
 @kernel(
     Record(
         probs=PointerTo(F32),
-        values=PointerTo(F16),
+        values=PointerTo(F32),
         pages=PointerTo(I64),
         positions=PointerTo(I64),
         out=PointerTo(F32),

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
 from guard import guarded
 from numpy.typing import NDArray
 
+from nybble.kernels.attention.cache_type import CACHE_F16, CacheArray, CacheType
 from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, n_pages_for
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
@@ -200,10 +203,30 @@ class RopeNeox(Rope):
     pairing = "neox"
 
 
-class Attention(Case):
-    """Keys and values are compared after rounding to float16, as the cache holds them; it starts full of
-    NaN."""
+def rounded(x: Array, kind: CacheType) -> Array:
+    """x (…, width) as a cache of a type holds it."""
+    with np.errstate(all="ignore"):
+        if kind.name == "f32":
+            return x
+        if kind.name == "f16":
+            return x.astype(np.float16).astype(np.float32)
+        width, format = x.shape[-1], GGMLQuantizationType[kind.name.upper()]
+        filled = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -width % 32)])
+        return dequantize(quantize(filled, format), format)[..., :width]
 
+
+def full_of_nan(cache: tuple[CacheArray, CacheArray], place: Place) -> tuple[CacheArray, CacheArray]:
+    """A cache of which nothing has been written."""
+    for part in cache:
+        part.array.view(np.uint8)[:] = 255
+    keys, values = (CacheArray(place(part.array), part.kind, part.width) for part in cache)
+    return keys, values
+
+
+class Attention(Case):
+    """Keys and values are compared after rounding as the cache does, which starts full of NaN."""
+
+    kind = CACHE_F16
     rows_mix = True
     tolerance = 1e-5
     windows = (0,)
@@ -223,18 +246,17 @@ class Attention(Case):
 
     def expected(self) -> Array:
         q, k, v = (x.reshape(self.n, -1, self.head_dim) for x in self.inputs.values())
-        with np.errstate(over="ignore"):
-            k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
+        k, v = (rounded(x, self.kind) for x in (k, v))
         at = np.arange(self.n)
         limits: dict[str, Any] = {"window": self.window, "chunk": self.chunk, "is_causal": self.is_causal}
         return attention_reference(q, k, v, at, at, self.scale, **limits).reshape(self.n, -1)
 
     def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
-        keys, values = allocate_kv_cache(self.n_kv_heads, self.head_dim, b["pages"].size * CACHE_BLOCK)
-        b["keys"], b["values"] = place(np.full_like(keys, np.nan)), place(np.full_like(values, np.nan))
+        n_slots = b["pages"].size * CACHE_BLOCK
+        self.cache = full_of_nan(allocate_kv_cache(self.n_kv_heads, self.head_dim, n_slots, self.kind), place)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
-        cache, at = (b["keys"], b["values"]), (b["pages"], b["positions"])
+        cache, at = self.cache, (b["pages"], b["positions"])
         n_seen = b["pages"].shape[1] * CACHE_BLOCK
         memory = attention_scratch(self.n_heads, self.n_kv_heads, self.head_dim, n_seen, n_threads)
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))

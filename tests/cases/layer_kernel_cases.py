@@ -8,18 +8,15 @@ import itertools
 import numpy as np
 from graph_kernel_cases import CASES as GRAPH_CASES, width
 from guard import guarded
-from kernel_cases import Array, Case, Place, make, normal
+from kernel_cases import Array, Case, Place, full_of_nan, make, normal, rounded
 from numpy.typing import NDArray
 from recurrent_kernel_cases import CASES as RECURRENT_CASES
 from stream_kernel_cases import CASES as STREAM_CASES
 
 from nybble.gguf_io.formats import F32
-from nybble.kernels.attention.general import (
-    allocate_general_cache,
-    bind_general_attend,
-    bind_general_write,
-    general_scratch,
-)
+from nybble.kernels.attention.cache_type import CACHE_F16
+from nybble.kernels.attention.general import bind_general_attend, general_scratch
+from nybble.kernels.attention.general_cache import allocate_general_cache, bind_general_write
 from nybble.kernels.attention.kv_cache import CACHE_BLOCK
 from nybble.kernels.attention.reference import alibi_slopes, attention_reference
 from nybble.kernels.elementwise.add import bind_add
@@ -39,8 +36,9 @@ from nybble.kernels.weights.floats import pack_floats
 
 
 class GeneralAttention(Case):
-    """The cache starts full of NaN, and is compared after rounding to float16."""
+    """Keys and values are compared after rounding as the cache does, which starts full of NaN."""
 
+    kind = CACHE_F16
     rows_mix = True
     tolerance = 1e-5
 
@@ -64,8 +62,7 @@ class GeneralAttention(Case):
 
     def expected(self) -> Array:
         q, k, v = (x.reshape(self.n, -1, w) for x, w in zip(self.inputs.values(), self.widths, strict=True))
-        with np.errstate(over="ignore"):
-            k, v = (x.astype(np.float16).astype(np.float32) for x in (k, v))
+        k, v = (rounded(x, self.kind) for x in (k, v))
         at = np.arange(self.n)
         more = {"soft_cap": self.soft_cap, "slopes": self.slopes, "sinks": self.sinks, "chunk": self.chunk}
         more["is_causal"] = self.is_causal
@@ -77,8 +74,8 @@ class GeneralAttention(Case):
 
     def before_bind(self, b: dict[str, NDArray], n_rows: int, place: Place) -> None:
         n_slots = b["pages"].size * CACHE_BLOCK
-        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, n_slots)
-        b["keys"], b["values"] = (place(np.full_like(part, np.nan)) for part in cache)
+        cache = allocate_general_cache(self.n_kv_heads, self.head_dim, self.value_dim, n_slots, self.kind)
+        self.cache = full_of_nan(cache, place)
 
     def bind(self, b: dict[str, NDArray], place: Place, n_threads: int) -> list[Call]:
         at = b["slots"], b["n_tokens"]
@@ -86,8 +83,7 @@ class GeneralAttention(Case):
         slopes, sinks = (None if part is None else place(part) for part in (self.slopes, self.sinks))
         attend = bind_general_attend(
             b["q"],
-            b["keys"],
-            b["values"],
+            *self.cache,
             b["pages"],
             b["positions"],
             b["out"],
@@ -102,9 +98,7 @@ class GeneralAttention(Case):
             self.chunk,
             self.is_causal,
         )
-        write = [
-            bind_general_write(b[rows], b[cache], *at) for rows, cache in (("k", "keys"), ("v", "values"))
-        ]
+        write = [bind_general_write(b[rows], part, *at) for rows, part in zip("kv", self.cache, strict=True)]
         return [*write, attend]
 
 

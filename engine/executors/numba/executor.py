@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ....kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
 from ....kernels.jit.object_cache import compile_log
 from ...plan.plan import Plan
 from ..base import Array, Executor, Pages, Piece, States
@@ -18,10 +19,9 @@ HEAD_ROWS = 32
 
 class NumbaExecutor(Executor):
     """`n_batch`: how many tokens a step takes at the most. `n_pool_tokens`: how many positions all sequences
-    together have pages for, by default n_ctx. `matrices`: packed weights of another executor of the model, to
-    be shared."""
+    together have pages for, by default n_ctx. `cache_type`: what keys and values are stored as. `matrices`:
+    packed weights of another executor of the model, to be shared."""
 
-    has_float16_cache = True
     can_share = True
 
     def __init__(
@@ -34,13 +34,15 @@ class NumbaExecutor(Executor):
         *,
         n_seq_max: int = 1,
         n_pool_tokens: int = 0,
+        cache_type: CacheTypeName = "f16",
     ) -> None:
         require_lowered(plan)
         super().__init__(plan, n_ctx, n_batch, n_seq_max)
         compiled_before = compile_log.seconds
         self.n_threads = n_threads
+        self.cache_type = CACHE_TYPES[cache_type]
         self.pages = make_pages(plan, n_ctx, self.n_batch, n_seq_max, n_pool_tokens or n_ctx)
-        self.caches = make_caches(plan, self.pages, n_seq_max)
+        self.caches = make_caches(plan, self.pages, n_seq_max, self.cache_type)
         self.matrices = pack_tensors(plan.matrices, n_threads) if matrices is None else matrices
         self.runner = PlanRunner(
             self.plan,

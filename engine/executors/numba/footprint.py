@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ....errors import ModelError
+from ....kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
 from ....system.free_memory import free_memory
 from ...plan.plan import Plan
 from .executor import HEAD_ROWS
@@ -22,6 +23,7 @@ class Footprint:
     """
 
     n_ctx: int
+    cache_type: CacheTypeName
     weights: int
     """Packed matrices."""
     states: int
@@ -41,11 +43,11 @@ class Footprint:
                 f"{source}: needs {self.total / 1e6:,.0f} MB of memory, {self.weights / 1e6:,.0f} of them for"
                 f" weights and {self.states / 1e6:,.0f} for a context of {self.n_ctx} tokens, but"
                 f' {free / 1e6:,.0f} MB are free; weights="mapped" leaves the weights in the file, and'
-                " a smaller quantization or `n_ctx` takes less"
+                ' a smaller quantization, a smaller `n_ctx` or cache_type="q8_0" takes less'
             )
 
 
-def footprint(plan: Plan, n_ctx: int, n_batch: int = 512) -> Footprint:
+def footprint(plan: Plan, n_ctx: int, n_batch: int = 512, cache_type: CacheTypeName = "f16") -> Footprint:
     """What running `plan` with these settings takes. Raises what making an executor of it would raise.
 
     States and buffers are allocated and dropped at once: their pages cost nothing until they are written to.
@@ -55,9 +57,11 @@ def footprint(plan: Plan, n_ctx: int, n_batch: int = 512) -> Footprint:
     for i, op in enumerate(plan.ops):
         buffers.begin(op)
         buffers.end(i, op)
+    pages = make_pages(plan, n_ctx, n_at_once, 1, n_ctx)
     return Footprint(
         n_ctx,
+        cache_type,
         sum(map(packed_bytes, plan.matrices)),
-        sum(cache.nbytes for cache in make_caches(plan, make_pages(plan, n_ctx, n_at_once, 1, n_ctx), 1)),
+        sum(cache.nbytes for cache in make_caches(plan, pages, 1, CACHE_TYPES[cache_type])),
         buffers.n_bytes,
     )

@@ -186,11 +186,10 @@ class PlanRunner:
         if not isinstance(cache, KVCache):
             raise TypeError(f"state {op.state} of the plan does not hold keys and values")
         positions = one.positions
-        keys, values, pages = cache.of_sequence(one.seat, int(positions[-1]) + 1)
+        keys, values = cache.of_sequence(one.seat, int(positions[-1]) + 1)
         probs = attention_probs(
             self._values(op.q, one.rows).reshape(len(positions), op.n_heads, -1),
             keys,
-            pages,
             positions,
             op.scale,
             op.window,
@@ -198,7 +197,7 @@ class PlanRunner:
         )
 
         def gather(probs: Array) -> Array:
-            return gather_by_probs(probs, values, pages, positions, op.window, op.chunk, op.is_causal)
+            return gather_by_probs(probs, values, positions, op.window, op.chunk, op.is_causal)
 
         show_probs(op, one.taps, probs, self._values(op.out, one.rows), gather, positions, one.ids)
 

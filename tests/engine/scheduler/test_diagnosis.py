@@ -51,7 +51,9 @@ def test_values_that_the_cache_cannot_hold(damaged, n_batch):
     largest = np.abs(layer_values(path, IDS[:1])).max()
     with nybble.LLM(path, n_batch=n_batch, n_ctx=64) as llm:
         for _ in range(2):  # an error leaves a model that can be asked again
-            with pytest.raises(ModelError, match=r"float16, which ends at 65504; use executor=") as caught:
+            with pytest.raises(
+                ModelError, match=r"as f16, which ends at 65504; use cache_type=\"f32\""
+            ) as caught:
                 llm.generate(IDS)
         found = str(caught.value)
     assert "logits at position 4: the values of layer 0, blk.0.v, reach " in found

@@ -14,10 +14,9 @@ from guard import guarded, misaligned
 from numpy.typing import NDArray
 from stopwatch import HANG
 
-from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, n_pages_for
-from nybble.kernels.attention.probs import attention_probs, gather_by_probs, in_general_layout
+from nybble.kernels.attention.kv_cache import CACHE_BLOCK, n_pages_for
+from nybble.kernels.attention.probs import attention_probs, gather_by_probs
 from nybble.kernels.attention.reference import alibi_slopes, attention_probs_reference, gather_reference
-from nybble.kernels.language.rows import padded_width
 
 TOLERANCE = 1e-5
 
@@ -27,8 +26,8 @@ class Case:
     """Queries q (n, n_heads, d) of the last n of m positions; k and v (m, n_kv_heads, d or dv)."""
 
     q: NDArray[np.float32]
-    k: NDArray[np.float16]
-    v: NDArray[np.float16]
+    k: NDArray[np.float32]
+    v: NDArray[np.float32]
     window: int
     chunk: int
     scores: dict[str, Any]
@@ -37,18 +36,12 @@ class Case:
     def positions(self) -> NDArray[np.int64]:
         return np.arange(len(self.k))[-len(self.q) :]
 
-    @property
-    def pages(self) -> NDArray[np.int64]:
-        """Of twice as many, in any order."""
-        n = n_pages_for(len(self.k))
-        return np.random.default_rng(n).permutation(2 * n)[:n]
-
-    def cache(self, rows: NDArray[np.float16]) -> NDArray[np.float16]:
-        """(n_kv_heads, n_slots, width): what was not written is NaN."""
-        at = np.arange(len(rows))
-        slots = np.full((rows.shape[1], 2 * CACHE_BLOCK * len(self.pages), rows.shape[2]), np.nan, np.float16)
-        slots[:, self.pages[at // CACHE_BLOCK] * CACHE_BLOCK + at % CACHE_BLOCK] = rows.transpose(1, 0, 2)
-        return slots
+    def of_pages(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_kv_heads, n, width), n a whole number of pages: what was not written is NaN."""
+        n = n_pages_for(len(rows)) * CACHE_BLOCK
+        found = np.full((rows.shape[1], n, rows.shape[2]), np.nan, np.float32)
+        found[:, : len(rows)] = rows.transpose(1, 0, 2)
+        return found
 
 
 def make(seed: int, is_causal: bool = True) -> Case:
@@ -57,7 +50,7 @@ def make(seed: int, is_causal: bool = True) -> Case:
     n, d, dv = int(rng.integers(1, m + 1)), *(int(x) for x in 8 * rng.integers(1, 4, 2))
     n_heads = n_kv_heads * group
     q = rng.standard_normal((n, n_heads, d)).astype(np.float32)
-    k, v = (rng.standard_normal((m, n_kv_heads, width)).astype(np.float16) for width in (d, dv))
+    k, v = (rng.standard_normal((m, n_kv_heads, width)).astype(np.float32) for width in (d, dv))
     scores = {
         "is_causal": is_causal,
         "soft_cap": float(rng.choice([0, 2])),
@@ -70,27 +63,30 @@ def make(seed: int, is_causal: bool = True) -> Case:
 
 def run(case: Case, place: Any = np.array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The probabilities, and what heads gather by their squares."""
-    keys, values = (place(case.cache(rows)) for rows in (case.k, case.v))
-    at = place(case.pages), place(case.positions)
+    keys, values = (place(case.of_pages(rows)) for rows in (case.k, case.v))
+    positions = place(case.positions)
     scores = case.scores | {
         name: value if value is None else place(value)
         for name, value in case.scores.items()
         if name not in ("soft_cap", "is_causal")
     }
-    probs = attention_probs(place(case.q), keys, *at, 0.3, case.window, chunk=case.chunk, **scores)
-    heads = gather_by_probs(place(probs * probs), values, *at, case.window, case.chunk, scores["is_causal"])
+    probs = attention_probs(place(case.q), keys, positions, 0.3, case.window, chunk=case.chunk, **scores)
+    heads = gather_by_probs(
+        place(probs * probs), values, positions, case.window, case.chunk, scores["is_causal"]
+    )
     return probs, heads
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_agrees_with_the_reference(seed: int) -> None:
     case = make(seed, is_causal=seed % 4 > 0)
-    k, v = case.k.astype(np.float32), case.v.astype(np.float32)
-    at = case.positions, np.arange(len(k))
-    expected = attention_probs_reference(case.q, k, *at, 0.3, case.window, chunk=case.chunk, **case.scores)
+    at = case.positions, np.arange(len(case.k))
+    expected = attention_probs_reference(
+        case.q, case.k, *at, 0.3, case.window, chunk=case.chunk, **case.scores
+    )
     probs, heads = run(case)
     assert np.abs(probs - expected).max() < TOLERANCE
-    assert np.abs(heads - gather_reference(probs * probs, v)).max() < TOLERANCE * np.abs(v).max()
+    assert np.abs(heads - gather_reference(probs * probs, case.v)).max() < TOLERANCE * np.abs(case.v).max()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -108,26 +104,17 @@ def test_same_bits_for_each_row_alone_and_for_alignments(seed: int) -> None:
         assert [part.tobytes() for part in shifted] == [part.tobytes() for part in whole]
 
 
-def test_the_plain_cache_in_the_general_layout() -> None:
-    rng, n, heads, d = np.random.default_rng(1), 70, 2, 24
-    keys, values = allocate_kv_cache(heads, d, 128)
-    k, v = (np.zeros((n, padded_width(heads * d)), np.float32) for _ in range(2))
-    k[:, : heads * d], v[:, : heads * d] = rng.standard_normal((2, n, heads * d))
-    bind_cache_write(k, v, keys, values, np.arange(n), np.array([n])).run()
-    for found, rows in zip(in_general_layout(keys, values), (k, v), strict=True):
-        expected = rows[:, : heads * d].reshape(n, heads, d).astype(np.float16)
-        assert found[:, :n].transpose(1, 0, 2).tobytes() == expected.tobytes()
-
-
 def test_arrays_that_do_not_fit_are_refused() -> None:
     case = make(1)
-    keys, pages = case.cache(case.k), case.pages
+    keys = case.of_pages(case.k)
     with pytest.raises(ValueError, match="do not fit keys"):
-        attention_probs(case.q[:0], keys, pages, case.positions[:0], 1.0)
-    with pytest.raises(TypeError, match="float16"):
-        attention_probs(case.q, keys.astype(np.float32), pages, case.positions, 1.0)
+        attention_probs(case.q[:0], keys, case.positions[:0], 1.0)
+    with pytest.raises(ValueError, match="do not fit keys"):
+        attention_probs(case.q, keys[:, : len(case.k) - 1].copy(), case.positions, 1.0)
+    with pytest.raises(TypeError, match="float32"):
+        attention_probs(case.q, keys.astype(np.float16), case.positions, 1.0)
     with pytest.raises(ValueError, match="do not fit values"):
-        gather_by_probs(np.zeros((1, 1, 3), np.float32), keys[:1], pages, np.array([3]))
+        gather_by_probs(np.zeros((1, 1, 3), np.float32), keys[:1], np.array([3]))
 
 
 def test_no_kernel_touches_memory_beyond_its_operands() -> None:

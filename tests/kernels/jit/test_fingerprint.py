@@ -15,7 +15,12 @@ import numpy as np
 import pytest
 
 from nybble import kernels
+from nybble.kernels.attention.cache_type import CACHE_TYPES
+from nybble.kernels.attention.general import general_attend_kernel
+from nybble.kernels.attention.general_cache import general_write_kernel
+from nybble.kernels.attention.kv_cache import write_kernel
 from nybble.kernels.attention.plain import attend_kernels
+from nybble.kernels.attention.prefetch import prefetch_kernel
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
@@ -156,7 +161,10 @@ def all_kernels() -> list[Kernel]:
         pack_kernel(format), embedding_kernel(format), mapped_linear_kernel(format)
     for format in ELEMENT_OF:
         float_linear_kernel(format), expert_kernel(format)
-    attend_kernels(), bind_peak_f32(1, 1), bind_peak_int8(1, 1)
+    for kind in CACHE_TYPES.values():
+        attend_kernels(kind), write_kernel(kind), prefetch_kernel(kind)
+        general_attend_kernel(kind), general_write_kernel(kind)
+    bind_peak_f32(1, 1), bind_peak_int8(1, 1)
     found = [value for value in gc.get_objects() if isinstance(value, Kernel)]
     return sorted((k for k in found if k.symbol.startswith("nybble.")), key=lambda kernel: kernel.symbol)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .....kernels.attention.general import bind_general_attend, bind_general_write, general_scratch
+from .....kernels.attention.general import bind_general_attend, general_scratch
+from .....kernels.attention.general_cache import bind_general_write
 from .....kernels.attention.kv_cache import CACHE_BLOCK, bind_cache_write
 from .....kernels.attention.plain import bind_attend
 from .....kernels.attention.plain_scratch import attention_scratch, seen_at_most
@@ -51,10 +52,10 @@ def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, cache: K
     if op.k:
         slots = tokens.slots[cache.pages.window]
         write = bind_cache_write(x[1], x[2], keys, values, slots, where.count)
-        steps.append(Step(write, (x[1], x[2]), (keys, values)))
+        steps.append(Step(write, (x[1], x[2]), (keys.array, values.array)))
     return [
         *steps,
-        Step(attend, (x[0], keys, values), (out, scratch.partials)),
+        Step(attend, (x[0], keys.array, values.array), (out, scratch.partials)),
         Step(merge, (scratch.partials,), (out,)),
     ]
 
@@ -79,7 +80,7 @@ def _general(op: ops.Attention, x: list[Array], out: Array, where: Where, cache:
     )
     slots = tokens.slots[cache.pages.window]
     writes = [
-        Step(bind_general_write(rows, part, slots, where.count), (rows,), (part,))
+        Step(bind_general_write(rows, part, slots, where.count), (rows,), (part.array,))
         for rows, part in zip(new, (cache.keys, cache.values), strict=False)
     ]
-    return [*writes, Step(attend, (q, cache.keys, cache.values), (out, scratch))]
+    return [*writes, Step(attend, (q, cache.keys.array, cache.values.array), (out, scratch))]

@@ -1,13 +1,13 @@
-"""The states of layers for compiled kernels: float16 keys and values in pages, float32 recurrent states."""
+"""The states of layers for compiled kernels: keys and values in pages, float32 recurrent states."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .....kernels.attention.general import allocate_general_cache
-from .....kernels.attention.kv_cache import CACHE_BLOCK, CACHE_LANES, allocate_kv_cache, n_pages_for
-from .....kernels.attention.probs import in_general_layout
+from .....kernels.attention.cache_type import CacheType
+from .....kernels.attention.general_cache import allocate_general_cache, read_general_cache
+from .....kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, n_pages_for, read_kv_cache
+from .....kernels.language.checks import Array
 from .....kernels.language.rows import padded_width
 from ....plan import ops
 from ....plan.plan import Plan
@@ -17,42 +17,38 @@ from .memory import aligned_zeros
 
 
 class KVCache:
-    """The float16 keys and values of a layer, in the pages of all layers with its window.
+    """The keys and values of a layer, stored as `kind` says, in the pages of all layers with its window.
 
     `is_plain`: they lie as the kernels of plain attention want them, else as those of any attention do.
     """
 
-    def __init__(self, spec: KVSpec, pages: Pages, is_plain: bool) -> None:
+    def __init__(self, spec: KVSpec, pages: Pages, is_plain: bool, kind: CacheType) -> None:
         self.pages = pages
         self.is_plain = is_plain
         n_slots = pages.n * pages.size
         if is_plain:
-            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, n_slots)
+            self.keys, self.values = allocate_kv_cache(spec.n_kv_heads, spec.head_dim, n_slots, kind)
         else:
             widths = spec.head_dim, spec.value_dim or spec.head_dim
-            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, n_slots)
+            self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, n_slots, kind)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory; the system gives them as positions are filled."""
         return self.keys.nbytes + self.values.nbytes
 
-    def of_sequence(
-        self, seat: int, n_positions: int
-    ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.int64]]:
-        """Keys and values (n_kv_heads, n_slots, width), and the pages of the first n_positions in them."""
+    def of_sequence(self, seat: int, n_positions: int) -> tuple[Array, Array]:
+        """The keys and values of the first n_positions of a sequence, and of more to whole pages:
+        (n_kv_heads, n, width) float32."""
         pages = self.pages.table[seat, : n_pages_for(n_positions)]
-        if not self.is_plain:
-            return self.keys, self.values, np.ascontiguousarray(pages)
-        n_kv_heads, _, head_dim, _ = self.keys.shape
-        by_page = self.keys.reshape(n_kv_heads, -1, CACHE_BLOCK // CACHE_LANES, head_dim, CACHE_LANES)
-        keys = by_page[:, pages].reshape(n_kv_heads, -1, head_dim, CACHE_LANES)
-        return *in_general_layout(keys, self.values[:, pages]), np.arange(len(pages))
+        if self.is_plain:
+            return read_kv_cache(self.keys, self.values, pages)
+        return read_general_cache(self.keys, pages), read_general_cache(self.values, pages)
 
     def copy_page(self, source: int, target: int) -> None:
         """Copies the keys and values of a page to another."""
-        for part in (self.keys, self.values):
-            by_page = part.reshape(len(part), self.pages.n, -1)
+        for array in (self.keys.array, self.values.array):
+            by_page = array.reshape(len(array), self.pages.n, -1)
             by_page[:, target] = by_page[:, source]
 
 
@@ -86,12 +82,12 @@ def make_pages(plan: Plan, n_ctx: int, n_batch: int, n_seats: int, n_pool_tokens
     return found
 
 
-def make_caches(plan: Plan, pages: list[Pages], n_seats: int) -> list[Cache]:
-    """The empty states of the layers."""
+def make_caches(plan: Plan, pages: list[Pages], n_seats: int, kind: CacheType) -> list[Cache]:
+    """The empty states of the layers, with keys and values of a type."""
     general = {op.state for op in plan.ops if isinstance(op, ops.Attention) and not _is_plain(op)}
     by_window = {some.window: some for some in pages}
     return [
-        KVCache(spec, by_window[spec.window], i not in general)
+        KVCache(spec, by_window[spec.window], i not in general, kind)
         if isinstance(spec, KVSpec)
         else RecurrentCache(spec, n_seats)
         for i, spec in enumerate(plan.states)
