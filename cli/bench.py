@@ -66,7 +66,14 @@ def run(args: argparse.Namespace) -> None:
     n_ctx = max(test.depth + test.n_tokens for test in tests)
     found = []
     for path, n_threads in product(paths, args.n_threads):
-        with LLM(path, n_ctx=n_ctx, n_threads=n_threads, executor=args.executor, weights=args.weights) as llm:
+        with LLM(
+            path,
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            executor=args.executor,
+            weights=args.weights,
+            cache_type=args.cache_type,
+        ) as llm:
             found.append(measure(llm, tests, args.repetitions))
     if args.plot:
         save_figure(plot_speeds(found), args.plot)

@@ -15,16 +15,17 @@ from ..engine.llm import LLM
 from ..errors import NybbleError
 from ..kernels.jit.object_cache import can_keep, compile_log, object_folder
 from ..kernels.sampling.compiled import compiled_sampling
-from .engine_options import add_weights_option
+from .engine_options import add_cache_type_option, add_weights_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     add_weights_option(parser, "what it will be run with: mapped weights have kernels of their own")
+    add_cache_type_option(parser, "what it will be run with: each type has kernels of its own (f16)")
 
 
 def run(args: argparse.Namespace) -> None:
-    with LLM(args.model, weights=args.weights) as llm:
+    with LLM(args.model, weights=args.weights, cache_type=args.cache_type) as llm:
         llm.sequence([0]).run()
         compiled_sampling()
         probs = [name for name in llm.activations if name.endswith(".attn_probs")]

@@ -3,10 +3,11 @@
 import argparse
 
 from ..engine.llm import LLM
+from ..kernels.attention.cache_type import CACHE_TYPES
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --ctx, --threads, --executor and --weights."""
+    """Adds --ctx, --threads, --executor, --weights and --cache-type."""
     parser.add_argument(
         "-c", "--ctx", dest="n_ctx", type=int, metavar="N", help="tokens that fit in the context"
     )
@@ -15,7 +16,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_executor_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --executor and --weights."""
+    """Adds --executor, --weights and --cache-type."""
     parser.add_argument(
         "--executor",
         choices=("numba", "reference"),
@@ -23,11 +24,17 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
         help="numba is fast; reference is simple",
     )
     add_weights_option(parser, "mapped ones stay in the file: for models larger than memory; slower")
+    add_cache_type_option(parser, "what keys and values are stored as: q8_0 and q4_0 take less memory (f16)")
 
 
 def add_weights_option(parser: argparse.ArgumentParser, help: str) -> None:
     """Adds --weights."""
     parser.add_argument("--weights", choices=("packed", "mapped"), default="packed", help=help)
+
+
+def add_cache_type_option(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds --cache-type, None if it is not given."""
+    parser.add_argument("--cache-type", choices=tuple(CACHE_TYPES), help=help)
 
 
 def add_threads_option(parser: argparse.ArgumentParser) -> None:
@@ -45,4 +52,5 @@ def open_llm(model: str, args: argparse.Namespace) -> LLM:
         n_threads=args.n_threads,
         executor=args.executor,
         weights=args.weights,
+        cache_type=args.cache_type,
     )

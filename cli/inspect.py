@@ -20,7 +20,7 @@ from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.tensor import Tensor
 from ..hub.models import resolve
 from ..system.free_memory import free_memory
-from .engine_options import add_engine_options
+from .engine_options import add_cache_type_option, add_engine_options
 from .option_names import in_options
 from .plain_text import plain
 from .standard_streams import print_json
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show instead what can be read and replaced while the model runs, in the order of computation",
     )
     parser.add_argument("--json", action="store_true", help="the same for programs")
+    add_cache_type_option(parser, "of the keys and values, for the memory of a context (f16)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     try:
         with load_gguf(resolve(args.file)) as file:
-            verdict = examine(file)
+            verdict = examine(file, args.cache_type or "f16")
             problems = [_in_options(problem) for problem in verdict.problems]
             if args.json:
                 print_json(_report(file, verdict, problems), indent=1)
@@ -85,7 +86,8 @@ def _print_file(file: GGUFFile, verdict: Verdict) -> None:
     need, free = verdict.footprint, free_memory()
     if need is not None:
         print("\nmemory")
-        rows = [("packed weights", need.weights), (f"context of {need.n_ctx} tokens", need.states)]
+        context = f"context of {need.n_ctx} tokens, {need.cache_type}"
+        rows = [("packed weights", need.weights), (context, need.states)]
         rows += [("activations", need.buffers), ("all", need.total)]
         rows += [] if free is None else [("free on this machine", free)]
         _print_table((name, _size(n_bytes)) for name, n_bytes in rows)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from ..errors import NybbleError
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.file_kind import other_kind
+from ..kernels.attention.cache_type import CacheTypeName
 from .executors.numba.footprint import Footprint, footprint
 from .executors.numba.lower.lowered_plan import require_lowered
 from .model import Model, find_tokenizer
@@ -32,7 +33,7 @@ class Verdict:
         return not self.problems
 
 
-def examine(file: GGUFFile) -> Verdict:
+def examine(file: GGUFFile, cache_type: CacheTypeName = "f16") -> Verdict:
     """Checks an open file without reading its weights, for a context of `LLM`'s default size."""
     problems: list[str] = []
 
@@ -53,7 +54,11 @@ def examine(file: GGUFFile) -> Verdict:
     if model is not None:
         n_ctx, plan = model.default_n_ctx, model.plan
         attempt(lambda: require_lowered(plan))
-        need = None if problems else attempt(lambda: footprint(plan.for_context(n_ctx), n_ctx))
+        need = (
+            None
+            if problems
+            else attempt(lambda: footprint(plan.for_context(n_ctx), n_ctx, cache_type=cache_type))
+        )
     if need is not None:
         attempt(lambda: need.require_free(file.path))
     return Verdict("a model" if kind is None else kind.name, tuple(problems), model, need)

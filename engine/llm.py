@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NoReturn, Self
 
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..hub.models import resolve
+from ..kernels.attention.cache_type import CacheTypeName
 from ..system.cores import default_threads
 from ..tokenizer import Tokenizer
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
-from .executors.base import Executor
-from .executors.choose import N_SEQ_MAX, ExecutorName, WeightsName, check_options, make_executor
+from .executors.choose import ExecutorName, ExecutorOptions, WeightsName, make_executor
 from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
 from .hooks.activations import ActivationSpec, find_activations
@@ -51,7 +52,7 @@ class LLM(Generator, Shown):
     the beginnings of prompts, which are not computed again for others.
     `weights`: "packed" weights are copied to memory in the layout of the kernels; "mapped" ones stay in the
     file, for models larger than memory: the same bits, but slower ("numba" only).
-
+    `cache_type`: of keys and values: "f16" (default), "f32", "q8_0" or "q4_0"; the reference has "f32" only.
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
     the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
     at any temperature; what does not pay stops by itself. Recurrent models, and runs with edits, do without.
@@ -72,9 +73,12 @@ class LLM(Generator, Shown):
         n_seq_max: int | None = None,
         n_pool_tokens: int | None = None,
         weights: WeightsName = "packed",
+        cache_type: CacheTypeName | None = None,
         draft: str | os.PathLike[str] | None = None,
     ) -> None:
-        check_options(n_ctx, n_threads, executor, n_batch, weights, n_seq_max, n_pool_tokens)
+        options = ExecutorOptions(
+            n_ctx, n_threads, executor, n_batch, n_seq_max, n_pool_tokens, weights, cache_type
+        )
         path = resolve(model)
         started = time.perf_counter()
         self._model = Model.load(path)
@@ -91,15 +95,10 @@ class LLM(Generator, Shown):
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights
-
-            def make(model: Model, n_pool_tokens: int | None = None) -> Executor:
-                n_seats = n_seq_max or min(N_SEQ_MAX, n_batch)
-                sizes = self.n_ctx, self.n_threads, n_batch, n_seats, n_pool_tokens
-                return make_executor(model, executor, weights, *sizes)
-
-            self._draft_source = draft_source(draft, self._model, make)
+            smaller = replace(options, n_ctx=self.n_ctx, n_pool_tokens=None)
+            self._draft_source = draft_source(draft, self._model, lambda own: make_executor(own, smaller))
             try:
-                made = make(self._model, n_pool_tokens)
+                made = make_executor(self._model, options)
             except BaseException:
                 if self._draft_source is not None:
                     self._draft_source.close()
@@ -107,6 +106,7 @@ class LLM(Generator, Shown):
         except BaseException:
             self._model.close()
             raise
+        self.cache_type: CacheTypeName = made.cache_type.name
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds

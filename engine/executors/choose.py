@@ -1,8 +1,12 @@
-"""Which of the two executors runs a model, with how many threads and tokens, and which weights."""
+"""Which of the two executors runs a model, with how many threads, tokens and sequences, which weights and
+cache."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import RequestError
+from ...kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
+from ...system.cores import default_threads
 from ..model import Model
 from .base import Executor
 
@@ -12,65 +16,74 @@ WeightsName = Literal["packed", "mapped"]
 _MAX_N_CTX = 2**31 - 1
 _MAX_THREADS = 256
 _MAX_SEQUENCES = 1024
-N_SEQ_MAX = 32
-"""How many sequences run side by side unless the user says otherwise."""
+_N_SEQUENCES = 32
 
 
-def check_options(
-    n_ctx: int | None,
-    n_threads: int | None,
-    executor: ExecutorName,
-    n_batch: int,
-    weights: WeightsName,
-    n_seq_max: int | None,
-    n_pool_tokens: int | None,
-) -> None:
-    """RequestError unless the options of `LLM` are in range and go together; None: whatever suits."""
-    if n_ctx is not None:
-        _check_range("n_ctx", n_ctx, _MAX_N_CTX)
-    if n_threads is not None:
-        _check_range("n_threads", n_threads, _MAX_THREADS)
-    _check_range("n_batch", n_batch, _MAX_N_CTX)
-    if n_seq_max is not None:
-        _check_range("n_seq_max", n_seq_max, _MAX_SEQUENCES)
-        if n_seq_max > n_batch:
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """The arguments of `LLM` that say how a model runs, checked: RequestError unless they are in range and go
+    together. None: whatever suits."""
+
+    n_ctx: int | None = None
+    n_threads: int | None = None
+    executor: ExecutorName = "numba"
+    n_batch: int = 512
+    n_seq_max: int | None = None
+    n_pool_tokens: int | None = None
+    weights: WeightsName = "packed"
+    cache_type: CacheTypeName | None = None
+
+    def __post_init__(self) -> None:
+        _check_range("n_ctx", self.n_ctx, _MAX_N_CTX)
+        _check_range("n_threads", self.n_threads, _MAX_THREADS)
+        _check_range("n_batch", self.n_batch, _MAX_N_CTX)
+        _check_range("n_seq_max", self.n_seq_max, _MAX_SEQUENCES)
+        _check_range("n_pool_tokens", self.n_pool_tokens, 2**40)
+        if self.n_seq_max is not None and self.n_seq_max > self.n_batch:
             raise RequestError(
-                f"n_seq_max={n_seq_max} sequences do not fit in a step of n_batch={n_batch} tokens: choose"
-                " fewer, or larger steps"
+                f"n_seq_max={self.n_seq_max} sequences do not fit in a step of n_batch={self.n_batch} tokens:"
+                " choose fewer, or larger steps"
             )
-    if n_pool_tokens is not None:
-        _check_range("n_pool_tokens", n_pool_tokens, 2**40)
-    if executor not in ("numba", "reference"):
-        raise RequestError(f'executor must be "numba" or "reference", not {executor!r}')
-    if weights not in ("packed", "mapped"):
-        raise RequestError(f'weights must be "packed" or "mapped", not {weights!r}')
-    if weights == "mapped" and executor == "reference":
-        raise RequestError('weights="mapped" goes with executor="numba" only')
+        if self.executor not in ("numba", "reference"):
+            raise RequestError(f'executor must be "numba" or "reference", not {self.executor!r}')
+        if self.weights not in ("packed", "mapped"):
+            raise RequestError(f'weights must be "packed" or "mapped", not {self.weights!r}')
+        if self.weights == "mapped" and self.executor == "reference":
+            raise RequestError('weights="mapped" goes with executor="numba" only')
+        check_cache_type(self.cache_type)
+        if self.executor == "reference" and self.cache_type not in (None, "f32"):
+            raise RequestError(
+                f'cache_type="{self.cache_type}" goes with executor="numba" only; the reference keeps float32,'
+                ' which is cache_type="f32"'
+            )
+
+
+def check_cache_type(cache_type: CacheTypeName | None) -> None:
+    """RequestError unless `cache_type` is one, or None."""
+    if cache_type is not None and (not isinstance(cache_type, str) or cache_type not in CACHE_TYPES):
+        *names, last = (f'"{name}"' for name in CACHE_TYPES)
+        raise RequestError(f"cache_type must be {', '.join(names)} or {last}, not {cache_type!r:.100}")
 
 
 def _check_range(name: str, value: Any, high: int) -> None:
+    if value is None and name != "n_batch":
+        return
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
         raise RequestError(f"{name} must be an integer from 1 to {high}, not {value!r:.100}")
 
 
-def make_executor(
-    model: Model,
-    executor: ExecutorName,
-    weights: WeightsName,
-    n_ctx: int,
-    n_threads: int,
-    n_batch: int,
-    n_seq_max: int,
-    n_pool_tokens: int | None,
-) -> Executor:
+def make_executor(model: Model, options: ExecutorOptions) -> Executor:
     """Each is imported only when it is wanted, so that the reference never waits for Numba."""
     made: Executor
-    if n_pool_tokens is not None and n_pool_tokens < n_ctx:
+    n_ctx, n_batch = options.n_ctx or model.default_n_ctx, options.n_batch
+    n_seq_max = options.n_seq_max or min(_N_SEQUENCES, n_batch)
+    n_pool_tokens = options.n_pool_tokens or n_ctx
+    if n_pool_tokens < n_ctx:
         raise RequestError(
             f"n_pool_tokens={n_pool_tokens} has no room for a sequence of n_ctx={n_ctx} tokens: choose a"
             " larger pool, or a smaller context"
         )
-    if executor == "reference":
+    if options.executor == "reference":
         from .reference.executor import ReferenceExecutor
 
         made = ReferenceExecutor(model.plan, n_ctx, n_batch, n_seq_max=n_seq_max)
@@ -80,15 +93,16 @@ def make_executor(
         from .numba.storage.packed_matrix import map_tensor
 
         announce_compiling()
-        matrices = {t.name: map_tensor(t) for t in model.plan.matrices} if weights == "mapped" else None
+        is_mapped = options.weights == "mapped"
         made = NumbaExecutor(
             model.plan,
             n_ctx,
-            n_threads,
+            options.n_threads or default_threads(),
             n_batch,
-            matrices,
+            {tensor.name: map_tensor(tensor) for tensor in model.plan.matrices} if is_mapped else None,
             n_seq_max=n_seq_max,
-            n_pool_tokens=n_pool_tokens or n_ctx,
+            n_pool_tokens=n_pool_tokens,
+            cache_type=options.cache_type or "f16",
         )
     made.before_step = model.file.check_unchanged
     return made

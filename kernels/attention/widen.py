@@ -75,13 +75,14 @@ def _of_blocks(kind: CacheType) -> WidenFunctions:
             for i in range(0, d, QUANT_BLOCK):
                 block = keys + p * n_bytes + i // QUANT_BLOCK * block_bytes * CACHE_LANES
                 widen_keys(tile.keys + (p * d + i * CACHE_LANES), block, min(d - i, QUANT_BLOCK))
-        for p in range(first, last):
-            for i in range(0, args.padded, QUANT_BLOCK):
+        for i in range(0, args.padded, QUANT_BLOCK):
+            has_second_half = args.padded - i > HALF
+            for p in range(first, last):
                 block = values + p * n_bytes + i // QUANT_BLOCK * block_bytes
                 scale = to_f32(load_splat(cast(block, F16), CACHE_LANES))
                 both = pair(block + SCALE_BYTES, HALF) * scale
                 out = tile.values + (i * CACHE_BLOCK + p * CACHE_LANES)
-                if args.padded - i > HALF:
+                if has_second_half:
                     store(out, both, CACHE_LANES * CACHE_BLOCK)
                 else:
                     store(out, part(both, 0, 1))
