@@ -72,8 +72,7 @@ def decode_reference(blocks: NDArray[np.uint8], width: int, kind: CacheType) -> 
         levels = np.concatenate([levels & 15, levels >> 4 & 15], axis=-1) - np.int8(8)
     with np.errstate(invalid="ignore"):  # a scale may be infinite
         values = d * levels
-    found: Array = values.reshape(*blocks.shape[:-2], -1)[..., :width]
-    return found
+    return np.ascontiguousarray(values.reshape(*blocks.shape[:-2], -1)[..., :width])
 
 
 class BlockFunctions(NamedTuple):

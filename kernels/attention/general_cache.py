@@ -59,7 +59,7 @@ def read_general_cache(cached: CacheArray, pages: Numbers) -> Array:
     rows = cached.array.reshape(n_kv_heads, -1, CACHE_BLOCK, *slot)[:, pages].reshape(n_kv_heads, -1, *slot)
     if cached.kind.block_bytes:
         return decode_reference(rows, cached.width, cached.kind)
-    return rows.astype(np.float32)
+    return np.ascontiguousarray(rows, np.float32)
 
 
 def bind_general_write(rows: Array, cached: CacheArray, slots: Numbers, n_tokens: Count) -> Call:

@@ -117,7 +117,7 @@ def read_kv_cache(keys: CacheArray, values: CacheArray, pages: Numbers) -> tuple
     if not kind.block_bytes:
         v = values.array[:, pages].transpose(0, 1, 3, 2, 4).reshape(n_heads, len(pages) * CACHE_BLOCK, -1)
         k = k.swapaxes(3, 4).reshape(n_heads, -1, head_dim)
-        return k.astype(np.float32), v[..., :head_dim].astype(np.float32)
+        return np.ascontiguousarray(k, np.float32), np.ascontiguousarray(v[..., :head_dim], np.float32)
     scales = k[..., :SCALE_BYTES, :].reshape(*k.shape[:4], CACHE_LANES, SCALE_BYTES)
     blocks = np.concatenate([scales, k[..., SCALE_BYTES:, :].swapaxes(4, 5)], axis=5).swapaxes(3, 4)
     v = values.array.reshape(n_heads, -1, CACHE_BLOCK, *values.array.shape[2:])[:, pages]

@@ -1,5 +1,6 @@
 """The command line, as a process on a tiny model: output, figures, errors, exit codes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -102,6 +103,19 @@ def test_inspect_shows_metadata_tensors_and_totals(tiny_path, capsys):
         n_values = sum(tensor.n_values for tensor in file.tensors.values())
     assert f"{n_values:,} values" in text and "32.00 bits a value" in text
     assert max(map(len, text.splitlines())) < 140
+
+
+def test_inspect_says_what_a_context_takes(tiny_path, capsys):
+    sizes = {}
+    for name in ("f16", "f32", "q8_0", "q4_0"):
+        assert main(["inspect", str(tiny_path), "--cache-type", name]) == 0
+        assert f" tokens, {name} " in capsys.readouterr().out
+        assert main(["inspect", str(tiny_path), "--cache-type", name, "--json"]) == 0
+        memory = json.loads(capsys.readouterr().out)["memory"]
+        assert memory["cache_type"] == name
+        sizes[name] = memory["states"]
+    assert sizes["f32"] == 2 * sizes["f16"]
+    assert sizes["q8_0"] * 18 == sizes["q4_0"] * 34
 
 
 def test_inspect_shows_activations_in_the_order_of_computation(tiny_path, capsys):

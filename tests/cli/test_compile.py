@@ -15,7 +15,7 @@ RUN = """
 import sys
 import nybble
 from nybble.kernels.jit.object_cache import compile_log
-with nybble.LLM(sys.argv[1], weights=sys.argv[2]) as llm:
+with nybble.LLM(sys.argv[1], weights=sys.argv[2], cache_type=sys.argv[3]) as llm:
     for temperature in (0, 1):
         llm.generate([1, 2, 3], nybble.SamplingParams(max_tokens=4, temperature=temperature, top_p=0.9))
     llm.logits([1, 2, 3])
@@ -31,17 +31,18 @@ def process(cache: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("weights", ["packed", "mapped"])
-def test_it_compiles_all_that_a_model_needs(tmp_path: Path, weights: str) -> None:
+@pytest.mark.parametrize(("weights", "cache_type"), [("packed", "f16"), ("mapped", "q8_0")])
+def test_it_compiles_all_that_a_model_needs(tmp_path: Path, weights: str, cache_type: str) -> None:
     model, cache = str(tiny_model.write(tmp_path / "tiny.gguf")), tmp_path / "cache"
-    done = process(cache, "-m", "nybble", "compile", model, "--weights", weights)
+    command = ["-m", "nybble", "compile", model, "--weights", weights, "--cache-type", cache_type]
+    done = process(cache, *command)
     assert done.returncode == 0, done.stderr
     n, *_ = done.stdout.split()
     (folder,) = (cache / "kernels").iterdir()
     assert len(list(folder.iterdir())) == int(n) > 0
     assert f"{n} kernels are in {folder}; {n} of them were compiled now, in " in done.stdout
-    assert process(cache, "-c", RUN, model, weights).stdout == f"0 {n} False\n"
-    again = process(cache, "-m", "nybble", "compile", model, "--weights", weights)
+    assert process(cache, "-c", RUN, model, weights, cache_type).stdout == f"0 {n} False\n"
+    again = process(cache, *command)
     assert f"{n} kernels are in {folder}; 0 of them" in again.stdout and again.stderr == ""
 
 

@@ -255,6 +255,7 @@ def test_errors_name_options(tiny_path, tmp_path, fails, stdin):
             "holds only -c 2; choose a larger one (-c 128 is what the model was",
         ),
         ([*run, "--weights", "mapped"], "--weights mapped goes with --executor numba only"),
+        ([*run, "--cache-type", "q8_0"], "--cache-type q8_0 goes with --executor numba only; the reference"),
         ([*run[:2], "the " * 200, *REFERENCE], "holds only -c 128; shorten the prompt"),
         (["embed", tiny_path, "the", *REFERENCE], "--pooling mean, --pooling cls or --pooling last"),
         (["quantize", tiny_path, text, "Q8_0"], "or replace it with --force\n"),

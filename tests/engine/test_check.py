@@ -18,6 +18,7 @@ from nybble.engine.executors.numba.footprint import footprint
 from nybble.engine.model import Model
 from nybble.errors import GGUFUnsupportedError, NybbleError
 from nybble.gguf_io.file import load_gguf
+from nybble.kernels.attention.cache_type import CACHE_TYPES
 from nybble.system.free_memory import _of_group
 
 Q8_1 = 9
@@ -141,12 +142,13 @@ def test_the_footprint_is_what_an_executor_takes(name: str, tmp_path: Path) -> N
     formats = {"llama-moe": {"ffn_gate_exps": "Q4_0", "ffn_down_exps": "F16", "attn_q": "Q8_0"}}.get(name, {})
     described = architecture_fixtures.description(name)
     model = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", described, formats))
-    found = footprint(model.plan, 100, 20)
-    executor = NumbaExecutor(model.plan, 100, 1, 20)
-    assert found.weights == sum(matrix.nbytes for matrix in executor.matrices.values())
-    assert found.states == sum(cache.nbytes for cache in executor.caches)
-    assert found.buffers == executor.runner.n_buffer_bytes
-    executor.close()
+    for cache_type in CACHE_TYPES:
+        found = footprint(model.plan, 100, 20, cache_type)
+        executor = NumbaExecutor(model.plan, 100, 1, 20, cache_type=cache_type)
+        assert found.weights == sum(matrix.nbytes for matrix in executor.matrices.values())
+        assert found.states == sum(cache.nbytes for cache in executor.caches)
+        assert found.buffers == executor.runner.n_buffer_bytes
+        executor.close()
     model.close()
 
 

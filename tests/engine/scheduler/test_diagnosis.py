@@ -64,6 +64,24 @@ def test_values_that_the_cache_cannot_hold(damaged, n_batch):
         assert np.isfinite(llm.logits(IDS)).all()
 
 
+@pytest.mark.parametrize(("name", "end", "beyond"), [("q8_0", "8319008", 1e4), ("q4_0", "524032", 1e3)])
+def test_the_range_of_quantized_caches(name, end, beyond, damaged):
+    """It is that of the float16 scale of a block; float32 has none."""
+    for factor in (0.5, beyond):
+        path = damaged(
+            blk__0__attn_v=lambda w, f=factor: w * 1e5 * f,
+            blk__0__attn_output=lambda w, f=factor: w * 1e-5 / f,
+        )
+        with nybble.LLM(path, cache_type="f32", n_ctx=64) as llm:
+            assert np.isfinite(llm.logits(IDS)).all()
+        with nybble.LLM(path, cache_type=name, n_ctx=64) as llm:
+            if factor < 1:
+                assert np.isfinite(llm.logits(IDS)).all()
+                continue
+            with pytest.raises(ModelError, match=f'as {name}, which ends at {end}; use cache_type="f32"'):
+                llm.logits(IDS)
+
+
 @pytest.mark.parametrize("arch", ["llama", "gemma3"])
 def test_keys_that_the_cache_cannot_hold(arch, damaged):
     """gemma3 has norms of q and k, which scale them."""

@@ -152,6 +152,7 @@ def test_what_is_written_can_be_read(kind: CacheType, width: int) -> None:
         bind_general_write(rows, part, slots, np.array([n])).run()
     for found in (read_kv_cache(*plain, pages), [read_general_cache(part, pages) for part in general]):
         assert [rows[:, :n].tobytes() for rows in found] == [rows.tobytes() for rows in expected]
+        assert all(rows.flags.c_contiguous and rows.dtype == np.float32 for rows in found)
     for part in (*plain, *general):
         by_page = part.array.reshape(heads, 4, -1).view(np.uint8)
         assert (by_page[:, [0, 2]] == 255).all()
