@@ -11,6 +11,11 @@ from .gguf_io.codecs.k_quants import scales_and_mins as scales_and_mins
 from .gguf_io.dequantize import dequantize as dequantize
 from .gguf_io.formats import BlockFormat as BlockFormat
 from .gguf_io.quantize import quantize as quantize
+from .kernels.attention.cache_type import (
+    CACHE_TYPES as CACHE_TYPES,
+    CacheArray as CacheArray,
+    CacheType as CacheType,
+)
 from .kernels.attention.kv_cache import (
     allocate_kv_cache as allocate_kv_cache,
     bind_cache_write as bind_cache_write,

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.float32]
-Halves = NDArray[np.float16]
 Count = NDArray[np.int64]
 """A number in its first element, which changes from step to step."""
 

@@ -21,19 +21,19 @@ ARROWS = {
     "engine.architectures": "engine.architectures.parts kernels.choices engine.config errors",
     "architecture": "engine.architectures engine.architectures.parts engine.config",
     "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
-    "engine.executors.base": "engine.hooks engine.plan",
     "kernels.language": "",
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
-    "engine.executors.attention_probs": "kernels.attention engine.executors.base engine.hooks "
+    "engine.executors.base": "kernels.attention engine.hooks engine.plan",
+    "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks "
     "engine.plan.ops errors",
     "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights kernels.attention kernels.jit "
-    "kernels.language engine.executors.base engine.plan engine.plan.ops "
-    "gguf_io system errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
+    "kernels.attention kernels.jit kernels.language engine.plan "
+    "engine.plan.ops gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
@@ -47,47 +47,51 @@ ARROWS = {
     "engine.plan.ops errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
-    "engine.executors.attention_probs kernels.attention kernels.jit "
-    "kernels.language engine.executors.base engine.hooks engine.plan "
-    "engine.plan.ops gguf_io system errors",
+    "engine.executors.attention_probs engine.executors.base "
+    "kernels.attention kernels.jit kernels.language engine.hooks "
+    "engine.plan engine.plan.ops gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat": "tokenizer gguf_io errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
     "kernels.elementwise kernels.norm kernels.linear "
-    "engine.executors.attention_probs kernels.attention "
-    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
-    "gguf_io",
+    "engine.executors.attention_probs engine.executors.base "
+    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling gguf_io errors",
-    "engine.scheduler": "engine.sampling kernels.attention engine.executors.base "
-    "engine.hooks engine.plan engine.plan.ops gguf_io errors",
-    "engine.generation": "engine.scheduler engine.sampling kernels.sampling tokenizer "
-    "engine.executors.base engine.hooks gguf_io system errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
     "engine.architectures.parts engine.plan.graph engine.plan "
     "engine.config gguf_io errors",
+    "hub": "system errors",
+    "engine.speculation": "engine.scheduler hub engine.model engine.executors.base errors",
+    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
+    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io "
+    "errors",
+    "engine.generation": "engine.scheduler engine.speculation engine.sampling "
+    "kernels.sampling tokenizer engine.executors.base engine.hooks "
+    "gguf_io system errors",
     "engine.tracing": "engine.scheduler engine.executors.reference engine.hooks "
     "engine.plan engine.plan.ops gguf_io system errors",
-    "engine.embedding": "engine.tracing engine.model engine.generation engine.scheduler "
+    "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
-    "engine.executors.numba.storage engine.executors.base errors",
-    "hub": "system errors",
-    "engine.llm": "hub engine.executors.choose engine.embedding engine.tracing "
-    "engine.model engine.generation engine.scheduler engine.chat "
-    "tokenizer engine.hooks engine.config gguf_io system errors",
+    "engine.executors.numba.storage engine.executors.base "
+    "kernels.attention system errors",
+    "engine.llm": "engine.executors.choose engine.embedding engine.tracing "
+    "engine.generation engine.scheduler engine.speculation hub "
+    "engine.model engine.chat tokenizer kernels.attention engine.hooks "
+    "engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "
     "engine.executors.numba.storage gguf_io errors",
-    "engine.check": "engine.model engine.executors.numba engine.executors.numba.lower gguf_io errors",
+    "engine.check": "engine.model engine.executors.numba engine.executors.numba.lower "
+    "kernels.attention gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
-    "cli": "research engine.check engine.benchmark engine.llm hub "
-    "engine.embedding engine.model engine.generation engine.sampling "
-    "kernels.sampling tokenizer kernels.jit engine.hooks gguf_io system "
-    "errors",
+    "cli": "research engine.check engine.benchmark engine.llm engine.embedding "
+    "engine.generation hub engine.model engine.sampling "
+    "kernels.sampling tokenizer kernels.attention kernels.jit "
+    "engine.hooks gguf_io system errors",
     "engine": "",
     "engine.executors": "",
-    "engine.speculation": "engine.model errors",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
     "kernels.attention kernels.jit kernels.language engine.plan gguf_io "
     "gguf_io.codecs",
