@@ -23,6 +23,7 @@ from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
 from .executors.choose import ExecutorName, ExecutorOptions, WeightsName, make_executor
+from .generation.draft_source import draft_source
 from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
 from .hooks.activations import ActivationSpec, find_activations
@@ -30,7 +31,6 @@ from .hooks.taps import Edits
 from .model import Model
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
-from .speculation.sources import draft_source
 from .tracing.linear_path import LinearPath
 from .tracing.trace import Trace, Wanted, record
 from .tracing.unembedding import Unembedding

@@ -53,8 +53,8 @@ class ExecutorOptions:
         check_cache_type(self.cache_type)
         if self.executor == "reference" and self.cache_type not in (None, "f32"):
             raise RequestError(
-                f'cache_type="{self.cache_type}" goes with executor="numba" only; the reference keeps float32,'
-                ' which is cache_type="f32"'
+                f'cache_type="{self.cache_type}" goes with executor="numba" only; the reference keeps'
+                ' float32, which is cache_type="f32"'
             )
 
 

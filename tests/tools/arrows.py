@@ -56,19 +56,19 @@ ARROWS = {
     "kernels.elementwise kernels.norm kernels.linear "
     "engine.executors.attention_probs engine.executors.base "
     "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io",
-    "kernels.sampling": "kernels.jit kernels.language",
-    "engine.sampling": "kernels.sampling gguf_io errors",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
     "engine.architectures.parts engine.plan.graph engine.plan "
     "engine.config gguf_io errors",
-    "hub": "system errors",
-    "engine.speculation": "engine.scheduler hub engine.model engine.executors.base errors",
+    "kernels.sampling": "kernels.jit kernels.language",
+    "engine.sampling": "kernels.sampling gguf_io errors",
+    "engine.speculation": "engine.model errors",
     "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
     "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io "
     "errors",
-    "engine.generation": "engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling tokenizer engine.executors.base engine.hooks "
-    "gguf_io system errors",
+    "hub": "system errors",
+    "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
+    "kernels.sampling engine.model tokenizer engine.executors.base "
+    "engine.hooks gguf_io system errors",
     "engine.tracing": "engine.scheduler engine.executors.reference engine.hooks "
     "engine.plan engine.plan.ops gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
@@ -77,9 +77,9 @@ ARROWS = {
     "engine.executors.numba.storage engine.executors.base "
     "kernels.attention system errors",
     "engine.llm": "engine.executors.choose engine.embedding engine.tracing "
-    "engine.generation engine.scheduler engine.speculation hub "
-    "engine.model engine.chat tokenizer kernels.attention engine.hooks "
-    "engine.config gguf_io system errors",
+    "engine.generation hub engine.scheduler engine.model engine.chat "
+    "tokenizer kernels.attention engine.hooks engine.config gguf_io "
+    "system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "
     "engine.executors.numba.storage gguf_io errors",
@@ -87,9 +87,9 @@ ARROWS = {
     "kernels.attention gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
     "cli": "research engine.check engine.benchmark engine.llm engine.embedding "
-    "engine.generation hub engine.model engine.sampling "
-    "kernels.sampling tokenizer kernels.attention kernels.jit "
-    "engine.hooks gguf_io system errors",
+    "engine.generation hub engine.sampling kernels.sampling "
+    "engine.model tokenizer kernels.attention kernels.jit engine.hooks "
+    "gguf_io system errors",
     "engine": "",
     "engine.executors": "",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
