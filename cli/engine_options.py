@@ -7,12 +7,25 @@ from ..kernels.attention.cache_type import CACHE_TYPES
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --ctx, --threads, --executor, --weights and --cache-type."""
+    """Adds --ctx, --threads, --executor, --weights, --cache-type, --parallel, --pool and --draft."""
     parser.add_argument(
         "-c", "--ctx", dest="n_ctx", type=int, metavar="N", help="tokens that fit in the context"
     )
     add_threads_option(parser)
     add_executor_options(parser)
+    parser.add_argument(
+        "--parallel", dest="n_seq_max", type=int, metavar="N", help="sequences that run side by side (32)"
+    )
+    parser.add_argument(
+        "--pool",
+        dest="n_pool_tokens",
+        type=int,
+        metavar="N",
+        help="tokens that fit in the contexts of all sequences together (as many as in one)",
+    )
+    parser.add_argument(
+        "--draft", metavar="MODEL", help='what drafts tokens: "ngram", or a smaller model of the vocabulary'
+    )
 
 
 def add_executor_options(parser: argparse.ArgumentParser) -> None:
@@ -53,4 +66,7 @@ def open_llm(model: str, args: argparse.Namespace) -> LLM:
         executor=args.executor,
         weights=args.weights,
         cache_type=args.cache_type,
+        n_seq_max=args.n_seq_max,
+        n_pool_tokens=args.n_pool_tokens,
+        draft=args.draft,
     )

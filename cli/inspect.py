@@ -89,6 +89,8 @@ def _print_file(file: GGUFFile, verdict: Verdict) -> None:
         context = f"context of {need.n_ctx} tokens, {need.cache_type}"
         rows = [("packed weights", need.weights), (context, need.states)]
         rows += [("activations", need.buffers), ("all", need.total)]
+        rows += [("each further sequence (--parallel)", need.sequence)]
+        rows += [("1024 further tokens (--pool)", need.pool_tokens)]
         rows += [] if free is None else [("free on this machine", free)]
         _print_table((name, _size(n_bytes)) for name, n_bytes in rows)
 

@@ -18,6 +18,8 @@ from ..plan.plan import Plan
 Array = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Positions = NDArray[np.int64]
+N_BACK = 64
+"""How many positions layers with windows keep beyond them, for sequences that go back to before a token."""
 RowNumbers = NDArray[np.intp]
 """Numbers of some tokens of a piece or step."""
 States = Sequence[Any]

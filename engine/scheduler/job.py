@@ -36,7 +36,8 @@ class Job(ABC):
         self.drafter: Drafter | None = None
         self.n_cached_tokens = 0
         """How many first tokens had been computed already when it began."""
-        self.has_begun = False
+        self.has_begun = self.has_prompt = False
+        """Has it had a seat, and has its whole prompt been run?"""
         self.arrival = 0
         """Jobs that came together have the same number."""
         self.seat: Seat | None = None

@@ -33,7 +33,7 @@ class Node:
     """The tokens `ids` (n,) from position `start`, a multiple of `PAGE_SIZE`, on.
 
     `pages`: of each pool. `states`: after the last of the tokens. `n_seats`: how many seats are to fill what
-    comes next.
+    comes next. `is_pinned`: windowed layers keep its pages when the seat that has filled them goes on.
     """
 
     key: bytes
@@ -43,6 +43,7 @@ class Node:
     pages: list[int | None]
     states: States | None = None
     n_seats: int = 0
+    is_pinned: bool = False
     children: dict[bytes, Node] = field(default_factory=dict)
 
     @property
@@ -126,10 +127,13 @@ class PrefixIndex:
 
     def keep(self, tip: Node, ids: Sequence[int], seat: Seat) -> Node:
         """Takes in the pages after `tip` that a seat with these `ids` has filled; -> the last of them."""
+        old = tip
         while (end := tip.end + PAGE_SIZE) <= seat.n_positions:
             tip.n_seats -= 1
             tip = self._add(tip, ids[tip.end : end], seat)
             tip.n_seats += 1
+        if tip is not old:
+            self._let_windows_slide(tip, seat)
         if tip.parent and seat.n_positions == tip.end:
             self._keep_states(tip, seat)
         return tip
@@ -139,7 +143,16 @@ class PrefixIndex:
         end = self._add(tip, ids[tip.end : seat.n_positions], seat) if seat.n_positions > tip.end else tip
         if end.parent:
             self._keep_states(end, seat)
+            self.pin(end)
         self.abandon(tip)
+
+    def pin(self, tip: Node) -> None:
+        """Lets windowed layers keep what a token after `tip` sees, as long as there are pages."""
+        widest = max((pool.pages.window for pool in self._pools), default=0)
+        node = tip
+        while node.parent is not None and node.end > tip.end - widest:
+            node.is_pinned = True
+            node = node.parent
 
     def retreat(self, tip: Node, n_tokens: int) -> Node:
         """The last node before position n_tokens, from which a seat goes on instead."""
@@ -214,6 +227,15 @@ class PrefixIndex:
                 self._pools[i].join(page)
         self._nodes.move_to_end(node)
         return node
+
+    def _let_windows_slide(self, tip: Node, seat: Seat) -> None:
+        """Lets go of the pages of windowed layers that the seat has given back and that nobody else needs."""
+        for i, pool in enumerate(self._pools):
+            for node in tip.path() if pool.pages.window else ():
+                page, is_behind = node.pages[i], node.start // PAGE_SIZE < seat.first_block(i)
+                if page is not None and is_behind and not node.is_pinned and pool.n_users(page) == 1:
+                    node.pages[i] = None
+                    pool.leave(page)
 
     def _keep_states(self, node: Node, seat: Seat) -> None:
         """Keeps the states of a seat, which are those after `node`."""

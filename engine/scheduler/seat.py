@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..executors.base import Array, Executor, Ids, Piece, RowNumbers, States
+from ..executors.base import N_BACK, Array, Executor, Ids, Piece, RowNumbers, States
 from ..hooks.taps import Taps
 from .pages import PagePool
 
@@ -63,17 +63,21 @@ class Seat:
 
     def make_room(self, end: int) -> None:
         """Makes sure of pages for the positions up to end - 1, of which the new ones can be written to; gives
-        back those that no window reaches any more, even from n_batch tokens before. NybbleError if too few
+        back those that no window reaches any more, even from `N_BACK` tokens before. NybbleError if too few
         are free."""
         for i, pool in enumerate(self._pools):
             window, held = pool.pages.window, self._held[i]
-            first = end - window - self.executor.n_batch if window else 0
+            first = self.n_positions - window - N_BACK if window else 0
             wanted = pool.blocks(max(first, held.start * pool.pages.size), end)
             if wanted != held:
                 self._held[i] = pool.hold(self.number, held, wanted)
             for block in pool.blocks(self.n_positions, end):
                 if block in held and (copied := pool.separate(self.number, block)):
                     self.executor.copy_page(pool.pages, *copied)
+
+    def first_block(self, pool: int) -> int:
+        """The first block of which it has a page of the pool of this number."""
+        return self._held[pool].start
 
     def pages_of(self, block: int) -> list[int | None]:
         """The page of a block in each pool; None where it has been given back."""

@@ -76,6 +76,9 @@ class Seating:
         """Lets the index have the pages that a job has filled."""
         if job.tip is not None and job.seat is not None and self.index is not None:
             job.tip = self.index.keep(job.tip, job.ids, job.seat)
+            if not job.has_prompt and job.seat.n_positions >= job.n_prompt_tokens:
+                job.has_prompt = True
+                self.index.pin(job.tip)
 
     def fork(self, job: Job, new: Job) -> None:
         """Gives a new job with the ids of another what that one's seat holds, if a seat is free."""

@@ -30,6 +30,11 @@ class Footprint:
     """Keys and values, and what recurrent layers carry on, when the context is full."""
     buffers: int
     """Activations of the tokens of one step."""
+    sequence: int
+    """What each further sequence that runs side by side takes (`n_seq_max`): pages that it fills in part, and
+    what recurrent layers carry on. It is taken when there is one."""
+    pool_tokens: int
+    """What room for 1024 further tokens takes (`n_pool_tokens`)."""
 
     @property
     def total(self) -> int:
@@ -57,11 +62,18 @@ def footprint(plan: Plan, n_ctx: int, n_batch: int = 512, cache_type: CacheTypeN
     for i, op in enumerate(plan.ops):
         buffers.begin(op)
         buffers.end(i, op)
-    pages = make_pages(plan, n_ctx, n_at_once, 1, n_ctx)
+
+    def states(n_seats: int, n_pool_tokens: int) -> int:
+        pages = make_pages(plan, n_ctx, n_at_once, n_seats, n_pool_tokens)
+        return sum(cache.nbytes for cache in make_caches(plan, pages, n_seats, CACHE_TYPES[cache_type]))
+
+    one = states(1, n_ctx)
     return Footprint(
         n_ctx,
         cache_type,
         sum(map(packed_bytes, plan.matrices)),
-        sum(cache.nbytes for cache in make_caches(plan, pages, 1, CACHE_TYPES[cache_type])),
+        one,
         buffers.n_bytes,
+        states(2, n_ctx) - one,
+        states(1, n_ctx + 1024) - one,
     )

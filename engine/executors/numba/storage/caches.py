@@ -12,7 +12,7 @@ from .....kernels.language.rows import padded_width
 from ....plan import ops
 from ....plan.plan import Plan
 from ....plan.states import KVSpec, RecurrentSpec
-from ...base import Pages
+from ...base import N_BACK, Pages
 from .memory import aligned_zeros
 
 
@@ -76,7 +76,7 @@ def make_pages(plan: Plan, n_ctx: int, n_batch: int, n_seats: int, n_pool_tokens
     n_whole = n_pages_for(n_pool_tokens) + n_seats
     found = []
     for window in sorted({spec.window for spec in plan.states if isinstance(spec, KVSpec)}):
-        n = min(n_whole, n_seats * (n_pages_for(window + n_batch) + 2)) if window else n_whole
+        n = min(n_whole, n_seats * (n_pages_for(window + N_BACK + n_batch) + 2)) if window else n_whole
         table = aligned_zeros((n_seats, n_pages_for(n_ctx)), np.int64)
         found.append(Pages(window, CACHE_BLOCK, n, table))
     return found
