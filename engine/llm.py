@@ -110,7 +110,7 @@ class LLM(Generator, Shown):
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        self.scheduler = Scheduler(made)
+        self.scheduler = Scheduler(made, self._model.file.content_hash)
         """What runs in each step; `step` is for callers that drive the model themselves."""
         self._driver = Driver(self.scheduler)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -15,6 +16,7 @@ from dataclasses import replace
 from typing import NoReturn, Self
 
 from ..errors import GGUFFormatError, GGUFUnsupportedError, ModelError, RequestError
+from .content_hash import content_hash
 from .cursor import Cursor
 from .display import Shown, Table, brief
 from .foreign import describe, describe_folder
@@ -134,6 +136,15 @@ class GGUFFile(Shown):
             raise ModelError(f"{self.path}: model file changed while it was open; load it again")
         for part in self._other_parts:
             part.check_unchanged()
+
+    def content_hash(self) -> str:
+        """The SHA-256 of the file's content, in hexadecimal digits; of a model in several files, of theirs.
+        Reads all of it, the first time. ModelError if the file was written to since it was opened."""
+        self.check_unchanged()
+        parts = (self, *self._other_parts)
+        hashes = [content_hash(part.path, part._fd) for part in parts]
+        self.check_unchanged()
+        return hashes[0] if len(parts) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
     def close(self) -> None:
         """Closes the file. May be called twice."""

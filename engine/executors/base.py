@@ -144,6 +144,15 @@ class Executor(ABC):
         """Copies a page of `pages`, one of `self.pages`, to another."""
         raise ValueError("this executor has no pages")
 
+    def read_page(self, pages: Pages, page: int) -> list[NDArray[Any]]:
+        """A copy of what a page of `pages` holds: some arrays, for every page of the same dtypes and
+        shapes."""
+        raise ValueError("this executor has no pages")
+
+    def write_page(self, pages: Pages, page: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Writes what `read_page` has given to a page of `pages`."""
+        raise ValueError("this executor has no pages")
+
     def go_back(self, seat: int, n_before: int, n_after: int) -> None:  # noqa: B027 (often nothing needs to be done)
         """Forgets a seat's positions from n_after on, which `can_go_back` allows."""
 

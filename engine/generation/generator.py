@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import RequestError
 from ...system.notices import progress_bar
@@ -21,6 +23,7 @@ from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
 from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
+from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
 from .output import Output
 from .prompt import Prompt
@@ -172,6 +175,44 @@ class Generator(ABC):
         self.require_generation()
         ids, salt = self.prompt_ids(prompt), edits_key(edit) if cache_prompt else None
         return TokenSequence(self._driver, ids, self._taps(ids, edit), salt)
+
+    def save_state(
+        self, path: str | os.PathLike[str], what: Prompt | TokenSequence | Request
+    ) -> NDArray[np.int32]:
+        """Writes what has been computed of some tokens to a file: the keys and values of layers, and
+        recurrent states; -> the tokens, (n,) int32.
+
+            llm.save_state("story.state", "Once upon a time")
+            llm.load_state("story.state")  # or another LLM of the same model, later
+
+        `what`: a prompt, a text or token ids, which runs unless it is computed already; or a `Sequence` or
+        `Request`, of which the tokens so far are saved. With edits only those that have a `cache_key` can be.
+
+        The state takes memory twice until it is written. Raises RequestError for what cannot be saved, and
+        what `generate` raises.
+        """
+        if not isinstance(what, TokenSequence | Request):
+            with self.sequence(what) as sequence:
+                return sequence.save(path)
+        if what._driver is not self._driver:
+            raise RequestError("what is saved must belong to this LLM; call its own `save(path)`")
+        return what.save(path)
+
+    def load_state(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
+        """Reads a file that `save_state` has written; -> its tokens, (n,) int32. The next prompt that begins
+        with them takes over what was computed, as if it had been computed here: `n_cached_tokens` says how
+        many, and the bits of what follows are the same.
+
+        It is kept as the beginnings of prompts are: until room is needed, and what was not used for the
+        longest time goes first.
+
+        Raises RequestError, with the reason, for a file that is no state, was cut short or changed, is of
+        another model, of another type of keys and values, or of another version of nybble, or has more tokens
+        than n_ctx; NybbleError if running requests leave no room. The checksum tells damage, and does not say
+        who wrote it: load files from people you trust.
+        """
+        self.require_generation()
+        return load_state(self.scheduler, path)
 
     def explain_cache(self, prompt: Prompt) -> str:
         """In words, how much of `prompt` is computed already, and where it leaves what is."""

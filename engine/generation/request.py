@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...errors import RequestError
 from ...gguf_io.display import Shown, brief
 from ..scheduler.driver import Driver
+from ..scheduler.state_file import save_state
 from .output import FinishReason, Output, Timings
 from .text_job import TextJob
 
@@ -101,6 +106,11 @@ class Request(Shown, Iterator[str]):
         for job in self._jobs:
             self._driver.scheduler.remove(job)
         self._driver.tell()
+
+    def save(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
+        """Writes what has been computed so far to a file; -> the tokens of that, (n,) int32, without the last
+        one that was generated: nothing is computed from it yet. See `LLM.save_state`."""
+        return save_state(self._driver.scheduler, path, self._only_job("save"))
 
     def _run_until(self, has_come: Callable[[], object], timeout: float | None = None) -> None:
         for job in self._jobs:

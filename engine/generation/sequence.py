@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Sequence as Items
 from typing import Self
@@ -15,6 +16,7 @@ from ..executors.base import Array, Ids, RowNumbers
 from ..hooks.taps import Taps
 from ..scheduler.driver import Driver
 from ..scheduler.job import Job
+from ..scheduler.state_file import require_savable, save_state
 from .prompt import checked_ids
 
 
@@ -108,6 +110,13 @@ class Sequence(Shown):
             self._driver.scheduler.fork(job, new._job)
             new._job.logits = None if job.logits is None else job.logits.copy()
         return new
+
+    def save(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
+        """Writes what has been computed of its tokens to a file; -> these, (n,) int32. See
+        `LLM.save_state`."""
+        require_savable(self._driver.scheduler, self._open_job())
+        self.run()
+        return save_state(self._driver.scheduler, path, self._job)
 
     def close(self) -> None:
         """Ends it: its memory is free for others. Closing twice is fine."""

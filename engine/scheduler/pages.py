@@ -59,12 +59,17 @@ class PagePool:
         page = int(self.pages.table[seat, block])
         if self._n_users[page] == 1:
             return None
+        new = self.take()
+        self.leave(page)
+        self.pages.table[seat, block] = new
+        return page, new
+
+    def take(self) -> int:
+        """A free page, which has one user now. NybbleError if there is none."""
         while not self._free:
             if not self.reclaim():
                 raise NybbleError(f"another page is needed, and none of {self.pages.n} is free")
-        self.leave(page)
-        new = self.pages.table[seat, block] = self._take()
-        return page, new
+        return self._take()
 
     def join(self, page: int) -> None:
         """There is one more user of a page that is in use."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -73,6 +73,11 @@ class Prefix:
     rest: Node | None
     n_tokens: int
 
+    @property
+    def nodes(self) -> list[Node]:
+        """Those of its tokens."""
+        return self.tip.path() + ([self.rest] if self.rest else [])
+
 
 class PrefixIndex:
     """Nodes for the sequences of an executor. It is a user of every page that it holds, and lets go of those
@@ -92,11 +97,15 @@ class PrefixIndex:
         return len(self._nodes)
 
     def find(self, ids: Ids, salt: bytes) -> Prefix:
-        """The longest prefix of `ids` (n,), without the last of them, that can be taken over. Sequences with
-        another salt have nothing in common."""
+        """The longest prefix of `ids` (n,), without the last of them, that can be taken over."""
+        return self.longest(ids[:-1], salt)
+
+    def longest(self, ids: Ids, salt: bytes) -> Prefix:
+        """The longest prefix of `ids` (n,) after which a sequence can go on. Sequences with another salt have
+        nothing in common."""
         root = self._root(salt)
-        node, limit = self._walk(root, ids[:-1]), len(ids) - 1
-        ends = [(_n_common(child.ids, ids[node.end : limit]), child) for child in node.children.values()]
+        node = self._walk(root, ids)
+        ends = [(_n_common(child.ids, ids[node.end :]), child) for child in node.children.values()]
         for n, child in sorted(ends, key=lambda end: -end[0]):
             if n and self._is_usable(node, child, node.end + n):
                 return Prefix(node, child, node.end + n)
@@ -113,11 +122,10 @@ class PrefixIndex:
 
     def enter(self, prefix: Prefix, seat: Seat) -> Node:
         """Gives an empty seat a prefix; -> the node after which it will fill pages."""
-        n, tip = prefix.n_tokens, prefix.tip
-        nodes = tip.path() + ([prefix.rest] if prefix.rest else [])
+        n, tip, nodes = prefix.n_tokens, prefix.tip, prefix.nodes
         pages = []
         for i, pool in enumerate(self._pools):
-            seen = nodes[_first_block(n, pool.pages.window) :]
+            seen = nodes[first_block(n, pool.pages.window) :]
             pages.append([(node.start // PAGE_SIZE, node.pages[i]) for node in seen])
         seat.adopt(pages, n, nodes[-1].states if nodes and self._has_states else None)  # type: ignore[arg-type]
         tip.n_seats += 1
@@ -129,20 +137,20 @@ class PrefixIndex:
         """Takes in the pages after `tip` that a seat with these `ids` has filled; -> the last of them."""
         old = tip
         while (end := tip.end + PAGE_SIZE) <= seat.n_positions:
-            tip.n_seats -= 1
-            tip = self._add(tip, ids[tip.end : end], seat)
-            tip.n_seats += 1
+            tip = self._move(tip, self._add(tip, ids[tip.end : end], seat.pages_of(tip.end // PAGE_SIZE)))
         if tip is not old:
             self._let_windows_slide(tip, seat)
         if tip.parent and seat.n_positions == tip.end:
-            self._keep_states(tip, seat)
+            self._keep_states(tip, partial(self._executor.states_of, seat.number))
         return tip
 
     def leave(self, tip: Node, ids: Sequence[int], seat: Seat) -> None:
         """Takes in what a seat holds after `tip`, where it is given back."""
-        end = self._add(tip, ids[tip.end : seat.n_positions], seat) if seat.n_positions > tip.end else tip
+        end = tip
+        if seat.n_positions > tip.end:
+            end = self._add(tip, ids[tip.end : seat.n_positions], seat.pages_of(tip.end // PAGE_SIZE))
         if end.parent:
-            self._keep_states(end, seat)
+            self._keep_states(end, partial(self._executor.states_of, seat.number))
             self.pin(end)
         self.abandon(tip)
 
@@ -153,6 +161,23 @@ class PrefixIndex:
         while node.parent is not None and node.end > tip.end - widest:
             node.is_pinned = True
             node = node.parent
+
+    def begin(self, salt: bytes) -> Node:
+        """Where sequences with this salt begin, for `append`; `abandon` what the last one gives."""
+        root = self._root(salt)
+        root.n_seats += 1
+        return root
+
+    def append(
+        self, tip: Node, ids: Sequence[int], pages: Sequence[int | None], states: States | None
+    ) -> Node:
+        """Takes in the tokens `ids` after `tip`, a page of them or fewer, whose pages have been filled by the
+        caller and are in use, and the states after them; -> their node."""
+        new = self._move(tip, self._add(tip, ids, pages))
+        if states is not None:
+            self._keep_states(new, lambda: states)
+        self.pin(new)
+        return new
 
     def retreat(self, tip: Node, n_tokens: int) -> Node:
         """The last node before position n_tokens, from which a seat goes on instead."""
@@ -180,6 +205,12 @@ class PrefixIndex:
             for node in leaves:
                 self._remove(node, prunes=False)
 
+    def _move(self, tip: Node, new: Node) -> Node:
+        """Who goes on after `tip` goes on after another node instead."""
+        tip.n_seats -= 1
+        new.n_seats += 1
+        return new
+
     def _root(self, salt: bytes) -> Node:
         if salt not in self._roots:
             key = hashlib.sha256(salt).digest()
@@ -205,11 +236,11 @@ class PrefixIndex:
         return all(
             node.pages[i] is not None
             for i, pool in enumerate(self._pools)
-            for node in nodes[_first_block(n, pool.pages.window) :]
+            for node in nodes[first_block(n, pool.pages.window) :]
         )
 
-    def _add(self, parent: Node, ids: Sequence[int], seat: Seat) -> Node:
-        """The node of `ids` after `parent`, with the pages that a seat holds of them."""
+    def _add(self, parent: Node, ids: Sequence[int], pages: Sequence[int | None]) -> Node:
+        """The node of `ids` after `parent`, with pages that somebody else uses, too."""
         own = np.array(ids, np.int32)
         key = _key(parent, own)
         node = parent.children.get(key)
@@ -221,7 +252,7 @@ class PrefixIndex:
                         self._remove(sibling, prunes=False)
             parent.children[key] = node
             self._nodes[node] = None
-        for i, page in enumerate(seat.pages_of(node.start // PAGE_SIZE)):
+        for i, page in enumerate(pages):
             if node.pages[i] is None and page is not None:
                 node.pages[i] = page
                 self._pools[i].join(page)
@@ -237,8 +268,8 @@ class PrefixIndex:
                     node.pages[i] = None
                     pool.leave(page)
 
-    def _keep_states(self, node: Node, seat: Seat) -> None:
-        """Keeps the states of a seat, which are those after `node`."""
+    def _keep_states(self, node: Node, states: Callable[[], States]) -> None:
+        """Keeps the states after `node`, if they are not kept yet."""
         if not self._has_states or node.states is not None:
             return
         if self._n_states_left == 0:
@@ -247,7 +278,7 @@ class PrefixIndex:
                 return
             self._drop_states(oldest)
             self._prune(oldest)
-        node.states = self._executor.states_of(seat.number)
+        node.states = states()
         self._n_states_left -= 1
 
     def _drop_states(self, node: Node) -> None:
@@ -303,6 +334,6 @@ def _n_common(a: Ids, b: Ids) -> int:
     return int(differing[0]) if len(differing) else n
 
 
-def _first_block(n: int, window: int) -> int:
+def first_block(n: int, window: int) -> int:
     """The first page that a token at position n sees something of."""
     return max(0, n - window + 1) // PAGE_SIZE if window else 0

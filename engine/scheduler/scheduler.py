@@ -41,12 +41,15 @@ class Scheduler:
         scheduler.add(job)
         while not job.is_done:
             scheduler.step()
+
+    `model_hash()` tells the executor's model from others: states are saved with it.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, model_hash: Callable[[], str] = lambda: "") -> None:
         self.gate = Gate()
         self.n_ctx, self.n_batch, self.n_outputs = executor.n_ctx, executor.n_batch, executor.n_outputs
         self.executor = executor
+        self.model_hash = model_hash
         self.seating = Seating(executor)
         self._pace = Pace()
         self._speculation = Speculation(executor.plan)

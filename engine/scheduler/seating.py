@@ -9,6 +9,7 @@ import numpy as np
 from ...errors import NybbleError
 from ..executors.base import Executor
 from .job import Job, common_tokens
+from .pages import PagePool
 from .prefix_index import PAGE_SIZE, PrefixIndex
 from .seat import Seat
 from .seats import Seats
@@ -71,6 +72,16 @@ class Seating:
             except NybbleError:
                 self.unseat((self._idle() or self.seated)[-1])
         return False
+
+    def take_page(self, pool: PagePool) -> int:
+        """A free page, even if an idle job loses its seat; NybbleError if those who run need all."""
+        while True:
+            try:
+                return pool.take()
+            except NybbleError:
+                if not (idle := self._idle()):
+                    raise
+                self.unseat(idle[-1])
 
     def keep(self, job: Job) -> None:
         """Lets the index have the pages that a job has filled."""

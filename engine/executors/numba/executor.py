@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ....kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
 from ....kernels.jit.object_cache import compile_log
@@ -87,9 +90,21 @@ class NumbaExecutor(Executor):
 
     def copy_page(self, pages: Pages, source: int, target: int) -> None:
         self.runner.finish()
-        for cache in self.caches:
-            if isinstance(cache, KVCache) and cache.pages is pages:
-                cache.copy_page(source, target)
+        for cache in self._in_pages(pages):
+            cache.copy_page(source, target)
+
+    def read_page(self, pages: Pages, page: int) -> list[NDArray[Any]]:
+        self.runner.finish()
+        return [array for cache in self._in_pages(pages) for array in cache.read_page(page)]
+
+    def write_page(self, pages: Pages, page: int, arrays: Sequence[NDArray[Any]]) -> None:
+        self.runner.finish()
+        left = iter(arrays)
+        for cache in self._in_pages(pages):
+            cache.write_page(page, left)
+
+    def _in_pages(self, pages: Pages) -> list[KVCache]:
+        return [cache for cache in self.caches if isinstance(cache, KVCache) and cache.pages is pages]
 
     @property
     def _recurrent(self) -> list[RecurrentCache]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .....kernels.attention.cache_type import CacheType
 from .....kernels.attention.general_cache import allocate_general_cache, read_general_cache
@@ -47,9 +51,21 @@ class KVCache:
 
     def copy_page(self, source: int, target: int) -> None:
         """Copies the keys and values of a page to another."""
-        for array in (self.keys.array, self.values.array):
-            by_page = array.reshape(len(array), self.pages.n, -1)
-            by_page[:, target] = by_page[:, source]
+        for part in self._by_page():
+            part[:, target] = part[:, source]
+
+    def read_page(self, page: int) -> list[NDArray[Any]]:
+        """A copy of the keys and values of a page."""
+        return [part[:, page].copy() for part in self._by_page()]
+
+    def write_page(self, page: int, arrays: Iterator[NDArray[Any]]) -> None:
+        """Writes what `read_page` gives, the next of `arrays`, to a page."""
+        for part in self._by_page():
+            part[:, page] = next(arrays)
+
+    def _by_page(self) -> list[NDArray[Any]]:
+        """Views of keys and values: (n_kv_heads, n_pages, n)."""
+        return [part.reshape(len(part), self.pages.n, -1) for part in (self.keys.array, self.values.array)]
 
 
 class RecurrentCache:
