@@ -204,12 +204,13 @@ class Generator(ABC):
         many, and the bits of what follows are the same.
 
         It is kept as the beginnings of prompts are: until room is needed, and what was not used for the
-        longest time goes first.
+        longest time goes first. If there is no room for it, running requests, the youngest first, give
+        theirs, and go on later.
 
         Raises RequestError, with the reason, for a file that is no state, was cut short or changed, is of
         another model, of another type of keys and values, or of another version of nybble, or has more tokens
-        than n_ctx; NybbleError if running requests leave no room. The checksum tells damage, and does not say
-        who wrote it: load files from people you trust.
+        than n_ctx. The checksum tells damage, and does not say who wrote it: load files from people you
+        trust.
         """
         self.require_generation()
         return load_state(self.scheduler, path)

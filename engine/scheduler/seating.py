@@ -74,14 +74,15 @@ class Seating:
         return False
 
     def take_page(self, pool: PagePool) -> int:
-        """A free page, even if an idle job loses its seat; NybbleError if those who run need all."""
+        """A free page, even if jobs, the idle and the youngest first, lose their seats; NybbleError if there
+        is none even then."""
         while True:
             try:
                 return pool.take()
             except NybbleError:
-                if not (idle := self._idle()):
+                if not self.seated:
                     raise
-                self.unseat(idle[-1])
+                self.unseat((self._idle() or self.seated)[-1])
 
     def keep(self, job: Job) -> None:
         """Lets the index have the pages that a job has filled."""

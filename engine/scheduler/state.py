@@ -79,7 +79,7 @@ class State:
         finally:
             index.abandon(tip)
         if index.longest(self.ids, self.salt).n_tokens < len(self.ids):
-            raise NybbleError("what is in use leaves too little for it")
+            raise NybbleError("the index of prefixes keeps less")
 
     def _first_block(self, window: int, n_free: int) -> int:
         """The first block whose page is worth having: of windows those that the last token sees, and before

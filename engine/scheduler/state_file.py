@@ -52,18 +52,20 @@ def save_state(scheduler: Scheduler, path: FilePath, job: Job) -> Ids:
 
 
 def load_state(scheduler: Scheduler, path: FilePath) -> Ids:
-    """Takes in what a file has; -> its tokens (n,). RequestError, with the reason, if it cannot be used;
-    NybbleError if others need the pages."""
+    """Takes in what a file has, even if jobs must give their pages for it, and run again; -> its tokens (n,).
+    RequestError, with the reason, if it cannot be used."""
     _require_pages(scheduler)
-    key = scheduler.gate.run(StateKey.of, scheduler.executor, scheduler.model_hash())
+    model = scheduler.model_hash()
+    key = scheduler.gate.run(lambda: StateKey.of(scheduler.executor, model))
     state = read_state(path, key, scheduler.n_ctx, scheduler.n_outputs)
     try:
         scheduler.gate.run(lambda: state.enter(scheduler.seating))
     except NybbleError as error:
         scheduler.gate.check_usable()
-        raise NybbleError(
-            f"there is no room now for the {len(state.ids)} tokens of {os.fsdecode(path)}: {error}; wait for"
-            " running requests, or load the model with a larger n_pool_tokens"
+        n = len(state.ids)
+        raise RequestError(
+            f"{os.fsdecode(path)} cannot be loaded: there is no room for its {n} tokens: {error}; load the"
+            f" model with n_pool_tokens={n} or a larger one"
         ) from error
     return state.ids
 
