@@ -81,5 +81,6 @@ def names(smollm2_path: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
-def test_examples_run(name: str, example: str, names: dict[str, Any]) -> None:
+def test_examples_run(name: str, example: str, names: dict[str, Any], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(compile(example, name, "exec"), dict(names))
