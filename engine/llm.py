@@ -26,17 +26,17 @@ from .executors.choose import ExecutorName, ExecutorOptions, WeightsName, make_e
 from .generation.draft_source import draft_source
 from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
+from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
-from .hooks.taps import Edits
 from .model import Model
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .tracing.linear_path import LinearPath
-from .tracing.trace import Trace, Wanted, record
+from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
 
 
-class LLM(Generator, Shown):
+class LLM(Generator, Tracer, Shown):
     """A model, ready to run.  Threads may share it: what they ask for at the same time runs side by side.
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
@@ -119,65 +119,6 @@ class LLM(Generator, Shown):
         """The activations that `trace` can read and `edit` replace: name -> dims, meaning and more, in the
         order of computation."""
         return self._model.activations
-
-    def logits(self, ids: Prompt, *, edit: Edits | None = None) -> NDArray[np.float32]:
-        """The logits after each of `ids`: (n_tokens, n_vocab) float32; row i predicts token i + 1.
-
-        `edit`: see `trace`.
-        """
-        checked = self.prompt_ids(ids)
-        self._model.require_logits()
-        job = self.scheduler.logits_job(checked, np.arange(len(checked)), self._taps(checked, edit))
-        self._driver.run([job])
-        return job.logits
-
-    def trace(
-        self,
-        prompt: Prompt,
-        capture: str | Sequence[str] = (),
-        edit: Edits | None = None,
-        *,
-        logits: Wanted = "all",
-        max_bytes: int | None = None,
-    ) -> Trace:
-        """Runs `prompt`, a text or a list of token ids, and keeps activations of every token.
-
-            with llm.trace("The capital of France is", capture=["blk.*.resid_post", "blk.3.attn_probs"]) as t:
-                t["blk.3.resid_post"]  # (n_tokens, n_embd) float32
-                t["blk.3.attn_probs"]  # (n_tokens, n_heads, n_tokens): query, head, key
-                t.logits               # (n_tokens, n_vocab)
-
-        Everything is computed when this returns; the arrays belong to the trace, and `with` is optional.
-
-        `capture`: names as in `LLM.activations` (`nybble inspect FILE --activations`), or patterns, in which
-        `*` matches anything. `logits`: after "all" tokens, the "last", none (None) or those at a list of
-        positions. Activations after the last attention ("output_norm", "logits") are computed for these
-        tokens only, unless they are captured: then for all.
-
-        `edit` maps names or patterns to functions `f(value, info)`. `value` (n, width) float32 has the values
-        of n tokens in a row; the function may change or keep it. It returns the replacement, float32 of the
-        same shape, or None if it has changed `value`. `info` (`EditInfo`) has the name, the layer, and the
-        positions and ids of the tokens. A long prompt comes in several pieces (`n_batch`), so use
-        `info.positions`. Functions of one activation are called in their order, and their result is
-        captured. To steer, add a vector:
-
-            def steer(value, info):
-                value[info.positions > 0] += vector
-
-            llm.generate(prompt, edit={"blk.[5-9].resid_post": steer})
-
-        Attention probabilities may be edited too: the heads that were changed are computed again from them.
-        Where a query sees no key (a later one, one outside the window), 0 must stay 0.
-
-        Raises `RequestError` for an unknown name, for a replacement of another shape or dtype or with NaN,
-        for an edit that uses this LLM, and, before anything is run, if the trace would take more than
-        `max_bytes`, by default the free memory. Exceptions of an edit are passed on; the LLM can be used
-        afterwards.
-        """
-        checked = self.prompt_ids(prompt)
-        if logits is not None:
-            self._model.require_logits(", and `LLM.trace` with logits=None")
-        return record(self._driver, self.activations, checked, capture, edit, logits, max_bytes)
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
         """residual (n, n_embd) float32 -> logits (n, n_vocab), as if it were the residual stream after the
@@ -262,9 +203,8 @@ class LLM(Generator, Shown):
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be
         run."""
-        self.scheduler.gate.check_usable()
-        self._model.file.check_unchanged()
-        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
+        self._check_usable()
+        return self._checked_ids(prompt)
 
     def close(self) -> None:
         """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine.
@@ -302,6 +242,20 @@ class LLM(Generator, Shown):
             "runs": f"executor {self.executor}, {self.n_threads} threads, {self.weights} weights",
         }
 
+    def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts:
+        self._check_usable()
+        return Prompts(given, self._checked_ids, name, is_one=is_one)
+
+    def _require_logits(self, also: str = "") -> None:
+        self._model.require_logits(also)
+
+    def _checked_ids(self, prompt: Prompt) -> NDArray[np.int32]:
+        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
+
+    def _check_usable(self) -> None:
+        self.scheduler.gate.check_usable()
+        self._model.file.check_unchanged()
+
     def _encode(self, text: str) -> list[int]:
         """The ids of a prompt, whose author is trusted: names of control tokens are read as such. Untrusted
         text should be encoded without `parse_special`, and passed as ids."""
@@ -320,4 +274,4 @@ class LLM(Generator, Shown):
 
     @cached_property
     def _made_embedder(self) -> Embedder:
-        return Embedder(self._model, self._driver, self.prompt_ids)
+        return Embedder(self._model, self._driver, self._prompts)

@@ -36,6 +36,7 @@ Dtype = Literal["auto", "float16", "float32"]
 _log = logging.getLogger(__name__)
 
 _SETTINGS = "settings.json"
+_TOKENS_AT_ONCE = 4096  # of texts that run side by side: more gain nothing
 _FLOAT16_END = 65520  # from here on values round to infinity
 
 
@@ -69,8 +70,9 @@ class _Dtypes:
 class _Shard:
     """A shard that is being filled; if it exists already, only its ids are compared."""
 
-    def __init__(self, path: Path, n_max: int, widths: Mapping[str, int], dtypes: _Dtypes) -> None:
+    def __init__(self, llm: LLM, path: Path, n_max: int, widths: Mapping[str, int], dtypes: _Dtypes) -> None:
         self.path = path
+        self._llm = llm
         self._n_max = n_max
         self._dtypes = dtypes
         self._there = ids_of_whole(path)
@@ -78,7 +80,8 @@ class _Shard:
             self._there = None
         self._texts: list[NDArray[np.int32]] = []
         self._numbers: list[int] = []
-        self._n_rows = 0
+        self._n_rows = self._n_run = 0
+        self._waiting: list[tuple[int, NDArray[np.int32]]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         if self._there is None:
             dtype = dtypes.in_memory
@@ -88,25 +91,18 @@ class _Shard:
     def fits(self, ids: NDArray[np.int32]) -> bool:
         return self._n_rows + len(ids) <= self._n_max
 
-    def add(self, llm: LLM, number: int, ids: NDArray[np.int32]) -> None:
-        rows = slice(self._n_rows, self._n_rows + len(ids))
-        self._n_rows = rows.stop
+    def add(self, number: int, ids: NDArray[np.int32]) -> None:
+        """Adds a text; it runs with others, or when the shard is finished."""
+        if self._n_rows - self._n_run + len(ids) > _TOKENS_AT_ONCE:
+            self._run()
+        self._n_rows += len(ids)
         self._texts.append(ids)
         self._numbers.append(number)
-        if self._there is not None:
-            return
-        for name, value in llm.trace(ids, list(self._arrays), logits=None).items():
-            if not np.isfinite(value).all():
-                position = int(np.argwhere(~np.isfinite(value))[0, 0])
-                raise ModelError(
-                    f"{llm.path}: {name} is NaN or infinite at position {position} of text {number}"
-                    + llm.scheduler.cause_of_nan(ids, position)
-                )
-            self._dtypes.hold(name, value)
-            self._arrays[name][rows] = value
+        self._waiting.append((number, ids))
 
     def finish(self) -> Path:
         """Writes the shard, or compares its ids with those of the file; -> its path."""
+        self._run()
         ids = np.concatenate(self._texts)
         if self._there is None:
             texts = np.repeat(self._numbers, [len(text) for text in self._texts]).astype(np.int64)
@@ -118,6 +114,28 @@ class _Shard:
         elif not np.array_equal(self._there, ids):
             raise RequestError(f"{self.path} holds activations of other texts; take another folder")
         return self.path
+
+    def _run(self) -> None:
+        """Runs the texts that wait."""
+        texts, self._waiting = self._waiting, []
+        if self._there is None and texts:
+            traces = self._llm.trace([ids for _, ids in texts], list(self._arrays), logits=None)
+            for (number, ids), trace in zip(texts, traces, strict=True):
+                self._take(number, ids, trace)
+        self._n_run = self._n_rows
+
+    def _take(self, number: int, ids: NDArray[np.int32], trace: Mapping[str, NDArray[np.float32]]) -> None:
+        rows = slice(self._n_run, self._n_run + len(ids))
+        self._n_run = rows.stop
+        for name, value in trace.items():
+            if not np.isfinite(value).all():
+                position = int(np.argwhere(~np.isfinite(value))[0, 0])
+                raise ModelError(
+                    f"{self._llm.path}: {name} is NaN or infinite at position {position} of text {number}"
+                    + self._llm.scheduler.cause_of_nan(ids, position)
+                )
+            self._dtypes.hold(name, value)
+            self._arrays[name][rows] = value
 
 
 def capture_corpus(
@@ -135,7 +153,8 @@ def capture_corpus(
     -> the paths of the shards.
 
     `texts` may be a generator of any length: memory holds one shard, of whole texts and at most `shard_bytes`
-    (or of one longer text), and the activations of one text. `progress` may wrap the texts (`tqdm`).
+    (or of one longer text), and the activations of those that run side by side, 4,096 tokens or one longer
+    text. `progress` may wrap the texts (`tqdm`).
 
     `dtype`: "auto" stores activations with values out of the range of float16 as float32, in all shards, and
     all others as float16; the size of a shard is counted as if all were float32.
@@ -176,8 +195,8 @@ def capture_corpus(
                 shard = None
             if shard is None:
                 n_max = max(shard_bytes // row_bytes, len(ids))
-                shard = _Shard(shard_path(place, len(shards), form), n_max, widths, dtypes)
-            shard.add(llm, number, ids)
+                shard = _Shard(llm, shard_path(place, len(shards), form), n_max, widths, dtypes)
+            shard.add(number, ids)
         if shard is not None:
             shards.append(shard.finish())
             written_as.append(dict(dtypes.of))
@@ -195,9 +214,9 @@ def _redo(llm: LLM, stale: Sequence[Path], widths: Mapping[str, int], dtypes: _D
         _log.warning("running %d shards again: float16 cannot hold later values of %s", len(stale), wide)
     for path in stale:
         texts = read_texts(path)
-        shard = _Shard(path, sum(len(ids) for _, ids in texts), widths, dtypes)
+        shard = _Shard(llm, path, sum(len(ids) for _, ids in texts), widths, dtypes)
         for number, ids in texts:
-            shard.add(llm, number, ids)
+            shard.add(number, ids)
         shard.finish()
 
 

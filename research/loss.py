@@ -14,7 +14,7 @@ from ..engine.llm import LLM
 from ..gguf_io.display import Shown
 from .log_softmax import log_softmax
 from .tokens import token_text
-from .windows import ROWS, Window, text_windows
+from .windows import ROWS, Window, text_windows, together
 
 Progress = Callable[[list[Window]], Iterable[Window]]
 
@@ -92,19 +92,20 @@ def text_loss(
     The text is run in windows of `n_ctx` tokens, by default 512, or fewer if the context is smaller. Without
     `stride` windows follow each other and the second half of each is scored: with 512 tokens the figures are
     comparable with llama.cpp's `llama-perplexity`. With a stride each window begins so many tokens after the
-    one before, and every token is scored once. Memory is taken for one window, so a text may be long.
-    `progress` may wrap the list of windows (`tqdm`).
+    one before, and every token is scored once. Memory is taken for one window, or some short ones, so a
+    text may be long. `progress` may wrap the list of windows (`tqdm`).
 
     Raises RequestError for fewer than two tokens, for windows or strides that are too small or too large, and
     what `LLM.trace` raises.
     """
     losses = []
     parts = text_windows(llm, text, n_ctx, stride)[:max_windows]
-    for window in progress(parts):
-        logits = llm.trace(window.ids, logits=window.rows).logits
-        for i in range(0, len(logits), ROWS):
-            log_probs = log_softmax(logits[i : i + ROWS])
-            losses.append(token_losses(log_probs, window.scored_ids[i : i + ROWS]))
+    for group in together(progress(parts)):
+        traces = llm.trace([window.ids for window in group], logits=group[0].rows)
+        for window, trace in zip(group, traces, strict=True):
+            for i in range(0, len(trace.logits), ROWS):
+                log_probs = log_softmax(trace.logits[i : i + ROWS])
+                losses.append(token_losses(log_probs, window.scored_ids[i : i + ROWS]))
     return TextLoss.of(np.concatenate(losses), parts, llm)
 
 

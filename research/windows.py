@@ -118,6 +118,19 @@ def windows(
     return found
 
 
+def together(windows: Iterable[Window]) -> Iterator[list[Window]]:
+    """Groups of windows in a row whose `rows` are the same, of 512 tokens at most, or of one window."""
+    group: list[Window] = []
+    for window in windows:
+        is_full = (len(group) + 1) * len(window.ids) > _DEFAULT_SIZE
+        if group and (is_full or window.rows != group[0].rows):
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
 def _halves(ids: NDArray[np.int32], n_ctx: int) -> Iterator[Window]:
     n_ctx = min(n_ctx, len(ids))
     for start in range(0, len(ids) - n_ctx + 1, n_ctx):

@@ -14,8 +14,8 @@ with BERT" (arXiv:1901.04085); llama.cpp `src/llama-graph.cpp`, build_pooling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,11 @@ from ...errors import ModelError, RequestError
 from ...gguf_io.tensor import Tensor
 from ..executors.reference.run import run_alone
 from ..generation.prompt import Prompt
+from ..generation.prompts import Prompts
 from ..model import Model
 from ..scheduler.diagnosis import damaged_weight
 from ..scheduler.driver import Driver
-from ..tracing.trace import record
+from ..tracing.recorder import Recorder
 from .reranking import first_probability, pair_ids, rerank_template
 
 Array = NDArray[np.float32]
@@ -51,19 +52,20 @@ def normalized(rows: Array) -> Array:
 
 
 class Embedder:
-    """Computes embeddings with the model that runs by `driver`; `ids_of`: a text -> its ids, checked."""
+    """Computes embeddings with the model that runs by `driver`; `prompts_of`: texts, and what an argument
+    calls them -> what can be run."""
 
-    def __init__(self, model: Model, driver: Driver, ids_of: Callable[[Prompt], NDArray[np.int32]]) -> None:
-        self._model, self._driver, self._ids_of = model, driver, ids_of
+    def __init__(self, model: Model, driver: Driver, prompts_of: Callable[..., Prompts]) -> None:
+        self._model, self._driver, self._prompts_of = model, driver, prompts_of
         self._weights: dict[Tensor, Array] = {}
 
     def embed(self, texts: Prompt | Sequence[Prompt], pooling: Pooling | None, normalize: bool) -> Array:
         """See `LLM.embed`."""
-        chosen, prompts = self._pooling(pooling), self._prompts(texts)
+        chosen, prompts = self._pooling(pooling), self._prompts_of(texts, "texts")
         if chosen == "none" and len(prompts) != 1:
             raise RequestError("without pooling there is a vector for each token: embed one text at a time")
         head = self._model.pooled_plan
-        embeddings = [pool(self._tokens(ids), chosen) for ids in prompts]
+        embeddings = [pool(rows, chosen) for rows in self._tokens(prompts)]
         if not head.has_scores:
             embeddings = [self._after_pooling(pooled) for pooled in embeddings]
         found = np.concatenate([np.empty((0, self._model.config.n_embd), np.float32), *embeddings])
@@ -76,7 +78,8 @@ class Embedder:
             raise RequestError(f"{path} has no classifier (tensors cls and cls.output); use `LLM.embed`")
         by_file = _POOLINGS[config.classifier_pooling or 0]
         pooling: Pooling = "mean" if by_file == "mean" else "last" if self._model.plan.is_causal else "cls"
-        scores = [self._after_pooling(pool(self._tokens(ids), pooling)) for ids in self._prompts(texts)]
+        prompts = self._prompts_of(texts, "texts")
+        scores = [self._after_pooling(pool(rows, pooling)) for rows in self._tokens(prompts)]
         return np.concatenate([np.empty((0, config.n_classes), np.float32), *scores])
 
     def rerank(self, query: str, documents: Sequence[str]) -> Array:
@@ -87,13 +90,6 @@ class Embedder:
         template = rerank_template(file)
         scores = self.classify([pair_ids(tokenizer, template, query, text) for text in documents])
         return scores[:, 0] if scores.shape[1] == 1 else first_probability(scores)
-
-    def _prompts(self, texts: Prompt | Sequence[Prompt]) -> list[NDArray[np.int32]]:
-        """The ids of each text; `texts` may be one text, or the ids of one."""
-        is_list = isinstance(texts, Sequence | np.ndarray) and not isinstance(texts, str | bytes)
-        is_one = not is_list or (len(texts) > 0 and isinstance(texts[0], int | np.integer))
-        prompts: Any = [texts] if is_one else texts
-        return [self._ids_of(text) for text in prompts]
 
     def _pooling(self, asked: str | None) -> Pooling:
         """The pooling that the caller asks for, or else the file's; RequestError if it gives no embedding."""
@@ -114,17 +110,19 @@ class Embedder:
             )
         return chosen  # type: ignore[return-value]
 
-    def _tokens(self, ids: NDArray[np.int32]) -> Array:
-        """The embeddings of the tokens, (n, n_embd); ModelError if they are not finite."""
+    def _tokens(self, prompts: Prompts) -> Iterator[Array]:
+        """The embeddings of each text's tokens, (n, n_embd); ModelError if they are not finite."""
         name = self._model.plan.embedding
-        rows = record(self._driver, self._model.activations, ids, [name], None, None, None)[name]
-        if not np.isfinite(rows).all():
-            position = int(np.argwhere(~np.isfinite(rows))[0, 0])
-            raise ModelError(
-                f"{self._model.file.path}: the embedding at position {position} is NaN or infinite"
-                + self._driver.scheduler.cause_of_nan(ids, position)
-            )
-        return rows
+        recorder = Recorder(self._model.activations, prompts, [name], [None] * len(prompts), None)
+        for i, trace in enumerate(recorder.run(self._driver)):
+            rows = trace[name]
+            if not np.isfinite(rows).all():
+                position = int(np.argwhere(~np.isfinite(rows))[0, 0])
+                where = f"{self._model.file.path}: the embedding at position {position}"
+                cause = self._driver.scheduler.cause_of_nan(trace.ids, position)
+                with prompts.naming(i):
+                    raise ModelError(f"{where} is NaN or infinite{cause}")
+            yield rows
 
     def _after_pooling(self, pooled: Array) -> Array:
         """The output of the matrices after the pooling, if there are any; ModelError if it is not finite."""

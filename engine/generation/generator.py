@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,35 +27,10 @@ from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
 from .output import Output
 from .prompt import Prompt
+from .prompts import Prompts
 from .request import Request
 from .sequence import Sequence as TokenSequence
 from .text_job import TextJob
-
-T = TypeVar("T")
-
-
-def one_or_many(prompts: Any) -> tuple[bool, Sequence[Any]]:
-    """Whether it is one prompt, a text or token ids; and the prompts as a list."""
-    is_list = isinstance(prompts, Sequence | np.ndarray) and not isinstance(prompts, str | bytes)
-    is_one = not is_list or (len(prompts) > 0 and isinstance(prompts[0], int | np.integer))
-    return (True, [prompts]) if is_one else (False, prompts)
-
-
-def matched(name: str, given: Any, kind: type, n: int, default: T) -> list[T]:
-    """An argument of this name for each of n prompts; RequestError unless it is one of a kind, or a list with
-    one for each."""
-    if given is None or isinstance(given, kind):
-        return [default] * n if given is None else [given] * n  # type: ignore[list-item]
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise RequestError(f"{name} must be a {kind.__name__} or a list of them, not {given!r:.100}")
-    if len(given) != n:
-        raise RequestError(
-            f"there are {n} prompts, but {len(given)} {name}: give one for all, or each its own"
-        )
-    for i, item in enumerate(given):
-        if item is not None and not isinstance(item, kind):
-            raise RequestError(f"{name}[{i}] must be a {kind.__name__}, not {item!r:.100}")
-    return [default if item is None else item for item in given]
 
 
 class Generator(ABC):
@@ -80,6 +55,9 @@ class Generator(ABC):
 
     @abstractmethod
     def prompt_ids(self, prompt: Prompt) -> Ids: ...
+
+    @abstractmethod
+    def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts: ...
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a list of texts to a type checker
@@ -117,9 +95,9 @@ class Generator(ABC):
         All are checked before anything runs. One that fails later does not stop the others: its output has
         the `error`. `progress`: show a progress bar.
         """
-        is_one, prompts = one_or_many(prompt)
+        prompts = self._prompts(prompt)
         checked = self._checked(prompts, params, edit)
-        if is_one:
+        if prompts.is_one:
             return Request(self._driver, self._jobs(*checked[0])).result()
         outputs: list[Output] = []
         alternatives: list[Output] = []
@@ -148,7 +126,7 @@ class Generator(ABC):
         again, and so are the edits: let them depend on nothing but their arguments. Functions with an
         attribute `cache_key`, a text that says all that they depend on, may share what is computed.
         """
-        (checked,) = self._checked([prompt], params, edit)
+        (checked,) = self._checked(self._prompts(prompt, is_one=True), params, edit)
         jobs = self._jobs(*checked)
         for job in jobs:
             job.waits = True
@@ -160,7 +138,7 @@ class Generator(ABC):
         """Continues `prompt` as `generate` does, in the background: the request's `result` waits for the end,
         iterating over it for each piece, and `cancel` ends it. All that have been submitted run side by
         side."""
-        (checked,) = self._checked([prompt], params, edit)
+        (checked,) = self._checked(self._prompts(prompt, is_one=True), params, edit)
         jobs = self._jobs(*checked)
         for job in jobs:
             job.in_background = True
@@ -232,20 +210,19 @@ class Generator(ABC):
         return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
 
     def _checked(
-        self, prompts: Sequence[Any], params: Any, edit: Any
+        self, prompts: Prompts, params: Any, edit: Any
     ) -> list[tuple[Ids, SamplingParams, Edits | None]]:
         """Prompts, each with what belongs to it; all that can be checked is checked."""
         self.require_generation()
-        per_prompt = matched("params", params, SamplingParams, len(prompts), SamplingParams())
-        edits = matched("edit", edit, Mapping, len(prompts), None)
-        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        per_prompt = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
+        edits = prompts.edits(edit)
         if self._draft_source is None and any(own.n_draft for own in per_prompt):
             raise RequestError('n_draft needs a model that drafts: LLM(…, draft="ngram")')
         if isinstance(self._text, IdsOnly) and any(own.stop for own in per_prompt):
             raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
-        for own, each in zip(ids, edits, strict=True):
-            self._taps(own, each)
-        return list(zip(ids, per_prompt, edits, strict=True))
+        for ids, own_edit in zip(prompts.ids, edits, strict=True):
+            self._taps(ids, own_edit)
+        return list(zip(prompts.ids, per_prompt, edits, strict=True))
 
     def _jobs(self, ids: Ids, params: SamplingParams, edit: Edits | None) -> list[TextJob]:
         """A job for each text that is asked for."""

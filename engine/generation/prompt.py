@@ -43,9 +43,10 @@ def _text_ids(text: str, encode: Callable[[str], list[int]]) -> NDArray[np.int32
 
 def checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:
     """Token ids (n,) int32, of any n; RequestError unless they are integers below n_vocab in a flat list."""
-    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes):
+    is_number = isinstance(prompt, np.ndarray) and prompt.ndim == 0
+    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes) or is_number:
         raise RequestError(f"a prompt is a text or a list of token ids, not {prompt!r:.100}")
-    ids = prompt.tolist() if isinstance(prompt, np.ndarray) and prompt.ndim else prompt
+    ids = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
     for index, token_id in enumerate(ids):
         if not isinstance(token_id, int | np.integer) or isinstance(token_id, bool):
             raise RequestError(

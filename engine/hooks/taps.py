@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,12 @@ class Taps:
         self._edits = _edits_of_buffers(table, {} if edits is None else edits)
         self.buffers = frozenset(self._edits) | {spec.buffer for spec in self.captured}
         """The buffers to be shown."""
+
+    def for_prompt(self, n_prompt: int) -> Taps:
+        """The same for a prompt of n_prompt tokens, with nothing kept yet."""
+        taps = copy(self)
+        taps.n_prompt, taps.kept = n_prompt, {}
+        return taps
 
     @property
     def has_edits(self) -> bool:

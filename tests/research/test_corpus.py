@@ -53,6 +53,18 @@ def test_a_shard_holds_whole_texts(llm, capture):
         assert f[NAME][: len(text)].tobytes() == llm.trace(text, NAME)[NAME][: len(f["ids"])].tobytes()
 
 
+@pytest.mark.parametrize("n_at_once", [1, 5])
+def test_texts_that_run_side_by_side_give_the_same_files(llm, tmp_path, monkeypatch, n_at_once):
+    def capture(folder):
+        return research.capture_corpus(llm, TEXTS, [SMALL, LARGE], tmp_path / folder, form="npy")
+
+    expected = capture("side by side")
+    monkeypatch.setattr("nybble.research.corpus._TOKENS_AT_ONCE", n_at_once)
+    for shard, other in zip(expected, capture("others"), strict=True):
+        for file, same in zip(files(shard), files(other), strict=True):
+            assert file.read_bytes() == same.read_bytes()
+
+
 def test_float16_is_the_same_rounded(llm, capture):
     found = contents(capture(TEXTS[:1], dtype="float16")[0])[NAME]
     np.testing.assert_array_equal(found, llm.trace(TEXTS[0], NAME)[NAME].astype(np.float16))
@@ -111,7 +123,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(llm, capture, monkeypatch):
     folder = capture(TEXTS)[0].parent
     assert not list(folder.glob("*.partial"))
     run, trace = [], llm.trace
-    monkeypatch.setattr(llm, "trace", lambda ids, *a, **k: run.append(list(ids)) or trace(ids, *a, **k))
+    monkeypatch.setattr(llm, "trace", lambda texts, *a, **k: run.extend(texts) or trace(texts, *a, **k))
     found = [contents(shard) for shard in capture()]
     assert run == []
     assert [f[NAME].tobytes() for f in found] == [f[NAME].tobytes() for f in expected]
@@ -171,9 +183,9 @@ def large_at_11(llm, monkeypatch):
     def enlarge(value, info):
         value[info.ids == 11] *= np.float32(1e6)
 
-    def traced(ids, names, **options):
-        run.append(list(ids))
-        return trace(ids, names, {LARGE: enlarge}, **options)
+    def traced(texts, names, **options):
+        run.extend(ids.tolist() for ids in texts)
+        return trace(texts, names, {LARGE: enlarge}, **options)
 
     monkeypatch.setattr(llm, "trace", traced)
     return run
@@ -233,7 +245,9 @@ def test_running_shards_again_is_announced(llm, large_at_11, tmp_path, caplog):
 
 def test_values_that_are_no_numbers_are_refused(llm, tmp_path, monkeypatch):
     trace = llm.trace
-    monkeypatch.setattr(llm, "trace", lambda *a, **k: dict.fromkeys(trace(*a, **k), np.float32([[np.nan]])))
+    monkeypatch.setattr(
+        llm, "trace", lambda *a, **k: [dict.fromkeys(one, np.float32([[np.nan]])) for one in trace(*a, **k)]
+    )
     with pytest.raises(ModelError, match=r"blk\.1\.resid_post is NaN or infinite at position 0 of text 0"):
         research.capture_corpus(llm, TEXTS, LARGE, tmp_path / "x")
 

@@ -82,6 +82,15 @@ def test_the_loss_of_a_text(llm):
     assert found.standard_error == pytest.approx(expected[1:].std(ddof=1) / np.sqrt(len(IDS) - 1))
 
 
+@pytest.mark.parametrize("stride", [None, 3])
+def test_short_windows_run_side_by_side_with_the_same_bits(llm, monkeypatch, stride):
+    found = research.text_loss(llm, IDS, n_ctx=8, stride=stride)
+    monkeypatch.setattr("nybble.research.windows._DEFAULT_SIZE", 1)
+    alone = research.text_loss(llm, IDS, n_ctx=8, stride=stride)
+    assert found.losses.tobytes() == alone.losses.tobytes()
+    assert found.places.tolist() == alone.places.tolist()
+
+
 def test_the_loss_says_which_tokens_it_is_of(llm):
     found = research.text_loss(llm, IDS, n_ctx=16)
     assert found.tokens == research.token_texts(llm, found.ids) and found.n_ctx == 16

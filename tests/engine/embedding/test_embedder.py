@@ -86,6 +86,17 @@ def test_one_text_many_or_ids(llm):
     assert llm.embed(ids, pooling="none").shape == (len(ids), llm.config.n_embd)
 
 
+@pytest.mark.parametrize("name", ["bert", "bert-classifier", "qwen3-reranker"])
+def test_texts_have_the_same_bits_alone_and_side_by_side(name, tmp_path):
+    with fixture(tmp_path, name) as llm:
+        random = np.random.default_rng(1)
+        texts = [random.integers(0, llm.config.n_vocab, n).tolist() for n in (3, 20, 1, 40, 7)]
+        run = llm.classify if name != "bert" else llm.embed
+        assert run(texts).tobytes() == np.concatenate([run(text) for text in texts]).tobytes()
+        with pytest.raises(RequestError, match=r"^texts\[1\]: token id -1 at index 0"):
+            run([[1], [-1]])
+
+
 def test_lengths():
     rows = np.array([[3, 4], [0, 0], [1e30, 0]], np.float32)
     np.testing.assert_allclose(normalized(rows), [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)

@@ -165,7 +165,8 @@ def test_edits_know_the_prompt_from_what_is_generated(llm):
         ({"capture": 3}, "a list of names, not 3"),
         ({"edit": {"nothing": unchanged}}, "no activation is called 'nothing'"),
         ({"edit": {"logits": 3}}, "the edit of 'logits' must be a function, not 3"),
-        ({"edit": [unchanged]}, "edit maps names"),
+        ({"edit": [unchanged]}, r"edit\[0\] must be a mapping from names of activations to functions"),
+        ({"edit": unchanged}, "edit must be a mapping from names of activations to functions"),
         ({"logits": "some"}, 'must be "all", "last", None'),
         ({"logits": [24]}, "no logits at position 24: the prompt has 24 tokens"),
         ({"logits": [-25]}, "no logits at position -25"),
@@ -183,7 +184,7 @@ def test_bad_requests_are_refused_before_anything_runs(llm, arguments, message):
 
 
 def test_more_than_fits_in_memory_is_refused_with_its_size(llm, monkeypatch):
-    monkeypatch.setattr("nybble.engine.tracing.trace.free_memory", lambda: 50_000)
+    monkeypatch.setattr("nybble.engine.tracing.recorder.free_memory", lambda: 50_000)
     size = 24 * 4 * 64 * 6 + 24 * 4 * llm.config.n_vocab
     with pytest.raises(RequestError, match=f"would take {size:,} bytes, .* but only 50,000 are free"):
         llm.trace(IDS, "blk.*.resid_post")
