@@ -36,7 +36,8 @@ class Recorder:
         if not isinstance(capture, str | Sequence):
             raise RequestError(f"capture is a list of names, not {capture!r:.100}")
         names = [capture] if isinstance(capture, str) else capture
-        taps = {id(edit): Taps(table, 0, edit, names) for edit in [None, *edits]}
+        different = {id(edit): edit for edit in [None, *edits]}
+        taps = {key: Taps(table, 0, edit, names) for key, edit in different.items()}
         self._taps = [taps[id(edit)] for edit in edits]
         order = {name: i for i, name in enumerate(table)}
         captured = sorted(taps[id(None)].captured, key=lambda spec: order[spec.name])

@@ -64,14 +64,14 @@ ARROWS = {
     "engine.speculation": "engine.model errors",
     "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
     "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io "
-    "errors",
+    "system errors",
     "hub": "system errors",
     "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
     "kernels.sampling engine.model tokenizer engine.executors.base "
     "engine.hooks gguf_io system errors",
-    "engine.tracing": "engine.generation engine.scheduler engine.executors.base "
-    "engine.executors.reference engine.hooks engine.plan engine.plan.ops gguf_io "
-    "system errors",
+    "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
+    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
+    "gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
