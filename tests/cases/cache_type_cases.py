@@ -54,7 +54,7 @@ def main(mode: str, *paths: str) -> None:
                 make(kind, seed).run(chunk, place=guarded)
         return
     found = {}
-    for kind, (seed, n) in itertools.product(CASES, ((0, 5), (1, 66))):
+    for kind, (seed, n) in itertools.product(CASES, ((6, 5), (11, 70))):  # small heads: plain Python is slow
         case = make(kind, seed, n)
         found |= {f"{kind.__name__}-{seed}-{chunk}": case.run(chunk, 2) for chunk in (33, 11)}
     np.savez(paths[0], **found)
