@@ -17,30 +17,27 @@ import nybble
 from nybble.engine.benchmark import random_ids
 
 
-def gaps(request: nybble.Request, n: int) -> list[float]:
-    """Seconds before each of the next n tokens."""
-    found = []
-    for _ in range(n):
-        started = time.perf_counter()
-        next(request)
-        found.append(time.perf_counter() - started)
-    return found
+def gap(stream: nybble.Sequence) -> float:
+    """Seconds for the next token."""
+    started = time.perf_counter()
+    stream.append(1)
+    stream.run()
+    return time.perf_counter() - started
 
 
 def measure(llm: nybble.LLM, n_prompt: int) -> tuple[list[float], list[float], float, float]:
     """Gaps before and beside the prompt, and its seconds alone and beside the stream."""
     ids = random_ids(llm.config.n_vocab, n_prompt + 32)
-    with llm.sequence(ids[:n_prompt], cache_prompt=False) as sequence:
-        started = time.perf_counter()
-        sequence.run()
-        alone = time.perf_counter() - started
-    params = nybble.SamplingParams(max_tokens=900, temperature=1.0, seed=1, cache_prompt=False)
-    stream = llm.stream(ids[n_prompt:], params)
-    before = gaps(stream, 64)[16:]
+    params = nybble.SamplingParams(max_tokens=1, cache_prompt=False)
+    started = time.perf_counter()
+    llm.generate(ids[:n_prompt], params)
+    alone = time.perf_counter() - started
+    stream = llm.sequence(ids[n_prompt:], cache_prompt=False)
+    before = [gap(stream) for _ in range(64)][16:]
     beside, started = [], time.perf_counter()
-    prompt = llm.submit(ids[:n_prompt], nybble.SamplingParams(max_tokens=1, cache_prompt=False))
+    prompt = llm.submit(ids[:n_prompt], params)
     while prompt.finish_reason is None:
-        beside += gaps(stream, 1)
+        beside.append(gap(stream))
     return before, beside, alone, time.perf_counter() - started
 
 
@@ -55,9 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = [("model", "ms before: median", "99 %", "beside: median", "99 %", "prompt s alone", "beside")]
     for name in args.models:
-        with nybble.LLM(
-            name, n_ctx=args.prompt + 512, n_threads=args.threads, n_pool_tokens=3 * args.prompt
-        ) as llm:
+        n_ctx = args.prompt + 1024
+        with nybble.LLM(name, n_ctx=n_ctx, n_threads=args.threads, n_pool_tokens=2 * n_ctx) as llm:
             before, beside, alone, together = measure(llm, args.prompt)
         ms = [f"{1e3 * np.percentile(some, q):.1f}" for some in (before, beside) for q in (50, 99)]
         rows.append((name, *ms, f"{alone:.2f}", f"{together:.2f} ({together / alone:.2f}x)"))

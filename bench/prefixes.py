@@ -52,9 +52,7 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=int, default=2, metavar="N")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    rows = [
-        ("model", "one prompt s", f"{args.n} shared", f"{args.n} not shared", "second turn s", "in place")
-    ]
+    rows = [("model", "one prompt s", f"{args.n} shared", "not shared", "second turn s", "in place")]
     for name in args.models:
         with nybble.LLM(name, n_ctx=4096, n_threads=args.threads, n_pool_tokens=16384) as llm:
             stem = random_ids(llm.config.n_vocab, args.shared)
