@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence as Items
+from contextlib import AbstractContextManager
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,10 @@ class _SequenceJob(Job):
     """Keeps the logits after its last token."""
 
     logits: Array | None = None
+
+    @property
+    def is_ready(self) -> bool:  # one that has lost its seat runs again when there is something new
+        return self.logits is None and super().is_ready
 
     def wanted(self, first: int, end: int) -> RowNumbers:
         return np.arange(end - 1, end) if end == len(self.ids) else np.arange(0)
@@ -74,8 +79,9 @@ class Sequence(Shown):
         """Runs the tokens that have not run yet; `logits` does so, too, and raises the same."""
         job = self._open_job()
         self._driver.run_until([job], lambda: job.is_done or job.logits is not None)
-        if job.error is not None:
-            raise job.error
+        if (error := job.error) is not None:
+            job.revive()  # who goes on nevertheless tries again
+            raise error
 
     def append(self, ids: int | Items[int] | NDArray[np.integer]) -> None:
         """Adds a token, or several. RequestError if they are none of the vocabulary, or do not fit in the
@@ -84,31 +90,35 @@ class Sequence(Shown):
         new = checked_ids(
             [ids] if isinstance(ids, int | np.integer) else ids, self._driver.scheduler.n_outputs
         ).tolist()
-        if len(job.ids) + len(new) > n_ctx:
-            raise RequestError(
-                f"a sequence of {len(job.ids)} tokens has no room for {len(new)} more: the context holds"
-                f" n_ctx={n_ctx}"
-            )
-        if new:
-            job.ids += new
-            job.logits = None
+        with self._between_steps():
+            if len(job.ids) + len(new) > n_ctx:
+                raise RequestError(
+                    f"a sequence of {len(job.ids)} tokens has no room for {len(new)} more: the context holds"
+                    f" n_ctx={n_ctx}"
+                )
+            if new:
+                job.ids += new
+                job.logits = None
 
     def truncate(self, n_tokens: int) -> None:
         """Forgets all tokens but the first n_tokens, of which there must be one at least."""
         job = self._open_job()
-        if not 1 <= n_tokens <= len(job.ids):
+        if not isinstance(n_tokens, int | np.integer) or not 1 <= n_tokens <= len(job.ids):
             raise RequestError(f"n_tokens must be from 1 to {len(job.ids)}, not {n_tokens!r:.100}")
-        if n_tokens < len(job.ids):
-            self._driver.scheduler.truncate(job, n_tokens)
-            job.logits = None
+        with self._between_steps():
+            if n_tokens < len(job.ids):
+                self._driver.scheduler.truncate(job, int(n_tokens))
+                job.logits = None
 
     def fork(self) -> Self:
         """Another sequence of the same tokens, which shares what has been computed for them."""
         job = self._open_job()
-        new = type(self)(self._driver, self.ids, job.taps, job.salt)
-        if job.arrival:
-            self._driver.scheduler.fork(job, new._job)
-            new._job.logits = None if job.logits is None else job.logits.copy()
+        with self._between_steps():
+            new = type(self)(self._driver, self.ids, job.taps, job.salt)
+            new._job.n_prompt_tokens = job.n_prompt_tokens  # edits know the prompt from what comes after it
+            if job.arrival:
+                self._driver.scheduler.fork(job, new._job)
+                new._job.logits = None if job.logits is None else job.logits.copy()
         return new
 
     def save(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
@@ -129,10 +139,14 @@ class Sequence(Shown):
         self.close()
 
     def _open_job(self) -> _SequenceJob:
-        if self._job.is_done and self._job.error is None:
+        if self._job.is_done:
             raise RequestError("this sequence has been closed; make another with `LLM.sequence`")
         self._driver.scheduler.gate.check_usable()
         return self._job
+
+    def _between_steps(self) -> AbstractContextManager[object]:
+        """A context in which no thread runs a step, perhaps with tokens of this sequence."""
+        return self._driver.scheduler.gate.exclusive()
 
     def _facts(self) -> dict[str, str]:
         return {"n_tokens": str(len(self)), "ids": brief(self._job.ids)}
