@@ -57,7 +57,7 @@ class Output(Shown):
     timings: Timings
     n_cached_tokens: int = 0
     """How many tokens of the prompt had been computed before, for a prompt with the same beginning."""
-    error: Exception | None = None
+    error: BaseException | None = None
     """Why this one of several prompts has failed."""
     alternatives: tuple[Output, ...] = ()
 

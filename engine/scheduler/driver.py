@@ -99,7 +99,7 @@ class Driver:
             try:
                 if not self.scheduler.step():
                     time.sleep(0.001)
-            except Exception as error:
+            except BaseException as error:  # an edit may raise SystemExit; nobody else would hear of it
                 with self._news:
                     for job in self._in_background:
                         job.fail(error)

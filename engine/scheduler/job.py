@@ -29,7 +29,7 @@ class Job(ABC):
         self.salt = salt
         self.is_done = False
         """Will it never run again?"""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """Why it has ended, unless all went well."""
         self.make_drafter: Callable[[], Drafter | None] | None = None
         """Makes the job's `drafter`, which drafts tokens; `verify` then gets their logits."""
@@ -87,7 +87,7 @@ class Job(ABC):
         """Lets a job that has failed be added again: it goes on with the token that it has failed at."""
         self.error, self.is_done, self.arrival = None, False, 0
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Ends the job."""
         self.error, self.is_done = error, True
 

@@ -61,10 +61,7 @@ class Scheduler:
         """Takes jobs in, which come together; they run in the next steps."""
         with self.gate.exclusive():
             self.gate.check_usable()
-            self._n_arrivals += 1
-            for job in jobs:
-                job.arrival = self._n_arrivals
-                self._jobs.append(job)
+            self._add(jobs)
 
     def remove(self, job: Job) -> None:
         """Ends a job, from any thread, even while a step is running: then its pages are free after it."""
@@ -87,8 +84,7 @@ class Scheduler:
 
     def fork(self, job: Job, new: Job) -> None:
         """Takes in a new job with the ids of another, and what is computed of them, if a seat is free."""
-        self.add(new)
-        self.gate.run(self.seating.fork, job, new)
+        self.gate.run(self._fork, job, new)
 
     def truncate(self, job: Job, n_tokens: int) -> None:
         """Forgets all tokens of a job from n_tokens on; the last of those that are left runs again."""
@@ -110,6 +106,16 @@ class Scheduler:
     def close(self) -> None:
         """Waits for the step in progress and closes the executor; closing twice is fine."""
         self.gate.close(self._close)
+
+    def _add(self, jobs: Sequence[Job]) -> None:
+        self._n_arrivals += 1
+        for job in jobs:
+            job.arrival = self._n_arrivals
+            self._jobs.append(job)
+
+    def _fork(self, job: Job, new: Job) -> None:
+        self._add([new])
+        self.seating.fork(job, new)
 
     def _step(self) -> bool:
         self._forget_removed()

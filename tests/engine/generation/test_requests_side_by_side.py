@@ -336,3 +336,13 @@ def test_a_stream_goes_on_after_ctrl_c(llm, alone):
     assert len(stream.token_ids) > 1
     assert rest + "".join(other) == alone[1]
     assert text + "".join(stream) == alone[0]
+
+
+def test_an_edit_that_ends_the_program_ends_its_request_only(llm):
+    def leave(value, info):
+        raise SystemExit("leave")
+
+    first = llm.submit([70], PARAMS, edit={LAYER: leave})
+    with pytest.raises(SystemExit, match="leave"):
+        first.result(HANG)
+    assert llm.submit([71], PARAMS).result(HANG).token_ids == llm.generate([71], PARAMS).token_ids

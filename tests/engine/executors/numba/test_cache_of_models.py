@@ -11,7 +11,7 @@ from nybble.engine.executors.base import Piece
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.reference.executor import ReferenceExecutor
 from nybble.engine.model import Model
-from nybble.engine.scheduler.seats import Seats, single_sequence
+from nybble.engine.scheduler.seats import Seats, single_seat
 from nybble.kernels.attention.cache_type import CACHE_TYPES
 
 N_CTX, N = 200, 150
@@ -37,7 +37,7 @@ def ids(model) -> NDArray[np.int32]:
 
 @pytest.fixture(scope="module")
 def truth(model, ids) -> NDArray[np.float32]:
-    return single_sequence(ReferenceExecutor(model.plan, N_CTX)).forward(ids, 0, np.arange(N))
+    return single_seat(ReferenceExecutor(model.plan, N_CTX)).forward(ids, 0, np.arange(N))
 
 
 @pytest.mark.parametrize("name", CACHE_TYPES)
@@ -46,7 +46,7 @@ def test_the_error_is_that_of_its_rounding_and_bits_are_the_same(name, model, id
     found = []
     for n_threads, chunk in ((1, N), (2, 64), (1, 7), (2, 1)):
         executor = NumbaExecutor(model.plan, N_CTX, n_threads, cache_type=name)
-        sequence = single_sequence(executor)
+        sequence = single_seat(executor)
         rows = [
             sequence.forward(ids[at : at + chunk], at, np.arange(min(chunk, N - at)))
             for at in range(0, N, chunk)
@@ -63,12 +63,12 @@ def test_sequences_on_copied_pages(name, model, ids):
     """The second goes on where the first was; both have the bits of one that ran alone."""
     executor = NumbaExecutor(model.plan, N_CTX, 2, n_seq_max=2, n_pool_tokens=2 * N_CTX, cache_type=name)
     seats = Seats(executor)
-    first = seats.sequence()
+    first = seats.take()
     expected = [first.forward(ids[:100], 0, np.arange(100)), first.forward(ids[100:], 100, np.arange(50))]
     first.reset()
     first.forward(ids[:100], 0, np.arange(0))
     second = seats.fork(first)
-    pieces = [Piece(sequence.seat, 100, ids[100:], np.arange(50)) for sequence in (first, second)]
+    pieces = [Piece(sequence.number, 100, ids[100:], np.arange(50)) for sequence in (first, second)]
     for sequence in (first, second):
         sequence.make_room(N)
     for logits in executor.step(pieces):

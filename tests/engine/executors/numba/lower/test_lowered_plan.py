@@ -15,6 +15,7 @@ from nybble.engine.executors.numba.storage.packing import pack_tensors
 from nybble.engine.executors.numba.storage.steps import Step, meeting_points
 from nybble.engine.model import Model
 from nybble.engine.plan.plan import ops
+from nybble.kernels.attention.cache_type import CACHE_TYPES
 from nybble.kernels.jit.kernel import Call
 
 A, B, C, D = (np.zeros(8) for _ in range(4))
@@ -70,7 +71,7 @@ def built(request, tmp_path_factory):
     path = tiny_model.write(tmp_path_factory.mktemp("program") / "m.gguf", request.param, "Q8_0", n_layers=4)
     model = Model.load(path)
 
-    caches = make_caches(model.plan, make_pages(model.plan, 5, 5, 1, 5), 1)
+    caches = make_caches(model.plan, make_pages(model.plan, 5, 5, 1, 5), 1, CACHE_TYPES["f16"])
     yield model.plan, lower_plan(model.plan, 5, 3, 1, 1, caches, pack_tensors(model.plan.matrices, 1))
     model.close()
 
