@@ -103,4 +103,5 @@ class Driver:
                 with self._news:
                     for job in self._in_background:
                         job.fail(error)
+                        self.scheduler.remove(job)
             self.tell()
