@@ -14,6 +14,8 @@ from .scheduler import Scheduler
 
 J = TypeVar("J", bound=Job)
 
+_GRACE = 0.03  # of a step: how long the background waits for readers after it
+
 
 class Driver:
     """Runs steps until something has come of a job."""
@@ -97,11 +99,17 @@ class Driver:
                     self._news.notify_all()
                     return
             try:
-                if not self.scheduler.step():
-                    time.sleep(0.001)
+                if self._are_readers_first() or not self.scheduler.step(unless=self._are_readers_first):
+                    time.sleep(1e-4)
             except BaseException as error:  # an edit may raise SystemExit; nobody else would hear of it
                 with self._news:
                     for job in self._in_background:
                         job.fail(error)
                         self.scheduler.remove(job)
             self.tell()
+
+    def _are_readers_first(self) -> bool:
+        """Who has just been given a piece may want the next one in the next step."""
+        scheduler = self.scheduler
+        end = scheduler.last_step_end + _GRACE * scheduler.step_seconds
+        return time.perf_counter() < end and scheduler.has_readers

@@ -38,6 +38,8 @@ class Job(ABC):
         """How many first tokens had been computed already when it began."""
         self.has_begun = self.has_prompt = False
         """Has it had a seat, and has its whole prompt been run?"""
+        self.last_run = 0.0
+        """When a step with tokens of it has ended, by the clock of `time.perf_counter`."""
         self.arrival = 0
         """Jobs that came together have the same number."""
         self.seat: Seat | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 STEP_SECONDS = 0.1
 """What a step with tokens of streams may take, or twice a step with nothing else, if that is more."""
-N_LEAST = 8
+N_LEAST, N_FIRST = 8, 64
+_AIM = 0.7  # of what a step may take: some take longer than others
 _WEIGHT = 0.3  # of the newest step, in means
 
 
@@ -26,10 +27,10 @@ class Pace:
             self._seconds_per_token = _mean(self._seconds_per_token, per_token)
 
     def n_prompt_tokens(self, n_most: int) -> int:
-        """How many tokens of prompts the next step beside streams takes, up to n_most."""
+        """How many tokens of prompts the next step takes while streams run, up to n_most."""
         if not self._seconds_per_token:
-            return n_most
-        room = max(STEP_SECONDS, 2 * self._stream_seconds) - self._stream_seconds
+            return min(n_most, N_FIRST)
+        room = _AIM * max(STEP_SECONDS, 2 * self._stream_seconds) - self._stream_seconds
         return min(n_most, max(N_LEAST, int(room / self._seconds_per_token)))
 
 

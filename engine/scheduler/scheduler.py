@@ -22,6 +22,9 @@ from .seat import Seat
 from .seating import Seating
 from .speculation import Speculation
 
+READING_SECONDS = 0.5
+"""How long the reader of a stream is expected to come back."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -51,6 +54,8 @@ class Scheduler:
         self.executor = executor
         self.model_hash = model_hash
         self.seating = Seating(executor)
+        self.last_step_end = self.step_seconds = 0.0
+        """When the last step has ended, by the clock of `time.perf_counter`, and how long it has taken."""
         self._pace = Pace()
         self._speculation = Speculation(executor.plan)
         self._jobs: list[Job] = []  # in the order in which they came
@@ -77,6 +82,17 @@ class Scheduler:
         tokens run again in the next one.
         """
         return self.gate.run(lambda: not unless() and self._step())
+
+    @property
+    def has_readers(self) -> bool:
+        """Is there a stream that runs no more until somebody has read what has just come? He will soon, and
+        shall not wait for a long step."""
+        recently = time.perf_counter() - READING_SECONDS
+        if not self.gate.is_open:
+            return False
+        return any(
+            job.has_prompt and job.last_run > recently and not job.is_ready for job in self.seating.seated
+        )
 
     def logits_job(self, ids: Ids, positions: NDArray[np.intp], taps: Taps | None = None) -> LogitsJob:
         """A job that runs `ids` (n,) for the logits at `positions` (m,), ascending."""
@@ -145,7 +161,7 @@ class Scheduler:
         streams = [job for job in ready if job.n_left == 1]
         prompts = [job for job in ready if job.n_left > 1]
         n_room = self.n_batch - len(streams)
-        if streams:
+        if prompts and (streams or self.has_readers):
             n_room = self._pace.n_prompt_tokens(n_room)
         drafts = {} if prompts else self._speculation.drafts(streams, n_room)
         parts = []
@@ -190,6 +206,7 @@ class Scheduler:
                 else:
                     job.take(part.end, positions, result)
                 self.seating.keep(job)
+                job.has_prompt = job.has_prompt or part.end >= job.n_prompt_tokens
         except Exception as error:
             job.fail(error)
         if job.is_done:
@@ -212,7 +229,9 @@ class Scheduler:
             self._speculation.record(seconds)
         if not n_drafted:
             self._pace.record(n_streams, n_tokens - n_streams, seconds)
+        self.last_step_end, self.step_seconds = time.perf_counter(), seconds
         for part in parts:
+            part.job.last_run = self.last_step_end
             part.job.spend(seconds)
 
     def _forget_removed(self) -> None:

@@ -89,7 +89,6 @@ class Seating:
         if job.tip is not None and job.seat is not None and self.index is not None:
             job.tip = self.index.keep(job.tip, job.ids, job.seat)
             if not job.has_prompt and job.seat.n_positions >= job.n_prompt_tokens:
-                job.has_prompt = True
                 self.index.pin(job.tip)
 
     def fork(self, job: Job, new: Job) -> None:
