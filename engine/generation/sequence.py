@@ -30,9 +30,6 @@ class _SequenceJob(Job):
     def is_ready(self) -> bool:  # one that has lost its seat runs again when there is something new
         return self.logits is None and super().is_ready
 
-    def wanted(self, first: int, end: int) -> RowNumbers:
-        return np.arange(end - 1, end) if end == len(self.ids) else np.arange(0)
-
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         if len(positions):
             self.logits = logits[0].copy()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
@@ -14,9 +12,12 @@ from ..hooks.taps import Taps
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
 from ..scheduler.job import Job
+from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
 from .output import FinishReason, Output, Timings
 from .stop import StopScanner
+
+_NO_TOKEN = -1  # after the end
 
 
 class TextJob(Job):
@@ -65,9 +66,6 @@ class TextJob(Job):
         is_wanted = self.in_background or (self.is_asked and not (self.waits and self.pieces))
         return is_wanted and super().is_ready
 
-    def wanted(self, first: int, end: int) -> RowNumbers:
-        return np.arange(end - 1, end) if end == len(self.ids) else np.arange(0)
-
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         if len(positions):
             self._choose(logits[0])
@@ -78,13 +76,11 @@ class TextJob(Job):
         return min(self.n_draft_max, left)
 
     def verify(self, drafted: Sequence[int], logits: Array) -> int:
-        n_right = 0
-        for i, row in enumerate(logits):
-            self._choose(row)
-            if self.is_done or i == len(drafted) or self.ids[-1] != drafted[i]:
-                break
-            n_right += 1
-        return n_right
+        def choose(i: int) -> int:
+            self._choose(logits[i])
+            return _NO_TOKEN if self.is_done else self.ids[-1]
+
+        return len(verified(drafted[: len(logits) - 1], choose)) - 1
 
     def spend(self, seconds: float) -> None:
         self._times[2 if self._n_timed == 0 else 3] += seconds

@@ -68,9 +68,10 @@ class Job(ABC):
         """Shall it run now? If not, it may lose its seat, and gets one again."""
         return not self.is_done and self.n_left > 0
 
-    @abstractmethod
     def wanted(self, first: int, end: int) -> RowNumbers:
-        """Of the positions first … end - 1, which run now, those whose logits are wanted, ascending."""
+        """Of the positions first … end - 1, which run now, those whose logits are wanted, ascending: that of
+        the last token, unless a class says otherwise."""
+        return np.arange(end - 1, end) if end == len(self.ids) else np.arange(0)
 
     @abstractmethod
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
@@ -78,8 +79,8 @@ class Job(ABC):
         among the last ones that were wanted. What this raises ends the job."""
 
     def verify(self, drafted: Sequence[int], logits: Array) -> int:
-        """Gets the logits (m, n_vocab) after the last token and after each of `drafted`, m - 1 of them at
-        least; -> how many of these are right, from the first on, and belong to `ids` now."""
+        """Gets the logits (m, n_vocab) after the last token and after the first m - 1 of `drafted`; -> how
+        many of these are right, from the first on, and belong to `ids` now."""
         raise NotImplementedError("this job drafts nothing")
 
     def spend(self, seconds: float) -> None:  # noqa: B027 (not all ask)

@@ -8,6 +8,8 @@ from hypothesis import example, given, strategies as st
 from scripted_stream import ScriptedExecutor, driver_of, executor_of, ids_of, request, stream
 
 from nybble.engine.sampling.params import SamplingParams
+from nybble.engine.speculation.drafter import Drafter
+from nybble.errors import ModelError
 
 
 def test_the_end_of_generation_token_ends_the_text():
@@ -150,3 +152,38 @@ def test_a_prompt_is_run_in_chunks_and_each_token_once():
     timings = s.timings
     assert (timings.n_prompt_tokens, timings.n_decode_tokens) == (10, 2)
     assert timings.prefill_tokens_per_second > 0 and timings.decode_tokens_per_second > 0
+
+
+@pytest.mark.parametrize("drafts", [False, True])
+def test_nan_after_a_right_draft_fails_where_it_fails_without(monkeypatch, drafts):
+    """What is drafted after sound logits may be right although its own logits are not."""
+    s = stream("Hello~")
+    executor = executor_of(s)
+    executor.poison = 3
+
+    def go_back(seat, n_before, n_after):
+        del executor.seen[seat][n_after:]
+
+    if drafts:
+        monkeypatch.setattr(executor, "can_go_back", lambda *_: True)
+        monkeypatch.setattr(executor, "go_back", go_back)
+        s._job.make_drafter = lambda: Drafter(Known(ids_of("abHello")))
+        lengths = s._driver.scheduler._speculation._lengths
+        monkeypatch.setattr(lengths, "choose", lambda n_rows, texts: [2 for _ in texts])
+    with pytest.raises(ModelError, match="NaN or infinite logits at position 3"):
+        list(s)
+    assert s.token_ids == ids_of("He")
+    assert bool(s._job.drafter) == drafts
+
+
+class Known:
+    """Drafts of a text that is known."""
+
+    def __init__(self, ids):
+        self.ids, self.n = ids, 0
+
+    def extend(self, ids):
+        self.n += len(ids)
+
+    def propose(self, n):
+        return self.ids[self.n : self.n + n]
