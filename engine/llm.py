@@ -95,7 +95,8 @@ class LLM(Generator, Tracer, Shown):
             self.n_threads = n_threads or default_threads()
             self.executor = executor
             self.weights = weights
-            smaller = replace(options, n_ctx=self.n_ctx, n_pool_tokens=None)
+            options = replace(options, n_ctx=self.n_ctx, n_threads=self.n_threads)
+            smaller = replace(options, n_pool_tokens=None)
             self._draft_source = draft_source(draft, self._model, lambda own: make_executor(own, smaller))
             try:
                 made = make_executor(self._model, options)

@@ -47,14 +47,6 @@ class Driver:
             if timeout is not None and time.monotonic() - started > timeout and not has_come():
                 raise TimeoutError(f"not done after {timeout:g} seconds")
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Runs jobs to their ends; raises the error of the first that has failed."""
-        done = self.run_in_order(jobs)
-        for job in done:
-            if job.error is not None:
-                done.close()
-                raise job.error
-
     def run_in_order(self, jobs: Iterable[J]) -> Generator[J]:
         """Runs any number of jobs, as many at a time as keep all seats busy; gives them as they are done, in
         their order, whether they have failed or not."""

@@ -107,9 +107,9 @@ class PrefixIndex:
         node = self._walk(root, ids)
         ends = [(_n_common(child.ids, ids[node.end :]), child) for child in node.children.values()]
         for n, child in sorted(ends, key=lambda end: -end[0]):
-            if n and self._is_usable(node, child, node.end + n):
-                return Prefix(node, child, node.end + n)
-        while node is not root and not self._is_usable(node, None, node.end):
+            if n and self._is_usable(prefix := Prefix(node, child, node.end + n)):
+                return prefix
+        while node is not root and not self._is_usable(Prefix(node, None, node.end)):
             node = node.parent or root
         return Prefix(node, None, node.end)
 
@@ -227,12 +227,12 @@ class PrefixIndex:
             node = child
         return node
 
-    def _is_usable(self, tip: Node, rest: Node | None, n: int) -> bool:
-        """Is all there for a token at position n, after the first n that these nodes hold?"""
-        last = rest or tip
+    def _is_usable(self, prefix: Prefix) -> bool:
+        """Is all there for the token that comes next?"""
+        n, last = prefix.n_tokens, prefix.rest or prefix.tip
         if self._has_states and (last.end != n or last.states is None):
             return False
-        nodes = tip.path() + ([rest] if rest else [])
+        nodes = prefix.nodes
         return all(
             node.pages[i] is not None
             for i, pool in enumerate(self._pools)

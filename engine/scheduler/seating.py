@@ -10,7 +10,7 @@ from ...errors import NybbleError
 from ..executors.base import Executor
 from .job import Job, common_tokens
 from .pages import PagePool
-from .prefix_index import PAGE_SIZE, PrefixIndex
+from .prefix_index import PAGE_SIZE, Prefix, PrefixIndex
 from .seat import Seat
 from .seats import Seats
 
@@ -59,7 +59,7 @@ class Seating:
     def free_seat(self) -> Seat:
         """A seat that no job has: that of an idle job, or the youngest's, if all are taken."""
         if not self.seats.n_free:
-            self.unseat((self._idle() or self.seated)[-1])
+            self._unseat_one()
         return self.seats.take()
 
     def make_room(self, job: Job, seat: Seat, end: int) -> bool:
@@ -70,7 +70,7 @@ class Seating:
                 seat.make_room(end)
                 return True
             except NybbleError:
-                self.unseat((self._idle() or self.seated)[-1])
+                self._unseat_one()
         return False
 
     def take_page(self, pool: PagePool) -> int:
@@ -82,7 +82,7 @@ class Seating:
             except NybbleError:
                 if not self.seated:
                     raise
-                self.unseat((self._idle() or self.seated)[-1])
+                self._unseat_one()
 
     def keep(self, job: Job) -> None:
         """Lets the index have the pages that a job has filled."""
@@ -118,6 +118,10 @@ class Seating:
         for pool in self.seats.pools:
             pool.reclaim = lambda: False  # the index that it belongs to has the executor
 
+    def _unseat_one(self) -> None:
+        """Takes the seat of an idle job, or else of the youngest."""
+        self.unseat((self._idle() or self.seated)[-1])
+
     def _idle(self) -> list[Job]:
         """Those who have seats and do not need them now."""
         return [job for job in self.seated if not job.is_ready]
@@ -125,19 +129,23 @@ class Seating:
     def _next_of(self, waiting: list[Job]) -> Job | None:
         """The first that need not wait for a prefix in the making; of those that came together the one with
         the longest that is there."""
-        for job in waiting:
-            if not self._is_in_the_making(job):
-                together = [one for one in waiting if one.arrival == job.arrival]
-                return max(together, key=self._n_cached) if len(together) > 1 else job
-        return None
+        able = (job for job in waiting if not self._is_in_the_making(job))
+        first = next(able, None)
+        if first is None:
+            return None
+        together = [first, *(job for job in able if job.arrival == first.arrival)]
+        return max(together, key=self._n_cached) if len(together) > 1 else first
 
     def _n_cached(self, job: Job) -> int:
-        """How many tokens a job would find computed; -1 if it had better wait."""
+        """How many tokens a job would find computed."""
+        prefix = self._prefix(job)
+        return 0 if prefix is None else prefix.n_tokens
+
+    def _prefix(self, job: Job) -> Prefix | None:
+        """What a job would find computed, if it shares anything."""
         if self.index is None or job.salt is None:
-            return 0
-        if self._is_in_the_making(job):
-            return -1
-        return self.index.find(np.asarray(job.ids, np.int32), job.salt).n_tokens
+            return None
+        return self.index.find(np.asarray(job.ids, np.int32), job.salt)
 
     def _is_in_the_making(self, job: Job) -> bool:
         """Is another job computing a page that this one needs, too, and cannot take over yet?"""
@@ -146,10 +154,8 @@ class Seating:
         for other in self.seated:
             if other.salt == job.salt and other.is_ready and other.n_left > 1 and other.seat is not None:
                 n = min(common_tokens(job.ids, other.ids), len(job.ids) - 1) // PAGE_SIZE * PAGE_SIZE
-                if self._has_states and n >= other.last_page:
-                    n = other.last_page
-                elif self._has_states:
-                    n = 0
+                if self._has_states:  # the other one leaves its states there alone
+                    n = other.last_page if n >= other.last_page else 0
                 if n > other.seat.n_positions:
                     return True
         return False
@@ -162,8 +168,7 @@ class Seating:
             self.unseat(idle[-1])
         job.seat = self.free_seat()
         self.seated.append(job)
-        if self.index is not None and job.salt is not None:
-            prefix = self.index.find(np.asarray(job.ids, np.int32), job.salt)
+        if self.index is not None and (prefix := self._prefix(job)) is not None:
             job.tip = self.index.enter(prefix, job.seat)
             if not job.has_begun:
                 job.n_cached_tokens = prefix.n_tokens

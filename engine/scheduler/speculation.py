@@ -21,27 +21,25 @@ class Speculation:
         self._lengths = DraftLengths()
         self._n_rows = 0  # of the step that comes, or is running, without drafts
         self._drafters: dict[Job, Drafter] = {}  # of its jobs
-        self._n_drafted: dict[Job, int] = {}
+        self._drafted: dict[Job, list[int]] = {}
         self._n_right: dict[Job, int] = {}
         self._seconds = 0.0  # for drafting
 
     def drafts(self, streams: Sequence[Job], n_room: int) -> Mapping[Job, list[int]]:
         """What is drafted after the last tokens of `streams`, which are all that run: up to n_room tokens."""
         self._drafters = {job: drafter for job in streams if (drafter := self._drafter(job))}
-        self._n_rows, self._n_drafted, self._n_right = len(streams), {}, {}
+        self._n_rows, self._drafted, self._n_right = len(streams), {}, {}
         if not self._drafters:
             return {}
         texts = [(drafter.acceptance, job.n_draftable) for job, drafter in self._drafters.items()]
         started = time.perf_counter()
-        found: dict[Job, list[int]] = {}
         lengths = self._lengths.choose(len(streams), texts)
         for (job, drafter), n in zip(self._drafters.items(), lengths, strict=True):
             if (n := min(n, n_room)) > 0 and (ids := drafter.propose(job.ids, n)):
-                found[job] = ids
-                self._n_drafted[job] = len(ids)
+                self._drafted[job] = ids
                 n_room -= len(ids)
         self._seconds = time.perf_counter() - started
-        return found
+        return self._drafted
 
     def verified(self, job: Job, n_right: int) -> None:
         """So many of the tokens drafted for a job were right."""
@@ -51,8 +49,8 @@ class Speculation:
         """The step for which `drafts` was asked last has taken so long."""
         if self._drafters:
             for job, drafter in self._drafters.items():
-                drafter.acceptance.record(self._n_drafted.get(job, 0), self._n_right.get(job, 0))
-            n_drafted, n_right = sum(self._n_drafted.values()), sum(self._n_right.values())
+                drafter.acceptance.record(len(self._drafted.get(job, ())), self._n_right.get(job, 0))
+            n_drafted, n_right = sum(map(len, self._drafted.values())), sum(self._n_right.values())
             self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds)
 
     def _drafter(self, job: Job) -> Drafter | None:

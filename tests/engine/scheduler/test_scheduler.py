@@ -61,7 +61,9 @@ def test_logits_come_in_chunks_and_are_checked():
 
     def run():
         job = driver.scheduler.logits_job(np.arange(7, dtype=np.int32), np.arange(7))
-        driver.run([job])
+        for done in driver.run_in_order([job]):
+            if done.error is not None:
+                raise done.error
         return job.logits
 
     logits = run()
