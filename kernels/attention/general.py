@@ -37,7 +37,7 @@ from .cache_rows import Reader, row_functions, row_size_function
 from .cache_type import CacheArray, CacheType
 from .general_cache import check_rows_of_slots
 from .kv_cache import CACHE_BLOCK, PLACES, Numbers, place_arguments, slot_of
-from .visible import NO_CHUNK, check_sight, first_seen, last_seen
+from .visible import SIGHT, check_sight, first_seen, last_seen, sight_arguments
 
 LOWEST = -3.0e38  # the score of a sink if there is none
 
@@ -103,9 +103,7 @@ def bind_general_attend(
         head_dim=head_dim,
         value_dim=value_dim,
         n_slots=n_slots,
-        window=window or NO_CHUNK,
-        chunk=chunk or NO_CHUNK,
-        is_causal=int(is_causal),
+        **sight_arguments(window, chunk, is_causal),
         scale=scale,
         soft_cap=soft_cap,
     )
@@ -211,9 +209,7 @@ def general_attend_kernel(kind: CacheType) -> Kernel:
             head_dim=I64,
             value_dim=I64,
             n_slots=I64,
-            window=I64,
-            chunk=I64,
-            is_causal=I64,
+            **SIGHT,
             scale=F32,
             soft_cap=F32,
         ),

@@ -33,7 +33,7 @@ from .plain_scratch import (
 )
 from .plain_tile import end_of, query_functions, segment_function, span_of, start_of
 from .softmax_state import queries_per_bundle, state_functions
-from .visible import NO_CHUNK, check_sight
+from .visible import SIGHT, check_sight, sight_arguments
 
 # How the work is cut up. A query here is one head of one token; the `group` heads that share a key head go
 # together.
@@ -57,9 +57,7 @@ _ATTEND: dict[str, Field] = {
     "tile_rows": I64,  # queries of the largest tile, in whole bundles
     "state_size": I64,  # numbers of a query's state
     "n_segments": I64,  # that `partials` has room for
-    "window": I64,  # how many positions a query sees at most
-    "chunk": I64,  # and none before the last multiple of this
-    "is_causal": I64,
+    **SIGHT,
     "scale": F32,  # of the scores
 }
 
@@ -104,9 +102,7 @@ def bind_attend(
         "tile_rows": tile_rows(n_heads // n_kv_heads),
         "state_size": state_size(head_dim),
         "n_segments": segments_touched(n_seen),
-        "window": window or NO_CHUNK,
-        "chunk": chunk or NO_CHUNK,
-        "is_causal": int(is_causal),
+        **sight_arguments(window, chunk, is_causal),
         "scale": scale,
     }
     attend, merge_segments = attend_kernels(keys.kind)

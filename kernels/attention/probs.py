@@ -21,7 +21,7 @@ from ..language.source import inlined
 from .cache_type import CACHE_F32
 from .general import general_functions, general_scratch, head_biases
 from .kv_cache import Numbers, page_table
-from .visible import NO_CHUNK, first_seen, last_seen
+from .visible import SIGHT, first_seen, last_seen, sight_arguments
 
 weigh, gather, gather_one = general_functions(CACHE_F32)
 
@@ -64,9 +64,7 @@ def attention_probs(
         group=n_heads // keys.shape[0],
         head_dim=head_dim,
         n_slots=keys.shape[1],
-        window=window or NO_CHUNK,
-        chunk=chunk or NO_CHUNK,
-        is_causal=int(is_causal),
+        **sight_arguments(window, chunk, is_causal),
         scale=scale,
         soft_cap=soft_cap,
     ).run()
@@ -103,9 +101,7 @@ def gather_by_probs(
         group=n_heads // n_kv_heads,
         value_dim=value_dim,
         n_slots=n_slots,
-        window=window or NO_CHUNK,
-        chunk=chunk or NO_CHUNK,
-        is_causal=int(is_causal),
+        **sight_arguments(window, chunk, is_causal),
     ).run()
     return out
 
@@ -133,9 +129,7 @@ def _seen(args, position):
         group=I64,
         head_dim=I64,
         n_slots=I64,
-        window=I64,
-        chunk=I64,
-        is_causal=I64,
+        **SIGHT,
         scale=F32,
         soft_cap=F32,
     )
@@ -166,9 +160,7 @@ def _attention_probs(args, thread_id, n_threads):
         group=I64,
         value_dim=I64,
         n_slots=I64,
-        window=I64,
-        chunk=I64,
-        is_causal=I64,
+        **SIGHT,
     )
 )
 def _gather_by_probs(args, thread_id, n_threads):

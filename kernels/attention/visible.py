@@ -2,10 +2,24 @@
 
 import numpy as np
 
+from ..language.pointer import I64
+from ..language.record import Field
 from ..language.source import called
 
 NO_CHUNK = 2**62
 """As the size of a window or of a chunk: everything is inside."""
+
+SIGHT: dict[str, Field] = {
+    "window": I64,  # how many positions a query sees at most
+    "chunk": I64,  # and none before the last multiple of this
+    "is_causal": I64,
+}
+"""The arguments of a kernel whose queries see some of the positions."""
+
+
+def sight_arguments(window: int, chunk: int, is_causal: bool) -> dict[str, int]:
+    """The arguments `SIGHT`; 0 stands for no window or no chunks."""
+    return {"window": window or NO_CHUNK, "chunk": chunk or NO_CHUNK, "is_causal": int(is_causal)}
 
 
 def check_sight(
