@@ -59,7 +59,14 @@ PACKED_INPUTS: dict[str, Field] = {
 
 def few_tokens() -> int:
     """The least number of tokens for which unpacking is faster."""
-    return 8 if host_target().has_matrix_unit else 4
+    if host_target().has_matrix_unit:
+        return 9
+    return 33 if _has_wide_vectors() else 4
+
+
+def _has_wide_vectors() -> bool:
+    """Are the 16 rows of a tile one vector? Then there are registers for products with 8 tokens at once."""
+    return host_target().lanes == TILE_ROWS
 
 
 @inlined
@@ -131,9 +138,9 @@ class Product(NamedTuple):
 
 def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     """Make the functions for one tile at a time, or two."""
-    by_token = token_product(layout, RegisterTile(1, n_tiles))
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
+    multiply_few = _few_tokens_product(layout, n_tiles)
     is_pair, lanes, n_few = n_tiles == 2, host_target().lanes, few_tokens()
 
     @inlined
@@ -147,11 +154,40 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
         if n >= n_few:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
         else:
-            for t in range(first, first + n):
-                o = out + (t - first) * ld_out
-                by_token(w, w_step, activations(args, t), o, second_out, args.n_in, ld_out)
+            multiply_few(args, w, w_step, first, n, out, second_out, ld_out)
 
     return Product(prepare, multiply)
+
+
+def _few_tokens_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
+    """Make the function that multiplies n tokens with the packed weights themselves: with wide vectors 8 at a
+    time, and of the rest 4, 2 and 1."""
+    by_groups = _has_wide_vectors()
+    by_eight = token_product(
+        layout, RegisterTile(8)
+    )  # and one tile: the sums of two would fill all registers
+    by_four, by_two, by_one = (token_product(layout, RegisterTile(n, n_tiles)) for n in (4, 2, 1))
+
+    @inlined
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out):
+        n_in, t, end = args.n_in, first, first + n
+        if by_groups:
+            while t + 8 <= end:
+                xs = activations(args, t)
+                for i in range(n_tiles if w_step > 0 else 1):
+                    by_eight(w + i * w_step, 0, xs, out + i * second_out, 0, n_in, ld_out)
+                t, out = t + 8, out + 8 * ld_out
+            if t + 4 <= end:
+                by_four(w, w_step, activations(args, t), out, second_out, n_in, ld_out)
+                t, out = t + 4, out + 4 * ld_out
+            if t + 2 <= end:
+                by_two(w, w_step, activations(args, t), out, second_out, n_in, ld_out)
+                t, out = t + 2, out + 2 * ld_out
+        while t < end:
+            by_one(w, w_step, activations(args, t), out, second_out, n_in, ld_out)
+            t, out = t + 1, out + ld_out
+
+    return multiply
 
 
 def _by_vectors(layout: Layout, n_tiles: int) -> Product:

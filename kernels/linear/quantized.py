@@ -22,9 +22,7 @@ from ..language.rows import check_n_tokens, share
 from ..language.source import inlined
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
-from .block_scales import RegisterTile
-from .packed_product import PACKED_INPUTS, activations, packed_inputs, packed_product, tokens_per_pass
-from .token_product import token_product
+from .packed_product import PACKED_INPUTS, packed_inputs, packed_product, tokens_per_pass
 
 LINEAR = Record(
     **PACKED_INPUTS,
@@ -42,14 +40,6 @@ def linear_kernel(layout: Layout) -> Kernel:
     """The kernel for weights in `layout`."""
     n_together = 2 if host_target().lanes == TILE_ROWS else 1  # tiles share the broadcasts of activations
     prepare, multiply = packed_product(layout, n_together)
-    # 8 tokens of a batch and one tile: their sums leave registers free, and nothing is unpacked to memory
-    by_eight, has_eight = token_product(layout, RegisterTile(8)), host_target().lanes == TILE_ROWS
-
-    @inlined
-    def multiply_eight(args, t, first, last):
-        xs, out = activations(args, t), args.out + t * args.ld_out
-        for i in range(first, last):
-            by_eight(args.w + i * args.tile_bytes, 0, xs, out + i * TILE_ROWS, 0, args.n_in, args.ld_out)
 
     @kernel(LINEAR, f"linear_{layout.name}")
     def linear(args, thread_id, n_threads):
@@ -60,10 +50,6 @@ def linear_kernel(layout: Layout) -> Kernel:
         per_pass = tokens_per_pass(args.n_in)
         for t in range(0, n_tokens, per_pass):
             n = min(per_pass, n_tokens - t)
-            if has_eight:  # noqa: SIM102  # the first is known when the kernel is compiled
-                if n == 8:
-                    multiply_eight(args, t, first, last)
-                    continue
             prepare(args, t, n, thread_id)
             for i in range(first, last, n_together):
                 w, out = args.w + i * tile_bytes, args.out + (t * ld_out + i * TILE_ROWS)
