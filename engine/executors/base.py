@@ -59,10 +59,10 @@ class Pages:
     n: int
     table: NDArray[np.int64]
 
-    def slots(self, seat: int, positions: Positions) -> Positions:
-        """(n,): page * size + place in it, of each of a sequence's positions."""
+    def slots(self, seats: int | RowNumbers, positions: Positions) -> Positions:
+        """(n,): page * size + place in it, of positions (n,) of the sequence in a seat, or in seats (n,)."""
         blocks, places = np.divmod(positions, self.size)
-        found: Positions = self.table[seat, blocks] * self.size + places
+        found: Positions = self.table[seats, blocks] * self.size + places
         return found
 
 
@@ -100,8 +100,8 @@ class Executor(ABC):
 
     def step(self, pieces: Sequence[Piece]) -> list[Array | Exception]:
         """Runs pieces of different sequences side by side; -> for each the logits of its rows (m, n_vocab),
-        or of a model without logits the embeddings (m, n_embd); or what its taps have raised, which leaves
-        the state of this seat undefined until `reset`.
+        or of a model without logits the embeddings (m, n_embd), which the next step may overwrite; or what its
+        taps have raised, which leaves the state of this seat undefined until `reset`.
 
         The bits do not depend on the company. Raises ValueError for more than n_batch tokens, and for an id
         outside the vocabulary. Whatever else ends it early leaves the states of all these seats undefined.
@@ -110,18 +110,17 @@ class Executor(ABC):
         if n > self.n_batch:
             raise ValueError(f"{n} tokens are more than the {self.n_batch} of a step")
         self.before_step()
-        ends = list(accumulate(len(piece.rows) for piece in pieces))
-        logits = np.empty((ends[-1], self.n_outputs), np.float32)
-        errors = self._run_step(pieces, logits)
+        logits, errors = self._run_step(pieces)
+        ends = accumulate(len(piece.rows) for piece in pieces)
         return [
             errors.get(piece.seat, logits[end - len(piece.rows) : end])
             for piece, end in zip(pieces, ends, strict=True)
         ]
 
     @abstractmethod
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
-        """Runs the pieces and writes the logits of their rows, one after the other; -> what taps have
-        raised, by the seats of their pieces."""
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
+        """Runs the pieces; -> the logits of their rows, one after the other, and what taps have raised, by
+        the seats of their pieces."""
 
     @abstractmethod
     def reset(self, seat: int) -> None:

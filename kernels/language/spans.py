@@ -5,9 +5,8 @@ state and of its row in tables. `spans` is an int64 array: how many spans there 
 row, the row after its last, and the seat. No span is empty.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .checks import Count, check_array
 from .pointer import Pointer
@@ -22,11 +21,11 @@ def span_table(n_max: int) -> Count:
     return aligned_zeros((1 + SPAN_WORDS * n_max,), np.int64)
 
 
-def set_spans(spans: Count, found: Sequence[tuple[int, int, int]]) -> None:
-    """Write (first row, row after the last, seat) of each span."""
-    spans[0] = len(found)
-    for i, span in enumerate(found):
-        spans[1 + SPAN_WORDS * i : 1 + SPAN_WORDS * (i + 1)] = span
+def set_spans(spans: Count, found: ArrayLike) -> None:
+    """Write (first row, row after the last, seat) of each span, (n, 3) integers."""
+    rows = np.asarray(found, np.int64).reshape(-1, SPAN_WORDS)
+    spans[0] = len(rows)
+    spans[1 : 1 + rows.size] = rows.reshape(-1)
 
 
 def one_span(n_tokens: int, seat: int = 0) -> Count:

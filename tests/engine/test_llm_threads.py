@@ -136,9 +136,9 @@ with nybble.LLM(sys.argv[1], n_threads=2) as llm:
     expected = llm.generate(ids[:20], nybble.SamplingParams(max_tokens=4)).token_ids
     run_step = llm.scheduler.executor._run_step
 
-    def recorded(pieces, *rest):
+    def recorded(pieces):
         steps.append(sum(len(piece.ids) for piece in pieces))
-        return run_step(pieces, *rest)
+        return run_step(pieces)
 
     def interrupt(pause):
         global before

@@ -26,8 +26,8 @@ class ScriptedExecutor(Executor):
         self.closed = False
         self.poison: int | None = None
 
-    def _run_step(self, pieces, logits):
-        logits[:] = 0
+    def _run_step(self, pieces):
+        logits = np.zeros((sum(len(piece.rows) for piece in pieces), self.n_outputs), np.float32)
         n = 0
         for piece in pieces:
             seen = self.seen[piece.seat]
@@ -41,7 +41,7 @@ class ScriptedExecutor(Executor):
                 if position == self.poison:
                     logits[n, 5] = np.nan
                 n += 1
-        return {}
+        return logits, {}
 
     def reset(self, seat):
         self.seen[seat] = []

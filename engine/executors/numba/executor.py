@@ -68,8 +68,8 @@ class NumbaExecutor(Executor):
     def n_state_bytes(self) -> int:  # type: ignore[override]
         return sum(cache.values[0].nbytes for cache in self._recurrent)
 
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
-        return self.runner.run(pieces, logits)
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
+        return self.runner.run(pieces)
 
     def reset(self, seat: int) -> None:
         self.runner.finish()  # what an interrupted step has left would write into the states

@@ -73,10 +73,10 @@ class PlanRunner:
         """Memory of the plan's buffers."""
         return self._lowered.n_buffer_bytes
 
-    def run(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
-        """One step of n_batch tokens at the most; writes the logits of the pieces' rows (m,) to logits (m,
-        n_outputs); shows taps what they listen to, -> what they have raised, by the seats of their pieces.
-        Raises ValueError for an id outside the vocabulary."""
+    def run(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
+        """One step of n_batch tokens at the most; shows taps what they listen to. -> The logits of the
+        pieces' rows (m, n_outputs), up to the next step, and what taps have raised, by the seats of their
+        pieces. Raises ValueError for an id outside the vocabulary."""
         self.finish()
         self._errors = {}
         first, wanted, listeners = 0, [], []
@@ -89,9 +89,9 @@ class PlanRunner:
         if first == len(rows) <= self._n_head_rows:  # all are wanted, as when decoding: no stop between
             self._want(rows)
             self._run_ops(0, last, first, listeners)
-            logits[:] = self._values(self.plan.output, slice(first))
-            return self._errors
+            return self._values(self.plan.output, slice(first)), self._errors
         self._run_ops(0, self._head, first, listeners)
+        logits = np.empty((len(rows), self.plan.buffers[self.plan.output]), np.float32)
         for at, n in self._run_head(rows, last, listeners):
             logits[at : at + n] = self._values(self.plan.output, slice(n))
         for one in listeners:
@@ -99,7 +99,7 @@ class PlanRunner:
                 last = 1 + max(self._writers[spec.buffer] for spec in one.taps.captured)
                 for _ in self._run_head(one.others(rows), last, [one]):
                     pass
-        return self._errors
+        return logits, self._errors
 
     def finish(self) -> None:
         """Finish what an interrupted step has left, if anything."""
@@ -115,16 +115,14 @@ class PlanRunner:
         n, n_vocab = len(ids), self._embeds[0].weight.shape[0]
         if ids.view(np.uint32).max(initial=0) >= n_vocab:  # negative ones are huge
             raise ValueError(f"ids must lie in 0 .. {n_vocab - 1}; found {ids.min()} .. {ids.max()}")
-        inputs, spans, first = self._lowered.inputs, [], 0
-        for piece in pieces:
-            at = slice(first, first + len(piece.ids))
-            spans.append((first, at.stop, piece.seat))
-            positions = inputs.positions[at]
-            positions[:] = piece.positions
-            for pages in self._pages:
-                inputs.slots[pages.window][at] = pages.slots(piece.seat, positions)
-            first = at.stop
-        set_spans(inputs.spans, spans)
+        inputs, seats = self._lowered.inputs, np.array([piece.seat for piece in pieces])
+        n_each = np.array([len(piece.ids) for piece in pieces])
+        ends = n_each.cumsum()
+        set_spans(inputs.spans, np.stack([ends - n_each, ends, seats], axis=1))
+        before = np.array([piece.start for piece in pieces]) - ends + n_each
+        positions = inputs.positions[:n] = np.arange(n) + before.repeat(n_each)
+        for pages in self._pages:
+            inputs.slots[pages.window][:n] = pages.slots(seats.repeat(n_each), positions)
         self._lowered.n_tokens[0] = n
         for name, table in self.plan.rope_tables.items():
             cos, sin = inputs.angles[name]

@@ -41,8 +41,9 @@ class ReferenceExecutor(Executor):
         shares = {weight: self.plan.share_read(op) for op in reading for weight in op.weights}
         return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
-    def _run_step(self, pieces: Sequence[Piece], logits: Array) -> Mapping[int, Exception]:
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
         first = 0
+        logits = np.empty((sum(len(piece.rows) for piece in pieces), self.n_outputs), np.float32)
         errors: dict[int, Exception] = {}
         for piece in pieces:
             try:
@@ -52,7 +53,7 @@ class ReferenceExecutor(Executor):
                     raise
                 errors[piece.seat] = error
             first += len(piece.rows)
-        return errors
+        return logits, errors
 
     def _run_piece(self, piece: Piece, logits: Array) -> None:
         ids, positions, rows, taps = piece.ids, piece.positions, piece.rows, piece.taps

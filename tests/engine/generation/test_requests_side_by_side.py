@@ -38,9 +38,9 @@ def steps(llm, monkeypatch):
     """The numbers of tokens in each step, by sequences."""
     found, run_step = [], llm.scheduler.executor._run_step
 
-    def recorded(pieces, logits):
+    def recorded(pieces):
         found.append([len(piece.ids) for piece in pieces])
-        return run_step(pieces, logits)
+        return run_step(pieces)
 
     monkeypatch.setattr(llm.scheduler.executor, "_run_step", recorded)
     return found
