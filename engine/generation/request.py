@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +79,8 @@ class Request(Shown, Iterator[str]):
         return self
 
     async def __anext__(self) -> str:
+        import asyncio  # its user has; for others it would be 13 ms of the start
+
         piece = await asyncio.to_thread(next, self, None)
         if piece is None:
             raise StopAsyncIteration
