@@ -112,7 +112,7 @@ def test_pages_run_out_before_anything_is_run(model):
     seats = Seats(executor)
     first, second = seats.take(), seats.take()
     first.make_room(256)
-    with pytest.raises(NybbleError, match="3 more pages are needed, and 2 of 6 are free"):
+    with pytest.raises(NybbleError, match="3 more pages are needed, and 1 of 5 are free"):
         second.make_room(192)
     with pytest.raises(ValueError, match="all 2 seats are taken"):
         seats.take()

@@ -87,9 +87,9 @@ Cache = KVCache | RecurrentCache
 
 def make_pages(plan: Plan, n_ctx: int, n_batch: int, n_seats: int, n_pool_tokens: int) -> list[Pages]:
     """For the layers with each window, pages for `n_pool_tokens` positions, or of windows for what n_seats
-    sequences can see in a step of n_batch tokens; and of every sequence one more that it fills in part, or
-    shares and must copy."""
-    n_whole = n_pages_for(n_pool_tokens) + n_seats
+    sequences can see in a step of n_batch tokens; and one more, for a sequence of n_ctx that must copy a page
+    which it shares."""
+    n_whole = n_pages_for(n_pool_tokens) + 1
     found = []
     for window in sorted({spec.window for spec in plan.states if isinstance(spec, KVSpec)}):
         n = min(n_whole, n_seats * (n_pages_for(window + N_BACK + n_batch) + 2)) if window else n_whole
