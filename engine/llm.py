@@ -55,7 +55,7 @@ class LLM(Generator, Tracer, Shown):
     `cache_type`: of keys and values: "f16" (default), "f32", "q8_0" or "q4_0"; the reference has "f32" only.
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
     the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
-    at any temperature; what does not pay stops by itself. Recurrent models, and runs with edits, do without.
+    at any temperature; what does not pay stops by itself. Runs with edits do without.
 
     Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
     or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, NybbleError, RequestError
-from ..executors.base import Array, Executor, Ids, Piece
+from ..executors.base import Array, Executor, Ids, Piece, States
 from ..hooks.taps import Taps
 from ..sampling.sampler import is_sound
 from .diagnosis import diagnose
@@ -57,7 +57,7 @@ class Scheduler:
         self.last_step_end = self.step_seconds = 0.0
         """When the last step has ended, by the clock of `time.perf_counter`, and how long it has taken."""
         self._pace = Pace()
-        self._speculation = Speculation(executor.plan)
+        self._speculation = Speculation()
         self._jobs: list[Job] = []  # in the order in which they came
         self._n_arrivals = 0
         self._removed: deque[Job] = deque()  # by `remove`, and to be forgotten
@@ -140,9 +140,10 @@ class Scheduler:
         left = list(parts)
         started = time.perf_counter()
         try:
+            before = [self._states_before(part) for part in parts]
             results = self.executor.step([part.piece for part in parts]) if parts else []
-            for part, result in zip(parts, results, strict=True):
-                self._take(part, result)
+            for part, states, result in zip(parts, before, results, strict=True):
+                self._take(part, states, result)
                 left.remove(part)
         except Exception as error:  # of the step as a whole: the file has changed, no memory is left
             for part in left:
@@ -187,7 +188,15 @@ class Scheduler:
             end = job.last_page  # for the states there, which the index keeps
         return end - start
 
-    def _take(self, part: _Part, result: Array | Exception) -> None:
+    def _states_before(self, part: _Part) -> States | None:
+        """What a seat's states are to be again if a token drafted for it is wrong; None if they can go back
+        by themselves."""
+        executor, seat, start = self.executor, part.seat.number, part.piece.start
+        if not part.drafted or executor.can_go_back(seat, part.end, start + 1):
+            return None
+        return executor.states_of(seat)
+
+    def _take(self, part: _Part, before: States | None, result: Array | Exception) -> None:
         """Gives a job what has been computed for it."""
         job, seat = part.job, part.seat
         seat.n_positions = part.end
@@ -201,8 +210,7 @@ class Scheduler:
             if not job.is_done:  # by `remove`, while the step was running
                 if part.drafted:
                     n_right = job.verify(part.drafted, result[: unsound[0] if len(unsound) else None])
-                    seat.truncate(part.end - len(part.drafted) + n_right)
-                    self._speculation.verified(job, n_right)
+                    self._go_back(part, before, n_right)
                 else:
                     job.take(part.end, positions, result)
                 self.seating.keep(job)
@@ -211,6 +219,17 @@ class Scheduler:
             job.fail(error)
         if job.is_done:
             self._forget(job)
+
+    def _go_back(self, part: _Part, before: States | None, n_right: int) -> None:
+        """Lets a seat forget the drafted tokens after the first n_right. Where states cannot go back, the
+        right ones run once more."""
+        n_kept = part.end - len(part.drafted) + n_right
+        if before is None or n_kept == part.end:
+            part.seat.truncate(n_kept)
+            self._speculation.verified(part.job, n_right)
+        else:
+            part.seat.restore(part.piece.start, before)
+            self._speculation.verified(part.job, n_right, n_kept - part.piece.start)
 
     def _unsound(self, part: _Part, position: int) -> NybbleError:
         """The error for logits that cannot be sampled from."""

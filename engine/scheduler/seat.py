@@ -126,10 +126,13 @@ class Seat:
             if not self.can_go_back(n_positions):
                 raise ValueError(f"the state of {n_before} positions cannot go back to {n_positions}")
             self.executor.go_back(self.number, n_before, n_positions)
-            for i, pool in enumerate(self._pools):
-                left = range(self._held[i].start, pool.blocks(0, n_positions).stop)
-                self._held[i] = pool.hold(self.number, self._held[i], left)
-            self.n_positions = n_positions
+            self._forget_from(n_positions)
+
+    def restore(self, n_positions: int, states: States) -> None:
+        """Forgets all positions from `n_positions` on, one at least and not more than `N_BACK` ago; `states`
+        are those that the executor's `states_of` gave there."""
+        self.executor.set_states(self.number, states)
+        self._forget_from(n_positions)
 
     def can_go_back(self, n_positions: int) -> bool:
         """Can `truncate` keep so many positions, at least one and fewer than there are?"""
@@ -140,6 +143,13 @@ class Seat:
             if window and oldest > max(0, n_positions - window + 1):
                 return False
         return self.executor.can_go_back(self.number, self.n_positions, n_positions)
+
+    def _forget_from(self, n_positions: int) -> None:
+        """Gives back the pages of the positions from `n_positions` on."""
+        for i, pool in enumerate(self._pools):
+            left = range(self._held[i].start, pool.blocks(0, n_positions).stop)
+            self._held[i] = pool.hold(self.number, self._held[i], left)
+        self.n_positions = n_positions
 
     def _ends_of_steps(self, start: int, n: int, taps: Taps | None) -> list[int]:
         """Where the steps end in which n tokens are run, counted from `start`."""

@@ -5,30 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from ..plan.plan import Plan
-from ..plan.states import RecurrentSpec
 from ..speculation.draft_lengths import DraftLengths
 from ..speculation.drafter import Drafter
 from .job import Job
 
 
 class Speculation:
-    """Chooses what is drafted for the jobs of a step, and learns what it brings. Recurrent states cannot go
-    back to before a wrong token, so where there are such, nothing is drafted."""
+    """Chooses what is drafted for the jobs of a step, and learns what it brings."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._can_go_back = not any(isinstance(spec, RecurrentSpec) for spec in plan.states)
+    def __init__(self) -> None:
         self._lengths = DraftLengths()
         self._n_rows = 0  # of the step that comes, or is running, without drafts
         self._drafters: dict[Job, Drafter] = {}  # of its jobs
         self._drafted: dict[Job, list[int]] = {}
         self._n_right: dict[Job, int] = {}
+        self._n_again = 0  # tokens that run once more, since states have gone back
         self._seconds = 0.0  # for drafting
 
     def drafts(self, streams: Sequence[Job], n_room: int) -> Mapping[Job, list[int]]:
         """What is drafted after the last tokens of `streams`, which are all that run: up to n_room tokens."""
         self._drafters = {job: drafter for job in streams if (drafter := self._drafter(job))}
-        self._n_rows, self._drafted, self._n_right = len(streams), {}, {}
+        self._n_rows, self._drafted, self._n_right, self._n_again = len(streams), {}, {}, 0
         if not self._drafters:
             return {}
         texts = [(drafter.acceptance, job.n_draftable) for job, drafter in self._drafters.items()]
@@ -41,9 +38,11 @@ class Speculation:
         self._seconds = time.perf_counter() - started
         return self._drafted
 
-    def verified(self, job: Job, n_right: int) -> None:
-        """So many of the tokens drafted for a job were right."""
+    def verified(self, job: Job, n_right: int, n_again: int = 0) -> None:
+        """So many of the tokens drafted for a job were right; n_again tokens run once more in its next step,
+        before the one that would have run anyway."""
         self._n_right[job] = n_right
+        self._n_again += n_again
 
     def record(self, seconds: float) -> None:
         """The step for which `drafts` was asked last has taken so long."""
@@ -51,11 +50,11 @@ class Speculation:
             for job, drafter in self._drafters.items():
                 drafter.acceptance.record(len(self._drafted.get(job, ())), self._n_right.get(job, 0))
             n_drafted, n_right = sum(map(len, self._drafted.values())), sum(self._n_right.values())
-            self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds)
+            self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds, self._n_again)
 
     def _drafter(self, job: Job) -> Drafter | None:
         """A job's drafter, if it can have one and drafts are of use."""
-        if not self._can_go_back or job.make_drafter is None or job.n_draftable < 1:
+        if job.make_drafter is None or job.n_draftable < 1:
             return None
         if job.drafter is None:
             job.drafter = job.make_drafter()

@@ -59,14 +59,23 @@ class DraftLengths:
         return lengths
 
     def record(
-        self, n_rows: int, n_drafted: int, n_right: int, seconds: float, draft_seconds: float = 0.0
+        self,
+        n_rows: int,
+        n_drafted: int,
+        n_right: int,
+        seconds: float,
+        draft_seconds: float = 0.0,
+        n_again: int = 0,
     ) -> None:
         """Tells of the step for which `choose` was asked last: its rows without drafts, how many tokens were
         drafted for all texts, perhaps fewer than chosen, how many of them were right, the seconds of the
-        step, and before it of drafting.
+        step, and before it of drafting; and how many tokens run once more in the next step because of wrong
+        drafts, which costs what more rows cost.
 
         Leave out steps with pieces of prompts, whose rows cost less.
         """
+        if n_again and (estimates := self._step_seconds.estimates(n_rows, n_again)):
+            seconds += estimates[-1] - estimates[0]
         self._step_seconds.record(n_rows + n_drafted, seconds)
         if n_drafted:
             self._draft_seconds.append(draft_seconds / n_drafted)

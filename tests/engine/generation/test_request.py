@@ -154,8 +154,8 @@ def test_a_prompt_is_run_in_chunks_and_each_token_once():
     assert timings.prefill_tokens_per_second > 0 and timings.decode_tokens_per_second > 0
 
 
-@pytest.mark.parametrize("drafts", [False, True])
-def test_nan_after_a_right_draft_fails_where_it_fails_without(monkeypatch, drafts):
+@pytest.mark.parametrize("drafts, can_go_back", [(False, False), (True, False), (True, True)])
+def test_nan_after_a_right_draft_fails_where_it_fails_without(monkeypatch, drafts, can_go_back):
     """What is drafted after sound logits may be right although its own logits are not."""
     s = stream("Hello~")
     executor = executor_of(s)
@@ -164,9 +164,10 @@ def test_nan_after_a_right_draft_fails_where_it_fails_without(monkeypatch, draft
     def go_back(seat, n_before, n_after):
         del executor.seen[seat][n_after:]
 
-    if drafts:
+    if can_go_back:
         monkeypatch.setattr(executor, "can_go_back", lambda *_: True)
         monkeypatch.setattr(executor, "go_back", go_back)
+    if drafts:
         s._job.make_drafter = lambda: Drafter(Known(ids_of("abHello")))
         lengths = s._driver.scheduler._speculation._lengths
         monkeypatch.setattr(lengths, "choose", lambda n_rows, texts: [2 for _ in texts])

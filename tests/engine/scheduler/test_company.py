@@ -215,6 +215,31 @@ def test_same_bits_in_any_company(executors, alone, model, data):
     close(scheduler)
 
 
+@pytest.mark.parametrize("share_right", [1.0, 0.7, 0.0])
+def test_drafts_save_steps_and_change_no_bits(executors, alone, model, share_right):
+    """Also where states cannot go back to before a wrong token: then the right ones run once more."""
+
+    class Sometimes:
+        def random(self):
+            return 0.0 if random.random() < share_right else 1.0
+
+    random = np.random.default_rng(5)
+    prompt, n = random.integers(0, model.config.n_vocab, 50).tolist(), 24
+    text = prompt + [int(np.frombuffer(row, np.float32).argmax()) for row in alone(prompt, n)]
+    scheduler = Scheduler(executors[0])
+    scheduler._speculation._lengths.choose = lambda n_rows, texts: [min(n, 5) for _, n in texts]
+    job = Greedy(prompt, n)
+    job.make_drafter = lambda: Drafter(Guess(text, Sometimes()))
+    scheduler.add(job)
+    n_steps = 0
+    while scheduler.step():
+        n_steps += 1
+    assert job.error is None and job.rows == alone(prompt, n)
+    n_prompt_steps, n_again = 2, 5 if executors[0].n_state_bytes else 0
+    assert n_steps <= n_prompt_steps + {1.0: 5, 0.7: 14 + n_again, 0.0: n}[share_right]
+    close(scheduler)
+
+
 def test_a_prefix_is_computed_once(executors, alone, model):
     """Eight prompts that share their first 200 tokens, all at the same time."""
     random = np.random.default_rng(7)
