@@ -59,8 +59,8 @@ class Pages:
     n: int
     table: NDArray[np.int64]
 
-    def slots(self, seats: int | RowNumbers, positions: Positions) -> Positions:
-        """(n,): page * size + place in it, of positions (n,) of the sequence in a seat, or in seats (n,)."""
+    def slots(self, seats: Sequence[int], positions: Positions) -> Positions:
+        """(n,): page * size + place in it, of positions (n,) of the sequences in seats (n,)."""
         blocks, places = np.divmod(positions, self.size)
         found: Positions = self.table[seats, blocks] * self.size + places
         return found

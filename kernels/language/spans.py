@@ -5,8 +5,10 @@ state and of its row in tables. `spans` is an int64 array: how many spans there 
 row, the row after its last, and the seat. No span is empty.
 """
 
+from collections.abc import Sequence
+from itertools import chain
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .checks import Count, check_array
 from .pointer import Pointer
@@ -21,11 +23,10 @@ def span_table(n_max: int) -> Count:
     return aligned_zeros((1 + SPAN_WORDS * n_max,), np.int64)
 
 
-def set_spans(spans: Count, found: ArrayLike) -> None:
-    """Write (first row, row after the last, seat) of each span, (n, 3) integers."""
-    rows = np.asarray(found, np.int64).reshape(-1, SPAN_WORDS)
-    spans[0] = len(rows)
-    spans[1 : 1 + rows.size] = rows.reshape(-1)
+def set_spans(spans: Count, found: Sequence[tuple[int, int, int]]) -> None:
+    """Write (first row, row after the last, seat) of each span."""
+    words = [len(found), *chain.from_iterable(found)]
+    spans[: len(words)] = words
 
 
 def one_span(n_tokens: int, seat: int = 0) -> Count:
