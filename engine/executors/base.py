@@ -100,8 +100,8 @@ class Executor(ABC):
 
     def step(self, pieces: Sequence[Piece]) -> list[Array | Exception]:
         """Runs pieces of different sequences side by side; -> for each the logits of its rows (m, n_vocab),
-        or of a model without logits the embeddings (m, n_embd), which the next step may overwrite; or what its
-        taps have raised, which leaves the state of this seat undefined until `reset`.
+        or of a model without logits the embeddings (m, n_embd), which the next step may overwrite; or what
+        its taps have raised, which leaves the state of this seat undefined until `reset`.
 
         The bits do not depend on the company. Raises ValueError for more than n_batch tokens, and for an id
         outside the vocabulary. Whatever else ends it early leaves the states of all these seats undefined.

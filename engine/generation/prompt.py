@@ -47,7 +47,7 @@ def checked_ids(prompt: Any, n_vocab: int) -> NDArray[np.int32]:
     if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes) or is_number:
         raise RequestError(f"a prompt is a text or a list of token ids, not {prompt!r:.100}")
     ids = prompt.tolist() if isinstance(prompt, np.ndarray) else prompt
-    if ids and set(map(type, ids)) == {int} and 0 <= min(ids) and max(ids) < n_vocab:
+    if ids and set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) < n_vocab:
         return np.asarray(ids, np.int32)  # as nearly always, and 20 times as fast as the loop
     for index, token_id in enumerate(ids):
         if not isinstance(token_id, int | np.integer) or isinstance(token_id, bool):

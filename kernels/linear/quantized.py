@@ -19,7 +19,6 @@ from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I64, U8
 from ..language.record import PointerTo, Record
 from ..language.rows import check_n_tokens, share
-from ..language.source import inlined
 from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from .packed_product import PACKED_INPUTS, packed_inputs, packed_product, tokens_per_pass
