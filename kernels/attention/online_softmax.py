@@ -86,10 +86,17 @@ def block_functions(n_queries: int) -> BlockFunctions:
 
     @called
     def score(scores: Pointer, q: Pointer, keys: Pointer, head_dim: int, first: int, last: int) -> None:
-        for p in range(first & -together, last, together):
+        p = first & -CACHE_LANES
+        while p + together - CACHE_LANES < last:
             nothing = splat(0.0, F32, CACHE_LANES, n_sums)
             products = add_products(nothing, q, keys + p * head_dim, head_dim * CACHE_LANES, 0, head_dim)
             store(scores + p * queries, products, CACHE_LANES)
+            p += together
+        while p < last:  # of a block that is filled in part
+            nothing_yet = splat(0.0, F32, CACHE_LANES, n_queries)
+            product = add_products_of_one(nothing_yet, q, keys + p * head_dim, 0, 0, head_dim)
+            store(scores + p * queries, product, CACHE_LANES)
+            p += CACHE_LANES
 
     @called
     def add_values(o: Pointer, n: int, weights: Pointer, values: Pointer, first: int, last: int) -> None:
