@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, overload
@@ -19,12 +20,14 @@ from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Ids
 from ..hooks.activations import ActivationSpec
 from ..hooks.taps import Edits, Taps, edits_key
+from ..sampling.chain import Breakers
 from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
 from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
+from .breakers import sequence_breakers
 from .output import Output
 from .prompt import Prompt
 from .prompts import Prompts
@@ -227,6 +230,7 @@ class Generator(ABC):
     def _jobs(self, ids: Ids, params: SamplingParams, edit: Edits | None) -> list[TextJob]:
         """A job for each text that is asked for."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
+        breakers = self._breakers(params.dry_sequence_breakers) if params.dry_multiplier else None
         jobs = [
             TextJob(
                 ids,
@@ -237,6 +241,7 @@ class Generator(ABC):
                 self._taps(ids, edit),
                 edits_key(edit) if params.cache_prompt else None,
                 choice=choice,
+                breakers=breakers,
                 seconds_before=(self.load_seconds, self.compile_seconds),
             )
             for choice in range(params.n)
@@ -245,6 +250,11 @@ class Generator(ABC):
             for job in jobs:
                 job.make_drafter = self._draft_source.drafter
         return jobs
+
+    @cached_property
+    def _breakers(self) -> Callable[[Sequence[str]], Breakers]:
+        """Finds the breakers of DRY by their strings, and keeps some."""
+        return lru_cache(maxsize=8)(partial(sequence_breakers, self._text))
 
     def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
         """None without edits: then no activation is shown."""

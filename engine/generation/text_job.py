@@ -9,6 +9,7 @@ from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
 from ..hooks.taps import Taps
+from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
 from ..scheduler.job import Job
@@ -39,6 +40,7 @@ class TextJob(Job):
         salt: bytes | None = None,
         *,
         choice: int = 0,
+        breakers: Breakers | None = None,
         seconds_before: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__(ids, taps, salt)
@@ -48,8 +50,10 @@ class TextJob(Job):
         self.n_choices = params.n
         self.n_draft_max = N_DRAFT if params.n_draft is None else params.n_draft
         self.is_asked = self.in_background = self.waits = False
-        self._sampler = Sampler(params, functions, tokenizer.suppressed_ids, choice)
-        self._eog_ids = tokenizer.eog_ids
+        self._sampler = Sampler(
+            params, functions, tokenizer.suppressed_ids, choice, eog_ids=tokenizer.eog_ids, breakers=breakers
+        )
+        self._end_ids = {*tokenizer.eog_ids, *params.stop_token_ids}
         self._knows_text = not isinstance(tokenizer, IdsOnly)
         self._full = tokenizer.stream_decoder(skip_special_tokens=False, continuation=True)
         self._shown = tokenizer.stream_decoder(params.skip_special_tokens, continuation=True)
@@ -101,8 +105,8 @@ class TextJob(Job):
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""
-        token_id = self._sampler(logits, self._n_chosen)
-        is_end = token_id in self._eog_ids
+        token_id = self._sampler(logits, self._n_chosen, self.ids)
+        is_end = token_id in self._end_ids
         self._n_chosen += 1
         if not is_end:
             self.ids.append(token_id)
