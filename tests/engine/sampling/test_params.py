@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nybble.engine.sampling.params import SamplingParams
 from nybble.engine.sampling.logits import Logits
+from nybble.engine.sampling.params import SamplingParams
 from nybble.engine.sampling.sampler import Sampler, is_sound
 from nybble.engine.sampling.truncation import MinP, TopK, TopP
 from nybble.errors import NybbleError, RequestError
