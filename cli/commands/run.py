@@ -15,20 +15,20 @@ import dataclasses
 import os
 from types import MethodType
 
-from ..engine.generation.output import Output
-from ..engine.generation.prompt import Prompt
-from ..engine.generation.request import Request
-from ..engine.hooks.taps import Edits
-from ..engine.llm import LLM
-from ..engine.sampling.params import SamplingParams
-from ..errors import RequestError, did_you_mean
-from ..hub.models import SOURCES
-from ..research.control_vector import ControlVector
-from ..system.notices import say
-from .engine_options import add_engine_options, open_llm
-from .parser import Parser
-from .standard_streams import print_json
-from .texts import text_of, unicode_of
+from ...engine.generation.output import Output
+from ...engine.generation.prompt import Prompt
+from ...engine.generation.request import Request
+from ...engine.hooks.taps import Edits
+from ...engine.llm import LLM
+from ...engine.sampling.params import SamplingParams
+from ...errors import RequestError, did_you_mean
+from ...hub.models import SOURCES
+from ...research.control_vector import ControlVector
+from ...system.notices import say
+from ..options.engine import add_engine_options, open_llm
+from ..parser import Parser
+from ..standard_streams import print_json
+from ..texts import text_of, unicode_of
 
 _DEFAULT_MODEL = "smollm2"
 
