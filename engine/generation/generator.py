@@ -236,13 +236,15 @@ class Generator(ABC):
             raise RequestError('n_draft needs a model that drafts: LLM(…, draft="ngram")')
         callbacks = prompts.matched("on_token", on_token, Callable, None, "function")  # type: ignore[arg-type]
         if any(callback and own.n > 1 for callback, own in zip(callbacks, per_prompt, strict=True)):
-            raise RequestError("on_token cannot tell n > 1 texts from each other; make a request for each")
+            raise RequestError(
+                "`on_token` cannot tell several texts (`n`) from each other; make a request for each"
+            )
         for own in per_prompt:
             self._check_ids("logit_bias", own.logit_bias)
             self._check_ids("stop_token_ids", own.stop_token_ids)
         if isinstance(self._text, IdsOnly) and any(own.stop or own.echo for own in per_prompt):
             raise RequestError(
-                f"{self.path} has no tokenizer: it knows no text, so stop and echo cannot be done"
+                f"{self.path} has no tokenizer: it knows no text, so `stop` and `echo` cannot be done"
             )
         for ids, own_edit in zip(prompts.ids, edits, strict=True):
             self._taps(ids, own_edit)

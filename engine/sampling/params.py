@@ -214,13 +214,15 @@ class SamplingParams(Shown):
                 f"min_tokens must be at most max_tokens={self.max_tokens}, not {self.min_tokens}"
             )
         if self.mirostat and self.adaptive_target is not None:
-            raise RequestError("mirostat and adaptive_target both choose the token: leave one of them out")
+            raise RequestError(
+                "`mirostat` and `adaptive_target` both choose the token: leave one of them out"
+            )
         if self.is_greedy and (self.mirostat or self.adaptive_target is not None):
             name = "mirostat" if self.mirostat else "adaptive_target"
-            raise RequestError(f"{name} needs a temperature above 0: at 0 nothing is drawn")
+            raise RequestError(f"`{name}` needs a temperature above 0: at 0 nothing is drawn")
         for sampler, parameters in SAMPLERS.items() if self.samplers is not None else ():
             for name in parameters if sampler not in (self.samplers or ()) else ():
                 value = getattr(self, name)
                 is_plain = name == "temperature" and value == 1
                 if value != type(self).__dataclass_fields__[name].default and not is_plain:
-                    raise RequestError(f"{name}={value} does nothing where samplers lacks {sampler!r}")
+                    raise RequestError(f"{name}={value} does nothing where `samplers` lacks {sampler!r}")

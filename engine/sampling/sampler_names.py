@@ -46,7 +46,7 @@ def checked_samplers(given: Any) -> tuple[str | Callable[..., Any], ...] | None:
             name = sampler_name(sampler)
             if name not in SAMPLERS:
                 hint = did_you_mean(name, SAMPLERS) or f"; the names are {', '.join(SAMPLERS)}"
-                raise RequestError(f"samplers[{i}] is {sampler!r:.100}, which is no sampler{hint}")
+                raise RequestError(f"samplers[{i}] must be the name of a sampler, not {sampler!r:.100}{hint}")
             checked.append(name)
         elif isinstance(sampler, type) or not callable(sampler):
             raise RequestError(

@@ -86,9 +86,9 @@ def test_values_out_of_range_are_refused_with_the_range(name, bad, range_text):
     [
         ({"min_tokens": 300}, "at most max_tokens=256"),
         ({"mirostat": 2, "adaptive_target": 0.5, "temperature": 1}, "leave one of them out"),
-        ({"mirostat": 2}, "mirostat needs a temperature above 0"),
-        ({"adaptive_target": 0.0}, "adaptive_target needs a temperature above 0"),
-        ({"samplers": ["top_p"], "top_k": 5}, "top_k=5 does nothing where samplers lacks 'top_k'"),
+        ({"mirostat": 2}, "`mirostat` needs a temperature above 0"),
+        ({"adaptive_target": 0.0}, "`adaptive_target` needs a temperature above 0"),
+        ({"samplers": ["top_p"], "top_k": 5}, "top_k=5 does nothing where `samplers` lacks 'top_k'"),
         ({"samplers": [], "temperature": 0.5}, "temperature=0.5 does nothing where"),
     ],
     ids=str,
