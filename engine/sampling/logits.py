@@ -17,6 +17,7 @@ from ...kernels.sampling.reference import (
     largest,
     search,
     softmax_reference,
+    weights_reference,
 )
 
 Array = NDArray[np.float32]
@@ -120,7 +121,8 @@ class Logits:
 
     def draw(self) -> tuple[int, float]:
         """Draws a candidate by the logits; -> its position, and its probability."""
-        weights, sums = self._functions.weights(self.values)
+        weigh = weights_reference if len(self.values) <= VOCAB_BLOCK else self._functions.weights
+        weights, sums = weigh(self.values)
         position = search(weights, sums, self.random(0))
         return position, float(weights[position] / sums[-1])
 
@@ -136,8 +138,12 @@ class Logits:
 
 def entropy(p: Array) -> float:
     """The entropy of probabilities (m,), in nats; those of 0 add nothing."""
-    p = p[p > 0]
-    return -float((p * np.log(p)).sum(dtype=np.float64))
+    return -float((p * log(p)).sum(dtype=np.float64))
+
+
+def log(p: Array) -> Array:
+    """ln of probabilities (m,); of 0 as of the smallest number that float32 has in full."""
+    return np.log(np.maximum(p, np.finfo(np.float32).tiny))
 
 
 def _float32(number: float) -> Any:

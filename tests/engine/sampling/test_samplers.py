@@ -144,7 +144,7 @@ some_samplers = st.one_of(
     st.tuples(st.sampled_from(["typical_p", "top_p"]), st.tuples(st.floats(0.05, 0.99), st.integers(0, 50))),
     st.tuples(st.just("min_p"), st.tuples(st.floats(0.01, 1), st.integers(0, 50))),
     st.tuples(st.just("xtc"), st.tuples(st.just(1.0), st.floats(0.01, 0.5), st.integers(0, 50))),
-    st.tuples(st.just("temperature"), st.tuples(st.floats(0, 4), st.floats(0, 2), st.floats(0.2, 3))),
+    st.tuples(st.just("temperature"), st.tuples(*[st.just(0.0) | st.floats(1e-3, 4)] * 2, st.floats(0.2, 3))),
     st.tuples(
         st.just("penalties"),
         st.tuples(st.integers(1, 20), st.floats(0.5, 2), st.floats(-2, 2), st.floats(-2, 2)),
