@@ -208,7 +208,7 @@ class LLM(Generator, Tracer, Shown):
         """The parameters of sampling that the file recommends (`general.sampling.*`); greedy if it recommends
         none. `dataclasses.replace` changes some of them. GGUFFormatError if they are out of range.
 
-            params = dataclasses.replace(llm.default_sampling_params(), max_tokens=32)
+            llm.generate("Once upon a time", llm.default_sampling_params())
         """
         return recommended_params(self._recommended, os.fspath(self.path))
 

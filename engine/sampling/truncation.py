@@ -23,7 +23,7 @@ class TopNSigma:
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> None:
         width = self.n * logits.deviation()
-        logits.keep(logits.reaching(lambda largest: largest - width))
+        logits.keep_reaching(lambda largest: largest - width)
 
 
 class TopK:
@@ -33,8 +33,7 @@ class TopK:
         self.k = k
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> None:
-        if self.k < len(logits.values):
-            logits.keep(logits.largest(self.k))
+        logits.keep_largest(self.k)
 
 
 class TypicalP:
