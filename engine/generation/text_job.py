@@ -14,7 +14,7 @@ from ..hooks.taps import Taps
 from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
-from ..scheduler.job import Job
+from ..scheduler.job import DraftingJob
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
 from .logprobs import TokenLogprob, token_logprob
@@ -27,7 +27,7 @@ _NO_TOKEN = -1  # after the end
 _MAX_LOGITS = 2**24  # of a step, where those of all tokens of the prompt are wanted
 
 
-class TextJob(Job):
+class TextJob(DraftingJob):
     """Continues the prompt `ids` (n,) by `params`; `choice` is the number of this text, if there are several
     for the prompt; `seconds_before` went into loading and compiling. `pieces` are those of the text that
     nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job.

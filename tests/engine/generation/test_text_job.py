@@ -223,7 +223,10 @@ def test_a_sampler_of_ones_own_may_choose(llm):
         (lambda logits, ids: logits.values.fill(np.nan), r"samplers\[0\] has made logits NaN"),
         (lambda logits, ids: 10**6, r"samplers\[0\] must give None, or the id"),
         (lambda logits, ids: "x", r"samplers\[0\] must give None, or the id"),
-        (lambda logits, ids: setattr(logits, "values", logits.values[:3]), "numbers in `logits.values`"),
+        (
+            lambda logits, ids: setattr(logits, "values", logits.values[:3]),
+            "must be those of the 283 candidates, not of shape",
+        ),
     ],
 )
 def test_a_sampler_that_leaves_nothing_fails_its_own_text_alone(llm, sampler, message):
