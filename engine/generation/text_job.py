@@ -94,12 +94,10 @@ class TextJob(DraftingJob):
         return self._sampler.seed
 
     def n_at_once(self, n_vocab: int) -> int | None:
-        return None if self.prompt_logprobs is None else max(1, _MAX_LOGITS // n_vocab)
+        return max(1, _MAX_LOGITS // n_vocab) if self._wants_all else None
 
     def wanted(self, first: int, end: int) -> RowNumbers:
-        if self.prompt_logprobs is None or first >= self.n_prompt_tokens:
-            return super().wanted(first, end)
-        return np.arange(first, end)
+        return np.arange(first, end) if self._wants_all else super().wanted(first, end)
 
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         for position, row in zip(positions.tolist(), logits, strict=True):
@@ -148,6 +146,11 @@ class TextJob(DraftingJob):
             self.prompt_logprobs,
             self.error,
         )
+
+    @property
+    def _wants_all(self) -> bool:
+        """Are the logits of all tokens wanted, which are those of the prompt?"""
+        return self.prompt_logprobs is not None and self._n_chosen == 0
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""
