@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
+    from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
+    from .engine.generation.piece import Piece
     from .engine.generation.prompt import Prompt
     from .engine.generation.request import Request
     from .engine.generation.sequence import Sequence
@@ -51,6 +53,7 @@ __all__ = [
     "ModelError",
     "NybbleError",
     "Output",
+    "Piece",
     "Prompt",
     "PullError",
     "Request",
@@ -58,6 +61,7 @@ __all__ = [
     "SamplingParams",
     "Sequence",
     "Timings",
+    "TokenLogprob",
     "Tokenizer",
     "Trace",
     "__version__",
@@ -80,6 +84,7 @@ _HOMES = {
     "ModelError": ".errors",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
+    "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
     "Request": ".engine.generation.request",
@@ -87,6 +92,7 @@ _HOMES = {
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
+    "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",
     "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",

@@ -31,9 +31,6 @@ class Job(ABC):
         """Will it never run again?"""
         self.error: BaseException | None = None
         """Why it has ended, unless all went well."""
-        self.make_drafter: Callable[[], Drafter | None] | None = None
-        """Makes the job's `drafter`, which drafts tokens; `verify` then gets their logits."""
-        self.drafter: Drafter | None = None
         self.n_cached_tokens = 0
         """How many first tokens had been computed already when it began."""
         self.has_begun = self.has_prompt = False
@@ -53,11 +50,6 @@ class Job(ABC):
         return len(self.ids) - (0 if self.seat is None else self.seat.n_positions)
 
     @property
-    def n_draftable(self) -> int:
-        """How many drafted tokens may be of use in the next step."""
-        return 0
-
-    @property
     def last_page(self) -> int:
         """Where the last page begins that is not full before the last token runs: a sequence with the same
         tokens takes over no more than what comes before."""
@@ -68,6 +60,10 @@ class Job(ABC):
         """Shall it run now? If not, it may lose its seat, and gets one again."""
         return not self.is_done and self.n_left > 0
 
+    def n_at_once(self, n_outputs: int) -> int | None:
+        """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""
+        return None
+
     def wanted(self, first: int, end: int) -> RowNumbers:
         """Of the positions first … end - 1, which run now, those whose logits are wanted, ascending: that of
         the last token, unless a class says otherwise."""
@@ -77,11 +73,6 @@ class Job(ABC):
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         """All tokens before position `end` have been run; the logits (m, n_vocab) of those positions (m,)
         among the last ones that were wanted. What this raises ends the job."""
-
-    def verify(self, drafted: Sequence[int], logits: Array) -> int:
-        """Gets the logits (m, n_vocab) after the last token and after the first m - 1 of `drafted`; -> how
-        many of these are right, from the first on, and belong to `ids` now."""
-        raise NotImplementedError("this job drafts nothing")
 
     def spend(self, seconds: float) -> None:  # noqa: B027 (not all ask)
         """A step with tokens of this job has taken so long."""
@@ -95,6 +86,24 @@ class Job(ABC):
         self.error, self.is_done = error, True
 
 
+class DraftingJob(Job):
+    """A job whose next tokens may be drafted, and are then verified by the logits of one step."""
+
+    make_drafter: Callable[[], Drafter | None] | None = None
+    """Makes the job's `drafter`, which drafts tokens; None: nothing is drafted."""
+    drafter: Drafter | None = None
+
+    @property
+    @abstractmethod
+    def n_draftable(self) -> int:
+        """How many drafted tokens may be of use in the next step."""
+
+    @abstractmethod
+    def verify(self, drafted: Sequence[int], logits: Array) -> int:
+        """Gets the logits (m, n_vocab) after the last token and after the first m - 1 of `drafted`; -> how
+        many of these are right, from the first on, and belong to `ids` now."""
+
+
 class LogitsJob(Job):
     """Runs tokens for their logits, or of a model without logits the embeddings, at some positions
     (m,), ascending: `logits` (m, n_outputs)."""
@@ -105,6 +114,10 @@ class LogitsJob(Job):
         super().__init__(ids, taps)
         self.positions = positions
         self.logits = np.empty((len(positions), n_outputs), np.float32)
+
+    def n_at_once(self, n_outputs: int) -> int | None:
+        """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""
+        return None
 
     def wanted(self, first: int, end: int) -> RowNumbers:
         low, high = np.searchsorted(self.positions, (first, end))

@@ -16,7 +16,7 @@ from ..hooks.taps import Taps
 from ..sampling.sampler import is_sound
 from .diagnosis import diagnose
 from .gate import Gate
-from .job import Job, LogitsJob
+from .job import DraftingJob, Job, LogitsJob
 from .pace import Pace
 from .seat import Seat
 from .seating import Seating
@@ -179,7 +179,7 @@ class Scheduler:
 
     def _n_at_once(self, job: Job, start: int, n: int) -> int:
         """How many of the next n tokens of a job go into a step."""
-        end = start + n
+        end = start + min(n, job.n_at_once(self.n_outputs) or n)
         if not self.executor.plan.is_causal:
             return n if end == len(job.ids) else 0  # all or none
         if start < job.n_prompt_tokens < end:
@@ -208,7 +208,7 @@ class Scheduler:
             if len(unsound) and not (part.drafted and unsound[0] > 0):
                 raise self._unsound(part, int(positions[unsound[0]]))
             if not job.is_done:  # by `remove`, while the step was running
-                if part.drafted:
+                if part.drafted and isinstance(job, DraftingJob):
                     n_right = job.verify(part.drafted, result[: unsound[0] if len(unsound) else None])
                     self._go_back(part, before, n_right)
                 else:
@@ -261,7 +261,7 @@ class Scheduler:
         if job in self._jobs:
             self._jobs.remove(job)
             self.seating.unseat(job, keeps=job.error is None)
-            if job.drafter is not None:
+            if isinstance(job, DraftingJob) and job.drafter is not None:
                 job.drafter.end()
 
     def _truncate(self, job: Job, n_tokens: int) -> None:

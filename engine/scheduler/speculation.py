@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..speculation.draft_lengths import DraftLengths
 from ..speculation.drafter import Drafter
-from .job import Job
+from .job import DraftingJob, Job
 
 
 class Speculation:
@@ -16,7 +16,7 @@ class Speculation:
     def __init__(self) -> None:
         self._lengths = DraftLengths()
         self._n_rows = 0  # of the step that comes, or is running, without drafts
-        self._drafters: dict[Job, Drafter] = {}  # of its jobs
+        self._drafters: dict[DraftingJob, Drafter] = {}  # of its jobs
         self._drafted: dict[Job, list[int]] = {}
         self._n_right: dict[Job, int] = {}
         self._n_again = 0  # tokens that run once more, since states have gone back
@@ -24,7 +24,8 @@ class Speculation:
 
     def drafts(self, streams: Sequence[Job], n_room: int) -> Mapping[Job, list[int]]:
         """What is drafted after the last tokens of `streams`, which are all that run: up to n_room tokens."""
-        self._drafters = {job: drafter for job in streams if (drafter := self._drafter(job))}
+        drafting = [job for job in streams if isinstance(job, DraftingJob)]
+        self._drafters = {job: drafter for job in drafting if (drafter := self._drafter(job))}
         self._n_rows, self._drafted, self._n_right, self._n_again = len(streams), {}, {}, 0
         if not self._drafters:
             return {}
@@ -52,7 +53,7 @@ class Speculation:
             n_drafted, n_right = sum(map(len, self._drafted.values())), sum(self._n_right.values())
             self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds, self._n_again)
 
-    def _drafter(self, job: Job) -> Drafter | None:
+    def _drafter(self, job: DraftingJob) -> Drafter | None:
         """A job's drafter, if it can have one and drafts are of use."""
         if job.make_drafter is None or job.n_draftable < 1:
             return None
