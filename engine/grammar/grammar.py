@@ -46,8 +46,7 @@ class Grammar:
         is around a place, and without references to groups."""
         if not isinstance(pattern, str):
             raise RequestError(f"{name} must be a text, not {pattern!r:.80}")
-        if pattern:
-            check_text(pattern, name)
+        check_text(pattern, name)
         if len(pattern) > MAX_LENGTH:
             raise RequestError(f"{name} must have at most {MAX_LENGTH} characters, not {len(pattern)}")
         check_repetitions(n_repetitions(pattern), name)

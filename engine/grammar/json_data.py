@@ -23,9 +23,7 @@ _BRACKETS = re.compile(r'"(?:\\.|[^"\\])*"|([\[{(])|([\]})])')
 
 
 def check_text(text: str, name: str) -> None:
-    """RequestError if the argument `name` is empty, too long, or no Unicode."""
-    if not text.strip():
-        raise RequestError(f"{name} must not be empty")
+    """RequestError if the argument `name` is too long, or no Unicode."""
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{name} must have at most {MAX_LENGTH} characters, not {len(text)}")
     try:
