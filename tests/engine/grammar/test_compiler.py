@@ -328,6 +328,8 @@ def test_control_tokens_in_a_lark_grammar():
         ('root ::= (\n  "a"\n  | "b"\n)? "/" "%json {" [#] "//"', ["a/%json {#//", "/%json {#//"], ["/"]),
         ('root ::= myRule-2 "."\nmyRule-2 ::= "x"{2}', ["xx."], ["x."]),
         ('root ::= root "a" | "b"', ["baa"], ["ab"]),
+        ('root ::= ([0-9]+)? ( "x" [ab]* ) + ( "y" | "z"{2} )* [*]', ["12xaxb*", "xyzz*"], ["1*", "xz*"]),
+        ('root ::= ("a"*)*', ["", "aaa"], ["b"]),
     ],
 )  # fmt: skip
 def test_a_gbnf_grammar(grammar, yes, no):
