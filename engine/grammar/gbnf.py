@@ -84,7 +84,7 @@ def _letters(text: str, name: str) -> list[tuple[str, bool]]:
         match = _LETTERS.match(text, position)
         number = match and (match[1] or match[2] or match[3])
         if match is None or (number and (int(number, 16) > 0x10FFFF or 0xD800 <= int(number, 16) <= 0xDFFF)):
-            raise RequestError(f"{name}: {text[position : position + 10]!r} is no escape of GBNF")
+            raise RequestError(f"`{name}`: {text[position : position + 10]!r} is no escape of GBNF")
         if number:
             found.append((chr(int(number, 16)), False))
         else:

@@ -113,7 +113,7 @@ def tiny_path(tmp_path_factory):
         ("--samplers top_k,top_q", "names"),
         ("--samplers top_k --min-p 0.5", "--min-p 0.5 does nothing where --samplers lacks 'min_p'"),
         ("--regex (", "--regex: unclosed group"),
-        ('-j {"not":{}}', '-j: "not" at #/not cannot be enforced'),
+        ('-j {"not":{}}', '--json-schema: "not" at #/not cannot be enforced'),
         ("--grammar start:foo", "--grammar: at 1"),
         ("--min-tokens 20 -n 10", "--min-tokens must be at most -n 10, not 20"),
     ],

@@ -118,7 +118,7 @@ def test_edits(llm):
 def test_logprobs_are_those_of_the_model(llm):
     free = llm.generate("the", SamplingParams(max_tokens=1, logprobs=5))
     bound = llm.generate("the", SamplingParams(max_tokens=1, logprobs=5, regex="[0-9]"))
-    assert bound.logprobs[0].top == free.logprobs[0].top
+    assert bound.logprobs[0].top_logprobs == free.logprobs[0].top_logprobs
 
 
 def test_a_text_that_is_cut_short(llm):
@@ -153,11 +153,11 @@ def test_where_nothing_is_allowed_that_request_fails_alone(llm):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"regex": "("}, "regex: unclosed group"),
-        ({"grammar": "start: foo"}, 'grammar: at 1.* unknown name: "foo"'),
+        ({"regex": "("}, "`regex`: unclosed group"),
+        ({"grammar": "start: foo"}, '`grammar`: at 1.* unknown name: "foo"'),
         (
             {"json_schema": {"oneOf": [{"type": "integer"}, {"type": "number"}]}},
-            'json_schema: at # .*"oneOf"',
+            '`json_schema`: at # .*"oneOf"',
         ),
     ],
 )
