@@ -34,7 +34,23 @@ def refusal(grammar: Grammar) -> str:
 PATTERNS = st.recursive(
     st.one_of(
         st.sampled_from(
-            ("a", "b", "é", "/", r"\.", r"\\", '"', "[a-c]", "[^a-c\n]", r"\d", " ", "%json", "😀", "#", "//")
+            (
+                "a",
+                "b",
+                "é",
+                "/",
+                r"\.",
+                r"\\",
+                '"',
+                "[a-c]",
+                "[^a-c\n]",
+                "[0-9]",
+                " ",
+                "%json",
+                "😀",
+                "#",
+                "//",
+            )
         ),
     ),
     lambda inner: st.one_of(
