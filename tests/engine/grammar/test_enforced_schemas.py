@@ -74,6 +74,7 @@ SCALARS: st.SearchStrategy[dict[str, Any]] = st.one_of(
         st.dictionaries(st.text(max_size=2), st.booleans(), max_size=2),
     ).map(lambda value: {"const": value}),
 )
+LETTERS = st.characters(exclude_characters="\x7f", codec="utf-8")  # llguidance wants DEL as \u007f
 NAMES = st.sampled_from(("a", "b", 'c"', "d e", "é"))
 
 
@@ -125,14 +126,16 @@ def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         inner = {name: _values(each) for name, each in schema["properties"].items()}
         ordered = st.fixed_dictionaries({name: inner[name] for name in schema["required"]})
         return ordered.map(lambda value: {name: value[name] for name in schema["required"]})
-    return st.text(max_size=schema["maxLength"]) if schema["type"] == "string" else st.integers(-99, 99)
+    return (
+        st.text(LETTERS, max_size=schema["maxLength"]) if schema["type"] == "string" else st.integers(-99, 99)
+    )
 
 
 PLAIN = st.recursive(
     st.one_of(
         st.just({"type": "integer"}),
         st.integers(0, 5).map(lambda n: {"type": "string", "maxLength": n}),
-        st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=3).map(
+        st.lists(st.one_of(st.none(), st.text(LETTERS, max_size=3)), min_size=1, max_size=3).map(
             lambda v: {"enum": v}
         ),
     ),
