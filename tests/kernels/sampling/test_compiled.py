@@ -164,7 +164,7 @@ def test_masked_tokens_are_never_drawn(uniform):
 )
 def test_refuses_what_are_no_logits(logits, error, message):
     functions = compiled_sampling()
-    for call in functions:
+    for call in functions[:-1]:  # the mask takes one more, and has a test of its own
         with pytest.raises(error, match=message):
             call(logits)
 
