@@ -1,7 +1,8 @@
 """The command `nybble`.
 
-Each subcommand is a module here with `add_arguments(parser)` and `run(args)`, which may return an exit code;
-its docstring is its help.  The `dest` of an option is the argument's name in Python, where it has one there.
+Each subcommand is a module in `commands` with `add_arguments(parser)` and `run(args)`, which may return an
+exit code; its docstring is its help.  The `dest` of an option is the argument's name in Python, where it has
+one there.
 """
 
 import faulthandler

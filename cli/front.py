@@ -45,7 +45,7 @@ def run(commands: Mapping[str, str], words: list[str]) -> int:
 
 
 def _run_command(name: str, words: list[str], is_quiet: bool) -> int:
-    command = importlib.import_module(f".{name}", __package__)
+    command = importlib.import_module(f".commands.{name}", __package__)
     parser = Parser(prog=f"nybble {name}", description=command.__doc__)
     command.add_arguments(parser)
     parser.add_argument("-q", "--quiet", action="store_true", default=is_quiet, help=_QUIET)

@@ -35,11 +35,11 @@ class AnswerFormat:
         begin, end = self.reasoning
         return prompt.rstrip().endswith(begin) and not begin.endswith(end)
 
-    def shown_ids(self, control_ids: Mapping[str, int]) -> frozenset[int]:
+    def shown_ids(self, control_names: Mapping[str, int]) -> frozenset[int]:
         """The ids of control tokens that the parser must see."""
         markers = [*(self.reasoning or ()), *(self.tools.markers if self.tools else ())]
         text = "\n".join(markers)
-        return frozenset(id_ for name, id_ in control_ids.items() if name and name in text)
+        return frozenset(id_ for name, id_ in control_names.items() if name and name in text)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from .params import SamplingParams
 
 
 def sampling_functions(params: SamplingParams, *, is_compiled: bool) -> SamplingFunctions:
-    """The functions for `params`; with `is_compiled` compiled ones, except for greedy sampling, which needs
-    none."""
-    if not is_compiled or params.temperature == 0:
+    """The functions for `params`; with `is_compiled` compiled ones, except for greedy sampling without
+    samplers of the caller's, which needs none."""
+    if not is_compiled or (params.is_greedy and params.samplers is None):
         return REFERENCE
     from ...kernels.sampling.compiled import compiled_sampling
 

@@ -18,7 +18,7 @@ ROOT = Path(nybble.__file__).parent
 
 def parser_of(command, kind=Parser):
     parser = kind(prog=command)
-    importlib.import_module(f"nybble.cli.{command}").add_arguments(parser)
+    importlib.import_module(f"nybble.cli.commands.{command}").add_arguments(parser)
     return parser
 
 

@@ -173,7 +173,7 @@ def test_quiet(tiny_path, says, stdin):
 
 
 def test_a_word_that_is_no_model_is_a_prompt(tiny_path, says, stdin, monkeypatch):
-    monkeypatch.setattr("nybble.cli.run._DEFAULT_MODEL", tiny_path)
+    monkeypatch.setattr("nybble.cli.commands.run._DEFAULT_MODEL", tiny_path)
     out, err = says("run", "mistral", *FEW)
     assert out == says("run", tiny_path, "mistral", *FEW).out
     assert "'mistral' is no model here, so it is the PROMPT" in err

@@ -97,7 +97,7 @@ def test_as_a_picture(tiny_path, tmp_path, capsys):
 
 
 def test_it_warns_of_what_spoils_figures(tiny_path, capsys, monkeypatch):
-    command = __import__("nybble.cli.bench", fromlist=["bench"])
+    command = __import__("nybble.cli.commands.bench", fromlist=["bench"])
     monkeypatch.setattr(command, "default_threads", lambda: 2)
     monkeypatch.setattr(command, "busy_elsewhere", lambda: 1.5)
     said = "\n".join(command._warnings([1, 3]))
@@ -111,7 +111,7 @@ def test_a_share_above_the_whole_is_marked():
     fast = Speed(SpeedTest("decode", 4), (2.0, 1.0, 4.0))
     assert (fast.median, fast.slowest, fast.fastest) == (2.0, 1.0, 4.0)
     found = Benchmark("m.gguf", "numba", 1, [fast], 0.0, 0.0, 10**9, 1.0, None)
-    command = __import__("nybble.cli.bench", fromlist=["bench"])
+    command = __import__("nybble.cli.commands.bench", fromlist=["bench"])
     table = "\n".join(command._table([found], markdown=False))
     assert "2.0 GB/s" in table and "200%!" in table and "!: more than memory streamed" in table
 

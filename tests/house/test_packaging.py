@@ -94,8 +94,8 @@ def test_another_package_than_the_one_beside_the_tests_is_not_tested_in_its_plac
         shutil.copy(path, installed)
     assert collect()[0] == 0
     (installed / "engine" / "moved.py").touch()
-    (installed / "cli" / "run.py").write_text("")
+    (installed / "cli" / "front.py").write_text("")
     (installed / "__main__.py").unlink()
     code, said = collect()
     assert code == pytest.ExitCode.USAGE_ERROR
-    assert "not the package beside these tests: __main__.py, cli/run.py, engine/moved.py differ" in said
+    assert "not the package beside these tests: __main__.py, cli/front.py, engine/moved.py differ" in said

@@ -20,7 +20,7 @@ import tiny_model
 from stopwatch import HANG, wait_until
 
 import nybble
-from nybble.cli.text_options import save_figure
+from nybble.cli.options.text import save_figure
 from nybble.hub.fetch import Source, Wheel, _assemble
 from nybble.research import ControlVector
 from nybble.research.plots import plot_loss

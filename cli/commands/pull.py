@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..hub.models import SOURCES, pull
+from ...hub.models import SOURCES, pull
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..engine.llm import LLM
-from ..errors import RequestError
-from ..research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
-from ..research.windows import stream_windows
-from ..system.notices import progress_bar
-from .engine_options import add_engine_options, open_llm
-from .text_options import add_file_option, add_window_option
-from .texts import open_text, pieces
+from ...engine.llm import LLM
+from ...errors import RequestError
+from ...research.corpus import DEFAULT_SHARD_BYTES, capture_corpus
+from ...research.windows import stream_windows
+from ...system.notices import progress_bar
+from ..options.engine import add_engine_options, open_llm
+from ..options.text import add_file_option, add_window_option
+from ..texts import open_text, pieces
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

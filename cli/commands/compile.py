@@ -11,11 +11,11 @@ import argparse
 
 import numpy as np
 
-from ..engine.llm import LLM
-from ..errors import NybbleError
-from ..kernels.jit.object_cache import can_keep, compile_log, object_folder
-from ..kernels.sampling.compiled import compiled_sampling
-from .engine_options import add_cache_type_option, add_weights_option
+from ...engine.llm import LLM
+from ...errors import NybbleError
+from ...kernels.jit.object_cache import can_keep, compile_log, object_folder
+from ...kernels.sampling.compiled import compiled_sampling
+from ..options.engine import add_cache_type_option, add_weights_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,9 @@ Without TEXT it is all of standard input.
 
 import argparse
 
-from ..hub.models import resolve
-from ..tokenizer import Tokenizer
-from .texts import text_of
+from ...hub.models import resolve
+from ...tokenizer import Tokenizer
+from ..texts import text_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,12 @@ import argparse
 import os
 from collections import Counter
 
-from ..gguf_io.mixtures import FILE_TYPES
-from ..gguf_io.quantize_file import quantize_gguf
-from ..hub.models import resolve
-from ..system.cores import default_threads
-from ..system.notices import progress_bar
-from .engine_options import add_threads_option
+from ...gguf_io.mixtures import FILE_TYPES
+from ...gguf_io.quantize_file import quantize_gguf
+from ...hub.models import resolve
+from ...system.cores import default_threads
+from ...system.notices import progress_bar
+from ..options.engine import add_threads_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ of which the second half is scored.  With --stride every token is scored.
 import argparse
 import json
 
-from ..research.loss import text_loss
-from ..research.plots import plot_loss
-from .engine_options import add_engine_options, open_llm
-from .text_options import add_text_options, check_picture, read_text, save_figure, window_options
+from ...research.loss import text_loss
+from ...research.plots import plot_loss
+from ..options.engine import add_engine_options, open_llm
+from ..options.text import add_text_options, check_picture, read_text, save_figure, window_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

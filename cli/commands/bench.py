@@ -14,15 +14,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
-from ..engine.llm import LLM
-from ..errors import RequestError
-from ..hub.models import resolve
-from ..research.plots import plot_speeds
-from ..system.cores import default_threads
-from .engine_options import add_executor_options
-from .standard_streams import complain
-from .text_options import add_plot_option, check_picture, save_figure
+from ...engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
+from ...engine.llm import LLM
+from ...errors import RequestError
+from ...hub.models import resolve
+from ...research.plots import plot_speeds
+from ...system.cores import default_threads
+from ..options.engine import add_executor_options
+from ..options.text import add_plot_option, check_picture, save_figure
+from ..standard_streams import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from ..engine.llm import LLM
-from ..kernels.attention.cache_type import CACHE_TYPES
+from ...engine.llm import LLM
+from ...kernels.attention.cache_type import CACHE_TYPES
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

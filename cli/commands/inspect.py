@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.check import Verdict, examine
-from ..errors import NybbleError
-from ..gguf_io.file import GGUFFile, load_gguf
-from ..gguf_io.tensor import Tensor
-from ..hub.models import resolve
-from ..system.free_memory import free_memory
-from .engine_options import add_cache_type_option, add_engine_options
-from .option_names import in_options
-from .plain_text import plain
-from .standard_streams import print_json
+from ...engine.check import Verdict, examine
+from ...errors import NybbleError
+from ...gguf_io.file import GGUFFile, load_gguf
+from ...gguf_io.tensor import Tensor
+from ...hub.models import resolve
+from ...system.free_memory import free_memory
+from ..option_names import in_options
+from ..options.engine import add_cache_type_option, add_engine_options
+from ..plain_text import plain
+from ..standard_streams import print_json
 
 _N_SHOWN = 4  # elements of an array
 _WIDTH = 72  # letters of a value
@@ -128,7 +128,7 @@ def _json_value(file: GGUFFile, key: str) -> Any:
 
 
 def _print_activations(file: str) -> None:
-    from ..engine.model import Model  # the plans of all architectures, which nothing else here needs
+    from ...engine.model import Model  # the plans of all architectures, which nothing else here needs
 
     model = Model.load(resolve(file))
     _print_table((spec.name, spec.shape, spec.meaning) for spec in model.activations.values())

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import RequestError
-from ..research.plots import picture_formats
-from ..research.windows import Window
-from ..system.atomic_file import atomic_file
-from ..system.notices import progress_bar
-from .texts import open_text, pieces
+from ...errors import RequestError
+from ...research.plots import picture_formats
+from ...research.windows import Window
+from ...system.atomic_file import atomic_file
+from ...system.notices import progress_bar
+from ..texts import open_text, pieces
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:

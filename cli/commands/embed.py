@@ -7,11 +7,11 @@ number of its tokens, and the embedding, of length 1.  Without TEXT each line of
 import argparse
 from typing import get_args
 
-from ..engine.embedding.embedder import Pooling
-from ..errors import RequestError
-from .engine_options import add_engine_options, open_llm
-from .standard_streams import print_json
-from .texts import stdin_lines, unicode_of
+from ...engine.embedding.embedder import Pooling
+from ...errors import RequestError
+from ..options.engine import add_engine_options, open_llm
+from ..standard_streams import print_json
+from ..texts import stdin_lines, unicode_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

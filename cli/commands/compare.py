@@ -6,10 +6,10 @@ A is the better one, or the original: the divergence is that of B from A.
 import argparse
 import json
 
-from ..research.comparison import Comparison, compare
-from ..research.plots import plot_comparison
-from .engine_options import add_engine_options, open_llm
-from .text_options import add_text_options, check_picture, read_text, save_figure, window_options
+from ...research.comparison import Comparison, compare
+from ...research.plots import plot_comparison
+from ..options.engine import add_engine_options, open_llm
+from ..options.text import add_text_options, check_picture, read_text, save_figure, window_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
