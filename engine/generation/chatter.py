@@ -23,7 +23,7 @@ from .chat_request import ChatRequest
 from .chat_tokenizer import ChatTokenizer
 from .chat_turn import ChatTurn
 from .fitting import Overflow, fitting
-from .generator import Generator
+from .generator import Checked, Generator
 from .prompts import Prompts
 from .request import Request
 from .text_job import TextJob
