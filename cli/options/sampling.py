@@ -8,6 +8,7 @@ from typing import Any
 
 from ...engine.sampling.params import SamplingParams
 from ..texts import unicode_of
+from .constraint import add_constraint_options
 
 _DEFAULTS = SamplingParams()
 
@@ -25,6 +26,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             *options, dest=field, type=list_kind, action="append", metavar=placeholder, help=text
         )
+    add_constraint_options(parser)
     parser.add_argument(
         "--samplers", type=_names, metavar="NAME;…", help="samplers in the order in which they are applied"
     )
@@ -46,8 +48,12 @@ def sampling_params(args: argparse.Namespace, base: SamplingParams = _DEFAULTS) 
     given. RequestError for values out of range."""
     names = [field.name for field in fields(SamplingParams)]
     given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
-    if "stop" in given:
-        given["stop"] = list(map(unicode_of, given["stop"]))
+    for name in ("stop", "choice"):
+        if name in given:
+            given[name] = list(map(unicode_of, given[name]))
+    for name in ("grammar", "regex", "json_schema"):
+        if isinstance(given.get(name), str):
+            given[name] = unicode_of(given[name])
     if "logit_bias" in given:
         given["logit_bias"] = dict(given["logit_bias"])
     if (breakers := given.get("dry_sequence_breakers")) is not None:

@@ -18,6 +18,7 @@ from ...errors import RequestError
 from ...system.notices import progress_bar
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Ids
+from ..grammar.compiler import GrammarCompiler
 from ..hooks.activations import ActivationSpec
 from ..hooks.taps import Edits, Taps, edits_key
 from ..sampling.chain import Breakers
@@ -236,6 +237,8 @@ class Generator(ABC):
         for own in per_prompt:
             self._check_ids("logit_bias", own.logit_bias)
             self._check_ids("stop_token_ids", own.stop_token_ids)
+            if own.constraint is not None:
+                self._grammars.check(own.constraint)
         if isinstance(self._text, IdsOnly) and any(own.stop or own.echo for own in per_prompt):
             raise RequestError(
                 f"{self.path} has no tokenizer: it knows no text, so `stop` and `echo` cannot be done"
@@ -273,6 +276,7 @@ class Generator(ABC):
     ) -> list[TextJob]:
         """A job for each text that is asked for; `text` makes text of its ids in place of the tokenizer."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
+        grammar = params.constraint
         breakers = self._breakers(params.dry_sequence_breakers) if params.dry_multiplier else None
         jobs = [
             TextJob(
@@ -285,6 +289,7 @@ class Generator(ABC):
                 edits_key(edit) if params.cache_prompt else None,
                 choice=choice,
                 breakers=breakers,
+                constraint=None if grammar is None else self._grammars.constraint(grammar),
                 on_token=on_token,
                 seconds_before=(self.load_seconds, self.compile_seconds),
             )
@@ -294,6 +299,10 @@ class Generator(ABC):
             for job in jobs:
                 job.make_drafter = self._draft_source.drafter
         return jobs
+
+    @cached_property
+    def _grammars(self) -> GrammarCompiler:
+        return GrammarCompiler(self._text)
 
     @cached_property
     def _breakers(self) -> Callable[[Sequence[str]], Breakers]:

@@ -10,6 +10,7 @@ import numpy as np
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
+from ..grammar.constraint import Constraint
 from ..hooks.taps import Taps
 from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
@@ -48,6 +49,7 @@ class TextJob(Job):
         *,
         choice: int = 0,
         breakers: Breakers | None = None,
+        constraint: Constraint | None = None,
         on_token: Callable[[Piece], object] | None = None,
         seconds_before: tuple[float, float] = (0.0, 0.0),
     ) -> None:
@@ -62,8 +64,15 @@ class TextJob(Job):
         self.n_draft_max = N_DRAFT if params.n_draft is None else params.n_draft
         self.is_asked = self.in_background = self.waits = False
         self._sampler = Sampler(
-            params, functions, tokenizer.suppressed_ids, choice, eog_ids=tokenizer.eog_ids, breakers=breakers
+            params,
+            functions,
+            tokenizer.suppressed_ids,
+            choice,
+            eog_ids=tokenizer.eog_ids,
+            breakers=breakers,
+            constraint=constraint,
         )
+        self._constraint = constraint
         self._params = params
         self._tokenizer = tokenizer
         self._on_token = on_token
@@ -155,6 +164,8 @@ class TextJob(Job):
         raw = None if self.logprobs is None else logits.copy()  # the sampler changes them
         token_id = self._sampler(logits, self._n_chosen, self.ids)
         is_end = token_id in self._end_ids
+        if self._constraint is not None and not is_end:
+            self._constraint.accept(token_id)
         self._n_chosen += 1
         if not is_end:
             self.ids.append(token_id)
@@ -174,7 +185,7 @@ class TextJob(Job):
             text = self._scanner.push(full, shown)
         if self._scanner.found:
             self._finish("stop")
-        elif is_end:
+        elif is_end or (self._constraint is not None and self._constraint.is_stopped):
             text += self._flushed("stop")
         elif self._repetition is not None and self._repetition.push(token_id):
             text += self._flushed("repetition")

@@ -22,7 +22,7 @@ class Constraint:
 
     def __init__(self, matcher: Any, n_bits: int, name: str) -> None:
         self._matcher = matcher
-        self._name = name
+        self.name = name
         self._bits = np.zeros(-(-n_bits // _WORD), np.int32)
 
     def allowed(self) -> NDArray[np.int32]:
@@ -54,7 +54,7 @@ class Constraint:
     def _check(self) -> None:
         """llguidance raises nothing: after an error it allows ends of generation alone."""
         if self._matcher.is_error():
-            raise RequestError(f"{self._name}: {reason(self._matcher.get_error())}")
+            raise RequestError(f"{self.name}: {reason(self._matcher.get_error())}")
 
 
 def reason(message: str) -> str:

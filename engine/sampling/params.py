@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import RequestError
 from ...gguf_io.display import Shown
+from ..grammar.grammar import Grammar
 from .checks import check_flag, check_integer, check_number, checked_bias, checked_ids, checked_strings
 from .sampler_names import SAMPLERS, checked_samplers
 
@@ -56,7 +57,7 @@ _OPTIONAL_INTEGERS = {
     "prompt_logprobs": (0, 20),
     "n_draft": (0, 64),
 }
-_FLAGS = ("ignore_eos", "echo", "cache_prompt", "skip_special_tokens")
+_FLAGS = ("ignore_eos", "json_object", "echo", "cache_prompt", "skip_special_tokens")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -154,6 +155,18 @@ class SamplingParams(Shown):
     """Generation ends before the first of these tokens: up to 1024 ids."""
     ignore_eos: bool = False
     """Never choose a token that ends the generation."""
+    json_schema: Mapping[str, Any] | bool | str | None = field(default=None, hash=False)
+    """The text is JSON that is valid by this JSON schema, a dict or its text. A keyword that cannot be
+    enforced is an error with its place. At most one of this and the next four; they need the extra
+    `grammar`."""
+    json_object: bool = False
+    """The text is a JSON object."""
+    grammar: str | Grammar | None = None
+    """The text follows a grammar: GBNF, llama.cpp's, if it has `::=`, else Lark, llguidance's."""
+    regex: str | None = None
+    """The whole text matches a regular expression, in Rust's syntax."""
+    choice: Sequence[str] | None = None
+    """The text is one of these: 1 to 4096."""
     repetition_detection: int | None = None
     """End the text ("repetition") when its last so many generated tokens are one pattern, four times or more
     over.  8 to 4096; None: do not."""
@@ -201,11 +214,38 @@ class SamplingParams(Shown):
         ):
             object.__setattr__(self, name, value)
         self._check_together()
+        object.__setattr__(self, "_constraint", self._made_constraint())
+
+    @property
+    def constraint(self) -> Grammar | None:
+        """What the text must follow: `json_schema`, `json_object`, `grammar`, `regex` or `choice`."""
+        return self._constraint  # type: ignore[attr-defined]
 
     @property
     def is_greedy(self) -> bool:
         """Is the most probable of the tokens that are left always taken?"""
         return self.temperature == 0 and self.dynatemp_range == 0
+
+    def _made_constraint(self) -> Grammar | None:
+        names = ("json_schema", "json_object", "grammar", "regex", "choice")
+        given = [name for name in names if getattr(self, name) not in (None, False)]
+        if self.json_schema is False:
+            given.insert(0, "json_schema")
+        if len(given) > 1:
+            raise RequestError(
+                f"`{given[0]}` and `{given[1]}` both say what the text follows: give one of them"
+            )
+        if self.choice is not None:
+            grammar = Grammar.choice(self.choice)
+            object.__setattr__(self, "choice", tuple(self.choice))
+            return grammar
+        if self.json_schema is not None:
+            return Grammar.json_schema(self.json_schema)
+        if self.regex is not None:
+            return Grammar.regex(self.regex)
+        if self.grammar is not None:
+            return self.grammar if isinstance(self.grammar, Grammar) else Grammar.from_text(self.grammar)
+        return Grammar.json_object() if self.json_object else None
 
     def _check_together(self) -> None:
         """RequestError for parameters that contradict each other."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import RequestError
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions, argmax_reference
+from ..grammar.constraint import Constraint
 from .chain import Breakers, make_chain
 from .logits import Logits
 from .params import SamplingParams
@@ -27,9 +28,10 @@ class Sampler:
     order, and more than once.
 
     `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen; `end_ids` end the text,
-    and are not chosen before `min_tokens`, nor those of `eog_ids` if `ignore_eos`. `choice` is the number of
-    the text among the alternatives for one prompt, which differ in their draws. `seed` is that of `params`,
-    or the random one that was taken if that is None.
+    and are not chosen before `min_tokens`, nor those of `eog_ids` if `ignore_eos`. `constraint` allows only
+    some tokens; it must be told which are chosen. `choice` is the number of the text among the alternatives
+    for one prompt, which differ in their draws. `seed` is that of `params`, or the random one that was taken
+    if that is None.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Sampler:
         *,
         eog_ids: Collection[int] = (),
         breakers: Breakers | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.params = params
         self.seed = secrets.randbits(64) if params.seed is None else int(params.seed)
         self.choice = choice
         self._functions = functions
+        self._constraint = constraint
         self._banned = {"the tokens that the file suppresses": suppressed_ids}
         if params.ignore_eos:
             self._banned["ignore_eos"] = _ids(eog_ids)
@@ -78,12 +82,16 @@ class Sampler:
 
     def _mask(self, logits: NDArray[np.float32], index: int) -> list[str]:
         """Bans what may not come at this place; -> the names of what bans tokens."""
+        if self._constraint is not None:
+            self._functions.mask(logits, self._constraint.allowed())
         banned = self._banned
         if index < self.params.min_tokens:
             banned = {**banned, "min_tokens": self._end_ids}
         for token_ids in banned.values():
             logits[token_ids] = -np.inf
         names = [name for name, token_ids in banned.items() if len(token_ids)]
+        if self._constraint is not None:
+            names.insert(0, self._constraint.name)
         return [*names, "logit_bias"] if -np.inf in self.params.logit_bias.values() else names
 
 

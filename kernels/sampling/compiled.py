@@ -38,6 +38,7 @@ from ..language.simd import (
     where_less,
 )
 from ..language.source import inlined
+from .mask import CompiledMask
 from .reference import VOCAB_BLOCK, Logits, SamplingFunctions, deviation_reference
 
 STRIP = 32
@@ -174,4 +175,4 @@ class CompiledSampling:
 def compiled_sampling() -> SamplingFunctions:
     """The compiled functions, with memory of their own: use them in one thread at a time."""
     own = CompiledSampling()
-    return SamplingFunctions(own.weights, own.block_maxima, own.deviation)
+    return SamplingFunctions(own.weights, own.block_maxima, own.deviation, CompiledMask())

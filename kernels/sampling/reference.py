@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.checks import Array
+from .mask import Bits, mask_reference
 
 Logits = Array
 Positions = NDArray[np.intp]
@@ -166,6 +167,7 @@ class SamplingFunctions(NamedTuple):
     weights: Callable[[Logits], tuple[Array, NDArray[np.float64]]]
     block_maxima: Callable[[Logits], Array]
     deviation: Callable[[Logits], float]
+    mask: Callable[[Logits, Bits], None]
 
 
-REFERENCE = SamplingFunctions(weights_reference, block_maxima_reference, deviation_reference)
+REFERENCE = SamplingFunctions(weights_reference, block_maxima_reference, deviation_reference, mask_reference)
