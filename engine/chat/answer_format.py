@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .answer_parser import AnswerParser, AnswerReader, random_id
+from .answer_parser import AnswerParser, AnswerReader
 from .formats.base import Schemas, ToolFormat
 from .harmony import HarmonyParser
 
@@ -21,9 +21,7 @@ class AnswerFormat:
     end: str = ""
     """The text with which an answer ends, a control token; "" if it is not known."""
 
-    def parser(
-        self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str] = random_id
-    ) -> AnswerReader:
+    def parser(self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str]) -> AnswerReader:
         """A parser for one answer to a prompt; `schemas` as for `AnswerParser`."""
         in_reasoning = self.begins_in_reasoning(prompt)
         return AnswerParser(self.reasoning, self.tools, schemas, in_reasoning=in_reasoning, new_id=new_id)
@@ -46,7 +44,5 @@ class AnswerFormat:
 class HarmonyFormat(AnswerFormat):
     """The answers of gpt-oss, which are several messages with headers."""
 
-    def parser(
-        self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str] = random_id
-    ) -> AnswerReader:
+    def parser(self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str]) -> AnswerReader:
         return HarmonyParser(prompt, schemas, new_id)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
-import secrets
 from abc import ABC, abstractmethod
+from base64 import b32encode
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
+from hashlib import sha256
+from itertools import count
 
 from .formats.base import ParsedCall, Schemas, ToolFormat
 from .formats.scanners import Scanner
 from .message import ChatDelta, FunctionCall, ToolCallDelta
 
+_ID_LENGTH = 9
 
-def random_id() -> str:
-    """An id for a call whose format has none."""
-    return f"call_{secrets.token_hex(12)}"
+
+def call_ids(prompt: str) -> Callable[[], str]:
+    """Makes ids for the calls in an answer to `prompt`: nine letters and digits, which all templates take.
+    The same prompt gives the same ones, and another, as a later one of the conversation, others."""
+    counter = count()
+
+    def new_id() -> str:
+        digest = sha256(f"{next(counter)} {prompt}".encode()).digest()
+        return b32encode(digest).decode().lower()[:_ID_LENGTH]
+
+    return new_id
 
 
 class AnswerReader(ABC):
@@ -55,7 +66,7 @@ class AnswerParser(AnswerReader):
         schemas: Schemas | None = None,
         *,
         in_reasoning: bool = False,
-        new_id: Callable[[], str] = random_id,
+        new_id: Callable[[], str],
     ) -> None:
         self._reasoning = reasoning
         self._tools = tools.bound(schemas) if tools else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..plain_json import is_unicode
+from .lark_writer import LarkWriter
 from .scanners import Scanner
 
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -57,6 +58,11 @@ class ToolFormat(ABC):
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         """The calls that `text` holds, from the opener on; [] for a mark alone, None if it is malformed.
         Where the answer has ended early, closing texts may be missing."""
+
+    @abstractmethod
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        """The body of a rule for one call or more of these tools, as the model writes them; RequestError for
+        a schema that cannot be enforced in this format."""
 
 
 def parsed_call(name: Any, arguments: Any, id_: Any = None) -> ParsedCall | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .base import ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at, without_end
+from .lark_writer import LarkWriter, wrapped
 from .scanners import Scanner, UntilJsonEnds, UntilText
 
 _NAMES = ("name", "tool_name")
@@ -52,6 +54,20 @@ class JsonCalls(ToolFormat):
         objects = _objects(without_end(text.removeprefix(self.begin), self.end))
         calls = None if objects is None else [self._call(each) for each in objects]
         return None if not calls or None in calls else [call for call in calls if call]
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        kinds = [self._schema(name, schema) for name, schema in tools.items()]
+        one = lark.rule(lark.any_of(map(lark.json, kinds)))
+        begin, end = lark.text(self.begin), lark.text(self.end)
+        if self.is_list:
+            return f'{begin} SPACE "[" SPACE {one} ("," SPACE {one})* SPACE "]" SPACE {end}'
+        call = f"{begin} SPACE {one} SPACE {end}"
+        return f"{call} (SPACE {call})*" if self.begin else call
+
+    def _schema(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+        if self.name_key is None:
+            return wrapped(schema, {}, name)
+        return wrapped(schema, {self.name_key: name}, self.arguments_key)
 
     def _call(self, value: Any) -> ParsedCall | None:
         if not isinstance(value, dict):

@@ -11,8 +11,8 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 class LarkWriter:
-    """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a text
-    has no control tokens."""
+    """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a
+    text has no control tokens."""
 
     def __init__(self, quote: Callable[[str], str], is_text: Callable[[str], bool]) -> None:
         self._quote, self._is_text = quote, is_text
@@ -47,6 +47,22 @@ class LarkWriter:
     def grammar(self, start: str) -> str:
         """The whole grammar."""
         return "\n".join([f"start: {start}", *self._rules])
+
+
+def series(lark: LarkWriter, items: Iterable[tuple[str, bool]], separator: str) -> str:
+    """The items, each with whether it must be there, those that must first; separators between those that
+    are."""
+    ordered = sorted(items, key=lambda item: not item[1])
+    between = lark.text(separator)
+    if any(is_required for _, is_required in ordered):
+        (first, _), *others = ordered
+        rest = [f"{between} {item}" if must else f"({between} {item})?" for item, must in others]
+        return " ".join([first, *rest])
+    starts = [
+        " ".join([item, *(f"({between} {other})?" for other, _ in ordered[i + 1 :])])
+        for i, (item, _) in enumerate(ordered)
+    ]
+    return f"{lark.any_of(starts)}?" if starts else ""
 
 
 def wrapped(schema: Mapping[str, Any], properties: Mapping[str, Any], key: str) -> dict[str, Any]:
