@@ -16,12 +16,12 @@ _HARMONY_THOUGHT = "<|channel|>analysis<|message|>", "<|end|>"
 
 
 def calls_grammar(
-    answer_format: AnswerFormat, tokenizer: Tokenizer, tools: Schemas, in_reasoning: bool
+    answer_format: AnswerFormat, tokenizer: Tokenizer, tools: Schemas, in_reasoning: bool, is_alone: bool
 ) -> Grammar:
     """The grammar of answers that call one or more of the tools, perhaps after reasoning; `in_reasoning`: the
-    prompt has begun that. RequestError if the model has no format of calls, or a schema cannot be
-    enforced."""
-    lark = _writer(tokenizer)
+    prompt has begun that; `is_alone`: there is one call. RequestError if the model has no format of calls, or
+    a schema cannot be enforced."""
+    lark = _writer(tokenizer, is_alone)
     calls = _calls(lark, answer_format, tools)
     if calls is None:
         raise RequestError(
@@ -65,11 +65,11 @@ def _calls(lark: LarkWriter, answer_format: AnswerFormat, tools: Schemas) -> str
     return answer_format.tools.grammar(lark, tools) if answer_format.tools else None
 
 
-def _writer(tokenizer: Tokenizer) -> LarkWriter:
+def _writer(tokenizer: Tokenizer, is_alone: bool = False) -> LarkWriter:
     def quote(text: str) -> str:
         return lark_text(tokenizer, text)
 
-    return LarkWriter(quote, lambda text: quote(text) == lark_literal(text))
+    return LarkWriter(quote, lambda text: quote(text) == lark_literal(text), is_alone)
 
 
 def _thought(lark: LarkWriter, answer_format: AnswerFormat, in_reasoning: bool) -> str:

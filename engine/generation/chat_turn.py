@@ -26,6 +26,8 @@ class ChatTurn:
     """Of the tools that may be called, by name; None if none may."""
     forced: tuple[str, ...] = ()
     """The tools of which the answer must call one; () if it need not."""
+    is_named: bool = False
+    """It must call one of them once, as the request names it."""
     n_dropped_messages: int = 0
 
     def parser(self) -> AnswerReader:
@@ -46,7 +48,7 @@ class ChatTurn:
                     f"tool_choice asks for a call, and `{given.constraint.name}` for another text: give one"
                 )
             tools = {name: (self.schemas or {})[name] for name in self.forced}
-            grammar = calls_grammar(answer_format, tokenizer, tools, in_reasoning)
+            grammar = calls_grammar(answer_format, tokenizer, tools, in_reasoning, self.is_named)
         elif given.constraint is not None:
             grammar = after_reasoning(
                 answer_format, tokenizer, given.constraint, self.schemas or {}, in_reasoning

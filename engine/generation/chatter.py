@@ -196,12 +196,9 @@ class Chatter(Generator):
         max_tokens = params.max_tokens if isinstance(params, SamplingParams) else SamplingParams().max_tokens
         prompt, n_dropped = fitting(conversation, render, self.n_ctx, max_tokens, overflow)
         schemas = {tool["function"]["name"]: parameters_of(tool) for tool in conversation.tools}
-        forced = (
-            {"required": tuple(schemas), "auto": (), "none": ()}[choice]
-            if isinstance(choice, str)
-            else choice
-        )
-        return ChatTurn(prompt, chosen, schemas or None, forced, n_dropped)
+        is_named = isinstance(choice, tuple)
+        forced = choice if isinstance(choice, tuple) else tuple(schemas) if choice == "required" else ()
+        return ChatTurn(prompt, chosen, schemas or None, forced, is_named, n_dropped)
 
     def _checked_turns(
         self, prompts: Prompts, turns: list[ChatTurn], params: Any, edit: Any
@@ -209,7 +206,10 @@ class Chatter(Generator):
         """What `_checked` gives, with the parameters that the turns need."""
         tokenizer = self._chat_tokenizer()
         given = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
-        own = [turn.params(each, tokenizer) for turn, each in zip(turns, given, strict=True)]
+        own = []
+        for i, turn in enumerate(turns):
+            with prompts.naming(i):
+                own.append(turn.params(given[i], tokenizer))
         return self._checked(prompts, own, edit)
 
     def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> list[TextJob]:

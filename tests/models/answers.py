@@ -28,7 +28,7 @@ QWEN3_CODER = AnswerFormat(
     ),
 )
 LLAMA = AnswerFormat(None, LlamaCalls())
-NEMO = AnswerFormat(None, JsonCalls("[TOOL_CALLS]", is_list=True))
+NEMO = AnswerFormat(None, JsonCalls("[TOOL_CALLS]", is_list=True, id_key="id"))
 MISTRAL_SMALL = AnswerFormat(None, NamedJson("[TOOL_CALLS]", "[ARGS]", id_begin="[CALL_ID]"))
 MINISTRAL = AnswerFormat(("[THINK]", "[/THINK]"), NamedJson("[TOOL_CALLS]", "[ARGS]"))
 HARMONY = HarmonyFormat()

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..plain_json import is_unicode
 from .lark_writer import LarkWriter
 from .scanners import Scanner
 
@@ -110,6 +109,15 @@ def after_space(text: str, start: int) -> int:
     while start < len(text) and text[start].isspace():
         start += 1
     return start
+
+
+def is_unicode(text: str) -> bool:
+    """False if there are lone surrogates in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _DECODER = json.JSONDecoder()

@@ -42,7 +42,7 @@ class FunctionaryCalls(ToolFormat):
     def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
         calls = [f"{lark.text(name + _END)} {lark.json(schema)}" for name, schema in tools.items()]
         call = lark.rule(lark.any_of(calls))
-        return f"{call} ({lark.text(_MARK)} {call})*"
+        return f"{call} {lark.more(f'{lark.text(_MARK)} {call}')}"
 
     def calls(self, text: str, schemas: Mapping[str, Mapping[str, object]]) -> list[ParsedCall] | None:
         name, _, body = text.removeprefix(_MARK).partition("\n")

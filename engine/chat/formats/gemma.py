@@ -40,7 +40,8 @@ class GemmaCalls(ToolFormat):
             f"{lark.text(f'{_BEGIN}call:{name}')} {_value_rule(lark, schema, name)} {lark.text(_END)}"
             for name, schema in tools.items()
         )
-        return f"{lark.any_of(calls)}+"
+        call = lark.rule(lark.any_of(calls))
+        return f"{call} {lark.more(call)}"
 
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         body = without_end(text.removeprefix(_BEGIN), _END)

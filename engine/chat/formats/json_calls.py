@@ -30,6 +30,9 @@ class JsonCalls(ToolFormat):
     """None: the name is the only key, and the arguments are its value."""
     arguments_key: str = "arguments"
     is_list: bool = False
+    id_key: str = ""
+    """What holds an id, which the model writes itself; "" if it writes none."""
+    id_is_first: bool = False
 
     @property
     def openers(self) -> tuple[str, ...]:
@@ -60,14 +63,21 @@ class JsonCalls(ToolFormat):
         one = lark.rule(lark.any_of(map(lark.json, kinds)))
         begin, end = lark.text(self.begin), lark.text(self.end)
         if self.is_list:
-            return f'{begin} SPACE "[" SPACE {one} ("," SPACE {one})* SPACE "]" SPACE {end}'
+            others = lark.more(f'"," SPACE {one}')
+            return f'{begin} SPACE "[" SPACE {one} {others} SPACE "]" SPACE {end}'
         call = f"{begin} SPACE {one} SPACE {end}"
-        return f"{call} (SPACE {call})*" if self.begin else call
+        return f"{call} {lark.more(f'SPACE {call}')}" if self.begin else call
 
     def _schema(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         if self.name_key is None:
             return wrapped(schema, {}, name)
-        return wrapped(schema, {self.name_key: name}, self.arguments_key)
+        made = wrapped(schema, {self.name_key: name}, self.arguments_key)
+        if self.id_key:
+            own = {self.id_key: {"type": "string", "maxLength": 40}}
+            properties = made["properties"]
+            made["properties"] = own | properties if self.id_is_first else properties | own
+            made["required"].append(self.id_key)
+        return made
 
     def _call(self, value: Any) -> ParsedCall | None:
         if not isinstance(value, dict):

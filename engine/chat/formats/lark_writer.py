@@ -12,9 +12,12 @@ _DEFINITIONS = ("$defs", "definitions")
 
 class LarkWriter:
     """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a
-    text has no control tokens."""
+    text has no control tokens. `is_alone`: there is one call at the most."""
 
-    def __init__(self, quote: Callable[[str], str], is_text: Callable[[str], bool]) -> None:
+    def __init__(
+        self, quote: Callable[[str], str], is_text: Callable[[str], bool], is_alone: bool = False
+    ) -> None:
+        self._is_alone = is_alone
         self._quote, self._is_text = quote, is_text
         self._rules: list[str] = []
 
@@ -31,6 +34,10 @@ class LarkWriter:
     def any_of(self, bodies: Iterable[str]) -> str:
         """One of several."""
         return f"({' | '.join(bodies)})"
+
+    def more(self, items: str) -> str:
+        """Any number of further calls, which are `items`."""
+        return "" if self._is_alone else f"({items})*"
 
     def text_until(self, end: str) -> str:
         """Any text, up to the first `end` and with it."""

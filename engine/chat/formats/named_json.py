@@ -84,7 +84,7 @@ class NamedJson(ToolFormat):
             calls.append(f"{head} SPACE {lark.json(schema)} SPACE {lark.text(self.end)}")
         call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
         begin, end = map(lark.text, self.section)
-        return f"{begin} SPACE {call} (SPACE {call})* SPACE {end}"
+        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
 
     def _call(self, head: str, arguments: object) -> ParsedCall | None:
         name, id_ = head, None

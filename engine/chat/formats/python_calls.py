@@ -38,7 +38,8 @@ class PythonCalls(ToolFormat):
 
     def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
         one = lark.rule(lark.any_of(_tool(lark, name, schema) for name, schema in tools.items()))
-        return f'{lark.text(self.begin)} "[" {one} (", " {one})* "]" {lark.text(self.end)}'
+        others = lark.more(f'", " {one}')
+        return f'{lark.text(self.begin)} "[" {one} {others} "]" {lark.text(self.end)}'
 
 
 def _tool(lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ class TaggedParameters(ToolFormat):
         calls = [self._tool(lark, name, schema) for name, schema in tools.items()]
         call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
         begin, end = map(lark.text, self.section)
-        return f"{begin} SPACE {call} (SPACE {call})* SPACE {end}"
+        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
 
     def _tool(self, lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:
         required = schema.get("required", ())
