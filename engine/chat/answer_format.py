@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .answer_parser import AnswerParser, AnswerReader
-from .formats.base import Schemas, ToolFormat
+from .formats.base import NO_CALLS, Schemas, ToolFormat
 from .harmony import HarmonyParser
 
 
@@ -16,8 +16,8 @@ class AnswerFormat:
 
     reasoning: tuple[str, str] | None = None
     """The texts before and after the reasoning; None if there is none."""
-    tools: ToolFormat | None = None
-    """How calls are written; None if the template knows no tools."""
+    tools: ToolFormat = NO_CALLS
+    """How calls are written."""
     end: str = ""
     """The text with which an answer ends, a control token; "" if it is not known."""
 
@@ -35,7 +35,7 @@ class AnswerFormat:
 
     def shown_ids(self, control_names: Mapping[str, int]) -> frozenset[int]:
         """The ids of control tokens that the parser must see."""
-        markers = [*(self.reasoning or ()), *(self.tools.markers if self.tools else ())]
+        markers = [*(self.reasoning or ()), *self.tools.markers]
         text = "\n".join(markers)
         return frozenset(id_ for name, id_ in control_names.items() if name and name in text)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ...errors import RequestError
 from ...tokenizer import Tokenizer
 from ..grammar.grammar import Grammar
 from ..grammar.lark import lark_literal, lark_text
 from .answer_format import AnswerFormat, HarmonyFormat
-from .formats.base import Schemas
+from .formats.base import NO_CALLS, Schemas
 from .formats.lark_writer import LarkWriter
 
 _SPACE = "\nSPACE: /[ \\n]{0,4}/"
@@ -23,10 +22,6 @@ def calls_grammar(
     a schema cannot be enforced."""
     lark = _writer(tokenizer, is_alone)
     calls = _calls(lark, answer_format, tools)
-    if calls is None:
-        raise RequestError(
-            'tool_choice must be "auto" or "none" for this model: its chat template says nothing of tools'
-        )
     return _grammar(lark, answer_format, in_reasoning, calls, "tools")
 
 
@@ -47,8 +42,9 @@ def after_reasoning(
     body = lark.rule(f"%json {constraint.source}" if is_schema else f"/{_regex(constraint.source)}/")
     if isinstance(answer_format, HarmonyFormat):
         body = f"{lark.text(_HARMONY_FINAL)} {body}"
-    calls = _calls(lark, answer_format, tools) if tools else None
-    rest = lark.any_of([body, calls]) if calls else body
+    knows_calls = isinstance(answer_format, HarmonyFormat) or answer_format.tools is not NO_CALLS
+    can_call = bool(tools) and knows_calls
+    rest = lark.any_of([body, _calls(lark, answer_format, tools)]) if can_call else body
     return _grammar(lark, answer_format, in_reasoning, rest, constraint.name)
 
 
@@ -59,10 +55,10 @@ def _grammar(
     return Grammar.lark(lark.grammar(f"{thought} {rest}") + _SPACE, name)
 
 
-def _calls(lark: LarkWriter, answer_format: AnswerFormat, tools: Schemas) -> str | None:
+def _calls(lark: LarkWriter, answer_format: AnswerFormat, tools: Schemas) -> str:
     if isinstance(answer_format, HarmonyFormat):
         return _harmony_calls(lark, tools)
-    return answer_format.tools.grammar(lark, tools) if answer_format.tools else None
+    return answer_format.tools.grammar(lark, tools)
 
 
 def _writer(tokenizer: Tokenizer, is_alone: bool = False) -> LarkWriter:

@@ -155,8 +155,8 @@ class Chatter(Generator):
         """Answers a conversation as `chat` does, and gives the answer piece by piece, with `for` or `async
         for`; leaving the loop ends the work. See `stream`.
 
-            for delta in llm.chat_stream(messages):
-                print(delta.reasoning or delta.content, end="", flush=True)
+            for delta in llm.chat_stream([{"role": "user", "content": "Name three colours."}]):
+                print(delta.content, end="", flush=True)
         """
         self._begin()
         turn = self._turn(messages, params, **options)
@@ -221,14 +221,17 @@ class Chatter(Generator):
         return self._jobs(ids, params, edit, on_token, text)
 
     def _template(self, name: str | None, conversation: Conversation) -> ChatTemplate:
-        self._chat_tokenizer()
-        assert self._chat_templates is not None
+        if self._chat_templates is None:
+            raise self._no_text()
         return self._chat_templates.find(name, bool(conversation.tools))
 
     def _chat_tokenizer(self) -> Tokenizer:
         if not isinstance(self._text, Tokenizer):
-            raise RequestError(f"{self.path} has no tokenizer: it knows no text, and cannot chat")
+            raise self._no_text()
         return self._text
+
+    def _no_text(self) -> RequestError:
+        return RequestError(f"{self.path} has no tokenizer: it knows no text, and cannot chat")
 
 
 def _is_one(messages: Any) -> bool:
