@@ -27,11 +27,13 @@ class AnswerFormat:
         return AnswerParser(self.reasoning, self.tools, schemas, in_reasoning=in_reasoning, new_id=new_id)
 
     def begins_in_reasoning(self, prompt: str) -> bool:
-        """Has the prompt opened the reasoning already?"""
+        """Has the prompt opened the reasoning of the answer already, perhaps with its first words?"""
         if self.reasoning is None:
             return False
         begin, end = self.reasoning
-        return prompt.rstrip().endswith(begin) and not begin.endswith(end)
+        before, _, begun = prompt.rpartition(begin)
+        is_last_turn = not begun.strip() or (self.end != "" and self.end not in begun)
+        return bool(before) and is_last_turn and end not in begun
 
     def shown_ids(self, control_names: Mapping[str, int]) -> frozenset[int]:
         """The ids of control tokens that the parser must see."""
