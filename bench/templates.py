@@ -1,4 +1,4 @@
-"""What a chat template costs: starting the process that renders, compiling, rendering, and the whole way to ids.
+"""What a chat template costs: starting the process that renders, rendering, and the whole way to ids.
 
     python bench/templates.py smollm2
 
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from table import print_table
 
 import nybble
-from nybble.engine.chat.conversation import Conversation
 from nybble.engine.chat.render_process import reply_to
 from nybble.engine.chat.renderer import Renderer
 from nybble.engine.chat.template import ChatTemplate
@@ -51,6 +50,17 @@ def start(template: ChatTemplate) -> float:
     return milliseconds(once, 5)
 
 
+def rendering(llm: nybble.LLM, template: ChatTemplate, messages: list[dict[str, str]]) -> list[float]:
+    """Milliseconds of the template in this process, of that in the other one, and of the way to ids."""
+    variables = {"messages": messages, "add_generation_prompt": True}
+    request = {"source": template.source, "variables": variables}
+    return [
+        milliseconds(lambda: reply_to(request)),
+        milliseconds(lambda: template.probe(variables)),
+        milliseconds(lambda: llm.render(messages)),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -66,21 +76,9 @@ def main() -> None:
                 parser.error(f"{model} has no chat template")
             started = start(template)
             for n_turns in N_TURNS:
-                messages = conversation(n_turns)
-                checked = Conversation.of(messages)
-                variables = {"messages": messages, "add_generation_prompt": True}
-                request = {"source": template.source, "variables": variables}
-                rows.append(
-                    (
-                        llm.path.stem,
-                        str(n_turns),
-                        f"{started:.0f}",
-                        f"{milliseconds(lambda request=request: reply_to(request)):.2f}",
-                        f"{milliseconds(lambda checked=checked: template.probe({'messages': checked.messages})):.2f}",
-                        f"{milliseconds(lambda messages=messages: llm.render(messages)):.2f}",
-                        str(len(llm.render(messages).token_ids)),
-                    )
-                )
+                costs = [f"{cost:.2f}" for cost in rendering(llm, template, conversation(n_turns))]
+                n_tokens = len(llm.render(conversation(n_turns)).token_ids)
+                rows.append((llm.path.stem, str(n_turns), f"{started:.0f}", *costs, str(n_tokens)))
     print_table(rows, args.markdown)
 
 

@@ -29,6 +29,8 @@ from .generation.prompt import Prompt, prompt_ids
 from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
 from .model import Model
+from .sampling.params import SamplingParams
+from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .tracing.linear_path import LinearPath
@@ -93,6 +95,7 @@ class LLM(Chatter, Tracer, Shown):
             if chat_template is not None and self._chat_templates is not None:
                 self._chat_templates.replace(chat_template)
             self._text = self._model.text
+            self._recommended = recommended_values(self._model.file.metadata)
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
             self.n_threads = n_threads or default_threads()
@@ -190,6 +193,14 @@ class LLM(Chatter, Tracer, Shown):
     def require_generation(self) -> None:
         """RequestError, which says what to use instead, if this model does not generate text."""
         self._model.require_generation()
+
+    def default_sampling_params(self) -> SamplingParams:
+        """The parameters of sampling that the file recommends (`general.sampling.*`); greedy if it recommends
+        none. `dataclasses.replace` changes some of them. GGUFFormatError if they are out of range.
+
+            llm.generate("Once upon a time", llm.default_sampling_params())
+        """
+        return recommended_params(self._recommended, os.fspath(self.path))
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tiny_vocabulary
 from answers import FUNCTIONARY_32, GEMMA_4, GRANITE_33, HERMES, KIMI_K2, LFM2, LLAMA, MINIMAX_M2, NEMO, THINK
 
 from nybble.engine.chat.answer_format import AnswerFormat, HarmonyFormat
@@ -117,6 +118,4 @@ def test_messages_are_adapted(tokenizer):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    import tiny_vocabulary
-
     return tiny_vocabulary.make(tiny_vocabulary.bpe())
