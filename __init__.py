@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
+    from .engine.chat.message import ChatDelta, ChatMessage, ToolCall
+    from .engine.chat.template import RenderedChat
+    from .engine.generation.chat_output import ChatOutput
+    from .engine.generation.chat_request import ChatRequest
     from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
     from .engine.generation.piece import Piece
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "Architecture",
+    "ChatDelta",
+    "ChatMessage",
+    "ChatOutput",
+    "ChatRequest",
     "Edit",
     "EditInfo",
     "Edits",
@@ -56,6 +64,7 @@ __all__ = [
     "Piece",
     "Prompt",
     "PullError",
+    "RenderedChat",
     "Request",
     "RequestError",
     "SamplingParams",
@@ -63,6 +72,7 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "Tokenizer",
+    "ToolCall",
     "Trace",
     "__version__",
     "load_gguf",
@@ -74,19 +84,24 @@ __all__ = [
 
 _HOMES = {
     "Architecture": ".engine.architectures.parts.architecture",
-    "LLM": ".engine.llm",
+    "ChatDelta": ".engine.chat.message",
+    "ChatMessage": ".engine.chat.message",
+    "ChatOutput": ".engine.generation.chat_output",
+    "ChatRequest": ".engine.generation.chat_request",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",
     "Edits": ".engine.hooks.taps",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".errors",
     "GGUFUnsupportedError": ".errors",
+    "LLM": ".engine.llm",
     "ModelError": ".errors",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
     "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
+    "RenderedChat": ".engine.chat.template",
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
@@ -94,6 +109,7 @@ _HOMES = {
     "Timings": ".engine.generation.output",
     "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",
+    "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",
     "pull": ".hub.models",

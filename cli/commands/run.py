@@ -13,6 +13,7 @@ A PROMPT that begins with a dash stands after --.
 import argparse
 import dataclasses
 import os
+from pathlib import Path
 from types import MethodType
 
 from ...engine.generation.output import Output
@@ -41,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="what to ask, or to continue"
     )
     parser.add_argument("--raw", action="store_true", help="continue the prompt, without a chat template")
+    parser.add_argument(
+        "--chat-template", type=Path, metavar="FILE", help="a Jinja template in the place of the model's own"
+    )
     add_sampling_options(parser)
     parser.add_argument(
         "--control-vector",

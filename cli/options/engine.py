@@ -69,4 +69,5 @@ def open_llm(model: str, args: argparse.Namespace) -> LLM:
         n_seq_max=args.n_seq_max,
         n_pool_tokens=args.n_pool_tokens,
         draft=args.draft,
+        chat_template=getattr(args, "chat_template", None),  # an option of those commands that chat
     )

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,6 +29,7 @@ from ..scheduler.scheduler import Scheduler
 from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
 from .breakers import sequence_breakers
+from .chat_tokenizer import ChatTokenizer
 from .output import Output
 from .piece import Piece
 from .prompt import Prompt
@@ -38,6 +39,8 @@ from .sequence import Sequence as TokenSequence
 from .text_job import TextJob
 
 OnToken = Callable[[Piece], object]
+
+Checked = tuple[Ids, SamplingParams, Edits | None, OnToken | None]
 
 
 class Generator(ABC):
@@ -62,6 +65,9 @@ class Generator(ABC):
 
     @abstractmethod
     def prompt_ids(self, prompt: Prompt) -> Ids: ...
+
+    @abstractmethod
+    def _check_usable(self) -> None: ...
 
     @abstractmethod
     def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts: ...
@@ -116,17 +122,7 @@ class Generator(ABC):
         checked = self._checked(prompts, params, edit, on_token)
         if prompts.is_one:
             return Request(self._driver, self._jobs(*checked[0])).result()
-        outputs: list[Output] = []
-        alternatives: list[Output] = []
-        jobs = chain.from_iterable(self._jobs(*each) for each in checked)
-        with progress_bar("generate", len(checked), "prompt", shown=progress) as bar:
-            for job in self._driver.run_in_order(_asked(jobs)):
-                alternatives.append(job.output())
-                if len(alternatives) == job.n_choices:
-                    outputs.append(replace(alternatives[0], alternatives=tuple(alternatives[1:])))
-                    alternatives = []
-                    bar.update(1)
-        return outputs
+        return self._outputs(starmap(self._jobs, checked), len(checked), progress)
 
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
@@ -226,9 +222,7 @@ class Generator(ABC):
         here = self._shown(ids[n_same:][:8])
         return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
 
-    def _checked(
-        self, prompts: Prompts, params: Any, edit: Any, on_token: Any = None
-    ) -> list[tuple[Ids, SamplingParams, Edits | None, OnToken | None]]:
+    def _checked(self, prompts: Prompts, params: Any, edit: Any, on_token: Any = None) -> list[Checked]:
         """Prompts, each with what belongs to it; all that can be checked is checked."""
         self.require_generation()
         per_prompt = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
@@ -253,6 +247,19 @@ class Generator(ABC):
             self._taps(ids, own_edit)
         return list(zip(prompts.ids, per_prompt, edits, callbacks, strict=True))
 
+    def _outputs(self, jobs: Iterable[Sequence[TextJob]], n: int, progress: bool) -> list[Output]:
+        """Runs the jobs for n prompts; -> an output for each prompt."""
+        outputs: list[Output] = []
+        alternatives: list[Output] = []
+        with progress_bar("generate", n, "prompt", shown=progress) as bar:
+            for job in self._driver.run_in_order(_asked(chain.from_iterable(jobs))):
+                alternatives.append(job.output())
+                if len(alternatives) == job.n_choices:
+                    outputs.append(replace(alternatives[0], alternatives=tuple(alternatives[1:])))
+                    alternatives = []
+                    bar.update(1)
+        return outputs
+
     def _check_ids(self, name: str, token_ids: Iterable[int]) -> None:
         """RequestError unless all are ids of the vocabulary."""
         n_vocab = self.scheduler.n_outputs
@@ -260,9 +267,14 @@ class Generator(ABC):
             raise RequestError(f"{name} must have ids of tokens, 0 to {n_vocab - 1}, not {largest}")
 
     def _jobs(
-        self, ids: Ids, params: SamplingParams, edit: Edits | None, on_token: OnToken | None = None
+        self,
+        ids: Ids,
+        params: SamplingParams,
+        edit: Edits | None,
+        on_token: OnToken | None = None,
+        text: ChatTokenizer | None = None,
     ) -> list[TextJob]:
-        """A job for each text that is asked for."""
+        """A job for each text that is asked for; `text` makes text of its ids in place of the tokenizer."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
         grammar = params.constraint
         breakers = self._breakers(params.dry_sequence_breakers) if params.dry_multiplier else None
@@ -270,7 +282,7 @@ class Generator(ABC):
             TextJob(
                 ids,
                 params,
-                self._text,
+                text or self._text,
                 self.n_ctx,
                 functions,
                 self._taps(ids, edit),

@@ -11,6 +11,7 @@ from ...gguf_io.display import Shown
 from ...kernels.sampling.reference import top_k_reference
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array
+from .chat_tokenizer import ChatTokenizer
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,7 +34,9 @@ class TokenLogprob(Shown):
         return {"token": repr(self.token), "logprob": f"{self.logprob:.4f}", "top": top}
 
 
-def token_logprob(tokenizer: Tokenizer | IdsOnly, logits: Array, token_id: int, n_top: int) -> TokenLogprob:
+def token_logprob(
+    tokenizer: Tokenizer | IdsOnly | ChatTokenizer, logits: Array, token_id: int, n_top: int
+) -> TokenLogprob:
     """The entry of a token, with the `n_top` most probable ones, by the `logits` (n_vocab,) of its place."""
     differences = logits.astype(np.float64) - float(logits.max())
     log_total = math.log(np.exp(differences).sum())

@@ -18,6 +18,7 @@ from ..sampling.sampler import Sampler
 from ..scheduler.job import DraftingJob
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
+from .chat_tokenizer import ChatTokenizer
 from .logprobs import TokenLogprob, token_logprob
 from .output import FinishReason, Output, Timings
 from .piece import Piece
@@ -40,7 +41,7 @@ class TextJob(DraftingJob):
         self,
         ids: Ids,
         params: SamplingParams,
-        tokenizer: Tokenizer | IdsOnly,
+        tokenizer: Tokenizer | IdsOnly | ChatTokenizer,
         n_ctx: int,
         functions: SamplingFunctions = REFERENCE,
         taps: Taps | None = None,
