@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..hub.models import resolve
 from ..kernels.attention.cache_type import CacheTypeName
-from ..system.cores import default_threads
+from ..system.placement import NumaStrategy
 from ..tokenizer import Tokenizer
 from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
 from .config.config import Config
@@ -56,6 +56,10 @@ class LLM(Generator, Tracer, Shown):
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
     the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
     at any temperature; what does not pay stops by itself. Recurrent models, and runs with edits, do without.
+    `mlock`: keep weights, and keys and values, in memory, whatever the system would swap out or drop.
+    `numa`, on machines with several nodes of memory: "distribute" binds the threads to all of them in turns,
+    "isolate" to the one on which the caller runs. `cpu_affinity`: the numbers of the CPUs for the threads.
+    `n_gpu_layers` is 0: nybble runs on the CPU.
 
     Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
     or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError
@@ -75,9 +79,24 @@ class LLM(Generator, Tracer, Shown):
         weights: WeightsName = "packed",
         cache_type: CacheTypeName | None = None,
         draft: str | os.PathLike[str] | None = None,
+        mlock: bool = False,
+        numa: NumaStrategy = "disabled",
+        cpu_affinity: Sequence[int] | None = None,
+        n_gpu_layers: int = 0,
     ) -> None:
         options = ExecutorOptions(
-            n_ctx, n_threads, executor, n_batch, n_seq_max, n_pool_tokens, weights, cache_type
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            executor=executor,
+            n_batch=n_batch,
+            n_seq_max=n_seq_max,
+            n_pool_tokens=n_pool_tokens,
+            weights=weights,
+            cache_type=cache_type,
+            mlock=mlock,
+            numa=numa,
+            cpu_affinity=cpu_affinity,
+            n_gpu_layers=n_gpu_layers,
         )
         path = resolve(model)
         started = time.perf_counter()
@@ -92,10 +111,10 @@ class LLM(Generator, Tracer, Shown):
             self._text = self._model.text
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
-            self.n_threads = n_threads or default_threads()
+            options = replace(options, n_ctx=self.n_ctx)
+            self.n_threads = options.placement.n_threads
             self.executor = executor
             self.weights = weights
-            options = replace(options, n_ctx=self.n_ctx, n_threads=self.n_threads)
             smaller = replace(options, n_pool_tokens=None)
             self._draft_source = draft_source(draft, self._model, lambda own: make_executor(own, smaller))
             try:
