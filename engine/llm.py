@@ -18,13 +18,13 @@ from ..hub.models import resolve
 from ..kernels.attention.cache_type import CacheTypeName
 from ..system.placement import NumaStrategy
 from ..tokenizer import Tokenizer
-from .chat.template import ChatTemplate, Message, RenderedChat, render_chat
+from .chat.template import ChatTemplate
 from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
 from .executors.choose import ExecutorName, ExecutorOptions, WeightsName, make_executor
+from .generation.chatter import Chatter
 from .generation.draft_source import draft_source
-from .generation.generator import Generator
 from .generation.prompt import Prompt, prompt_ids
 from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
@@ -36,7 +36,7 @@ from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
 
 
-class LLM(Generator, Tracer, Shown):
+class LLM(Chatter, Tracer, Shown):
     """A model, ready to run.  Threads may share it: what they ask for at the same time runs side by side.
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
@@ -56,6 +56,7 @@ class LLM(Generator, Tracer, Shown):
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
     the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
     at any temperature; what does not pay stops by itself. Recurrent models, and runs with edits, do without.
+    `chat_template`: a Jinja template, or the path of one, in the place of the file's, for conversations.
     `mlock`: keep weights, and keys and values, in memory, whatever the system would swap out or drop.
     `numa`, on machines with several nodes of memory: "distribute" binds the threads to all of them in turns,
     "isolate" to the one on which the caller runs. `cpu_affinity`: the numbers of the CPUs for the threads.
@@ -79,6 +80,7 @@ class LLM(Generator, Tracer, Shown):
         weights: WeightsName = "packed",
         cache_type: CacheTypeName | None = None,
         draft: str | os.PathLike[str] | None = None,
+        chat_template: str | os.PathLike[str] | None = None,
         mlock: bool = False,
         numa: NumaStrategy = "disabled",
         cpu_affinity: Sequence[int] | None = None,
@@ -106,8 +108,9 @@ class LLM(Generator, Tracer, Shown):
             self.config: Config = self._model.config
             self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
             """None if the file has none: then prompts and results are ids without text."""
-            self.chat_template: ChatTemplate | None = self._model.chat_template
-            """The file's template for conversations; None if it has none, as the files of base models."""
+            self._chat_templates = self._model.chat_templates
+            if chat_template is not None and self._chat_templates is not None:
+                self._chat_templates.replace(chat_template)
             self._text = self._model.text
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
@@ -135,6 +138,12 @@ class LLM(Generator, Tracer, Shown):
         self._driver = Driver(self.scheduler)
 
     @property
+    def chat_template(self) -> ChatTemplate | None:
+        """The template for conversations; None if the file has none, as those of base models, and none was
+        given."""
+        return self._chat_templates.own if self._chat_templates else None
+
+    @property
     def activations(self) -> Mapping[str, ActivationSpec]:
         """The activations that `trace` can read and `edit` replace: name -> dims, meaning and more, in the
         order of computation."""
@@ -157,25 +166,6 @@ class LLM(Generator, Tracer, Shown):
         self.scheduler.gate.check_usable()
         (spec,) = find_activations(self.activations, name)[:1]
         return LinearPath(self._model.plan, spec.buffer)
-
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> RenderedChat:
-        """The text of a conversation by the file's chat template, as the model was trained to see it, and its
-        token ids, which are a prompt.
-
-            chat = llm.render([{"role": "user", "content": "What is the capital of France?"}])
-            llm.generate(chat.token_ids)
-
-        `add_generation_prompt`: end where the answer begins. Names of control tokens in a message are read as
-        such.
-
-        Raises RequestError for messages of another form, for a file without a template, and if the template
-        refuses the conversation; ModelError if the template is broken.
-        """
-        if self.chat_template is None:
-            raise RequestError(
-                f"{self.path} has no chat template; `LLM.generate` continues a text without it"
-            )
-        return render_chat(self.chat_template, self.tokenizer, messages, add_generation_prompt)
 
     def embed(
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True

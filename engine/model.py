@@ -12,7 +12,7 @@ from ..gguf_io.file_kind import other_kind
 from ..tokenizer import IdsOnly, Tokenizer, has_tokenizer
 from .architectures import ARCHITECTURES
 from .architectures.parts.architecture import Architecture
-from .chat.template import ChatTemplate
+from .chat.templates import ChatTemplates
 from .config.config import Config
 from .config.ollama import ARCHITECTURES as OLLAMA_NAMES, as_llama_cpp
 from .config.read import read_config
@@ -72,11 +72,11 @@ class Model:
         return self.tokenizer or IdsOnly.from_gguf(self.file, self.config.n_vocab)
 
     @cached_property
-    def chat_template(self) -> ChatTemplate | None:
-        """The file's template for conversations, not compiled yet; None if it has none."""
+    def chat_templates(self) -> ChatTemplates | None:
+        """The file's templates for conversations, not compiled yet; None if it has no tokenizer."""
         if self.tokenizer is None:
             return None
-        return ChatTemplate.from_metadata(self.file.metadata, str(self.file.path), self.tokenizer)
+        return ChatTemplates(self.file.metadata, str(self.file.path), self.tokenizer)
 
     @property
     def default_n_ctx(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Iterable, Mapping
-from functools import cached_property, partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Self
 
 from ..errors import GGUFUnsupportedError, ModelError, RequestError
@@ -118,13 +118,18 @@ class Tokenizer(Shown):
         model = MODELS[kind](metadata, source)
         return cls(model)
 
-    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def encode(
+        self, text: str, add_special: bool = True, parse_special: bool = False, mark: str = ""
+    ) -> list[int]:
         """The ids of `text`.
 
         `add_special` puts BOS before and EOS or SEP after it, where the file asks for that. If the text has
         them already, they are there twice, and the first time a warning says so. `parse_special` reads the
         text of a control token, such as `<|im_start|>`, as that token: use it only for trusted text. Tokens
         of type USER_DEFINED are read in either case.
+
+        `mark`: a character that is left out of the text, after control tokens were looked for: in
+        "<|im_start|>a<?|im_end|>", with the mark "?", the second one is plain text.
 
         Raises TypeError if `text` is no str, RequestError if it holds lone surrogates, which are no
         characters.
@@ -141,7 +146,7 @@ class Tokenizer(Shown):
         model = self._model
         ids: list[int] = []
         at_prefix = model.add_space_prefix
-        for part in (self._all_splitter if parse_special else self._splitter).split(text):
+        for part in self._parts(text, parse_special, mark):
             if isinstance(part, int):
                 ids.append(part)
             else:
@@ -187,11 +192,22 @@ class Tokenizer(Shown):
         decoder = self.stream_decoder(skip_special_tokens, continuation)
         return "".join(map(decoder.push, ids)) + decoder.flush()
 
-    def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
-        """Decodes ids as they come; options as for `decode`."""
+    def stream_decoder(
+        self, skip_special_tokens: bool = True, continuation: bool = False, shown_ids: Collection[int] = ()
+    ) -> StreamDecoder:
+        """Decodes ids as they come; options as for `decode`. `shown_ids` are never left out."""
         prefixed_after = self._special if self._model.strips_space_prefix else None
-        token_bytes = partial(self.token_bytes, skip_special_tokens=skip_special_tokens)
+
+        def token_bytes(id_: int) -> bytes:
+            return self.token_bytes(id_, skip_special_tokens and id_ not in shown_ids)
+
         return StreamDecoder(token_bytes, prefixed_after, not continuation)
+
+    @cached_property
+    def control_ids(self) -> dict[str, int]:
+        """Name -> id of the tokens that only `parse_special` reads: those of type CONTROL or UNKNOWN."""
+        ids = self._vocabulary.ids_of_type(TokenType.CONTROL, TokenType.UNKNOWN)
+        return {self._vocabulary.tokens[id_]: id_ for id_ in ids}
 
     def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
         """The bytes of a token, perhaps part of a character; b"" for one that is left out.
@@ -224,6 +240,14 @@ class Tokenizer(Shown):
             "add_bos": str(self.add_bos),
             "add_eos": str(self.add_eos),
         }
+
+    def _parts(self, text: str, parse_special: bool, mark: str) -> Iterator[str | int]:
+        """The ids of special tokens in a text, and the texts between them, without marks."""
+        for part in (self._all_splitter if parse_special else self._splitter).split(text):
+            if mark and isinstance(part, str) and mark in part:
+                yield from self._splitter.split(part.replace(mark, ""))
+            else:
+                yield part
 
     def _added_ids(self) -> tuple[list[int], list[int]]:
         """The ids that `encode` puts before a text, and after it."""

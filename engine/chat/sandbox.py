@@ -22,6 +22,7 @@ from jinja2.visitor import NodeTransformer
 
 _MAX_SIZE = 1 << 23  # of a value, and of the output; see `_size`
 _MAX_RESULT = 1 << 27  # of what a single step might make
+_MAX_BITS = 1 << 14  # of an integer: dividing long ones takes the square of their length
 _MAX_WORK = 500_000  # steps; reading 256 characters is a step too
 _ELEMENT_SIZE = 16  # characters that an element of a list counts as
 _BUDGET = "the budget of this rendering"  # a name that no template can write
@@ -161,6 +162,8 @@ def _size(value: Any) -> int:
             size += len(part) * _ELEMENT_SIZE
         elif isinstance(part, int):
             size += part.bit_length() // 4
+            if part.bit_length() > _MAX_BITS:
+                raise LimitError(f"an integer has more than {_MAX_BITS:,} bits")
         size += _ELEMENT_SIZE
         if size + len(left) * _ELEMENT_SIZE > _MAX_SIZE:
             raise LimitError(f"a value has more than {_MAX_SIZE:,} characters")

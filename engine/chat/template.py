@@ -1,27 +1,31 @@
-"""A file's chat template: conversations -> texts as the model was trained to see them."""
+"""A chat template: conversations -> texts as a model was trained to see them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...errors import ModelError, RequestError
+from ...errors import ModelError, RequestError, did_you_mean
 from ...gguf_io.display import Shown
 from ...tokenizer import Tokenizer
+from .answer_format import AnswerFormat
+from .conversation import Conversation
+from .derive import derived_format
+from .marks import Marker, unused_character, with_plain_marks
+from .renderer import RENDERER, RendererDiedError
+from .traits import TemplateTraits
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-Message = Mapping[str, str]
-
-KEY = "tokenizer.chat_template"
 _MAX_CHARACTERS = 1 << 18
 _WAY_OUT = "`LLM.generate` continues a text without it"
-
-_log = logging.getLogger(__name__)
+RESERVED = frozenset(
+    {
+        *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+        *("bos_token", "eos_token", "chat_template", "tokenize", "return_dict"),
+    }
+)
+"""Variables of templates that are no arguments of a request."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,105 +34,140 @@ class RenderedChat(Shown):
 
     text: str
     token_ids: list[int]
-    """With one BOS if the file asks for it."""
+    """With one BOS if the file asks for it. Control tokens are those that the template has written; their
+    names in a message are text."""
 
 
 class ChatTemplate:
-    """Renders conversations by the Jinja template `source` of a file; it is compiled on first use.
+    """Renders conversations by the Jinja template `source`, in a process with limits (`renderer.py`).
 
-    `path` names the file in messages. `variables` are the variables of the template besides the conversation:
-    `bos_token`, `eos_token`.
+    `title` names it in messages: a file, and where in it. `variables` are those of the template besides the
+    conversation: `bos_token`, `eos_token`. `control_names` are the names of the vocabulary's control tokens.
+    `stop`: texts that end an answer.
     """
 
-    def __init__(self, source: str, path: str, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        title: str,
+        variables: Mapping[str, str],
+        control_names: Collection[str] = (),
+        stop: tuple[str, ...] = (),
+    ) -> None:
         self.source = source
-        self._path = path
+        self.stop = stop
+        self._title = title
         self._variables = dict(variables)
+        self._control_names = control_names
 
-    @classmethod
-    def from_metadata(
-        cls, metadata: Mapping[str, Any], path: str, tokenizer: Tokenizer
-    ) -> ChatTemplate | None:
-        """The template of a file, None if it has none. Warns of one that is no text, and ignores it."""
-        source = metadata.get(KEY)
-        if source is not None and not isinstance(source, str):
-            _log.warning("%s: %s is no UTF-8 text, and is ignored", path, KEY)
-            return None
-        return cls(source, path, _special_tokens(tokenizer)) if source else None
-
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """The text of a conversation; with `add_generation_prompt` it ends where the answer begins.
-
-        `messages`: {"role": "user", "content": "…"}, one after another. Raises RequestError for messages of
-        another form, and if the template refuses the conversation; ModelError for a template that is not
-        valid Jinja, fails, or exceeds its limits (`sandbox.py`).
-        """
-        from .sandbox import LimitError, RefusedError, render
-
-        variables = {
-            "messages": _checked(messages),
-            "tools": None,
-            "documents": None,
-            "add_generation_prompt": add_generation_prompt,
-            **self._variables,
-        }
-        try:
-            return render(self._template, variables)
-        except RefusedError as error:
-            raise RequestError(
-                f"{self._path}: its chat template refuses the conversation: {error}"
-            ) from error
-        except ModelError:
-            raise
-        except LimitError as error:
-            raise self._error(f"is stopped: {error}") from error
-        except Exception as error:  # a template can cause any error of Python
-            raise self._error(f"fails: {type(error).__name__}: {error!s:.200}") from error
+    def render(self, conversation: Conversation, tokenizer: Tokenizer) -> RenderedChat:
+        """The text and the ids of a conversation. Raises RequestError if the template refuses it, knows no
+        such variable, or does not show what is to be continued; ModelError for a template that is not valid
+        Jinja, fails, or exceeds its limits."""
+        text, mark = self._marked_text(conversation)
+        ids = tokenizer.encode(text, add_special=False, parse_special=True, mark=mark)
+        if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
+            ids.insert(0, tokenizer.bos_id)
+        return RenderedChat(text.replace(mark, "") if mark else text, ids)
 
     @cached_property
-    def _template(self) -> Template:
-        from .sandbox import LimitedEnvironment
+    def traits(self) -> TemplateTraits:
+        """How it wants messages to look. A template that fails has those of most."""
+        return TemplateTraits.of(self.probe)
 
+    @cached_property
+    def answer_format(self) -> AnswerFormat:
+        """How the parts of an answer are told apart."""
+        return derived_format(self.probe, self.source, self.traits)
+
+    @property
+    def probe(self) -> Callable[[Mapping[str, Any]], str | None]:
+        """Renders variables that are made up, to see what the template makes of them; None if it cannot."""
+
+        def render(variables: Mapping[str, Any]) -> str | None:
+            try:
+                return self._rendered(self._defaults() | dict(variables))
+            except (ModelError, RequestError):
+                return None
+
+        return render
+
+    def _marked_text(self, conversation: Conversation) -> tuple[str, str]:
+        """The text, with marks in the names of control tokens that are no control tokens, and the mark."""
+        self._check_variables(conversation.variables)
+        messages = self.traits.adapted(conversation.messages)
+        end = ""
+        if conversation.is_continued:
+            end = unused_character(messages, self.source)
+            messages[-1] = self.traits.with_end(messages[-1], end)
+        given = [messages, conversation.tools, conversation.documents, conversation.variables]
+        mark = self._marker.mark_for(*given)
+        messages, tools, documents, variables = self._marker.marked(given, mark)
+        text = self._rendered(
+            {
+                **self._defaults(),
+                **variables,
+                "messages": messages,
+                "tools": tools or None,
+                "documents": documents or None,
+                "add_generation_prompt": conversation.add_generation_prompt and not conversation.is_continued,
+            }
+        )
+        if conversation.is_continued:
+            text, found, _ = text.rpartition(end)
+            if not found:
+                raise RequestError(f"{self._title} does not show the last message, so it cannot be continued")
+        return with_plain_marks(text, mark), mark
+
+    def _defaults(self) -> dict[str, Any]:
+        return {"tools": None, "documents": None, "add_generation_prompt": True, **self._variables}
+
+    def _check_variables(self, variables: Mapping[str, Any]) -> None:
+        for name in variables:
+            if name in RESERVED:
+                raise RequestError(
+                    f"chat_template_kwargs must not have {name!r}: it is an argument of its own, or none"
+                )
+            if name not in self._names:
+                known = sorted(set(self._names) - RESERVED)
+                raise RequestError(
+                    f"chat_template_kwargs has {name!r}, which {self._title} does not read"
+                    f"{did_you_mean(name, known)}"
+                )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The variables that the template reads."""
+        names: list[str] = self._reply({"source": self.source})["names"]
+        return names
+
+    @cached_property
+    def _marker(self) -> Marker:
+        return Marker(self._control_names, self.source)
+
+    def _rendered(self, variables: Mapping[str, Any]) -> str:
+        text: str = self._reply({"source": self.source, "variables": variables})["text"]
+        return text
+
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
         if len(self.source) > _MAX_CHARACTERS:
-            raise self._error(f"has {len(self.source):,} characters, of {_MAX_CHARACTERS:,} at most")
+            raise self._error(f" has {len(self.source):,} characters, of {_MAX_CHARACTERS:,} at most")
         try:
-            return LimitedEnvironment().from_string(self.source)
-        except Exception as error:  # also RecursionError, for parentheses by the thousand
-            place = f" in line {error.lineno}" if hasattr(error, "lineno") else ""
-            raise self._error(f"is no Jinja template{place}: {error!s:.200}") from error
+            reply = RENDERER.ask(request)
+        except RendererDiedError as error:
+            raise self._error(" is stopped: it takes too much time or memory") from error
+        message = reply.get("message", "")
+        match reply.get("error"):
+            case None:
+                return reply
+            case "refused":
+                raise RequestError(f"{self._title} refuses the conversation: {message}")
+            case "syntax":
+                raise self._error(f" is no Jinja template{message}")
+            case "limit":
+                raise self._error(f" is stopped: {message}")
+            case _:
+                raise self._error(f" fails: {message}")
 
     def _error(self, problem: str) -> ModelError:
-        return ModelError(f"{self._path}: {KEY} {problem}; {_WAY_OUT}")
-
-
-def render_chat(
-    template: ChatTemplate, tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool
-) -> RenderedChat:
-    """The text and the ids of a conversation; names of control tokens are read as such. Raises what
-    `ChatTemplate.render` raises, and RequestError for lone surrogates."""
-    text = template.render(messages, add_generation_prompt=add_generation_prompt)
-    ids = tokenizer.encode(text, add_special=False, parse_special=True)
-    if tokenizer.add_bos and tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
-        ids.insert(0, tokenizer.bos_id)
-    return RenderedChat(text, ids)
-
-
-def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
-    def name(id_: int | None) -> str:
-        raw = b"" if id_ is None else tokenizer.token_bytes(id_, skip_special_tokens=False)
-        return raw.decode(errors="replace")
-
-    return {"bos_token": name(tokenizer.bos_id), "eos_token": name(tokenizer.eos_id)}
-
-
-def _checked(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Copies of the messages, which a template may change; RequestError for messages of another form."""
-    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
-        raise RequestError(f"messages must be a list of at least one message, not {messages!r:.100}")
-    for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
-            raise RequestError(f'messages[{index}] must be {{"role": …, "content": …}}, not {message!r:.100}')
-        for key, value in message.items():
-            if not isinstance(key, str) or not isinstance(value, str):
-                raise RequestError(f"messages[{index}][{key!r:.40}] must be a text, not {value!r:.100}")
-    return [dict(message) for message in messages]
+        return ModelError(f"{self._title}{problem}; {_WAY_OUT}")

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, overload
 
@@ -25,6 +25,7 @@ from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
+from .chat_tokenizer import ChatTokenizer
 from .output import Output
 from .prompt import Prompt
 from .prompts import Prompts
@@ -55,6 +56,9 @@ class Generator(ABC):
 
     @abstractmethod
     def prompt_ids(self, prompt: Prompt) -> Ids: ...
+
+    @abstractmethod
+    def _check_usable(self) -> None: ...
 
     @abstractmethod
     def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts: ...
@@ -99,17 +103,7 @@ class Generator(ABC):
         checked = self._checked(prompts, params, edit)
         if prompts.is_one:
             return Request(self._driver, self._jobs(*checked[0])).result()
-        outputs: list[Output] = []
-        alternatives: list[Output] = []
-        jobs = chain.from_iterable(self._jobs(*each) for each in checked)
-        with progress_bar("generate", len(checked), "prompt", shown=progress) as bar:
-            for job in self._driver.run_in_order(_asked(jobs)):
-                alternatives.append(job.output())
-                if len(alternatives) == job.n_choices:
-                    outputs.append(replace(alternatives[0], alternatives=tuple(alternatives[1:])))
-                    alternatives = []
-                    bar.update(1)
-        return outputs
+        return self._outputs(starmap(self._jobs, checked), len(checked), progress)
 
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
@@ -224,14 +218,29 @@ class Generator(ABC):
             self._taps(ids, own_edit)
         return list(zip(prompts.ids, per_prompt, edits, strict=True))
 
-    def _jobs(self, ids: Ids, params: SamplingParams, edit: Edits | None) -> list[TextJob]:
-        """A job for each text that is asked for."""
+    def _outputs(self, jobs: Iterable[Sequence[TextJob]], n: int, progress: bool) -> list[Output]:
+        """Runs the jobs for n prompts; -> an output for each prompt."""
+        outputs: list[Output] = []
+        alternatives: list[Output] = []
+        with progress_bar("generate", n, "prompt", shown=progress) as bar:
+            for job in self._driver.run_in_order(_asked(chain.from_iterable(jobs))):
+                alternatives.append(job.output())
+                if len(alternatives) == job.n_choices:
+                    outputs.append(replace(alternatives[0], alternatives=tuple(alternatives[1:])))
+                    alternatives = []
+                    bar.update(1)
+        return outputs
+
+    def _jobs(
+        self, ids: Ids, params: SamplingParams, edit: Edits | None, text: ChatTokenizer | None = None
+    ) -> list[TextJob]:
+        """A job for each text that is asked for; `text` makes text of its ids in place of the tokenizer."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
         jobs = [
             TextJob(
                 ids,
                 params,
-                self._text,
+                text or self._text,
                 self.n_ctx,
                 functions,
                 self._taps(ids, edit),

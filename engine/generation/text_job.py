@@ -14,6 +14,7 @@ from ..sampling.sampler import Sampler
 from ..scheduler.job import Job
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
+from .chat_tokenizer import ChatTokenizer
 from .output import FinishReason, Output, Timings
 from .stop import StopScanner
 
@@ -32,7 +33,7 @@ class TextJob(Job):
         self,
         ids: Ids,
         params: SamplingParams,
-        tokenizer: Tokenizer | IdsOnly,
+        tokenizer: Tokenizer | IdsOnly | ChatTokenizer,
         n_ctx: int,
         functions: SamplingFunctions = REFERENCE,
         taps: Taps | None = None,
