@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
+    from .engine.backend import Backend
     from .engine.generation.output import Output, Timings
     from .engine.generation.prompt import Prompt
     from .engine.generation.request import Request
     from .engine.generation.sequence import Sequence
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
+    from .engine.model_info import ModelInfo
     from .engine.sampling.params import SamplingParams
     from .engine.tracing.trace import Trace
     from .errors import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "Architecture",
+    "Backend",
     "Edit",
     "EditInfo",
     "Edits",
@@ -49,6 +52,7 @@ __all__ = [
     "GGUFFormatError",
     "GGUFUnsupportedError",
     "ModelError",
+    "ModelInfo",
     "NybbleError",
     "Output",
     "Prompt",
@@ -70,6 +74,7 @@ __all__ = [
 
 _HOMES = {
     "Architecture": ".engine.architectures.parts.architecture",
+    "Backend": ".engine.backend",
     "LLM": ".engine.llm",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",
@@ -78,6 +83,7 @@ _HOMES = {
     "GGUFFormatError": ".errors",
     "GGUFUnsupportedError": ".errors",
     "ModelError": ".errors",
+    "ModelInfo": ".engine.model_info",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
     "Prompt": ".engine.generation.prompt",

@@ -6,6 +6,8 @@ llm = nybble.LLM(tiny_model())
 backend = MockBackend(["What a model would say."])
 """
 
+from .mock_backend import MockBackend, MockRequest
+from .mock_stream import MockStream
 from .model_file import tiny_model
 
-__all__ = ["tiny_model"]
+__all__ = ["MockBackend", "MockRequest", "MockStream", "tiny_model"]
