@@ -72,7 +72,7 @@ class ExecutorOptions:
         if self.executor == "reference" and (
             self.mlock or self.numa != "disabled" or self.cpu_affinity is not None
         ):
-            raise RequestError('mlock, numa and cpu_affinity go with executor="numba" only')
+            raise RequestError('`mlock`, `numa` and `cpu_affinity` go with executor="numba" only')
         _ = self.placement  # it is checked with the rest
 
     @cached_property
