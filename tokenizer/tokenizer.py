@@ -58,6 +58,7 @@ class Tokenizer(Shown):
     add_bos, add_eos, add_sep               what `encode` adds when asked to add special tokens
     eog_ids                                 all ids after which generation ends, `eos_id` among them
     suppressed_ids                          the ids that are never generated, (n,) intp
+    control_ids                             the ids that are no text: of types CONTROL, UNKNOWN and UNUSED
     """
 
     def __init__(self, model: TokenizerModel) -> None:
@@ -72,7 +73,8 @@ class Tokenizer(Shown):
         self.add_sep = model.add_sep and self.sep_id is not None
         self._model = model
         self._vocabulary = vocabulary
-        self._silent = frozenset(vocabulary.ids_of_type(*_SILENT)) - vocabulary.structure_ids
+        self.control_ids = frozenset(vocabulary.ids_of_type(*_SILENT))
+        self._silent = self.control_ids - vocabulary.structure_ids
         self._special = frozenset(vocabulary.ids_of_type(*SPECIAL))
         self._bytes: dict[int, bytes] = {}
         self._warned_of: set[str] = set()
@@ -204,7 +206,7 @@ class Tokenizer(Shown):
         return StreamDecoder(token_bytes, prefixed_after, not continuation)
 
     @cached_property
-    def control_ids(self) -> dict[str, int]:
+    def control_names(self) -> dict[str, int]:
         """Name -> id of the tokens that only `parse_special` reads: those of type CONTROL or UNKNOWN."""
         ids = self._vocabulary.ids_of_type(TokenType.CONTROL, TokenType.UNKNOWN)
         return {self._vocabulary.tokens[id_]: id_ for id_ in ids}

@@ -22,26 +22,16 @@ from ...engine.generation.prompt import Prompt
 from ...engine.generation.request import Request
 from ...engine.hooks.taps import Edits
 from ...engine.llm import LLM
-from ...engine.sampling.params import SamplingParams
 from ...errors import RequestError, did_you_mean
 from ...hub.models import SOURCES
 from ...research.control_vector import ControlVector
 from ...system.notices import say
 from ..options.engine import add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL, is_model
+from ..options.sampling import add_sampling_options, sampling_params
 from ..parser import Parser
 from ..standard_streams import print_json
 from ..texts import read_text, text_of, unicode_of
-
-# options, field of SamplingParams, type, placeholder, help
-_SAMPLING = (
-    (("-n", "--max-tokens"), "max_tokens", int, "N", "tokens to generate at most"),
-    (("--temp", "--temperature"), "temperature", float, "T", "0 always takes the most probable token"),
-    (("--top-k",), "top_k", int, "K", "keep the K most probable tokens; 0 keeps all"),
-    (("--top-p",), "top_p", float, "P", "keep the most probable tokens that together reach P"),
-    (("--min-p",), "min_p", float, "P", "keep tokens at least P times as probable as the best"),
-    (("--seed",), "seed", int, "N", "the same seed gives the same text"),
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,17 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--file", metavar="FILE", help="a text in UTF-8, as the prompt or before it")
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the prompt")
     parser.add_argument("--raw", action="store_true", help="continue the prompt, without a chat template")
-    for options, field, kind, placeholder, text in _SAMPLING:
-        default = getattr(SamplingParams(), field)
-        text = f"{text} ({'random' if default is None else default})"
-        parser.add_argument(*options, dest=field, type=kind, default=default, metavar=placeholder, help=text)
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
-    parser.add_argument(
-        "--no-skip-special-tokens",
-        dest="skip_special_tokens",
-        action="store_false",
-        help="show control tokens, such as <|im_start|>, in the text",
-    )
+    add_sampling_options(parser)
     parser.add_argument(
         "--control-vector",
         "--control-vector-scaled",
@@ -88,10 +68,9 @@ def run(args: argparse.Namespace) -> None:
     if args.raw and args.system is not None:
         raise RequestError("--system goes into a conversation, and --raw makes none; leave one of them out")
     model, prompt = _model_and_prompt(args.words, args.file)
-    chosen = {field: getattr(args, field) for _, field, *_ in _SAMPLING}
-    params = SamplingParams(
-        **chosen, stop=list(map(unicode_of, args.stop)), skip_special_tokens=args.skip_special_tokens
-    )
+    params = sampling_params(args)
+    if not args.json and (params.logprobs is not None or params.prompt_logprobs is not None):
+        raise RequestError("`logprobs` and `prompt_logprobs` are shown with --json only")
     with open_llm(model, args) as llm:
         asked = prompt if args.raw else _turn(llm, prompt, args.system)
         stream = llm.stream(asked, params, edit=_control(llm, args))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .formats.base import ToolFormat
+from .answer_parser import AnswerParser, AnswerReader, random_id
+from .formats.base import Schemas, ToolFormat
+from .harmony import HarmonyParser
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,13 @@ class AnswerFormat:
     end: str = ""
     """The text with which an answer ends, a control token; "" if it is not known."""
 
+    def parser(
+        self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str] = random_id
+    ) -> AnswerReader:
+        """A parser for one answer to a prompt; `schemas` as for `AnswerParser`."""
+        in_reasoning = self.begins_in_reasoning(prompt)
+        return AnswerParser(self.reasoning, self.tools, schemas, in_reasoning=in_reasoning, new_id=new_id)
+
     def begins_in_reasoning(self, prompt: str) -> bool:
         """Has the prompt opened the reasoning already?"""
         if self.reasoning is None:
@@ -26,8 +35,18 @@ class AnswerFormat:
         begin, end = self.reasoning
         return prompt.rstrip().endswith(begin) and not begin.endswith(end)
 
-    def shown_ids(self, control_ids: Mapping[str, int]) -> frozenset[int]:
+    def shown_ids(self, control_names: Mapping[str, int]) -> frozenset[int]:
         """The ids of control tokens that the parser must see."""
         markers = [*(self.reasoning or ()), *(self.tools.markers if self.tools else ())]
         text = "\n".join(markers)
-        return frozenset(id_ for name, id_ in control_ids.items() if name and name in text)
+        return frozenset(id_ for name, id_ in control_names.items() if name and name in text)
+
+
+@dataclass(frozen=True)
+class HarmonyFormat(AnswerFormat):
+    """The answers of gpt-oss, which are several messages with headers."""
+
+    def parser(
+        self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str] = random_id
+    ) -> AnswerReader:
+        return HarmonyParser(prompt, schemas, new_id)

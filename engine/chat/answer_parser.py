@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
 
-from .answer_format import AnswerFormat
-from .formats.base import ParsedCall, Schemas
+from .formats.base import ParsedCall, Schemas, ToolFormat
 from .formats.scanners import Scanner
 from .message import ChatDelta, FunctionCall, ToolCallDelta
 
@@ -19,6 +19,18 @@ def random_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+class AnswerReader(ABC):
+    """What splits an answer."""
+
+    @abstractmethod
+    def push(self, text: str) -> list[ChatDelta]:
+        """What is decided with the next piece."""
+
+    @abstractmethod
+    def finish(self) -> list[ChatDelta]:
+        """The rest, at the end of the answer."""
+
+
 class _Part(Enum):
     START = auto()  # nothing was said yet, or a call has ended
     REASONING = auto()
@@ -26,25 +38,27 @@ class _Part(Enum):
     CALL = auto()
 
 
-class AnswerParser:
+class AnswerParser(AnswerReader):
     """Takes the pieces of one answer.
 
     What it has given it never takes back: an end of the text that may be the beginning of a marker is held
     back until that is decided, and so is white space that may stand before one. A call comes when it is
-    complete; one that is malformed is content. `schemas`, of the tools by name, are those that may be called:
-    None, and nothing is taken for a call. The work is linear in the length of the text.
+    complete; one that is malformed is content. `reasoning`: the texts before and after it. `schemas`, of the
+    tools by name, are those that may be called: None, and nothing is taken for a call. The work is linear in
+    the length of the text.
     """
 
     def __init__(
         self,
-        format_: AnswerFormat,
+        reasoning: tuple[str, str] | None,
+        tools: ToolFormat | None,
         schemas: Schemas | None = None,
         *,
         in_reasoning: bool = False,
         new_id: Callable[[], str] = random_id,
     ) -> None:
-        self._reasoning = format_.reasoning
-        self._tools = format_.tools if schemas is not None else None
+        self._reasoning = reasoning
+        self._tools = tools.bound(schemas) if tools else None
         self._schemas = schemas or {}
         self._new_id = new_id
         self._part = _Part.REASONING if in_reasoning else _Part.START
@@ -59,14 +73,12 @@ class AnswerParser:
         self._out: list[ChatDelta] = []
 
     def push(self, text: str) -> list[ChatDelta]:
-        """What is decided with the next piece."""
         self._text, self._at = self._text[self._at :] + text, 0
         while self._advance():
             pass
         return self._taken()
 
     def finish(self) -> list[ChatDelta]:
-        """The rest, at the end of the answer."""
         if self._part is _Part.CALL:
             self._end_call()
         self._say(self._text[self._at :])
@@ -89,7 +101,7 @@ class AnswerParser:
         pattern, openers = self._openers()
         found = pattern.search(self._text, self._at)
         if found is None:
-            held = max((_overlap(self._text, each, self._at) for each in openers), default=0)
+            held = max((overlap(self._text, each, self._at) for each in openers), default=0)
             end = len(self._text) - held
             self._say(self._text[self._at : end])
             self._at = end
@@ -183,7 +195,8 @@ class AnswerParser:
             self._part = _Part.CONTENT
             self._say(text)
         else:
-            self._out.append(ChatDelta(tool_calls=tuple(map(self._delta, calls))))
+            if calls:
+                self._out.append(ChatDelta(tool_calls=tuple(map(self._delta, calls))))
             self._enter(_Part.START)
 
     def _delta(self, call: ParsedCall) -> ToolCallDelta:
@@ -197,7 +210,7 @@ def _any_of(texts: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)")
 
 
-def _overlap(text: str, marker: str, start: int) -> int:
+def overlap(text: str, marker: str, start: int) -> int:
     """The length of the longest end of `text`, after `start`, that is a proper beginning of `marker`."""
     longest = min(len(text) - start, len(marker) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(marker[:n])), 0)

@@ -47,3 +47,12 @@ def checked_text(text: str, name: str) -> str:
             f"U+{ord(text[error.start]):04X}"
         ) from error
     return str(text)
+
+
+def is_unicode(text: str) -> bool:
+    """False if there are lone surrogates in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

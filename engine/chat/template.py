@@ -73,7 +73,7 @@ class ChatTemplate:
     @cached_property
     def traits(self) -> TemplateTraits:
         """How it wants messages to look. A template that fails has those of most."""
-        return TemplateTraits.of(self.probe)
+        return TemplateTraits(self.probe)
 
     @cached_property
     def answer_format(self) -> AnswerFormat:

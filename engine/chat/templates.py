@@ -77,7 +77,7 @@ class ChatTemplates:
         return self._default
 
     def _made_default(self) -> ChatTemplate:
-        default = default_template(self._tokenizer.control_ids)
+        default = default_template(self._tokenizer.control_names)
         why = "names no format" if default is PLAIN else "has its control tokens"
         say(f"{Path(self._path).name} has no chat template; its vocabulary {why}, so {default.name} is used")
         return self._template(default.source, f"the chat template {default.name}", default.stop)
@@ -96,4 +96,4 @@ class ChatTemplates:
             return raw.decode(errors="replace")
 
         variables = {"bos_token": token(tokenizer.bos_id), "eos_token": token(tokenizer.eos_id)}
-        return ChatTemplate(source, title, variables, tokenizer.control_ids, stop)
+        return ChatTemplate(source, title, variables, tokenizer.control_names, stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Probe = Callable[[Mapping[str, Any]], str | None]
@@ -19,36 +19,41 @@ def made_up_call(name: str, arguments: Any, id_: str = "call00001") -> dict[str,
     return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-@dataclass(frozen=True)
 class TemplateTraits:
-    """How messages must be changed before a template reads them."""
+    """How messages must be changed before the template that `probe` renders reads them. Each trait is looked
+    for when a conversation needs it."""
 
-    wants_parts: bool = False
-    """The content must be a list of parts, [{"type": "text", "text": …}]."""
-    wants_text_arguments: bool = False
-    """The arguments of calls must be JSON text, no object."""
-    reasoning_key: str | None = None
-    """The entry of a message that holds its reasoning; None if the template shows none."""
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
 
-    @classmethod
-    def of(cls, probe: Probe) -> TemplateTraits:
-        """The traits of the template that `probe` renders."""
+    @cached_property
+    def wants_parts(self) -> bool:
+        """The content must be a list of parts, [{"type": "text", "text": …}]."""
         asked = {"role": "user", "content": NEEDLE}
         parts = {"role": "user", "content": [{"type": "text", "text": NEEDLE}]}
-        wants_parts = not _shows(probe, [asked]) and _shows(probe, [parts])
+        return not self._shows([asked]) and self._shows([parts])
 
-        def calls(arguments: Any) -> bool:
+    @cached_property
+    def wants_text_arguments(self) -> bool:
+        """The arguments of calls must be JSON text, no object."""
+
+        def shows(arguments: Any) -> bool:
             call = made_up_call("some_tool", arguments)
             turn = {"role": "assistant", "content": "", "tool_calls": [call]}
             result = {"role": "tool", "name": "some_tool", "tool_call_id": call["id"], "content": "ok"}
-            text = probe({"messages": [_USER, turn, result]}) or ""
+            text = self._probe({"messages": [_USER, turn, result]}) or ""
             # the value in JSON or as it is, but no Python, as str(dict) would be
             return NEEDLE in text and f"'{NEEDLE}'" not in text and f'\\"{NEEDLE}' not in text
 
         value = {"key": NEEDLE}
-        wants_text = not calls(value) and calls(json.dumps(value))
-        keys = (key for key in _REASONING_KEYS if _shows(probe, [_USER, _thought(key)], ended=True))
-        return cls(wants_parts, wants_text, next(keys, None))
+        return not shows(value) and shows(json.dumps(value))
+
+    @cached_property
+    def reasoning_key(self) -> str | None:
+        """The entry of a message that holds its reasoning; None if the template shows none."""
+        answer = {"role": "assistant", "content": "Hi"}
+        shown = (key for key in _REASONING_KEYS if self._shows([_USER, answer | {key: NEEDLE}], ended=True))
+        return next(shown, None)
 
     def adapted(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Messages, as `checked_messages` gives them, as the template reads them."""
@@ -68,18 +73,12 @@ class TemplateTraits:
         reasoning = message.get("reasoning") or message.get("reasoning_content")
         if reasoning and self.reasoning_key:
             message.setdefault(self.reasoning_key, reasoning)
-        if self.wants_text_arguments and "tool_calls" in message:
+        if "tool_calls" in message and self.wants_text_arguments:
             message["tool_calls"] = [_with_text_arguments(call) for call in message["tool_calls"]]
         return message
 
-
-def _thought(key: str) -> dict[str, Any]:
-    """A message with reasoning; empty words, as gpt-oss wants none beside it in a message with calls."""
-    return {"role": "assistant", "content": "Hi", key: NEEDLE}
-
-
-def _shows(probe: Probe, messages: list[dict[str, Any]], ended: bool = False) -> bool:
-    return NEEDLE in (probe({"messages": messages, "add_generation_prompt": not ended}) or "")
+    def _shows(self, messages: list[dict[str, Any]], ended: bool = False) -> bool:
+        return NEEDLE in (self._probe({"messages": messages, "add_generation_prompt": not ended}) or "")
 
 
 def _with_text_arguments(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from ...gguf_io.display import Shown, brief
 from ..chat.message import ChatMessage
+from .logprobs import TokenLogprob
 from .output import Output, Timings
 
-ChatFinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
+ChatFinishReason = Literal["stop", "length", "tool_calls", "repetition", "cancelled", "error"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +50,16 @@ class ChatOutput(Shown):
     def n_cached_tokens(self) -> int:
         """How many of them had been computed before, for a conversation with the same beginning."""
         return self.output.n_cached_tokens
+
+    @property
+    def logprobs(self) -> list[TokenLogprob] | None:
+        """An entry for each of `token_ids`, if `SamplingParams.logprobs` asks for them."""
+        return self.output.logprobs
+
+    @property
+    def seed(self) -> int | None:
+        """What the draws depended on."""
+        return self.output.seed
 
     @property
     def error(self) -> BaseException | None:

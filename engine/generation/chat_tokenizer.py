@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ...tokenizer import StreamDecoder, Tokenizer
 
@@ -20,3 +20,11 @@ class ChatTokenizer:
     def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
         """Decodes ids as they come; options as for `Tokenizer.stream_decoder`."""
         return self._tokenizer.stream_decoder(skip_special_tokens, continuation, self._shown_ids)
+
+    def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
+        """The bytes of a token; see `Tokenizer.token_bytes`."""
+        return self._tokenizer.token_bytes(id_, skip_special_tokens)
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of ids; see `Tokenizer.decode`."""
+        return self._tokenizer.decode(ids, skip_special_tokens)

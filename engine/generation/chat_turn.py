@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..chat.answer_parser import AnswerParser
+from ..chat.answer_parser import AnswerReader
 from ..chat.formats.base import Schemas
 from ..chat.message import MessageBuilder
 from ..chat.template import ChatTemplate, RenderedChat
@@ -22,11 +22,9 @@ class ChatTurn:
     """Of the tools that may be called, by name; None if none may."""
     n_dropped_messages: int = 0
 
-    def parser(self) -> AnswerParser:
+    def parser(self) -> AnswerReader:
         """A parser for one answer."""
-        answer_format = self.template.answer_format
-        in_reasoning = answer_format.begins_in_reasoning(self.prompt.text)
-        return AnswerParser(answer_format, self.schemas, in_reasoning=in_reasoning)
+        return self.template.answer_format.parser(self.prompt.text, self.schemas)
 
     def output(self, output: Output) -> ChatOutput:
         """What the text of an answer says."""

@@ -23,7 +23,7 @@ from .chat_request import ChatRequest
 from .chat_tokenizer import ChatTokenizer
 from .chat_turn import ChatTurn
 from .fitting import Overflow, fitting
-from .generator import Generator
+from .generator import Checked, Generator
 from .prompts import Prompts
 from .request import Request
 from .text_job import TextJob
@@ -199,17 +199,17 @@ class Chatter(Generator):
         schemas = {tool["function"]["name"]: parameters_of(tool) for tool in conversation.tools}
         return ChatTurn(prompt, chosen, schemas or None, n_dropped)
 
-    def _answer_jobs(
-        self, turn: ChatTurn, checked: tuple[Ids, SamplingParams, Edits | None]
-    ) -> list[TextJob]:
-        ids, params, edit = checked
+    def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> list[TextJob]:
+        ids, params, edit, on_token = checked
+        if params.echo:
+            raise RequestError("`echo` is for `generate`: an answer has no text of the prompt in it")
         tokenizer = self._chat_tokenizer()
-        answer_format, control = turn.template.answer_format, tokenizer.control_ids
+        answer_format, control = turn.template.answer_format, tokenizer.control_names
         end_ids = [control[answer_format.end]] if answer_format.end in control else []
         if turn.template.stop:
             params = replace(params, stop=(*params.stop, *turn.template.stop))
         text = ChatTokenizer(tokenizer, answer_format.shown_ids(control), end_ids)
-        return self._jobs(ids, params, edit, text)
+        return self._jobs(ids, params, edit, on_token, text)
 
     def _template(self, name: str | None, conversation: Conversation) -> ChatTemplate:
         self._chat_tokenizer()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, lru_cache, partial
 from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, overload
@@ -17,21 +18,29 @@ from ...errors import RequestError
 from ...system.notices import progress_bar
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Ids
+from ..grammar.compiler import GrammarCompiler
 from ..hooks.activations import ActivationSpec
 from ..hooks.taps import Edits, Taps, edits_key
+from ..sampling.chain import Breakers
 from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
 from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.state_file import load_state
 from ..speculation.drafter import DraftSource
+from .breakers import sequence_breakers
 from .chat_tokenizer import ChatTokenizer
 from .output import Output
+from .piece import Piece
 from .prompt import Prompt
 from .prompts import Prompts
 from .request import Request
 from .sequence import Sequence as TokenSequence
 from .text_job import TextJob
+
+OnToken = Callable[[Piece], object]
+
+Checked = tuple[Ids, SamplingParams, Edits | None, OnToken | None]
 
 
 class Generator(ABC):
@@ -65,7 +74,12 @@ class Generator(ABC):
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a list of texts to a type checker
-        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        edit: Edits | None = None,
+        on_token: OnToken | None = None,
     ) -> Output: ...
 
     @overload
@@ -75,6 +89,7 @@ class Generator(ABC):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         edit: Edits | Sequence[Edits | None] | None = None,
+        on_token: OnToken | Sequence[OnToken | None] | None = None,
         progress: bool = False,
     ) -> list[Output]: ...
 
@@ -84,6 +99,7 @@ class Generator(ABC):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         edit: Edits | Sequence[Edits | None] | None = None,
+        on_token: OnToken | Sequence[OnToken | None] | None = None,
         progress: bool = False,
     ) -> Output | list[Output]:
         """Continues a prompt, a text or a list of token ids; by default greedily, up to 256 tokens.
@@ -95,12 +111,15 @@ class Generator(ABC):
         asks for it. `edit`: see `stream`.
 
         Of a list of prompts it gives a list of outputs, each as if its prompt were alone; they run side by
-        side, `n_seq_max` at a time. `params` and `edit` are for all of them, or a list with one for each.
-        All are checked before anything runs. One that fails later does not stop the others: its output has
-        the `error`. `progress`: show a progress bar.
+        side, `n_seq_max` at a time. `params`, `edit` and `on_token` are for all of them, or a list with one
+        for each. All are checked before anything runs. One that fails later does not stop the others: its
+        output has the `error`. `progress`: show a progress bar.
+
+        `on_token` is called with each token as it comes, a piece as `stream` gives: a text, which is "" where
+        it must wait for more tokens, with `token_ids` and `logprobs`. What it raises ends this text alone.
         """
         prompts = self._prompts(prompt)
-        checked = self._checked(prompts, params, edit)
+        checked = self._checked(prompts, params, edit, on_token)
         if prompts.is_one:
             return Request(self._driver, self._jobs(*checked[0])).result()
         return self._outputs(starmap(self._jobs, checked), len(checked), progress)
@@ -203,20 +222,30 @@ class Generator(ABC):
         here = self._shown(ids[n_same:][:8])
         return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
 
-    def _checked(
-        self, prompts: Prompts, params: Any, edit: Any
-    ) -> list[tuple[Ids, SamplingParams, Edits | None]]:
+    def _checked(self, prompts: Prompts, params: Any, edit: Any, on_token: Any = None) -> list[Checked]:
         """Prompts, each with what belongs to it; all that can be checked is checked."""
         self.require_generation()
         per_prompt = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
         edits = prompts.edits(edit)
         if self._draft_source is None and any(own.n_draft for own in per_prompt):
             raise RequestError('n_draft needs a model that drafts: LLM(…, draft="ngram")')
-        if isinstance(self._text, IdsOnly) and any(own.stop for own in per_prompt):
-            raise RequestError(f"{self.path} has no tokenizer: it knows no text, so none can stop it")
+        callbacks = prompts.matched("on_token", on_token, Callable, None, "function")  # type: ignore[arg-type]
+        if any(callback and own.n > 1 for callback, own in zip(callbacks, per_prompt, strict=True)):
+            raise RequestError(
+                "`on_token` cannot tell several texts (`n`) from each other; make a request for each"
+            )
+        for own in per_prompt:
+            self._check_ids("logit_bias", own.logit_bias)
+            self._check_ids("stop_token_ids", own.stop_token_ids)
+            if own.constraint is not None:
+                self._grammars.check(own.constraint)
+        if isinstance(self._text, IdsOnly) and any(own.stop or own.echo for own in per_prompt):
+            raise RequestError(
+                f"{self.path} has no tokenizer: it knows no text, so `stop` and `echo` cannot be done"
+            )
         for ids, own_edit in zip(prompts.ids, edits, strict=True):
             self._taps(ids, own_edit)
-        return list(zip(prompts.ids, per_prompt, edits, strict=True))
+        return list(zip(prompts.ids, per_prompt, edits, callbacks, strict=True))
 
     def _outputs(self, jobs: Iterable[Sequence[TextJob]], n: int, progress: bool) -> list[Output]:
         """Runs the jobs for n prompts; -> an output for each prompt."""
@@ -231,11 +260,24 @@ class Generator(ABC):
                     bar.update(1)
         return outputs
 
+    def _check_ids(self, name: str, token_ids: Iterable[int]) -> None:
+        """RequestError unless all are ids of the vocabulary."""
+        n_vocab = self.scheduler.n_outputs
+        if (largest := max(token_ids, default=0)) >= n_vocab:
+            raise RequestError(f"{name} must have ids of tokens, 0 to {n_vocab - 1}, not {largest}")
+
     def _jobs(
-        self, ids: Ids, params: SamplingParams, edit: Edits | None, text: ChatTokenizer | None = None
+        self,
+        ids: Ids,
+        params: SamplingParams,
+        edit: Edits | None,
+        on_token: OnToken | None = None,
+        text: ChatTokenizer | None = None,
     ) -> list[TextJob]:
         """A job for each text that is asked for; `text` makes text of its ids in place of the tokenizer."""
         functions = sampling_functions(params, is_compiled=self.executor == "numba")
+        grammar = params.constraint
+        breakers = self._breakers(params.dry_sequence_breakers) if params.dry_multiplier else None
         jobs = [
             TextJob(
                 ids,
@@ -246,6 +288,9 @@ class Generator(ABC):
                 self._taps(ids, edit),
                 edits_key(edit) if params.cache_prompt else None,
                 choice=choice,
+                breakers=breakers,
+                constraint=None if grammar is None else self._grammars.constraint(grammar),
+                on_token=on_token,
                 seconds_before=(self.load_seconds, self.compile_seconds),
             )
             for choice in range(params.n)
@@ -254,6 +299,15 @@ class Generator(ABC):
             for job in jobs:
                 job.make_drafter = self._draft_source.drafter
         return jobs
+
+    @cached_property
+    def _grammars(self) -> GrammarCompiler:
+        return GrammarCompiler(self._text)
+
+    @cached_property
+    def _breakers(self) -> Callable[[Sequence[str]], Breakers]:
+        """Finds the breakers of DRY by their strings, and keeps some."""
+        return lru_cache(maxsize=8)(partial(sequence_breakers, self._text))
 
     def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
         """None without edits: then no activation is shown."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...gguf_io.display import Shown, brief, html_table
+from .logprobs import TokenLogprob
 
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "repetition", "cancelled", "error"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,15 +49,24 @@ class Output(Shown):
     """A finished text."""
 
     text: str
-    """Without the stop string or the end-of-generation token that ended it."""
+    """Without the stop string or the end-of-generation token that ended it; with `SamplingParams.echo` after
+    the text of the prompt."""
     token_ids: list[int]
-    """All generated tokens except the end-of-generation token."""
+    """All generated tokens except one that ended the generation."""
     finish_reason: FinishReason
-    """"stop": the model or a stop string ended the text; "length": max_tokens or the context did;
-    "cancelled": somebody else, early; "error": see `error`."""
+    """"stop": the model, a stop string or a stop token ended the text; "length": max_tokens or the context
+    did; "repetition": see `SamplingParams.repetition_detection`; "cancelled": somebody else, early; "error":
+    see `error`."""
     timings: Timings
     n_cached_tokens: int = 0
     """How many tokens of the prompt had been computed before, for a prompt with the same beginning."""
+    seed: int | None = None
+    """What the draws depended on: `SamplingParams.seed`, or the random one that was taken."""
+    logprobs: list[TokenLogprob] | None = None
+    """One entry for each of `token_ids`, if `SamplingParams.logprobs` asks for them."""
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    """One entry for each token of the prompt, None for the first, which nothing comes before, if
+    `SamplingParams.prompt_logprobs` asks for them; the first of several texts has them."""
     error: BaseException | None = None
     """Why this one of several prompts has failed."""
     alternatives: tuple[Output, ...] = ()

@@ -16,16 +16,19 @@ from ...errors import RequestError
 from ...gguf_io.display import Shown, brief
 from ..scheduler.driver import Driver
 from ..scheduler.state_file import save_state
+from .logprobs import TokenLogprob
 from .output import FinishReason, Output, Timings
+from .piece import Piece
 from .text_job import TextJob
 
 
-class Request(Shown, Iterator[str]):
+class Request(Shown, Iterator[Piece]):
     """A text that is generated: iterating over it, with `for` or `async for`, gives its pieces.
 
         for piece in llm.stream("Once upon a time"):
             print(piece, end="")
 
+    A piece is a `str` with attributes: the `token_ids` that came since the one before, and their `logprobs`.
     What `LLM.stream` gives runs while it is read; several that are read side by side share their steps. What
     `LLM.submit` gives runs in the background. Leaving the loop, or `cancel`, ends the work. The attributes
     have the state so far, of the first text if there are several (`SamplingParams.n`).
@@ -54,6 +57,16 @@ class Request(Shown, Iterator[str]):
         return self._job.token_ids
 
     @property
+    def logprobs(self) -> list[TokenLogprob] | None:
+        """An entry for each of the tokens so far; None unless `SamplingParams.logprobs` asks for them."""
+        return self._job.logprobs
+
+    @property
+    def seed(self) -> int:
+        """What the draws depend on: `SamplingParams.seed`, or the random one that was taken."""
+        return self._job.seed
+
+    @property
     def finish_reason(self) -> FinishReason | None:
         """Why it has ended; None: it has not."""
         return self._job.finish_reason
@@ -63,7 +76,7 @@ class Request(Shown, Iterator[str]):
         """The times so far."""
         return self._job.timings
 
-    def __next__(self) -> str:
+    def __next__(self) -> Piece:
         job = self._only_job("iterate over")
         self._driver.scheduler.gate.check_usable()
         if not job.pieces:
@@ -79,7 +92,7 @@ class Request(Shown, Iterator[str]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str:
+    async def __anext__(self) -> Piece:
         piece = await asyncio.to_thread(next, self, None)
         if piece is None:
             raise StopAsyncIteration

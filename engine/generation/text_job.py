@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ...kernels.sampling.reference import REFERENCE, SamplingFunctions
 from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
+from ..grammar.constraint import Constraint
 from ..hooks.taps import Taps
+from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
 from ..scheduler.job import Job
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
 from .chat_tokenizer import ChatTokenizer
+from .logprobs import TokenLogprob, token_logprob
 from .output import FinishReason, Output, Timings
+from .piece import Piece
+from .repetition import RepetitionDetector
 from .stop import StopScanner
 
 _NO_TOKEN = -1  # after the end
+_MAX_LOGITS = 2**24  # of a step, where those of all tokens of the prompt are wanted
 
 
 class TextJob(Job):
     """Continues the prompt `ids` (n,) by `params`; `choice` is the number of this text, if there are several
     for the prompt; `seconds_before` went into loading and compiling. `pieces` are those of the text that
-    nobody has read yet.
+    nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job.
 
     It runs while it `is_asked`, or `in_background`. One that `waits` goes on only when all pieces are read.
     """
@@ -40,17 +48,38 @@ class TextJob(Job):
         salt: bytes | None = None,
         *,
         choice: int = 0,
+        breakers: Breakers | None = None,
+        constraint: Constraint | None = None,
+        on_token: Callable[[Piece], object] | None = None,
         seconds_before: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        super().__init__(ids, taps, salt)
+        all_rows = params.prompt_logprobs is not None and choice == 0
+        super().__init__(ids, taps, None if all_rows else salt)
         self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprob] | None = None if params.logprobs is None else []
+        self.prompt_logprobs: list[TokenLogprob | None] | None = [None] * len(ids) if all_rows else None
         self.finish_reason: FinishReason | None = None
-        self.pieces: deque[str] = deque()
+        self.pieces: deque[Piece] = deque()
         self.n_choices = params.n
         self.n_draft_max = N_DRAFT if params.n_draft is None else params.n_draft
         self.is_asked = self.in_background = self.waits = False
-        self._sampler = Sampler(params, functions, tokenizer.suppressed_ids, choice)
-        self._eog_ids = tokenizer.eog_ids
+        self._sampler = Sampler(
+            params,
+            functions,
+            tokenizer.suppressed_ids,
+            choice,
+            eog_ids=tokenizer.eog_ids,
+            breakers=breakers,
+            constraint=constraint,
+        )
+        self._constraint = constraint
+        self._params = params
+        self._tokenizer = tokenizer
+        self._on_token = on_token
+        self._n_told = self._n_called = 0  # tokens that are in pieces, and in those of `on_token`
+        self._end_ids = {*tokenizer.eog_ids, *params.stop_token_ids}
+        n_looped = params.repetition_detection
+        self._repetition = None if n_looped is None else RepetitionDetector(n_looped)
         self._knows_text = not isinstance(tokenizer, IdsOnly)
         self._full = tokenizer.stream_decoder(skip_special_tokens=False, continuation=True)
         self._shown = tokenizer.stream_decoder(params.skip_special_tokens, continuation=True)
@@ -59,6 +88,8 @@ class TextJob(Job):
         self._scanner = StopScanner(params.stop)
         # The last token needs no place in the context: nothing is computed from it.
         self._max_tokens = min(params.max_tokens, n_ctx - len(ids) + 1)
+        if params.echo and not isinstance(tokenizer, IdsOnly):
+            self.pieces.append(Piece(tokenizer.decode(self.ids, params.skip_special_tokens)))
         self._times = [*seconds_before, 0.0, 0.0]
         self._n_chosen = self._n_timed = 0
 
@@ -67,9 +98,27 @@ class TextJob(Job):
         is_wanted = self.in_background or (self.is_asked and not (self.waits and self.pieces))
         return is_wanted and super().is_ready
 
+    @property
+    def seed(self) -> int:
+        """What the draws depend on."""
+        return self._sampler.seed
+
+    def n_at_once(self, n_vocab: int) -> int | None:
+        return None if self.prompt_logprobs is None else max(1, _MAX_LOGITS // n_vocab)
+
+    def wanted(self, first: int, end: int) -> RowNumbers:
+        if self.prompt_logprobs is None or first >= self.n_prompt_tokens:
+            return super().wanted(first, end)
+        return np.arange(first, end)
+
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
-        if len(positions):
-            self._choose(logits[0])
+        for position, row in zip(positions.tolist(), logits, strict=True):
+            if position == len(self.ids) - 1:
+                self._choose(row)
+            elif self.prompt_logprobs is not None:
+                n_top = self._params.prompt_logprobs or 0
+                found = token_logprob(self._tokenizer, row, self.ids[position + 1], n_top)
+                self.prompt_logprobs[position + 1] = found
 
     @property
     def n_draftable(self) -> int:
@@ -97,27 +146,68 @@ class TextJob(Job):
         """What has come of it, with the text that nobody has read."""
         text = "".join(self.pieces)
         self.pieces.clear()
-        reason = self.finish_reason or ("cancelled" if self.error is None else "error")
-        return Output(text, self.token_ids, reason, self.timings, self.n_cached_tokens, self.error)
+        reason = (self.finish_reason or "cancelled") if self.error is None else "error"
+        return Output(
+            text,
+            self.token_ids,
+            reason,
+            self.timings,
+            self.n_cached_tokens,
+            self.seed,
+            self.logprobs,
+            self.prompt_logprobs,
+            self.error,
+        )
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""
-        token_id = self._sampler(logits, self._n_chosen)
-        is_end = token_id in self._eog_ids
+        raw = None if self.logprobs is None else logits.copy()  # the sampler changes them
+        token_id = self._sampler(logits, self._n_chosen, self.ids)
+        is_end = token_id in self._end_ids
+        if self._constraint is not None and not is_end:
+            self._constraint.accept(token_id)
         self._n_chosen += 1
         if not is_end:
             self.ids.append(token_id)
             self.token_ids.append(token_id)
+            if self.logprobs is not None and raw is not None:
+                n_top = self._params.logprobs or 0
+                self.logprobs.append(token_logprob(self._tokenizer, raw, token_id, n_top))
         shown = self._shown.flush() if is_end else self._shown.push(token_id)
-        text = self._scanner.push(self._full.push(token_id), shown)
+        self._tell(self._text_after(token_id, shown, is_end))
+
+    def _text_after(self, token_id: int, shown: str, is_end: bool) -> str:
+        """The text that can be shown after a token, whose own is `shown`; ends the job if it is the last."""
+        full = self._full.push(token_id)
+        if len(self.token_ids) < self._params.min_tokens:
+            text = shown
+        else:
+            text = self._scanner.push(full, shown)
         if self._scanner.found:
             self._finish("stop")
-        elif is_end:
+        elif is_end or (self._constraint is not None and self._constraint.is_stopped):
             text += self._flushed("stop")
+        elif self._repetition is not None and self._repetition.push(token_id):
+            text += self._flushed("repetition")
         elif len(self.token_ids) == self._max_tokens:
             text += self._flushed("length")
-        if text or not (self._knows_text or self.finish_reason == "stop"):
-            self.pieces.append(text)
+        return text
+
+    def _tell(self, text: str) -> None:
+        """Hands out the text of a token: to `on_token` each by itself, to readers where there is some."""
+        if self._on_token is not None and (piece := self._piece(text, self._n_called)) is not None:
+            self._n_called = len(self.token_ids)
+            self._on_token(piece)
+        if (text or not self._knows_text) and (piece := self._piece(text, self._n_told)) is not None:
+            self._n_told = len(self.token_ids)
+            self.pieces.append(piece)
+
+    def _piece(self, text: str, first: int) -> Piece | None:
+        """A text with the tokens from number `first` on; None if both are empty."""
+        token_ids = self.token_ids[first:]
+        if not text and not token_ids:
+            return None
+        return Piece(text, token_ids, None if self.logprobs is None else self.logprobs[first:])
 
     def _flushed(self, reason: FinishReason) -> str:
         """Ends the text; -> the rest that decoder and scanner hold."""

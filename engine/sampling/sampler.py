@@ -1,33 +1,37 @@
-"""The sampler: chooses a token by its logits."""
+"""The sampler: chooses the tokens of a text by their logits."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.sampling.reference import (
-    REFERENCE,
-    SamplingFunctions,
-    argmax_reference,
-    min_p_reference,
-    top_k_reference,
-)
+from ...errors import RequestError
+from ...kernels.sampling.reference import REFERENCE, SamplingFunctions, argmax_reference
+from ..grammar.constraint import Constraint
+from .chain import Breakers, make_chain
+from .logits import Logits
 from .params import SamplingParams
+from .penalties import LogitBias
 from .uniform import uniform
 
 _NONE = np.empty(0, np.intp)
 
 
 class Sampler:
-    """Chooses the tokens of a text by `params`: each by its logits and its number in the text alone, so they
-    may be chosen in any order, and more than once.
+    """Chooses the tokens of a text by `params`, one after the other.
 
-    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen. `choice` is the number
-    of the text among the alternatives for one prompt, which differ in their draws. `seed` is that of
-    `params`, or the random one that was taken if that is None.
+    What may not come is masked first; then come the logit bias, the chain of samplers, and the draw. A
+    sampler with a state, as mirostat's, needs the tokens in order; for others they may be chosen in any
+    order, and more than once.
+
+    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen; `end_ids` end the text,
+    and are not chosen before `min_tokens`, nor those of `eog_ids` if `ignore_eos`. `constraint` allows only
+    some tokens; it must be told which are chosen. `choice` is the number of the text among the alternatives
+    for one prompt, which differ in their draws. `seed` is that of `params`, or the random one that was taken
+    if that is None.
     """
 
     def __init__(
@@ -36,53 +40,71 @@ class Sampler:
         functions: SamplingFunctions = REFERENCE,
         suppressed_ids: NDArray[np.intp] = _NONE,
         choice: int = 0,
+        *,
+        eog_ids: Collection[int] = (),
+        breakers: Breakers | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.params = params
         self.seed = secrets.randbits(64) if params.seed is None else int(params.seed)
         self.choice = choice
-        self._suppressed_ids = suppressed_ids
         self._functions = functions
+        self._constraint = constraint
+        self._banned = {"the tokens that the file suppresses": suppressed_ids}
+        if params.ignore_eos:
+            self._banned["ignore_eos"] = _ids(eog_ids)
+        self._end_ids = _ids({*eog_ids, *params.stop_token_ids})
+        self._bias = LogitBias(params.logit_bias) if params.logit_bias else None
+        self._chain = make_chain(params, breakers or {})
 
-    def __call__(self, logits: NDArray[np.float32], index: int) -> int:
+    def __call__(self, logits: NDArray[np.float32], index: int, ids: Sequence[int] = ()) -> int:
         """The id of the generated token number `index`, 0 for the first, chosen from its `logits` (n_vocab,)
-        float32, which hold no NaN or +inf (see `is_sound`)."""
-        params = self.params
-        if len(self._suppressed_ids):
-            logits = logits.copy()
-            logits[self._suppressed_ids] = -np.inf
-        if params.temperature == 0:
-            return argmax_reference(logits)
-        ids = candidates(logits, params.top_k, params.top_p, params.min_p, self._functions)
-        left = logits if ids is None else logits[ids]
-        drawn = self._functions.draw(left, params.temperature, uniform(self.seed, self.choice, index))
-        return drawn if ids is None else int(ids[drawn])
+        float32, which hold no NaN or +inf (see `is_sound`), and may be changed. `ids` is the text so far, the
+        prompt included.
 
+        RequestError, which says by what, if all tokens are banned, and if a caller's sampler leaves none or
+        gives what is no id.
+        """
+        banned_by = self._mask(logits, index)
+        if self._bias is not None:
+            self._bias(Logits(logits), ids)
+        if not self._chain and self.params.is_greedy:
+            best = argmax_reference(logits)
+            _check_left(logits[best], banned_by)
+            return best
+        if banned_by:
+            _check_left(logits.max(), banned_by)
+        left = Logits(logits, self._functions, lambda lane: uniform(self.seed, self.choice, index, lane))
+        for sampler in self._chain:
+            if (chosen := sampler(left, ids)) is not None:
+                return chosen
+        return left.id_at(argmax_reference(left.values) if self.params.is_greedy else left.draw()[0])
 
-def candidates(
-    logits: NDArray[np.float32],
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    functions: SamplingFunctions = REFERENCE,
-) -> NDArray[np.intp] | None:
-    """The ids that may be drawn from `logits` (n_vocab,), ascending, after top_k, top_p and min_p in turn.
-
-    None is the whole vocabulary, which then need not be copied.
-    """
-    filters: list[Callable[[NDArray[np.float32]], NDArray[np.intp]]] = []
-    if 0 < top_k < len(logits):
-        filters.append(lambda values: top_k_reference(values, top_k))
-    if top_p < 1:
-        filters.append(lambda values: functions.top_p(values, top_p))
-    if min_p > 0:
-        filters.append(lambda values: min_p_reference(values, min_p))
-    ids = None
-    for keep in filters:
-        ids = keep(logits) if ids is None else ids[keep(logits[ids])]
-    return ids
+    def _mask(self, logits: NDArray[np.float32], index: int) -> list[str]:
+        """Bans what may not come at this place; -> the names of what bans tokens."""
+        if self._constraint is not None:
+            self._functions.mask(logits, self._constraint.allowed())
+        banned = self._banned
+        if index < self.params.min_tokens:
+            banned = {**banned, "min_tokens": self._end_ids}
+        for token_ids in banned.values():
+            logits[token_ids] = -np.inf
+        names = [name for name, token_ids in banned.items() if len(token_ids)]
+        if self._constraint is not None:
+            names.insert(0, self._constraint.name)
+        return [*names, "logit_bias"] if -np.inf in self.params.logit_bias.values() else names
 
 
 def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not all -inf, which masks a
     token.  The maximum is checked: NaN and +inf propagate to it."""
     return np.isfinite(logits.max(axis=-1))
+
+
+def _check_left(largest: np.float32, banned_by: Sequence[str]) -> None:
+    if largest == -np.inf:
+        raise RequestError(f"no token is left that may come next: all are banned, by {', '.join(banned_by)}")
+
+
+def _ids(token_ids: Collection[int]) -> NDArray[np.intp]:
+    return np.array(sorted(token_ids), np.intp)

@@ -9,14 +9,15 @@ _KEY_STEPS = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 _N_ROUNDS = 10
 
 
-def uniform(seed: int, choice: int, index: int) -> float:
+def uniform(seed: int, choice: int, index: int, lane: int = 0) -> float:
     """A number in [0, 1) for the generated token number `index` (0 is the first) of alternative `choice` (0
-    if there is one only): the same at every call, on every machine.
+    if there is one only): the same at every call, on every machine. Those of different lanes have nothing to
+    do with each other: lane 0 draws the token.
 
     It is (w >> 11) / 2**53, where w is the first 64-bit word of the block that Philox4x64-10 makes of the key
-    (seed, choice) and the counter (index, 0, 0, 0). The three are 0 to 2**64 - 1.
+    (seed, choice) and the counter (index, lane, 0, 0). The four are 0 to 2**64 - 1.
     """
-    return (philox((seed, choice), (index, 0, 0, 0))[0] >> 11) * 2.0**-53
+    return (philox((seed, choice), (index, lane, 0, 0))[0] >> 11) * 2.0**-53
 
 
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -68,6 +68,10 @@ class Job(ABC):
         """Shall it run now? If not, it may lose its seat, and gets one again."""
         return not self.is_done and self.n_left > 0
 
+    def n_at_once(self, n_outputs: int) -> int | None:
+        """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""
+        return None
+
     def wanted(self, first: int, end: int) -> RowNumbers:
         """Of the positions first … end - 1, which run now, those whose logits are wanted, ascending: that of
         the last token, unless a class says otherwise."""
@@ -105,6 +109,10 @@ class LogitsJob(Job):
         super().__init__(ids, taps)
         self.positions = positions
         self.logits = np.empty((len(positions), n_outputs), np.float32)
+
+    def n_at_once(self, n_outputs: int) -> int | None:
+        """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""
+        return None
 
     def wanted(self, first: int, end: int) -> RowNumbers:
         low, high = np.searchsorted(self.positions, (first, end))

@@ -178,7 +178,7 @@ class Scheduler:
 
     def _n_at_once(self, job: Job, start: int, n: int) -> int:
         """How many of the next n tokens of a job go into a step."""
-        end = start + n
+        end = start + min(n, job.n_at_once(self.n_outputs) or n)
         if not self.executor.plan.is_causal:
             return n if end == len(job.ids) else 0  # all or none
         if start < job.n_prompt_tokens < end:

@@ -1,12 +1,14 @@
-"""Compiled sampling: the weights of a draw, for which exp is taken of every logit.
+"""Compiled sampling: the functions that read every logit of the vocabulary.
 
-    w_i = exp((z_i - max z) / temperature), and the sum of each block of 256
+    weights        w_i = exp(z_i - max z), and the sum of each block of 256
+    block maxima   the largest z_i of each block
+    deviation      the count, the sum and the sum of squares of the finite z_i of each block
 
-    logits z (n,) float32      weights w  n rounded up to blocks, float32      blocks  a sum for each, float32
+    logits z (n,) float32      weights w  n rounded up to blocks, float32      of each block a number, float32
 
-A block's sum is taken lane by lane and then halves are folded, always in this order; sums of blocks are added
-up in float64. Otherwise `draw` and `top_p` do what their references do, whose exp and sums differ in the last
-bits: the token differs only if the random number falls into that gap, which is some 1e-7 wide.
+A block's numbers are combined lane by lane and then halves are folded, always in this order; sums of blocks
+are added up in float64. Otherwise these do what their references do, whose exp and sums differ in the last
+bits: a token that is drawn differs only if the random number falls into that gap, which is some 1e-7 wide.
 
 The other functions stay in NumPy, which compares fast: its argmax of 49,152 logits takes 3.3 us, and calling
 a kernel on a new array takes 2 us before it begins.
@@ -14,20 +16,36 @@ a kernel on a new array takes 2 us before it begins.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit.kernel import kernel
+from ..jit.kernel import Call, kernel
 from ..language.checks import Array, check_array
 from ..language.exponential import exp
 from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
-from ..language.simd import load, maximum, part, reduce_add, reduce_max, splat, store
+from ..language.simd import (
+    f32_to_bits,
+    load,
+    maximum,
+    part,
+    reduce_add,
+    reduce_max,
+    splat,
+    store,
+    where_less,
+)
 from ..language.source import inlined
-from .reference import COLDEST, VOCAB_BLOCK, Logits, Positions, SamplingFunctions, nucleus, search
+from .mask import CompiledMask
+from .reference import VOCAB_BLOCK, Logits, SamplingFunctions, deviation_reference
 
 STRIP = 32
 """Numbers worked on at once: 4 vectors of 8."""
+
+_MINUS_INFINITY = -(2**23)
+"""The bits of -inf as an integer; those of finite negative numbers are less, of positive ones 0 or more."""
 
 
 @inlined
@@ -44,15 +62,14 @@ def largest_of(z: Pointer, n: int) -> np.generic:
     return largest
 
 
-@kernel(
-    Record(
-        logits=PointerTo(F32),
-        weights=PointerTo(F32),
-        blocks=PointerTo(F32),
-        n=I64,
-        inverse_temperature=F32,
-    )
-)
+@inlined
+def sum_of(strip: np.ndarray) -> np.generic:
+    """The sum of the lanes of a strip."""
+    two = part(strip, 0, 2) + part(strip, 2, 2)
+    return reduce_add(part(two, 0, 1) + part(two, 1, 1))
+
+
+@kernel(Record(logits=PointerTo(F32), weights=PointerTo(F32), blocks=PointerTo(F32), n=I64))
 def _weigh(args, thread_id, n_threads):
     largest = largest_of(args.logits, args.n)
     for first in range(0, args.n, VOCAB_BLOCK):
@@ -63,11 +80,36 @@ def _weigh(args, thread_id, n_threads):
             source = out
         sums = splat(0.0, F32, 8, 4)
         for i in range(0, VOCAB_BLOCK, STRIP):
-            weights = exp((load(source + i, 8, 4, 8) - largest) * args.inverse_temperature)
+            weights = exp(load(source + i, 8, 4, 8) - largest)
             store(out + i, weights, 8)
             sums = sums + weights
-        sums = part(sums, 0, 2) + part(sums, 2, 2)
-        args.blocks[first // VOCAB_BLOCK] = reduce_add(part(sums, 0, 1) + part(sums, 1, 1))
+        args.blocks[first // VOCAB_BLOCK] = sum_of(sums)
+
+
+@kernel(Record(logits=PointerTo(F32), maxima=PointerTo(F32), n=I64))
+def _block_maxima(args, thread_id, n_threads):
+    for first in range(0, args.n, VOCAB_BLOCK):
+        args.maxima[first // VOCAB_BLOCK] = largest_of(args.logits + first, min(VOCAB_BLOCK, args.n - first))
+
+
+@kernel(Record(logits=PointerTo(F32), moments=PointerTo(F32), n_blocks=I64))
+def _moments(args, thread_id, n_threads):
+    zero = splat(0.0, F32, 8, 4)
+    one = splat(1.0, F32, 8, 4)
+    for block in range(args.n_blocks):
+        source = args.logits + block * VOCAB_BLOCK
+        counts, sums, squares = zero, zero, zero
+        for i in range(0, VOCAB_BLOCK, STRIP):
+            z = load(source + i, 8, 4, 8)
+            bits = f32_to_bits(z)
+            counts = counts + where_less(bits, _MINUS_INFINITY, one, where_less(bits, 0, zero, one))
+            z = where_less(bits, _MINUS_INFINITY, z, where_less(bits, 0, zero, z))
+            sums = sums + z
+            squares = squares + z * z
+        out = args.moments + block * 3
+        out[0] = sum_of(counts)
+        out[1] = sum_of(sums)
+        out[2] = sum_of(squares)
 
 
 class CompiledSampling:
@@ -75,42 +117,62 @@ class CompiledSampling:
 
     def __init__(self) -> None:
         self._make_room(0)
-        self._weigh.run()  # compiles it now, and not within the first draw
+        for each in (self._weigh, self._block_maxima, self._moments):
+            each.run()  # compiles it now, and not within the first draw
 
     def _make_room(self, n: int) -> None:
         n_blocks = -(-n // VOCAB_BLOCK)
         self._weights = np.empty(n_blocks * VOCAB_BLOCK, np.float32)
         self._blocks = np.empty(n_blocks, np.float32)
-        self._weigh = _weigh.bind(
-            logits=self._weights, weights=self._weights, blocks=self._blocks, n=0, inverse_temperature=1.0
-        )
+        self._three = np.empty((n_blocks, 3), np.float32)
+        logits = self._weights
+        self._weigh = _weigh.bind(logits=logits, weights=self._weights, blocks=self._blocks, n=0)
+        self._block_maxima = _block_maxima.bind(logits=logits, maxima=self._blocks, n=0)
+        self._moments = _moments.bind(logits=logits, moments=self._three, n_blocks=0)
 
-    def _weights_of(self, logits: Logits, inverse_temperature: float) -> tuple[Array, NDArray[np.float64]]:
-        """The weights (n,) and the cumulative sums of their blocks; valid until the next call."""
+    def _run(self, bound: Call, logits: Logits, size: str, n: int) -> int:
+        """Runs a kernel on `logits` (m,), whose argument `size` is n; -> the number of blocks."""
+        bound.set("logits", logits)
+        bound.set(size, n)
+        bound.run()
+        return -(-len(logits) // VOCAB_BLOCK)
+
+    def _check(self, logits: Logits) -> int:
         check_array("logits", logits, (None,))
         n = len(logits)
         if n == 0:
             raise ValueError("there must be at least one logit")
         if n > len(self._weights):
             self._make_room(n)
-        self._weigh.set("logits", logits)
-        self._weigh.set("n", n)
-        self._weigh.set("inverse_temperature", inverse_temperature)
-        self._weigh.run()
-        return self._weights[:n], np.cumsum(self._blocks[: -(-n // VOCAB_BLOCK)], dtype=np.float64)
+        return n
 
-    def top_p(self, logits: Logits, p: float) -> Positions:
-        """Positions of the nucleus, like `top_p_reference`."""
-        weights, blocks = self._weights_of(logits, 1.0)
-        weights *= np.float32(1 / blocks[-1])
-        return nucleus(weights, p)
+    def weights(self, logits: Logits) -> tuple[Array, NDArray[np.float64]]:
+        """Like `weights_reference`; the weights are valid until the next call."""
+        n = self._check(logits)
+        n_blocks = self._run(self._weigh, logits, "n", n)
+        return self._weights[:n], np.cumsum(self._blocks[:n_blocks], dtype=np.float64)
 
-    def draw(self, logits: Logits, temperature: float, uniform: float) -> int:
-        """The position that `uniform` draws, like `draw_reference`."""
-        return search(*self._weights_of(logits, 1.0 / max(temperature, COLDEST)), uniform)
+    def block_maxima(self, logits: Logits) -> Array:
+        """Like `block_maxima_reference`; valid until the next call."""
+        n = self._check(logits)
+        return self._blocks[: self._run(self._block_maxima, logits, "n", n)]
+
+    def deviation(self, logits: Logits) -> float:
+        """The standard deviation of those of `logits` (n,) that are finite, like `deviation_reference`."""
+        n_whole = self._check(logits) // VOCAB_BLOCK
+        self._run(self._moments, logits, "n_blocks", n_whole)
+        count, total, squares = self._three[:n_whole].sum(axis=0, dtype=np.float64).tolist()
+        rest = logits[n_whole * VOCAB_BLOCK :]
+        rest = rest[rest > -np.inf].astype(np.float64)
+        count, total, squares = count + len(rest), total + rest.sum(), squares + (rest * rest).sum()
+        variance = squares / count - (total / count) ** 2
+        # Where the sum of squares is infinite, or so near the mean's that their difference is lost.
+        if not 1e-3 * squares < variance * count < math.inf:
+            return deviation_reference(logits)
+        return math.sqrt(variance)
 
 
 def compiled_sampling() -> SamplingFunctions:
     """The compiled functions, with memory of their own: use them in one thread at a time."""
     own = CompiledSampling()
-    return SamplingFunctions(top_p=own.top_p, draw=own.draw)
+    return SamplingFunctions(own.weights, own.block_maxima, own.deviation, CompiledMask())

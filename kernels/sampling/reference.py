@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language.checks import Array
+from .mask import Bits, mask_reference
 
 Logits = Array
 Positions = NDArray[np.intp]
@@ -44,21 +45,44 @@ def top_k_reference(logits: Logits, k: int) -> Positions:
     Partitioning a vocabulary of 262,144 takes 1.5 ms, so we narrow it down first: the k-th largest of the
     maxima of blocks is a value that at least k logits reach, and hardly more than k do.
     """
+    return largest(logits, k, block_maxima_reference(logits) if k < len(logits) > VOCAB_BLOCK else None)
+
+
+def largest(logits: Logits, k: int, maxima: Array | None) -> Positions:
+    """Positions of the `k` largest of `logits` (n,), ascending; `maxima` are those of their blocks, or None
+    if there are few."""
     n = len(logits)
     if k >= n:
         return np.arange(n)
-    n_blocks = n // VOCAB_BLOCK
-    if k <= n_blocks:
-        maxima = logits[: n_blocks * VOCAB_BLOCK].reshape(n_blocks, VOCAB_BLOCK).max(axis=1)
-        bound = np.partition(maxima, n_blocks - k)[n_blocks - k]
-        candidates = np.flatnonzero(logits >= bound)
-    else:
-        candidates = np.arange(n)
-    values = logits[candidates]
-    smallest_kept = np.partition(values, len(values) - k)[len(values) - k]
-    above = candidates[values > smallest_kept]
-    equal = candidates[values == smallest_kept][: k - len(above)]
-    return np.sort(np.concatenate([above, equal]))
+    candidates = None
+    if maxima is not None and k <= len(maxima):
+        candidates = at_least(logits, np.partition(maxima, len(maxima) - k)[len(maxima) - k], maxima)
+    values = logits if candidates is None else logits[candidates]
+    if len(values) > k:
+        smallest_kept = np.partition(values, len(values) - k)[len(values) - k]
+        is_kept = values >= smallest_kept
+        if (n_too_many := np.count_nonzero(is_kept) - k) > 0:
+            is_kept[np.flatnonzero(values == smallest_kept)[-n_too_many:]] = False
+        kept = np.flatnonzero(is_kept)
+        return kept if candidates is None else candidates[kept]
+    return np.arange(n) if candidates is None else candidates
+
+
+def at_least(logits: Logits, bound: float, maxima: Array) -> Positions:
+    """Positions of those of `logits` (n,) that reach `bound`, ascending; only blocks whose maximum, in
+    `maxima`, reaches it are looked at."""
+    blocks = np.flatnonzero(maxima >= bound)
+    n_whole = len(logits) // VOCAB_BLOCK
+    if 4 * len(blocks) > len(maxima):
+        return np.flatnonzero(logits >= bound)
+    whole = blocks[: np.searchsorted(blocks, n_whole)]
+    rows = logits[: n_whole * VOCAB_BLOCK].reshape(n_whole, VOCAB_BLOCK)
+    found = np.flatnonzero(rows[whole] >= bound)
+    positions = whole[found // VOCAB_BLOCK] * VOCAB_BLOCK + found % VOCAB_BLOCK
+    if len(whole) < len(blocks):
+        start = n_whole * VOCAB_BLOCK
+        positions = np.concatenate([positions, start + np.flatnonzero(logits[start:] >= bound)])
+    return positions
 
 
 def top_p_reference(logits: Logits, p: float) -> Positions:
@@ -87,16 +111,31 @@ def min_p_reference(logits: Logits, p: float) -> Positions:
     return np.flatnonzero(logits >= logits.max() + np.float32(np.log(p)))
 
 
-def draw_reference(logits: Logits, temperature: float, uniform: float) -> int:
-    """The position where the cumulative sum of softmax(logits / temperature) passes `uniform`, in [0, 1).
+def weights_reference(logits: Logits) -> tuple[Array, NDArray[np.float64]]:
+    """exp(z_i - max z) (n,) float32, and the cumulative sums of its blocks of `VOCAB_BLOCK`.
 
     Sums are float64: among 262,144 tokens float32 would lose the improbable ones.
     """
     with np.errstate(over="ignore"):  # a difference beyond float32 becomes -inf, and exp(-inf) = 0 is right
-        weights = (logits - logits.max()) * np.float32(1.0 / max(temperature, COLDEST))
-    np.exp(weights, out=weights)
-    starts = np.arange(0, len(weights), VOCAB_BLOCK)
-    return search(weights, np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64)), uniform)
+        weights = np.exp(logits - logits.max())
+    if len(weights) <= VOCAB_BLOCK:
+        return weights, weights.sum(dtype=np.float64, keepdims=True)
+    return weights, np.cumsum(np.add.reduceat(weights, _starts(len(weights)), dtype=np.float64))
+
+
+def block_maxima_reference(logits: Logits) -> Array:
+    """The maxima of blocks of `VOCAB_BLOCK`, of which the last may be shorter: (n_blocks,) float32."""
+    return np.maximum.reduceat(logits, _starts(len(logits)))
+
+
+def deviation_reference(logits: Logits) -> float:
+    """The standard deviation of those of `logits` (n,) that are finite."""
+    finite = logits[np.isfinite(logits)].astype(np.float64)
+    return float(finite.std())
+
+
+def _starts(n: int) -> Positions:
+    return np.arange(0, n, VOCAB_BLOCK)
 
 
 def search(weights: Array, blocks: NDArray[np.float64], uniform: float) -> int:
@@ -123,10 +162,12 @@ def _first_above(cumulative: NDArray[np.float64], target: float) -> tuple[int, f
 
 
 class SamplingFunctions(NamedTuple):
-    """The functions that have a reference and a compiled form."""
+    """The functions that read the whole vocabulary, which have a reference and a compiled form."""
 
-    top_p: Callable[[Logits, float], Positions]
-    draw: Callable[[Logits, float, float], int]
+    weights: Callable[[Logits], tuple[Array, NDArray[np.float64]]]
+    block_maxima: Callable[[Logits], Array]
+    deviation: Callable[[Logits], float]
+    mask: Callable[[Logits, Bits], None]
 
 
-REFERENCE = SamplingFunctions(top_p_reference, draw_reference)
+REFERENCE = SamplingFunctions(weights_reference, block_maxima_reference, deviation_reference, mask_reference)

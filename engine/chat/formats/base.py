@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..plain_json import is_unicode
 from .scanners import Scanner
 
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -25,7 +27,12 @@ class ParsedCall:
 
 
 class ToolFormat(ABC):
-    """How a model writes calls of tools into its answer."""
+    """How a model writes calls of tools into its answer. No opener may be the beginning of another."""
+
+    def bound(self, schemas: Schemas | None) -> ToolFormat | None:
+        """The format for answers that may call these tools; for None there are none, and nothing is a
+        call."""
+        return self if schemas is not None else None
 
     @property
     @abstractmethod
@@ -48,5 +55,55 @@ class ToolFormat(ABC):
 
     @abstractmethod
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
-        """The calls that `text` holds, from the opener on; None if it is malformed. Where the answer has
-        ended early, closing texts may be missing."""
+        """The calls that `text` holds, from the opener on; [] for a mark alone, None if it is malformed.
+        Where the answer has ended early, closing texts may be missing."""
+
+
+def parsed_call(name: Any, arguments: Any, id_: Any = None) -> ParsedCall | None:
+    """A call of JSON values; None if they are none. `arguments` may be a JSON text of an object."""
+    if isinstance(arguments, str):
+        arguments = decoded(arguments)
+    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
+        return None
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # 1e999
+        return None
+    if not is_unicode(text + name):
+        text = json.dumps(arguments)
+    return ParsedCall(name, text, id_ if isinstance(id_, str) and id_ else None) if is_unicode(name) else None
+
+
+def decoded(text: str) -> Any:
+    """The value of a JSON text; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def value_at(text: str, start: int) -> tuple[Any, int] | None:
+    """The JSON value that begins at `start`, after white space, and where it ends; None if there is none."""
+    try:
+        value, end = _DECODER.raw_decode(text, after_space(text, start))
+    except (ValueError, RecursionError):
+        return None
+    return value, end
+
+
+def without_end(text: str, end: str) -> str:
+    """The text without `end`, or the beginning of it with which the text ends, where the answer ended
+    early."""
+    text = text.rstrip()
+    n = next((n for n in range(min(len(end), len(text)), 0, -1) if text.endswith(end[:n])), 0)
+    return text[: len(text) - n]
+
+
+def after_space(text: str, start: int) -> int:
+    """The first position from `start` on that is no white space."""
+    while start < len(text) and text[start].isspace():
+        start += 1
+    return start
+
+
+_DECODER = json.JSONDecoder()

@@ -5,14 +5,18 @@ import logging
 import numpy as np
 import pytest
 import tiny_model
+import tiny_vocabulary
 from forge import GGUFForge
 from jinja2 import Environment
 
 import nybble
 from nybble import ModelError, RequestError
+from nybble.engine.chat.conversation import Conversation
 from nybble.engine.chat.sandbox import LimitedEnvironment, render
 from nybble.engine.chat.template import ChatTemplate
 
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+TOKENIZER = tiny_vocabulary.make(tiny_vocabulary.bpe())
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -25,8 +29,18 @@ TURNS = [
 ]
 
 
+class Rendering:
+    """The text that a template makes of messages."""
+
+    def __init__(self, source):
+        self.template = ChatTemplate(source, "m.gguf: tokenizer.chat_template", TOKENS)
+
+    def render(self, messages, **options):
+        return self.template.render(Conversation.of(messages, **options), TOKENIZER).text
+
+
 def template(source):
-    return ChatTemplate(source, "m.gguf", {"bos_token": "<s>", "eos_token": "</s>"})
+    return Rendering(source)
 
 
 def plain_jinja(source, variables):
@@ -67,7 +81,7 @@ TEMPLATES = {
 def test_renders_as_plain_jinja(source):
     variables = {"messages": TURNS, "tools": None, "documents": None, "add_generation_prompt": True}
     expected = plain_jinja(source, variables | {"bos_token": "<s>", "eos_token": "</s>"})
-    assert template(source).render(TURNS) == expected
+    assert template(source).render(TURNS, continue_final_message=False) == expected
 
 
 def test_what_transformers_adds():
@@ -75,13 +89,17 @@ def test_what_transformers_adds():
     assert template("{{ {'b': '<é>', 'a': [1]} | tojson }}").render(USER) == '{"b": "<é>", "a": [1]}'
     assert template("{{ [1] | tojson(indent=2) }}").render(USER) == "[\n  1\n]"
     assert len(template("{{ strftime_now('%Y-%m-%d') }}").render(USER)) == 10
-    with pytest.raises(RequestError, match=r"m\.gguf: its chat template refuses the conversation: no system"):
-        template("{{ raise_exception('no system') }}").render(TURNS)
+    with pytest.raises(
+        RequestError, match=r"m\.gguf: tokenizer\.chat_template refuses the conversation: no system"
+    ):
+        template("{{ raise_exception('no system') }}").render(USER)
 
 
 def test_messages_are_left_as_they_are():
     messages = [dict(turn) for turn in TURNS]
-    template("{% set _ = messages.append(1) %}{% set _ = messages[0].update(role='x') %}").render(messages)
+    template("{% set _ = messages.append(1) %}{% set _ = messages[0].update(role='x') %}").render(
+        messages, continue_final_message=False
+    )
     assert messages == TURNS
 
 
@@ -166,6 +184,23 @@ def test_what_is_no_template(source, message):
         [{"role": "user"}],
         [{"role": "user", "content": 1}],
         [{"role": "user", "content": None}],
+        [{"content": "a"}],
+        [{"role": 1, "content": "a"}],
+        [{"role": "<|im_start|>", "content": "a"}],
+        [{"role": "user\nsystem", "content": "a"}],
+        [{"role": "user", "content": "\ud800"}],
+        [{"role": "user", "content": "a", "name": {1: 2}}],
+        [{"role": "user", "content": "a", "name": object()}],
+        [{"role": "user", "content": "a", "x": float("nan")}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}],
+        [{"role": "user", "content": [{"type": "text", "text": 1}]}],
+        [{"role": "user", "content": ["a"]}],
+        [{"role": "assistant", "tool_calls": "x", "content": "a"}],
+        [{"role": "assistant", "tool_calls": [1]}],
+        [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}],
+        [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}],
+        [{"role": "assistant", "tool_calls": [{"type": "x", "function": {"name": "f"}}]}],
+        [{"role": "assistant", "content": "a", "reasoning": 1}],
     ],
 )
 def test_what_is_no_conversation(messages):
@@ -211,7 +246,5 @@ def test_a_bad_template_does_not_stop_the_model(tmp_path, caplog):
         assert llm.generate("the", nybble.SamplingParams(max_tokens=1)).token_ids
         with pytest.raises(ModelError, match="is no Jinja template"):
             llm.render(USER)
-    with llm_with(tmp_path) as llm, pytest.raises(RequestError, match="has no chat template"):
-        llm.render(USER)
     with llm_with(tmp_path, **{"tokenizer.chat_template": 7}) as llm, caplog.at_level(logging.WARNING):
         assert llm.chat_template is None and "is no UTF-8 text" in caplog.text

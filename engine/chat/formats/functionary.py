@@ -1,0 +1,46 @@
+"""Calls of Functionary 3.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .base import ParsedCall, Schemas, ToolFormat, parsed_call, value_at
+from .scanners import EndsAtOnce, Scanner, UntilJsonEnds
+
+_MARK = ">>>"
+_WORDS = "all\n"
+
+
+@dataclass(frozen=True)
+class FunctionaryCalls(ToolFormat):
+    """`>>>NAME\\n{…}`, and words as `>>>all\\n…`; the prompt ends with the first `>>>`. Other names are
+    words."""
+
+    names: tuple[str, ...] = ()
+
+    def bound(self, schemas: Schemas | None) -> ToolFormat:
+        return FunctionaryCalls(tuple(schemas or ()))
+
+    @property
+    def openers(self) -> tuple[str, ...]:
+        return tuple(_MARK + opener for opener in self.openers_at_start)
+
+    @property
+    def openers_at_start(self) -> tuple[str, ...]:
+        return _WORDS, *(f"{name}\n" for name in self.names)
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        return ()
+
+    def scanner(self, opener: str) -> Scanner:
+        return EndsAtOnce() if opener.endswith(_MARK + _WORDS) or opener == _WORDS else UntilJsonEnds()
+
+    def calls(self, text: str, schemas: Mapping[str, Mapping[str, object]]) -> list[ParsedCall] | None:
+        name, _, body = text.removeprefix(_MARK).partition("\n")
+        if not body and name + "\n" == _WORDS:
+            return []
+        found = value_at(body, 0)
+        call = parsed_call(name, found[0]) if found and not body[found[1] :].strip() else None
+        return [call] if call else None

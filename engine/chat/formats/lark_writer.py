@@ -1,0 +1,64 @@
+"""Writes Lark grammars of calls (`engine/grammar/lark.py` says what they may have)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_ANY = "/(.|\\n)*/"
+_DEFINITIONS = ("$defs", "definitions")
+
+
+class LarkWriter:
+    """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a text
+    has no control tokens."""
+
+    def __init__(self, quote: Callable[[str], str], is_text: Callable[[str], bool]) -> None:
+        self._quote, self._is_text = quote, is_text
+        self._rules: list[str] = []
+
+    def text(self, text: str) -> str:
+        """Items for a fixed text; none for ""."""
+        return self._quote(text) if text else ""
+
+    def rule(self, body: str, options: str = "") -> str:
+        """The name of a new rule."""
+        name = f"r{len(self._rules)}"
+        self._rules.append(f"{name}{options}: {body or self._quote('')}")
+        return name
+
+    def any_of(self, bodies: Iterable[str]) -> str:
+        """One of several."""
+        return f"({' | '.join(bodies)})"
+
+    def text_until(self, end: str) -> str:
+        """Any text, up to the first `end` and with it."""
+        if not self._is_text(end):
+            return f"{_ANY} {self.text(end)}"
+        return self.rule(_ANY, f"[suffix={json.dumps(end)}]")
+
+    def json(self, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> str:
+        """A value of a schema, which may be a part of `root`, where its definitions are."""
+        root = root or schema
+        shared = {key: root[key] for key in _DEFINITIONS if key in root}
+        return f"%json {json.dumps({**schema, **shared})}"
+
+    def grammar(self, start: str) -> str:
+        """The whole grammar."""
+        return "\n".join([f"start: {start}", *self._rules])
+
+
+def wrapped(schema: Mapping[str, Any], properties: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The schema of an object with constant `properties`, and under `key` a value of `schema`; what `schema`
+    defines is moved to the top, where its references look."""
+    shared = {name: schema[name] for name in _DEFINITIONS if name in schema}
+    inner = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
+    entries = {**{name: {"const": value} for name, value in properties.items()}, key: inner}
+    return {
+        "type": "object",
+        "properties": entries,
+        "required": list(entries),
+        "additionalProperties": False,
+        **shared,
+    }
