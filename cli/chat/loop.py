@@ -15,6 +15,12 @@ from .screen import Screen
 from .session import Answer, Session
 from .slash import run_command
 
+_ENDS = {
+    "cancelled": "stopped",
+    "length": "cut off: as many tokens as -n allows, or as the context holds (-c)",
+    "repetition": "ended, since it repeats itself (--repetition-detection)",
+}
+
 
 def converse(session: Session, line: Callable[[bool], str], screen: Screen, parser: Parser) -> None:
     """Answers what `line` gives, as `questions` reads it. Ctrl-C stops an answer, or drops a line; errors are
@@ -46,10 +52,8 @@ def _show(session: Session, answer: Answer, screen: Screen) -> None:
         out = session.keep(answer)
     if out.n_dropped_messages:
         screen.note(f"{out.n_dropped_messages} old messages did not fit into the context, and were left out")
-    if out.finish_reason == "cancelled":
-        screen.note("stopped")
-    elif out.finish_reason == "length":
-        screen.note(f"cut off after {len(out.token_ids)} tokens (-n), or where the context is full (-c)")
+    if out.finish_reason in _ENDS:
+        screen.note(_ENDS[out.finish_reason])
 
 
 def _without_interrupts(line: Callable[[bool], str], screen: Screen) -> Callable[[bool], str]:

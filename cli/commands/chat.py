@@ -25,7 +25,7 @@ from ..options.sampling import add_sampling_options, sampling_params
 from ..parser import Parser
 from ..texts import unicode_of
 
-_PARAMS = SamplingParams(max_tokens=2048, temperature=0.5, min_p=0.1)
+_PARAMS = SamplingParams(max_tokens=2048, temperature=0.5, min_p=0.1, repetition_detection=128)
 """What is not given as an option: answers that vary a little, and do not go round in circles."""
 
 

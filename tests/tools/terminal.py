@@ -13,9 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
-from stopwatch import HANG
-
 _ESCAPE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
+_PATIENCE = 60.0  # seconds; a program that waits for a key would wait for ever
 _ENVIRONMENT = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
 
 
@@ -53,7 +52,7 @@ class Terminal:
         """Reads until `text` is shown, after what was waited for before; -> all from there to its end."""
         start = time.monotonic()
         while (found := self.seen.find(text, self._at)) < 0:
-            assert time.monotonic() - start < HANG, (
+            assert time.monotonic() - start < _PATIENCE, (
                 f"{text!r} does not come; there is {self.seen[self._at :]!r}"
             )
             if not self._read(0.2) and self._process.poll() is not None and not self._read(0.2):
@@ -65,7 +64,9 @@ class Terminal:
         """Waits for the end of the program; -> its exit code."""
         start = time.monotonic()
         while self._process.poll() is None:
-            assert time.monotonic() - start < HANG, f"it does not end; there is {self.seen[self._at :]!r}"
+            assert time.monotonic() - start < _PATIENCE, (
+                f"it does not end; there is {self.seen[self._at :]!r}"
+            )
             self._read(0.2)
         while self._read(0.2):
             pass
