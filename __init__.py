@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
+    from .engine.backend import Backend
     from .engine.chat.message import ChatDelta, ChatMessage, ToolCall
     from .engine.chat.template import RenderedChat
     from .engine.generation.chat_output import ChatOutput
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .engine.generation.sequence import Sequence
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
+    from .engine.model_info import ModelInfo
     from .engine.sampling.params import SamplingParams
     from .engine.tracing.trace import Trace
     from .errors import (
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "Architecture",
+    "Backend",
     "ChatDelta",
     "ChatMessage",
     "ChatOutput",
@@ -59,6 +62,7 @@ __all__ = [
     "GGUFFormatError",
     "GGUFUnsupportedError",
     "ModelError",
+    "ModelInfo",
     "NybbleError",
     "Output",
     "Piece",
@@ -84,6 +88,7 @@ __all__ = [
 
 _HOMES = {
     "Architecture": ".engine.architectures.parts.architecture",
+    "Backend": ".engine.backend",
     "ChatDelta": ".engine.chat.message",
     "ChatMessage": ".engine.chat.message",
     "ChatOutput": ".engine.generation.chat_output",
@@ -96,6 +101,7 @@ _HOMES = {
     "GGUFUnsupportedError": ".errors",
     "LLM": ".engine.llm",
     "ModelError": ".errors",
+    "ModelInfo": ".engine.model_info",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
     "Piece": ".engine.generation.piece",

@@ -15,6 +15,8 @@ from .termination import tidy_termination
 
 COMMANDS = {
     "run": "answer a prompt, or continue a text",
+    "chat": "talk with a model",
+    "doctor": "show what this machine offers to models, and what to change",
     "pull": "fetch a model that has a name",
     "compile": "compile what a model needs, to be kept in an image",
     "embed": "make vectors of texts, to be compared",

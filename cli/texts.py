@@ -22,6 +22,13 @@ def text_of(word: str | None, name: str) -> str:
     return unicode_of(word)
 
 
+def read_text(path: str | None) -> str:
+    """The text of the file that -f names, of standard input for None; RequestError if it is not UTF-8, the
+    system's error if it cannot be read."""
+    with open_text(path, "-f TEXT") as file:
+        return "".join(pieces(file, path))
+
+
 def unicode_of(word: str) -> str:
     """The word as Unicode: where the locale cannot decode it, Python leaves its bytes as surrogates."""
     with suppress(UnicodeError):

@@ -16,7 +16,7 @@ from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..hub.models import resolve
 from ..kernels.attention.cache_type import CacheTypeName
-from ..system.cores import default_threads
+from ..system.placement import NumaStrategy
 from ..tokenizer import Tokenizer
 from .chat.template import ChatTemplate
 from .config.config import Config
@@ -29,6 +29,7 @@ from .generation.prompt import Prompt, prompt_ids
 from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
 from .model import Model
+from .model_info import ModelInfo, weight_format
 from .sampling.params import SamplingParams
 from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
@@ -59,6 +60,10 @@ class LLM(Chatter, Tracer, Shown):
     the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
     at any temperature; what does not pay stops by itself. Runs with edits do without.
     `chat_template`: a Jinja template, or the path of one, in the place of the file's, for conversations.
+    `mlock`: keep weights, and keys and values, in memory, whatever the system would swap out or drop.
+    `numa`, on machines with several nodes of memory: "distribute" binds the threads to all of them in turns,
+    "isolate" to the one on which the caller runs. `cpu_affinity`: the numbers of the CPUs for the threads.
+    `n_gpu_layers` is 0: nybble runs on the CPU.
 
     Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
     or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError
@@ -79,9 +84,24 @@ class LLM(Chatter, Tracer, Shown):
         cache_type: CacheTypeName | None = None,
         draft: str | os.PathLike[str] | None = None,
         chat_template: str | os.PathLike[str] | None = None,
+        mlock: bool = False,
+        numa: NumaStrategy = "disabled",
+        cpu_affinity: Sequence[int] | None = None,
+        n_gpu_layers: int = 0,
     ) -> None:
         options = ExecutorOptions(
-            n_ctx, n_threads, executor, n_batch, n_seq_max, n_pool_tokens, weights, cache_type
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            executor=executor,
+            n_batch=n_batch,
+            n_seq_max=n_seq_max,
+            n_pool_tokens=n_pool_tokens,
+            weights=weights,
+            cache_type=cache_type,
+            mlock=mlock,
+            numa=numa,
+            cpu_affinity=cpu_affinity,
+            n_gpu_layers=n_gpu_layers,
         )
         path = resolve(model)
         started = time.perf_counter()
@@ -96,12 +116,14 @@ class LLM(Chatter, Tracer, Shown):
                 self._chat_templates.replace(chat_template)
             self._text = self._model.text
             self._recommended = recommended_values(self._model.file.metadata)
+            named = self._model.file.metadata.get("general.name")
+            name = named if isinstance(named, str) and named else path.stem
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
-            self.n_threads = n_threads or default_threads()
+            options = replace(options, n_ctx=self.n_ctx)
+            self.n_threads = options.placement.n_threads
             self.executor = executor
             self.weights = weights
-            options = replace(options, n_ctx=self.n_ctx, n_threads=self.n_threads)
             smaller = replace(options, n_pool_tokens=None)
             self._draft_source = draft_source(draft, self._model, lambda own: make_executor(own, smaller))
             try:
@@ -114,6 +136,8 @@ class LLM(Chatter, Tracer, Shown):
             self._model.close()
             raise
         self.cache_type: CacheTypeName = made.cache_type.name
+        self.info = self._made_info(name)
+        """What the model is, and how it runs."""
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
@@ -264,6 +288,28 @@ class LLM(Chatter, Tracer, Shown):
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
+
+    def _made_info(self, name: str) -> ModelInfo:
+        file, config = self._model.file, self.config
+        tensors = file.tensors.values()
+        return ModelInfo(
+            name=name,
+            path=os.fspath(self.path),
+            architecture=config.architecture,
+            format=weight_format(file),
+            n_params=sum(tensor.n_values for tensor in tensors),
+            n_bytes=sum(tensor.nbytes for tensor in tensors),
+            n_layers=config.n_layers,
+            n_embd=config.n_embd,
+            n_vocab=config.n_vocab,
+            n_ctx=self.n_ctx,
+            n_ctx_train=config.n_ctx_train,
+            executor=self.executor,
+            cache_type=self.cache_type,
+            has_tokenizer=self.tokenizer is not None,
+            has_chat_template=self.chat_template is not None,
+            can_generate=self._model.can_generate,
+        )
 
     @cached_property
     def _unembedding(self) -> Unembedding:

@@ -88,6 +88,11 @@ class Model:
         """The activations that can be read and replaced, by name, in the order of computation."""
         return activation_table(self.plan)
 
+    @property
+    def can_generate(self) -> bool:
+        """Does it say what comes next?"""
+        return self.plan.has_logits and self.plan.is_causal
+
     def require_logits(self, more: str = "") -> None:
         """RequestError, which says what to use instead (and `more`), if this model gives embeddings only."""
         if not self.plan.has_logits:

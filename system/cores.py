@@ -5,34 +5,37 @@ import math
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
 from .cgroup import control_groups
 
+MAX_CPUS = 8192
+"""As many as Linux counts."""
 
-def default_threads() -> int:
+
+def default_threads(cpus: Set[int] | None = None) -> int:
     """The number of physical cores that this process may use, at least 1; of fast cores where there are two
-    kinds.
+    kinds. `cpus`: of these CPUs alone, on Linux.
 
     The affinity mask and the CPU quota of a container count. Two threads on one core share its vector units
     and its bandwidth, so the second one gains nothing; and all threads would wait for a slow core.
     """
     allowed = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # PYTHON_CPU_COUNT counts, too
-    return max(1, min(_physical_cores() or allowed, allowed, _quota()))
+    return max(1, min(_physical_cores(cpus) or allowed, allowed, _quota()))
 
 
-def _physical_cores() -> int | None:
+def _physical_cores(cpus: Set[int] | None) -> int | None:
     """The number of fast cores; None where the system does not say."""
     if sys.platform == "win32":
         return _windows_cores()
     if sys.platform == "darwin":
         return _macos_cores()
-    return _linux_cores(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return _linux_cores(cpus or os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def _linux_cores(cpus: set[int], root: Path = Path("/")) -> int:
+def _linux_cores(cpus: Set[int], root: Path = Path("/")) -> int:
     """The number of cores of these CPUs, without Intel's Atom cores and those with less than half the
     capacity of the best (Arm), if there are others."""
     devices = root / "sys/devices"
@@ -43,16 +46,18 @@ def _linux_cores(cpus: set[int], root: Path = Path("/")) -> int:
         except OSError:
             return default
 
-    cpus = cpus - _listed(read("cpu_atom/cpus", "")) or cpus
+    cpus = cpus - listed_cpus(read("cpu_atom/cpus", "")) or cpus
     capacities = {cpu: int(read(f"system/cpu/cpu{cpu}/cpu_capacity", "1024")) for cpu in cpus}
     fast = [cpu for cpu, capacity in capacities.items() if 2 * capacity >= max(capacities.values())]
     return len({read(f"system/cpu/cpu{cpu}/topology/thread_siblings_list", str(cpu)) for cpu in fast})
 
 
-def _listed(cpus: str) -> set[int]:
-    """The numbers in a list such as 0-3,8."""
-    spans = [span.split("-") for span in cpus.split(",") if span]
-    return {cpu for span in spans for cpu in range(int(span[0]), int(span[-1]) + 1)}
+def listed_cpus(cpus: str) -> set[int]:
+    """The numbers in a list such as 0-3,8; ValueError for anything else, and for numbers from MAX_CPUS on."""
+    spans = [[int(end) for end in span.split("-")] for span in cpus.split(",") if span]
+    if any(len(ends) > 2 or ends[-1] >= MAX_CPUS for ends in spans):
+        raise ValueError(f"no list of CPUs: {cpus!r:.100}")
+    return {cpu for ends in spans for cpu in range(ends[0], ends[-1] + 1)}
 
 
 def _quota(root: Path = Path("/")) -> int:

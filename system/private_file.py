@@ -20,7 +20,7 @@ MAGIC = b"nybble object 1\n"
 _ROOT = 0
 
 
-def _is_private(status: os.stat_result) -> bool:
+def is_private(status: os.stat_result) -> bool:
     """Is it the user's or root's, and not writable by others? On Windows only the folder is checked."""
     return sys.platform == "win32" or (
         status.st_uid in (os.getuid(), _ROOT) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -36,7 +36,7 @@ def make_private_folder(folder: Path) -> None:
     if sys.platform == "win32" and not folder.resolve().is_relative_to(home.resolve()):
         raise PermissionError(f"{folder} is not in {home}, where Windows lets nobody else write")
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if not _is_private(folder.stat()):
+    if not is_private(folder.stat()):
         raise PermissionError(f"{folder} is owned or writable by others")
 
 
@@ -44,7 +44,7 @@ def read_private(path: Path) -> tuple[str, bytes] | None:
     """The name and bytes in a file; None if it is absent, damaged, or not private."""
     try:
         with path.open("rb") as file:
-            data = file.read() if _is_private(os.fstat(file.fileno())) else b""
+            data = file.read() if is_private(os.fstat(file.fileno())) else b""
     except OSError:
         return None
     checksum, body = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]

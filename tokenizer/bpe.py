@@ -33,14 +33,14 @@ _SPACE = "▁"
 _END_OF_LINE = re.compile("(?<=[A-Za-z])(?=\n)")
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """GPT-2's letter of each byte: its Latin-1 character where that prints, else one from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
     return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
 
 
-_BYTE_OF_LETTER = {letter: byte for byte, letter in enumerate(_byte_letters())}
+_BYTE_OF_LETTER = {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
 class BPE(TokenizerModel):

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.benchmark import Benchmark, Phase, Speed, SpeedTest, busy_elsewhere, measure, share
-from ...engine.llm import LLM
 from ...errors import RequestError
 from ...hub.models import resolve
 from ...research.plots import plot_speeds
 from ...system.cores import default_threads
-from ..options.engine import add_executor_options
+from ..options.engine import add_executor_options, open_llm
 from ..options.text import add_plot_option, check_picture, save_figure
 from ..standard_streams import complain
 
@@ -66,14 +65,7 @@ def run(args: argparse.Namespace) -> None:
     n_ctx = max(test.depth + test.n_tokens for test in tests)
     found = []
     for path, n_threads in product(paths, args.n_threads):
-        with LLM(
-            path,
-            n_ctx=n_ctx,
-            n_threads=n_threads,
-            executor=args.executor,
-            weights=args.weights,
-            cache_type=args.cache_type,
-        ) as llm:
+        with open_llm(path, args, n_ctx=n_ctx, n_threads=n_threads) as llm:
             found.append(measure(llm, tests, args.repetitions))
     if args.plot:
         save_figure(plot_speeds(found), args.plot)

@@ -9,7 +9,8 @@ import json
 from ...research.comparison import Comparison, compare
 from ...research.plots import plot_comparison
 from ..options.engine import add_engine_options, open_llm
-from ..options.text import add_text_options, check_picture, read_text, save_figure, window_options
+from ..options.text import add_text_options, check_picture, save_figure, window_options
+from ..texts import read_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,14 @@
 """Answers a prompt: the words go to stdout as they come, the figures to stderr.
 
-The prompt becomes the user's turn of a conversation, by the file's own chat template.  With --raw, and where
-a file has no such template, as those of base models, it is a text that the model continues.
+The prompt becomes the user's turn of a conversation, by the file's own chat template, after what --system
+says.  With --raw, and where a file has no such template, as those of base models, it is a text that the model
+continues.
 
 Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path of a GGUF file.
 
 Without PROMPT, or if it is -, standard input is the prompt, less the end of its last line; with one it is not
-read.  To put a file before an instruction:  { cat report.txt; echo "In short:"; } | nybble run --raw
+read.  With -f the prompt is the text of a file, and after an empty line PROMPT, if there is one:
+nybble run -f report.txt "What does it say, in one sentence?"
 A PROMPT that begins with a dash stands after --.
 """
 
@@ -26,12 +28,11 @@ from ...hub.models import SOURCES
 from ...research.control_vector import ControlVector
 from ...system.notices import say
 from ..options.engine import add_engine_options, open_llm
+from ..options.model import DEFAULT_MODEL, is_model
 from ..options.sampling import add_sampling_options, sampling_params
 from ..parser import Parser
 from ..standard_streams import print_json
-from ..texts import text_of
-
-_DEFAULT_MODEL = "smollm2"
+from ..texts import read_text, text_of, unicode_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", nargs="*", default=[], metavar="[MODEL] [PROMPT]", help="what to ask, or to continue"
     )
+    parser.add_argument("-f", "--file", metavar="FILE", help="a text in UTF-8, as the prompt or before it")
+    parser.add_argument("--system", metavar="TEXT", help="what the model is told before the prompt")
     parser.add_argument("--raw", action="store_true", help="continue the prompt, without a chat template")
     parser.add_argument(
         "--chat-template", type=Path, metavar="FILE", help="a Jinja template in the place of the model's own"
@@ -66,12 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    model, prompt = _model_and_prompt(args.words)
+    if args.raw and args.system is not None:
+        raise RequestError("--system goes into a conversation, and --raw makes none; leave one of them out")
+    model, prompt = _model_and_prompt(args.words, args.file)
     params = sampling_params(args)
     if not args.json and (params.logprobs is not None or params.prompt_logprobs is not None):
         raise RequestError("`logprobs` and `prompt_logprobs` are shown with --json only")
     with open_llm(model, args) as llm:
-        asked = prompt if args.raw else _turn(llm, prompt)
+        asked = prompt if args.raw else _turn(llm, prompt, args.system)
         stream = llm.stream(asked, params, edit=_control(llm, args))
         if args.json:
             print_json({"model": str(llm.path), **_facts(stream.result())}, indent=2)
@@ -90,33 +95,38 @@ def _facts(output: Output) -> dict[str, object]:
     return {name: value for name, value in dataclasses.asdict(output).items() if name not in hidden}
 
 
-def _turn(llm: LLM, prompt: str) -> Prompt:
-    """The prompt as the user's turn of a conversation, or unchanged if the file has no chat template."""
-    if not prompt or llm.chat_template is None:
+def _turn(llm: LLM, prompt: str, system: str | None) -> Prompt:
+    """The prompt as the user's turn of a conversation; unchanged if the file has no chat template, unless the
+    user wants a conversation."""
+    if not prompt or (llm.chat_template is None and system is None):
         if prompt:
             say(f"{llm.path.name} has no chat template, so the prompt is continued (as --raw does)")
         return prompt
-    return llm.render([{"role": "user", "content": prompt}]).token_ids
+    told = [] if system is None else [{"role": "system", "content": unicode_of(system)}]
+    return llm.render([*told, {"role": "user", "content": prompt}]).token_ids
 
 
-def _model_and_prompt(words: list[str]) -> tuple[str, str]:
+def _model_and_prompt(words: list[str], file: str | None) -> tuple[str, str]:
     """The model and the prompt. A single word may be either; a model's name must not become a prompt."""
     if len(words) > 2:
         raise RequestError(f"run takes [MODEL] [PROMPT], not {len(words)} words; put the prompt in quotes")
-    if len(words) == 2 or (words and _is_model(words[0])):
+    if len(words) == 2 or (words and is_model(words[0])):
         model, word = words[0], next(iter(words[1:]), None)
     else:
-        model, word = _DEFAULT_MODEL, next(iter(words), None)
+        model, word = DEFAULT_MODEL, next(iter(words), None)
         if hint := did_you_mean(word or "", SOURCES, 0.7):
             raise RequestError(f"{word!r} is no model{hint} As a prompt: nybble run {model} {word}")
         if word and len(word.split()) == 1:
             say(f"{word!r} is no model here, so it is the PROMPT, and the MODEL is {model}")
-    prompt = text_of(word, f"PROMPT for {model}")
-    return model, prompt.removesuffix("\n").removesuffix("\r") if word in (None, "-") else prompt
+    parts = [] if file is None else [_without_line_end(read_text(file))]
+    if file is None or word is not None:
+        prompt = text_of(word, f"PROMPT for {model}")
+        parts.append(_without_line_end(prompt) if word in (None, "-") else prompt)
+    return model, "\n\n".join(parts)
 
 
-def _is_model(word: str) -> bool:
-    return word in SOURCES or word.lower().endswith(".gguf") or os.path.isfile(os.path.expanduser(word))
+def _without_line_end(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:

@@ -1,15 +1,28 @@
 """The options of all commands that run a model, and the LLM that is made from them."""
 
 import argparse
+from inspect import signature
+from pathlib import Path
+from typing import Any, get_args
 
 from ...engine.llm import LLM
 from ...kernels.attention.cache_type import CACHE_TYPES
+from ...system.cores import listed_cpus
+from ...system.placement import NumaStrategy
+
+_ARGUMENTS = signature(LLM).parameters.keys() - {"model"}
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --ctx, --threads, --executor, --weights, --cache-type, --parallel, --pool and --draft."""
+    """Adds --ctx, --threads, --parallel, --pool, --draft, and what `add_executor_options` adds."""
     parser.add_argument(
-        "-c", "--ctx", dest="n_ctx", type=int, metavar="N", help="tokens that fit in the context"
+        "-c",
+        "--ctx",
+        "--ctx-size",
+        dest="n_ctx",
+        type=int,
+        metavar="N",
+        help="tokens that fit in the context",
     )
     add_threads_option(parser)
     add_executor_options(parser)
@@ -29,7 +42,16 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_executor_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --executor, --weights and --cache-type."""
+    """Adds --batch, --executor, --weights, --cache-type, --mlock, --numa, --cpu-affinity and
+    --n-gpu-layers."""
+    parser.add_argument(
+        *("-b", "--batch", "--batch-size"),
+        dest="n_batch",
+        type=int,
+        default=512,
+        metavar="N",
+        help="tokens that are run at a time (%(default)s)",
+    )
     parser.add_argument(
         "--executor",
         choices=("numba", "reference"),
@@ -38,6 +60,34 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
     )
     add_weights_option(parser, "mapped ones stay in the file: for models larger than memory; slower")
     add_cache_type_option(parser, "what keys and values are stored as: q8_0 and q4_0 take less memory (f16)")
+    parser.add_argument("--mlock", action="store_true", help="keep weights and cache in memory: no swapping")
+    parser.add_argument(
+        "--numa",
+        choices=get_args(NumaStrategy),
+        default="disabled",
+        help="on machines with several nodes of memory: threads on all of them in turns, or on one",
+    )
+    parser.add_argument(
+        "--cpu-affinity",
+        type=_cpus,
+        metavar="CPUS",
+        help="the CPUs on which threads run, as in 0-3,8",
+    )
+    parser.add_argument(
+        *("-ngl", "--n-gpu-layers", "--gpu-layers"),
+        dest="n_gpu_layers",
+        type=int,
+        default=0,
+        metavar="0",
+        help="0: nybble runs on the CPU",
+    )
+
+
+def _cpus(text: str) -> list[int]:
+    try:
+        return sorted(listed_cpus(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers of CPUs, as in 0-3,8, not {text!r}") from None
 
 
 def add_weights_option(parser: argparse.ArgumentParser, help: str) -> None:
@@ -57,17 +107,8 @@ def add_threads_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_llm(model: str, args: argparse.Namespace) -> LLM:
-    """The LLM of `model`, a name or path, with the options of `add_engine_options`."""
-    return LLM(
-        model,
-        n_ctx=args.n_ctx,
-        n_threads=args.n_threads,
-        executor=args.executor,
-        weights=args.weights,
-        cache_type=args.cache_type,
-        n_seq_max=args.n_seq_max,
-        n_pool_tokens=args.n_pool_tokens,
-        draft=args.draft,
-        chat_template=getattr(args, "chat_template", None),  # an option of those commands that chat
-    )
+def open_llm(model: str | Path, args: argparse.Namespace, **others: Any) -> LLM:
+    """The LLM of `model`, a name or path, with the options that a command has of those above; `others` take
+    precedence."""
+    options = {name: value for name, value in vars(args).items() if name in _ARGUMENTS}
+    return LLM(model, **{**options, **others})

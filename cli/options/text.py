@@ -10,7 +10,6 @@ from ...research.plots import picture_formats
 from ...research.windows import Window
 from ...system.atomic_file import atomic_file
 from ...system.notices import progress_bar
-from ..texts import open_text, pieces
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +43,6 @@ def add_plot_option(parser: argparse.ArgumentParser) -> None:
 def window_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `text_loss` and `compare` that `add_text_options` has read."""
     return {"n_ctx": args.window, "stride": args.stride, "max_windows": args.windows, "progress": _bar}
-
-
-def read_text(path: str | None) -> str:
-    """The text of a file; RequestError if it is not UTF-8, the system's error if it cannot be read."""
-    with open_text(path, "-f TEXT") as file:
-        return "".join(pieces(file, path))
 
 
 def _bar(windows: list[Window]) -> Iterator[Window]:

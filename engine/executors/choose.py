@@ -1,12 +1,14 @@
 """Which of the two executors runs a model, with how many threads, tokens and sequences, which weights and
 cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from ...errors import RequestError
 from ...kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
-from ...system.cores import default_threads
+from ...system.placement import NumaStrategy, Placement, on_cpus, place_threads
 from ..model import Model
 from .base import Executor
 
@@ -32,6 +34,10 @@ class ExecutorOptions:
     n_pool_tokens: int | None = None
     weights: WeightsName = "packed"
     cache_type: CacheTypeName | None = None
+    mlock: bool = False
+    numa: NumaStrategy = "disabled"
+    cpu_affinity: Sequence[int] | None = None
+    n_gpu_layers: int = 0
 
     def __post_init__(self) -> None:
         _check_range("n_ctx", self.n_ctx, _MAX_N_CTX)
@@ -56,6 +62,23 @@ class ExecutorOptions:
                 f'cache_type="{self.cache_type}" goes with executor="numba" only; the reference keeps'
                 ' float32, which is cache_type="f32"'
             )
+        if not isinstance(self.mlock, bool):
+            raise RequestError(f"mlock must be True or False, not {self.mlock!r:.100}")
+        if not isinstance(self.n_gpu_layers, int) or self.n_gpu_layers != 0:
+            raise RequestError(
+                f"n_gpu_layers must be 0, not {self.n_gpu_layers!r:.100}: nybble runs on the CPU alone, by"
+                ' executor="numba" or executor="reference"'
+            )
+        if self.executor == "reference" and (
+            self.mlock or self.numa != "disabled" or self.cpu_affinity is not None
+        ):
+            raise RequestError('`mlock`, `numa` and `cpu_affinity` go with executor="numba" only')
+        _ = self.placement  # it is checked with the rest
+
+    @cached_property
+    def placement(self) -> Placement:
+        """How many threads there are, and on which CPUs."""
+        return place_threads(self.n_threads, self.numa, self.cpu_affinity)
 
 
 def check_cache_type(cache_type: CacheTypeName | None) -> None:
@@ -94,15 +117,19 @@ def make_executor(model: Model, options: ExecutorOptions) -> Executor:
 
         announce_compiling()
         is_mapped = options.weights == "mapped"
-        made = NumbaExecutor(
-            model.plan,
-            n_ctx,
-            options.n_threads or default_threads(),
-            n_batch,
-            {tensor.name: map_tensor(tensor) for tensor in model.plan.matrices} if is_mapped else None,
-            n_seq_max=n_seq_max,
-            n_pool_tokens=n_pool_tokens,
-            cache_type=options.cache_type or "f16",
-        )
+        placement = options.placement
+        with on_cpus(placement.all_cpus):  # where weights are packed, there their pages lie
+            made = NumbaExecutor(
+                model.plan,
+                n_ctx,
+                placement.n_threads,
+                n_batch,
+                {tensor.name: map_tensor(tensor) for tensor in model.plan.matrices} if is_mapped else None,
+                n_seq_max=n_seq_max,
+                n_pool_tokens=n_pool_tokens,
+                cache_type=options.cache_type or "f16",
+                is_locked=options.mlock,
+                cpus=placement.cpus,
+            )
     made.before_step = model.file.check_unchanged
     return made

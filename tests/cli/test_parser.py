@@ -30,6 +30,9 @@ def test_behind_two_dashes_all_are_words(text, kind):
 
 
 WORDS = {
+    "chat": ["-model"],
+    "completion": ["-shell"],
+    "doctor": [],
     "pull": ["-name"],
     "compile": ["-model"],
     "quantize": ["-in", "-out", "-format"],

@@ -10,6 +10,7 @@ import tiny_model
 from forge import GGUFForge
 
 import nybble
+from nybble import testing
 from nybble.cli import main
 from nybble.errors import did_you_mean
 from nybble.system import notices
@@ -125,6 +126,33 @@ def test_a_pipe_needs_no_dash(tiny_path, says, stdin):
     assert sys.stdin.read() == "unread"
 
 
+def test_a_file_is_the_prompt_or_stands_before_it(tiny_path, tmp_path, says, fails, stdin):
+    text = tmp_path / "text.txt"
+    text.write_text("the other\nЖ\n", encoding="utf-8")
+    assert says("run", tiny_path, "-f", text, *FEW).out == says("run", tiny_path, "the other\nЖ", *FEW).out
+    both = says("run", tiny_path, "the other\nЖ\n\nhand", *FEW).out
+    assert says("run", tiny_path, "hand", "-f", text, *FEW).out == both
+    stdin(b"hand\n")
+    assert says("run", tiny_path, "-", "-f", text, *FEW).out == both
+    text.write_bytes(b"\xff")
+    assert "is not a text in UTF-8" in fails("run", tiny_path, "-f", text, *FEW)
+    assert "No such file" in fails("run", tiny_path, "-f", tmp_path / "missing.txt", *FEW)
+
+
+def test_a_system_message_stands_before_the_prompt(tmp_path, says, fails, stdin):
+    path = testing.tiny_model(tmp_path / "chat.gguf")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the"}]
+    with nybble.LLM(path, executor="reference") as llm:
+        asked = llm.render(messages).token_ids
+        expected = llm.generate(asked, nybble.SamplingParams(max_tokens=5)).text
+    assert says("run", path, "the", "--system", "Be brief.", *FEW).out == expected + "\n"
+    assert says("run", path, "the", *FEW).out != expected + "\n"
+    assert "leave one of them out" in fails("run", path, "the", "--system", "Be brief.", "--raw", *FEW)
+    base = testing.tiny_model(tmp_path / "base.gguf", chat_template="")
+    out, err = says("run", base, "the", "--system", "Be brief.", *FEW)
+    assert out == expected + "\n" and "has no chat template" in err
+
+
 def test_other_commands_read_standard_input(tiny_path, tmp_path, says, fails, stdin):
     stdin("the Ж\n".encode())
     assert says("tokenize", tiny_path).out == says("tokenize", tiny_path, "the Ж\n").out
@@ -173,7 +201,7 @@ def test_quiet(tiny_path, says, stdin):
 
 
 def test_a_word_that_is_no_model_is_a_prompt(tiny_path, says, stdin, monkeypatch):
-    monkeypatch.setattr("nybble.cli.commands.run._DEFAULT_MODEL", tiny_path)
+    monkeypatch.setattr("nybble.cli.commands.run.DEFAULT_MODEL", tiny_path)
     out, err = says("run", "mistral", *FEW)
     assert out == says("run", tiny_path, "mistral", *FEW).out
     assert "'mistral' is no model here, so it is the PROMPT" in err

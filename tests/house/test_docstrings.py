@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import nybble
-from nybble import research
+from nybble import research, testing
+from nybble.engine.chat.message import ChatMessage
 
-PUBLIC = {name: getattr(module, name) for module in (nybble, research) for name in module.__all__}
+PUBLIC = {name: getattr(module, name) for module in (nybble, research, testing) for name in module.__all__}
 
 
 def members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -77,6 +78,7 @@ def names(smollm2_path: Path) -> Iterator[dict[str, Any]]:
     """What examples take as given."""
     with nybble.LLM(smollm2_path, n_ctx=512) as llm:
         given = {"nybble": nybble, "research": research, "llm": llm, "prompt": "Once upon a time"}
+        given |= {"MockBackend": testing.MockBackend, "ChatMessage": ChatMessage}
         yield {**given, "vector": llm.trace("happy", capture="blk.5.resid_post")["blk.5.resid_post"][-1]}
 
 

@@ -174,13 +174,13 @@ def test_windows() -> None:
 
 def test_here_it_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= cores.default_threads() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(cores, "_physical_cores", lambda: 8)
+    monkeypatch.setattr(cores, "_physical_cores", lambda cpus: 8)
     monkeypatch.setattr(os, "process_cpu_count", lambda: 5, raising=False)
     monkeypatch.setattr(cores, "_quota", lambda: 1 << 20)
     assert cores.default_threads() == 5
     monkeypatch.setattr(cores, "_quota", lambda: 3)
     assert cores.default_threads() == 3
-    monkeypatch.setattr(cores, "_physical_cores", lambda: None)
+    monkeypatch.setattr(cores, "_physical_cores", lambda cpus: None)
     monkeypatch.setattr(os, "process_cpu_count", lambda: None)
     assert cores.default_threads() == 1
 

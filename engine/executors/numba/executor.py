@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ....kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
 from ....kernels.jit.object_cache import compile_log
+from ....system.locked_memory import LockedMemory
+from ....system.placement import Cpus
 from ...plan.plan import Plan
 from ..base import Array, Executor, Pages, Piece, States
 from .lower.lowered_plan import require_lowered
@@ -23,7 +25,8 @@ HEAD_ROWS = 32
 class NumbaExecutor(Executor):
     """`n_batch`: how many tokens a step takes at the most. `n_pool_tokens`: how many positions all sequences
     together have pages for, by default n_ctx. `cache_type`: what keys and values are stored as. `matrices`:
-    packed weights of another executor of the model, to be shared."""
+    packed weights of another executor of the model, to be shared. `is_locked`: weights and states stay in
+    memory. `cpus`: those of each thread."""
 
     can_share = True
 
@@ -38,6 +41,8 @@ class NumbaExecutor(Executor):
         n_seq_max: int = 1,
         n_pool_tokens: int = 0,
         cache_type: CacheTypeName = "f16",
+        is_locked: bool = False,
+        cpus: Sequence[Cpus] | None = None,
     ) -> None:
         require_lowered(plan)
         super().__init__(plan, n_ctx, n_batch, n_seq_max)
@@ -56,7 +61,15 @@ class NumbaExecutor(Executor):
             self.pages,
             self.caches,
             self.matrices,
+            cpus,
         )
+        self._locked: LockedMemory | None = None
+        if is_locked:
+            try:
+                self._locked = self._lock()
+            except BaseException:
+                self.close()
+                raise
         self.compile_seconds = compile_log.seconds - compiled_before
 
     @property
@@ -112,3 +125,10 @@ class NumbaExecutor(Executor):
 
     def close(self) -> None:
         self.runner.close()
+        if self._locked is not None:
+            self._locked.close()
+
+    def _lock(self) -> LockedMemory:
+        """Weights now, states when they are used: few run as many sequences as there are seats."""
+        weights = [matrix.data for matrix in self.matrices.values()]
+        return LockedMemory(weights, [array for cache in self.caches for array in cache.arrays])

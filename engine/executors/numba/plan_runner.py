@@ -22,6 +22,7 @@ from ....kernels.language.spans import set_spans
 from ....kernels.position.query_scale import query_scales
 from ....kernels.position.rope import rope_angles
 from ....kernels.weights.decode_row import ROW_DECODERS
+from ....system.placement import Cpus
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import score_arguments, show_probs
@@ -40,7 +41,8 @@ MACS_PER_SLICE = 4e9
 
 class PlanRunner:
     """`n_batch` and `n_head_rows`: how many tokens, and rows with logits, go through the program at once.
-    `caches`: of the layers, for up to `n_seats` sequences. `matrices`: the packed weights of the plan."""
+    `caches`: of the layers, for up to `n_seats` sequences. `matrices`: the packed weights of the plan.
+    `cpus`: those of each thread."""
 
     def __init__(
         self,
@@ -52,13 +54,14 @@ class PlanRunner:
         pages: Sequence[Pages],
         caches: Sequence[Cache],
         matrices: Mapping[str, PackedMatrix],
+        cpus: Sequence[Cpus] | None = None,
     ) -> None:
         self.plan = plan
         self._n_head_rows = n_head_rows
         self._lowered = lower_plan(plan, n_batch, n_head_rows, n_threads, n_seats, caches, matrices)
         steps = self._lowered.steps
         self._macs = list(accumulate((step.macs_per_token for step in steps), initial=0))
-        self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads)
+        self._team = Team(Program([step.call for step in steps], meeting_points(steps)), n_threads, cpus)
         self._threads = ThreadCount(n_threads), ThreadCount(n_threads)  # for single rows, and for many
         self._pages, self._caches = pages, caches
         self._head = next(i for i, op in enumerate(plan.ops) if isinstance(op, ops.SelectRows))

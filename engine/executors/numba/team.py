@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ....errors import NybbleError
 from ....kernels.jit import phases
 from ....kernels.jit.kernel import JIT_DISABLED, Call
+from ....system.placement import Cpus, on_cpus
 from ....system.threads import starting_threads
 
 _HASTE = 5  # bits: 1 / 32 of the usual wait
@@ -53,11 +55,12 @@ def _phase_ends(meet: list[bool]) -> list[int]:
 
 
 class Team:
-    """`n_threads` threads, the caller's included, that run one `Program`. NybbleError if they cannot be
-    started."""
+    """`n_threads` threads, the caller's included, that run one `Program`; `cpus`: those of each thread.
+    NybbleError if they cannot be started."""
 
-    def __init__(self, program: Program, n_threads: int) -> None:
+    def __init__(self, program: Program, n_threads: int, cpus: Sequence[Cpus] | None = None) -> None:
         self.program = program
+        self._own_cpus = None if cpus is None else cpus[0]
         self.n_threads = n_threads
         self._pid = os.getpid()
         self._bells = [_Bell() for _ in range(1, n_threads)]
@@ -77,7 +80,9 @@ class Team:
                 with starting_threads(n_threads):
                     worker.start()
                 self._workers.append(worker)
-        except NybbleError:
+                if cpus is not None and worker.native_id is not None:
+                    os.sched_setaffinity(worker.native_id, cpus[thread_id])
+        except (NybbleError, OSError):
             self.close()
             raise
 
@@ -101,8 +106,9 @@ class Team:
         self._start.set("first", first)
         self._start.set("last", last)
         self._start.set("haste", 0 if spins else _HASTE)
-        self._start.run(0, n_threads or self.n_threads)
-        self.finish()
+        with on_cpus(self._own_cpus):
+            self._start.run(0, n_threads or self.n_threads)
+            self.finish()
         return (int(self._control[phases.WAITED]) - before) * 25e-6
 
     def close(self) -> None:

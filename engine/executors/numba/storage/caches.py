@@ -37,6 +37,11 @@ class KVCache:
             self.keys, self.values = allocate_general_cache(spec.n_kv_heads, *widths, n_slots, kind)
 
     @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All memory of it."""
+        return self.keys.array, self.values.array
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory; the system gives them as positions are filled."""
         return self.keys.nbytes + self.values.nbytes
@@ -65,7 +70,7 @@ class KVCache:
 
     def _by_page(self) -> list[NDArray[Any]]:
         """Views of keys and values: (n_kv_heads, n_pages, n)."""
-        return [part.reshape(len(part), self.pages.n, -1) for part in (self.keys.array, self.values.array)]
+        return [part.reshape(len(part), self.pages.n, -1) for part in self.arrays]
 
 
 class RecurrentCache:
@@ -75,6 +80,11 @@ class RecurrentCache:
         # The columns of a convolution are padded as buffers are; the others' are lanes, or divide into them.
         shape = (*spec.shape[:-1], padded_width(spec.shape[-1])) if len(spec.shape) == 2 else spec.shape
         self.values = aligned_zeros((n_seats, *shape), np.float32)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All memory of it."""
+        return (self.values,)
 
     @property
     def nbytes(self) -> int:

@@ -1,0 +1,1 @@
+"""Conversations at a terminal: what is read, what is shown, and what is kept of them."""
