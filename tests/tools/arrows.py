@@ -15,86 +15,86 @@ ARROWS = {
     "kernels.choices": "",
     "engine.plan.ops": "kernels.choices gguf_io",
     "engine.plan": "engine.plan.ops gguf_io errors",
-    "engine.plan.graph": "engine.plan engine.plan.ops kernels.choices gguf_io errors",
-    "engine.architectures.parts": "engine.plan.graph engine.plan kernels.choices engine.config "
-    "gguf_io errors",
+    "engine.plan.graph": "engine.plan kernels.choices gguf_io errors",
+    "engine.architectures.parts": "engine.plan kernels.choices engine.config gguf_io errors",
     "engine.architectures": "engine.architectures.parts kernels.choices engine.config errors",
-    "architecture": "engine.architectures engine.architectures.parts engine.config",
-    "engine.hooks": "engine.plan engine.plan.ops gguf_io errors",
+    "architecture": "engine.architectures engine.config",
+    "engine.hooks": "engine.plan gguf_io errors",
     "kernels.language": "",
     "kernels.target": "system errors",
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
     "engine.executors.base": "kernels.attention engine.hooks engine.plan",
-    "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks "
-    "engine.plan.ops errors",
-    "kernels.weights": "kernels.jit kernels.language gguf_io gguf_io.codecs",
+    "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks engine.plan.ops "
+    "errors",
+    "kernels.weights": "kernels.jit kernels.language gguf_io",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
-    "kernels.attention kernels.jit kernels.language engine.plan "
-    "engine.plan.ops gguf_io system errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base kernels.attention "
+    "kernels.jit kernels.language engine.plan gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
     "kernels.target kernels.language kernels.choices gguf_io",
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
-    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm engine.executors.numba.storage "
-    "kernels.linear kernels.weights engine.executors.attention_probs "
-    "kernels.attention kernels.jit kernels.language engine.plan "
-    "engine.plan.ops errors",
+    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
+    "kernels.norm engine.executors.numba.storage kernels.linear "
+    "kernels.weights engine.executors.attention_probs kernels.attention "
+    "kernels.jit kernels.language engine.plan errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights "
     "engine.executors.attention_probs engine.executors.base "
     "kernels.attention kernels.jit kernels.language engine.hooks "
-    "engine.plan engine.plan.ops gguf_io system errors",
+    "engine.plan gguf_io system errors",
     "tokenizer": "gguf_io errors",
-    "engine.chat": "tokenizer gguf_io errors",
-    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm kernels.linear "
-    "engine.executors.attention_probs engine.executors.base "
-    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io",
-    "engine.model": "engine.chat tokenizer engine.hooks engine.architectures "
-    "engine.architectures.parts engine.plan.graph engine.plan "
+    "engine.chat.formats": "errors",
+    "engine.grammar": "tokenizer errors",
+    "engine.chat": "engine.grammar engine.chat.formats tokenizer gguf_io system errors",
+    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
+    "kernels.norm kernels.linear engine.executors.attention_probs "
+    "engine.executors.base kernels.attention engine.hooks engine.plan "
+    "gguf_io",
+    "engine.model": "engine.chat tokenizer engine.hooks engine.architectures engine.plan "
     "engine.config gguf_io errors",
     "kernels.sampling": "kernels.jit kernels.language",
-    "engine.sampling": "kernels.sampling gguf_io errors",
+    "engine.sampling": "kernels.sampling engine.grammar gguf_io errors",
     "engine.speculation": "engine.model errors",
     "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
-    "kernels.attention engine.hooks engine.plan engine.plan.ops gguf_io "
-    "system errors",
+    "kernels.attention engine.hooks engine.plan gguf_io system errors",
     "hub": "system errors",
     "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling engine.model tokenizer engine.executors.base "
-    "engine.hooks gguf_io system errors",
+    "kernels.sampling engine.model engine.chat engine.grammar tokenizer "
+    "engine.executors.base engine.hooks gguf_io system errors",
     "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
-    "engine.executors.base engine.hooks engine.plan engine.plan.ops "
-    "gguf_io system errors",
+    "engine.executors.base engine.hooks engine.plan gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
-    "engine.executors.numba.storage engine.executors.base "
-    "kernels.attention system errors",
-    "engine.llm": "engine.executors.choose engine.embedding engine.tracing "
-    "engine.generation hub engine.scheduler engine.model engine.chat "
-    "tokenizer kernels.attention engine.hooks engine.config gguf_io "
-    "system errors",
+    "engine.executors.base kernels.attention system errors",
+    "engine.model_info": "gguf_io",
+    "engine.llm": "engine.model_info engine.executors.choose engine.embedding "
+    "engine.tracing engine.generation hub engine.scheduler engine.sampling "
+    "engine.model engine.chat tokenizer kernels.attention engine.hooks "
+    "engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
-    "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba "
-    "engine.executors.numba.storage gguf_io errors",
-    "engine.check": "engine.model engine.executors.numba engine.executors.numba.lower "
-    "kernels.attention gguf_io errors",
+    "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
+    "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
-    "cli": "research engine.check engine.benchmark engine.llm engine.embedding "
-    "engine.generation hub engine.sampling kernels.sampling "
-    "engine.model tokenizer kernels.attention kernels.jit engine.hooks "
-    "gguf_io system errors",
+    "cli": "engine.benchmark kernels.jit kernels.target system errors",
     "engine": "",
     "engine.executors": "",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
-    "kernels.attention kernels.jit kernels.language engine.plan gguf_io "
-    "gguf_io.codecs",
+    "kernels.attention kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
+    "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
+    "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
+    "cli.options": "cli research engine.llm hub engine.sampling engine.grammar "
+    "kernels.attention system errors",
+    "cli.commands": "cli research engine.check engine.benchmark engine.llm engine.embedding "
+    "engine.generation hub engine.sampling kernels.sampling engine.model "
+    "tokenizer kernels.jit engine.hooks gguf_io system errors",
+    "testing": "engine.model_info engine.embedding engine.generation engine.sampling "
+    "engine.chat tokenizer gguf_io errors",
+    "sampling": "engine.sampling",
 }
