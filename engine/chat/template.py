@@ -59,6 +59,7 @@ class ChatTemplate:
         self._title = title
         self._variables = dict(variables)
         self._control_names = control_names
+        self._exceeds_limits = False  # then it is not tried out any more
 
     def render(self, conversation: Conversation, tokenizer: Tokenizer) -> RenderedChat:
         """The text and the ids of a conversation. Raises RequestError if the template refuses it, knows no
@@ -85,6 +86,8 @@ class ChatTemplate:
         """Renders variables that are made up, to see what the template makes of them; None if it cannot."""
 
         def render(variables: Mapping[str, Any]) -> str | None:
+            if self._exceeds_limits:
+                return None
             try:
                 return self._rendered(self._defaults() | dict(variables))
             except (ModelError, RequestError):
@@ -155,6 +158,7 @@ class ChatTemplate:
         try:
             reply = RENDERER.ask(request)
         except RendererDiedError as error:
+            self._exceeds_limits = True
             raise self._error(" is stopped: it takes too much time or memory") from error
         message = reply.get("message", "")
         match reply.get("error"):
@@ -165,6 +169,7 @@ class ChatTemplate:
             case "syntax":
                 raise self._error(f" is no Jinja template{message}")
             case "limit":
+                self._exceeds_limits = True
                 raise self._error(f" is stopped: {message}")
             case _:
                 raise self._error(f" fails: {message}")
