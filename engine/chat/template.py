@@ -18,6 +18,7 @@ from .renderer import RENDERER, RendererDiedError
 from .traits import TemplateTraits
 
 _MAX_CHARACTERS = 1 << 18
+_MAX_PROBED = 1 << 18  # characters of what a template makes of a made-up conversation
 _WAY_OUT = "`LLM.generate` continues a text without it"
 RESERVED = frozenset(
     {
@@ -89,7 +90,8 @@ class ChatTemplate:
             if self._exceeds_limits:
                 return None
             try:
-                return self._rendered(self._defaults() | dict(variables))
+                text = self._rendered(self._defaults() | dict(variables))
+                return text if len(text) <= _MAX_PROBED else None
             except (ModelError, RequestError):
                 return None
 
