@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .engine.chat.template import RenderedChat
     from .engine.generation.chat_output import ChatOutput
     from .engine.generation.chat_request import ChatRequest
+    from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
+    from .engine.generation.piece import Piece
     from .engine.generation.prompt import Prompt
     from .engine.generation.request import Request
     from .engine.generation.sequence import Sequence
@@ -59,6 +61,7 @@ __all__ = [
     "ModelError",
     "NybbleError",
     "Output",
+    "Piece",
     "Prompt",
     "PullError",
     "RenderedChat",
@@ -67,6 +70,7 @@ __all__ = [
     "SamplingParams",
     "Sequence",
     "Timings",
+    "TokenLogprob",
     "Tokenizer",
     "ToolCall",
     "Trace",
@@ -94,6 +98,7 @@ _HOMES = {
     "ModelError": ".errors",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
+    "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
     "RenderedChat": ".engine.chat.template",
@@ -102,6 +107,7 @@ _HOMES = {
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
+    "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",
     "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",
