@@ -112,7 +112,9 @@ class LLM(Chatter, Tracer, Shown):
             self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
             """None if the file has none: then prompts and results are ids without text."""
             self._chat_templates = self._model.chat_templates
-            if chat_template is not None and self._chat_templates is not None:
+            if chat_template is not None:
+                if self._chat_templates is None:
+                    raise RequestError(f"chat_template needs a tokenizer, and {path} has none")
                 self._chat_templates.replace(chat_template)
             self._text = self._model.text
             self._recommended = recommended_values(self._model.file.metadata)

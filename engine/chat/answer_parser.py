@@ -16,6 +16,7 @@ from .formats.scanners import EndsAtOnce, Scanner
 from .message import ChatDelta, FunctionCall, ToolCallDelta
 
 _ID_LENGTH = 9
+_NO_SPACE = re.compile(r"\S")
 
 
 def call_ids(prompt: str) -> Callable[[], str]:
@@ -134,7 +135,8 @@ class AnswerParser(AnswerReader):
 
     def _begin(self) -> bool:
         """Decides what begins after white space; False if that is open."""
-        end = len(self._text) - len(self._text[self._at :].lstrip())
+        found = _NO_SPACE.search(self._text, self._at)
+        end = found.start() if found else len(self._text)
         self._space.append(self._text[self._at : end])
         self._at = end
         if end == len(self._text):

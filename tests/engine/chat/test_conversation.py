@@ -1,6 +1,10 @@
 """What a conversation may be, and what becomes of it."""
 
+import json
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, strategies as st
 
 from nybble import ChatMessage, RequestError, ToolCall
 from nybble.engine.chat.conversation import Conversation, checked_messages, turns
@@ -98,6 +102,26 @@ def test_what_are_no_tools(tools):
         checked_tools(tools)
 
 
+def _entries(inner):
+    """Mappings with the entries of messages and tools, and anything in them."""
+    names = "role content tool_calls type text function name arguments parameters reasoning"
+    return st.dictionaries(st.sampled_from(names.split(" ")), inner)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("user") | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | _entries(inner),
+    max_leaves=20,
+)
+
+
+@given(ANYTHING)
+def test_whatever_is_given_there_is_an_answer_or_an_error(anything):
+    for check in (checked_messages, checked_tools, lambda value: checked_tool_choice(value, [])):
+        with suppress(RequestError):
+            json.dumps(check(anything)).encode()
+
+
 def test_tools_are_copied():
     assert checked_tools(None) == [] and checked_tools([]) == []
     (tool,) = checked_tools([{"function": {"name": "f"}}])
@@ -113,6 +137,6 @@ def test_tool_choice():
         assert checked_tool_choice(named, tools) == ("look_up",)
     with pytest.raises(RequestError, match="none of the tools; did you mean look_up"):
         checked_tool_choice("lookup", tools)
-    for choice, given in (("required", []), ("look_up", []), (1, tools), ({}, tools), (None, tools)):
+    for choice, own in (("required", []), ("look_up", []), (1, tools), ({}, tools), (None, tools)):
         with pytest.raises(RequestError, match="tool_choice"):
-            checked_tool_choice(choice, given)
+            checked_tool_choice(choice, own)
