@@ -19,10 +19,10 @@ from ..chat.reader import piped_line, typed_line
 from ..chat.screen import Screen, has_styles
 from ..chat.session import Session
 from ..chat.slash import COMMANDS
+from ..front import command_and_parser
 from ..options.engine import add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL
 from ..options.sampling import add_sampling_options, sampling_params
-from ..parser import Parser
 from ..texts import unicode_of
 
 _PARAMS = SamplingParams(max_tokens=2048, temperature=0.5, min_p=0.1, repetition_detection=128)
@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> None:
         session = Session(llm, sampling_params(args, _PARAMS), system)
         if args.load is not None:
             say(f"{session.load(args.load)} messages loaded")
-        parser = Parser()
-        add_arguments(parser)
+        _, parser = command_and_parser("chat")
         if sys.stdin.isatty() and sys.stdout.isatty():
             info = llm.info
             say(f"{info.name}, {info.format}, n_ctx {llm.n_ctx}; /help lists commands, Ctrl-D ends")
