@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
     from .engine.backend import Backend
+    from .engine.chat.message import ChatDelta, ChatMessage, ToolCall
+    from .engine.chat.template import RenderedChat
+    from .engine.generation.chat_output import ChatOutput
+    from .engine.generation.chat_request import ChatRequest
     from .engine.generation.output import Output, Timings
     from .engine.generation.prompt import Prompt
     from .engine.generation.request import Request
@@ -45,6 +49,10 @@ __all__ = [
     "LLM",
     "Architecture",
     "Backend",
+    "ChatDelta",
+    "ChatMessage",
+    "ChatOutput",
+    "ChatRequest",
     "Edit",
     "EditInfo",
     "Edits",
@@ -57,12 +65,14 @@ __all__ = [
     "Output",
     "Prompt",
     "PullError",
+    "RenderedChat",
     "Request",
     "RequestError",
     "SamplingParams",
     "Sequence",
     "Timings",
     "Tokenizer",
+    "ToolCall",
     "Trace",
     "__version__",
     "load_gguf",
@@ -75,25 +85,31 @@ __all__ = [
 _HOMES = {
     "Architecture": ".engine.architectures.parts.architecture",
     "Backend": ".engine.backend",
-    "LLM": ".engine.llm",
+    "ChatDelta": ".engine.chat.message",
+    "ChatMessage": ".engine.chat.message",
+    "ChatOutput": ".engine.generation.chat_output",
+    "ChatRequest": ".engine.generation.chat_request",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",
     "Edits": ".engine.hooks.taps",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".errors",
     "GGUFUnsupportedError": ".errors",
+    "LLM": ".engine.llm",
     "ModelError": ".errors",
     "ModelInfo": ".engine.model_info",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
+    "RenderedChat": ".engine.chat.template",
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
     "Tokenizer": ".tokenizer",
+    "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",
     "load_gguf": ".gguf_io.file",
     "pull": ".hub.models",

@@ -1,40 +1,37 @@
-"""A sampler that nybble does not have, in ten lines: top-n-sigma.
+"""A sampler that nybble does not have, in five lines: top-a.
 
     python examples/new_sampler.py ["Once upon a time"]
 
-It keeps the tokens whose logits are within n standard deviations of the largest, at any temperature the same
-ones (Tang et al. 2024, arXiv:2411.07641). `llm.sequence(prompt)` is a sequence whose tokens you choose by its
-`logits`; each that is appended costs one step.
+It keeps the tokens whose probability is at least a times the square of the largest one (BlinkDL, RWKV-LM),
+so that few are left where the model is sure, and many where it is not. A sampler is a callable over the
+logits of what may come next, and the ids so far; it stands in the chain where its name would.
 """
 
 import sys
 
-import numpy as np
-from numpy.typing import NDArray
-
 import nybble
 
 
-def top_n_sigma(
-    logits: NDArray[np.float32], n: float, temperature: float, random: np.random.Generator
-) -> int:
-    """The id of a token drawn from `logits` (n_vocab,)."""
-    kept = np.flatnonzero(logits >= logits.max() - n * logits.std())
-    weights = np.exp((logits[kept] - logits.max()) / temperature)
-    return int(random.choice(kept, p=weights / weights.sum()))
+class TopA:
+    def __init__(self, a):
+        self.a = a
+
+    def __call__(self, logits, ids):
+        p = logits.probabilities()
+        logits.keep(p >= self.a * p.max() ** 2)
 
 
 prompt = sys.argv[1] if len(sys.argv) > 1 else "Once upon a time"
-random = np.random.default_rng(seed=1)
+params = nybble.SamplingParams(
+    samplers=["penalties", TopA(0.2), "temperature"],
+    repeat_penalty=1.1,
+    temperature=1.2,
+    seed=1,
+    max_tokens=48,
+)
 
 with nybble.LLM("smollm2", n_ctx=512) as llm:
-    sequence = llm.sequence(prompt)
-    decoder = llm.tokenizer.stream_decoder(continuation=True)  # never gives half a character
     print(prompt, end="")
-    for _ in range(48):
-        token_id = top_n_sigma(sequence.logits, n=1.0, temperature=1.5, random=random)
-        if token_id in llm.tokenizer.eog_ids:
-            break
-        sequence.append(token_id)
-        print(decoder.push(token_id), end="", flush=True)
-    print(decoder.flush())
+    for piece in llm.stream(prompt, params):
+        print(piece, end="", flush=True)
+    print()

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
-import secrets
 from abc import ABC, abstractmethod
+from base64 import b32encode
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
+from hashlib import sha256
+from itertools import count
 
 from .formats.base import ParsedCall, Schemas, ToolFormat
-from .formats.scanners import Scanner
+from .formats.scanners import EndsAtOnce, Scanner
 from .message import ChatDelta, FunctionCall, ToolCallDelta
 
+_ID_LENGTH = 9
+_NO_SPACE = re.compile(r"\S")
 
-def random_id() -> str:
-    """An id for a call whose format has none."""
-    return f"call_{secrets.token_hex(12)}"
+
+def call_ids(prompt: str) -> Callable[[], str]:
+    """Makes ids for the calls in an answer to `prompt`: nine letters and digits, which all templates take.
+    The same prompt gives the same ones, and another, as a later one of the conversation, others."""
+    counter = count()
+
+    def new_id() -> str:
+        digest = sha256(f"{next(counter)} {prompt}".encode()).digest()
+        return b32encode(digest).decode().lower()[:_ID_LENGTH]
+
+    return new_id
 
 
 class AnswerReader(ABC):
@@ -51,14 +63,14 @@ class AnswerParser(AnswerReader):
     def __init__(
         self,
         reasoning: tuple[str, str] | None,
-        tools: ToolFormat | None,
+        tools: ToolFormat,
         schemas: Schemas | None = None,
         *,
         in_reasoning: bool = False,
-        new_id: Callable[[], str] = random_id,
+        new_id: Callable[[], str],
     ) -> None:
         self._reasoning = reasoning
-        self._tools = tools.bound(schemas) if tools else None
+        self._tools = tools.bound(schemas)
         self._schemas = schemas or {}
         self._new_id = new_id
         self._part = _Part.REASONING if in_reasoning else _Part.START
@@ -68,7 +80,7 @@ class AnswerParser(AnswerReader):
         self._is_silent = True  # nothing was said in this part
         self._keeps_space = not in_reasoning  # white space before all words: at the start of an answer only
         self._call: list[str] = []
-        self._scanner: Scanner | None = None
+        self._scanner: Scanner = EndsAtOnce()
         self._n_calls = 0
         self._out: list[ChatDelta] = []
 
@@ -116,20 +128,21 @@ class AnswerParser(AnswerReader):
 
     def _openers(self) -> tuple[re.Pattern[str], tuple[str, ...]]:
         """The texts that end the part in which we are."""
-        texts: tuple[str, ...] = self._tools.openers if self._tools else ()
+        texts = self._tools.openers
         if self._part is _Part.REASONING and self._reasoning:
             texts = (self._reasoning[1],)
         return _any_of(texts), texts
 
     def _begin(self) -> bool:
         """Decides what begins after white space; False if that is open."""
-        end = len(self._text) - len(self._text[self._at :].lstrip())
+        found = _NO_SPACE.search(self._text, self._at)
+        end = found.start() if found else len(self._text)
         self._space.append(self._text[self._at : end])
         self._at = end
         if end == len(self._text):
             return False
         begin = (self._reasoning[0],) if self._reasoning else ()
-        calls = self._tools.openers_at_start if self._tools else ()
+        calls = self._tools.openers_at_start
         for opener in sorted((*begin, *calls), key=len, reverse=True):
             if self._text.startswith(opener, end):
                 self._at += len(opener)
@@ -172,12 +185,10 @@ class AnswerParser(AnswerReader):
             self._out.append(ChatDelta(content=text))
 
     def _begin_call(self, opener: str) -> None:
-        assert self._tools is not None
         self._part = _Part.CALL
         self._call, self._scanner = [opener], self._tools.scanner(opener)
 
     def _go_on_with_call(self) -> bool:
-        assert self._scanner is not None
         end = self._scanner.feed(self._text, self._at)
         self._call.append(self._text[self._at : end])
         self._at = len(self._text) if end is None else end
@@ -187,10 +198,9 @@ class AnswerParser(AnswerReader):
 
     def _end_call(self) -> None:
         """Gives the calls, or what they were meant to be as content."""
-        assert self._tools is not None
         text = "".join(self._call)
         calls = self._tools.calls(text, self._schemas)
-        self._call, self._scanner = [], None
+        self._call = []
         if calls is None:
             self._part = _Part.CONTENT
             self._say(text)

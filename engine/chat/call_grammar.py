@@ -2,12 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ...tokenizer import Tokenizer
-from ..grammar.lark import lark_text
+from ..grammar.grammar import Grammar
+from ..grammar.lark import lark_literal, lark_text
 from .answer_format import AnswerFormat, HarmonyFormat
-from .formats.base import Schemas, ToolFormat
+from .formats.base import NO_CALLS, Schemas
 from .formats.lark_writer import LarkWriter
 
-_SPACE = "\n_SPACE: /[ \\n]{0,4}/"
+_SPACE = "\nSPACE: /[ \\n]{0,4}/"
+_HARMONY_FINAL = "<|channel|>final<|message|>"
+_HARMONY_THOUGHT = "<|channel|>analysis<|message|>", "<|end|>"
+
+
+def calls_grammar(
+    answer_format: AnswerFormat, tokenizer: Tokenizer, tools: Schemas, in_reasoning: bool, is_alone: bool
+) -> Grammar:
+    """The grammar of answers that call one or more of the tools, perhaps after reasoning; `in_reasoning`: the
+    prompt has begun that; `is_alone`: there is one call. RequestError if the model has no format of calls, or
+    a schema cannot be enforced."""
+    lark = _writer(tokenizer, is_alone)
+    calls = _calls(lark, answer_format, tools)
+    return _grammar(lark, answer_format, in_reasoning, calls, "tools")
+
+
+def after_reasoning(
+    answer_format: AnswerFormat,
+    tokenizer: Tokenizer,
+    constraint: Grammar,
+    tools: Schemas,
+    in_reasoning: bool,
+) -> Grammar:
+    """The grammar of answers that reason first, if they do, and then call tools or follow a JSON schema or a
+    regular expression; other constraints are for the whole answer."""
+    reasons = answer_format.reasoning is not None or isinstance(answer_format, HarmonyFormat)
+    if constraint.kind not in ("json_schema", "regex") or not (reasons or tools):
+        return constraint
+    lark = _writer(tokenizer)
+    is_schema = constraint.kind == "json_schema"
+    body = lark.rule(f"%json {constraint.source}" if is_schema else f"/{_regex(constraint.source)}/")
+    if isinstance(answer_format, HarmonyFormat):
+        body = f"{lark.text(_HARMONY_FINAL)} {body}"
+    knows_calls = isinstance(answer_format, HarmonyFormat) or answer_format.tools is not NO_CALLS
+    can_call = bool(tools) and knows_calls
+    rest = lark.any_of([body, _calls(lark, answer_format, tools)]) if can_call else body
+    return _grammar(lark, answer_format, in_reasoning, rest, constraint.name)
+
+
+def _grammar(
+    lark: LarkWriter, answer_format: AnswerFormat, in_reasoning: bool, rest: str, name: str
+) -> Grammar:
+    thought = _thought(lark, answer_format, in_reasoning)
+    return Grammar.lark(lark.grammar(f"{thought} {rest}") + _SPACE, name)
+
+
+def _calls(lark: LarkWriter, answer_format: AnswerFormat, tools: Schemas) -> str:
+    if isinstance(answer_format, HarmonyFormat):
+        return _harmony_calls(lark, tools)
+    return answer_format.tools.grammar(lark, tools)
+
+
+def _writer(tokenizer: Tokenizer, is_alone: bool = False) -> LarkWriter:
+    def quote(text: str) -> str:
+        return lark_text(tokenizer, text)
+
+    return LarkWriter(quote, lambda text: quote(text) == lark_literal(text), is_alone)
+
+
+def _thought(lark: LarkWriter, answer_format: AnswerFormat, in_reasoning: bool) -> str:
+    """Items for the reasoning before the rest of the answer."""
+    if isinstance(answer_format, HarmonyFormat):
+        begin, end = _HARMONY_THOUGHT
+        return f"({lark.text(begin)} {lark.text_until(end)} {lark.text('<|start|>assistant')})?"
+    if answer_format.reasoning is None:
+        return ""
+    begin, end = answer_format.reasoning
+    if in_reasoning:
+        return f"{lark.text_until(end)} SPACE"
+    return f"({lark.text(begin)} {lark.text_until(end)} SPACE)?"
+
+
+def _harmony_calls(lark: LarkWriter, tools: Schemas) -> str:
+    header = "<|channel|>commentary to=functions."
+    middle = " <|constrain|>json<|message|>"
+    return lark.any_of(
+        f"{lark.text(header + name + middle)} {lark.json(schema)}" for name, schema in tools.items()
+    )
+
+
+def _regex(pattern: str) -> str:
+    """The pattern between slashes."""
+    return pattern.replace("/", "\\/")

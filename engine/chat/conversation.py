@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ...errors import RequestError
+from ..grammar.json_data import plain
 from .message import ChatMessage
-from .plain_json import plain_json
 from .tools import checked_tools
 
 Message = Mapping[str, Any] | ChatMessage
@@ -67,8 +67,8 @@ class Conversation:
         return cls(
             checked,
             checked_tools(tools),
-            plain_json(documents or [], "documents"),
-            plain_json(variables or {}, "chat_template_kwargs"),
+            plain(documents or [], "documents"),
+            plain(variables or {}, "chat_template_kwargs"),
             add_generation_prompt,
             continue_final_message,
         )
@@ -109,7 +109,7 @@ def _checked(message: Any, name: str) -> dict[str, Any]:
             f'{name}["role"] must be a word such as "user", "assistant" or "tool", not {role!r:.100}'
         )
     given = {key: value for key, value in message.items() if key not in ("content", "tool_calls")}
-    checked: dict[str, Any] = plain_json(given, name)
+    checked: dict[str, Any] = plain(given, name)
     calls = message.get("tool_calls")
     if calls is not None and not (isinstance(calls, Sequence) and not isinstance(calls, str | bytes)):
         raise RequestError(f'{name}["tool_calls"] must be a list of calls, not {calls!r:.100}')
@@ -131,14 +131,14 @@ def _content(content: Any, name: str) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
-        return str(plain_json(content, name))
+        return str(plain(content, name))
     if not isinstance(content, list | tuple):
         raise RequestError(f"{name} must be a text, not {content!r:.100}")
     texts = []
     for i, part in enumerate(content):
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(plain_json(part["text"], f"{name}[{i}]"))
+            texts.append(plain(part["text"], f"{name}[{i}]"))
         elif isinstance(kind, str) and kind != "text":
             raise RequestError(
                 f"{name}[{i}] is of type {kind!r:.40}: nybble reads text, and no images or sound"
@@ -164,5 +164,5 @@ def _call(call: Any, name: str) -> dict[str, Any]:
             raise RequestError(f"{name}: its arguments must be a JSON object: {error}") from error
     if not isinstance(arguments, Mapping):
         raise RequestError(f"{name}: its arguments must be a JSON object, not {arguments!r:.100}")
-    checked: dict[str, Any] = plain_json({**call, "function": {**function, "arguments": arguments}}, name)
+    checked: dict[str, Any] = plain({**call, "function": {**function, "arguments": arguments}}, name)
     return {"type": "function", **checked}

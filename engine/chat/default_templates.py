@@ -70,7 +70,7 @@ _PLAIN = (
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 
-_TEMPLATES = (
+TEMPLATES = (
     DefaultTemplate("ChatML", ("<|im_start|>", "<|im_end|>"), _CHATML),
     DefaultTemplate("Llama 3", ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), _LLAMA_3),
     DefaultTemplate("Gemma", ("<start_of_turn>", "<end_of_turn>"), _GEMMA),
@@ -87,4 +87,4 @@ PLAIN = DefaultTemplate('"User:" and "Assistant:"', (), _PLAIN, ("\nUser:", "\n\
 
 def default_template(control_names: Collection[str]) -> DefaultTemplate:
     """The first whose control tokens are all there, else `PLAIN`."""
-    return next((t for t in _TEMPLATES if all(name in control_names for name in t.needs)), PLAIN)
+    return next((t for t in TEMPLATES if all(name in control_names for name in t.needs)), PLAIN)

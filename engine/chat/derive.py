@@ -10,7 +10,7 @@ from typing import Any
 from ...tokenizer.special_tokens import END_OF_GENERATION
 from .answer_format import AnswerFormat, HarmonyFormat
 from .derive_calls import common_start, derived_calls
-from .formats.base import ToolFormat
+from .formats.base import NO_CALLS, ToolFormat
 from .formats.functionary import FunctionaryCalls
 from .formats.gemma import GemmaCalls
 from .formats.json_calls import JsonCalls
@@ -82,8 +82,8 @@ def _reasoning(probe: Probe, source: str, traits: TemplateTraits) -> tuple[str, 
     return next((known for known in _KNOWN_REASONING if known[1] in source), None)
 
 
-def _calls(probe: Probe, source: str, reasoning: tuple[str, str] | None, end: str) -> ToolFormat | None:
-    """How calls are written; None if the template knows none."""
+def _calls(probe: Probe, source: str, reasoning: tuple[str, str] | None, end: str) -> ToolFormat:
+    """How calls are written."""
     for mark, known in _BEFORE_RENDERING:
         if mark in source:
             return known
@@ -91,7 +91,7 @@ def _calls(probe: Probe, source: str, reasoning: tuple[str, str] | None, end: st
         regions = [_region(probe, n, as_text, reasoning, end) for n in (1, 2)]
         if regions[0] and (found := derived_calls(*regions)):
             return found
-    return next((known for mark, known in _AFTER_RENDERING if mark in source), None)
+    return next((known for mark, known in _AFTER_RENDERING if mark in source), NO_CALLS)
 
 
 TOOLS = [

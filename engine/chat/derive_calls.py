@@ -45,7 +45,7 @@ def _reads(found: ToolFormat, one: str, two: str) -> bool:
                 return False
             calls += new
             at = end + len(text[end:]) - len(text[end:].lstrip())
-        if [call.name for call in calls] != names:
+        if [call.name for call in calls] != [name for name in names if name in text]:
             return False
     return not any(name in marker for marker in found.markers for name in (_NAME, _ID, "key_one"))
 
@@ -67,7 +67,16 @@ def _json_calls(one: str) -> ToolFormat | None:
             begin, after = begin[:-1].rstrip(), after[1:].lstrip()
         if not begin:
             return LlamaCalls()
-        return JsonCalls(begin, after.rstrip(), name_key, "" if name_key is None else arguments_key, is_list)
+        id_key = next((key for key, item in value.items() if item in (_ID, "0")), "")
+        return JsonCalls(
+            begin,
+            after.rstrip(),
+            name_key,
+            "" if name_key is None else arguments_key,
+            is_list,
+            id_key,
+            next(iter(value)) == id_key,
+        )
     return None
 
 

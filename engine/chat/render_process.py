@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -37,7 +38,7 @@ def reply_to(request: dict[str, Any]) -> dict[str, Any]:
             "names": sorted(meta.find_undeclared_variables(LimitedEnvironment().parse(request["source"])))
         }
     except RefusedError as error:
-        return {"error": "refused", "message": str(error)}
+        return {"error": "refused", "message": str(error)[:1000]}
     except LimitError as error:
         return {"error": "limit", "message": str(error)}
     except _NoTemplate as error:
@@ -49,11 +50,11 @@ def reply_to(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answers until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, not for its helpers
-    if resource is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.RLIM_INFINITY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit("RLIMIT_AS", _MAX_MEMORY)
+    _limit("RLIMIT_CORE", 0)
     while (request := read_message(sys.stdin.buffer)) is not None:
-        _limit_seconds()
+        # the whole seconds that were used, the rest of one, and those for this request
+        _limit("RLIMIT_CPU", int(time.process_time()) + 1 + _MAX_SECONDS)
         write_message(sys.stdout.buffer, reply_to(request))
 
 
@@ -70,11 +71,15 @@ def _compiled(source: str) -> Template:
         raise _NoTemplate(f"{place}: {error!s:.200}") from error
 
 
-def _limit_seconds() -> None:
-    """From now on at most `_MAX_SECONDS`, and the rest of one, of the processor."""
-    if resource is not None:
-        end = int(time.process_time()) + 1 + _MAX_SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
+def _limit(name: str, value: int) -> None:
+    """Limits what this process may take, where the system can."""
+    if resource is None:
+        return
+    kind = getattr(resource, name)
+    _, highest = resource.getrlimit(kind)
+    value = value if highest == resource.RLIM_INFINITY else min(value, highest)
+    with suppress(ValueError, OSError):  # macOS refuses some
+        resource.setrlimit(kind, (value, highest))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any, cast
 
 from .json_pipe import read_message, write_message
 
@@ -41,12 +41,12 @@ class Renderer:
             return reply_to(request)
         with self._lock:
             process = self._running()
-            assert process.stdin is not None and process.stdout is not None
+            requests, replies = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
             timer = threading.Timer(_MAX_WALL_SECONDS, process.kill)
             timer.start()
             try:
-                write_message(process.stdin, request)
-                reply = read_message(process.stdout)
+                write_message(requests, request)
+                reply = read_message(replies)
             except OSError:
                 reply = None
             except BaseException:  # as Ctrl-C: its answer would be taken for that to the next request

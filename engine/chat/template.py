@@ -18,6 +18,7 @@ from .renderer import RENDERER, RendererDiedError
 from .traits import TemplateTraits
 
 _MAX_CHARACTERS = 1 << 18
+_MAX_PROBED = 1 << 18  # characters of what a template makes of a made-up conversation
 _WAY_OUT = "`LLM.generate` continues a text without it"
 RESERVED = frozenset(
     {
@@ -59,6 +60,7 @@ class ChatTemplate:
         self._title = title
         self._variables = dict(variables)
         self._control_names = control_names
+        self._exceeds_limits = False  # then it is not tried out any more
 
     def render(self, conversation: Conversation, tokenizer: Tokenizer) -> RenderedChat:
         """The text and the ids of a conversation. Raises RequestError if the template refuses it, knows no
@@ -85,8 +87,11 @@ class ChatTemplate:
         """Renders variables that are made up, to see what the template makes of them; None if it cannot."""
 
         def render(variables: Mapping[str, Any]) -> str | None:
+            if self._exceeds_limits:
+                return None
             try:
-                return self._rendered(self._defaults() | dict(variables))
+                text = self._rendered(self._defaults() | dict(variables))
+                return text if len(text) <= _MAX_PROBED else None
             except (ModelError, RequestError):
                 return None
 
@@ -155,6 +160,7 @@ class ChatTemplate:
         try:
             reply = RENDERER.ask(request)
         except RendererDiedError as error:
+            self._exceeds_limits = True
             raise self._error(" is stopped: it takes too much time or memory") from error
         message = reply.get("message", "")
         match reply.get("error"):
@@ -165,6 +171,7 @@ class ChatTemplate:
             case "syntax":
                 raise self._error(f" is no Jinja template{message}")
             case "limit":
+                self._exceeds_limits = True
                 raise self._error(f" is stopped: {message}")
             case _:
                 raise self._error(f" fails: {message}")

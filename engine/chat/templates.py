@@ -64,7 +64,7 @@ class ChatTemplates:
         """The template with this name. For None that for tools where there are some ("tool_use"), the file's
         own, or a default for its vocabulary, which is said once. RequestError for an unknown name."""
         if name is not None:
-            if name not in self.named:
+            if not isinstance(name, str) or name not in self.named:
                 hint = did_you_mean(str(name), self.named) or f"; it has {', '.join(self.named) or 'none'}"
                 raise RequestError(f"{self._path} has no chat template named {name!r:.100}{hint}")
             return self.named[name]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import RequestError, did_you_mean
-from .plain_json import plain_json
+from ..grammar.json_data import plain
 
 Tool = Mapping[str, Any]
 ToolChoice = str | Mapping[str, Any]
@@ -81,5 +81,5 @@ def _checked(tool: Any, name: str) -> dict[str, Any]:
                 f'{name}: its parameters must be a JSON schema, {{"type": "object", "properties": …}}, not'
                 f" {parameters!r:.100}"
             )
-    checked: dict[str, Any] = plain_json(tool, name)
+    checked: dict[str, Any] = plain(tool, name)
     return {"type": "function", **checked}

@@ -33,7 +33,7 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
         self._builder = MessageBuilder()
         self._deltas: deque[ChatDelta] = deque()
         self._text: list[str] = []
-        self._is_finished = False
+        self._is_finished = self._is_cancelled = False
 
     @property
     def message(self) -> ChatMessage:
@@ -102,13 +102,14 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
 
     def cancel(self) -> None:
         """Ends the work, from any thread, within a step."""
+        self._is_cancelled = True
         self.request.cancel()
 
     def _whole(self, output: Output) -> ChatOutput:
         """The output, which has the rest of the text that nobody has read."""
         if output.text:
             self._take(output.text)
-        if self.request.finish_reason is not None:
+        if self.request.finish_reason is not None or self._is_cancelled:
             self._finish()
         return self._turn.built(self._builder, replace(output, text="".join(self._text)))
 

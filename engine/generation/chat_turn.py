@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..chat.answer_parser import AnswerReader
+from ...errors import RequestError
+from ...tokenizer import Tokenizer
+from ..chat.answer_parser import AnswerReader, call_ids
+from ..chat.call_grammar import after_reasoning, calls_grammar
 from ..chat.formats.base import Schemas
 from ..chat.message import MessageBuilder
 from ..chat.template import ChatTemplate, RenderedChat
+from ..sampling.params import SamplingParams
 from .chat_output import ChatFinishReason, ChatOutput
 from .output import Output
 
@@ -20,11 +24,46 @@ class ChatTurn:
     template: ChatTemplate
     schemas: Schemas | None
     """Of the tools that may be called, by name; None if none may."""
+    forced: tuple[str, ...] = ()
+    """The tools of which the answer must call one; () if it need not."""
+    is_named: bool = False
+    """It must call one of them once, as the request names it."""
     n_dropped_messages: int = 0
 
     def parser(self) -> AnswerReader:
         """A parser for one answer."""
-        return self.template.answer_format.parser(self.prompt.text, self.schemas)
+        return self.template.answer_format.parser(self.prompt.text, self.schemas, call_ids(self.prompt.text))
+
+    def params(self, given: SamplingParams, tokenizer: Tokenizer) -> SamplingParams:
+        """The parameters of an answer: `given`, with the stop strings of the template, and the constraint
+        that makes it call a tool, or reason before it follows the constraint that it has."""
+        if given.echo:
+            raise RequestError("`echo` is for `generate`: an answer has no text of the prompt in it")
+        stop = (*given.stop, *self.template.stop)
+        answer_format = self.template.answer_format
+        in_reasoning = answer_format.begins_in_reasoning(self.prompt.text)
+        if self.forced:
+            if given.constraint is not None:
+                raise RequestError(
+                    f"tool_choice asks for a call, and `{given.constraint.name}` for another text: give one"
+                )
+            tools = {name: (self.schemas or {})[name] for name in self.forced}
+            grammar = calls_grammar(answer_format, tokenizer, tools, in_reasoning, self.is_named)
+        elif given.constraint is not None:
+            grammar = after_reasoning(
+                answer_format, tokenizer, given.constraint, self.schemas or {}, in_reasoning
+            )
+        else:
+            return replace(given, stop=stop) if self.template.stop else given
+        return replace(
+            given,
+            json_schema=None,
+            json_object=False,
+            regex=None,
+            choice=None,
+            grammar=grammar,
+            stop=stop,
+        )
 
     def output(self, output: Output) -> ChatOutput:
         """What the text of an answer says."""

@@ -137,8 +137,7 @@ class Chatter(Generator):
 
         self._begin()
         prompts = Prompts(messages, ids_of, "messages", is_one=_is_one(messages))
-        checked = self._checked(prompts, params, edit)
-        jobs = map(self._answer_jobs, turns, checked)
+        jobs = map(self._answer_jobs, turns, self._checked_turns(prompts, turns, params, edit))
         if prompts.is_one:
             request = Request(self._driver, next(jobs))
             return turns[0].output(request.result())
@@ -156,13 +155,13 @@ class Chatter(Generator):
         """Answers a conversation as `chat` does, and gives the answer piece by piece, with `for` or `async
         for`; leaving the loop ends the work. See `stream`.
 
-            for delta in llm.chat_stream(messages):
-                print(delta.reasoning or delta.content, end="", flush=True)
+            for delta in llm.chat_stream([{"role": "user", "content": "Name three colours."}]):
+                print(delta.content, end="", flush=True)
         """
         self._begin()
         turn = self._turn(messages, params, **options)
         prompts = Prompts(turn.prompt.token_ids, partial(np.asarray, dtype=np.int32), is_one=True)
-        (checked,) = self._checked(prompts, params, edit)
+        (checked,) = self._checked_turns(prompts, [turn], params, edit)
         jobs = self._answer_jobs(turn, checked)
         for job in jobs:
             job.waits = True
@@ -197,29 +196,42 @@ class Chatter(Generator):
         max_tokens = params.max_tokens if isinstance(params, SamplingParams) else SamplingParams().max_tokens
         prompt, n_dropped = fitting(conversation, render, self.n_ctx, max_tokens, overflow)
         schemas = {tool["function"]["name"]: parameters_of(tool) for tool in conversation.tools}
-        return ChatTurn(prompt, chosen, schemas or None, n_dropped)
+        is_named = isinstance(choice, tuple)
+        forced = choice if isinstance(choice, tuple) else tuple(schemas) if choice == "required" else ()
+        return ChatTurn(prompt, chosen, schemas or None, forced, is_named, n_dropped)
+
+    def _checked_turns(
+        self, prompts: Prompts, turns: list[ChatTurn], params: Any, edit: Any
+    ) -> list[Checked]:
+        """What `_checked` gives, with the parameters that the turns need."""
+        tokenizer = self._chat_tokenizer()
+        given = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
+        own = []
+        for i, turn in enumerate(turns):
+            with prompts.naming(i):
+                own.append(turn.params(given[i], tokenizer))
+        return self._checked(prompts, own, edit)
 
     def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> list[TextJob]:
         ids, params, edit, on_token = checked
-        if params.echo:
-            raise RequestError("`echo` is for `generate`: an answer has no text of the prompt in it")
         tokenizer = self._chat_tokenizer()
         answer_format, control = turn.template.answer_format, tokenizer.control_names
         end_ids = [control[answer_format.end]] if answer_format.end in control else []
-        if turn.template.stop:
-            params = replace(params, stop=(*params.stop, *turn.template.stop))
         text = ChatTokenizer(tokenizer, answer_format.shown_ids(control), end_ids)
         return self._jobs(ids, params, edit, on_token, text)
 
     def _template(self, name: str | None, conversation: Conversation) -> ChatTemplate:
-        self._chat_tokenizer()
-        assert self._chat_templates is not None
+        if self._chat_templates is None:
+            raise self._no_text()
         return self._chat_templates.find(name, bool(conversation.tools))
 
     def _chat_tokenizer(self) -> Tokenizer:
         if not isinstance(self._text, Tokenizer):
-            raise RequestError(f"{self.path} has no tokenizer: it knows no text, and cannot chat")
+            raise self._no_text()
         return self._text
+
+    def _no_text(self) -> RequestError:
+        return RequestError(f"{self.path} has no tokenizer: it knows no text, and cannot chat")
 
 
 def _is_one(messages: Any) -> bool:

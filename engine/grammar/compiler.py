@@ -56,7 +56,9 @@ class GrammarCompiler:
     def constraint(self, grammar: Grammar) -> Constraint:
         """A constraint at the beginning of a text; raises what `check` raises."""
         if isinstance(self._tokenizer, IdsOnly):
-            raise RequestError(f"{grammar.name}: this model has no tokenizer, so no text can be constrained")
+            raise RequestError(
+                f"`{grammar.name}`: this model has no tokenizer, so no text can be constrained"
+            )
         with self._lock:
             if self._trie is None:
                 self._trie = token_trie(self._tokenizer)
@@ -79,8 +81,8 @@ class GrammarCompiler:
             if grammar.kind != "json_schema":
                 raise
             place = refused_place(json.loads(grammar.source), self._refuses)
-            why = str(error).removeprefix(f"{grammar.name}: ")
-            raise RequestError(f"{grammar.name}: at {place} it cannot be enforced: {why}") from error
+            why = str(error).removeprefix(f"`{grammar.name}`: ")
+            raise RequestError(f"`{grammar.name}`: at {place} it cannot be enforced: {why}") from error
 
     def _refuses(self, schema: dict[str, Any]) -> bool:
         return bool(self._matcher(schema_lark(schema)).is_error())

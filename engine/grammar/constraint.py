@@ -54,7 +54,7 @@ class Constraint:
     def _check(self) -> None:
         """llguidance raises nothing: after an error it allows ends of generation alone."""
         if self._matcher.is_error():
-            raise RequestError(f"{self.name}: {reason(self._matcher.get_error())}")
+            raise RequestError(f"`{self.name}`: {reason(self._matcher.get_error())}")
 
 
 def reason(message: str) -> str:
@@ -63,6 +63,8 @@ def reason(message: str) -> str:
         return "it is too complex, or too large"
     if "NoExtensionBias" in message:
         return "no token of this model can come next"
+    if "Unable to determine if regex is empty" in message:
+        return "its patterns are too complex beside each other, or beside a length"
     if "oneOf constraints" in message:
         return '"oneOf" of schemas that may hold at once; make them exclude each other, or write "anyOf"'
     for before in ("failed to compile JSON schema: ", "\nerror: "):

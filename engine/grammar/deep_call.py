@@ -17,7 +17,7 @@ _one_at_a_time = threading.Lock()
 
 def deep_call(function: Callable[[], T]) -> T:
     """What `function` gives or raises, in a thread with STACK_SIZE. The thread goes on after Ctrl-C, to its
-    end."""
+    end. MemoryError if there is no room for the stack."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -31,7 +31,12 @@ def deep_call(function: Callable[[], T]) -> T:
         before = threading.stack_size(STACK_SIZE)
         try:
             thread = threading.Thread(target=run, name="nybble-grammar", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise MemoryError(
+                    f"a grammar is compiled with a stack of {STACK_SIZE} bytes: {error}"
+                ) from error
         finally:
             threading.stack_size(before)
     thread.join()

@@ -1,8 +1,8 @@
 """GBNF, llama.cpp's grammars: made into Lark ones by llguidance's converter.
 
 The converter reads most of GBNF. What it would change in meaning, or cannot read, is written otherwise first:
-`.`, which matches a newline too, escapes of characters by number, and characters in brackets that mean
-something in a regular expression.
+`.`, which matches a newline too, escapes of characters by number, characters in brackets that mean something
+in a regular expression, and repetitions of repetitions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _PIECES = re.compile(
       | \[ (?P<negated> \^? ) (?P<letters> (?: \\. | [^\]\\] )* ) \]
       | (?P<any> \. )
       | (?P<open> \( )
+      | (?P<repeated> (?<= [*+?}] ) \s* \) (?= \s* [*+?{] ) )
       | (?P<close> \) )
     """,
     re.VERBOSE | re.DOTALL,
@@ -28,6 +29,8 @@ _LETTERS = re.compile(
 )
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _IN_TEXT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "\\": r"\\"}
+MAX_RULES = 1000
+"""The converter takes a time that grows with the square of their number."""
 _ANY = r'([^\x0a] | "\n")'
 
 
@@ -38,6 +41,8 @@ def rewritten(text: str, name: str) -> str:
     long or nested too deep.
     """
     check_text(text, name)
+    if (n_rules := text.count("::=")) > MAX_RULES:
+        raise RequestError(f"{name} must have at most {MAX_RULES} rules, not {n_rules}")
     depth = 0
 
     def piece(match: re.Match[str]) -> str:
@@ -54,7 +59,7 @@ def rewritten(text: str, name: str) -> str:
             return f"[{match['negated']}{inner}]"
         depth += 1 if match["open"] else -1
         check_depth(depth, name)
-        return match[0]
+        return ' "")' if match["repeated"] else match[0]
 
     return _PIECES.sub(piece, text)
 
@@ -79,7 +84,7 @@ def _letters(text: str, name: str) -> list[tuple[str, bool]]:
         match = _LETTERS.match(text, position)
         number = match and (match[1] or match[2] or match[3])
         if match is None or (number and (int(number, 16) > 0x10FFFF or 0xD800 <= int(number, 16) <= 0xDFFF)):
-            raise RequestError(f"{name}: {text[position : position + 10]!r} is no escape of GBNF")
+            raise RequestError(f"`{name}`: {text[position : position + 10]!r} is no escape of GBNF")
         if number:
             found.append((chr(int(number, 16)), False))
         else:

@@ -18,6 +18,8 @@ MAX_DEPTH = 100
 full."""
 MAX_VALUES = 2**16
 """A schema that comes as Python objects has at most so many values."""
+MAX_BITS = 4096
+"""Integers have at most so many bits: Python writes no longer ones."""
 
 _BRACKETS = re.compile(r'"(?:\\.|[^"\\])*"|([\[{(])|([\]})])')
 
@@ -83,7 +85,9 @@ def plain(value: Any, name: str) -> Any:
             return value
         if isinstance(value, str):
             return _unicode(str(value), place, name)
-        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        if isinstance(value, int) and value.bit_length() <= MAX_BITS:
+            return value
+        if isinstance(value, float) and math.isfinite(value):
             return value
         if isinstance(value, Mapping):
             return {

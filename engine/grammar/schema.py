@@ -69,7 +69,7 @@ def checked_schema(schema: Any, name: str) -> dict[str, Any]:
     if schema is True:
         return {}
     if schema is False:
-        raise RequestError(f"{name}: the schema is false, so nothing is valid")
+        raise RequestError(f"`{name}`: the schema is false, so nothing is valid")
     if not isinstance(schema, dict):
         raise RequestError(f"{name} must be an object, not {schema!r:.80}")
     checker = _Checker(name)
@@ -126,7 +126,7 @@ class _Checker:
         for at, target in self._references.items():
             if unquote(target) not in self._places and target.removeprefix("#") not in self._anchors:
                 raise RequestError(
-                    f'{self._name}: "$ref" at {at} must be the pointer of a schema in this one, as'
+                    f'`{self._name}`: "$ref" at {at} must be the pointer of a schema in this one, as'
                     f" #/$defs/name, not {target!r:.80}"
                 )
         if self._merges and self._n_patterns > MAX_MERGED_PATTERNS:
@@ -138,7 +138,7 @@ class _Checker:
         check_repetitions(self._n_repetitions, self._name)
         if _common_multiple(self._multiples) > MAX_MULTIPLE:
             raise RequestError(
-                f'{self._name}: the least common multiple of all "multipleOf" must have at most'
+                f'`{self._name}`: the least common multiple of all "multipleOf" must have at most'
                 f" {len(str(MAX_MULTIPLE)) - 1} digits, those after the point of any counted"
             )
 
@@ -262,12 +262,12 @@ class _Checker:
         return value
 
     def _wrong(self, at: str, expected: str, found: Any) -> RequestError:
-        return RequestError(f"{self._name}: at {at} must be {expected}, not {found!r:.80}")
+        return RequestError(f"`{self._name}`: at {at} must be {expected}, not {found!r:.80}")
 
     def _refused(self, keyword: str, at: str, why: str = "") -> RequestError:
         hint = "" if keyword in _KEYWORDS or keyword in _UNENFORCED else did_you_mean(keyword, _KEYWORDS, 0.8)
         return RequestError(
-            f'{self._name}: "{keyword[:40]}" at {at[:200]} cannot be enforced{" " + why if why else ""}'
+            f'`{self._name}`: "{keyword[:40]}" at {at[:200]} cannot be enforced{" " + why if why else ""}'
             f"{hint or '; leave it out, and check the finished text yourself'}"
         )
 

@@ -17,6 +17,7 @@ from ...kernels.sampling.reference import (
     largest,
     search,
     softmax_reference,
+    weights_reference,
 )
 
 Array = NDArray[np.float32]
@@ -39,7 +40,7 @@ class Logits:
     `lane` alone: 0 draws the token, 1 is that of XTC.
     """
 
-    __slots__ = ("_functions", "_ids", "n_vocab", "random", "values")
+    __slots__ = ("_bound", "_functions", "_ids", "_maxima", "_values", "n_vocab", "random")
 
     def __init__(
         self,
@@ -47,24 +48,41 @@ class Logits:
         functions: SamplingFunctions = REFERENCE,
         random: Callable[[int], float] = lambda lane: 0.5,
     ) -> None:
-        self.values = values
         self.n_vocab = len(values)
         self.random = random
         self._functions = functions
+        self._values = values
         self._ids: Positions | None = None  # all of the vocabulary
+        # The logits that do not reach this bound are out, but not yet taken out; and the maxima of blocks.
+        self._bound: Any = None
+        self._maxima = values[:0]
+
+    @property
+    def values(self) -> Array:
+        """The logits of the candidates (m,) float32."""
+        self._settle()
+        return self._values
+
+    @values.setter
+    def values(self, values: Array) -> None:
+        if values is not self.values:
+            self._values = values
 
     @property
     def token_ids(self) -> Positions:
         """The ids of the candidates (m,), ascending."""
-        return np.arange(self.n_vocab) if self._ids is None else self._ids
+        n = len(self.values)
+        return np.arange(n) if self._ids is None else self._ids
 
     def __getitem__(self, token_ids: Any) -> Any:
+        self._settle()
         if self._ids is None:
             return self.values[token_ids]
         places, is_left = self._places(self._ids, token_ids)
         return np.where(is_left, self.values[places], np.float32(-np.inf))
 
     def __setitem__(self, token_ids: Any, values: Any) -> None:
+        self._settle()
         if self._ids is None:
             self.values[token_ids] = values
             return
@@ -75,7 +93,7 @@ class Logits:
         """Leaves only some candidates: a mask (m,), or their positions among them, ascending."""
         positions: Any = np.flatnonzero(which) if which.dtype == np.bool_ else which
         if len(positions) < len(self.values):
-            self.values = self.values[positions]
+            self._values = self._values[positions]
             self._ids = positions if self._ids is None else self._ids[positions]
 
     def keep_only(self, token_ids: Positions) -> None:
@@ -89,6 +107,23 @@ class Logits:
     def deviation(self) -> float:
         """The standard deviation of the logits that are finite."""
         return self._functions.deviation(self.values)
+
+    def keep_largest(self, k: int) -> None:
+        """Leaves the k largest logits; among equals those of lower ids."""
+        if (bound := self._bound) is None or k >= len(self._values):
+            self.keep(self.largest(k))
+            return
+        self._bound = None  # the largest of those that reach it are the largest of all, if they reach it
+        positions = largest(self._values, k, self._maxima)
+        self.keep(positions[self._values[positions] >= bound])
+
+    def keep_reaching(self, bound: Callable[[float], float]) -> None:
+        """Leaves the logits that are at least `bound(largest logit)`."""
+        if len(self.values) <= _SMALL:
+            self.keep(self.reaching(bound))
+        else:
+            self._maxima = self._functions.block_maxima(self._values).copy()
+            self._bound = _float32(bound(float(self._maxima.max())))
 
     def largest(self, k: int) -> Positions:
         """The positions of the k largest logits, ascending; among equals the lower ones."""
@@ -120,13 +155,22 @@ class Logits:
 
     def draw(self) -> tuple[int, float]:
         """Draws a candidate by the logits; -> its position, and its probability."""
-        weights, sums = self._functions.weights(self.values)
+        weigh = weights_reference if len(self.values) <= VOCAB_BLOCK else self._functions.weights
+        weights, sums = weigh(self.values)
         position = search(weights, sums, self.random(0))
         return position, float(weights[position] / sums[-1])
 
     def id_at(self, position: int) -> int:
         """The id of the candidate at a position."""
+        self._settle()
         return position if self._ids is None else int(self._ids[position])
+
+    def _settle(self) -> None:
+        """Takes out what is out."""
+        if self._bound is not None:
+            positions = at_least(self._values, self._bound, self._maxima)
+            self._bound = None
+            self.keep(positions)
 
     @staticmethod
     def _places(candidates: Positions, token_ids: Any) -> tuple[Positions, NDArray[np.bool_]]:
@@ -136,8 +180,12 @@ class Logits:
 
 def entropy(p: Array) -> float:
     """The entropy of probabilities (m,), in nats; those of 0 add nothing."""
-    p = p[p > 0]
-    return -float((p * np.log(p)).sum(dtype=np.float64))
+    return -float((p * log(p)).sum(dtype=np.float64))
+
+
+def log(p: Array) -> Array:
+    """ln of probabilities (m,); of 0 as of the smallest number that float32 has in full."""
+    return np.log(np.maximum(p, np.finfo(np.float32).tiny))
 
 
 def _float32(number: float) -> Any:

@@ -42,7 +42,7 @@ class OwnSampler:
         values = np.ascontiguousarray(logits.values, np.float32)
         if values.shape != (n_left,):
             raise RequestError(
-                f"{self._name} must leave {n_left} `logits.values`, not an array {values.shape}"
+                f"{self._name} must leave {n_left} numbers in `logits.values`, not {values.shape}"
             )
         if n_left == 0 or (largest := values.max()) == -np.inf:
             raise RequestError(f"no token is left that may come next: {self._name} has banned the rest")

@@ -90,8 +90,9 @@ class Dry:
         """How many of the last tokens come after the last breaker."""
         if self._breakers:
             for i, token_id in enumerate(last_first):
+                if not (tails := self._breakers.get(token_id)):
+                    continue
                 after = tuple(last_first[max(0, i - _MAX_TAIL) : i][::-1])
-                tails = self._breakers.get(token_id, ())
                 if fitting := [len(tail) for tail in tails if tail == after[: len(tail)]]:
                     return i - max(fitting)
         return len(last_first)

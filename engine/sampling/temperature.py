@@ -37,7 +37,8 @@ class Temperature:
                 values *= np.float32(1 / max(temperature, _COLDEST))
 
     def _dynamic(self, logits: Logits) -> float:
-        if len(logits.values) < 2:
+        n_left = np.count_nonzero(logits.values > -np.inf)
+        if n_left < 2:
             return self.temperature
         low, high = max(0.0, self.temperature - self.range), self.temperature + self.range
-        return low + (high - low) * min(1.0, logits.entropy() / math.log(len(logits.values))) ** self.exponent
+        return low + (high - low) * min(1.0, logits.entropy() / math.log(n_left)) ** self.exponent

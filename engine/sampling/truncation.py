@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.sampling.reference import nucleus
-from .logits import Logits, Positions, entropy
+from .logits import Logits, Positions, log
 
 _XTC_LANE = 1
 
@@ -23,7 +23,7 @@ class TopNSigma:
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> None:
         width = self.n * logits.deviation()
-        logits.keep(logits.reaching(lambda largest: largest - width))
+        logits.keep_reaching(lambda largest: largest - width)
 
 
 class TopK:
@@ -33,8 +33,7 @@ class TopK:
         self.k = k
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> None:
-        if self.k < len(logits.values):
-            logits.keep(logits.largest(self.k))
+        logits.keep_largest(self.k)
 
 
 class TypicalP:
@@ -46,9 +45,9 @@ class TypicalP:
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> None:
         p = logits.probabilities()
-        with np.errstate(divide="ignore"):
-            distances = np.abs(np.log(p) + np.float32(entropy(p)))
-        logits.keep(_first_above(distances, p, self.p, self.min_keep))
+        log_p = log(p)
+        entropy = -float((p * log_p).sum(dtype=np.float64))
+        logits.keep(_first_above(np.abs(log_p + np.float32(entropy)), p, self.p, self.min_keep))
 
 
 class TopP:
@@ -108,10 +107,11 @@ def _first_above(
     """
     n = 1024
     while True:
-        few = np.arange(len(scores))
         if n < len(scores):
             few = np.flatnonzero(scores <= np.partition(scores, n)[n])
-        few = few[np.argsort(scores[few], kind="stable")]
+            few = few[np.argsort(scores[few], kind="stable")]
+        else:
+            few = np.argsort(scores, kind="stable")
         sums = np.cumsum(p[few], dtype=np.float64)
         n_kept = max(int(np.searchsorted(sums, bound, side="right")) + 1, min_keep)
         if n_kept <= len(few) or len(few) == len(scores):

@@ -28,6 +28,7 @@ from ..language.pointer import F32, I64, Pointer
 from ..language.record import PointerTo, Record
 from ..language.simd import (
     f32_to_bits,
+    fma,
     load,
     maximum,
     part,
@@ -97,19 +98,27 @@ def _moments(args, thread_id, n_threads):
     zero = splat(0.0, F32, 8, 4)
     one = splat(1.0, F32, 8, 4)
     for block in range(args.n_blocks):
-        source = args.logits + block * VOCAB_BLOCK
-        counts, sums, squares = zero, zero, zero
+        source, out = args.logits + block * VOCAB_BLOCK, args.moments + block * 3
+        sums, squares = zero, zero
         for i in range(0, VOCAB_BLOCK, STRIP):
             z = load(source + i, 8, 4, 8)
-            bits = f32_to_bits(z)
-            counts = counts + where_less(bits, _MINUS_INFINITY, one, where_less(bits, 0, zero, one))
-            z = where_less(bits, _MINUS_INFINITY, z, where_less(bits, 0, zero, z))
             sums = sums + z
-            squares = squares + z * z
-        out = args.moments + block * 3
-        out[0] = sum_of(counts)
+            squares = fma(z, z, squares)
+        out[0] = VOCAB_BLOCK
         out[1] = sum_of(sums)
         out[2] = sum_of(squares)
+        if out[2] == np.inf:  # some are -inf, and left out now
+            counts, sums, squares = zero, zero, zero
+            for i in range(0, VOCAB_BLOCK, STRIP):
+                z = load(source + i, 8, 4, 8)
+                bits = f32_to_bits(z)
+                counts = counts + where_less(bits, _MINUS_INFINITY, one, where_less(bits, 0, zero, one))
+                z = where_less(bits, _MINUS_INFINITY, z, where_less(bits, 0, zero, z))
+                sums = sums + z
+                squares = fma(z, z, squares)
+            out[0] = sum_of(counts)
+            out[1] = sum_of(sums)
+            out[2] = sum_of(squares)
 
 
 class CompiledSampling:

@@ -97,10 +97,10 @@ def top_p_reference(logits: Logits, p: float) -> Positions:
 def nucleus(probabilities: Array, p: float) -> Positions:
     """Positions of the nucleus of probabilities (n,): the smallest set of the largest that reaches `p`."""
     candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(probabilities))
-    order = np.argsort(-probabilities[candidates], kind="stable")
-    reached = np.cumsum(probabilities[candidates][order], dtype=np.float64)
-    n_kept = int(np.searchsorted(reached, p)) + 1
-    return np.sort(candidates[order[:n_kept]])
+    values = probabilities[candidates]
+    order = np.argsort(-values, kind="stable")
+    n_kept = int(np.searchsorted(np.cumsum(values[order], dtype=np.float64), p)) + 1
+    return candidates[np.sort(order[:n_kept])]
 
 
 def min_p_reference(logits: Logits, p: float) -> Positions:
@@ -144,7 +144,7 @@ def search(weights: Array, blocks: NDArray[np.float64], uniform: float) -> int:
     `blocks` are the cumulative sums of blocks of `VOCAB_BLOCK`: the block is found first, then the place in
     it.
     """
-    block, rest = _first_above(blocks, uniform * blocks[-1])
+    block, rest = _first_above(blocks, uniform * blocks[-1]) if len(blocks) > 1 else (0, uniform * blocks[0])
     start = block * VOCAB_BLOCK
     within = np.cumsum(weights[start : start + VOCAB_BLOCK], dtype=np.float64)
     return start + _first_above(within, rest)[0]

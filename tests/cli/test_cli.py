@@ -71,6 +71,19 @@ def test_run_takes_the_sampling_options(tiny_path, capsys):
         assert capsys.readouterr().out == llm.generate(PROMPT, params).text + "\n"
 
 
+def test_run_takes_another_chat_template(tiny_path, tmp_path, capsys):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages[0].content }} {{ messages[0].content }}", "utf-8")
+    options = ["--executor", "reference", "-n", "1", "--json"]
+    main(["run", str(tiny_path), "the hand", *options, "--chat-template", str(template)])
+    twice = json.loads(capsys.readouterr().out)
+    main(["run", str(tiny_path), "the hand", *options, "--raw"])
+    once = json.loads(capsys.readouterr().out)
+    assert twice["timings"]["n_prompt_tokens"] > once["timings"]["n_prompt_tokens"]
+    missing = ["run", tiny_path, "the", *options, "--chat-template", str(tmp_path / "no.jinja")]
+    assert "--chat-template must be a Jinja template" in fails(missing, capsys)
+
+
 def test_run_shows_control_tokens_on_demand_and_stops_at_them(tiny_path, capsys):
     options = [str(tiny_path), "the", "-n", "20", "--temp", "100", "--seed", "15", "--executor", "reference"]
     outputs = []

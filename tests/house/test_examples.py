@@ -30,6 +30,11 @@ def test_a_text_goes_on_from_its_prompt_and_a_seed_gives_it_again(name: str, smo
     assert first.split("\n\n")[0] == again.split("\n\n")[0]
 
 
+def test_a_tool_is_called_and_its_result_is_used(smollm2_path: Path) -> None:
+    call, answer = output(ROOT / "examples" / "tools.py", "What is 17 times 23?").split("\n", 1)
+    assert call == 'multiply({"a": 17, "b": 23}) = 391' and "391" in answer
+
+
 def test_the_lens_sees_the_answer_only_in_late_layers(smollm2_path: Path, tmp_path: Path) -> None:
     picture = tmp_path / "lens.png"
     found = output(ROOT / "examples" / "logit_lens.py", "The capital of France is the city of", str(picture))

@@ -28,7 +28,7 @@ QWEN3_CODER = AnswerFormat(
     ),
 )
 LLAMA = AnswerFormat(None, LlamaCalls())
-NEMO = AnswerFormat(None, JsonCalls("[TOOL_CALLS]", is_list=True))
+NEMO = AnswerFormat(None, JsonCalls("[TOOL_CALLS]", is_list=True, id_key="id"))
 MISTRAL_SMALL = AnswerFormat(None, NamedJson("[TOOL_CALLS]", "[ARGS]", id_begin="[CALL_ID]"))
 MINISTRAL = AnswerFormat(("[THINK]", "[/THINK]"), NamedJson("[TOOL_CALLS]", "[ARGS]"))
 HARMONY = HarmonyFormat()
@@ -154,7 +154,8 @@ ANSWERS = {
     "hermes, cut short": Answer(HERMES, 'A\n<tool_call>\n{"name": "st', 'A\n<tool_call>\n{"name": "st'),
     "qwen3-coder": Answer(
         QWEN3_CODER,
-        'Well.\n<tool_call>\n<function=look_up>\n<parameter=word>\nif a < b:\n  </parameter> "x"\n</parameter>\n'
+        'Well.\n<tool_call>\n<function=look_up>\n<parameter=word>\nif a < b:\n  </parameter> "x"\n'
+        "</parameter>\n"
         "<parameter=n>\n12\n</parameter>\n<parameter=exact>\nTrue\n</parameter>\n"
         '<parameter=where>\n["a", "b"]\n</parameter>\n</function>\n</tool_call>\n'
         "<tool_call>\n<function=stop>\n</function>\n</tool_call>",
@@ -211,7 +212,8 @@ ANSWERS = {
     "gpt-oss": Answer(
         HARMONY,
         "<|channel|>analysis<|message|>Hm. <|end|><|start|>assistant<|channel|>commentary<|message|>I look."
-        f"<|end|><|start|>assistant<|channel|>commentary to=functions.look_up <|constrain|>json<|message|>{J}",
+        f"<|end|><|start|>assistant<|channel|>commentary to=functions.look_up "
+        f"<|constrain|>json<|message|>{J}",
         "I look.",
         "Hm. ",
         [LOOK_UP],
@@ -238,8 +240,8 @@ ANSWERS = {
     ),
     "deepseek v3.1": Answer(
         DEEPSEEK_V31,
-        f"Hm.</think>I look.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look_up<｜tool▁sep｜>{J}<｜tool▁call▁end｜>"
-        "<｜tool▁call▁begin｜>stop<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        f"Hm.</think>I look.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look_up<｜tool▁sep｜>{J}"
+        "<｜tool▁call▁end｜><｜tool▁call▁begin｜>stop<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
         "I look.",
         "Hm.",
         [LOOK_UP, STOP],
@@ -295,8 +297,8 @@ ANSWERS = {
     ),
     "kimi k2": Answer(
         KIMI_K2,
-        "I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.look_up:0<|tool_call_argument_begin|>"
-        f"{J}<|tool_call_end|><|tool_call_begin|>functions.stop:1<|tool_call_argument_begin|>{{}}"
+        "I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.look_up:0"
+        f"<|tool_call_argument_begin|>{J}<|tool_call_end|><|tool_call_begin|>functions.stop:1<|tool_call_argument_begin|>{{}}"
         "<|tool_call_end|><|tool_calls_section_end|>",
         "I look.",
         None,
@@ -305,7 +307,8 @@ ANSWERS = {
     ),
     "minimax m2": Answer(
         MINIMAX_M2,
-        'Hm.\n</think>\n\n<minimax:tool_call>\n<invoke name="look_up">\n<parameter name="word">a & b</parameter>\n'
+        'Hm.\n</think>\n\n<minimax:tool_call>\n<invoke name="look_up">\n<parameter name="word">a & b'
+        "</parameter>\n"
         '<parameter name="n">2</parameter>\n</invoke>\n<invoke name="stop">\n</invoke>\n</minimax:tool_call>',
         None,
         "Hm.",

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..plain_json import is_unicode
-from .scanners import Scanner
+from ....errors import RequestError
+from .lark_writer import LarkWriter
+from .scanners import EndsAtOnce, Scanner
 
 Schemas = Mapping[str, Mapping[str, Any]]
 """Name of a tool -> the JSON schema of its arguments."""
@@ -29,10 +30,9 @@ class ParsedCall:
 class ToolFormat(ABC):
     """How a model writes calls of tools into its answer. No opener may be the beginning of another."""
 
-    def bound(self, schemas: Schemas | None) -> ToolFormat | None:
-        """The format for answers that may call these tools; for None there are none, and nothing is a
-        call."""
-        return self if schemas is not None else None
+    def bound(self, schemas: Schemas | None) -> ToolFormat:
+        """The format of answers that may call these tools; for None nothing is a call."""
+        return NO_CALLS if schemas is None else self
 
     @property
     @abstractmethod
@@ -57,6 +57,37 @@ class ToolFormat(ABC):
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         """The calls that `text` holds, from the opener on; [] for a mark alone, None if it is malformed.
         Where the answer has ended early, closing texts may be missing."""
+
+    @abstractmethod
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        """The body of a rule for one call or more of these tools, as the model writes them; RequestError for
+        a schema that cannot be enforced in this format."""
+
+
+class NoCalls(ToolFormat):
+    """The format of a model that knows no tools: nothing is a call."""
+
+    @property
+    def openers(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        return ()
+
+    def scanner(self, opener: str) -> Scanner:
+        return EndsAtOnce()
+
+    def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
+        return None
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        raise RequestError(
+            'tool_choice must be "auto" or "none" for this model: its chat template says nothing of tools'
+        )
+
+
+NO_CALLS = NoCalls()
 
 
 def parsed_call(name: Any, arguments: Any, id_: Any = None) -> ParsedCall | None:
@@ -104,6 +135,15 @@ def after_space(text: str, start: int) -> int:
     while start < len(text) and text[start].isspace():
         start += 1
     return start
+
+
+def is_unicode(text: str) -> bool:
+    """False if there are lone surrogates in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _DECODER = json.JSONDecoder()

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .base import ParsedCall, Schemas, ToolFormat, parsed_call, value_at
+from .lark_writer import LarkWriter
 from .scanners import EndsAtOnce, Scanner, UntilJsonEnds
 
 _MARK = ">>>"
-_WORDS = "all\n"
+_END = "\n"
+_WORDS = "all" + _END
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class FunctionaryCalls(ToolFormat):
 
     def scanner(self, opener: str) -> Scanner:
         return EndsAtOnce() if opener.endswith(_MARK + _WORDS) or opener == _WORDS else UntilJsonEnds()
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        calls = [f"{lark.text(name + _END)} {lark.json(schema)}" for name, schema in tools.items()]
+        call = lark.rule(lark.any_of(calls))
+        return f"{call} {lark.more(f'{lark.text(_MARK)} {call}')}"
 
     def calls(self, text: str, schemas: Mapping[str, Mapping[str, object]]) -> list[ParsedCall] | None:
         name, _, body = text.removeprefix(_MARK).partition("\n")

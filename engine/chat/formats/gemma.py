@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from ....errors import RequestError
 from .base import ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call, without_end
+from .lark_writer import LarkWriter, series
 from .scanners import Scanner, UntilText
 
 _BEGIN, _END = "<|tool_call>", "<tool_call|>"
@@ -32,6 +35,14 @@ class GemmaCalls(ToolFormat):
     def scanner(self, opener: str) -> Scanner:
         return UntilText(_END)
 
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        calls = (
+            f"{lark.text(f'{_BEGIN}call:{name}')} {_value_rule(lark, schema, name)} {lark.text(_END)}"
+            for name, schema in tools.items()
+        )
+        call = lark.rule(lark.any_of(calls))
+        return f"{call} {lark.more(call)}"
+
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         body = without_end(text.removeprefix(_BEGIN), _END)
         head = _HEAD.match(body)
@@ -43,6 +54,32 @@ class GemmaCalls(ToolFormat):
             return None
         call = parsed_call(head[1], value) if not body[end:].strip() else None
         return [call] if call else None
+
+
+def _value_rule(lark: LarkWriter, schema: Any, name: str) -> str:
+    """Items for a value of a schema, written as Gemma does."""
+    kind = schema.get("type", "object" if "properties" in schema else None)
+    if texts := schema.get("enum"):
+        quoted = (f"{_QUOTE}{text}{_QUOTE}" if isinstance(text, str) else json.dumps(text) for text in texts)
+        return lark.any_of(map(lark.text, quoted))
+    match kind:
+        case "string":
+            return f"{lark.text(_QUOTE)} {lark.text_until(_QUOTE)}"
+        case "integer" | "number" | "boolean" | "null":
+            return lark.json(schema)
+        case "array":
+            item = lark.rule(_value_rule(lark, schema.get("items", {"type": "string"}), name))
+            return f'"[" ({item} ("," {item})*)? "]"'
+        case "object":
+            required = schema.get("required", ())
+            entries = [
+                (f"{lark.text(f'{key}:')} {_value_rule(lark, own, name)}", key in required)
+                for key, own in schema.get("properties", {}).items()
+            ]
+            return f'"{{" {series(lark, entries, ",")} "}}"'
+    raise RequestError(
+        f"the tool {name!r} has a schema that cannot be enforced in the format of Gemma: {schema!r:.80}"
+    )
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:

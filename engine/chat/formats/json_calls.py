@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .base import ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at, without_end
+from .lark_writer import LarkWriter, wrapped
 from .scanners import Scanner, UntilJsonEnds, UntilText
 
 _NAMES = ("name", "tool_name")
@@ -28,6 +30,9 @@ class JsonCalls(ToolFormat):
     """None: the name is the only key, and the arguments are its value."""
     arguments_key: str = "arguments"
     is_list: bool = False
+    id_key: str = ""
+    """What holds an id, which the model writes itself; "" if it writes none."""
+    id_is_first: bool = False
 
     @property
     def openers(self) -> tuple[str, ...]:
@@ -52,6 +57,27 @@ class JsonCalls(ToolFormat):
         objects = _objects(without_end(text.removeprefix(self.begin), self.end))
         calls = None if objects is None else [self._call(each) for each in objects]
         return None if not calls or None in calls else [call for call in calls if call]
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        kinds = [self._schema(name, schema) for name, schema in tools.items()]
+        one = lark.rule(lark.any_of(map(lark.json, kinds)))
+        begin, end = lark.text(self.begin), lark.text(self.end)
+        if self.is_list:
+            others = lark.more(f'"," SPACE {one}')
+            return f'{begin} SPACE "[" SPACE {one} {others} SPACE "]" SPACE {end}'
+        call = f"{begin} SPACE {one} SPACE {end}"
+        return f"{call} {lark.more(f'SPACE {call}')}" if self.begin else call
+
+    def _schema(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+        if self.name_key is None:
+            return wrapped(schema, {}, name)
+        made = wrapped(schema, {self.name_key: name}, self.arguments_key)
+        if self.id_key:
+            own = {self.id_key: {"type": "string", "maxLength": 40}}
+            properties = made["properties"]
+            made["properties"] = own | properties if self.id_is_first else properties | own
+            made["required"].append(self.id_key)
+        return made
 
     def _call(self, value: Any) -> ParsedCall | None:
         if not isinstance(value, dict):

@@ -11,10 +11,13 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 class LarkWriter:
-    """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a text
-    has no control tokens."""
+    """Collects rules. `quote` makes items of a text, control tokens by their ids; `is_text` says whether a
+    text has no control tokens. `is_alone`: there is one call at the most."""
 
-    def __init__(self, quote: Callable[[str], str], is_text: Callable[[str], bool]) -> None:
+    def __init__(
+        self, quote: Callable[[str], str], is_text: Callable[[str], bool], is_alone: bool = False
+    ) -> None:
+        self._is_alone = is_alone
         self._quote, self._is_text = quote, is_text
         self._rules: list[str] = []
 
@@ -32,6 +35,10 @@ class LarkWriter:
         """One of several."""
         return f"({' | '.join(bodies)})"
 
+    def more(self, items: str) -> str:
+        """Any number of further calls, which are `items`."""
+        return "" if self._is_alone else f"({items})*"
+
     def text_until(self, end: str) -> str:
         """Any text, up to the first `end` and with it."""
         if not self._is_text(end):
@@ -47,6 +54,22 @@ class LarkWriter:
     def grammar(self, start: str) -> str:
         """The whole grammar."""
         return "\n".join([f"start: {start}", *self._rules])
+
+
+def series(lark: LarkWriter, items: Iterable[tuple[str, bool]], separator: str) -> str:
+    """The items, each with whether it must be there, those that must first; separators between those that
+    are."""
+    ordered = sorted(items, key=lambda item: not item[1])
+    between = lark.text(separator)
+    if any(is_required for _, is_required in ordered):
+        (first, _), *others = ordered
+        rest = [f"{between} {item}" if must else f"({between} {item})?" for item, must in others]
+        return " ".join([first, *rest])
+    starts = [
+        " ".join([item, *(f"({between} {other})?" for other, _ in ordered[i + 1 :])])
+        for i, (item, _) in enumerate(ordered)
+    ]
+    return f"{lark.any_of(starts)}?" if starts else ""
 
 
 def wrapped(schema: Mapping[str, Any], properties: Mapping[str, Any], key: str) -> dict[str, Any]:

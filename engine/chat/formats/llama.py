@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .base import ParsedCall, Schemas, ToolFormat, parsed_call
 from .json_calls import JsonCalls
+from .lark_writer import LarkWriter
 from .python_calls import python_calls
 from .scanners import Scanner, UntilTheEnd
 
@@ -34,6 +35,9 @@ class LlamaCalls(ToolFormat):
 
     def scanner(self, opener: str) -> Scanner:
         return UntilTheEnd() if opener == _PYTHON_TAG else _JSON.scanner(opener)
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        return _JSON.grammar(lark, tools)
 
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         if not text.startswith(_PYTHON_TAG):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from .base import ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at
+from .lark_writer import LarkWriter
 from .scanners import Scanner, UntilJsonEnds, UntilText, UntilTheEnd
 
 _FUNCTION_ID = re.compile(r"(?:functions\.)?(.+?):\d+")
@@ -68,6 +69,22 @@ class NamedJson(ToolFormat):
                 at = len(text)
         rest = text[at:].strip()
         return calls if calls and self.section[1].startswith(rest) else None
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        calls = []
+        for name, schema in tools.items():
+            if self.id_end:
+                head = f"/[A-Za-z0-9_-]{{1,40}}/ {lark.text(self.id_end + name + self.name_end)}"
+            elif self.id_begin:
+                head = f"{lark.text(name + self.id_begin)} /[A-Za-z0-9]{{9}}/ {lark.text(self.name_end)}"
+            elif self.name_is_id:
+                head = f"{lark.text(f'functions.{name}:')} /[0-9]{{1,3}}/ {lark.text(self.name_end)}"
+            else:
+                head = lark.text(name + self.name_end)
+            calls.append(f"{head} SPACE {lark.json(schema)} SPACE {lark.text(self.end)}")
+        call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
+        begin, end = map(lark.text, self.section)
+        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
 
     def _call(self, head: str, arguments: object) -> ParsedCall | None:
         name, id_ = head, None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .base import ParsedCall, Schemas, ToolFormat, parsed_call, without_end
+from .lark_writer import LarkWriter, series
 from .scanners import Scanner, UntilText
 
 _JSON_NAMES = {"true": True, "false": False, "null": None}
@@ -33,6 +35,20 @@ class PythonCalls(ToolFormat):
 
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         return python_calls(without_end(text.removeprefix(self.begin), self.end))
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        one = lark.rule(lark.any_of(_tool(lark, name, schema) for name, schema in tools.items()))
+        others = lark.more(f'", " {one}')
+        return f'{lark.text(self.begin)} "[" {one} {others} "]" {lark.text(self.end)}'
+
+
+def _tool(lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:
+    required = schema.get("required", ())
+    arguments = [
+        (f"{lark.text(f'{key}=')} {lark.json(own, schema)}", key in required)
+        for key, own in schema.get("properties", {}).items()
+    ]
+    return f"{lark.text(f'{name}(')} {series(lark, arguments, ', ')} {lark.text(')')}"
 
 
 def python_calls(text: str) -> list[ParsedCall] | None:

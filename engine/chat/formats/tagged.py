@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call
+from .lark_writer import LarkWriter
 from .scanners import Scanner, UntilText, UntilTheEnd
 
 _PYTHON = {"True": True, "False": False, "None": None}
@@ -67,6 +68,32 @@ class TaggedParameters(ToolFormat):
             at = after_space(text, found[1])
         rest = text[at:].strip()
         return calls if calls and self.section[1].startswith(rest) else None
+
+    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+        calls = [self._tool(lark, name, schema) for name, schema in tools.items()]
+        call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
+        begin, end = map(lark.text, self.section)
+        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
+
+    def _tool(self, lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:
+        required = schema.get("required", ())
+        parameters = []
+        for key, own in schema.get("properties", {}).items():
+            body = f"{self._parameter(lark, key, own, schema)} SPACE"
+            parameters.append(body if key in required else f"({body})?")
+        return f"{lark.text(name + self.name_end)} SPACE {' '.join(parameters)} {lark.text(self.end)}"
+
+    def _parameter(self, lark: LarkWriter, key: str, schema: Any, root: Mapping[str, Any]) -> str:
+        line = lark.text("\n") if self.has_lines else ""
+        kinds = schema if isinstance(schema, Mapping) else {}
+        if kinds.get("type", "string") != "string" or "$ref" in kinds or "anyOf" in kinds:
+            head = lark.text(self.key_begin + key + (self.other_key_end or self.key_end))
+            return f"{head} {line} {lark.json(kinds, root)} {line} {lark.text(self.value_end)}"
+        head = lark.text(self.key_begin + key + self.key_end)
+        texts = kinds.get("enum") or ([kinds["const"]] if "const" in kinds else [])
+        if texts:
+            return f"{head} {line} {lark.any_of(map(lark.text, texts))} {line} {lark.text(self.value_end)}"
+        return f"{head} {line} {lark.text_until(self.value_end)}"
 
     def _end_of_name(self, text: str, at: int) -> int:
         if self.name_end:

@@ -46,6 +46,12 @@ GIVEN = {
     "--stop . --stop !": {"stop": (".", "!")},
     "--stop-token-id 5 --stop-token-id 6": {"stop_token_ids": (5, 6)},
     "--ignore-eos": {"ignore_eos": True},
+    '--json-schema {"type":"null"}': {"json_schema": '{"type":"null"}'},
+    "-j {}": {"json_schema": "{}"},
+    "--json-object": {"json_object": True},
+    "--grammar root::=[a]": {"grammar": "root::=[a]"},
+    "--regex [a-c]+": {"regex": "[a-c]+"},
+    "--choice yes --choice no": {"choice": ("yes", "no")},
     "--repetition-detection 64": {"repetition_detection": 64},
     "--logprobs 3": {"logprobs": 3},
     "--prompt-logprobs 0": {"prompt_logprobs": 0},
@@ -106,6 +112,9 @@ def tiny_path(tmp_path_factory):
         ("--mirostat 2", "--mirostat needs a temperature above 0"),
         ("--samplers top_k,top_q", "names"),
         ("--samplers top_k --min-p 0.5", "--min-p 0.5 does nothing where --samplers lacks 'min_p'"),
+        ("--regex (", "--regex: unclosed group"),
+        ('-j {"not":{}}', '--json-schema: "not" at #/not cannot be enforced'),
+        ("--grammar start:foo", "--grammar: at 1"),
         ("--min-tokens 20 -n 10", "--min-tokens must be at most -n 10, not 20"),
     ],
 )
@@ -133,3 +142,33 @@ def test_json_has_log_probabilities(tiny_path, capsys):
     assert [len(entry["top_logprobs"]) for entry in found["logprobs"]] == [2] * len(found["token_ids"])
     assert found["prompt_logprobs"][0] is None and found["prompt_logprobs"][1]["logprob"] < 0
     assert found["seed"] == 4
+
+
+def test_constraints_from_files_and_texts(tiny_path, capsys, tmp_path):
+    schema, grammar = tmp_path / "schema.json", tmp_path / "list.gbnf"
+    schema.write_text('{"enum": ["x", 7]}')
+    grammar.write_text('root ::= "a" [bc]')
+    for words, found in (
+        (["--json-schema", str(schema)], ('"x"', "7")),
+        (["-j", '{"const": 8}'], ("8",)),
+        (["--grammar", str(grammar)], ("ab", "ac")),
+        (["--grammar", 'start: "d" | "e"'], ("d", "e")),
+        (["--regex", "[f-h]"], ("f", "g", "h")),
+        (["--choice", "i", "--choice", "j k"], ("i", "j k")),
+    ):
+        assert main(["run", tiny_path, "the", "--raw", "--executor", "reference", *words]) == 0
+        assert capsys.readouterr().out.removesuffix("\n") in found
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-j", "no_such_file.json"], "cannot read 'no_such_file.json'"),
+        (["--grammar", "/"], "cannot read '/'"),
+        (["--regex", "a", "--choice", "b"], "not allowed with argument"),
+    ],
+)
+def test_constraints_that_cannot_be_read(tiny_path, capsys, words, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", tiny_path, "the", *words])
+    assert ended.value.code == 2 and message in capsys.readouterr().err

@@ -7,6 +7,8 @@ import pytest
 from answers import ANSWERS, GLM, HARMONY, HERMES, LLAMA, Answer, parsed
 from hypothesis import given, strategies as st
 
+from nybble.engine.chat.answer_format import AnswerFormat
+
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_is_split(answer):
@@ -111,6 +113,17 @@ def test_long_answers_take_time_in_proportion(format_, text):
         started = time.process_time()
         parsed(Answer(format_, text), pieces)
         assert time.process_time() - started < 5
+
+
+def test_where_reasoning_has_begun():
+    """In the prompt, perhaps with its first words, but not in what others have said."""
+    begun = AnswerFormat(("<think>", "</think>"), end="<|im_end|>").begins_in_reasoning
+    for prompt in ("assistant\n<think>\n", "assistant\n<think>", "assistant\n<think>So far"):
+        assert begun(prompt)
+    for prompt in ("", "<think></think>", "assistant\n<think>\n\n</think>\n\n", "a<think>b</think>c"):
+        assert not begun(prompt)
+    assert not begun("user\n<think>hi<|im_end|>\nassistant\n")
+    assert not AnswerFormat().begins_in_reasoning("<think>")
 
 
 def test_without_tools_nothing_is_a_call():
