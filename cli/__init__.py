@@ -16,6 +16,7 @@ from .termination import tidy_termination
 COMMANDS = {
     "run": "answer a prompt, or continue a text",
     "chat": "talk with a model",
+    "completion": "print a script by which a shell completes command lines",
     "doctor": "show what this machine offers to models, and what to change",
     "pull": "fetch a model that has a name",
     "compile": "compile what a model needs, to be kept in an image",

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import NybbleError, did_you_mean
 from ..system.notices import be_quiet
@@ -45,15 +46,21 @@ def run(commands: Mapping[str, str], words: list[str]) -> int:
 
 
 def _run_command(name: str, words: list[str], is_quiet: bool) -> int:
-    command = importlib.import_module(f".commands.{name}", __package__)
-    parser = Parser(prog=f"nybble {name}", description=command.__doc__)
-    command.add_arguments(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", default=is_quiet, help=_QUIET)
+    command, parser = command_and_parser(name)
     args = parser.parse_intermixed_args(words)
-    be_quiet(args.quiet)
+    be_quiet(args.quiet or is_quiet)
     try:
         code: int | None = command.run(args)
     except NybbleError as error:
         complain(f"nybble: error: {plain(in_options(str(error), parser))}")
         return 1
     return code or 0
+
+
+def command_and_parser(name: str) -> tuple[Any, Parser]:
+    """The module of the command `name`, and the parser of its words."""
+    command = importlib.import_module(f".commands.{name}", __package__)
+    parser = Parser(prog=f"nybble {name}", description=command.__doc__)
+    command.add_arguments(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help=_QUIET)
+    return command, parser

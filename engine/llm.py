@@ -29,7 +29,7 @@ from .generation.prompt import Prompt, prompt_ids
 from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
 from .model import Model
-from .model_info import ModelInfo, weight_format
+from .model_info import ModelInfo
 from .sampling.params import SamplingParams
 from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
@@ -118,8 +118,6 @@ class LLM(Chatter, Tracer, Shown):
                 self._chat_templates.replace(chat_template)
             self._text = self._model.text
             self._recommended = recommended_values(self._model.file.metadata)
-            named = self._model.file.metadata.get("general.name")
-            name = named if isinstance(named, str) and named else path.stem
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
             options = replace(options, n_ctx=self.n_ctx)
@@ -138,7 +136,8 @@ class LLM(Chatter, Tracer, Shown):
             self._model.close()
             raise
         self.cache_type: CacheTypeName = made.cache_type.name
-        self.info = self._made_info(name)
+        has_template = self.chat_template is not None
+        self.info = ModelInfo.of(self._model, self.n_ctx, executor, self.cache_type, has_template)
         """What the model is, and how it runs."""
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
@@ -290,28 +289,6 @@ class LLM(Chatter, Tracer, Shown):
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
         return self.tokenizer.encode(text, parse_special=True)
-
-    def _made_info(self, name: str) -> ModelInfo:
-        file, config = self._model.file, self.config
-        tensors = file.tensors.values()
-        return ModelInfo(
-            name=name,
-            path=os.fspath(self.path),
-            architecture=config.architecture,
-            format=weight_format(file),
-            n_params=sum(tensor.n_values for tensor in tensors),
-            n_bytes=sum(tensor.nbytes for tensor in tensors),
-            n_layers=config.n_layers,
-            n_embd=config.n_embd,
-            n_vocab=config.n_vocab,
-            n_ctx=self.n_ctx,
-            n_ctx_train=config.n_ctx_train,
-            executor=self.executor,
-            cache_type=self.cache_type,
-            has_tokenizer=self.tokenizer is not None,
-            has_chat_template=self.chat_template is not None,
-            can_generate=self._model.can_generate,
-        )
 
     @cached_property
     def _unembedding(self) -> Unembedding:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from ..gguf_io.display import Shown
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.mixtures import FILE_TYPES
+from .model import Model
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,6 +41,30 @@ class ModelInfo(Shown):
     """Is there a template for conversations in the file, or was one given?"""
     can_generate: bool
     """Does it continue texts? Models of embeddings do not."""
+
+    @classmethod
+    def of(cls, model: Model, n_ctx: int, executor: str, cache_type: str, has_chat_template: bool) -> Self:
+        """The facts of a model, and how it was loaded."""
+        file, config = model.file, model.config
+        named, tensors = file.metadata.get("general.name"), file.tensors.values()
+        return cls(
+            name=named if isinstance(named, str) and named else Path(file.path).stem,
+            path=os.fspath(file.path),
+            architecture=config.architecture,
+            format=weight_format(file),
+            n_params=sum(tensor.n_values for tensor in tensors),
+            n_bytes=sum(tensor.nbytes for tensor in tensors),
+            n_layers=config.n_layers,
+            n_embd=config.n_embd,
+            n_vocab=config.n_vocab,
+            n_ctx=n_ctx,
+            n_ctx_train=config.n_ctx_train,
+            executor=executor,
+            cache_type=cache_type,
+            has_tokenizer=model.tokenizer is not None,
+            has_chat_template=has_chat_template,
+            can_generate=model.can_generate,
+        )
 
 
 def weight_format(file: GGUFFile) -> str:

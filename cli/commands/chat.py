@@ -11,6 +11,7 @@ edited in several lines, and called back another day.
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...engine.sampling.params import SamplingParams
 from ...system.notices import say
@@ -19,14 +20,15 @@ from ..chat.reader import piped_line, typed_line
 from ..chat.screen import Screen, has_styles
 from ..chat.session import Session
 from ..chat.slash import COMMANDS
-from ..options.engine import add_engine_options, open_llm
+from ..front import command_and_parser
+from ..options.engine import add_chat_template_option, add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL
 from ..options.sampling import add_sampling_options, sampling_params
-from ..parser import Parser
 from ..texts import unicode_of
 
-_PARAMS = SamplingParams(max_tokens=2048, temperature=0.5, min_p=0.1, repetition_detection=128)
-"""What is not given as an option: answers that vary a little, and do not go round in circles."""
+_MAX_TOKENS, _LOOP = 2048, 128
+_PARAMS = SamplingParams(temperature=0.5, min_p=0.1)
+"""For a file that recommends nothing: answers that vary a little, and do not go round in circles."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the conversation")
     parser.add_argument("--load", metavar="FILE", help="go on with a conversation that /save has written")
     parser.add_argument("--plain", action="store_true", help="no Markdown, no editor: as without the extra")
+    add_chat_template_option(parser)
     add_sampling_options(parser)
     add_engine_options(parser)
 
@@ -41,11 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     system = None if args.system is None else unicode_of(args.system)
     with open_llm(args.model, args) as llm:
-        session = Session(llm, sampling_params(args, _PARAMS), system)
+        recommended = llm.default_sampling_params()
+        base = _PARAMS if recommended == SamplingParams() else recommended
+        session = Session(
+            llm,
+            sampling_params(args, replace(base, max_tokens=_MAX_TOKENS, repetition_detection=_LOOP)),
+            system,
+        )
         if args.load is not None:
             say(f"{session.load(args.load)} messages loaded")
-        parser = Parser()
-        add_arguments(parser)
+        _, parser = command_and_parser("chat")
         if sys.stdin.isatty() and sys.stdout.isatty():
             info = llm.info
             say(f"{info.name}, {info.format}, n_ctx {llm.n_ctx}; /help lists commands, Ctrl-D ends")

@@ -15,7 +15,6 @@ A PROMPT that begins with a dash stands after --.
 import argparse
 import dataclasses
 import os
-from pathlib import Path
 from types import MethodType
 
 from ...engine.generation.output import Output
@@ -27,7 +26,7 @@ from ...errors import RequestError, did_you_mean
 from ...hub.models import SOURCES
 from ...research.control_vector import ControlVector
 from ...system.notices import say
-from ..options.engine import add_engine_options, open_llm
+from ..options.engine import add_chat_template_option, add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL, is_model
 from ..options.sampling import add_sampling_options, sampling_params
 from ..parser import Parser
@@ -45,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--file", metavar="FILE", help="a text in UTF-8, as the prompt or before it")
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the prompt")
     parser.add_argument("--raw", action="store_true", help="continue the prompt, without a chat template")
-    parser.add_argument(
-        "--chat-template", type=Path, metavar="FILE", help="a Jinja template in the place of the model's own"
-    )
+    add_chat_template_option(parser)
     add_sampling_options(parser)
     parser.add_argument(
         "--control-vector",

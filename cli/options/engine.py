@@ -107,6 +107,12 @@ def add_threads_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_chat_template_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --chat-template."""
+    help = "a Jinja template in the place of the model's own"
+    parser.add_argument("--chat-template", type=Path, metavar="FILE", help=help)
+
+
 def open_llm(model: str | Path, args: argparse.Namespace, **others: Any) -> LLM:
     """The LLM of `model`, a name or path, with the options that a command has of those above; `others` take
     precedence."""

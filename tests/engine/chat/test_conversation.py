@@ -64,7 +64,7 @@ def test_a_last_message_of_the_assistant_is_continued():
         {"documents": "x"},
         {"documents": ["x"]},
         {"variables": "x"},
-        {"variables": {"x": object()}},
+        {"variables": {"x": {1, 2}}},
         {"variables": {1: 2}},
         {"add_generation_prompt": 1},
         {"continue_final_message": "yes"},
