@@ -72,7 +72,7 @@ ARROWS = {
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
-    "engine.model_info": "gguf_io",
+    "engine.model_info": "engine.model gguf_io",
     "engine.llm": "engine.model_info engine.executors.choose engine.embedding "
     "engine.tracing engine.generation hub engine.scheduler engine.sampling "
     "engine.model engine.chat tokenizer kernels.attention engine.hooks "
