@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .engine.chat.template import RenderedChat
     from .engine.generation.chat_output import ChatOutput
     from .engine.generation.chat_request import ChatRequest
+    from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
+    from .engine.generation.piece import Piece
     from .engine.generation.prompt import Prompt
     from .engine.generation.request import Request
     from .engine.generation.sequence import Sequence
@@ -63,6 +65,7 @@ __all__ = [
     "ModelInfo",
     "NybbleError",
     "Output",
+    "Piece",
     "Prompt",
     "PullError",
     "RenderedChat",
@@ -71,6 +74,7 @@ __all__ = [
     "SamplingParams",
     "Sequence",
     "Timings",
+    "TokenLogprob",
     "Tokenizer",
     "ToolCall",
     "Trace",
@@ -100,6 +104,7 @@ _HOMES = {
     "ModelInfo": ".engine.model_info",
     "NybbleError": ".errors",
     "Output": ".engine.generation.output",
+    "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
     "RenderedChat": ".engine.chat.template",
@@ -108,6 +113,7 @@ _HOMES = {
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
+    "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",
     "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",

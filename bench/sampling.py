@@ -72,7 +72,7 @@ def main() -> None:
         with nybble.LLM(name, n_ctx=512, n_threads=args.threads) as llm:
             ids = [*llm.prompt_ids(PROMPT).tolist()]
             logits = llm.logits(ids)
-            llm.generate(PROMPT, nybble.SamplingParams(max_tokens=8))  # warms up
+            llm.generate(PROMPT, nybble.SamplingParams(max_tokens=64, ignore_eos=True))  # warms up
             timings = llm.generate(PROMPT, nybble.SamplingParams(max_tokens=64, ignore_eos=True)).timings
             step = 1e6 / timings.decode_tokens_per_second
             for title, options in SETS.items():

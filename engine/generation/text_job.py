@@ -15,7 +15,7 @@ from ..hooks.taps import Taps
 from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
-from ..scheduler.job import Job
+from ..scheduler.job import DraftingJob
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
 from .chat_tokenizer import ChatTokenizer
@@ -29,7 +29,7 @@ _NO_TOKEN = -1  # after the end
 _MAX_LOGITS = 2**24  # of a step, where those of all tokens of the prompt are wanted
 
 
-class TextJob(Job):
+class TextJob(DraftingJob):
     """Continues the prompt `ids` (n,) by `params`; `choice` is the number of this text, if there are several
     for the prompt; `seconds_before` went into loading and compiling. `pieces` are those of the text that
     nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job.
@@ -104,12 +104,10 @@ class TextJob(Job):
         return self._sampler.seed
 
     def n_at_once(self, n_vocab: int) -> int | None:
-        return None if self.prompt_logprobs is None else max(1, _MAX_LOGITS // n_vocab)
+        return max(1, _MAX_LOGITS // n_vocab) if self._wants_all else None
 
     def wanted(self, first: int, end: int) -> RowNumbers:
-        if self.prompt_logprobs is None or first >= self.n_prompt_tokens:
-            return super().wanted(first, end)
-        return np.arange(first, end)
+        return np.arange(first, end) if self._wants_all else super().wanted(first, end)
 
     def take(self, end: int, positions: RowNumbers, logits: Array) -> None:
         for position, row in zip(positions.tolist(), logits, strict=True):
@@ -158,6 +156,11 @@ class TextJob(Job):
             self.prompt_logprobs,
             self.error,
         )
+
+    @property
+    def _wants_all(self) -> bool:
+        """Are the logits of all tokens wanted, which are those of the prompt?"""
+        return self.prompt_logprobs is not None and self._n_chosen == 0
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""

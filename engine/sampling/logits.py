@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import RequestError
 from ...kernels.sampling.reference import (
     REFERENCE,
     VOCAB_BLOCK,
@@ -65,8 +66,12 @@ class Logits:
 
     @values.setter
     def values(self, values: Array) -> None:
-        if values is not self.values:
-            self._values = values
+        n = len(self.values)
+        if np.shape(values) != (n,):
+            raise RequestError(
+                f"`values` must be those of the {n} candidates, not of shape {np.shape(values)}"
+            )
+        self._values = np.ascontiguousarray(values, np.float32)
 
     @property
     def token_ids(self) -> Positions:

@@ -38,17 +38,11 @@ class OwnSampler:
 
     def __call__(self, logits: Logits, ids: Sequence[int]) -> int | None:
         chosen = self._sampler(logits, ids)
-        n_left = len(logits.token_ids)
-        values = np.ascontiguousarray(logits.values, np.float32)
-        if values.shape != (n_left,):
-            raise RequestError(
-                f"{self._name} must leave {n_left} numbers in `logits.values`, not {values.shape}"
-            )
-        if n_left == 0 or (largest := values.max()) == -np.inf:
+        values = logits.values
+        if len(values) == 0 or (largest := values.max()) == -np.inf:
             raise RequestError(f"no token is left that may come next: {self._name} has banned the rest")
         if not np.isfinite(largest):
             raise RequestError(f"{self._name} has made logits NaN or infinite")
-        logits.values = values
         if chosen is None:
             return None
         if not is_integer(chosen) or not 0 <= chosen < logits.n_vocab:

@@ -54,7 +54,9 @@ class Gate:
         """
         self.check_usable()  # before the lock: it may have been held when the process forked
         if self._running_in == threading.get_ident():  # an edit, or a signal's handler
-            raise RequestError("this LLM is running; an edit, which is part of that, cannot use it")
+            raise RequestError(
+                "this LLM is running; an edit or a callback, which is part of that, cannot use it"
+            )
         return self._lock
 
     def run(self, work: Callable[..., T], *arguments: object) -> T:

@@ -31,9 +31,6 @@ class Job(ABC):
         """Will it never run again?"""
         self.error: BaseException | None = None
         """Why it has ended, unless all went well."""
-        self.make_drafter: Callable[[], Drafter | None] | None = None
-        """Makes the job's `drafter`, which drafts tokens; `verify` then gets their logits."""
-        self.drafter: Drafter | None = None
         self.n_cached_tokens = 0
         """How many first tokens had been computed already when it began."""
         self.has_begun = self.has_prompt = False
@@ -51,11 +48,6 @@ class Job(ABC):
     def n_left(self) -> int:
         """How many tokens are still to be run."""
         return len(self.ids) - (0 if self.seat is None else self.seat.n_positions)
-
-    @property
-    def n_draftable(self) -> int:
-        """How many drafted tokens may be of use in the next step."""
-        return 0
 
     @property
     def last_page(self) -> int:
@@ -82,11 +74,6 @@ class Job(ABC):
         """All tokens before position `end` have been run; the logits (m, n_vocab) of those positions (m,)
         among the last ones that were wanted. What this raises ends the job."""
 
-    def verify(self, drafted: Sequence[int], logits: Array) -> int:
-        """Gets the logits (m, n_vocab) after the last token and after the first m - 1 of `drafted`; -> how
-        many of these are right, from the first on, and belong to `ids` now."""
-        raise NotImplementedError("this job drafts nothing")
-
     def spend(self, seconds: float) -> None:  # noqa: B027 (not all ask)
         """A step with tokens of this job has taken so long."""
 
@@ -97,6 +84,24 @@ class Job(ABC):
     def fail(self, error: BaseException) -> None:
         """Ends the job."""
         self.error, self.is_done = error, True
+
+
+class DraftingJob(Job):
+    """A job whose next tokens may be drafted, and are then verified by the logits of one step."""
+
+    make_drafter: Callable[[], Drafter | None] | None = None
+    """Makes the job's `drafter`, which drafts tokens; None: nothing is drafted."""
+    drafter: Drafter | None = None
+
+    @property
+    @abstractmethod
+    def n_draftable(self) -> int:
+        """How many drafted tokens may be of use in the next step."""
+
+    @abstractmethod
+    def verify(self, drafted: Sequence[int], logits: Array) -> int:
+        """Gets the logits (m, n_vocab) after the last token and after the first m - 1 of `drafted`; -> how
+        many of these are right, from the first on, and belong to `ids` now."""
 
 
 class LogitsJob(Job):

@@ -16,7 +16,7 @@ from ..hooks.taps import Taps
 from ..sampling.sampler import is_sound
 from .diagnosis import diagnose
 from .gate import Gate
-from .job import Job, LogitsJob
+from .job import DraftingJob, Job, LogitsJob
 from .pace import Pace
 from .seat import Seat
 from .seating import Seating
@@ -199,7 +199,7 @@ class Scheduler:
             if len(unsound) and not (part.drafted and unsound[0] > 0):
                 raise self._unsound(part, int(positions[unsound[0]]))
             if not job.is_done:  # by `remove`, while the step was running
-                if part.drafted:
+                if part.drafted and isinstance(job, DraftingJob):
                     n_right = job.verify(part.drafted, result[: unsound[0] if len(unsound) else None])
                     seat.truncate(part.end - len(part.drafted) + n_right)
                     self._speculation.verified(job, n_right)
@@ -242,7 +242,7 @@ class Scheduler:
         if job in self._jobs:
             self._jobs.remove(job)
             self.seating.unseat(job, keeps=job.error is None)
-            if job.drafter is not None:
+            if isinstance(job, DraftingJob) and job.drafter is not None:
                 job.drafter.end()
 
     def _truncate(self, job: Job, n_tokens: int) -> None:

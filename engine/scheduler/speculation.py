@@ -9,7 +9,7 @@ from ..plan.plan import Plan
 from ..plan.states import RecurrentSpec
 from ..speculation.draft_lengths import DraftLengths
 from ..speculation.drafter import Drafter
-from .job import Job
+from .job import DraftingJob, Job
 
 
 class Speculation:
@@ -20,14 +20,15 @@ class Speculation:
         self._can_go_back = not any(isinstance(spec, RecurrentSpec) for spec in plan.states)
         self._lengths = DraftLengths()
         self._n_rows = 0  # of the step that comes, or is running, without drafts
-        self._drafters: dict[Job, Drafter] = {}  # of its jobs
+        self._drafters: dict[DraftingJob, Drafter] = {}  # of its jobs
         self._drafted: dict[Job, list[int]] = {}
         self._n_right: dict[Job, int] = {}
         self._seconds = 0.0  # for drafting
 
     def drafts(self, streams: Sequence[Job], n_room: int) -> Mapping[Job, list[int]]:
         """What is drafted after the last tokens of `streams`, which are all that run: up to n_room tokens."""
-        self._drafters = {job: drafter for job in streams if (drafter := self._drafter(job))}
+        drafting = [job for job in streams if isinstance(job, DraftingJob)]
+        self._drafters = {job: drafter for job in drafting if (drafter := self._drafter(job))}
         self._n_rows, self._drafted, self._n_right = len(streams), {}, {}
         if not self._drafters:
             return {}
@@ -53,7 +54,7 @@ class Speculation:
             n_drafted, n_right = sum(map(len, self._drafted.values())), sum(self._n_right.values())
             self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds)
 
-    def _drafter(self, job: Job) -> Drafter | None:
+    def _drafter(self, job: DraftingJob) -> Drafter | None:
         """A job's drafter, if it can have one and drafts are of use."""
         if not self._can_go_back or job.make_drafter is None or job.n_draftable < 1:
             return None

@@ -1,10 +1,9 @@
 """Choosing the next token from logits: the parts that touch the whole vocabulary.
 
 Notation: z_i are the logits of n tokens (float32), p_i = exp(z_i) / sum_j exp(z_j).  Every filter returns the
-*positions* that survive, in ascending order: filters compose (`ids = ids[filter(logits[ids])]`), and the
-final draw does not depend on how a partition orders equal values.  Among equals the lower position wins.
+*positions* that survive, in ascending order, so that the final draw does not depend on how a partition orders
+equal values.  Among equals the lower position wins.
 
-Sources: top-p (nucleus) Holtzman et al. 2020, arXiv:1904.09751; min-p Nguyen et al. 2024, arXiv:2407.01082.
 The logits must be finite or -inf (a masked token), with at least one finite; the caller has checked that.
 """
 
@@ -21,9 +20,6 @@ Logits = Array
 Positions = NDArray[np.intp]
 
 VOCAB_BLOCK = 256
-COLDEST = 1e-6
-"""Lower temperatures count as this one, where float32 logits that differ at all are already certain winners
-or losers."""
 
 
 def argmax_reference(logits: Logits) -> int:
@@ -85,30 +81,18 @@ def at_least(logits: Logits, bound: float, maxima: Array) -> Positions:
     return positions
 
 
-def top_p_reference(logits: Logits, p: float) -> Positions:
-    """Positions of the smallest set of most probable tokens that together reach `p`, 0 < p <= 1: (m,).
+def nucleus(probabilities: Array, p: float) -> Positions:
+    """Positions, ascending, of the smallest set of the largest probabilities (n,) that together reach `p`,
+    0 < p <= 1.
 
     Sorting 262,144 values takes 15 ms.  But all tokens with a probability below (1 - p) / n together weigh
     less than 1 - p, so the nucleus lies among the others, which are few unless the distribution is flat.
     """
-    return nucleus(softmax_reference(logits), p)
-
-
-def nucleus(probabilities: Array, p: float) -> Positions:
-    """Positions of the nucleus of probabilities (n,): the smallest set of the largest that reaches `p`."""
     candidates = np.flatnonzero(probabilities >= (1.0 - p) / len(probabilities))
     values = probabilities[candidates]
     order = np.argsort(-values, kind="stable")
     n_kept = int(np.searchsorted(np.cumsum(values[order], dtype=np.float64), p)) + 1
     return candidates[np.sort(order[:n_kept])]
-
-
-def min_p_reference(logits: Logits, p: float) -> Positions:
-    """Positions of the tokens at least `p` times as probable as the most probable, 0 < p <= 1: (m,), m >= 1.
-
-    p_i >= p * p_max is z_i >= z_max + ln p, so no softmax is needed.
-    """
-    return np.flatnonzero(logits >= logits.max() + np.float32(np.log(p)))
 
 
 def weights_reference(logits: Logits) -> tuple[Array, NDArray[np.float64]]:

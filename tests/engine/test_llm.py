@@ -95,7 +95,7 @@ def test_a_model_without_a_tokenizer_speaks_in_ids(llm, wordless_path):
         assert list(stream) == [""] * (len(out.token_ids) - 3) and stream.token_ids == out.token_ids
         with pytest.raises(RequestError, match=r"wordless\.gguf has no tokenizer: a prompt must be a list"):
             wordless.generate("text")
-        with pytest.raises(RequestError, match="no text, so none can stop it"):
+        with pytest.raises(RequestError, match="no text, so `stop` and `echo`"):
             wordless.generate([70], nybble.SamplingParams(stop=["x"]))
 
 

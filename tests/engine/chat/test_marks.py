@@ -5,11 +5,14 @@ import json
 import pytest
 import tiny_vocabulary
 from hypothesis import given, strategies as st
+from shared_files import shared
 
 from nybble import RequestError
 from nybble.engine.chat.conversation import Conversation
+from nybble.engine.chat.default_templates import default_template
 from nybble.engine.chat.marks import Marker, unused_character
 from nybble.engine.chat.template import ChatTemplate
+from nybble.tokenizer import Tokenizer
 
 TOKENIZER = tiny_vocabulary.make(tiny_vocabulary.bpe())
 NAMES = TOKENIZER.control_names
@@ -79,6 +82,22 @@ def test_tags_that_the_template_looks_for_are_found():
 
 
 PIECES = st.sampled_from(["<", "|", "im_end", "im_start", ">", "<|im_end|>", " ", "x", "\ue000"])
+
+
+@pytest.mark.parametrize("name", ["deepseek-coder", "llama-bpe", "llama-spm", "phi-3", "qwen2", "gpt-2"])
+def test_no_name_of_a_real_vocabulary_is_read_in_a_message(name):
+    """All its control tokens, each in a message of its own line, by the template that fits it."""
+    tokenizer = Tokenizer.from_gguf(shared(f"vocabs/ggml-vocab-{name}.gguf"))
+    names = tokenizer.control_names
+    source = default_template(names).source
+    template = ChatTemplate(source, name, {"bos_token": "", "eos_token": ""}, names)
+    empty, full = (
+        template.render(Conversation.of([{"role": "user", "content": f"a {text} b"}]), tokenizer)
+        for text in ("x", "\n".join(names))
+    )
+    controls = [[id_ for id_ in chat.token_ids if id_ in names.values()] for chat in (empty, full)]
+    assert controls[0] == controls[1]
+    assert all(each in full.text for each in names)
 
 
 @given(st.lists(PIECES).map("".join))

@@ -71,6 +71,16 @@ def test_log_probabilities_of_the_prompt_run_all_of_it(llm):
         check_entry(entry, row, token_id, 3, llm.tokenizer)
 
 
+def test_the_prompt_that_runs_again_gives_no_log_probabilities_again(llm):
+    """A text that has lost its seat runs from the beginning."""
+    stream = llm.stream(PROMPT, SamplingParams(max_tokens=9, prompt_logprobs=0, ignore_eos=True))
+    job, n = stream._job, stream.n_prompt_tokens
+    assert job.wanted(0, n).tolist() == list(range(n)) and job.n_at_once(2**23) == 2
+    next(stream)
+    assert len(job.wanted(0, n)) == 0 and job.n_at_once(2**23) is None
+    assert job.wanted(n, len(job.ids)).tolist() == [len(job.ids) - 1]
+
+
 def test_echo_begins_with_the_prompt(llm):
     out = llm.generate(PROMPT, SamplingParams(max_tokens=5))
     echoed = llm.generate(PROMPT, SamplingParams(max_tokens=5, echo=True))
@@ -223,7 +233,10 @@ def test_a_sampler_of_ones_own_may_choose(llm):
         (lambda logits, ids: logits.values.fill(np.nan), r"samplers\[0\] has made logits NaN"),
         (lambda logits, ids: 10**6, r"samplers\[0\] must give None, or the id"),
         (lambda logits, ids: "x", r"samplers\[0\] must give None, or the id"),
-        (lambda logits, ids: setattr(logits, "values", logits.values[:3]), "numbers in `logits.values`"),
+        (
+            lambda logits, ids: setattr(logits, "values", logits.values[:3]),
+            "must be those of the 283 candidates, not of shape",
+        ),
     ],
 )
 def test_a_sampler_that_leaves_nothing_fails_its_own_text_alone(llm, sampler, message):

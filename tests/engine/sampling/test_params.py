@@ -15,7 +15,6 @@ from nybble.kernels.sampling.reference import (
     search,
     softmax_reference,
     top_k_reference,
-    top_p_reference,
     weights_reference,
 )
 
@@ -124,7 +123,7 @@ def test_top_k_keeps_the_k_largest_and_the_first_of_equals(logits, k):
 
 @given(some_logits, st.floats(0.01, 1.0))
 def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
-    kept = top_p_reference(logits, p)
+    kept = kept_by(TopP(p), logits=logits)
     probabilities = softmax_reference(logits).astype(np.float64)
     assert np.all(np.diff(kept) > 0)
     assert probabilities[kept].sum() >= p - 1e-5
@@ -145,10 +144,10 @@ def test_min_p_keeps_what_is_probable_enough(logits, p):
 
 def test_top_p_and_min_p_by_hand():
     logits = np.log(np.array([0.05, 0.5, 0.15, 0.3], np.float32))
-    np.testing.assert_array_equal(top_p_reference(logits, 0.5), [1])
-    np.testing.assert_array_equal(top_p_reference(logits, 0.7), [1, 3])
-    np.testing.assert_array_equal(top_p_reference(logits, 0.9), [1, 2, 3])
-    np.testing.assert_array_equal(top_p_reference(logits, 1.0), [0, 1, 2, 3])
+    np.testing.assert_array_equal(kept_by(TopP(0.5), logits=logits), [1])
+    np.testing.assert_array_equal(kept_by(TopP(0.7), logits=logits), [1, 3])
+    np.testing.assert_array_equal(kept_by(TopP(0.9), logits=logits), [1, 2, 3])
+    np.testing.assert_array_equal(kept_by(TopP(1.0), logits=logits), [0, 1, 2, 3])
     np.testing.assert_array_equal(kept_by(MinP(0.29), logits=logits), [1, 2, 3])
     # top_p sees the probabilities that top_k has left (0.5 and 0.3, that is 0.625 and 0.375)
     np.testing.assert_array_equal(kept_by(TopK(2), TopP(0.6), logits=logits), [1])

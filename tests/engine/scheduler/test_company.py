@@ -10,7 +10,7 @@ from state_kinds import KINDS, N_CTX, loaded, write_model
 from nybble.engine.executors.numba.executor import NumbaExecutor
 from nybble.engine.executors.numba.storage.caches import KVCache
 from nybble.engine.executors.reference.executor import ReferenceExecutor
-from nybble.engine.scheduler.job import Job
+from nybble.engine.scheduler.job import DraftingJob
 from nybble.engine.scheduler.scheduler import Scheduler
 from nybble.engine.scheduler.seats import single_seat
 from nybble.engine.speculation.drafter import Drafter
@@ -23,7 +23,7 @@ EXECUTORS = [  # threads, tokens in a step, sequences, tokens in the pool
 ]
 
 
-class Greedy(Job):
+class Greedy(DraftingJob):
     """Takes the most probable token n times, and keeps all logits."""
 
     def __init__(self, ids, n, salt=b"", taps=None):
