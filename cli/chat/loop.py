@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...errors import NybbleError
+from ...errors import NybbleError, RequestError
 from ..option_names import in_options
 from ..parser import Parser
 from ..plain_text import plain
@@ -25,11 +25,10 @@ _ENDS = {
 def converse(session: Session, line: Callable[[bool], str], screen: Screen, parser: Parser) -> None:
     """Answers what `line` gives, as `questions` reads it. Ctrl-C stops an answer, or drops a line; errors are
     told, and the conversation goes on. `parser`: for the names of options in messages."""
-    asked = questions(_without_interrupts(line, screen))
-    for text in asked:
+    for text in questions(_without_interrupts(line, screen)):
         try:
             if text.startswith("/") and not text.startswith("//"):
-                found = run_command(text, session)
+                found = _run_command(text, session)
                 if found is None:
                     return
                 if isinstance(found, str):
@@ -41,8 +40,14 @@ def converse(session: Session, line: Callable[[bool], str], screen: Screen, pars
             _show(session, answer, screen)
         except NybbleError as error:
             complain(f"nybble: error: {plain(in_options(str(error), parser))}")
-        except OSError as error:
-            complain(f"nybble: error: {plain(str(error))}")
+
+
+def _run_command(text: str, session: Session) -> Answer | str | None:
+    """As `run_command`; what the system has against a file is a RequestError, too."""
+    try:
+        return run_command(text, session)
+    except OSError as error:
+        raise RequestError(f"{error.filename}: {error.strerror}") from error
 
 
 def _show(session: Session, answer: Answer, screen: Screen) -> None:

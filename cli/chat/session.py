@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ...engine.backend import Backend, Stream
+from ...engine.chat.conversation import checked_messages
 from ...engine.chat.message import ChatDelta
 from ...engine.generation.chat_output import ChatOutput
 from ...engine.sampling.params import SamplingParams
@@ -68,11 +69,14 @@ class Session:
         self.last = None
 
     def tell(self, system: str | None) -> None:
-        """Puts another system's message, or none, before the conversation."""
+        """Puts another system's message, or none, before the conversation; RequestError for what is no
+        text."""
+        if system is not None:
+            checked_messages([{"role": "system", "content": system}])
         self._system = system
 
     def save(self, path: str | os.PathLike[str]) -> int:
-        """Writes the conversation to a file; -> the number of messages."""
+        """Writes the conversation to a file; -> the number of messages. RequestError if there are none."""
         write_transcript(path, self.messages, self.backend.info.name)
         return len(self.messages)
 

@@ -15,7 +15,11 @@ _MAX_BYTES = 64 << 20
 
 
 def write_transcript(path: str | os.PathLike[str], messages: Sequence[Any], model: str) -> None:
-    """Writes messages, and the name of the model that has answered; OSError if that fails."""
+    """Writes messages, and the name of the model that has answered. RequestError for none, and for what is
+    no text (lone surrogates); OSError if it cannot be written."""
+    if not messages:
+        raise RequestError("there is no conversation yet")
+    checked_messages(messages)
     text = json.dumps({"model": model, "messages": messages}, ensure_ascii=False, indent=1)
     with atomic_file(path) as file:
         file.write(text.encode() + b"\n")

@@ -31,6 +31,9 @@ def lines(tmp_path_factory):
     window = ["-f", text, "--window", "32", *REFERENCE]
     found = {
         "run": [path, "the Ж", "-n", "20", *REFERENCE],
+        "chat": [path, "-n", "20", *REFERENCE],
+        "completion": ["bash"],
+        "doctor": [],
         "pull": ["smollm2"],
         "compile": [path],
         "embed": [path, "hé Ж😀", "--pooling", "mean", *REFERENCE],
@@ -48,6 +51,12 @@ def lines(tmp_path_factory):
         with open(named("smollm2").path, "wb") as model:  # of the right size, it counts as complete
             model.truncate(SOURCES["smollm2"].n_bytes)
         yield {name: [name, *map(str, words)] for name, words in found.items()}
+
+
+@pytest.fixture(autouse=True)
+def stdin(monkeypatch):
+    """What `chat` is asked."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("the Ж\n".encode())))
 
 
 def output(words, monkeypatch, encoding):

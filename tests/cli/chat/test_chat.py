@@ -159,6 +159,7 @@ def test_a_small_terminal_without_colours(path, tmp_path):
     with Terminal("chat", path, *OPTIONS, "-n", 40, rows=4, columns=20, environment=quiet) as terminal:
         terminal.wait_for(">>>")
         terminal.type(f"the{ENTER}")
+        terminal.wait_for("cut off")
         terminal.wait_for(">>>")
         terminal.type(CTRL_D)
         assert terminal.end() == 0

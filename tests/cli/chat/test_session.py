@@ -145,3 +145,19 @@ def test_a_long_conversation_loses_its_middle_for_the_model_alone():
             assert session.messages[0]["role"] == "system" and session.last.n_prompt_tokens <= 160
         assert session.last.n_dropped_messages > 0 and len(session.messages) == 17
         assert "old messages left out" in run_command("/stats", session)
+
+
+def test_what_is_no_text_is_refused_everywhere(tmp_path):
+    session, bad = Session(MockBackend(), SamplingParams()), "a\udcff"
+    path = tmp_path / "chat.json"
+    path.write_text('[{"role": "user", "content": "\\udcff"}]')
+    for act in (
+        lambda: session.ask(bad),
+        lambda: session.tell(bad),
+        lambda: session.load(path),
+        lambda: Session(MockBackend(), SamplingParams(), bad).save(tmp_path / "other.json"),
+        lambda: session.save(tmp_path / "other.json"),
+    ):
+        with pytest.raises(RequestError):
+            act()
+    assert not session.messages and not (tmp_path / "other.json").exists()
