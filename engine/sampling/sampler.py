@@ -27,9 +27,9 @@ class Sampler:
     sampler with a state, as mirostat's, needs the tokens in order; for others they may be chosen in any
     order, and more than once.
 
-    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen; `end_ids` end the text,
-    and are not chosen before `min_tokens`, nor those of `eog_ids` if `ignore_eos`. `constraint` allows only
-    some tokens; it must be told which are chosen. `choice` is the number of the text among the alternatives
+    `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen. `eog_ids`, and the
+    `stop_token_ids` of `params`, end the text, and are not chosen before `min_tokens`; nor are `eog_ids` if
+    `ignore_eos`. `constraint` allows only some tokens; it must be told which are chosen. `choice` is the number of the text among the alternatives
     for one prompt, which differ in their draws. `seed` is that of `params`, or the random one that was taken
     if that is None.
     """

@@ -26,35 +26,32 @@ ARROWS = {
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
     "engine.executors.base": "kernels.attention engine.hooks engine.plan",
-    "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks engine.plan.ops "
-    "errors",
+    "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks "
+    "engine.plan.ops errors",
     "kernels.weights": "kernels.jit kernels.language gguf_io",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
-    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base kernels.attention "
-    "kernels.jit kernels.language engine.plan gguf_io system errors",
+    "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
+    "kernels.attention kernels.jit kernels.language engine.plan gguf_io system errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
     "kernels.target kernels.language kernels.choices gguf_io",
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
-    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
-    "kernels.norm engine.executors.numba.storage kernels.linear "
-    "kernels.weights engine.executors.attention_probs kernels.attention "
-    "kernels.jit kernels.language engine.plan errors",
+    "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
+    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear kernels.weights "
+    "engine.executors.attention_probs kernels.attention kernels.jit kernels.language engine.plan errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
-    "engine.executors.numba.storage kernels.weights "
-    "engine.executors.attention_probs engine.executors.base "
-    "kernels.attention kernels.jit kernels.language engine.hooks "
-    "engine.plan gguf_io system errors",
+    "engine.executors.numba.storage kernels.weights engine.executors.attention_probs "
+    "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks engine.plan "
+    "gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat.formats": "errors",
     "engine.grammar": "tokenizer errors",
     "engine.chat": "engine.grammar engine.chat.formats tokenizer gguf_io system errors",
-    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts kernels.elementwise "
-    "kernels.norm kernels.linear engine.executors.attention_probs "
-    "engine.executors.base kernels.attention engine.hooks engine.plan "
-    "gguf_io",
+    "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
+    "kernels.elementwise kernels.norm kernels.linear engine.executors.attention_probs "
+    "engine.executors.base kernels.attention engine.hooks engine.plan gguf_io",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures engine.plan "
     "engine.config gguf_io errors",
     "kernels.sampling": "kernels.jit kernels.language",
@@ -64,8 +61,8 @@ ARROWS = {
     "kernels.attention engine.hooks engine.plan gguf_io system errors",
     "hub": "system errors",
     "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling engine.model engine.chat engine.grammar tokenizer "
-    "engine.executors.base engine.hooks gguf_io system errors",
+    "kernels.sampling engine.model engine.chat engine.grammar tokenizer engine.executors.base "
+    "engine.hooks gguf_io system errors",
     "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
     "engine.executors.base engine.hooks engine.plan gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
@@ -73,10 +70,9 @@ ARROWS = {
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
     "engine.model_info": "engine.model gguf_io",
-    "engine.llm": "engine.model_info engine.executors.choose engine.embedding "
-    "engine.tracing engine.generation hub engine.scheduler engine.sampling "
-    "engine.model engine.chat tokenizer kernels.attention engine.hooks "
-    "engine.config gguf_io system errors",
+    "engine.llm": "engine.model_info engine.executors.choose engine.embedding engine.tracing "
+    "engine.generation hub engine.scheduler engine.sampling engine.model engine.chat tokenizer "
+    "kernels.attention engine.hooks engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
     "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
@@ -84,17 +80,17 @@ ARROWS = {
     "cli": "engine.benchmark kernels.jit kernels.target system errors",
     "engine": "",
     "engine.executors": "",
-    "kernel": "kernels.position kernels.norm kernels.linear kernels.weights "
-    "kernels.attention kernels.jit kernels.language engine.plan gguf_io",
+    "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
+    "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
     "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
-    "cli.options": "cli research engine.llm hub engine.sampling engine.grammar "
-    "kernels.attention system errors",
+    "cli.options": "cli research engine.llm hub engine.sampling engine.grammar kernels.attention "
+    "system errors",
     "cli.commands": "cli research engine.check engine.benchmark engine.llm engine.embedding "
-    "engine.generation hub engine.sampling kernels.sampling engine.model "
-    "tokenizer kernels.jit engine.hooks gguf_io system errors",
-    "testing": "engine.model_info engine.embedding engine.generation engine.sampling "
-    "engine.chat tokenizer gguf_io errors",
+    "engine.generation hub engine.sampling kernels.sampling engine.model tokenizer kernels.jit "
+    "engine.hooks gguf_io system errors",
+    "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
+    "tokenizer gguf_io errors",
     "sampling": "engine.sampling",
 }
