@@ -29,9 +29,9 @@ class Sampler:
 
     `functions` are NumPy's, or compiled ones. `suppressed_ids` (n,) are never chosen. `eog_ids`, and the
     `stop_token_ids` of `params`, end the text, and are not chosen before `min_tokens`; nor are `eog_ids` if
-    `ignore_eos`. `constraint` allows only some tokens; it must be told which are chosen. `choice` is the number of the text among the alternatives
-    for one prompt, which differ in their draws. `seed` is that of `params`, or the random one that was taken
-    if that is None.
+    `ignore_eos`. `constraint` allows only some tokens; it must be told which are chosen. `choice` is the
+    number of the text among the alternatives for one prompt, which differ in their draws. `seed` is that of
+    `params`, or the random one that was taken if that is None.
     """
 
     def __init__(
