@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,6 +85,8 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
         return self
 
     async def __anext__(self) -> ChatDelta:
+        import asyncio  # as in `Request`
+
         delta = await asyncio.to_thread(next, self, None)
         if delta is None:
             raise StopAsyncIteration
