@@ -60,6 +60,16 @@ class Terminal:
         before, self._at = self._at, found + len(text)
         return self.seen[before : self._at]
 
+    def type_until(self, keys: str, text: str) -> str:
+        """Types some keys again and again until `text` is shown, as somebody does who waits for history that
+        is still being read; -> what `wait_for` gives."""
+        start = time.monotonic()
+        while self.seen.find(text, self._at) < 0 and time.monotonic() - start < _PATIENCE:
+            self.type(keys)
+            while self._read(0.5):
+                pass
+        return self.wait_for(text)
+
     def end(self) -> int:
         """Waits for the end of the program; -> its exit code."""
         start = time.monotonic()

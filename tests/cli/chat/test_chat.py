@@ -147,7 +147,8 @@ def test_lines_and_history_of_the_editor(path, tmp_path):
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     with Terminal("chat", path, *OPTIONS, "-n", 4, environment=cache) as terminal:
         terminal.wait_for(">>>")
-        terminal.type(UP + ENTER)  # the last line of the day before, which was /save
+        terminal.type_until(UP, "/save")  # the last line of the day before
+        terminal.type(ENTER)
         terminal.wait_for("0 messages saved")
         terminal.wait_for(">>>")
         terminal.type(CTRL_D)
