@@ -149,7 +149,7 @@ def test_lines_and_history_of_the_editor(path, tmp_path):
         terminal.wait_for(">>>")
         terminal.type_until(UP, "/save")  # the last line of the day before
         terminal.type(ENTER)
-        terminal.wait_for("0 messages saved")
+        terminal.wait_for("there is no conversation yet")
         terminal.wait_for(">>>")
         terminal.type(CTRL_D)
         assert terminal.end() == 0
