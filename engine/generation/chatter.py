@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import RequestError
 from ...tokenizer import Tokenizer
 from ..chat.conversation import Conversation, Message
+from ..chat.formats.base import NO_CALLS
 from ..chat.template import ChatTemplate, RenderedChat
 from ..chat.templates import ChatTemplates
 from ..chat.tools import Tool, ToolChoice, checked_tool_choice, parameters_of
@@ -196,6 +197,12 @@ class Chatter(Generator):
         max_tokens = params.max_tokens if isinstance(params, SamplingParams) else SamplingParams().max_tokens
         prompt, n_dropped = fitting(conversation, render, self.n_ctx, max_tokens, overflow)
         schemas = {tool["function"]["name"]: parameters_of(tool) for tool in conversation.tools}
+        is_told = any(name in prompt.text for name in schemas)
+        if schemas and not is_told and chosen.answer_format.tools is NO_CALLS:
+            raise RequestError(
+                "this model cannot be told of `tools`, and calls none: its chat template does not show them;"
+                " leave them out, or describe them in the system's message and read the answer yourself"
+            )
         is_named = isinstance(choice, tuple)
         forced = choice if isinstance(choice, tuple) else tuple(schemas) if choice == "required" else ()
         return ChatTurn(prompt, chosen, schemas or None, forced, is_named, n_dropped)

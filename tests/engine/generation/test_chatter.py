@@ -148,6 +148,14 @@ def test_without_a_choice_of_tools_they_are_not_shown(llm):
     assert out.message == llm.chat(USER, SHORT).message
 
 
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_tools_are_not_ignored_silently(tmp_path, choice):
+    with llm_with(tmp_path, "{{ messages[0].content }}") as llm:
+        with pytest.raises(RequestError, match="cannot be told of `tools`, and calls none"):
+            llm.chat(USER, tools=TOOLS, tool_choice=choice)
+        assert llm.chat(USER, SHORT, tools=TOOLS, tool_choice="none").message.tool_calls == ()
+
+
 def test_a_constraint_and_a_choice_contradict_each_other(llm):
     with pytest.raises(RequestError, match="tool_choice asks for a call, and `regex` for another text"):
         llm.chat(USER, SamplingParams(regex="a"), tools=TOOLS, tool_choice="required")
