@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..executors.base import Array, Ids, RowNumbers
 from ..hooks.taps import Taps
 from ..speculation.drafter import Drafter
-from .prefix_index import PAGE_SIZE, Node
+from .prefix import PAGE_SIZE, Node
 from .seat import Seat
 
 

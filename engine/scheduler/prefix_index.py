@@ -11,72 +11,19 @@ nodes: a prefix can be taken over where all is there that its next token needs.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from ...kernels.attention.kv_cache import CACHE_BLOCK
 from ..executors.base import Executor, Ids, States
 from .pages import PagePool
+from .prefix import PAGE_SIZE, Node, Prefix, first_block
 from .seat import Seat
 
-PAGE_SIZE = CACHE_BLOCK
 STATE_BYTES = 256 << 20
 """What the states of recurrent layers may take that are kept for later."""
-
-
-@dataclass(eq=False)
-class Node:
-    """The tokens `ids` (n,) from position `start`, a multiple of `PAGE_SIZE`, on.
-
-    `pages`: of each pool. `states`: after the last of the tokens. `n_seats`: how many seats are to fill what
-    comes next. `is_pinned`: windowed layers keep its pages when the seat that has filled them goes on.
-    """
-
-    key: bytes
-    parent: Node | None
-    start: int
-    ids: Ids
-    pages: list[int | None]
-    states: States | None = None
-    n_seats: int = 0
-    is_pinned: bool = False
-    children: dict[bytes, Node] = field(default_factory=dict)
-
-    @property
-    def end(self) -> int:
-        """The position after its last token."""
-        return self.start + len(self.ids)
-
-    @property
-    def is_leaf(self) -> bool:
-        """Does nothing go on from here?"""
-        return not self.children and not self.n_seats
-
-    def path(self) -> list[Node]:
-        """The nodes from the first tokens to this one, without the root."""
-        nodes, node = [], self
-        while node.parent is not None:
-            nodes.append(node)
-            node = node.parent
-        return nodes[::-1]
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The first `n_tokens` tokens of a sequence: those up to the full node `tip`, and some of `rest`'s."""
-
-    tip: Node
-    rest: Node | None
-    n_tokens: int
-
-    @property
-    def nodes(self) -> list[Node]:
-        """Those of its tokens."""
-        return self.tip.path() + ([self.rest] if self.rest else [])
 
 
 class PrefixIndex:
@@ -90,6 +37,8 @@ class PrefixIndex:
         self._n_states_left = state_bytes // max(1, executor.n_state_bytes)
         self._roots: dict[bytes, Node] = {}
         self._nodes: OrderedDict[Node, None] = OrderedDict()  # those used longest ago first
+        # Of each pool, how many nodes have a page: several if a seat has left before it wrote to it.
+        self._n_holders: list[Counter[int]] = [Counter() for _ in pools]
         for i, pool in enumerate(pools):
             pool.reclaim = partial(self._reclaim, i)
 
@@ -195,9 +144,8 @@ class PrefixIndex:
 
     def n_reclaimable(self, pool: PagePool) -> int:
         """How many pages of a pool nobody uses but the index."""
-        i = self._pools.index(pool)
-        pages = (node.pages[i] for node in self._nodes)
-        return sum(page is not None and pool.n_users(page) == 1 for page in pages)
+        holders = self._n_holders[self._pools.index(pool)]
+        return sum(pool.n_users(page) == n for page, n in holders.items())
 
     def clear(self) -> None:
         """Lets go of everything that no seat goes on from."""
@@ -256,6 +204,7 @@ class PrefixIndex:
             if node.pages[i] is None and page is not None:
                 node.pages[i] = page
                 self._pools[i].join(page)
+                self._n_holders[i][page] += 1
         self._nodes.move_to_end(node)
         return node
 
@@ -265,8 +214,7 @@ class PrefixIndex:
             for node in tip.path() if pool.pages.window else ():
                 page, is_behind = node.pages[i], node.start // PAGE_SIZE < seat.first_block(i)
                 if page is not None and is_behind and not node.is_pinned and pool.n_users(page) == 1:
-                    node.pages[i] = None
-                    pool.leave(page)
+                    self._let_go(node, i)
 
     def _keep_states(self, node: Node, states: Callable[[], States]) -> None:
         """Keeps the states after `node`, if they are not kept yet."""
@@ -287,15 +235,15 @@ class PrefixIndex:
             self._n_states_left += 1
 
     def _reclaim(self, i: int) -> bool:
-        """Lets go of the page of a pool that was not used for the longest time; False if there is none."""
+        """Lets go of the page of a pool that was not used for the longest time, or of one of the nodes that
+        have it; False if there is none."""
         pool = self._pools[i]
         for node in self._nodes:
             page = node.pages[i]
-            if page is None or pool.n_users(page) > 1:
+            if page is None or pool.n_users(page) > self._n_holders[i][page]:
                 continue
             if pool.pages.window:
-                node.pages[i] = None
-                pool.leave(page)
+                self._let_go(node, i)
                 self._prune(node)
                 return True
             if node.is_leaf:
@@ -303,11 +251,20 @@ class PrefixIndex:
                 return True
         return False
 
+    def _let_go(self, node: Node, i: int) -> None:
+        """Takes a node's page of a pool from it, if it has one."""
+        page = node.pages[i]
+        if page is not None:
+            node.pages[i] = None
+            self._pools[i].leave(page)
+            self._n_holders[i][page] -= 1
+            if not self._n_holders[i][page]:
+                del self._n_holders[i][page]
+
     def _remove(self, node: Node, prunes: bool = True) -> None:
         """Lets go of a leaf and, where it was all that they were kept for, of the nodes before it."""
-        for pool, page in zip(self._pools, node.pages, strict=True):
-            if page is not None:
-                pool.leave(page)
+        for i in range(len(self._pools)):
+            self._let_go(node, i)
         self._drop_states(node)
         del self._nodes[node]
         if node.parent is not None:
@@ -332,8 +289,3 @@ def _n_common(a: Ids, b: Ids) -> int:
     n = min(len(a), len(b))
     differing = np.flatnonzero(a[:n] != b[:n])
     return int(differing[0]) if len(differing) else n
-
-
-def first_block(n: int, window: int) -> int:
-    """The first page that a token at position n sees something of."""
-    return max(0, n - window + 1) // PAGE_SIZE if window else 0

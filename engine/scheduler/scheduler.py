@@ -172,10 +172,19 @@ class Scheduler:
                 continue
             n = 1 if job.n_left == 1 else self._n_at_once(job, seat.n_positions, min(job.n_left, n_room))
             end = seat.n_positions + n + len(drafted)
-            if n > 0 and self.seating.make_room(job, seat, end):
+            if n > 0 and self._has_room(job, seat, end):
                 n_room -= n if job.n_left > 1 else 0
                 parts.append(_part(job, seat, end, drafted))
         return [part for part in parts if part.job.seat is part.seat]
+
+    def _has_room(self, job: Job, seat: Seat, end: int) -> bool:
+        """Makes sure of pages for a job's tokens up to position end - 1; False if there are none for it."""
+        try:
+            return self.seating.make_room(job, seat, end)
+        except NybbleError as error:
+            job.fail(error)
+            self._forget(job)
+            return False
 
     def _n_at_once(self, job: Job, start: int, n: int) -> int:
         """How many of the next n tokens of a job go into a step."""

@@ -10,7 +10,8 @@ from ...errors import NybbleError
 from ..executors.base import Executor
 from .job import Job, common_tokens
 from .pages import PagePool
-from .prefix_index import PAGE_SIZE, Prefix, PrefixIndex
+from .prefix import PAGE_SIZE, Prefix
+from .prefix_index import PrefixIndex
 from .seat import Seat
 from .seats import Seats
 
@@ -64,12 +65,15 @@ class Seating:
 
     def make_room(self, job: Job, seat: Seat, end: int) -> bool:
         """Makes sure of pages for a job's tokens up to position end - 1, even if others, idle or younger,
-        lose their seats; False if the job itself has lost its own."""
+        lose their seats; False if the job itself has lost its own. NybbleError if there are too few even for
+        it alone."""
         while job.seat is seat:
             try:
                 seat.make_room(end)
                 return True
             except NybbleError:
+                if len(self.seated) == 1:
+                    raise
                 self._unseat_one()
         return False
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import NybbleError
 from ..executors.base import Ids
-from .prefix_index import PAGE_SIZE, PrefixIndex, first_block
+from .prefix import PAGE_SIZE, first_block
+from .prefix_index import PrefixIndex
 from .seating import Seating
 
 Arrays = list[NDArray[Any]]

@@ -23,7 +23,7 @@ from ...errors import NybbleError, RequestError
 from ...system.atomic_file import atomic_file
 from ..executors.base import Ids
 from .job import Job
-from .prefix_index import PAGE_SIZE
+from .prefix import PAGE_SIZE
 from .scheduler import Scheduler
 from .state import Arrays, Block, State
 from .state_key import ArraySpec, StateKey, n_bytes

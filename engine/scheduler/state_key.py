@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..executors.base import Executor
-from .prefix_index import PAGE_SIZE
+from .prefix import PAGE_SIZE
 
 ArraySpec = tuple[str, tuple[int, ...]]
 """The dtype and the shape of an array."""
