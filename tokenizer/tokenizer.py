@@ -211,6 +211,17 @@ class Tokenizer(Shown):
         ids = self._vocabulary.ids_of_type(TokenType.CONTROL, TokenType.UNKNOWN)
         return {self._vocabulary.tokens[id_]: id_ for id_ in ids}
 
+    @cached_property
+    def fragment_ids(self) -> frozenset[int]:
+        """The ids of tokens that are no text alone: some of their bytes belong to a character that begins or
+        ends in others."""
+        ids = set()
+        for id_ in range(self.n_vocab):
+            token = self.token_bytes(id_, skip_special_tokens=False)
+            if not token.isascii() and "\ufffd" in token.decode("utf-8", "replace"):
+                ids.add(id_)
+        return frozenset(ids)
+
     def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
         """The bytes of a token, perhaps part of a character; b"" for one that is left out.
 

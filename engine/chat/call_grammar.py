@@ -1,4 +1,4 @@
-"""Grammars that make an answer call tools, or follow a schema after its reasoning."""
+"""Grammars for answers: they call tools, they may call tools, or they follow a schema after reasoning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ..grammar.lark import lark_literal, lark_text
 from .answer_format import AnswerFormat, HarmonyFormat
 from .formats.base import NO_CALLS, Schemas
 from .formats.lark_writer import LarkWriter
+from .free_grammar import TERMINALS, FreeGrammar, harmony_start
 
 _SPACE = "\nSPACE: /[ \\n]{0,4}/"
 _HARMONY_FINAL = "<|channel|>final<|message|>"
@@ -23,6 +24,21 @@ def calls_grammar(
     lark = _writer(tokenizer, is_alone)
     calls = _calls(lark, answer_format, tools)
     return _grammar(lark, answer_format, in_reasoning, calls, "tools")
+
+
+def free_grammar(
+    answer_format: AnswerFormat, tokenizer: Tokenizer, tools: Schemas, in_reasoning: bool
+) -> Grammar | None:
+    """The grammar of answers that may say anything, but whose calls are of these tools and by their schemas:
+    from the opener of a call on it must be well formed. None if calls cannot be told from words;
+    RequestError if a schema cannot be enforced."""
+    lark = _writer(tokenizer)
+    ids = tokenizer.control_ids - tokenizer.eog_ids | tokenizer.fragment_ids
+    if isinstance(answer_format, HarmonyFormat):
+        start = harmony_start(lark, tools, ids)
+    else:
+        start = FreeGrammar(lark, answer_format, tools, ids).start(in_reasoning)
+    return Grammar.lark(lark.grammar(start) + TERMINALS, "tools") if start else None
 
 
 def after_reasoning(

@@ -27,6 +27,19 @@ class ParsedCall:
     """None if the format has none."""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Where a call begins in free text."""
+
+    opener: str
+    rest: str
+    """Items of a grammar for what must follow."""
+    at_start: str = ""
+    """Items of a terminal in place of `opener`, if it counts only where nothing was said yet."""
+    has_all: bool = False
+    """All calls come after one opener."""
+
+
 class ToolFormat(ABC):
     """How a model writes calls of tools into its answer. No opener may be the beginning of another."""
 
@@ -58,10 +71,17 @@ class ToolFormat(ABC):
         """The calls that `text` holds, from the opener on; [] for a mark alone, None if it is malformed.
         Where the answer has ended early, closing texts may be missing."""
 
-    @abstractmethod
     def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
         """The body of a rule for one call or more of these tools, as the model writes them; RequestError for
         a schema that cannot be enforced in this format."""
+        (begin,) = self.beginnings(lark, tools)
+        call = lark.rule(f"{lark.text(begin.opener)} {begin.rest}")
+        return call if begin.has_all else f"{call} {lark.more(f'SPACE {call}')}"
+
+    @abstractmethod
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
+        """Where calls of these tools begin in an answer that need not call any, and what follows then;
+        RequestError as `grammar`."""
 
 
 class NoCalls(ToolFormat):
@@ -81,6 +101,9 @@ class NoCalls(ToolFormat):
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         return None
 
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
+        return []
+
     def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
         raise RequestError(
             'tool_choice must be "auto" or "none" for this model: its chat template says nothing of tools'
@@ -88,6 +111,15 @@ class NoCalls(ToolFormat):
 
 
 NO_CALLS = NoCalls()
+
+
+def sectioned(lark: LarkWriter, begin: str, rest: str, section: tuple[str, str]) -> Beginning:
+    """Where calls begin that are `begin` and `rest`, perhaps all between the texts of a section."""
+    if not section[0]:
+        return Beginning(begin, rest)
+    call = lark.rule(f"{lark.text(begin)} {rest}")
+    end = f"SPACE {lark.text(section[1])}" if section[1] else ""
+    return Beginning(section[0], f"SPACE {call} {lark.more(f'SPACE {call}')} {end}", has_all=True)
 
 
 def parsed_call(name: Any, arguments: Any, id_: Any = None) -> ParsedCall | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .base import ParsedCall, Schemas, ToolFormat, parsed_call, value_at
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, parsed_call, value_at
 from .lark_writer import LarkWriter
 from .scanners import EndsAtOnce, Scanner, UntilJsonEnds
 
@@ -43,6 +44,12 @@ class FunctionaryCalls(ToolFormat):
         calls = [f"{lark.text(name + _END)} {lark.json(schema)}" for name, schema in tools.items()]
         call = lark.rule(lark.any_of(calls))
         return f"{call} {lark.more(f'{lark.text(_MARK)} {call}')}"
+
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
+        words = [Beginning(_MARK + _WORDS, ""), Beginning("", "", json.dumps(_WORDS))]
+        calls = {name + _END: lark.json(schema) for name, schema in tools.items()}
+        later = [Beginning(_MARK + opener, rest) for opener, rest in calls.items()]
+        return words + later + [Beginning("", rest, json.dumps(opener)) for opener, rest in calls.items()]
 
     def calls(self, text: str, schemas: Mapping[str, Mapping[str, object]]) -> list[ParsedCall] | None:
         name, _, body = text.removeprefix(_MARK).partition("\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....errors import RequestError
-from .base import ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call, without_end
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call, without_end
 from .lark_writer import LarkWriter, series
 from .scanners import Scanner, UntilText
 
@@ -35,13 +35,11 @@ class GemmaCalls(ToolFormat):
     def scanner(self, opener: str) -> Scanner:
         return UntilText(_END)
 
-    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
         calls = (
-            f"{lark.text(f'{_BEGIN}call:{name}')} {_value_rule(lark, schema, name)} {lark.text(_END)}"
-            for name, schema in tools.items()
+            f"{lark.text(f'call:{name}')} {_value_rule(lark, schema, name)}" for name, schema in tools.items()
         )
-        call = lark.rule(lark.any_of(calls))
-        return f"{call} {lark.more(call)}"
+        return [Beginning(_BEGIN, f"{lark.any_of(calls)} {lark.text(_END)}")]
 
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         body = without_end(text.removeprefix(_BEGIN), _END)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .base import ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at, without_end
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at, without_end
 from .lark_writer import LarkWriter, wrapped
 from .scanners import Scanner, UntilJsonEnds, UntilText
 
@@ -58,15 +58,14 @@ class JsonCalls(ToolFormat):
         calls = None if objects is None else [self._call(each) for each in objects]
         return None if not calls or None in calls else [call for call in calls if call]
 
-    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
         kinds = [self._schema(name, schema) for name, schema in tools.items()]
         one = lark.rule(lark.any_of(map(lark.json, kinds)))
-        begin, end = lark.text(self.begin), lark.text(self.end)
-        if self.is_list:
-            others = lark.more(f'"," SPACE {one}')
-            return f'{begin} SPACE "[" SPACE {one} {others} SPACE "]" SPACE {end}'
-        call = f"{begin} SPACE {one} SPACE {end}"
-        return f"{call} {lark.more(f'SPACE {call}')}" if self.begin else call
+        end = f"SPACE {lark.text(self.end)}" if self.end else ""
+        if not self.is_list:
+            return [Beginning(self.begin, f"SPACE {one} {end}")]
+        others = lark.more(f'"," SPACE {one}')
+        return [Beginning(self.begin, f'SPACE "[" SPACE {one} {others} SPACE "]" {end}', has_all=True)]
 
     def _schema(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         if self.name_key is None:

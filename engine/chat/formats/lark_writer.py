@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _ANY = "/(.|\\n)*/"
+_CONTROL = re.compile(r'(?P<control><\[\d+\]>)(?: (?P<letters>"(?:[^"\\]|\\.)*"))?\Z')
 _DEFINITIONS = ("$defs", "definitions")
 
 
@@ -24,6 +26,20 @@ class LarkWriter:
     def text(self, text: str) -> str:
         """Items for a fixed text; none for ""."""
         return self._quote(text) if text else ""
+
+    def literal(self, text: str) -> str:
+        """A text in letters, also where it is the name of a control token."""
+        return json.dumps(text)
+
+    def parts(self, text: str) -> tuple[str, str] | None:
+        """The item of the control token with which a text begins, or "", and what comes after it in letters;
+        None if control tokens are elsewhere, too."""
+        if self._is_text(text):
+            return "", text
+        found = _CONTROL.match(self.text(text))
+        if found is None:
+            return None
+        return found["control"], json.loads(found["letters"] or '""')
 
     def rule(self, body: str, options: str = "") -> str:
         """The name of a new rule."""
@@ -43,7 +59,11 @@ class LarkWriter:
         """Any text, up to the first `end` and with it."""
         if not self._is_text(end):
             return f"{_ANY} {self.text(end)}"
-        return self.rule(_ANY, f"[suffix={json.dumps(end)}]")
+        return self.letters_until(end)
+
+    def letters_until(self, end: str) -> str:
+        """Any text, up to the first `end` that is written in letters and with it."""
+        return self.rule(_ANY, f"[suffix={self.literal(end)}]")
 
     def json(self, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> str:
         """A value of a schema, which may be a part of `root`, where its definitions are."""

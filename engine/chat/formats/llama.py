@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from .base import ParsedCall, Schemas, ToolFormat, parsed_call
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, parsed_call
 from .json_calls import JsonCalls
 from .lark_writer import LarkWriter
 from .python_calls import python_calls
@@ -37,7 +38,17 @@ class LlamaCalls(ToolFormat):
         return UntilTheEnd() if opener == _PYTHON_TAG else _JSON.scanner(opener)
 
     def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
-        return _JSON.grammar(lark, tools)
+        (call,) = _JSON.beginnings(lark, tools)
+        return call.rest
+
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
+        """An answer may be an object that is no call: it is one from the name of a tool on, and the word
+        "parameters". What a program is cannot be said."""
+        heads = {name: ("{", "name", ":", name, ",", "parameters", ":") for name in tools}
+        return [
+            Beginning("", f'SPACE {lark.json(schema)} SPACE "}}"', _terminal(heads[name]))
+            for name, schema in tools.items()
+        ]
 
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         if not text.startswith(_PYTHON_TAG):
@@ -50,3 +61,9 @@ class LlamaCalls(ToolFormat):
             return [ParsedCall(call.name.removesuffix(_BUILT_IN), call.arguments) for call in calls]
         program = parsed_call("code_interpreter", {"code": body}) if body else None
         return [program] if program else None
+
+
+def _terminal(tokens: tuple[str, ...]) -> str:
+    """Items of a terminal for tokens of JSON, marks and texts, with white space between them."""
+    texts = (token if token in "{:," else json.dumps(token) for token in tokens)
+    return " /[ \\t\\n\\r]*/ ".join(map(json.dumps, texts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .base import ParsedCall, Schemas, ToolFormat, after_space, parsed_call, value_at
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, after_space, parsed_call, sectioned, value_at
 from .lark_writer import LarkWriter
 from .scanners import Scanner, UntilJsonEnds, UntilText, UntilTheEnd
 
@@ -70,7 +70,7 @@ class NamedJson(ToolFormat):
         rest = text[at:].strip()
         return calls if calls and self.section[1].startswith(rest) else None
 
-    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
         calls = []
         for name, schema in tools.items():
             if self.id_end:
@@ -81,10 +81,9 @@ class NamedJson(ToolFormat):
                 head = f"{lark.text(f'functions.{name}:')} /[0-9]{{1,3}}/ {lark.text(self.name_end)}"
             else:
                 head = lark.text(name + self.name_end)
-            calls.append(f"{head} SPACE {lark.json(schema)} SPACE {lark.text(self.end)}")
-        call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
-        begin, end = map(lark.text, self.section)
-        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
+            end = f"SPACE {lark.text(self.end)}" if self.end else ""
+            calls.append(f"{head} SPACE {lark.json(schema)} {end}")
+        return [sectioned(lark, self.begin, lark.any_of(calls), self.section)]
 
     def _call(self, head: str, arguments: object) -> ParsedCall | None:
         name, id_ = head, None

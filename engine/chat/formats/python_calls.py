@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .base import ParsedCall, Schemas, ToolFormat, parsed_call, without_end
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, parsed_call, without_end
 from .lark_writer import LarkWriter, series
 from .scanners import Scanner, UntilText
 
@@ -36,10 +36,10 @@ class PythonCalls(ToolFormat):
     def calls(self, text: str, schemas: Schemas) -> list[ParsedCall] | None:
         return python_calls(without_end(text.removeprefix(self.begin), self.end))
 
-    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
         one = lark.rule(lark.any_of(_tool(lark, name, schema) for name, schema in tools.items()))
         others = lark.more(f'", " {one}')
-        return f'{lark.text(self.begin)} "[" {one} {others} "]" {lark.text(self.end)}'
+        return [Beginning(self.begin, f'"[" {one} {others} "]" {lark.text(self.end)}', has_all=True)]
 
 
 def _tool(lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:

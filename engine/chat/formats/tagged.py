@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .base import ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call
+from .base import Beginning, ParsedCall, Schemas, ToolFormat, after_space, decoded, parsed_call, sectioned
 from .lark_writer import LarkWriter
 from .scanners import Scanner, UntilText, UntilTheEnd
 
@@ -69,11 +69,9 @@ class TaggedParameters(ToolFormat):
         rest = text[at:].strip()
         return calls if calls and self.section[1].startswith(rest) else None
 
-    def grammar(self, lark: LarkWriter, tools: Schemas) -> str:
+    def beginnings(self, lark: LarkWriter, tools: Schemas) -> list[Beginning]:
         calls = [self._tool(lark, name, schema) for name, schema in tools.items()]
-        call = lark.rule(f"{lark.text(self.begin)} {lark.any_of(calls)}")
-        begin, end = map(lark.text, self.section)
-        return f"{begin} SPACE {call} {lark.more(f'SPACE {call}')} SPACE {end}"
+        return [sectioned(lark, self.begin, lark.any_of(calls), self.section)]
 
     def _tool(self, lark: LarkWriter, name: str, schema: Mapping[str, Any]) -> str:
         required = schema.get("required", ())
