@@ -33,7 +33,10 @@ def free_grammar(
     from the opener of a call on it must be well formed. None if calls cannot be told from words;
     RequestError if a schema cannot be enforced."""
     lark = _writer(tokenizer)
+    if answer_format.shown_ids(tokenizer.control_names) & tokenizer.eog_ids:
+        return None
     ids = tokenizer.control_ids - tokenizer.eog_ids | tokenizer.fragment_ids
+    _check(tools)
     if isinstance(answer_format, HarmonyFormat):
         start = harmony_start(lark, tools, ids)
     else:
@@ -71,7 +74,14 @@ def _grammar(
     return Grammar.lark(lark.grammar(f"{thought} {rest}") + _SPACE, name)
 
 
+def _check(tools: Schemas) -> None:
+    """RequestError for schemas that are none, or have keywords that cannot be enforced."""
+    for name, schema in tools.items():
+        Grammar.json_schema(schema, f"the parameters of the tool {name!r}")
+
+
 def _calls(lark: LarkWriter, answer_format: AnswerFormat, tools: Schemas) -> str:
+    _check(tools)
     if isinstance(answer_format, HarmonyFormat):
         return _harmony_calls(lark, tools)
     return answer_format.tools.grammar(lark, tools)

@@ -47,14 +47,17 @@ class FreeGrammar:
         reasoning = self._format.reasoning
         first = [f"BLANKS? {each}" for each in self._tokens(*self._openers, *(reasoning or ())[:1])]
         words = self._lark.rule(f"{self._lark.any_of(['WORDS', *first])} {self._text(*self._openers)}")
-        parts, last = [], [words, "BLANKS"]
+        parts: list[str] = []
+        last = [words, "BLANKS"]
         for begin in self._beginnings:
             call = f"{self._lark.any_of(self._entries(begin, words))} {begin.rest}"
             (last if self._is_last(begin) else parts).append(call)
         if reasoning is None:
             return f"{self._lark.any_of(parts)}* {self._lark.any_of(last)}?"
-        begin, end = reasoning
-        before = self._lark.any_of([self._at_start(self._lark.literal(begin)), *self._entry(begin, "BLANKS?")])
+        opener, end = reasoning
+        before = self._lark.any_of(
+            [self._at_start(self._lark.literal(opener)), *self._entry(opener, "BLANKS?")]
+        )
         thought = self._text(end)
         after = self._lark.any_of([self._lark.letters_until(end), *self._entry(end, "")])
         parts.append(f"{before} {thought} {after}")
@@ -109,7 +112,9 @@ def harmony_start(lark: LarkWriter, tools: Schemas, other_ids: Iterable[int]) ->
     middle = lark.rule(
         f'SPACE ({channel} ("commentary" | "analysis") SPACE)? ({constrain}? "json")? SPACE {message}'
     )
-    call = lark.rule(lark.any_of(f"{lark.text(name)} {middle} {lark.json(own)}" for name, own in tools.items()))
+    call = lark.rule(
+        lark.any_of(f"{lark.text(name)} {middle} {lark.json(own)}" for name, own in tools.items())
+    )
     first = lark.rule(f"/[{_BLANK}]*/ {_TO}", "[lazy]")
     later = lark.rule(f"/(.|\\n)*/ {_TO}", "[lazy]")
     header = lark.rule(f"({start} | {channel}) ({later} {call})?")

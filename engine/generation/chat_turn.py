@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...errors import RequestError
+from ...errors import NybbleError, RequestError
 from ...tokenizer import Tokenizer
 from ..chat.answer_parser import AnswerReader, call_ids
-from ..chat.call_grammar import after_reasoning, calls_grammar
+from ..chat.call_grammar import after_reasoning, calls_grammar, free_grammar
 from ..chat.formats.base import Schemas
 from ..chat.message import MessageBuilder
 from ..chat.template import ChatTemplate, RenderedChat
+from ..grammar.compiler import GrammarCompiler
+from ..grammar.grammar import Grammar
 from ..sampling.params import SamplingParams
 from .chat_output import ChatFinishReason, ChatOutput
 from .output import Output
@@ -34,9 +36,12 @@ class ChatTurn:
         """A parser for one answer."""
         return self.template.answer_format.parser(self.prompt.text, self.schemas, call_ids(self.prompt.text))
 
-    def params(self, given: SamplingParams, tokenizer: Tokenizer) -> SamplingParams:
+    def params(
+        self, given: SamplingParams, tokenizer: Tokenizer, grammars: GrammarCompiler
+    ) -> SamplingParams:
         """The parameters of an answer: `given`, with the stop strings of the template, and the constraint
-        that makes it call a tool, or reason before it follows the constraint that it has."""
+        that makes it call a tool, or call tools well if it does, or reason before it follows the constraint
+        that it has."""
         if given.echo:
             raise RequestError("`echo` is for `generate`: an answer has no text of the prompt in it")
         stop = (*given.stop, *self.template.stop)
@@ -53,6 +58,8 @@ class ChatTurn:
             grammar = after_reasoning(
                 answer_format, tokenizer, given.constraint, self.schemas or {}, in_reasoning
             )
+        elif (free := self._free_grammar(tokenizer, grammars, in_reasoning)) is not None:
+            grammar = free
         else:
             return replace(given, stop=stop) if self.template.stop else given
         return replace(
@@ -64,6 +71,20 @@ class ChatTurn:
             grammar=grammar,
             stop=stop,
         )
+
+    def _free_grammar(
+        self, tokenizer: Tokenizer, grammars: GrammarCompiler, in_reasoning: bool
+    ) -> Grammar | None:
+        """What makes calls well formed, where that can be enforced."""
+        if self.schemas is None:
+            return None
+        try:
+            grammar = free_grammar(self.template.answer_format, tokenizer, self.schemas, in_reasoning)
+            if grammar is not None:
+                grammars.check(grammar)
+        except NybbleError:  # of a schema, or the extra is missing
+            return None
+        return grammar
 
     def output(self, output: Output) -> ChatOutput:
         """What the text of an answer says."""

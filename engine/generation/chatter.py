@@ -216,7 +216,7 @@ class Chatter(Generator):
         own = []
         for i, turn in enumerate(turns):
             with prompts.naming(i):
-                own.append(turn.params(given[i], tokenizer))
+                own.append(turn.params(given[i], tokenizer, self._grammars))
         return self._checked(prompts, own, edit)
 
     def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> list[TextJob]:

@@ -51,7 +51,10 @@ class GrammarCompiler:
         Raises RequestError for one that is wrong, too complex, or allows no text; for a schema with the place
         in it. NybbleError if the extra `grammar` is not installed.
         """
-        self.constraint(grammar)
+        with self._lock:
+            is_known = grammar in self._known
+        if not is_known:
+            self.constraint(grammar)
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """A constraint at the beginning of a text; raises what `check` raises."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,8 @@ class GemmaCalls(ToolFormat):
 
 def _value_rule(lark: LarkWriter, schema: Any, name: str) -> str:
     """Items for a value of a schema, written as Gemma does."""
+    if not isinstance(schema, Mapping):
+        schema = {}
     kind = schema.get("type", "object" if "properties" in schema else None)
     if texts := schema.get("enum"):
         quoted = (f"{_QUOTE}{text}{_QUOTE}" if isinstance(text, str) else json.dumps(text) for text in texts)

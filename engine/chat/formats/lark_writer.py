@@ -65,8 +65,10 @@ class LarkWriter:
         """Any text, up to the first `end` that is written in letters and with it."""
         return self.rule(_ANY, f"[suffix={self.literal(end)}]")
 
-    def json(self, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> str:
+    def json(self, schema: Mapping[str, Any] | bool, root: Mapping[str, Any] | None = None) -> str:
         """A value of a schema, which may be a part of `root`, where its definitions are."""
+        if isinstance(schema, bool):
+            return f"%json {json.dumps(schema)}"
         root = root or schema
         shared = {key: root[key] for key in _DEFINITIONS if key in root}
         return f"%json {json.dumps({**schema, **shared})}"

@@ -88,7 +88,8 @@ class TaggedParameters(ToolFormat):
             head = lark.text(self.key_begin + key + (self.other_key_end or self.key_end))
             return f"{head} {line} {lark.json(kinds, root)} {line} {lark.text(self.value_end)}"
         head = lark.text(self.key_begin + key + self.key_end)
-        texts = kinds.get("enum") or ([kinds["const"]] if "const" in kinds else [])
+        values = kinds.get("enum") or ([kinds["const"]] if "const" in kinds else [])
+        texts = [value for value in values if isinstance(value, str)]
         if texts:
             return f"{head} {line} {lark.any_of(map(lark.text, texts))} {line} {lark.text(self.value_end)}"
         return f"{head} {line} {lark.text_until(self.value_end)}"

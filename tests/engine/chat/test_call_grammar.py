@@ -15,7 +15,8 @@ from nybble.engine.grammar.grammar import Grammar
 pytest.importorskip("llguidance")
 
 _CONTROL = re.compile(r"<\|[^<>|]+\|?>|<｜[^<>D]+｜>|\[[A-Z_/]+\]|<[a-z_]+\|>")
-_NAMES = dict.fromkeys(_CONTROL.findall(" ".join(a.text + a.prompt for a in ANSWERS.values())))
+_TEXTS = " ".join(a.text + a.prompt for a in ANSWERS.values())
+_NAMES = dict.fromkeys(_CONTROL.findall(_TEXTS + "<|return|>"))  # with that, <|end|> ends no answer
 TOKENIZER = tiny_vocabulary.make(
     tiny_vocabulary.bpe(special=dict.fromkeys(_NAMES, tiny_vocabulary.CONTROL), eos_token_id=0)
 )
