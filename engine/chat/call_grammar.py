@@ -35,7 +35,7 @@ def free_grammar(
     lark = _writer(tokenizer)
     if answer_format.shown_ids(tokenizer.control_names) & tokenizer.eog_ids:
         return None
-    ids = tokenizer.control_ids - tokenizer.eog_ids | tokenizer.fragment_ids
+    ids = tokenizer.control_ids - tokenizer.eog_ids | _free_fragments(answer_format, tokenizer)
     _check(tools)
     if isinstance(answer_format, HarmonyFormat):
         start = harmony_start(lark, tools, ids)
@@ -72,6 +72,14 @@ def _grammar(
 ) -> Grammar:
     thought = _thought(lark, answer_format, in_reasoning)
     return Grammar.lark(lark.grammar(f"{thought} {rest}") + _SPACE, name)
+
+
+def _free_fragments(answer_format: AnswerFormat, tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens that are bytes of characters, but none of those of which marks consist."""
+    marks = "".join((*(answer_format.reasoning or ()), *answer_format.tools.openers)).encode()
+    strange = {byte for byte in marks if byte >= 0x80}
+    ids = tokenizer.fragment_ids
+    return frozenset(id_ for id_ in ids if strange.isdisjoint(tokenizer.token_bytes(id_, False)))
 
 
 def _check(tools: Schemas) -> None:

@@ -115,7 +115,11 @@ class Chatter(Generator):
 
         `tools`: what the model may call, each {"type": "function", "function": {"name": …, "description": …,
         "parameters": a JSON schema}}. `tool_choice`: "auto", "none", "required", or a tool's name, also as
-        the openai package has it.
+        the openai package has it. A call is of one of the tools and follows its schema, by a grammar (extra
+        `grammar`), which with "auto" begins with the call and leaves words alone. A schema or a format that
+        cannot be enforced, or a missing extra, is an error for "required" and for a name; with "auto" the
+        answer is then free, and what is no call in it is content. Beside a constraint in `params` there is
+        no "auto" but what `json_schema` and `regex` leave: they or calls.
 
         `documents` and `chat_template_kwargs` are for the template, as {"enable_thinking": False}; one that
         it does not read is an error. `template`: the name of another template in the file, as "rag".

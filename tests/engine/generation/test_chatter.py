@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import math
+import sys
 
 import pytest
 import tiny_model
 from forge import GGUFForge
 
 import nybble
-from nybble import ChatMessage, ModelError, RequestError, SamplingParams
+from nybble import ChatMessage, ModelError, NybbleError, RequestError, SamplingParams
 from nybble.engine.chat.default_templates import PLAIN, TEMPLATES
 
 CHATML = (
@@ -128,6 +130,69 @@ def test_tool_choice_makes_it_call(llm, choice):
         each.id for each in out.message.tool_calls
     ]
     assert request.message == out.message
+
+
+def test_a_free_choice_leaves_words_as_they_are(llm):
+    """Greedy or drawn, an answer without a call has the tokens of an answer without a constraint."""
+    pytest.importorskip("llguidance")
+    prompt = llm.render(USER, tools=TOOLS).token_ids
+    for seed in range(4):
+        params = SamplingParams(max_tokens=60, temperature=seed / 2, seed=seed)
+        out = llm.chat(USER, params, tools=TOOLS)
+        assert out.token_ids == llm.generate(prompt, params).token_ids
+
+
+class Says:
+    """A sampler by which a model says a text, token by token, as long as it may."""
+
+    def __init__(self, ids):
+        self.ids = list(ids)
+
+    def __call__(self, logits, ids):
+        if self.ids and logits[self.ids[0]] > -math.inf:
+            return self.ids.pop(0)
+        self.ids = []
+        return None
+
+
+def test_a_free_choice_makes_calls_well_formed(llm):
+    """From the opener on the model cannot say what it likes; after the call it can."""
+    pytest.importorskip("llguidance")
+    for text in (
+        "I look.\n<tool_call>Well",
+        '<tool_call>\n{"name": "sleep"',
+        '<tool_call>{"name": "look", "a',
+    ):
+        ids = llm.tokenizer.encode(text, add_special=False)
+        params = SamplingParams(max_tokens=120, temperature=1.0, seed=2, samplers=[Says(ids), "temperature"])
+        out = llm.chat(USER, params, tools=TOOLS)
+        (call, *_) = out.message.tool_calls
+        assert call.function.name in ("look", "stop") and json.loads(call.function.arguments)["n"] in (1, 2)
+        assert out.message.content is None or out.message.content.startswith("I look.")
+        request = llm.chat_stream(USER, params, tools=TOOLS)
+        assert len([*request]) and request.message == out.message
+    whole = 'So. <tool_call>{"name": "stop", "arguments": {"n": 2}}</tool_call> the other hand'
+    ids = llm.tokenizer.encode(whole, add_special=False)
+    params = SamplingParams(max_tokens=len(ids), samplers=[Says(ids)])
+    out = llm.chat(USER, params, tools=TOOLS)
+    assert out.token_ids == ids and out.message.tool_calls[0].function.name == "stop"
+
+
+def test_a_free_choice_is_lenient_where_it_cannot_be_enforced(llm, monkeypatch):
+    text = '<tool_call>{"name": "sleep", "arguments": {}}</tool_call>'
+    ids = llm.tokenizer.encode(text, add_special=False)
+    params = SamplingParams(max_tokens=len(ids), samplers=[Says(ids)])
+    strange = json.loads(json.dumps(TOOLS))
+    strange[0]["function"]["parameters"]["not"] = {"required": ["m"]}
+    out = llm.chat(USER, params, tools=strange)
+    assert out.message.tool_calls[0].function.name == "sleep"
+    with pytest.raises(RequestError, match=r"the parameters of the tool 'look'.*not"):
+        llm.chat(USER, params, tools=strange, tool_choice="required")
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    renamed = json.loads(json.dumps(TOOLS).replace("look", "watch"))
+    assert llm.chat(USER, params, tools=renamed).message.tool_calls[0].function.name == "sleep"
+    with pytest.raises(NybbleError, match="llguidance"):
+        llm.chat(USER, params, tools=renamed, tool_choice="required")
 
 
 def test_a_conversation_with_calls_goes_on(llm):
@@ -286,6 +351,26 @@ def test_gemma_is_a_base_model(gemma3_path, capsys):
         assert out.finish_reason in ("stop", "length")
         llm.chat([{"role": "user", "content": "Hello!"}], SamplingParams(max_tokens=1))
         assert capsys.readouterr().err.count("has no chat template") == 1
+
+
+@pytest.mark.model
+def test_smollm2_calls_well_or_says_what_it_says(smollm2_path):
+    """Its own template knows no tools."""
+    pytest.importorskip("llguidance")
+    with nybble.LLM(smollm2_path, n_ctx=512, chat_template=HERMES) as llm:
+        plain = llm.chat(USER, SamplingParams(max_tokens=24), tools=TOOLS)
+        prompt = llm.render(USER, tools=TOOLS).token_ids
+        assert plain.message.content == llm.generate(prompt, SamplingParams(max_tokens=24)).text
+        begun = [*USER, {"role": "assistant", "content": "I look.\n"}]
+        ids = llm.tokenizer.encode("<tool_call>", add_special=False)
+        params = SamplingParams(max_tokens=64, temperature=1.0, seed=1, samplers=[Says(ids), "temperature"])
+        out = llm.chat(begun, params, tools=TOOLS)
+        for call in out.message.tool_calls:
+            assert call.function.name in ("look", "stop") and json.loads(call.function.arguments)["n"] in (
+                1,
+                2,
+            )
+        assert out.message.tool_calls
 
 
 @pytest.mark.model
