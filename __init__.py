@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .engine.sampling.params import SamplingParams
     from .engine.tracing.trace import Trace
     from .errors import (
+        ContextLengthError,
         GGUFFormatError,
         GGUFUnsupportedError,
         ModelError,
@@ -55,6 +56,7 @@ __all__ = [
     "ChatMessage",
     "ChatOutput",
     "ChatRequest",
+    "ContextLengthError",
     "Edit",
     "EditInfo",
     "Edits",
@@ -93,6 +95,7 @@ _HOMES = {
     "ChatMessage": ".engine.chat.message",
     "ChatOutput": ".engine.generation.chat_output",
     "ChatRequest": ".engine.generation.chat_request",
+    "ContextLengthError": ".errors",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",
     "Edits": ".engine.hooks.taps",

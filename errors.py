@@ -32,6 +32,10 @@ class RequestError(NybbleError, ValueError):
     """An argument is out of range or of the wrong type: a prompt, a parameter, a name."""
 
 
+class ContextLengthError(RequestError):
+    """A prompt or a conversation has more tokens than the context holds."""
+
+
 class PullError(NybbleError):
     """A model could not be fetched, or the file that arrived is not the expected one."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, Unpack, runtime_checkable
 
 import numpy as np
@@ -14,6 +14,7 @@ from .chat.template import RenderedChat
 from .embedding.embedder import Pooling
 from .generation.chat_output import ChatOutput
 from .generation.chatter import ChatOptions
+from .generation.logprobs import TokenLogprob
 from .generation.output import Output, Timings
 from .generation.prompt import Prompt
 from .model_info import ModelInfo
@@ -43,6 +44,18 @@ class Stream(Protocol[P_co, O_co]):
         """Why it has ended; None: it has not."""
 
     @property
+    def logprobs(self) -> list[TokenLogprob] | None:
+        """An entry for each of the tokens so far; None unless they were asked for."""
+
+    @property
+    def is_done(self) -> bool:
+        """Has it ended, for whatever reason?"""
+
+    @property
+    def choices(self) -> Sequence[Stream[P_co, O_co]]:
+        """A stream for each text, of `SamplingParams.n`."""
+
+    @property
     def timings(self) -> Timings:
         """The times so far."""
 
@@ -50,6 +63,9 @@ class Stream(Protocol[P_co, O_co]):
     def __next__(self) -> P_co: ...
     def __aiter__(self) -> AsyncIterator[P_co]: ...
     def __anext__(self) -> Awaitable[P_co]: ...
+
+    def take(self) -> Sequence[P_co]:
+        """What has come and nobody has read; it waits for nothing."""
 
     def result(self, timeout: float | None = None) -> O_co:
         """Waits for the end. Raises what has ended it early, and TimeoutError after `timeout` seconds."""
@@ -90,6 +106,15 @@ class Backend(Protocol):
     def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Stream[str, Output]:
         """Continues a text or token ids, piece by piece; see `LLM.stream`."""
 
+    def submit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        on_news: Callable[[], object] | None = None,
+    ) -> Stream[str, Output]:
+        """Continues a text or token ids in the background; see `LLM.submit`."""
+
     def chat(
         self,
         messages: Sequence[Message],
@@ -106,6 +131,16 @@ class Backend(Protocol):
     ) -> Stream[ChatDelta, ChatOutput]:
         """Answers a conversation, piece by piece; see `LLM.chat_stream`."""
 
+    def chat_submit(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        on_news: Callable[[], object] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Stream[ChatDelta, ChatOutput]:
+        """Answers a conversation in the background; see `LLM.chat_submit`."""
+
     def render(
         self, messages: Sequence[Message], *, tools: Any = None, add_generation_prompt: bool = True
     ) -> RenderedChat:
@@ -115,6 +150,9 @@ class Backend(Protocol):
         self, texts: Prompt | Sequence[Prompt], *, pooling: Pooling | None = None, normalize: bool = True
     ) -> NDArray[np.float32]:
         """An embedding of each text, (n_texts, n_embd) float32; see `LLM.embed`."""
+
+    def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """How well each document answers the query, (n_documents,) float32; see `LLM.rerank`."""
 
     def close(self) -> None:
         """Frees what it holds."""

@@ -1,7 +1,7 @@
 """A stand-in for a model: it says what a test has written, at once."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -146,6 +146,33 @@ class MockBackend:
 
         return MockStream(deltas, token_ids, len(prompt), reason, built)
 
+    def submit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        on_news: Callable[[], object] | None = None,
+    ) -> MockStream[str, Output]:
+        """The next answer, as a text, all of it at once."""
+        stream = self.stream(prompt, params)
+        if on_news is not None:
+            on_news()
+        return stream
+
+    def chat_submit(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        on_news: Callable[[], object] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> MockStream[ChatDelta, ChatOutput]:
+        """The next answer, all of it at once."""
+        stream = self.chat_stream(messages, params, **options)
+        if on_news is not None:
+            on_news()
+        return stream
+
     def render(
         self, messages: Sequence[Message], *, tools: Any = None, add_generation_prompt: bool = True
     ) -> RenderedChat:
@@ -163,6 +190,11 @@ class MockBackend:
         keys = [zlib.crc32(self._prompt_ids(prompt).tobytes()) for prompt in prompts]
         rows = [np.random.default_rng(key).standard_normal(_N_EMBD) for key in keys]
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
+
+    def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """(n_documents,) float32: the cosine of each document's embedding and the query's."""
+        query_row, *rows = self.embed([query, *documents])
+        return np.array([row @ query_row for row in rows], np.float32)
 
     def close(self) -> None:
         """Whatever is asked afterwards raises NybbleError."""

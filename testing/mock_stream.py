@@ -37,6 +37,21 @@ class MockStream(Iterator[P], Generic[P, O]):
         return list(self._token_ids[: self._n])
 
     @property
+    def logprobs(self) -> None:
+        """A mock knows none."""
+        return None
+
+    @property
+    def is_done(self) -> bool:
+        """It is all there from the start."""
+        return True
+
+    @property
+    def choices(self) -> tuple[Self]:
+        """A mock has one answer."""
+        return (self,)
+
+    @property
     def timings(self) -> Timings:
         """Nothing takes any time."""
         return mock_timings(self.n_prompt_tokens, self._n)
@@ -55,6 +70,10 @@ class MockStream(Iterator[P], Generic[P, O]):
         for piece in self:
             return piece
         raise StopAsyncIteration
+
+    def take(self) -> list[P]:
+        """All that nobody has read."""
+        return list(self)
 
     def result(self, timeout: float | None = None) -> O:
         """All of it, or what there was before `cancel`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Self
 
 from ...gguf_io.display import Shown
 from ..chat.message import ChatDelta, ChatMessage, MessageBuilder
 from .chat_output import ChatFinishReason, ChatOutput
 from .chat_turn import ChatTurn
+from .logprobs import TokenLogprob
 from .output import Output, Timings
 from .request import Request
 
@@ -66,6 +68,21 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
         return "tool_calls" if reason == "stop" and self._builder.tool_calls else reason
 
     @property
+    def logprobs(self) -> list[TokenLogprob] | None:
+        """An entry for each of the tokens so far; None unless `SamplingParams.logprobs` asks for them."""
+        return self.request.logprobs
+
+    @property
+    def is_done(self) -> bool:
+        """Has it ended, for whatever reason? Then `take` gives the last pieces."""
+        return self.request.is_done
+
+    @cached_property
+    def choices(self) -> tuple[ChatRequest, ...]:
+        """A request for each of the answers, which can be read by themselves."""
+        return tuple(ChatRequest(request, self._turn) for request in self.request.choices)
+
+    @property
     def timings(self) -> Timings:
         """The times so far."""
         return self.request.timings
@@ -91,6 +108,17 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
         if delta is None:
             raise StopAsyncIteration
         return delta
+
+    def take(self) -> list[ChatDelta]:
+        """The pieces that have come and that nobody has read; it waits for none."""
+        is_done = self.is_done  # before the pieces: more may come in between
+        for piece in self.request.take():
+            self._take(piece)
+        if is_done:
+            self._finish()
+        deltas = list(self._deltas)
+        self._deltas.clear()
+        return deltas
 
     def result(self, timeout: float | None = None) -> ChatOutput:
         """Waits for the end; the output has the whole message, whatever was read of it. Raises what has ended

@@ -24,7 +24,7 @@ from .chat_request import ChatRequest
 from .chat_tokenizer import ChatTokenizer
 from .chat_turn import ChatTurn
 from .fitting import Overflow, fitting
-from .generator import Checked, Generator
+from .generator import Checked, Generator, OnNews
 from .prompts import Prompts
 from .request import Request
 from .text_job import TextJob
@@ -163,14 +163,33 @@ class Chatter(Generator):
             for delta in llm.chat_stream([{"role": "user", "content": "Name three colours."}]):
                 print(delta.content, end="", flush=True)
         """
+        turn, jobs = self._asked_turn(messages, params, edit, options)
+        for job in jobs:
+            job.waits = True
+        return ChatRequest(Request(self._driver, jobs), turn)
+
+    def chat_submit(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        edit: Edits | None = None,
+        on_news: OnNews | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatRequest:
+        """Answers a conversation as `chat` does, in the background; see `submit`."""
+        turn, jobs = self._asked_turn(messages, params, edit, options)
+        return ChatRequest(self._submitted(jobs, on_news), turn)
+
+    def _asked_turn(
+        self, messages: Any, params: Any, edit: Any, options: ChatOptions
+    ) -> tuple[ChatTurn, list[TextJob]]:
+        """One conversation that is ready to run, and its jobs."""
         self._begin()
         turn = self._turn(messages, params, **options)
         prompts = Prompts(turn.prompt.token_ids, partial(np.asarray, dtype=np.int32), is_one=True)
         (checked,) = self._checked_turns(prompts, [turn], params, edit)
-        jobs = self._answer_jobs(turn, checked)
-        for job in jobs:
-            job.waits = True
-        return ChatRequest(Request(self._driver, jobs), turn)
+        return turn, self._answer_jobs(turn, checked)
 
     def _begin(self) -> None:
         self._check_usable()

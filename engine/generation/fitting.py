@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from ...errors import RequestError
+from ...errors import ContextLengthError, RequestError
 from ..chat.conversation import Conversation, turns
 from ..chat.template import RenderedChat
 
@@ -58,13 +58,13 @@ def fitting(
     return prompt, starts[low] - n_first
 
 
-def _too_long(n_tokens: int, n_ctx: int, overflow: Overflow) -> RequestError:
+def _too_long(n_tokens: int, n_ctx: int, overflow: Overflow) -> ContextLengthError:
     if overflow == "error":
-        return RequestError(
+        return ContextLengthError(
             f"the conversation has {n_tokens} tokens, but the context holds only n_ctx={n_ctx}; choose a"
             ' larger one, shorten the conversation, or leave out its oldest turns with overflow="drop_middle"'
         )
-    return RequestError(
+    return ContextLengthError(
         f"the last turn of the conversation, with the system's message, has {n_tokens} tokens, but the"
         f" context holds only n_ctx={n_ctx}; choose a larger one, or shorten the turn"
     )

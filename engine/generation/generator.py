@@ -39,6 +39,7 @@ from .sequence import Sequence as TokenSequence
 from .text_job import TextJob
 
 OnToken = Callable[[Piece], object]
+OnNews = Callable[[], object]
 
 Checked = tuple[Ids, SamplingParams, Edits | None, OnToken | None]
 
@@ -146,17 +147,23 @@ class Generator(ABC):
         return Request(self._driver, jobs)
 
     def submit(
-        self, prompt: Prompt, params: SamplingParams | None = None, *, edit: Edits | None = None
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        edit: Edits | None = None,
+        on_news: OnNews | None = None,
     ) -> Request:
         """Continues `prompt` as `generate` does, in the background: the request's `result` waits for the end,
         iterating over it for each piece, and `cancel` ends it. All that have been submitted run side by
-        side."""
+        side.
+
+        `on_news` is called, from the thread that runs them, after a step that has brought pieces or the end,
+        which the request's `take` gives; once for all requests that have the same function. It must neither
+        raise nor wait.
+        """
         (checked,) = self._checked(self._prompts(prompt, is_one=True), params, edit)
-        jobs = self._jobs(*checked)
-        for job in jobs:
-            job.in_background = True
-        self._driver.submit(jobs)
-        return Request(self._driver, jobs)
+        return self._submitted(self._jobs(*checked), on_news)
 
     def sequence(
         self, prompt: Prompt, *, edit: Edits | None = None, cache_prompt: bool = True
@@ -222,6 +229,12 @@ class Generator(ABC):
         here = self._shown(ids[n_same:][:8])
         return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
 
+    def _submitted(self, jobs: list[TextJob], on_news: OnNews | None) -> Request:
+        for job in jobs:
+            job.in_background, job.on_news = True, on_news
+        self._driver.submit(jobs)
+        return Request(self._driver, jobs)
+
     def _checked(self, prompts: Prompts, params: Any, edit: Any, on_token: Any = None) -> list[Checked]:
         """Prompts, each with what belongs to it; all that can be checked is checked."""
         self.require_generation()
@@ -286,7 +299,7 @@ class Generator(ABC):
                 self.n_ctx,
                 functions,
                 self._taps(ids, edit),
-                edits_key(edit) if params.cache_prompt else None,
+                _salt(params, edit),
                 choice=choice,
                 breakers=breakers,
                 constraint=None if grammar is None else self._grammars.constraint(grammar),
@@ -315,6 +328,12 @@ class Generator(ABC):
 
     def _shown(self, ids: Ids) -> str:
         return str(ids.tolist()) if isinstance(self._text, IdsOnly) else repr(self._text.decode(ids.tolist()))
+
+
+def _salt(params: SamplingParams, edit: Edits | None) -> bytes | None:
+    """See `Job.salt`."""
+    key = edits_key(edit) if params.cache_prompt else None
+    return key if key is None or params.cache_salt is None else key + b"\0" + params.cache_salt.encode()
 
 
 def _asked(jobs: Iterable[TextJob]) -> Iterator[TextJob]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import RequestError
+from ...errors import ContextLengthError, RequestError
 
 Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 
@@ -14,7 +14,8 @@ Prompt = str | Sequence[int] | NDArray[np.integer[Any]]
 def prompt_ids(
     prompt: Prompt, encode: Callable[[str], list[int]], n_vocab: int, n_ctx: int, n_ctx_train: int = 0
 ) -> NDArray[np.int32]:
-    """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`.
+    """The ids of `prompt`, (n,) int32, 1 <= n <= n_ctx, every id below n_vocab; else `RequestError`,
+    of the kind `ContextLengthError` if they are too many.
 
     `n_ctx_train`: the context that the model was trained for, for the message."""
     ids = _text_ids(prompt, encode) if isinstance(prompt, str) else checked_ids(prompt, n_vocab)
@@ -22,7 +23,7 @@ def prompt_ids(
         raise RequestError("the prompt is empty")
     if len(ids) > n_ctx:
         longer = f"choose a larger one (n_ctx={n_ctx_train} is what the model was trained for), or "
-        raise RequestError(
+        raise ContextLengthError(
             f"the prompt has {len(ids)} tokens, but the context holds only n_ctx={n_ctx};"
             f" {longer if n_ctx_train > n_ctx else ''}shorten the prompt"
         )

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -71,6 +72,16 @@ class Request(Shown, Iterator[Piece]):
         return self._job.finish_reason
 
     @property
+    def is_done(self) -> bool:
+        """Has it ended, for whatever reason? Then `take` gives the last pieces."""
+        return all(job.is_done for job in self._jobs)
+
+    @cached_property
+    def choices(self) -> tuple[Request, ...]:
+        """A request for each of the texts, which can be read by themselves."""
+        return tuple(Request(self._driver, [job]) for job in self._jobs)
+
+    @property
     def timings(self) -> Timings:
         """The times so far."""
         return self._job.timings
@@ -98,6 +109,11 @@ class Request(Shown, Iterator[Piece]):
         if piece is None:
             raise StopAsyncIteration
         return piece
+
+    def take(self) -> list[Piece]:
+        """The pieces that have come and that nobody has read; it waits for none."""
+        pieces = self._only_job("read").pieces
+        return [pieces.popleft() for _ in range(len(pieces))]
 
     def result(self, timeout: float | None = None) -> Output:
         """Waits for the end; the output has the text that was not read yet. Raises what has ended it early,

@@ -99,6 +99,10 @@ class TextJob(DraftingJob):
         return is_wanted and super().is_ready
 
     @property
+    def has_news(self) -> bool:
+        return bool(self.pieces) or self.is_done
+
+    @property
     def seed(self) -> int:
         """What the draws depend on."""
         return self._sampler.seed
@@ -178,6 +182,7 @@ class TextJob(DraftingJob):
                 self.logprobs.append(token_logprob(self._tokenizer, raw, token_id, n_top))
         shown = self._shown.flush() if is_end else self._shown.push(token_id)
         self._tell(self._text_after(token_id, shown, is_end))
+        self.is_done = self.is_done or self.finish_reason is not None  # once the last piece is there
 
     def _text_after(self, token_id: int, shown: str, is_end: bool) -> str:
         """The text that can be shown after a token, whose own is `shown`; ends the job if it is the last."""
@@ -219,4 +224,4 @@ class TextJob(DraftingJob):
         return text + self._scanner.flush()
 
     def _finish(self, reason: FinishReason) -> None:
-        self.finish_reason, self.is_done = reason, True
+        self.finish_reason = reason

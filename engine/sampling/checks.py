@@ -40,6 +40,13 @@ def check_flag(name: str, value: Any) -> None:
         raise RequestError(f"{name} must be a bool, not {value!r:.100}")
 
 
+def check_text(name: str, value: Any, n_characters: int) -> None:
+    """A valid text of 1 to n_characters."""
+    is_text = isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if not is_text or not 1 <= len(value) <= n_characters:
+        raise RequestError(f"{name} must be a text of 1 to {n_characters} characters, not {value!r:.100}")
+
+
 def checked_strings(name: str, given: Any, n_max: int, n_characters: int) -> tuple[str, ...]:
     """A list of at most n_max strings of 1 to n_characters."""
     strings = tuple(given) if isinstance(given, list | tuple) else None

@@ -9,7 +9,15 @@ from typing import Any
 from ...errors import RequestError
 from ...gguf_io.display import Shown
 from ..grammar.grammar import Grammar
-from .checks import check_flag, check_integer, check_number, checked_bias, checked_ids, checked_strings
+from .checks import (
+    check_flag,
+    check_integer,
+    check_number,
+    check_text,
+    checked_bias,
+    checked_ids,
+    checked_strings,
+)
 from .sampler_names import SAMPLERS, checked_samplers
 
 _MANY = 2**31 - 1
@@ -18,6 +26,7 @@ _MAX_STOP_LENGTH = 256
 _MAX_STOP_IDS = 1024
 _MAX_BIASED = 1024
 _MAX_BREAKERS = 16
+_MAX_SALT_LENGTH = 256
 _MAX_BREAKER_LENGTH = 40  # as in llama.cpp
 
 _INTEGERS = {
@@ -185,6 +194,9 @@ class SamplingParams(Shown):
     cache_prompt: bool = True
     """Take over what has been computed for the same first tokens, and leave what is computed for others. The
     text does not depend on it."""
+    cache_salt: str | None = None
+    """Share what is computed for first tokens with requests of the same salt alone, so that nobody else can
+    find out, by the time it takes, what a prompt begins with: up to 256 characters."""
     skip_special_tokens: bool = True
     """Leave control tokens out of the text, except those that give it structure (gpt-oss: `<|channel|>`)."""
 
@@ -200,6 +212,8 @@ class SamplingParams(Shown):
             check_flag(name, getattr(self, name))
         if self.adaptive_target is not None:
             check_number("adaptive_target", self.adaptive_target, 0, 1)
+        if self.cache_salt is not None:
+            check_text("cache_salt", self.cache_salt, _MAX_SALT_LENGTH)
         for name, value in (
             ("stop", checked_strings("stop", self.stop, _MAX_STOP_STRINGS, _MAX_STOP_LENGTH)),
             ("stop_token_ids", checked_ids("stop_token_ids", self.stop_token_ids, _MAX_STOP_IDS)),

@@ -84,6 +84,8 @@ class Driver:
 
     def _run(self) -> None:
         while True:
+            for on_news in {job.on_news for job in self._in_background if job.on_news and job.has_news}:
+                on_news()
             with self._news:
                 self._in_background = [job for job in self._in_background if not job.is_done]
                 if not self._in_background or not self.scheduler.gate.is_open:

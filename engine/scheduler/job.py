@@ -39,6 +39,8 @@ class Job(ABC):
         """When a step with tokens of it has ended, by the clock of `time.perf_counter`."""
         self.arrival = 0
         """Jobs that came together have the same number."""
+        self.on_news: Callable[[], object] | None = None
+        """Is called after a step in the background that has left this job with news."""
         self.seat: Seat | None = None
         """Where it runs; the scheduler gives and takes it."""
         self.tip: Node | None = None
@@ -59,6 +61,11 @@ class Job(ABC):
     def is_ready(self) -> bool:
         """Shall it run now? If not, it may lose its seat, and gets one again."""
         return not self.is_done and self.n_left > 0
+
+    @property
+    def has_news(self) -> bool:
+        """Is there something that whoever has asked for it should know?"""
+        return self.is_done
 
     def n_at_once(self, n_outputs: int) -> int | None:
         """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""

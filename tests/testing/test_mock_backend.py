@@ -125,3 +125,17 @@ def test_a_closed_one_answers_no_more():
     for ask in (backend.generate, backend.embed):
         with pytest.raises(nybble.NybbleError, match="closed"):
             ask("x")
+
+
+def test_in_the_background_all_is_there_at_once():
+    backend, news = MockBackend(["of the you"]), []
+    stream = backend.chat_submit(HELLO, on_news=lambda: news.append("chat"))
+    assert stream.is_done and [delta.content for delta in stream.take()] == ["of", " the", " you"]
+    assert stream.take() == [] and stream.choices == (stream,) and stream.logprobs is None
+    text = backend.submit("x", on_news=lambda: news.append("text"))
+    assert "".join(text.take()) == "of the you" and news == ["chat", "text"]
+
+
+def test_documents_are_ranked_by_their_vectors():
+    scores = MockBackend().rerank("the", ["you", "the"])
+    assert scores.shape == (2,) and scores.dtype == np.float32 and scores.argmax() == 1

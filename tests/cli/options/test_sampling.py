@@ -58,7 +58,7 @@ GIVEN = {
     "--echo": {"echo": True},
     "--no-skip-special-tokens": {"skip_special_tokens": False},
 }
-OF_REQUESTS = {"n", "n_draft", "cache_prompt"}  # they change no text
+OF_REQUESTS = {"n", "n_draft", "cache_prompt", "cache_salt"}  # they change no text
 
 
 def parsed(words: str, base: SamplingParams | None = None) -> SamplingParams:

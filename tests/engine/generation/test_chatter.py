@@ -1,6 +1,7 @@
 """`LLM.chat`, `chat_stream` and `render`, on tiny models."""
 
 import asyncio
+import threading
 
 import pytest
 import tiny_model
@@ -201,3 +202,20 @@ def test_smollm2_answers(smollm2_path):
     with nybble.LLM(smollm2_path, n_ctx=256) as llm:
         out = llm.chat([{"role": "user", "content": "What is 2 + 2?"}], SamplingParams(max_tokens=32))
         assert "4" in out.message.content and out.finish_reason == "stop"
+
+
+def test_in_the_background_it_answers_as_in_the_foreground(llm):
+    """Pieces are taken as they come; with the last ones it has ended."""
+    news = threading.Event()
+    params = SamplingParams(max_tokens=12, logprobs=0)
+    request = llm.chat_submit(USER, params, on_news=news.set)
+    deltas, is_done = [], False
+    while not is_done:
+        assert news.wait(60)
+        news.clear()
+        is_done = request.is_done
+        deltas += request.take()
+    whole = llm.chat(USER, params)
+    assert "".join(delta.content for delta in deltas) == whole.message.content
+    assert request.finish_reason == whole.finish_reason and request.logprobs == whole.logprobs
+    assert request.choices[0].output().output.token_ids == whole.token_ids

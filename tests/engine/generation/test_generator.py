@@ -1,5 +1,7 @@
 """`LLM.generate` of lists and alternatives, and what is said of cached prompts and of options."""
 
+import threading
+
 import numpy as np
 import pytest
 import tiny_model
@@ -281,3 +283,33 @@ def test_options_change_no_text(llm, options):
     with nybble.LLM(llm.path, **options) as other:
         assert [facts(out) for out in other.generate([*PROMPTS, LONG], params)] == expected
         require_free(other)
+
+
+def test_a_request_tells_who_waits_that_something_has_come(llm):
+    """`take` gives all pieces, and the last ones once it is done; what it gives is what `generate` gives."""
+    news = threading.Event()
+    params = SamplingParams(max_tokens=12, temperature=0.8, seed=5, n=2)
+    request = llm.submit("Once upon a time", params, on_news=news.set)
+    texts = ["", ""]
+    is_done = False
+    while not is_done:
+        assert news.wait(60)
+        news.clear()
+        is_done = request.is_done
+        for i, choice in enumerate(request.choices):
+            texts[i] += "".join(choice.take())
+    assert texts == [choice.text for choice in llm.generate("Once upon a time", params).choices]
+    assert [choice.finish_reason for choice in request.choices] == ["length", "length"]
+
+
+def test_a_salt_keeps_prompts_apart(llm):
+    prompt = LONG[:150]
+    n_cached = []
+    for salt in ("a", "b", None, "a"):
+        request = llm.submit(prompt, SamplingParams(max_tokens=2, cache_salt=salt))
+        text = request.result().text
+        n_cached.append(request.n_cached_tokens)
+    assert n_cached[:2] == [0, 0] and n_cached[3] > 0
+    assert text == llm.generate(prompt, SamplingParams(max_tokens=2)).text
+    with pytest.raises(RequestError, match="cache_salt must be a text of 1 to 256 characters"):
+        SamplingParams(cache_salt="\ud800")
