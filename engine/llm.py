@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ from .sampling.params import SamplingParams
 from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
+from .scheduler.state_key import installed_version
 from .tracing.linear_path import LinearPath
 from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
@@ -226,6 +228,13 @@ class LLM(Chatter, Tracer, Shown):
             llm.generate("Once upon a time", llm.default_sampling_params())
         """
         return recommended_params(self._recommended, os.fspath(self.path))
+
+    def fingerprint(self) -> str:
+        """What determines the bits of what is generated, besides the request: 12 hexadecimal digits of a hash
+        over the file, the version of nybble, the executor and the cache type. Reads all of the file, the
+        first time."""
+        facts = (self.scheduler.model_hash(), installed_version(), self.executor, self.cache_type)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be

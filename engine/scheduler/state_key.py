@@ -50,7 +50,7 @@ class StateKey:
     def of(cls, executor: Executor, model: str) -> StateKey:
         """That of an executor with pages."""
         return cls(
-            _version(),
+            installed_version(),
             model,
             type(executor).__name__,
             _angles(executor),
@@ -91,7 +91,8 @@ def _angles(executor: Executor) -> str:
     return digest.hexdigest()
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of nybble."""
     from importlib.metadata import PackageNotFoundError, version  # 10 ms, which only states need
 
     try:

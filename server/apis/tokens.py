@@ -1,0 +1,68 @@
+"""`/tokenize` and `/detokenize`, as llama.cpp's server has them, and with vLLM's names of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import RequestError
+from ..call import Call, Reply
+from ..errors import bad_field
+from ..generating import in_thread
+from ..served_model import ServedModel, find_model
+
+
+async def tokenize(call: Call) -> Reply:
+    """The tokens of a text."""
+    given = call.fields
+    model = find_model(call.models, given["model"])
+    name = "content" if given["content"] is not None else "prompt"
+    text = given[name]
+    if text is None:
+        raise bad_field("content", "is missing")
+    adds = given["add_special"] if given["add_special"] is not None else given["add_special_tokens"]
+    if adds is None:
+        adds = name == "prompt"  # as each of the two servers has it
+
+    def work(is_wanted: Callable[[], bool]) -> list[Any]:
+        tokenizer = _tokenizer(model)
+        ids = tokenizer.encode(text, add_special=adds, parse_special=given["parse_special"] is not False)
+        if not given["with_pieces"]:
+            return list(ids)
+        return [
+            {"id": id_, "piece": _piece(tokenizer.token_bytes(id_, skip_special_tokens=False))} for id_ in ids
+        ]
+
+    tokens = await in_thread(call, model, work)
+    return Reply(
+        {"tokens": tokens, "count": len(tokens), "max_model_len": model.backend.n_ctx}, is_large=True
+    )
+
+
+async def detokenize(call: Call) -> Reply:
+    """The text of tokens."""
+    given = call.fields
+    model = find_model(call.models, given["model"])
+
+    def work(is_wanted: Callable[[], bool]) -> str:
+        tokenizer, ids = _tokenizer(model), given["tokens"]
+        if ids and max(ids) >= tokenizer.n_vocab:
+            raise RequestError(f"tokens must be ids below {tokenizer.n_vocab}, not {max(ids)}")
+        return str(tokenizer.decode(ids, skip_special_tokens=False))
+
+    text = await in_thread(call, model, work)
+    return Reply({"content": text, "prompt": text}, is_large=True)
+
+
+def _tokenizer(model: ServedModel) -> Any:
+    if model.backend.tokenizer is None:
+        raise RequestError("`model` has no tokenizer: it knows token ids alone")
+    return model.backend.tokenizer
+
+
+def _piece(raw: bytes) -> str | list[int]:
+    """A token's text; the bytes of what is only a part of a character."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return list(raw)

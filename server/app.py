@@ -1,0 +1,76 @@
+"""The application: paths, and the ASGI application that serves them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from .apis import embeddings, models, openai_chat, openai_completions, tokens
+from .call import Call, Endpoint, Reply
+from .exchange import Exchange
+from .front_desk import FrontDesk
+from .guard import Guard
+from .metrics import Metrics
+from .schema import openai
+from .schema.openapi import openapi
+from .served_model import ServedModel
+from .settings import Settings
+
+ENDPOINTS = (
+    Endpoint("GET", "/health", models.health, summary="Is the server there?"),
+    Endpoint("GET", "/v1/models", models.models, summary="The models that are served"),
+    Endpoint("GET", "/v1/models/{model:path}", models.model, summary="One of them"),
+    Endpoint("POST", "/v1/chat/completions", openai_chat.chat, openai.CHAT, "Answers a conversation"),
+    Endpoint("POST", "/v1/completions", openai_completions.complete, openai.COMPLETION, "Continues texts"),
+    Endpoint("POST", "/v1/embeddings", embeddings.embeddings, openai.EMBEDDINGS, "Vectors of texts"),
+    Endpoint("POST", "/v1/rerank", embeddings.rerank, openai.RERANK, "Orders documents by a query"),
+    Endpoint("POST", "/tokenize", tokens.tokenize, openai.TOKENIZE, "The tokens of a text"),
+    Endpoint("POST", "/detokenize", tokens.detokenize, openai.DETOKENIZE, "The text of tokens"),
+)
+
+
+def make_app(models: Iterable[ServedModel], settings: Settings | None = None) -> Starlette:
+    """The ASGI application that serves `models`; it does not close their backends.
+
+    app = make_app([ServedModel("mock", MockBackend(["Hello!"]))])
+    """
+    settings = settings or Settings()
+    by_name = {model.name: model for model in models}
+    metrics = Metrics()
+    desk = FrontDesk(settings, metrics)
+    endpoints = [*ENDPOINTS, *_about(ENDPOINTS, metrics, desk)]
+    routes = [
+        Route(each.path, Exchange(each, by_name, settings, desk), methods=[each.method]) for each in endpoints
+    ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        for model in by_name.values():
+            model.runner.close()
+
+    app = Starlette(
+        routes=routes, middleware=[Middleware(Guard, settings=settings, desk=desk)], lifespan=lifespan
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _about(endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk) -> list[Endpoint]:
+    """The paths that tell of the server itself."""
+
+    async def show_metrics(call: Call) -> Reply:
+        text = metrics.text(desk.n_running, desk.n_waiting)
+        return Reply(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+
+    async def show_openapi(call: Call) -> Reply:
+        return Reply(openapi(endpoints))
+
+    return [
+        Endpoint("GET", "/metrics", show_metrics, summary="Counts and times, for Prometheus"),
+        Endpoint("GET", "/openapi.json", show_openapi, summary="This description"),
+    ]

@@ -1,0 +1,64 @@
+"""A request that has been read and checked, and what its handler gives back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .schema.fields import Record
+from .served_model import ServedModel
+from .settings import Settings
+from .usage import Usage
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a handler gets."""
+
+    id: str
+    path: str
+    fields: Mapping[str, Any]
+    """The body, checked by the schema of its path."""
+    settings: Settings
+    models: Mapping[str, ServedModel]
+    cache_salt: str | None
+    """Keeps what is computed for one key's prompts from others'."""
+    usage: Usage
+    """What the handler has measured, for the log and the metrics."""
+    admit: Callable[[int], None]
+    """Takes places for so many texts, until the call ends; `APIError` if the queue is full."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer: a JSON value, which is made a text in a thread if it `is_large`, or bytes."""
+
+    content: Any
+    media_type: str = "application/json"
+    is_large: bool = False
+
+
+@dataclass(frozen=True)
+class Events:
+    """An answer that comes bit by bit. `chunks` are sent as they come; what it raises before the first one is
+    a plain error, and later `failure(error)` is sent."""
+
+    chunks: AsyncGenerator[bytes]
+    failure: Callable[[Any], bytes]
+    ping: bytes = b": ping\n\n"
+    media_type: str = "text/event-stream"
+
+
+Handler = Callable[[Call], Awaitable[Reply | Events]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A path, what it takes and what answers it."""
+
+    method: str
+    path: str
+    handler: Handler
+    schema: Record | None = None
+    summary: str = ""

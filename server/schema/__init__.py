@@ -1,0 +1,1 @@
+"""What requests may hold: every field, its type and its limits."""

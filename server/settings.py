@@ -1,0 +1,36 @@
+"""What a server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Limits and rules. Times are in seconds, sizes in bytes."""
+
+    keys: tuple[str, ...] = ()
+    """API keys; without any everybody may ask."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names that a request's Host may have; "*" allows all. IP addresses and localhost always are."""
+    strict: bool = False
+    """Fields that no API knows are errors, too."""
+    n_seq_max: int = 32
+    """How many texts run side by side, and how many one request may ask for."""
+    n_waiting_max: int = 512
+    """How many texts may wait for a place beside them."""
+    n_per_key_max: int | None = None
+    """How many requests of one key may run or wait."""
+    n_connections_max: int = 1024
+    body_max: int = 10_000_000
+    """Of one request."""
+    bodies_max: int = 256_000_000
+    """Of all requests that are being read or prepared."""
+    read_seconds: float = 10.0
+    """How long a head, and each piece of a body, may take to come."""
+    write_seconds: float = 30.0
+    """How long a client may take nothing of what is sent to it."""
+    ping_seconds: float = 30.0
+    """After so long without anything to say a stream says that it is alive."""
+    drain_seconds: float = 30.0
+    """How long running requests may go on after SIGTERM."""
