@@ -6,16 +6,36 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from .apis import embeddings, models, openai_chat, openai_completions, tokens
+from .apis import (
+    anthropic,
+    embeddings,
+    models,
+    ollama,
+    ollama_models,
+    openai_chat,
+    openai_completions,
+    responses,
+    tokens,
+)
 from .call import Call, Endpoint, Reply
+from .errors import APIError, error_body
 from .exchange import Exchange
 from .front_desk import FrontDesk
 from .guard import Guard
+from .json_body import dumped
 from .metrics import Metrics
-from .schema import openai
+from .schema import (
+    anthropic as anthropic_schema,
+    ollama as ollama_schema,
+    openai,
+    responses as responses_schema,
+)
 from .schema.openapi import openapi
 from .served_model import ServedModel
 from .settings import Settings
@@ -28,6 +48,22 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/completions", openai_completions.complete, openai.COMPLETION, "Continues texts"),
     Endpoint("POST", "/v1/embeddings", embeddings.embeddings, openai.EMBEDDINGS, "Vectors of texts"),
     Endpoint("POST", "/v1/rerank", embeddings.rerank, openai.RERANK, "Orders documents by a query"),
+    Endpoint("POST", "/v1/messages", anthropic.messages, anthropic_schema.MESSAGES, "Answers a conversation"),
+    Endpoint(
+        "POST",
+        "/v1/messages/count_tokens",
+        anthropic.count_tokens,
+        anthropic_schema.COUNT_TOKENS,
+        "The number of its tokens",
+    ),
+    Endpoint("POST", "/v1/responses", responses.respond, responses_schema.RESPONSES, "Answers, statelessly"),
+    Endpoint("POST", "/api/chat", ollama.chat, ollama_schema.CHAT, "Answers a conversation"),
+    Endpoint("POST", "/api/generate", ollama.generate, ollama_schema.GENERATE, "Answers or continues a text"),
+    Endpoint("POST", "/api/embed", ollama.embed, ollama_schema.EMBED, "Vectors of texts"),
+    Endpoint("GET", "/api/tags", ollama_models.tags, summary="The models"),
+    Endpoint("POST", "/api/show", ollama_models.show, ollama_schema.SHOW, "What is known of one"),
+    Endpoint("GET", "/api/ps", ollama_models.loaded, summary="The models in memory"),
+    Endpoint("GET", "/api/version", ollama_models.version, summary="The version of Ollama's API"),
     Endpoint("POST", "/tokenize", tokens.tokenize, openai.TOKENIZE, "The tokens of a text"),
     Endpoint("POST", "/detokenize", tokens.detokenize, openai.DETOKENIZE, "The text of tokens"),
 )
@@ -54,10 +90,25 @@ def make_app(models: Iterable[ServedModel], settings: Settings | None = None) ->
             model.runner.close()
 
     app = Starlette(
-        routes=routes, middleware=[Middleware(Guard, settings=settings, desk=desk)], lifespan=lifespan
+        routes=routes,
+        middleware=[Middleware(Guard, settings=settings, desk=desk)],
+        exception_handlers={HTTPException: _no_such_path},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    """What Starlette says of unknown paths and wrong methods, in our form."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    name = f"{request.method[:16]} {request.url.path[:100]}"
+    problem = "there is no such path" if status == 404 else "this path takes another method"
+    api_error = APIError(status, f"{name}: {problem}; /openapi.json lists all")
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return Response(
+        dumped(error_body(api_error, request.url.path)), status, headers, media_type="application/json"
+    )
 
 
 def _about(endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk) -> list[Endpoint]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.sampling.params import SamplingParams
-from ..errors import NybbleError
+from ..errors import NybbleError, RequestError
 from .call import Call
+from .errors import named_argument
 from .runner import News, Running, Streams
 from .served_model import ServedModel
 
@@ -25,6 +26,8 @@ class ChatAsk:
     """Other arguments of `LLM.chat`."""
     is_one_call: bool = False
     """The answer ends with its first call of a tool."""
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the template that are set if it reads them."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the engine, and what the API calls them."""
 
@@ -35,7 +38,16 @@ async def answering(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncIterat
     model.check_length(*_texts(ask.messages))
 
     def start(on_news: Callable[[], object]) -> Streams:
-        return [model.backend.chat_submit(ask.messages, ask.params, on_news=on_news, **ask.options)]
+        options, variables = dict(ask.options), ask.options.get("chat_template_kwargs") or {}
+        if ask.wishes:
+            options["chat_template_kwargs"] = {**ask.wishes, **variables}
+        try:
+            stream = model.backend.chat_submit(ask.messages, ask.params, on_news=on_news, **options)
+        except RequestError as error:
+            if not ask.wishes or named_argument(str(error)) != "chat_template_kwargs":
+                raise
+            stream = model.backend.chat_submit(ask.messages, ask.params, on_news=on_news, **ask.options)
+        return [stream]
 
     async with generating(call, model, start, ask.params.n, ask.renamed) as running:
         yield running

@@ -25,7 +25,7 @@ from .usage import Usage
 
 _OPEN_PATHS = frozenset({b"/health"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
-_URI_MAX = 4096
+_URI_MAX, _HEADERS_MAX, _HEAD_MAX = 4096, 100, 1 << 15
 
 
 class Guard:
@@ -75,6 +75,10 @@ class Guard:
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if len(raw_path) + len(scope["query_string"]) > _URI_MAX:
             raise APIError(414, f"the address is longer than {_URI_MAX} bytes", closes=True)
+        if len(headers) > _HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > _HEAD_MAX:
+            raise APIError(
+                431, f"there are more than {_HEADERS_MAX} headers, or {_HEAD_MAX} bytes of them", closes=True
+            )
         self._check_host([value for name, value in headers if name == b"host"])
         self._check_origin(headers)
         owner = self._keys.owner(headers)

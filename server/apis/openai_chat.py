@@ -187,7 +187,9 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
         **constraint(given["response_format"]),
     )
     variables = dict(given["chat_template_kwargs"] or {})
-    variables |= effort(given["reasoning_effort"])
+    effort = given["reasoning_effort"]
+    if effort not in (None, "none"):
+        variables["reasoning_effort"] = effort
     return ChatAsk(
         [openai_message(message) for message in given["messages"]],
         params,
@@ -198,15 +200,9 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
             "continue_final_message": given["continue_final_message"],
         },
         is_one_call=given["parallel_tool_calls"] is False,
-        renamed=RENAMED | ({"chat_template_kwargs": "reasoning_effort"} if given["reasoning_effort"] else {}),
+        wishes={"enable_thinking": False} if effort == "none" else {},
+        renamed=RENAMED | ({} if effort is None else {"chat_template_kwargs": "reasoning_effort"}),
     )
-
-
-def effort(asked: str | None) -> dict[str, Any]:
-    """The variable of the template that says how much the model shall reason."""
-    if asked == "none":
-        return {"enable_thinking": False}
-    return {} if asked is None else {"reasoning_effort": asked}
 
 
 def constraint(given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields as dataclass_fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ...engine.sampling.params import SamplingParams
@@ -83,7 +83,6 @@ SAMPLING: dict[str, Field] = {
 }
 """All that `SamplingParams` has of it, but for what APIs name each in its own way."""
 
-_PARAMS = frozenset(each.name for each in dataclass_fields(SamplingParams))
 REASONING = Field(OneOf(("none", "minimal", "low", "medium", "high", "xhigh")))
 
 
@@ -93,7 +92,7 @@ def sampling_params(
     """The parameters of a request whose fields are checked; what it does not say is as in `defaults`.
     `others`, unless None, are what an API names in its own way. `APIError` or `RequestError` for what
     contradicts itself."""
-    values = {name: given[name] for name in given if name in _PARAMS and given[name] is not None}
+    values = {name: given[name] for name in SAMPLING if given.get(name) is not None}
     values |= {name: value for name, value in others.items() if value is not None}
     if isinstance(values.get("stop"), str):
         values["stop"] = [values["stop"]]
