@@ -154,6 +154,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
         given,
         model.defaults,
         call.settings.n_seq_max,
+        max_tokens=given["max_tokens"],
         stop=given["stop_sequences"],
         json_schema=output["schema"] if output else None,
         cache_salt=call.cache_salt,

@@ -1,0 +1,63 @@
+"""A backend whose answers come when a test lets them, to see what happens in between."""
+
+import threading
+
+from nybble.testing import MockBackend, MockStream
+
+
+class StuckStream(MockStream):
+    """Has as many of its pieces as were let through, and ends when it is cancelled."""
+
+    backend: "StuckBackend"
+    on_news = None
+    n_taken = 0
+    is_cancelled = False
+
+    @property
+    def is_done(self):
+        return self.is_cancelled or self.n_taken >= len(self._pieces)
+
+    def take(self):
+        new = self._pieces[self.n_taken : self.backend.n_open]
+        self.n_taken += len(new)
+        self._n = self.n_taken
+        return list(new)
+
+    def cancel(self):
+        if not self.is_done:
+            self.is_cancelled = True
+            self.backend.cancelled.append(self)
+
+    def result(self, timeout=None):
+        return self.output()
+
+
+class StuckBackend(MockBackend):
+    """Gives `n_open` pieces of each answer. `begins`: what is asked for begins when this is set."""
+
+    def __init__(self, answer="of the you is on " * 20):
+        super().__init__([answer])
+        self.n_open = 0
+        self.streams = []
+        self.cancelled = []
+        self.begins = threading.Event()
+        self.begins.set()
+
+    def _stuck(self, stream, on_news):
+        self.begins.wait(20)
+        stream.__class__ = StuckStream
+        stream.backend, stream.on_news = self, on_news
+        self.streams.append(stream)
+        return stream
+
+    def submit(self, prompt, params=None, *, on_news=None):
+        return self._stuck(self.stream(prompt, params), on_news)
+
+    def chat_submit(self, messages, params=None, *, on_news=None, **options):
+        return self._stuck(self.chat_stream(messages, params, **options), on_news)
+
+    def open(self, n):
+        """Lets so many pieces of each answer through, as a step does."""
+        self.n_open = n
+        for on_news in {stream.on_news for stream in list(self.streams)}:
+            on_news()
