@@ -15,7 +15,7 @@ class StuckStream(MockStream):
 
     @property
     def is_done(self):
-        return self.is_cancelled or self.n_taken >= len(self._pieces)
+        return self.is_cancelled or self.backend.n_open >= len(self._pieces)
 
     def take(self):
         new = self._pieces[self.n_taken : self.backend.n_open]

@@ -1,0 +1,135 @@
+"""What the server tells of itself: metrics, log, description."""
+
+import json
+import logging
+import re
+
+import jsonschema
+import pytest
+from served import HI, client
+from starlette.testclient import TestClient
+
+import nybble
+from nybble.server.app import ENDPOINTS, make_app
+from nybble.server.log import log, set_up_log
+from nybble.server.served_model import ServedModel
+from nybble.testing import MockBackend, tiny_model
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def lines(capsys):
+    """Log lines as they are written to standard error."""
+    yield lambda: capsys.readouterr().err.splitlines()
+    logger = logging.getLogger("nybble.server")
+    logger.handlers[:] = []
+    logger.propagate = True
+
+
+def test_counts_add_up():
+    asker = client(MockBackend(["of the you"]))
+    prompt = 0
+    for _ in range(3):
+        prompt += asker.post(CHAT, json={"messages": HI}).json()["usage"]["prompt_tokens"]
+    asker.post(CHAT, json={"messages": []})
+    asker.get("/nothing")
+    text = asker.get("/metrics").text
+    values = dict(re.findall(r"^(nybble:\S+) ([\d.e+]+)$", text, re.MULTILINE))
+    assert values[f'nybble:http_requests_total{{path="{CHAT}",status="200"}}'] == "3"
+    assert values[f'nybble:http_requests_total{{path="{CHAT}",status="400"}}'] == "1"
+    assert values['nybble:http_requests_total{path="other",status="404"}'] == "1"
+    assert values["nybble:prompt_tokens_total"] == str(prompt)
+    assert values["nybble:generation_tokens_total"] == "9"
+    assert values['nybble:request_success_total{finished_reason="stop"}'] == "3"
+    assert values["nybble:time_to_first_token_seconds_count"] == "3"
+    assert values["nybble:num_requests_running"] == values["nybble:num_requests_waiting"] == "0"
+    names = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+    assert {re.sub(r"(_bucket|_sum|_count)?(\{.*)?$", "", name) for name in values} == names
+
+
+def test_a_line_for_each_request(lines):
+    set_up_log("json")
+    client(MockBackend()).post(CHAT, json={"messages": HI, "colour": "blue"})
+    (line,) = map(json.loads, lines())
+    assert (line["method"], line["path"], line["status"], line["model"]) == ("POST", CHAT, 200, "m")
+    assert line["ignored"] == "colour" and line["tokens"] == 2 and line["seconds"] >= line["first_token"] > 0
+    set_up_log("text")
+    client(MockBackend()).get("/health")
+    assert re.match(r"\d\d:\d\d:\d\d info    request method=GET path=/health status=200 ", lines()[0])
+
+
+def test_what_is_asked_and_keys_are_in_no_line(lines):
+    set_up_log("text")
+    asker = client(MockBackend(["an answer"]), keys=("secret",))
+    body = {"messages": [{"role": "user", "content": "a question"}]}
+    asker.post(CHAT, json=body, headers={"Authorization": "Bearer secret"})
+    asker.post(f"{CHAT}?key=secret", json=body, headers={"Authorization": "Bearer wrong"})
+    text = "\n".join(lines())
+    assert "status=200" in text and "status=401" in text
+    assert not re.search("question|answer|secret|wrong", text)
+
+
+def test_nobody_can_forge_a_line(lines):
+    set_up_log("text")
+    client(MockBackend()).get("/a%0a12:00:00%20info%20forged")
+    log("a\nb")
+    assert len(lines()) == 2
+
+
+def test_a_failure_is_in_the_log_and_not_in_the_answer(lines):
+    class Broken(MockBackend):
+        def chat_submit(self, *args, **options):
+            raise OSError("/secret/path is gone")
+
+    set_up_log("text")
+    answer = client(Broken()).post(CHAT, json={"messages": HI})
+    assert answer.status_code == 500 and "secret" not in answer.text
+    assert "/secret/path is gone" in "\n".join(lines())
+
+
+def test_the_description_is_what_requests_are_checked_by():
+    document = client(MockBackend()).get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1") and CHAT in document["paths"]
+    for endpoint in ENDPOINTS:
+        operation = document["paths"][endpoint.path.replace(":path", "")][endpoint.method.lower()]
+        assert operation["summary"]
+        if endpoint.schema is not None:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            jsonschema.Draft202012Validator.check_schema(schema)
+    schema = document["paths"][CHAT]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    check = jsonschema.Draft202012Validator(schema)
+    assert check.is_valid({"messages": HI, "temperature": 1, "stop": ["a"], "n": None, "user": "me"})
+    for bad in ({}, {"messages": HI, "temperature": -1}, {"messages": HI, "stop": [""]}):
+        assert not check.is_valid(bad)
+
+
+def test_answers_say_what_determines_their_bits():
+    with nybble.LLM(tiny_model(), n_ctx=64, executor="reference") as llm:
+        fingerprint = llm.fingerprint()
+        asker = TestClient(make_app([ServedModel("m", llm, fingerprint)]), base_url="http://localhost")
+        answer = asker.post(CHAT, json={"messages": HI, "max_tokens": 1}).json()
+        assert answer["system_fingerprint"] == fingerprint and len(fingerprint) == 12
+    for other in ({"executor": "numba", "n_threads": 1}, {"executor": "numba", "cache_type": "q8_0"}):
+        with nybble.LLM(tiny_model(), n_ctx=64, **other) as llm:
+            assert llm.fingerprint() != fingerprint
+    with nybble.LLM(tiny_model(seed=1), n_ctx=64, executor="reference") as llm:
+        assert llm.fingerprint() != fingerprint
+
+
+def test_several_models_are_told_apart():
+    app = make_app([ServedModel("a", MockBackend(["one"])), ServedModel("b", MockBackend(["two"]))])
+    asker = TestClient(app, base_url="http://localhost")
+    assert [model["id"] for model in asker.get("/v1/models").json()["data"]] == ["a", "b"]
+    for name, text in (("a", "one"), ("b", "two")):
+        answer = asker.post(CHAT, json={"messages": HI, "model": name}).json()
+        assert answer["choices"][0]["message"]["content"] == text and answer["model"] == name
+    missing = asker.post(CHAT, json={"messages": HI})
+    assert missing.status_code == 400 and "there are a, b" in missing.json()["error"]["message"]
+
+
+def test_answers_do_not_tell_where_the_file_lies():
+    with nybble.LLM(tiny_model(), n_ctx=64, executor="reference") as llm:
+        answer = client(llm).post("/v1/embeddings", json={"input": "a"})
+        assert answer.status_code == 400 and str(llm.path.parent) not in answer.text
+        assert str(llm.path.parent) not in client(llm).get("/v1/models").text

@@ -1,0 +1,197 @@
+"""Clients that leave, are slow or too many; and a server that ends."""
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from accounts import require_free
+from served import HI, client, connected, post, served, wait_for
+from stuck_backend import StuckBackend
+
+import nybble
+from nybble import SamplingParams
+from nybble.server.app import make_app
+from nybble.server.served_model import ServedModel
+from nybble.server.settings import Settings
+from nybble.testing import MockBackend, tiny_model
+
+CHAT = "/v1/chat/completions"
+PATHS = {
+    CHAT: {"messages": HI},
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/messages": {"model": "m", "messages": HI, "max_tokens": 999},
+    "/v1/responses": {"input": "Hi"},
+    "/api/chat": {"model": "m", "messages": HI},
+    "/api/generate": {"model": "m", "prompt": "Hi", "raw": True},
+}
+
+
+def asked(url, path=CHAT, **fields):
+    """A connection on which a request was sent."""
+    connection = connected(url)
+    connection.sendall(post(path, json.dumps({**PATHS[path], **fields}).encode()))
+    return connection
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("n_before", [0, 2])
+def test_work_ends_when_the_client_leaves(path, stream, n_before):
+    """S33 to S35: while it streams or not, before the first token (in the queue, in the prompt) or after."""
+    backend = StuckBackend()
+    with served(backend) as url:
+        with asked(url, path, stream=stream) as connection:
+            wait_for(lambda: backend.streams)
+            backend.open(n_before)
+            if n_before and stream:
+                assert connection.recv(100)
+        wait_for(lambda: backend.cancelled)
+        assert "num_requests_waiting 0" in httpx.get(f"{url}/metrics").text
+
+
+def test_work_that_has_not_begun_ends_too():
+    """The client leaves while its conversation is being rendered."""
+    backend = StuckBackend()
+    backend.begins.clear()
+    with served(backend) as url:
+        asked(url).close()
+        time.sleep(0.05)
+        backend.begins.set()
+        wait_for(lambda: backend.cancelled)
+
+
+def test_nothing_is_left_in_the_scheduler():
+    with nybble.LLM(tiny_model(), n_ctx=2048, n_threads=2, n_seq_max=2) as llm, served(llm) as url:
+        for stream in (True, False):
+            connections = [
+                asked(url, stream=stream, max_tokens=1900, ignore_eos=True, seed=i) for i in range(5)
+            ]
+            if stream:
+                assert connections[0].recv(1000)
+            for connection in connections:
+                connection.close()
+        wait_for(lambda: "num_requests_running 0" in httpx.get(f"{url}/metrics").text)
+        require_free(llm)
+
+
+def test_a_slow_reader_is_dropped():
+    """S36: it takes nothing for a while, so its work ends, and others go on."""
+    aborted, sent = [], []
+
+    async def receive():
+        await asyncio.sleep(0.01 if not sent else 60)
+        return {"type": "http.request", "body": json.dumps({"messages": HI, "stream": True}).encode()}
+
+    async def send(message):
+        sent.append(message)
+        if len(sent) > 1:
+            await asyncio.sleep(60)
+
+    backend = StuckBackend()
+    backend.n_open = 3
+    app = make_app([ServedModel("m", backend)], Settings(write_seconds=0.2))
+    headers = [(b"host", b"localhost"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "headers": headers}
+    scope |= {"query_string": b"", "state": {"abort": lambda: aborted.append(True)}, "root_path": ""}
+    began = time.monotonic()
+    asyncio.run(app(scope, receive, send))
+    assert aborted and backend.cancelled and time.monotonic() - began < 5
+
+
+def test_a_silent_stream_says_that_it_is_alive():
+    backend = StuckBackend()
+    with served(backend, ping_seconds=0.05) as url, asked(url, stream=True) as connection:
+        answer = b""
+        while answer.count(b": ping") < 2:
+            answer += connection.recv(1000)
+        assert b"200 OK" in answer and b"text/event-stream" in answer
+
+
+def test_a_hundred_at_once_get_what_each_gets_alone():
+    """S37."""
+    with nybble.LLM(tiny_model(), n_ctx=128, n_threads=2, n_seq_max=8, n_pool_tokens=512) as llm:
+        alone = {
+            seed: llm.chat(HI, SamplingParams(max_tokens=12, temperature=1.0, seed=seed)).message.content
+            for seed in range(100)
+        }
+
+        with (
+            served(llm) as url,
+            httpx.Client(base_url=url, limits=httpx.Limits(max_connections=100)) as asker,
+        ):
+
+            def ask(seed):
+                body = {"messages": HI, "max_tokens": 12, "seed": seed, "temperature": 1.0}
+                answer = asker.post(CHAT, json=body, timeout=60)
+                return answer.json()["choices"][0]["message"]["content"]
+
+            with ThreadPoolExecutor(100) as threads:
+                assert dict(zip(alone, threads.map(ask, alone), strict=True)) == alone
+        require_free(llm)
+
+
+def test_a_full_queue_says_so():
+    """S38."""
+    backend = StuckBackend()
+    with served(backend, n_seq_max=2, n_waiting_max=3) as url:
+        waiting = [asked(url) for _ in range(5)]
+        wait_for(lambda: len(backend.streams) == 5)
+        full = httpx.post(f"{url}{CHAT}", json={"messages": HI})
+        assert full.status_code == 503 and int(full.headers["retry-after"]) > 0
+        assert full.json()["error"]["code"] == "queue_full"
+        assert httpx.get(f"{url}/health").status_code == 200
+        for connection in waiting:
+            connection.close()
+        wait_for(lambda: len(backend.cancelled) == 5)
+        backend.n_open = 10**6
+        assert httpx.post(f"{url}{CHAT}", json={"messages": HI}).status_code == 200
+
+
+def test_a_key_has_a_limit_of_its_own():
+    backend = StuckBackend()
+    with served(backend, keys=("a", "b"), n_per_key_max=1) as url:
+        body = json.dumps({"messages": HI}).encode()
+        with connected(url) as connection:
+            connection.sendall(post(CHAT, body, "Authorization: Bearer a"))
+            wait_for(lambda: backend.streams)
+            ask = lambda key: httpx.post(  # noqa: E731
+                f"{url}{CHAT}", json={"messages": HI}, headers={"Authorization": f"Bearer {key}"}
+            )
+            assert ask("a").status_code == 429
+            backend.n_open = 10**6
+            assert ask("b").status_code == 200
+
+
+def test_texts_of_one_request_count_one_by_one():
+    backend = MockBackend()
+    answer = client(backend, n_seq_max=2, n_waiting_max=3).post("/v1/completions", json={"prompt": ["a"] * 6})
+    assert answer.status_code == 400 and not backend.requests
+
+
+def test_what_runs_may_finish_when_the_server_ends():
+    backend = StuckBackend()
+    answers = []
+    with served(backend, drain_seconds=20.0) as url:
+        asking = threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{url}{CHAT}", json={"messages": HI}, timeout=20))
+        )
+        asking.start()
+        wait_for(lambda: backend.streams)
+        threading.Timer(0.3, lambda: backend.open(10**6)).start()
+    asking.join()
+    assert answers[0].status_code == 200
+
+
+def test_too_many_connections_are_refused():
+    with served(MockBackend(), n_connections_max=3) as url:
+        held = [connected(url) for _ in range(3)]
+        time.sleep(0.05)
+        with connected(url) as fourth:
+            assert b"503" in fourth.recv(1000)
+        for connection in held:
+            connection.close()
+        wait_for(lambda: httpx.get(f"{url}/health").status_code == 200)
