@@ -23,22 +23,22 @@ from .apis import (
     responses,
     tokens,
 )
-from .call import Call, Endpoint, Reply
-from .errors import APIError, error_body
 from .exchange import Exchange
 from .front_desk import FrontDesk
 from .guard import Guard
-from .json_body import dumped
 from .metrics import Metrics
+from .openapi import openapi
 from .schema import (
     anthropic as anthropic_schema,
     ollama as ollama_schema,
     openai,
     responses as responses_schema,
 )
-from .schema.openapi import openapi
-from .served_model import ServedModel
-from .settings import Settings
+from .wire.errors import APIError, error_body
+from .wire.json_body import dumped
+from .work.call import Call, Endpoint, Reply
+from .work.served_model import ServedModel
+from .work.settings import Settings
 
 ENDPOINTS = (
     Endpoint("GET", "/health", models.health, summary="Is the server there?"),

@@ -11,14 +11,14 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from .call import Call, Endpoint, Events
-from .errors import APIError, failed
 from .front_desk import FrontDesk, Visit
-from .json_body import dumped, parsed
 from .log import log_failure
-from .runner import Runner
-from .served_model import ServedModel
-from .settings import Settings
+from .wire.errors import APIError, failed
+from .wire.json_body import dumped, parsed
+from .work.call import Call, Endpoint, Events
+from .work.runner import Runner
+from .work.served_model import ServedModel
+from .work.settings import Settings
 
 _SMALL = 1 << 16  # bytes: what is read and written in the event loop
 _SLOWEST = 10_000  # bytes a second of a body

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .errors import APIError
 from .metrics import Metrics
-from .settings import Settings
-from .usage import Usage
+from .wire.errors import APIError
+from .work.settings import Settings
+from .work.usage import Usage
 
 _RETRY_AFTER = 5  # seconds
 

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import APIError, error_body, failed
 from .front_desk import FrontDesk
-from .json_body import dumped
 from .keys import Keys
 from .log import log_access, log_failure
-from .settings import Settings
-from .usage import Usage
+from .wire.errors import APIError, error_body, failed
+from .wire.json_body import dumped
+from .work.settings import Settings
+from .work.usage import Usage
 
 _OPEN_PATHS = frozenset({b"/health"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")

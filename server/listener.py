@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import NybbleError, RequestError
-from .errors import APIError, error_body
-from .json_body import dumped
 from .log import log
-from .settings import Settings
+from .wire.errors import APIError, error_body
+from .wire.json_body import dumped
+from .work.settings import Settings
 
 _HEAD_MAX = 1 << 16  # bytes of a request line and its headers
 _CANCEL_SECONDS = 1.0

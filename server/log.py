@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from starlette.types import Scope
 
-from .usage import Usage
+from .work.usage import Usage
 
 LogFormat = Literal["text", "json"]
 _LOGGER = logging.getLogger("nybble.server")

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     from ...server.keys import checked_keys, keys_of_file
     from ...server.log import log, set_up_log
-    from ...server.served_model import ServedModel
-    from ...server.settings import Settings
+    from ...server.work.served_model import ServedModel
+    from ...server.work.settings import Settings
 
     set_up_log(args.log_format, getattr(logging, args.log_level.upper()))
     keys = [*args.api_key, *filter(None, [os.environ.get("NYBBLE_API_KEY")])]

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from ...engine.chat.message import ChatDelta
-from ..call import Call, Events, Reply
-from ..errors import APIError, error_body
-from ..generating import ChatAsk, all_of, answering, in_thread, news_of
-from ..runner import Running
 from ..schema.sampling import sampling_params
-from ..segments import Segment, segments
-from ..served_model import ServedModel, find_model
-from ..sse import event
+from ..wire.errors import APIError, error_body
+from ..wire.sse import event
+from ..work.call import Call, Events, Reply
+from ..work.generating import ChatAsk, all_of, answering, in_thread, news_of
+from ..work.runner import Running
+from ..work.segments import Segment, segments
+from ..work.served_model import ServedModel, find_model
 from .anthropic_messages import chat_messages, chat_tools
 from .openai_chat import finish_reason
 

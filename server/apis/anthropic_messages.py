@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import bad_field
+from ..wire.errors import bad_field
 
 _BILLING = "x-anthropic-billing-header:"
 """Claude Code begins its system prompt with a line that is different each time, which would keep the prompts

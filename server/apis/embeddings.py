@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..call import Call, Reply
-from ..errors import bad_field
-from ..generating import in_thread
-from ..served_model import ServedModel, find_model
+from ..wire.errors import bad_field
+from ..work.call import Call, Reply
+from ..work.generating import in_thread
+from ..work.served_model import ServedModel, find_model
 from .openai_completions import Prompt, prompts_of
 
 _AT_ONCE = 8  # texts; between them it may end

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..call import Call, Reply
-from ..served_model import ServedModel, find_model
+from ..work.call import Call, Reply
+from ..work.served_model import ServedModel, find_model
 
 
 async def health(call: Call) -> Reply:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...engine.chat.message import ChatDelta, ChatMessage
-from ..call import Call, Events, Reply
-from ..errors import APIError, bad_field
-from ..generating import ChatAsk, all_of, answering, generating, news_of
-from ..json_body import dumped
-from ..runner import Running, Streams
 from ..schema.sampling import MANY, sampling_params
-from ..served_model import ServedModel, find_model
+from ..wire.errors import APIError, bad_field
+from ..wire.json_body import dumped
+from ..work.call import Call, Events, Reply
+from ..work.generating import ChatAsk, all_of, answering, generating, news_of
+from ..work.runner import Running, Streams
+from ..work.served_model import ServedModel, find_model
 from .embeddings import embedded
 from .openai_chat import finish_reason, joined, logprobs_json
 

@@ -6,9 +6,9 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from ..call import Call, Reply
-from ..errors import bad_field
-from ..served_model import ServedModel, find_model
+from ..wire.errors import bad_field
+from ..work.call import Call, Reply
+from ..work.served_model import ServedModel, find_model
 
 _VERSION = "0.12.0"
 """Of the API: clients ask for it to know what they may send."""

@@ -8,13 +8,13 @@ from typing import Any
 
 from ...engine.chat.message import ChatDelta, ChatMessage
 from ...engine.generation.logprobs import TokenLogprob
-from ..call import Call, Events, Reply
-from ..errors import APIError, bad_field, error_body
-from ..generating import ChatAsk, all_of, answering, news_of
-from ..runner import Running
 from ..schema.sampling import finite, sampling_params
-from ..served_model import ServedModel, find_model
-from ..sse import DONE, event
+from ..wire.errors import APIError, bad_field, error_body
+from ..wire.sse import DONE, event
+from ..work.call import Call, Events, Reply
+from ..work.generating import ChatAsk, all_of, answering, news_of
+from ..work.runner import Running
+from ..work.served_model import ServedModel, find_model
 
 RENAMED = {"json_schema": "response_format", "json_object": "response_format"}
 

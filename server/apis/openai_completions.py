@@ -9,13 +9,13 @@ from typing import Any
 
 from ...engine.generation.logprobs import TokenLogprob
 from ...engine.sampling.params import SamplingParams
-from ..call import Call, Events, Reply
-from ..errors import bad_field
-from ..generating import all_of, generating, news_of
-from ..runner import Running, Streams, cancel_all
 from ..schema.sampling import finite, sampling_params
-from ..served_model import ServedModel, find_model
-from ..sse import DONE, event
+from ..wire.errors import bad_field
+from ..wire.sse import DONE, event
+from ..work.call import Call, Events, Reply
+from ..work.generating import all_of, generating, news_of
+from ..work.runner import Running, Streams, cancel_all
+from ..work.served_model import ServedModel, find_model
 from .openai_chat import RENAMED, constraint, failure, finish_reason, usage_json
 
 Prompt = str | list[int]

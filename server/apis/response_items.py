@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import bad_field
-from ..segments import Segment
+from ..wire.errors import bad_field
+from ..work.segments import Segment
 
 
 def chat_messages(given: Any, instructions: str | None) -> list[dict[str, Any]]:

@@ -8,14 +8,14 @@ from itertools import count
 from typing import Any
 
 from ...engine.chat.message import ChatDelta
-from ..call import Call, Events, Reply
-from ..errors import APIError
-from ..generating import ChatAsk, all_of, answering, news_of
-from ..runner import Running
 from ..schema.sampling import sampling_params
-from ..segments import Segment, segments
-from ..served_model import ServedModel, find_model
-from ..sse import event
+from ..wire.errors import APIError
+from ..wire.sse import event
+from ..work.call import Call, Events, Reply
+from ..work.generating import ChatAsk, all_of, answering, news_of
+from ..work.runner import Running
+from ..work.segments import Segment, segments
+from ..work.served_model import ServedModel, find_model
 from .openai_chat import constraint, finish_reason
 from .response_items import chat_messages, chat_tools, item_json, part_json
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import RequestError
-from ..call import Call, Reply
-from ..errors import bad_field
-from ..generating import in_thread
-from ..served_model import ServedModel, find_model
+from ..wire.errors import bad_field
+from ..work.call import Call, Reply
+from ..work.generating import in_thread
+from ..work.served_model import ServedModel, find_model
 
 
 async def tokenize(call: Call) -> Reply:

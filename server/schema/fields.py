@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import APIError, bad_field
+from ..wire.errors import APIError, bad_field
 
 
 class Kind(ABC):

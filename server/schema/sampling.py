@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...engine.sampling.params import SamplingParams
-from ..errors import bad_field
+from ..wire.errors import bad_field
 from .fields import Either, Field, Flag, Integer, Kind, ListOf, MapOf, Number, OneOf, Text, fields, shown
 
 MANY = 2**31 - 1

@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from nybble.server.app import make_app
 from nybble.server.listener import Server, address_of, bound_socket
-from nybble.server.served_model import ServedModel
-from nybble.server.settings import Settings
+from nybble.server.work.served_model import ServedModel
+from nybble.server.work.settings import Settings
 
 HI = [{"role": "user", "content": "Hi"}]
 WEATHER = {

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 import nybble
 from nybble.server.app import ENDPOINTS, make_app
 from nybble.server.log import log, set_up_log
-from nybble.server.served_model import ServedModel
+from nybble.server.work.served_model import ServedModel
 from nybble.testing import MockBackend, tiny_model
 
 CHAT = "/v1/chat/completions"

@@ -15,8 +15,8 @@ from stuck_backend import StuckBackend
 import nybble
 from nybble import SamplingParams
 from nybble.server.app import make_app
-from nybble.server.served_model import ServedModel
-from nybble.server.settings import Settings
+from nybble.server.work.served_model import ServedModel
+from nybble.server.work.settings import Settings
 from nybble.testing import MockBackend, tiny_model
 
 CHAT = "/v1/chat/completions"

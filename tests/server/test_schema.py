@@ -9,7 +9,6 @@ from served import client
 
 import nybble
 from nybble.server.app import ENDPOINTS
-from nybble.server.errors import APIError
 from nybble.server.schema import fields as kinds
 from nybble.server.schema.fields import (
     Either,
@@ -25,6 +24,7 @@ from nybble.server.schema.fields import (
     Text,
 )
 from nybble.server.schema.sampling import TokenIds
+from nybble.server.wire.errors import APIError
 from nybble.testing import tiny_model
 
 POSTS = {endpoint.path: endpoint.schema for endpoint in ENDPOINTS if endpoint.schema is not None}

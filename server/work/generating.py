@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..engine.sampling.params import SamplingParams
-from ..errors import NybbleError, RequestError
+from ...engine.sampling.params import SamplingParams
+from ...errors import NybbleError, RequestError
+from ..wire.errors import named_argument
 from .call import Call
-from .errors import named_argument
 from .runner import News, Running, Streams
 from .served_model import ServedModel
 

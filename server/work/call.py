@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .schema.fields import Record
+from ..schema.fields import Record
 from .served_model import ServedModel
 from .settings import Settings
 from .usage import Usage

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ..engine.backend import Stream
+from ...engine.backend import Stream
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ContextLengthError, ModelError, RequestError
+from ...errors import ContextLengthError, ModelError, RequestError
 
 _TYPES = {
     400: "invalid_request_error",

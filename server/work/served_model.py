@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..engine.backend import Backend
-from ..engine.embedding.embedder import Pooling
-from ..engine.sampling.params import SamplingParams
-from ..errors import did_you_mean
-from .errors import APIError, refused
+from ...engine.backend import Backend
+from ...engine.embedding.embedder import Pooling
+from ...engine.sampling.params import SamplingParams
+from ...errors import did_you_mean
+from ..schema.sampling import MANY
+from ..wire.errors import APIError, refused
 from .runner import Runner
-from .schema.sampling import MANY
 
 _CHARACTERS_PER_TOKEN = 16  # of a text that is longer than n_ctx times this nobody need count the tokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ..engine.chat.message import ChatDelta
+from ...engine.chat.message import ChatDelta
 
 
 class Segment(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..call import Endpoint
+from .work.call import Endpoint
 
 
 def openapi(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """A document of OpenAPI 3.1, with the schemas by which requests are checked."""
-    from ... import __version__
+    from .. import __version__
 
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
