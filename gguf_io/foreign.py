@@ -54,6 +54,8 @@ def describe(data: memoryview) -> str:
         return f"a safetensors file; {_CONVERT}"
     if re.match(rb".{4}[\x04-\x3f]\0\0\0(blk\.|output|token_embd)", head, re.DOTALL):
         return "an importance matrix (imatrix) in the form before GGUF, which is no model"
+    if re.match(rb"\x08[\x01-\x40](\x12[\x01-\x40][\w .-]|:[\x80-\xff]{0,4}[\0-\x7f]\n)", head):
+        return "an ONNX model, which nybble does not run; look for the same model in GGUF"
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|\?xml)", head, re.IGNORECASE):
         return f"an HTML or XML page; {_DOWNLOAD}: take the address of the file itself"
     if head.strip(b"\0") == b"":

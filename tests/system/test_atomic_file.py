@@ -21,7 +21,7 @@ from stopwatch import HANG, wait_until
 
 import nybble
 from nybble.cli.options.text import save_figure
-from nybble.hub.fetch import Source, Wheel, _assemble
+from nybble.hub.wheels import Source, Wheel, _assemble
 from nybble.research import ControlVector
 from nybble.research.plots import plot_loss
 from nybble.research.shards import write_json, write_shard

