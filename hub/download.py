@@ -28,6 +28,7 @@ _N_ATTEMPTS = 5  # without a byte of progress
 _PAUSE = 1.0  # seconds; twice as long each time
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _MAX_PAUSE = 60.0
+_OF_DISK = {*FULL, errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 def download(
@@ -87,6 +88,9 @@ class _Download:
                             raise PullError(self._refusal(error.code)) from error
                         reason, pause = f"the server answers {error.code}", _pause(error, _PAUSE * 2**n_idle)
                 except (OSError, http.client.HTTPException) as error:
+                    if isinstance(error, OSError) and error.errno in _OF_DISK:
+                        error.filename = error.filename or os.fspath(self._partial)
+                        raise
                     reason, pause = _reason(error), _PAUSE * 2**n_idle
                 n_idle = n_idle + 1 if self._n_here() <= n_before else 0
                 n_before = self._n_here()
@@ -192,11 +196,8 @@ def _pause(error: urllib.error.HTTPError, usual: float) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """What broke a connection; raises errors of this machine's disk, and of certificates."""
+    """What broke a connection; PullError for a certificate, which the next attempt would not change."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise PullError(f"the server's certificate is not to be trusted: {cause}") from error
-    is_disk = isinstance(cause, OSError) and cause.errno in {*FULL, errno.EACCES, errno.EROFS, errno.EPERM}
-    if is_disk and not isinstance(error, urllib.error.URLError):
-        raise error
     return str(cause) or type(cause).__name__

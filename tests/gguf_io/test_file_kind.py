@@ -162,6 +162,8 @@ FOREIGN = {
     "ggjt": (b"tjgg" + bytes(40), "legacy GGJT file; convert"),
     "ggla": (b"algg" + bytes(40), "legacy LoRA adapter"),
     "imatrix": (b"\2\0\0\0\x13\0\0\0blk.0.attn_q.weight" + bytes(40), "an importance matrix .* before GGUF"),
+    "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\xf3\x82\x01\n\x0f", "an ONNX model, .*in GGUF"),
+    "onnx graph": (b"\x08\x07:\xb5\x1c\n\x29\n\x01x\x12\x01y", "an ONNX model"),
     "html": (b"\n<!doctype HTML><html lang=en>" + b" " * 40, "an HTML or XML page; the download went wrong"),
     "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an HTML or XML page"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer.*git lfs pull"),

@@ -155,7 +155,7 @@ def test_what_is_neither_a_name_nor_a_file(index, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match=r"'smolm2' is neither.*gemma3, smollm2, tiny.*nor a file in"):
         models.resolve("smolm2")
-    with pytest.raises(RequestError, match="by its name or path"):
+    with pytest.raises(RequestError, match="by its name, address or path"):
         models.resolve(5)
     with pytest.raises(RequestError, match="known names are gemma3, smollm2"):
         models.named("../../etc/passwd")
