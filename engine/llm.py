@@ -46,7 +46,8 @@ class LLM(Chatter, Tracer, Shown):
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
 
-    `model` is a name ("smollm2", "gemma3"; fetched on first use) or the path of a GGUF file (`~`: the home).
+    `model` is a name ("smollm2", "gemma3"), an address ("hf:OWNER/REPO:Q4_K_M", "https://…"; both are fetched
+    on first use), a model that Ollama has ("ollama:NAME:TAG"), or the path of a GGUF file (`~`: the home).
     `n_ctx`: the most tokens of prompt and generated text together, for which memory is taken; default: as
     many as the model was trained for, at most 4096.
     `n_threads`: default one per physical core that this process may use.
@@ -59,7 +60,7 @@ class LLM(Chatter, Tracer, Shown):
     file, for models larger than memory: the same bits, but slower ("numba" only).
     `cache_type`: of keys and values: "f16" (default), "f32", "q8_0" or "q4_0"; the reference has "f32" only.
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
-    the text, a name or path has a smaller model of the same vocabulary propose them. The texts are the same,
+    the text, another MODEL has a smaller one of the same vocabulary propose them. The texts are the same,
     at any temperature; what does not pay stops by itself. Runs with edits do without.
     `chat_template`: a Jinja template, or the path of one, in the place of the file's, for conversations.
     `mlock`: keep weights, and keys and values, in memory, whatever the system would swap out or drop.
@@ -68,7 +69,7 @@ class LLM(Chatter, Tracer, Shown):
     `n_gpu_layers` is 0: nybble runs on the CPU.
 
     Raises `RequestError` (a ValueError) for arguments out of range, `GGUFFormatError`, `GGUFUnsupportedError`
-    or `ModelError` for a file that cannot be run, `PullError` if a named model cannot be fetched.  OSError
+    or `ModelError` for a file that cannot be run, `PullError` if a model cannot be fetched.  OSError
     and MemoryError are passed on.
     """
 

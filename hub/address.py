@@ -24,7 +24,9 @@ _MAX_LETTERS = 1024
 _PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 _MAX_PARTS = 1000
 
-_HUB_FORM = "hf:OWNER/REPO[@REVISION][/FILE.gguf][:FORMAT], as in hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M"
+_HUB_FORM = (
+    "hf:OWNER/REPO[@REVISION][/FILE.gguf][:FORMAT], as in hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M"
+)
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,7 @@ def _ollama(text: str) -> OllamaAddress:
         raise RequestError(f"{text!r} is no name of a model of Ollama; expected {form}")
     host, namespace, name, tag = match.groups()
     defaults = OllamaAddress(name)
-    return OllamaAddress(
-        name, tag or defaults.tag, namespace or defaults.namespace, host or defaults.host
-    )
+    return OllamaAddress(name, tag or defaults.tag, namespace or defaults.namespace, host or defaults.host)
 
 
 def _what_is(file: str) -> str:

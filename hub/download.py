@@ -36,8 +36,8 @@ def download(
 ) -> None:
     """Fetches the GGUF file at `url` to `path`; `title` names it on the progress bar.
 
-    Its hash must be `sha256`, hexadecimal digits, if that is known. `headers` go to the server of `url` alone,
-    not to those that it redirects to.  Raises PullError, or the OSError of a full disk.
+    Its hash must be `sha256`, hexadecimal digits, if that is known. `headers` go to the server of `url`
+    alone, not to those that it redirects to.  Raises PullError, or the OSError of a full disk.
     """
     _Download(url, path, title, sha256, headers or {}).run()
 
@@ -46,11 +46,17 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """Does not follow a redirect from https to what is not."""
 
     def redirect_request(
-        self, request: urllib.request.Request, *args: Any, **named: Any
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
-        made = super().redirect_request(request, *args, **named)
-        if made is not None and request.type == "https" and made.type != "https":
-            raise PullError(f"{request.full_url} leads to {made.full_url}, which would come unprotected")
+        made = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if made is not None and req.type == "https" and made.type != "https":
+            raise PullError(f"{req.full_url} leads to {newurl}, which would come unprotected")
         return made
 
 
@@ -165,7 +171,9 @@ class _Download:
             os.fsync(file.fileno())
         if found != expected or magic != b"GGUF":
             self._forget()
-            problem = f"its sha256 is {found}, expected {expected}" if found != expected else f"it begins {magic!r}"
+            problem = (
+                f"its sha256 is {found}, expected {expected}" if found != expected else f"it begins {magic!r}"
+            )
             raise PullError(
                 f"what came from {self._url} is damaged, or another file: {problem}; it was deleted"
             )

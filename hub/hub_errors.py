@@ -37,11 +37,13 @@ def _pull_error(address: HubAddress, error: Exception) -> PullError | None:
         return _pull_error(address, error.__cause__)
     if "GatedRepoError" in kinds:
         return PullError(
-            f"{repo} is gated: accept its terms at https://huggingface.co/{repo} with your account there, then"
-            f" {_LOGIN}"
+            f"{repo} is gated: accept its terms at https://huggingface.co/{repo} with your account there,"
+            f" then {_LOGIN}"
         )
     if "RepositoryNotFoundError" in kinds:
-        return PullError(f"huggingface.co has no {repo}, or it is private: check its name; if it is, {_LOGIN}")
+        return PullError(
+            f"huggingface.co has no {repo}, or it is private: check its name; if it is, {_LOGIN}"
+        )
     if "RevisionNotFoundError" in kinds:
         return PullError(f"{repo} has no revision {address.revision!r}")
     if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
@@ -49,12 +51,14 @@ def _pull_error(address: HubAddress, error: Exception) -> PullError | None:
     if (response := getattr(error, "response", None)) is not None:
         return PullError(_of_status(repo, response.status_code, said))
     if "Consistency check failed" in said:
-        return PullError(f"what came for {address} has the wrong length; nothing was kept: begin anew ({said})")
+        return PullError(
+            f"what came for {address} has the wrong length; nothing was kept: begin anew ({said})"
+        )
     is_client = any(kind.__module__.startswith(("httpx", "requests")) for kind in type(error).__mro__)
     if is_client or kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError"}:
         return Unreachable(
-            f"huggingface.co cannot be reached for {address}: check the network, the proxy (HTTPS_PROXY), HF_ENDPOINT"
-            f" and HF_HUB_OFFLINE ({type(error).__name__}: {said})"
+            f"huggingface.co cannot be reached for {address}: check the network, the proxy (HTTPS_PROXY),"
+            f" HF_ENDPOINT and HF_HUB_OFFLINE ({type(error).__name__}: {said})"
         )
     if type(error).__module__.startswith(("huggingface_hub", "hf_xet")) or isinstance(error, OSError):
         return PullError(f"{address} could not be fetched: {said}")

@@ -51,7 +51,8 @@ def pull(address: HubAddress) -> Path:
     chosen = _choose(address, list(files))
     if not chosen:
         raise RequestError(_no_model(address, list(files)))
-    return [_pull_file(address, file, files[file]) for file in chosen][0]
+    paths = [_pull_file(address, file, files[file]) for file in chosen]
+    return paths[0]
 
 
 def models() -> Iterator[tuple[str, str, str, tuple[Path, ...]]]:
@@ -150,8 +151,8 @@ def _no_model(address: HubAddress, files: list[str]) -> str:
     for ending, what in (("gguf", "no whole model"), ("safetensors", "safetensors"), ("onnx", "ONNX")):
         if ending in endings:
             return (
-                f"{address.repo} has {what}, and nybble runs GGUF files; look for a repository of this model whose"
-                " name ends in -GGUF, or convert it (llama.cpp's convert_hf_to_gguf.py)"
+                f"{address.repo} has {what}, and nybble runs GGUF files; look for a repository of this model"
+                " whose name ends in -GGUF, or convert it (llama.cpp's convert_hf_to_gguf.py)"
             )
     return f"{address.repo} has no GGUF file"
 
@@ -170,14 +171,14 @@ def _package() -> Any:
     """The package; its bars are ours to silence."""
     try:
         import huggingface_hub
-        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise NybbleError(
             f'models of huggingface.co need huggingface_hub: pip install "nybble[hub]" ({error})'
         ) from error
+    package: Any = huggingface_hub  # not all that is public is in its type stubs
     if is_quiet():
-        disable_progress_bars()
-    return huggingface_hub
+        package.utils.disable_progress_bars()
+    return package
 
 
 def _endpoint() -> str | None:

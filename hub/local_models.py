@@ -63,7 +63,9 @@ def remove_model(name: str) -> int:
     known = {model.name: model for model in local_models()}
     if name not in known:
         listed = ", ".join(list(known)[:_N_NAMED]) or "none"
-        raise RequestError(f"there is no model {name!r} to remove; here are {listed}{did_you_mean(name, known)}")
+        raise RequestError(
+            f"there is no model {name!r} to remove; here are {listed}{did_you_mean(name, known)}"
+        )
     model = known[name]
     if model.kind == "ollama":
         raise RequestError(f"{name} is Ollama's, which removes it: ollama rm {name.partition(':')[2]}")

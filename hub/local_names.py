@@ -1,7 +1,7 @@
 """Names that the user has given to models: files, or links to files, in the folder `models` of the cache.
 
-A name stands for `models/NAME` or `models/NAME.gguf`. What else lies in the folder has the same rights: whoever
-links a file there can run it by its name.
+A name stands for `models/NAME` or `models/NAME.gguf`. A file that is put or linked there can be run
+by its name, too.
 """
 
 import os
@@ -52,8 +52,8 @@ def require_name(name: str) -> Path:
     """The path of the link that would be called `name`; RequestError for what is no name."""
     if not isinstance(name, str) or not _is_name(name):
         raise RequestError(
-            "alias must be a name of letters, digits, dots, dashes and underscores, that begins with a letter or"
-            f" digit and does not end in .gguf or .partial, found {name!r:.100}"
+            "alias must be a name of letters, digits, dots, dashes and underscores, that begins with a letter"
+            f" or digit and does not end in .gguf or .partial, found {name!r:.100}"
         )
     return folder() / name
 

@@ -75,11 +75,11 @@ def named(name: str) -> NamedModel:
 def pull(model: str | os.PathLike[str], *, alias: str | None = None) -> Path:
     """Fetches a model, unless its newest file is here; -> the path of the file.
 
-        nybble.pull("smollm2")
-        nybble.pull("hf:bartowski/SmolLM2-135M-Instruct-GGUF:Q4_K_M", alias="small")  # LLM("small") opens it
+        nybble.LLM(nybble.pull("smollm2"))  # what nybble.LLM("smollm2") does
 
-    `model` is what `LLM` takes: a name ("smollm2", "gemma3", or an alias), an address, or a path. `alias` is
-    a further name for it on this machine.
+    `model` is what `LLM` takes: a name ("smollm2", "gemma3", or an alias), an address
+    ("hf:OWNER/REPO:Q4_K_M", "https://…", "ollama:NAME:TAG"), or a path. `alias` is a further name for it on
+    this machine.
 
     Raises RequestError for what is no model, PullError if it cannot be fetched, OSErrors as they come.
     """

@@ -1,6 +1,6 @@
 """Models that Ollama has pulled: GGUF files without an ending, which a manifest names by their hash.
 
-    MODELS/manifests/HOST/NAMESPACE/NAME/TAG    JSON; its layers are the model, templates, parameters, licences
+    MODELS/manifests/HOST/NAMESPACE/NAME/TAG    JSON; its layers are the model, templates, licences …
     MODELS/blobs/sha256-DIGITS                  the layers
 
 Nothing is written there. Of the layers the model alone is read: the template for conversations is the one in

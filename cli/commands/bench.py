@@ -1,4 +1,4 @@
-"""Measures the speed of models on this machine.  MODEL is a name or the path of a GGUF file.
+"""Measures the speed of models on this machine.  MODEL is a name, an address or the path of a file.
 
 As in llama.cpp's llama-bench a prompt ("prefill") and single tokens ("decode") are measured apart, each from
 an empty cache, or after the tokens of --depth. Numbers may be lists: -t 1,2 -p 128,512 -d 0,4096.

@@ -1,5 +1,5 @@
-"""Writes activations of a text to files, as sparse autoencoders are trained on.  MODEL is a name or the path
-of a GGUF file.
+"""Writes activations of a text to files, as sparse autoencoders are trained on.  MODEL is a name, an
+address or the path of a GGUF file.
 
 The text is cut into windows, each run by itself.  DIR gets shards, files of a bounded size; with --form npy
 a folder for each, whose arrays can be mapped.  A run that was cut short goes on where it stopped when the

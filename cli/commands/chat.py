@@ -1,8 +1,8 @@
 """Talks with a model: what you type are questions, and its answers come as they are made.
 
-MODEL is a name or the path of a GGUF file; without it it is SmolLM2.  /help lists the commands that may be
-typed.  Where standard input is no terminal, its lines are the questions, and the answers are all that stdout
-gets.  A file without a chat template gets one that suits its vocabulary, which is said.
+MODEL is a name, an address or the path of a GGUF file; without it it is SmolLM2.  /help lists the commands
+that may be typed.  Where standard input is no terminal, its lines are the questions, and the answers are all
+that stdout gets.  A file without a chat template gets one that suits its vocabulary, which is said.
 
 With the extra `chat` (pip install "nybble[chat]") answers are shown as Markdown, and what was typed can be
 edited in several lines, and called back another day.

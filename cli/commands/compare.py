@@ -14,7 +14,7 @@ from ..texts import read_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="a name or the path of a GGUF file")
+    parser.add_argument("a", metavar="A", help="a name, an address or the path of a file")
     parser.add_argument("b", metavar="B", help="another one")
     add_text_options(parser)
     add_engine_options(parser)

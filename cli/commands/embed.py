@@ -1,7 +1,8 @@
 """Makes vectors of texts: those of texts that mean the same lie close together.
 
-MODEL is a name or the path of a GGUF file.  For each text one line is written, a JSON object: the text, the
-number of its tokens, and the embedding, of length 1.  Without TEXT each line of standard input is a text.
+MODEL is a name, an address or the path of a GGUF file.  For each text one line is written, a JSON object: the
+text, the number of its tokens, and the embedding, of length 1.  Without TEXT each line of standard input is a
+text.
 """
 
 import argparse

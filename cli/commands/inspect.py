@@ -1,7 +1,7 @@
 """Shows what is in a GGUF file, whether nybble can run it here, and if not, why; or its activations.
 
-FILE is the path of a GGUF file, or a name. No weights are read. The exit code is 0 if the file can be run,
-else 1.
+FILE is the path of a GGUF file, a name or an address. No weights are read. The exit code is 0 if the file can
+be run, else 1.
 """
 
 import argparse

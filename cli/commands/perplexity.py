@@ -1,4 +1,4 @@
-"""Measures how well a model predicts a text.  MODEL is a name or the path of a GGUF file.
+"""Measures how well a model predicts a text.  MODEL is a name, an address or the path of a file.
 
 With the defaults the figure is comparable with that of llama.cpp's llama-perplexity: windows of 512 tokens,
 of which the second half is scored.  With --stride every token is scored.

@@ -1,4 +1,4 @@
-"""Writes a model in another format.  IN is a name or the path of a GGUF file; of a split model any part.
+"""Writes a model in another format.  IN is a name, an address or a path; of a split model any part.
 
 The mixtures (Q4_K_M, …) give each tensor the format that llama.cpp gives it; rows that are no multiple of 256
 get blocks of 32 instead.  Norms and other small tensors stay as they are.  OUT appears when it is complete.

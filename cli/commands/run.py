@@ -4,7 +4,7 @@ The prompt becomes the user's turn of a conversation, by the file's own chat tem
 says.  With --raw, and where a file has no such template, as those of base models, it is a text that the model
 continues.
 
-Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name or the path of a GGUF file.
+Without MODEL it is SmolLM2, fetched on first use.  MODEL is a name, an address or the path of a file.
 
 Without PROMPT, or if it is -, standard input is the prompt, less the end of its last line; with one it is not
 read.  With -f the prompt is the text of a file, and after an empty line PROMPT, if there is one:

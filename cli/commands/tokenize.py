@@ -1,4 +1,4 @@
-"""Shows the tokens of a text: the id and the text of each.  MODEL is a name or the path of a GGUF file.
+"""Shows the tokens of a text: the id and the text of each.  MODEL is a name, an address or a path.
 
 Without TEXT it is all of standard input.
 """
@@ -11,7 +11,7 @@ from ..texts import text_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name or the path of a GGUF file")
+    parser.add_argument("model", metavar="MODEL", help="a name, an address or the path of a GGUF file")
     parser.add_argument("text", nargs="?", metavar="TEXT")
     parser.add_argument("--ids", action="store_true", help="only the ids, on one line")
     parser.add_argument(

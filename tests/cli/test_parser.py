@@ -34,6 +34,8 @@ WORDS = {
     "completion": ["-shell"],
     "doctor": [],
     "pull": ["-name"],
+    "list": [],
+    "rm": ["-model"],
     "compile": ["-model"],
     "quantize": ["-in", "-out", "-format"],
     "inspect": ["-file"],

@@ -27,7 +27,9 @@ FORMS = {
     "https://huggingface.co/me/tiny/": HubAddress("me/tiny"),
     "https://huggingface.co/me/tiny/tree/main": HubAddress("me/tiny"),
     "https://huggingface.co/me/tiny/blob/main/tiny%20.gguf": HubAddress("me/tiny", file="tiny .gguf"),
-    "https://hf.co/me/tiny/resolve/abc123/x/t.gguf?download=true": HubAddress("me/tiny", "abc123", "x/t.gguf"),
+    "https://hf.co/me/tiny/resolve/abc123/x/t.gguf?download=true": HubAddress(
+        "me/tiny", "abc123", "x/t.gguf"
+    ),
     "https://example.org/a/t.gguf": WebAddress("https://example.org/a/t.gguf"),
     f"https://example.org/t.gguf?k=1#sha256={DIGITS.upper()}": WebAddress(
         "https://example.org/t.gguf?k=1", DIGITS
@@ -37,7 +39,15 @@ FORMS = {
     "ollama:me/mine:v2": OllamaAddress("mine", "v2", "me"),
     "ollama:hf.co/me/tiny-GGUF:Q4_K_M": OllamaAddress("tiny-GGUF", "Q4_K_M", "me", "hf.co"),
 }
-NO_ADDRESSES = ["smollm2", "model.gguf", "./hf.co/x", "C:\\models\\x.gguf", "a/b", "hf.co", "https: what is it?"]
+NO_ADDRESSES = [
+    "smollm2",
+    "model.gguf",
+    "./hf.co/x",
+    "C:\\models\\x.gguf",
+    "a/b",
+    "hf.co",
+    "https: what is it?",
+]
 REFUSED = {
     "hf:tiny": "expected hf:OWNER/REPO",
     "hf:../../etc/passwd": "expected hf:OWNER/REPO",
@@ -96,7 +106,9 @@ def test_whatever_is_written_no_part_leaves_its_folder(start, text):
         WebAddress: lambda a: [a.file_name],
         OllamaAddress: lambda a: [a.host, a.namespace, a.name, a.tag],
     }[type(found)](found)
-    assert all(Path("/top", part).resolve() == Path("/top") / part and len(Path(part).parts) == 1 for part in parts)
+    assert all(
+        Path("/top", part).resolve() == Path("/top") / part and len(Path(part).parts) == 1 for part in parts
+    )
 
 
 def test_files_of_a_model_in_several():

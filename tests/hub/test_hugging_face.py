@@ -3,16 +3,19 @@
 import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import hub_server
 import numpy as np
 import pytest
 from stopwatch import HANG
 
+from nybble.cli import main
 from nybble.errors import NybbleError, PullError, RequestError
 from nybble.hub import download, hugging_face, models
 from nybble.hub.local_models import local_models, remove_model
@@ -179,7 +182,7 @@ def test_refusals_of_the_hub(hub, tmp_path, kind, code, message):
 
 
 def test_what_is_not_there(hub):
-    with pytest.raises(PullError, match="huggingface.co has no me/none, or it is private: check its name"):
+    with pytest.raises(PullError, match=r"huggingface\.co has no me/none, or it is private: check its name"):
         models.resolve("hf:me/none")
     hub.faults["api"] = [hub_server.status(404, X_Error_Code="RevisionNotFound")]
     with pytest.raises(PullError, match="me/tiny-GGUF has no revision 'v9'"):
@@ -199,7 +202,7 @@ def test_a_gated_repository_wants_a_token_which_nobody_else_sees(hub, monkeypatc
     for token in (None, "hf_other"):
         if token:
             monkeypatch.setenv("HF_TOKEN", token)
-        with pytest.raises(PullError, match="me/tiny-GGUF is gated: accept its terms at https://.*HF_TOKEN"):
+        with pytest.raises(PullError, match=r"me/tiny-GGUF is gated: accept its terms at https://.*HF_TOKEN"):
             models.resolve(f"hf:{REPO}")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert models.resolve(f"hf:{REPO}").read_bytes() == FILES["tiny-Q4_K_M.gguf"]
@@ -213,7 +216,9 @@ def test_without_the_hub_what_is_here_is_run(hub, monkeypatch, capfd):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     assert models.resolve("hf:me/other") == path == models.resolve("hf:me/other:Q8_0")
     assert "huggingface.co cannot be reached; only-Q8_0.gguf is here" in capfd.readouterr().err
-    with pytest.raises(PullError, match=r"cannot be reached for hf:me/tiny-GGUF: check the network, the proxy"):
+    with pytest.raises(
+        PullError, match=r"cannot be reached for hf:me/tiny-GGUF: check the network, the proxy"
+    ):
         models.resolve(f"hf:{REPO}")
 
 
@@ -261,9 +266,25 @@ def test_removing_a_file_keeps_what_another_commit_has(hub, tmp_path):
     assert blobs(tmp_path) == [] and not list(local_models())
 
 
+def test_the_commands_of_the_page(hub, capsys):
+    names = {format: f"SmolLM2-135M-Instruct-{format}.gguf" for format in ("Q4_K_M", "Q6_K", "Q8_0")}
+    files = {name: b"GGUF" + format.encode() for format, name in names.items()}
+    hub.repos["bartowski/SmolLM2-135M-Instruct-GGUF"] = files
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    commands = re.findall("^nybble (pull (?:hf:|https://huggingface).*)$", page, re.MULTILINE)
+    found = []
+    for command in commands:
+        assert main(command.split()) == 0
+        found.append(Path(capsys.readouterr().out.strip()).name)
+    assert found == [names[format] for format in ("Q4_K_M", "Q8_0", "Q6_K", "Q6_K")]
+    assert models.resolve("small").name == names["Q8_0"]
+
+
 def test_a_redirect_does_not_leave_https():
     request = download.urllib.request.Request("https://example.org/t.gguf")
     handler = download._NoDowngrade()
-    with pytest.raises(PullError, match=r"leads to http://example\.org/t\.gguf, which would come unprotected"):
+    with pytest.raises(
+        PullError, match=r"leads to http://example\.org/t\.gguf, which would come unprotected"
+    ):
         handler.redirect_request(request, None, 302, "Found", {}, "http://example.org/t.gguf")
     assert handler.redirect_request(request, None, 302, "Found", {}, "https://cdn.example.org/t.gguf")

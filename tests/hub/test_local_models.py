@@ -58,7 +58,7 @@ def test_an_alias_takes_no_ones_place(cache, tiny):
     with pytest.raises(RequestError, match="alias='smollm2' must be a new name"):
         models.pull(tiny, alias="smollm2")
     (cache / "taken").write_bytes(b"GGUF")
-    with pytest.raises(RequestError, match="alias='taken' must be a new name, and .*taken is a file"):
+    with pytest.raises(RequestError, match=r"alias='taken' must be a new name, and .*taken is a file"):
         models.pull(tiny, alias="taken")
     with pytest.raises(FileNotFoundError):
         models.pull("missing.gguf", alias="lost")
@@ -68,7 +68,7 @@ def test_an_alias_takes_no_ones_place(cache, tiny):
 def test_names_that_are_not_there_are_not_paths_elsewhere(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (cache.parent / "secret").write_bytes(b"GGUF")
-    with pytest.raises(RequestError, match="there is no model '../secret' to remove"):
+    with pytest.raises(RequestError, match=r"there is no model '\.\./secret' to remove"):
         remove_model("../secret")
     assert models.resolve("../secret").parts[0] == ".."  # a path from here, as it says
     (cache / "mine").write_bytes(b"GGUF")

@@ -113,5 +113,5 @@ def test_a_blob_of_another_size_and_an_adapter(folder):
         models.resolve("ollama:tiny")
     adapter = layer(folder, b"GGUF!", "application/vnd.ollama.image.adapter")
     manifest(folder, "registry.ollama.ai/library/tiny/latest", [made, adapter])
-    with pytest.raises(RequestError, match="changed by a LoRA adapter.*merge"):
+    with pytest.raises(RequestError, match=r"changed by a LoRA adapter.*merge"):
         models.resolve("ollama:tiny")

@@ -74,7 +74,7 @@ def test_a_cut_connection_is_taken_up_unless_the_file_has_changed(web):
 def test_a_part_that_is_all_there_is_taken_as_it_is(web, tmp_path, monkeypatch):
     """The process was killed after the last byte, and before the file got its name."""
     address = f"{web.url}/files/tiny.gguf"
-    web.faults["files"] = [hub_server.cut(1000)] + [hub_server.status(404)]
+    web.faults["files"] = [hub_server.cut(1000), hub_server.status(404)]
     with pytest.raises(PullError, match="answers 404"):
         models.resolve(address)
     (part,) = tmp_path.rglob("*.partial")

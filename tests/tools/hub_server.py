@@ -1,10 +1,12 @@
 """A stand-in for the HTTP interface of huggingface.co, and of any web server, with faults.
 
-    /api/models/OWNER/REPO/revision/REVISION    the commit, and the files with sizes and hashes
-    /OWNER/REPO/resolve/REVISION/FILE           a redirect to the content, with its hash and size
-    /content/SHA256                             the content; ranges are served
-    /files/NAME                                 the same content, as a plain web server has it
+/api/models/OWNER/REPO/revision/REVISION    the commit, and the files with sizes and hashes
+/OWNER/REPO/resolve/REVISION/FILE           a redirect to the content, with its hash and size
+/content/SHA256                             the content; ranges are served
+/files/NAME                                 the same content, as a plain web server has it
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -32,7 +34,7 @@ class HubServer:
         """Of another host, as the hub's contents are."""
         self.repos: dict[str, dict[str, bytes]] = {}
         self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list[Callable[["Handler", bytes], bool]]] = defaultdict(list)
+        self.faults: dict[str, list[Callable[[Handler, bytes], bool]]] = defaultdict(list)
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.token: str | None = None
         """What gated repositories ask for; None: nothing is gated."""
@@ -42,10 +44,10 @@ class HubServer:
         return [headers for how, path, headers in self.requests if how == method and _kind(path) == kind]
 
 
-def status(code: int, **headers: str) -> Callable[["Handler", bytes], bool]:
+def status(code: int, **headers: str) -> Callable[[Handler, bytes], bool]:
     """Answers with a status, and headers with "_" for "-"."""
 
-    def answer(handler: "Handler", content: bytes) -> bool:
+    def answer(handler: Handler, content: bytes) -> bool:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         handler.answer(code, b"no", named)
         return True
@@ -53,10 +55,10 @@ def status(code: int, **headers: str) -> Callable[["Handler", bytes], bool]:
     return answer
 
 
-def cut(n_bytes: int) -> Callable[["Handler", bytes], bool]:
+def cut(n_bytes: int) -> Callable[[Handler, bytes], bool]:
     """Breaks the connection after so many bytes of what was asked for."""
 
-    def answer(handler: "Handler", content: bytes) -> bool:
+    def answer(handler: Handler, content: bytes) -> bool:
         handler.send_content(content, n_bytes)
         handler.close_connection = True
         return True
@@ -64,14 +66,14 @@ def cut(n_bytes: int) -> Callable[["Handler", bytes], bool]:
     return answer
 
 
-def damage(handler: "Handler", content: bytes) -> bool:
+def damage(handler: Handler, content: bytes) -> bool:
     """Another byte in the middle."""
     at = len(content) // 2
     handler.send_content(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     return True
 
 
-def shorter(handler: "Handler", content: bytes) -> bool:
+def shorter(handler: Handler, content: bytes) -> bool:
     """Half the file, and the length of half of it."""
     handler.answer(200, content[: len(content) // 2], {"ETag": '"half"'})
     return True
