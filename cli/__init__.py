@@ -16,6 +16,7 @@ from .termination import tidy_termination
 COMMANDS = {
     "run": "answer a prompt, or continue a text",
     "chat": "talk with a model",
+    "batch": "answer a file of requests, and write a file of results",
     "serve": "serve models over HTTP, by the API of OpenAI and others",
     "completion": "print a script by which a shell completes command lines",
     "doctor": "show what this machine offers to models, and what to change",
