@@ -84,10 +84,12 @@ class Driver:
 
     def _run(self) -> None:
         while True:
-            for on_news in {job.on_news for job in self._in_background if job.on_news and job.has_news}:
+            jobs = self._in_background
+            told = {job for job in jobs if job.is_done}  # others may end meanwhile, by steps of other threads
+            for on_news in {job.on_news for job in jobs if job.on_news and (job in told or job.has_news)}:
                 on_news()
             with self._news:
-                self._in_background = [job for job in self._in_background if not job.is_done]
+                self._in_background = [job for job in self._in_background if job not in told]
                 if not self._in_background or not self.scheduler.gate.is_open:
                     self._thread = None
                     self._news.notify_all()
