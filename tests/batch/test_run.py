@@ -137,7 +137,7 @@ REFUSED = {
     "a range": (line("x", TEXT, prompt="a", temperature=-1), "temperature must be a number from 0 to 100"),
     "a type": (line("x", CHAT, messages="hello"), "messages must be a list"),
     "too long": (line("x", TEXT, prompt=[5] * 300), "300 tokens"),
-    "no token": (line("x", TEXT, prompt=[10**6]), "prompt"),
+    "no token": (line("x", TEXT, prompt=[10**6]), "outside the vocabulary"),
     "no vector": (line("x", EMBED, input="a", dimensions=3), "dimensions is not supported"),
 }
 
@@ -332,7 +332,7 @@ def test_the_command(model, paths, capsys):
     paths[0].write_text("\n".join([*many(3), "no JSON"]))
     words = ["batch", *map(str, paths), "--model", str(model), "--pooling", "mean"]
     assert main(words) == 0
-    assert "4 requests, 1 failed; 23 tokens generated in" in capsys.readouterr().err
+    assert "4 requests, 1 failed; 39 tokens generated in" in capsys.readouterr().err
     assert main(words) == 1 and "is there already" in capsys.readouterr().err
     assert main(["batch", "missing.jsonl", "out.jsonl"]) == 1
 

@@ -1,7 +1,6 @@
 """`LLM.generate` of lists and alternatives, and what is said of cached prompts and of options."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -304,24 +303,18 @@ def test_a_request_tells_who_waits_that_something_has_come(llm):
 
 
 def test_the_end_is_told_when_another_thread_has_run_the_last_step(llm):
-    """The news of one text, while they are told, may be that others are done."""
-    told, done = [], []
+    """Here all steps of a text run while the news of another one are told."""
+    is_told, params = threading.Event(), SamplingParams(max_tokens=3)
+    others = []
 
     def first_news():
-        if not done:
-            done.append(True)
-            while not second.is_done:
+        if not others:
+            others.append(llm.submit("Upon", params, on_news=is_told.set))
+            while not others[0].is_done:
                 llm.scheduler.step()
 
-    params = SamplingParams(max_tokens=3)
-    with llm.scheduler.gate.exclusive():  # no step before both are there
-        first = llm.submit("Once", params, on_news=first_news)
-        second = llm.submit("Upon", params, on_news=lambda: told.append(second.is_done))
-    first.result(60)
-    deadline = time.monotonic() + 10
-    while not (told and told[-1]) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert told and told[-1]
+    llm.submit("Once", params, on_news=first_news).result(60)
+    assert is_told.wait(10)
 
 
 def test_a_salt_keeps_prompts_apart(llm):
