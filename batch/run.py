@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -161,7 +161,7 @@ class _Batch:
         response = {"status_code": status, "request_id": id.removeprefix("batch_"), "body": body}
         return {"id": id, "custom_id": request.custom_id, "response": response, "error": None}
 
-    async def _body(self, request: LineRequest, id: str) -> dict[str, Any]:
+    async def _body(self, request: LineRequest, id: str) -> Mapping[str, Any]:
         usage, digits = Usage(), id.rpartition("_")[2]
         call = Call(
             id=digits,
@@ -179,7 +179,7 @@ class _Batch:
         return _repeatable(reply.content)
 
 
-def _repeatable(body: dict[str, Any]) -> dict[str, Any]:
+def _repeatable(body: dict[str, Any]) -> Mapping[str, Any]:
     """A body without what depends on the time, or on what else has run."""
     if "created" in body:
         body["created"] = 0

@@ -9,7 +9,7 @@ whatever interrupts the command, the same command goes on where it ended.
 import argparse
 import os
 
-from ...batch.run import BatchSummary, run_batch
+from ...batch import BatchSummary, run_batch
 from ...system.notices import progress_bar, say
 from ..options.engine import add_chat_template_option, add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL

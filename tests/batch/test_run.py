@@ -13,8 +13,7 @@ import tiny_model
 from stopwatch import HANG
 
 import nybble
-from nybble.batch import run as batch_run
-from nybble.batch.run import run_batch
+from nybble.batch import run as batch_run, run_batch
 from nybble.cli import main
 from nybble.errors import ModelError, RequestError
 
