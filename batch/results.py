@@ -28,7 +28,7 @@ class Results:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """RequestError if `path` is there already."""
-        self._path = Path(os.path.expanduser(path))
+        self._path = Path(path)
         self.partial = self._path.with_name(self._path.name + PARTIAL)
         if self._path.exists():
             raise RequestError(f"{self._path} is there already, with all results; remove it to run anew")

@@ -63,11 +63,12 @@ def run_batch(
     Raises RequestError if the results are there already, or an earlier run was of other requests or another
     model; ModelError if the model's file has been changed; OSErrors and MemoryError as they come.
     """
+    requests, results = os.path.expanduser(requests), os.path.expanduser(results)
     if os.path.exists(results) and os.path.samefile(requests, results):
         raise RequestError("the results must not be written to the file of the requests")
     batch = _Batch(llm, pooling)
     started = time.perf_counter()
-    with open(os.path.expanduser(requests), "rb") as file, Results(results) as out:
+    with open(requests, "rb") as file, Results(results) as out:
         todo = lines(file, batch.settings.body_max)
         for kept in out.kept_ids():
             line = next(todo, None)

@@ -160,7 +160,10 @@ def _no_model(address: HubAddress, files: list[str]) -> str:
 def _whatever_is_here(address: HubAddress, error: Unreachable) -> Path:
     """The model in the cache by the rules that hold for the hub; raises `error` if there is none."""
     files = _cached_files(address)
-    chosen = _choose(address, list(files))
+    try:
+        chosen = _choose(address, list(files))
+    except RequestError:
+        raise error from None
     if not chosen:
         raise error
     say(f"huggingface.co cannot be reached; {chosen[0]} is here")

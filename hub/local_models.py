@@ -70,12 +70,12 @@ def remove_model(name: str) -> int:
     if model.kind == "ollama":
         raise RequestError(f"{name} is Ollama's, which removes it: ollama rm {name.partition(':')[2]}")
     if model.kind == "alias":
-        local_names.require_name(name).unlink()
+        local_names.remove(name)
         return 0
     n_bytes = _remove_files(model)
     for alias in known.values():
         if alias.kind == "alias" and alias.paths[0] in model.paths:
-            local_names.require_name(alias.name).unlink()
+            local_names.remove(alias.name)
     return n_bytes
 
 

@@ -29,7 +29,7 @@ def find(name: str) -> Path | None:
     """
     if not _is_name(name):
         return None
-    for path in (folder() / name, folder() / (name + _END)):
+    for path in _places(name):
         if path.is_symlink():
             return path.parent / os.readlink(path)
         if path.is_file():
@@ -48,6 +48,14 @@ def add(name: str, target: Path) -> None:
     path.symlink_to(target.absolute())
 
 
+def remove(name: str) -> None:
+    """Takes a name away that is a link; what it leads to stays."""
+    for path in _places(name):
+        if path.is_symlink():
+            path.unlink()
+            return
+
+
 def require_name(name: str) -> Path:
     """The path of the link that would be called `name`; RequestError for what is no name."""
     if not isinstance(name, str) or not _is_name(name):
@@ -60,10 +68,14 @@ def require_name(name: str) -> Path:
 
 def names() -> Iterator[tuple[str, Path]]:
     """Each name and its path in the folder."""
-    for path in sorted(folder().glob("*")):
-        name = path.name.removesuffix(_END)
-        if _is_name(name) and (path.is_symlink() or path.is_file()):
-            yield name, path
+    for name in sorted({path.name.removesuffix(_END) for path in folder().glob("*")}):
+        found = [path for path in _places(name) if path.is_symlink() or path.is_file()]
+        if _is_name(name) and found:
+            yield name, found[0]
+
+
+def _places(name: str) -> tuple[Path, Path]:
+    return folder() / name, folder() / (name + _END)
 
 
 def _is_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..errors import RequestError
 from ..system.atomic_file import atomic_file
@@ -14,6 +15,8 @@ from .download import download
 
 ADDRESS = "address"
 """The file beside a model that says where it came from."""
+
+_END = len("-00001-of-00003.gguf")
 
 
 def cached(address: WebAddress) -> Path | None:
@@ -49,10 +52,11 @@ def folders() -> list[Path]:
 
 def _parts(address: WebAddress) -> list[tuple[str, str]]:
     """The name and address of each file of a model."""
-    names = part_names(address.file_name)
-    if len(names) == 1:
-        return [(names[0], address.url)]
-    return [(name, address.url.replace(address.file_name, name)) for name in names]
+    names, parts = part_names(address.file_name), urlsplit(address.url)
+    if len(names) == 1 or not parts.path.endswith(address.file_name[-_END:]):
+        return [(address.file_name, address.url)]
+    urls = [parts._replace(path=parts.path[:-_END] + name[-_END:]).geturl() for name in names]
+    return list(zip(names, urls, strict=True))
 
 
 def _folder(address: WebAddress) -> Path:

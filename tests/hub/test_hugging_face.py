@@ -216,6 +216,8 @@ def test_without_the_hub_what_is_here_is_run(hub, monkeypatch, capfd):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     assert models.resolve("hf:me/other") == path == models.resolve("hf:me/other:Q8_0")
     assert "huggingface.co cannot be reached; only-Q8_0.gguf is here" in capfd.readouterr().err
+    with pytest.raises(PullError, match=r"cannot be reached for hf:me/other:Q4_0"):
+        models.resolve("hf:me/other:Q4_0")  # another one is here
     with pytest.raises(
         PullError, match=r"cannot be reached for hf:me/tiny-GGUF: check the network, the proxy"
     ):

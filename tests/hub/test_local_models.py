@@ -44,7 +44,12 @@ def test_what_lies_or_is_linked_in_the_folder_has_a_name(cache, tiny, tmp_path):
     tiny.rename(cache / "own.gguf")
     assert models.resolve("own") == cache / "own.gguf"
     assert models.resolve("linked") == tiny and not tiny.exists()
-    assert [(model.name, model.kind) for model in local_models()] == [("linked", "alias"), ("own", "name")]
+    (cache / "second.gguf").symlink_to(cache / "own.gguf")
+    (cache / "linked.gguf").write_bytes(b"GGUF")  # "linked" has precedence
+    kinds = [("linked", "alias"), ("own", "name"), ("second", "alias")]
+    assert [(model.name, model.kind) for model in local_models()] == kinds
+    assert remove_model("second") == 0 and not (cache / "second.gguf").is_symlink()
+    assert models.resolve("own") == cache / "own.gguf"
 
 
 @pytest.mark.parametrize("alias", ["", "../up", "a/b", "a\\b", "x.gguf", "-x", ".x", "a b", "a:b", "x" * 101])

@@ -103,13 +103,14 @@ def test_a_server_without_lengths_is_believed_and_one_that_breaks_a_chunk_is_not
 
 
 def test_a_model_in_several_files(web):
-    names = [f"m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    names = [f"a m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
     web.files |= {name: b"GGUF" + name.encode() for name in names}
-    path = models.resolve(f"{web.url}/files/{names[1]}")
+    address = f"{web.url}/files/{names[1].replace(' ', '%20')}"
+    path = models.resolve(address)
     assert path.name == names[0]
     assert [(path.parent / name).read_bytes() for name in names] == [web.files[name] for name in names]
     with pytest.raises(RequestError, match="one of 3 files"):
-        models.resolve(f"{web.url}/files/{names[1]}#sha256={DIGITS}")
+        models.resolve(f"{address}#sha256={DIGITS}")
 
 
 def test_nobody_listens(web):
