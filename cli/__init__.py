@@ -16,8 +16,8 @@ from .termination import tidy_termination
 COMMANDS = {
     "run": "answer a prompt, or continue a text",
     "chat": "talk with a model",
-    "batch": "answer a file of requests, and write a file of results",
     "serve": "serve models over HTTP, by the API of OpenAI and others",
+    "batch": "answer a file of requests, and write a file of results",
     "completion": "print a script by which a shell completes command lines",
     "doctor": "show what this machine offers to models, and what to change",
     "pull": "fetch a model by its name or address",

@@ -31,6 +31,8 @@ def test_behind_two_dashes_all_are_words(text, kind):
 
 WORDS = {
     "chat": ["-model"],
+    "serve": ["-model"],
+    "batch": ["-in", "-out"],
     "completion": ["-shell"],
     "doctor": [],
     "pull": ["-name"],
