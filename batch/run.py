@@ -7,7 +7,8 @@ import hashlib
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,7 +79,7 @@ def run_batch(
                     f" {out.n_kept}); remove it to begin anew"
                 )
             on_progress(line.n_bytes)
-        asyncio.run(batch.answer_all(todo, out, on_progress))
+        _run(batch.answer_all(todo, out, on_progress))
         out.finish()
     counts = batch.counts
     return BatchSummary(
@@ -178,6 +179,17 @@ class _Batch:
         assert isinstance(reply, Reply)  # it is no stream
         self.counts["generated"] += usage.n_generated
         return _repeatable(reply.content)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Runs it to its end: in a thread of its own where an event loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def _repeatable(body: dict[str, Any]) -> Mapping[str, Any]:
