@@ -176,7 +176,7 @@ def test_an_empty_file(llm, paths):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_after_kill_9_the_results_are_the_same_to_the_byte(llm, model, paths, tmp_path):
-    body = {"prompt": "the", "max_tokens": 150, "ignore_eos": True, "temperature": 1}
+    body = {"prompt": "the", "max_tokens": 60, "ignore_eos": True, "temperature": 1}
     answer(llm, paths, [line(f"r{i}", TEXT, **body) for i in range(32)])
     expected = paths[1].read_bytes()
     other = tmp_path / "again.jsonl"
