@@ -28,6 +28,7 @@ from .front_desk import FrontDesk
 from .guard import Guard
 from .metrics import Metrics
 from .openapi import openapi
+from .page.page import page_routes
 from .schema import (
     anthropic as anthropic_schema,
     ollama as ollama_schema,
@@ -90,7 +91,7 @@ def make_app(models: Iterable[ServedModel], settings: Settings | None = None) ->
             model.runner.close()
 
     app = Starlette(
-        routes=routes,
+        routes=[*routes, *page_routes()],
         middleware=[Middleware(Guard, settings=settings, desk=desk)],
         exception_handlers={HTTPException: _no_such_path},
         lifespan=lifespan,

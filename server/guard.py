@@ -18,12 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .front_desk import FrontDesk
 from .keys import Keys
 from .log import log_access, log_failure
+from .page.page import page_files
 from .wire.errors import APIError, error_body, failed
 from .wire.json_body import dumped
 from .work.settings import Settings
 from .work.usage import Usage
 
-_OPEN_PATHS = frozenset({b"/health"})
+_OPEN_PATHS = frozenset({b"/health", *(path.encode() for path in page_files())})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _URI_MAX, _HEADERS_MAX, _HEAD_MAX = 4096, 100, 1 << 15
 

@@ -44,7 +44,9 @@ def test_every_folder_of_the_package_is_in_the_list():
     listed = SETTINGS["tool"]["setuptools"]["packages"]
     assert sorted(listed) == sorted(names)
     assert all((ROOT.joinpath(*name.split(".")[1:]) / "__init__.py").exists() for name in listed)
-    assert {path.suffix for path in files} <= {".py", ".pyc"}
+    data = {folder for folder in SETTINGS["tool"]["setuptools"]["package-data"] if folder != "nybble"}
+    listed_data = {path for name in data for path in _data_files(name)}
+    assert {path.suffix for path in files if path not in listed_data} <= {".py", ".pyc"}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,12 @@ def test_whatever_is_imported_is_asked_for(extras, files):
     here = {"nybble", *(path.stem for path in [*files, *TESTS])}
     found = {name for path in files for name in imports(path)} - set(sys.stdlib_module_names) - here
     assert found and {INSTALLED_AS.get(name, name) for name in found} <= asked
+
+
+def _data_files(package: str) -> Iterator[Path]:
+    """The files beside a package's modules that the wheel has."""
+    for pattern in SETTINGS["tool"]["setuptools"]["package-data"][package]:
+        yield from ROOT.joinpath(*package.split(".")[1:]).glob(pattern)
 
 
 def test_every_requirement_has_a_lower_bound():
