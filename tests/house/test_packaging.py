@@ -52,7 +52,10 @@ def test_every_folder_of_the_package_is_in_the_list():
 @pytest.mark.parametrize(
     "extras, files",
     [
-        (["plot", "chat", "grammar", "server", "hub"], [path for folder in PACKAGES for path in folder.rglob("*.py")]),
+        (
+            ["plot", "chat", "grammar", "server", "hub"],
+            [path for folder in PACKAGES for path in folder.rglob("*.py")],
+        ),
         (["plot"], ROOT.glob("examples/*.py")),
         (["bench", "rivals"], ROOT.glob("bench/*.py")),
         (["test"], [path for path in TESTS if not path.name.startswith("record_")]),

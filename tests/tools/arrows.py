@@ -87,9 +87,18 @@ ARROWS = {
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
     "cli.options": "cli research engine.llm hub engine.sampling engine.grammar kernels.attention "
     "system errors",
-    "cli.commands": "cli research engine.check engine.benchmark engine.llm engine.embedding "
-    "engine.generation hub engine.sampling kernels.sampling engine.model tokenizer kernels.jit "
-    "engine.hooks gguf_io system errors",
+    "server.wire": "errors",
+    "server.schema": "server.wire engine.sampling",
+    "server.work": "server.schema server.wire engine.backend engine.embedding engine.sampling "
+    "engine.chat errors",
+    "server.apis": "server.work server.schema server.wire engine.generation engine.sampling "
+    "engine.chat errors",
+    "batch": "server.apis server.schema engine.llm engine.embedding engine.sampling system errors",
+    "server.page": "",
+    "server": "server.page server.apis server.work server.schema server.wire errors",
+    "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
+    "engine.model_info engine.embedding engine.generation hub engine.sampling kernels.sampling "
+    "engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
     "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
     "tokenizer gguf_io errors",
     "sampling": "engine.sampling",
