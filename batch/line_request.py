@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..server.apis import embeddings, openai_chat, openai_completions
-from ..server.call import Handler
-from ..server.errors import APIError, bad_field
-from ..server.json_body import parsed
 from ..server.schema import openai
 from ..server.schema.fields import OneOf, Record, Text, fields, required
+from ..server.wire.errors import APIError, bad_field
+from ..server.wire.json_body import parsed
+from ..server.work.call import Handler
 from .lines import Line
 
 _HANDLERS: Mapping[str, tuple[Handler, Record]] = {

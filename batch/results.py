@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import RequestError
-from ..server.json_body import dumped
+from ..server.wire.json_body import dumped
 from ..system.atomic_file import PARTIAL
 from ..system.file_lock import file_lock
 from .lines import lines

@@ -16,11 +16,11 @@ from ..engine.embedding.embedder import Pooling
 from ..engine.llm import LLM
 from ..engine.sampling.params import SamplingParams
 from ..errors import ModelError, RequestError
-from ..server.call import Call, Reply
-from ..server.errors import APIError, error_body, failed
-from ..server.served_model import ServedModel
-from ..server.settings import Settings
-from ..server.usage import Usage
+from ..server.wire.errors import APIError, error_body, failed
+from ..server.work.call import Call, Reply
+from ..server.work.served_model import ServedModel
+from ..server.work.settings import Settings
+from ..server.work.usage import Usage
 from .line_request import LineError, LineRequest
 from .lines import Line, lines
 from .results import Results
@@ -176,7 +176,8 @@ class _Batch:
             admit=lambda n_texts: None,
         )
         reply = await request.handler(call)
-        assert isinstance(reply, Reply)  # it is no stream
+        if not isinstance(reply, Reply):
+            raise TypeError("a request of a batch is answered at once, and by no stream")
         self.counts["generated"] += usage.n_generated
         return _repeatable(reply.content)
 

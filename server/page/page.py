@@ -39,7 +39,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-cache",  # kept, but asked for again: the answer is 304 as long as nothing has changed
+    "cache-control": "no-cache",  # kept, but asked for again: 304 as long as nothing has changed
 }
 
 

@@ -93,7 +93,8 @@ ARROWS = {
     "engine.chat errors",
     "server.apis": "server.work server.schema server.wire engine.generation engine.sampling "
     "engine.chat errors",
-    "batch": "server.apis server.schema engine.llm engine.embedding engine.sampling system errors",
+    "batch": "server.apis server.work server.schema server.wire engine.llm engine.embedding "
+    "engine.sampling system errors",
     "server.page": "",
     "server": "server.page server.apis server.work server.schema server.wire errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
