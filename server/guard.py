@@ -35,7 +35,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, desk: FrontDesk) -> None:
         self._app, self._settings, self._desk = app, settings, desk
         self._keys = Keys(settings.keys)
-        self._hosts = {"localhost", "testserver", socket.gethostname().lower()}
+        self._hosts = {"localhost", socket.gethostname().lower()}
         self._hosts |= {name.lower() for name in settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

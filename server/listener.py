@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -22,7 +23,7 @@ from .wire.json_body import dumped
 from .work.settings import Settings
 
 _HEAD_MAX = 1 << 16  # bytes of a request line and its headers
-_CANCEL_SECONDS = 1.0
+_KEEP_ALIVE = 30  # seconds
 
 
 class Protocol(H11Protocol):
@@ -93,17 +94,34 @@ class Protocol(H11Protocol):
         self.transport.close()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Ends in order: after SIGTERM running requests may finish, Ctrl-C and a second signal cancel them."""
 
-    interrupted = False
+    was_interrupted = False
+    """Was it Ctrl-C that has ended it?"""
 
-    def __init__(self, config: uvicorn.Config, on_cancel: Callable[[], object]) -> None:
+    def __init__(self, app: Starlette, settings: Settings, on_cancel: Callable[[], object]) -> None:
+        limits = {"read_seconds": settings.read_seconds, "n_connections_max": settings.n_connections_max}
+        config = uvicorn.Config(
+            app,
+            http=type("Protocol", (Protocol,), limits),
+            ws="none",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_HEAD_MAX,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        )
         super().__init__(config)
         self._on_cancel = on_cancel
+        logger = logging.getLogger("uvicorn.error")  # what matters of it is in our own log
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.interrupted = self.interrupted or sig == signal.SIGINT
+        self.was_interrupted = self.was_interrupted or sig == signal.SIGINT
         if sig == signal.SIGINT or self.should_exit:
             self._on_cancel()
         if not self.should_exit:
@@ -129,41 +147,6 @@ def bound_socket(host: str, port: int) -> socket.socket:
             ) from error
         raise NybbleError(f"cannot listen on port {port} of {host}: {error.strerror}") from error
     return bound
-
-
-def serve(
-    app: Starlette, sockets: Iterable[socket.socket], settings: Settings, on_cancel: Callable[[], object]
-) -> bool:
-    """Serves until a signal comes, with `on_cancel()` for one that wants an end at once; -> was it Ctrl-C?"""
-    protocol = type(
-        "Protocol",
-        (Protocol,),
-        {"read_seconds": settings.read_seconds, "n_connections_max": settings.n_connections_max},
-    )
-    config = uvicorn.Config(
-        app,
-        http=protocol,
-        ws="none",
-        loop="asyncio",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        h11_max_incomplete_event_size=_HEAD_MAX,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        backlog=min(2048, settings.n_connections_max),
-    )
-    server = _Server(config, on_cancel)
-    _silence("uvicorn.error")
-    server.run(sockets=list(sockets))
-    return server.interrupted
-
-
-def _silence(name: str) -> None:
-    import logging
-
-    logging.getLogger(name).addHandler(logging.NullHandler())
-    logging.getLogger(name).propagate = False
 
 
 def address_of(bound: socket.socket) -> str:

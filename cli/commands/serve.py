@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         from ...server.app import make_app
-        from ...server.listener import address_of, bound_socket, serve
+        from ...server.listener import Server, address_of, bound_socket
     except ImportError as error:
         raise NybbleError(
             f'serving needs {error.name}, which is not installed: pip install "nybble[server]"'
@@ -102,8 +102,9 @@ def run(args: argparse.Namespace) -> int:
             for model in models:
                 model.runner.fail_all(NybbleError("the server ends"))
 
-        was_interrupted = serve(make_app(models, settings), [listening], settings, cancel)
-    return 130 if was_interrupted else 0
+        server = Server(make_app(models, settings), settings, cancel)
+        server.run(sockets=[listening])
+    return 130 if server.was_interrupted else 0
 
 
 def _named(word: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -28,18 +28,24 @@ async def respond(call: Call) -> Reply | Events:
     model = find_model(call.models, call.fields["model"])
     ask = _ask(call, model)
     if call.fields["stream"]:
-        return Events(_events(call, model, ask), _failure)
+        numbers = count()
+
+        def told(kind: str, **facts: Any) -> bytes:
+            return event({"type": kind, "sequence_number": next(numbers), **facts}, kind)
+
+        def failure(error: APIError) -> bytes:
+            code = error.code or error.type
+            return told("error", code=code, message=error.message, param=error.param)
+
+        return Events(_events(call, model, ask, told), failure)
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running, ask.is_one_call)
         return Reply(_ended(call, model, running, deltas))
 
 
-async def _events(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncGenerator[bytes]:
-    numbers = count()
-
-    def told(kind: str, **facts: Any) -> bytes:
-        return event({"type": kind, "sequence_number": next(numbers), **facts}, kind)
-
+async def _events(
+    call: Call, model: ServedModel, ask: ChatAsk, told: Callable[..., bytes]
+) -> AsyncGenerator[bytes]:
     async with answering(call, model, ask) as running:
         deltas: list[ChatDelta] = []
         open_: Segment | None = None
@@ -72,7 +78,7 @@ async def _events(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncGenerato
         yield b"".join([*parts, told(f"response.{ended['status']}", response=ended)])
 
 
-def _opened(told: Any, call: Call, index: int, segment: Segment) -> list[bytes]:
+def _opened(told: Callable[..., bytes], call: Call, index: int, segment: Segment) -> list[bytes]:
     id_ = _item_id(call, index, segment)
     found = [
         told("response.output_item.added", output_index=index, item=item_json(segment, id_, is_done=False))
@@ -83,33 +89,29 @@ def _opened(told: Any, call: Call, index: int, segment: Segment) -> list[bytes]:
     return found
 
 
-def _delta(told: Any, call: Call, index: int, segment: Segment) -> bytes:
+def _delta(told: Callable[..., bytes], call: Call, index: int, segment: Segment) -> bytes:
     place = _place(call, index, segment)
     if segment.kind == "call":
         arguments = segment.call.function.arguments
-        return bytes(told("response.function_call_arguments.delta", **place, delta=arguments))
+        return told("response.function_call_arguments.delta", **place, delta=arguments)
     extra: dict[str, Any] = {"logprobs": []} if segment.kind == "content" else {}
-    return bytes(told(f"response.{_TEXTS[segment.kind]}.delta", **place, delta=segment.text, **extra))
+    return told(f"response.{_TEXTS[segment.kind]}.delta", **place, delta=segment.text, **extra)
 
 
-def _closed(told: Any, call: Call, index: int, segment: Segment) -> list[bytes]:
+def _closed(told: Callable[..., bytes], call: Call, index: int, segment: Segment) -> list[bytes]:
     place, id_ = _place(call, index, segment), _item_id(call, index, segment)
-    done = told("response.output_item.done", output_index=index, item=item_json(segment, id_, is_done=True))
     if segment.kind == "call":
         function = segment.call.function
         kind = "response.function_call_arguments.done"
-        return [told(kind, **place, name=function.name, arguments=function.arguments), done]
-    extra: dict[str, Any] = {"logprobs": []} if segment.kind == "content" else {}
-    return [
-        told(f"response.{_TEXTS[segment.kind]}.done", **place, text=segment.text, **extra),
-        told("response.content_part.done", **place, part=part_json(segment)),
-        done,
-    ]
-
-
-def _failure(error: APIError) -> bytes:
-    facts = {"code": error.code or error.type, "message": error.message, "param": error.param}
-    return event({"type": "error", "sequence_number": 0, **facts}, "error")
+        found = [told(kind, **place, name=function.name, arguments=function.arguments)]
+    else:
+        extra: dict[str, Any] = {"logprobs": []} if segment.kind == "content" else {}
+        found = [
+            told(f"response.{_TEXTS[segment.kind]}.done", **place, text=segment.text, **extra),
+            told("response.content_part.done", **place, part=part_json(segment)),
+        ]
+    item = item_json(segment, id_, is_done=True)
+    return [*found, told("response.output_item.done", output_index=index, item=item)]
 
 
 def _place(call: Call, index: int, segment: Segment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import { events } from "./stream.js";
 
 const KEY = "nybble.key";
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;

@@ -15,7 +15,7 @@ export function inline(text) {
 }
 
 // The address of a link that may be followed; null for others, as javascript: and relative ones.
-export function safeAddress(text) {
+function safeAddress(text) {
   try {
     const address = new URL(text);
     return ["http:", "https:", "mailto:"].includes(address.protocol) ? address.href : null;

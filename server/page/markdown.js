@@ -1,4 +1,5 @@
-// A Markdown text that grows, as DOM nodes. Only its last block is made again when something comes.
+// A Markdown text that grows, as DOM nodes. Only its last two blocks are made again when something comes: the line
+// that is not complete may still turn out to belong to the block before, as "#" does when it becomes "#1".
 
 import { blocks } from "./blocks.js";
 import { copyButton, element } from "./dom.js";
@@ -9,7 +10,7 @@ export class Markdown {
     this.element = element("div", { class: "content" });
     this.text = "";
     this.kept = 0; // characters whose nodes will not change any more
-    this.tail = []; // the nodes of the last block
+    this.tail = []; // the nodes of what may still change
   }
 
   // Shows `text`. What was shown before is kept as far as `text` begins with it.
@@ -26,10 +27,8 @@ export class Markdown {
     const found = blocks(lines);
     const nodes = found.map(blockNode);
     this.element.append(...nodes);
-    if (found.length) {
-      this.kept = lineStart(text, this.kept, found.at(-1).line);
-      this.tail = nodes.slice(-1);
-    }
+    this.tail = nodes.slice(-2);
+    if (found.length) this.kept = lineStart(text, this.kept, found.at(-this.tail.length).line);
   }
 }
 

@@ -164,7 +164,9 @@ def test_each_wrong_line_has_an_error_and_no_other_line_has(llm, paths):
 
 
 def test_a_line_that_is_too_long_is_not_read(llm, paths, monkeypatch):
-    monkeypatch.setattr(batch_run, "Settings", lambda **o: nybble.server.work.settings.Settings(**o, body_max=200))
+    monkeypatch.setattr(
+        batch_run, "Settings", lambda **o: nybble.server.work.settings.Settings(**o, body_max=200)
+    )
     requests = [line("long", TEXT, prompt="a" * 1000), line("good", TEXT, prompt="a", max_tokens=1)]
     long, good = answer(llm, paths, requests)
     assert long["error"]["code"] == "too_long" and good["response"]["status_code"] == 200
