@@ -7,12 +7,14 @@ that reading them takes nothing of the server's process; it does take of the sam
 """
 
 import argparse
-import asyncio
 import json
+import selectors
+import socket
 import subprocess
 import sys
 import threading
 import time
+from typing import cast
 
 import nybble
 from nybble.server.app import make_app
@@ -37,31 +39,38 @@ def in_python(llm: nybble.LLM, n_streams: int, n_tokens: int) -> float:
     return n / (time.perf_counter() - started)
 
 
-async def read_stream(port: int, i: int, n_tokens: int, gaps: list[float], firsts: list[float]) -> None:
-    """One client: it sends a request and reads events to the end."""
+def request(i: int, n_tokens: int) -> bytes:
+    """The bytes that ask for a stream."""
     body = {"messages": messages(i), "max_tokens": n_tokens, "stream": True, "temperature": 0}
     data = json.dumps({**body, "ignore_eos": True, "cache_prompt": False}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    last = time.perf_counter()
-    writer.write(head.encode() + data)
-    is_first = True
-    async for line in reader:
-        if line.startswith(b'data: {"id"') and b'"content":"' in line:
-            now = time.perf_counter()
-            (firsts if is_first else gaps).append(now - last)
-            is_first, last = False, now
-        elif line.startswith(b"data: [DONE]"):
-            break
-    writer.close()
+    return head.encode() + data
 
 
-async def read_streams(port: int, n_streams: int, n_tokens: int) -> dict[str, float]:
-    """All clients of a round."""
+def read_streams(port: int, n_streams: int, n_tokens: int) -> dict[str, float]:
+    """All clients of a round, which do as little as can be: they take the time of what comes."""
+    selector = selectors.DefaultSelector()
+    started = time.perf_counter()
+    last = {}
+    for i in range(n_streams):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(request(i, n_tokens))
+        selector.register(connection, selectors.EVENT_READ)
+        last[connection] = started
     gaps: list[float] = []
     firsts: list[float] = []
-    started = time.perf_counter()
-    await asyncio.gather(*(read_stream(port, i, n_tokens, gaps, firsts) for i in range(n_streams)))
+    while last:
+        for key, _ in selector.select():
+            connection = cast(socket.socket, key.fileobj)
+            data = connection.recv(1 << 16)
+            now = time.perf_counter()
+            if b'"content":"' in data:
+                (firsts if last[connection] == started else gaps).append(now - last[connection])
+                last[connection] = now
+            if not data or b"[DONE]" in data:
+                selector.unregister(connection)
+                connection.close()
+                del last[connection]
     seconds = time.perf_counter() - started
     gaps.sort()
     firsts.sort()
@@ -90,7 +99,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.clients:
-        print(json.dumps(asyncio.run(read_streams(args.clients, args.streams, args.tokens))))
+        print(json.dumps(read_streams(args.clients, args.streams, args.tokens)))
         return
     room = args.streams * N_CTX
     with nybble.LLM(args.model, n_ctx=N_CTX, n_seq_max=args.streams, n_pool_tokens=room) as llm:

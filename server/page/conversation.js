@@ -1,6 +1,7 @@
 // A conversation: plain data that is stored as JSON.
 //
-// { id, title, updated, system, messages: [{ role, content, reasoning, calls, ending, problem, speed }] }
+// { id, title, updated, system, messages: [{ role, content }] }; answers have model, reasoning, calls, ending,
+// problem and speed, too.
 
 const TITLE_MAX = 60;
 
@@ -18,8 +19,9 @@ export function addQuestion(conversation, content) {
   touch(conversation);
 }
 
-export function addAnswer(conversation) {
-  const message = { role: "assistant", content: "", reasoning: "", calls: [], ending: null, problem: null, speed: null };
+export function addAnswer(conversation, model) {
+  const outcome = { ending: null, problem: null, speed: null };
+  const message = { role: "assistant", model, content: "", reasoning: "", calls: [], ...outcome };
   conversation.messages.push(message);
   return message;
 }

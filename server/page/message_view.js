@@ -23,7 +23,7 @@ export class MessageView {
     this.element = element(
       "li",
       { class: "message", "data-role": message.role },
-      element("h2", {}, this.isUser ? "You" : "Model"),
+      element("h2", {}, this.isUser ? "You" : message.model || "Model"),
       this.body,
       this.foot,
     );
@@ -103,8 +103,8 @@ function speedText({ speed, ending }) {
   if (speed) {
     const about = speed.isExact ? "" : "about ";
     parts.push(`${about}${speed.tokens} tokens`);
-    // The first one belongs to the prompt's time.
-    if (speed.tokens > 1 && speed.seconds > 0) parts.push(`${rounded((speed.tokens - 1) / speed.seconds)} tokens/s`);
+    // The first one belongs to the prompt's time. What came at once has no speed.
+    if (speed.tokens > 1 && speed.seconds > 0.05) parts.push(`${rounded((speed.tokens - 1) / speed.seconds)} tokens/s`);
     parts.push(`first after ${speed.wait.toFixed(2)} s`);
   }
   return parts.join(" · ");

@@ -130,7 +130,7 @@ function exportCurrent() {
 
 async function ask(conversation) {
   const body = { model: byId("model").value || undefined, messages: asked(conversation), ...settings.values() };
-  const message = addAnswer(conversation);
+  const message = addAnswer(conversation, body.model);
   const run = new Run(message, () => update(conversation, message));
   runs.set(conversation, run);
   keep(conversation);

@@ -15,7 +15,7 @@ PATHS = [
     "/api/tags",
     "/nothing",
     "/health/",
-    "//health",
+    "/%2fhealth",
     "/%2e%2e",
 ]
 

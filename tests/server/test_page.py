@@ -158,6 +158,7 @@ def test_contrast(scheme):
     for text in ("text", "quiet", "accent", "error"):
         assert min(contrast(text, "ground"), contrast(text, "panel")) >= 4.5, text
     assert contrast("on-accent", "accent") >= 4.5
+    assert min(contrast("edge", "ground"), contrast("edge", "panel")) >= 3
 
 
 def test_files_are_small():
