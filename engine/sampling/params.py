@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...errors import RequestError
-from ...gguf_io.display import Shown
+from ...gguf_io.display import Shown, brief
 from ..grammar.grammar import Grammar
 from .checks import (
     check_flag,
@@ -260,6 +260,17 @@ class SamplingParams(Shown):
         if self.grammar is not None:
             return self.grammar if isinstance(self.grammar, Grammar) else Grammar.from_text(self.grammar)
         return Grammar.json_object() if self.json_object else None
+
+    def _facts(self) -> dict[str, str]:
+        """The most asked for, and what differs from its default."""
+        plain = type(self)()
+        names = [each.name for each in fields(self)]
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: brief(value)
+            for name, value in values.items()
+            if name in ("max_tokens", "temperature") or value != getattr(plain, name)
+        }
 
     def _check_together(self) -> None:
         """RequestError for parameters that contradict each other."""

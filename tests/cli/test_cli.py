@@ -200,7 +200,7 @@ def test_errors_are_one_line_and_exit_code_1(tiny_path, tmp_path, capsys, monkey
     assert "missing.gguf" in fails(["inspect", tmp_path / "missing.gguf"], capsys)
     assert "broken.gguf" in fails(["inspect", "broken.gguf"], capsys)
     assert "neither a known model" in fails(["run", "smolm", "text"], capsys)
-    assert "known names are gemma3, smollm2" in fails(["pull", "gpt5"], capsys)
+    assert "neither a known model (gemma3, smollm2) nor a file" in fails(["pull", "gpt5"], capsys)
     assert "quotes" in fails(["run", tiny_path, "two", "words"], capsys)
     assert "prompt is empty" in fails(["run", tiny_path, "", "--executor", "reference"], capsys)
 

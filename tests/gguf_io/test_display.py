@@ -10,6 +10,7 @@ import tiny_model
 
 import nybble
 from nybble import NybbleError, research
+from nybble.engine.chat.message import FunctionCall
 from nybble.gguf_io.display import Table, brief, html_table
 from nybble.research import plots
 
@@ -54,8 +55,10 @@ def objects(llm):
     infos = []
     trace = llm.trace(IDS, "blk.*.resid_*", edit={"blk.1.resid_post": lambda value, info: infos.append(info)})
     wide = nybble.SamplingParams(stop=["x" * 256] * 16)
-    stream = llm.stream(IDS, nybble.SamplingParams(max_tokens=20))
+    stream = llm.stream(IDS, nybble.SamplingParams(max_tokens=20, logprobs=1))
     output = stream.result()
+    chat = nybble.ChatOutput(nybble.ChatMessage("assistant", "Hi"), "stop", output)
+    call = nybble.ToolCall("call1", FunctionCall("look", '{"n": 1}'))
     vector = research.train_control_vector(llm, [(IDS, OTHER)])
     metric = research.logit_difference(llm, 5, 9)
     sweep = research.patch_sweep(llm, IDS, OTHER, metric, "blk.1.resid_pre")
@@ -65,7 +68,9 @@ def objects(llm):
         yield [
             llm, llm.config, llm.tokenizer, llm.activations, llm.activations["blk.1.resid_pre"],
             llm.unembedding, llm.linear_path("blk.1.attn_heads"), trace, stream, output, output.timings,
-            infos[0], wide, file, file.tensors, file.metadata,
+            infos[0], wide, nybble.SamplingParams(), output.logprobs[0], chat, chat.message, call,
+            nybble.ChatDelta("Hi"), nybble.RenderedChat("Hi", IDS), llm.info,
+            file, file.tensors, file.metadata,
             file.tensors["token_embd.weight"], nybble.Architecture("mine", {}, lambda graph, config: None),
             research.attention_maps(llm, IDS), research.attention_maps(llm, IDS).layers,
             attribution, attribution.heads, research.compare(llm, llm, IDS), vector, vector.directions,
