@@ -81,7 +81,11 @@ class Scheduler:
         One job's error ends that job alone. What interrupts a step (KeyboardInterrupt) does no harm: its
         tokens run again in the next one.
         """
-        return self.gate.run(lambda: not unless() and self._step())
+        try:
+            return self.gate.run(lambda: not unless() and self._step())
+        finally:
+            if self._removed:  # while it was running: nobody may ask for another step
+                self.gate.try_now(self._forget_removed)
 
     @property
     def has_readers(self) -> bool:

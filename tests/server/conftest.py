@@ -11,7 +11,7 @@ import pytest
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     name = "playwright.sync_api"
     if not os.environ.get("NYBBLE_REQUIRE_BROWSER"):
