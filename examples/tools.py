@@ -49,7 +49,7 @@ SCHEMAS = [
 ]
 
 question = sys.argv[1] if len(sys.argv) > 1 else "What is 17 times 23?"
-messages: list[object] = [{"role": "user", "content": question}]
+messages: list[dict[str, str] | nybble.ChatMessage] = [{"role": "user", "content": question}]
 params = nybble.SamplingParams(max_tokens=64)
 
 with nybble.LLM("smollm2", n_ctx=1024, chat_template=TEMPLATE) as llm:
