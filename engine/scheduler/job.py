@@ -122,10 +122,6 @@ class LogitsJob(Job):
         self.positions = positions
         self.logits = np.empty((len(positions), n_outputs), np.float32)
 
-    def n_at_once(self, n_outputs: int) -> int | None:
-        """How many of its tokens may run in a step, whose logits are n_outputs wide; None: any number."""
-        return None
-
     def wanted(self, first: int, end: int) -> RowNumbers:
         low, high = np.searchsorted(self.positions, (first, end))
         return self.positions[low:high]
