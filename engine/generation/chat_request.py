@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Self
 
 from ...gguf_io.display import Shown
 from ..chat.message import ChatDelta, ChatMessage, MessageBuilder
@@ -14,10 +12,10 @@ from .chat_output import ChatFinishReason, ChatOutput
 from .chat_turn import ChatTurn
 from .logprobs import TokenLogprob
 from .output import Output, Timings
-from .request import Request
+from .request import Pieces, Request
 
 
-class ChatRequest(Shown, Iterator[ChatDelta]):
+class ChatRequest(Shown, Pieces[ChatDelta]):
     """An answer that is generated: iterating over it, with `for` or `async for`, gives its pieces.
 
         for delta in llm.chat_stream([{"role": "user", "content": "Hello!"}]):
@@ -97,17 +95,6 @@ class ChatRequest(Shown, Iterator[ChatDelta]):
             else:
                 self._take(piece)
         return self._deltas.popleft()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ChatDelta:
-        import asyncio  # as in `Request`
-
-        delta = await asyncio.to_thread(next, self, None)
-        if delta is None:
-            raise StopAsyncIteration
-        return delta
 
     def take(self) -> list[ChatDelta]:
         """The pieces that have come and that nobody has read; it waits for none."""

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,25 @@ from .output import FinishReason, Output, Timings
 from .piece import Piece
 from .text_job import TextJob
 
+T = TypeVar("T")
 
-class Request(Shown, Iterator[Piece]):
+
+class Pieces(Iterator[T]):
+    """Pieces that are waited for: `async for` waits for each in a thread."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        import asyncio  # its user has; for others it would be 13 ms of the start
+
+        piece = await asyncio.to_thread(next, self, None)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+
+class Request(Shown, Pieces[Piece]):
     """A text that is generated: iterating over it, with `for` or `async for`, gives its pieces.
 
         for piece in llm.stream("Once upon a time"):
@@ -99,17 +116,6 @@ class Request(Shown, Iterator[Piece]):
             raise error
         raise StopIteration
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Piece:
-        import asyncio  # its user has; for others it would be 13 ms of the start
-
-        piece = await asyncio.to_thread(next, self, None)
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
-
     def take(self) -> list[Piece]:
         """The pieces that have come and that nobody has read; it waits for none."""
         pieces = self._only_job("read").pieces
@@ -120,7 +126,7 @@ class Request(Shown, Iterator[Piece]):
         and TimeoutError after `timeout` seconds."""
         for job in self._jobs:
             job.waits = False
-        self._run_until(lambda: all(job.is_done for job in self._jobs), timeout)
+        self._run_until(lambda: self.is_done, timeout)
         for job in self._jobs:
             if job.error is not None:
                 raise job.error
