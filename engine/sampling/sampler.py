@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,15 @@ class Sampler:
         self.choice = choice
         self._functions = functions
         self._constraint = constraint
-        self._banned = {"the tokens that the file suppresses": suppressed_ids}
-        if params.ignore_eos:
-            self._banned["ignore_eos"] = _ids(eog_ids)
-        self._end_ids = _ids({*eog_ids, *params.stop_token_ids})
+        bans = {
+            "the tokens that the file suppresses": suppressed_ids,
+            "ignore_eos": _ids(eog_ids if params.ignore_eos else ()),
+        }
+        self._bans = {name: token_ids for name, token_ids in bans.items() if len(token_ids)}
+        end_ids = _ids({*eog_ids, *params.stop_token_ids})
+        self._bans_before_min_tokens = {**self._bans, "min_tokens": end_ids} if len(end_ids) else self._bans
         self._bias = LogitBias(params.logit_bias) if params.logit_bias else None
+        self._bias_bans = -np.inf in params.logit_bias.values()
         self._chain = make_chain(params, breakers or {})
 
     def __call__(self, logits: NDArray[np.float32], index: int, ids: Sequence[int] = ()) -> int:
@@ -65,45 +69,37 @@ class Sampler:
         RequestError, which says by what, if all tokens are banned, and if a caller's sampler leaves none or
         gives what is no id.
         """
-        banned_by = self._mask(logits, index)
+        bans = self._bans_before_min_tokens if index < self.params.min_tokens else self._bans
+        if self._constraint is not None:
+            self._functions.mask(logits, self._constraint.allowed())
+        for token_ids in bans.values():
+            logits[token_ids] = -np.inf
         if self._bias is not None:
             self._bias(Logits(logits), ids)
         if not self._chain and self.params.is_greedy:
             best = argmax_reference(logits)
-            _check_left(logits[best], banned_by)
+            if logits[best] == -np.inf:
+                raise self._nothing_is_left(bans)
             return best
-        if banned_by:
-            _check_left(logits.max(), banned_by)
+        if (bans or self._constraint is not None or self._bias_bans) and logits.max() == -np.inf:
+            raise self._nothing_is_left(bans)
         left = Logits(logits, self._functions, lambda lane: uniform(self.seed, self.choice, index, lane))
         for sampler in self._chain:
             if (chosen := sampler(left, ids)) is not None:
                 return chosen
         return left.id_at(argmax_reference(left.values) if self.params.is_greedy else left.draw()[0])
 
-    def _mask(self, logits: NDArray[np.float32], index: int) -> list[str]:
-        """Bans what may not come at this place; -> the names of what bans tokens."""
-        if self._constraint is not None:
-            self._functions.mask(logits, self._constraint.allowed())
-        banned = self._banned
-        if index < self.params.min_tokens:
-            banned = {**banned, "min_tokens": self._end_ids}
-        for token_ids in banned.values():
-            logits[token_ids] = -np.inf
-        names = [name for name, token_ids in banned.items() if len(token_ids)]
-        if self._constraint is not None:
-            names.insert(0, self._constraint.name)
-        return [*names, "logit_bias"] if -np.inf in self.params.logit_bias.values() else names
+    def _nothing_is_left(self, bans: Iterable[str]) -> RequestError:
+        """The error for logits that are all banned, which says by what."""
+        by = [] if self._constraint is None else [self._constraint.name]
+        by += [*bans, "logit_bias"] if self._bias_bans else bans
+        return RequestError(f"no token is left that may come next: all are banned, by {', '.join(by)}")
 
 
 def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not all -inf, which masks a
     token.  The maximum is checked: NaN and +inf propagate to it."""
     return np.isfinite(logits.max(axis=-1))
-
-
-def _check_left(largest: np.float32, banned_by: Sequence[str]) -> None:
-    if largest == -np.inf:
-        raise RequestError(f"no token is left that may come next: all are banned, by {', '.join(banned_by)}")
 
 
 def _ids(token_ids: Collection[int]) -> NDArray[np.intp]:
