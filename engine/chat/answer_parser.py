@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from base64 import b32encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import lru_cache
 from hashlib import sha256
@@ -32,15 +32,48 @@ def call_ids(prompt: str) -> Callable[[], str]:
 
 
 class AnswerReader(ABC):
-    """What splits an answer."""
+    """What splits an answer that comes in pieces. What is not decided yet begins at `_at` in `_text`."""
 
-    @abstractmethod
+    def __init__(self) -> None:
+        self._text = ""
+        self._at = 0
+        self._out: list[ChatDelta] = []
+
     def push(self, text: str) -> list[ChatDelta]:
         """What is decided with the next piece."""
+        self._text, self._at = self._text[self._at :] + text, 0
+        while self._advance():
+            pass
+        return self._taken()
 
     @abstractmethod
     def finish(self) -> list[ChatDelta]:
         """The rest, at the end of the answer."""
+
+    @abstractmethod
+    def _advance(self) -> bool:
+        """Decides what the next part of the text is; False if that needs more text."""
+
+    @abstractmethod
+    def _say(self, text: str) -> None:
+        """Gives text of the part in which we are."""
+
+    def _say_up_to(self, pattern: re.Pattern[str], marks: Iterable[str]) -> re.Match[str] | None:
+        """Says the text before the next of `marks`, which `pattern` finds, and goes on after it. None if it
+        has not come: what may be its beginning is held back."""
+        found = pattern.search(self._text, self._at)
+        if found is None:
+            held = max((overlap(self._text, mark, self._at) for mark in marks), default=0)
+            start = end = len(self._text) - held
+        else:
+            start, end = found.span()
+        self._say(self._text[self._at : start])
+        self._at = end
+        return found
+
+    def _taken(self) -> list[ChatDelta]:
+        out, self._out = self._out, []
+        return out
 
 
 class _Part(Enum):
@@ -69,26 +102,18 @@ class AnswerParser(AnswerReader):
         in_reasoning: bool = False,
         new_id: Callable[[], str],
     ) -> None:
+        super().__init__()
         self._reasoning = reasoning
         self._tools = tools.bound(schemas)
         self._schemas = schemas or {}
         self._new_id = new_id
         self._part = _Part.REASONING if in_reasoning else _Part.START
-        self._text = ""  # what is not decided yet begins at `_at`
-        self._at = 0
         self._space: list[str] = []
         self._is_silent = True  # nothing was said in this part
         self._keeps_space = not in_reasoning  # white space before all words: at the start of an answer only
         self._call: list[str] = []
         self._scanner: Scanner = EndsAtOnce()
         self._n_calls = 0
-        self._out: list[ChatDelta] = []
-
-    def push(self, text: str) -> list[ChatDelta]:
-        self._text, self._at = self._text[self._at :] + text, 0
-        while self._advance():
-            pass
-        return self._taken()
 
     def finish(self) -> list[ChatDelta]:
         if self._part is _Part.CALL:
@@ -99,27 +124,15 @@ class AnswerParser(AnswerReader):
             self._flush_space()
         return self._taken()
 
-    def _taken(self) -> list[ChatDelta]:
-        out, self._out = self._out, []
-        return out
-
     def _advance(self) -> bool:
-        """Decides what the next part of the text is; False if that needs more text."""
         match self._part:
             case _Part.START:
                 return self._begin()
             case _Part.CALL:
                 return self._go_on_with_call()
-        pattern, openers = self._openers()
-        found = pattern.search(self._text, self._at)
+        found = self._say_up_to(*self._openers())
         if found is None:
-            held = max((overlap(self._text, each, self._at) for each in openers), default=0)
-            end = len(self._text) - held
-            self._say(self._text[self._at : end])
-            self._at = end
             return False
-        self._say(self._text[self._at : found.start()])
-        self._at = found.end()
         if self._part is _Part.REASONING:
             self._enter(_Part.START)
         else:

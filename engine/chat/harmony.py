@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .answer_parser import AnswerReader, overlap
+from .answer_parser import AnswerReader
 from .formats.base import Schemas, decoded, parsed_call
 from .message import ChatDelta, FunctionCall, ToolCallDelta
 
@@ -26,6 +26,7 @@ class HarmonyParser(AnswerReader):
     `functions.NAME` a call, anything else content. `schemas`, `new_id`: as for `AnswerParser`."""
 
     def __init__(self, prompt: str, schemas: Schemas | None, new_id: Callable[[], str]) -> None:
+        super().__init__()
         self._has_tools = schemas is not None
         self._new_id = new_id
         self._n_calls = 0
@@ -33,20 +34,11 @@ class HarmonyParser(AnswerReader):
         self._name: str | None = None  # of the tool whose arguments come
         self._call: list[str] = []
         self._in_header = True
-        self._text = ""
-        self._at = 0
-        self._out: list[ChatDelta] = []
         _, _, header = prompt.rpartition(_START)
         if _MESSAGE in header:  # the prompt has begun a message
             self._open(header.partition(_MESSAGE)[0])
         elif _CHANNEL in header:
             self._text = header
-
-    def push(self, text: str) -> list[ChatDelta]:
-        self._text, self._at = self._text[self._at :] + text, 0
-        while self._advance():
-            pass
-        return self._taken()
 
     def finish(self) -> list[ChatDelta]:
         if not self._in_header:
@@ -58,22 +50,11 @@ class HarmonyParser(AnswerReader):
         self._close()
         return self._taken()
 
-    def _taken(self) -> list[ChatDelta]:
-        out, self._out = self._out, []
-        return out
-
     def _advance(self) -> bool:
-        """Decides what the next part of the text is; False if that needs more text."""
         if self._in_header:
             return self._read_header()
-        found = _END.search(self._text, self._at)
-        if found is None:
-            end = len(self._text) - max(overlap(self._text, mark, self._at) for mark in _ENDS)
-            self._say(self._text[self._at : end])
-            self._at = end
+        if self._say_up_to(_END, _ENDS) is None:
             return False
-        self._say(self._text[self._at : found.start()])
-        self._at = found.end()
         self._close()
         self._in_header = True
         return True
