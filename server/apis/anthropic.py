@@ -15,8 +15,9 @@ from ..work.generating import ChatAsk, all_of, answering, in_thread, news_of
 from ..work.runner import Running
 from ..work.segments import Segment, segments
 from ..work.served_model import ServedModel, find_model
-from .anthropic_messages import chat_messages, chat_tools
+from .anthropic_messages import chat_messages
 from .openai_chat import finish_reason
+from .tools import chat_tools
 
 _PING = event({"type": "ping"}, "ping")
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "stop": "end_turn"}
@@ -48,7 +49,7 @@ async def count_tokens(call: Call) -> Reply:
     """How many tokens a conversation has."""
     given = call.fields
     model = find_model(call.models, given["model"])
-    conversation, tools = chat_messages(given), chat_tools(given["tools"])
+    conversation, tools = chat_messages(given), chat_tools(given["tools"], "input_schema")
 
     def work(is_wanted: Callable[[], bool]) -> int:
         return len(model.backend.render(conversation, tools=tools).token_ids)
@@ -161,7 +162,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
     )
     choice: Mapping[str, Any] = given["tool_choice"] or {"type": "auto"}
     chosen: Any = "required" if choice["type"] == "any" else choice["type"]
-    tools = chat_tools(given["tools"])
+    tools = chat_tools(given["tools"], "input_schema")
     if choice["type"] == "tool":
         chosen = {"type": "function", "function": {"name": choice.get("name")}}
     return ChatAsk(

@@ -28,21 +28,6 @@ def chat_messages(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def chat_tools(tools: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """The tools in OpenAI's form, None if there are none."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool["name"],
-                "description": tool["description"] or "",
-                "parameters": tool["input_schema"] or {"type": "object", "properties": {}},
-            },
-        }
-        for tool in tools or ()
-    ] or None
-
-
 def _assistant(blocks: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     texts, thoughts, calls = [], [], []
     for i, block in enumerate(blocks):

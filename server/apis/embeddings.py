@@ -19,11 +19,7 @@ _AT_ONCE = 8  # texts; between them it may end
 
 async def embeddings(call: Call) -> Reply:
     """A vector for each text."""
-    given = call.fields
-    model = find_model(call.models, given["model"])
-    n_embd = model.backend.info.n_embd
-    if given["dimensions"] not in (None, n_embd):
-        raise bad_field("dimensions", f"is not supported: vectors of this model have {n_embd}")
+    given, model = call.fields, embedding_model(call)
     rows, n_tokens = await embedded(call, model, prompts_of(given["input"]))
     is_base64 = given["encoding_format"] == "base64"
     data = [
@@ -38,6 +34,15 @@ async def embeddings(call: Call) -> Reply:
     ]
     usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
     return Reply({"object": "list", "data": data, "model": model.name, "usage": usage}, is_large=True)
+
+
+def embedding_model(call: Call) -> ServedModel:
+    """The model of a request for vectors; an error if they shall have other dimensions than it gives."""
+    model = find_model(call.models, call.fields["model"])
+    n_embd = model.backend.info.n_embd
+    if call.fields["dimensions"] not in (None, n_embd):
+        raise bad_field("dimensions", f"is not supported: vectors of this model have {n_embd}")
+    return model
 
 
 async def embedded(call: Call, model: ServedModel, texts: Sequence[Prompt]) -> tuple[Any, int]:

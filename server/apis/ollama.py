@@ -16,7 +16,7 @@ from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, generating, news_of
 from ..work.runner import Running, Streams
 from ..work.served_model import ServedModel, find_model
-from .embeddings import embedded
+from .embeddings import embedded, embedding_model
 from .openai_chat import finish_reason, joined, logprobs_json
 
 _LINES = "application/x-ndjson"
@@ -48,11 +48,7 @@ async def generate(call: Call) -> Reply | Events:
 
 async def embed(call: Call) -> Reply:
     """A vector for each text. What does not fit into the context is an error, whatever `truncate` says."""
-    given = call.fields
-    model = find_model(call.models, given["model"])
-    n_embd = model.backend.info.n_embd
-    if given["dimensions"] not in (None, n_embd):
-        raise bad_field("dimensions", f"is not supported: vectors of this model have {n_embd}")
+    given, model = call.fields, embedding_model(call)
     texts = [given["input"]] if isinstance(given["input"], str) else given["input"]
     rows, n_tokens = await embedded(call, model, texts) if texts else ((), 0)
     facts = {

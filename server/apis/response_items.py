@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..wire.errors import bad_field
@@ -19,21 +19,6 @@ def chat_messages(given: Any, instructions: str | None) -> list[dict[str, Any]]:
     for i, item in enumerate(given):
         _add(found, item, f"input[{i}]")
     return found
-
-
-def chat_tools(tools: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """The tools in the form of chat completions, None if there are none."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool["name"],
-                "description": tool["description"] or "",
-                "parameters": tool["parameters"] or {"type": "object", "properties": {}},
-            },
-        }
-        for tool in tools or ()
-    ] or None
 
 
 def item_json(segment: Segment, id_: str, is_done: bool) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ..work.runner import Running
 from ..work.segments import Segment, segments
 from ..work.served_model import ServedModel, find_model
 from .openai_chat import constraint, finish_reason
-from .response_items import chat_messages, chat_tools, item_json, part_json
+from .response_items import chat_messages, item_json, part_json
+from .tools import chat_tools
 
 _IDS = {"call": "fc", "reasoning": "rs", "content": "msg"}
 _TEXTS = {"reasoning": "reasoning_text", "content": "output_text"}
@@ -201,7 +202,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
         chat_messages(given["input"], given["instructions"]),
         params,
         {
-            "tools": chat_tools(given["tools"]),
+            "tools": chat_tools(given["tools"], "parameters"),
             "tool_choice": choice,
             "chat_template_kwargs": {"reasoning_effort": effort} if effort not in (None, "none") else None,
         },

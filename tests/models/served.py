@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from starlette.testclient import TestClient
 
+from nybble import ChatMessage, ToolCall
+from nybble.engine.chat.message import FunctionCall
 from nybble.server.app import make_app
 from nybble.server.listener import Server, address_of, bound_socket
 from nybble.server.work.served_model import ServedModel
@@ -23,6 +25,9 @@ WEATHER = {
     },
 }
 TOOLS = [{"type": "function", "function": WEATHER}]
+CALL = ToolCall("call_1", FunctionCall("weather", '{"city":"Oslo"}'))
+FULL = ChatMessage(content="of the you", reasoning="I think", tool_calls=(CALL,))
+"""An answer with all that there is."""
 
 
 def client(backend, **settings) -> TestClient:

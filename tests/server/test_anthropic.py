@@ -2,15 +2,12 @@
 
 import anthropic
 import pytest
-from served import HI, WEATHER, client, served
+from served import FULL, HI, WEATHER, client, served
 
 import nybble
-from nybble import ChatMessage, SamplingParams, ToolCall
-from nybble.engine.chat.message import FunctionCall
+from nybble import SamplingParams
 from nybble.testing import MockBackend, tiny_model
 
-CALL = ToolCall("call_1", FunctionCall("weather", '{"city":"Oslo"}'))
-FULL = ChatMessage(content="of the you", reasoning="I think", tool_calls=(CALL,))
 TOOL = {"name": "weather", "input_schema": WEATHER["parameters"]}
 
 

@@ -5,15 +5,11 @@ import json
 import numpy as np
 import ollama
 import pytest
-from served import HI, TOOLS, client, served
+from served import FULL, HI, TOOLS, client, served
 
 import nybble
-from nybble import ChatMessage, SamplingParams, ToolCall
-from nybble.engine.chat.message import FunctionCall
+from nybble import SamplingParams
 from nybble.testing import MockBackend, tiny_model
-
-CALL = ToolCall("call_1", FunctionCall("weather", '{"city":"Oslo"}'))
-FULL = ChatMessage(content="of the you", reasoning="I think", tool_calls=(CALL,))
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,12 @@ import json
 import numpy as np
 import openai
 import pytest
-from served import HI, TOOLS, client, served
+from served import CALL, FULL, HI, TOOLS, client, served
 from stuck_backend import StuckBackend
 
 import nybble
 from nybble import ChatMessage, SamplingParams, ToolCall
-from nybble.engine.chat.message import FunctionCall
 from nybble.testing import MockBackend, tiny_model
-
-CALL = ToolCall("call_1", FunctionCall("weather", '{"city":"Oslo"}'))
-FULL = ChatMessage(content="of the you", reasoning="I think", tool_calls=(CALL,))
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,10 @@
 
 import openai
 import pytest
-from served import HI, WEATHER, client, served
+from served import FULL, HI, WEATHER, client, served
 
-from nybble import ChatMessage, ToolCall
-from nybble.engine.chat.message import FunctionCall
 from nybble.testing import MockBackend
 
-CALL = ToolCall("call_1", FunctionCall("weather", '{"city":"Oslo"}'))
-FULL = ChatMessage(content="of the you", reasoning="I think", tool_calls=(CALL,))
 TOOL = {"type": "function", **WEATHER}
 
 
