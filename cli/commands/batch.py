@@ -11,7 +11,7 @@ import os
 
 from ...batch import BatchSummary, run_batch
 from ...system.notices import progress_bar, say
-from ..options.engine import add_chat_template_option, add_engine_options, open_llm
+from ..options.engine import add_chat_template_option, add_engine_options, add_pooling_option, open_llm
 from ..options.model import DEFAULT_MODEL
 
 
@@ -21,11 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="MODEL", help="a name, an address or a path (%(default)s)"
     )
-    parser.add_argument(
-        "--pooling",
-        choices=("mean", "cls", "last"),
-        help="how embeddings are made of tokens, where the file does not say it",
-    )
+    add_pooling_option(parser)
     add_chat_template_option(parser)
     add_engine_options(parser)
 

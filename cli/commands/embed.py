@@ -6,11 +6,9 @@ text.
 """
 
 import argparse
-from typing import get_args
 
-from ...engine.embedding.embedder import Pooling
 from ...errors import RequestError
-from ..options.engine import add_engine_options, open_llm
+from ..options.engine import add_engine_options, add_pooling_option, open_llm
 from ..standard_streams import print_json
 from ..texts import stdin_lines, unicode_of
 
@@ -18,11 +16,7 @@ from ..texts import stdin_lines, unicode_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("texts", nargs="*", default=[], metavar="TEXT")
-    parser.add_argument(
-        "--pooling",
-        choices=[name for name in get_args(Pooling) if name != "none"],
-        help="how the vectors of the tokens become one (default: what the file says)",
-    )
+    add_pooling_option(parser)
     parser.add_argument(
         "--no-normalize",
         dest="normalize",

@@ -18,7 +18,7 @@ from ...engine.llm import LLM
 from ...engine.sampling.params import SamplingParams
 from ...errors import NybbleError, RequestError
 from ...system.notices import say
-from ..options.engine import add_engine_options, open_llm
+from ..options.engine import add_engine_options, add_pooling_option, open_llm
 from ..options.model import DEFAULT_MODEL
 from ..options.sampling import add_sampling_options, sampling_params
 
@@ -53,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chat-template", metavar="FILE", help="a Jinja template in the place of the files' own"
     )
-    parser.add_argument(
-        "--pooling",
-        choices=("mean", "cls", "last"),
-        help="how embeddings are made of tokens, where the file does not say it",
-    )
+    add_pooling_option(parser)
     add_sampling_options(parser)
     add_engine_options(parser)
 

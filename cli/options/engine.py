@@ -5,6 +5,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
 
+from ...engine.embedding.embedder import Pooling
 from ...engine.llm import LLM
 from ...kernels.attention.cache_type import CACHE_TYPES
 from ...system.cores import listed_cpus
@@ -104,6 +105,15 @@ def add_threads_option(parser: argparse.ArgumentParser) -> None:
     """Adds --threads."""
     parser.add_argument(
         "-t", "--threads", dest="n_threads", type=int, metavar="N", help="threads (default: one per core)"
+    )
+
+
+def add_pooling_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --pooling."""
+    parser.add_argument(
+        "--pooling",
+        choices=[name for name in get_args(Pooling) if name != "none"],
+        help="how the vectors of the tokens become one (default: what the file says)",
     )
 
 

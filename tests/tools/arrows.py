@@ -85,8 +85,8 @@ ARROWS = {
     "kernels": "",
     "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
-    "cli.options": "cli research engine.llm hub engine.sampling engine.grammar kernels.attention "
-    "system errors",
+    "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
+    "kernels.attention system errors",
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
     "server.work": "server.schema server.wire engine.backend engine.embedding engine.sampling "
@@ -98,8 +98,8 @@ ARROWS = {
     "server.page": "",
     "server": "server.page server.apis server.work server.schema server.wire errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
-    "engine.model_info engine.embedding engine.generation hub engine.sampling kernels.sampling "
-    "engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
+    "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model tokenizer "
+    "kernels.jit engine.hooks gguf_io system errors",
     "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
     "tokenizer gguf_io errors",
     "sampling": "engine.sampling",
