@@ -1,14 +1,19 @@
-"""Texts that a constraint allows, drawn without a model."""
+"""Texts that a constraint allows, drawn without a model; on a tiny vocabulary where none is given."""
 
 import random
 
 import numpy as np
+import pytest
+import tiny_vocabulary as tiny
 
 from nybble.engine.grammar.compiler import GrammarCompiler
 from nybble.engine.grammar.constraint import Constraint
 from nybble.engine.grammar.grammar import Grammar
+from nybble.errors import RequestError
 from nybble.tokenizer import Tokenizer
 
+TOKENIZER = tiny.make(tiny.bpe())
+COMPILER = GrammarCompiler(TOKENIZER)
 _CLOSING = frozenset(b'"}],')
 
 
@@ -58,3 +63,17 @@ def accepts(compiler: GrammarCompiler, tokenizer: Tokenizer, grammar: Grammar, i
             return False
         constraint.accept(id_)
     return constraint.is_complete
+
+
+def draw(grammar: Grammar, seed: int = 0, max_tokens: int = 1000) -> str | None:
+    return draw_text(COMPILER, TOKENIZER, grammar, seed, max_tokens)
+
+
+def is_allowed(grammar: Grammar, text: str) -> bool:
+    return accepts(COMPILER, TOKENIZER, grammar, TOKENIZER.encode(text, add_special=False))
+
+
+def refusal(grammar: Grammar) -> str:
+    with pytest.raises(RequestError) as caught:
+        COMPILER.check(grammar)
+    return str(caught.value)

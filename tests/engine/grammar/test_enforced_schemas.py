@@ -6,30 +6,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-import tiny_vocabulary as tiny
-from constrained_text import accepts, draw_text
+from constrained_text import draw, is_allowed, refusal
 from hypothesis import assume, given, settings, strategies as st
 
-from nybble.engine.grammar.compiler import GrammarCompiler
 from nybble.engine.grammar.grammar import Grammar
 from nybble.errors import RequestError
-
-TOKENIZER = tiny.make(tiny.bpe())
-COMPILER = GrammarCompiler(TOKENIZER)
-
-
-def draw(grammar: Grammar, seed: int = 0, max_tokens: int = 1000) -> str | None:
-    return draw_text(COMPILER, TOKENIZER, grammar, seed, max_tokens)
-
-
-def is_allowed(grammar: Grammar, text: str) -> bool:
-    return accepts(COMPILER, TOKENIZER, grammar, TOKENIZER.encode(text, add_special=False))
-
-
-def refusal(grammar: Grammar) -> str:
-    with pytest.raises(RequestError) as caught:
-        COMPILER.check(grammar)
-    return str(caught.value)
 
 
 def number_schemas(kind: str) -> st.SearchStrategy[dict[str, Any]]:

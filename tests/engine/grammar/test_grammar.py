@@ -3,31 +3,10 @@
 import re
 
 import pytest
-import tiny_vocabulary as tiny
-from constrained_text import accepts, draw_text
+from constrained_text import COMPILER, TOKENIZER, accepts, draw, is_allowed, refusal
 from hypothesis import given, settings, strategies as st
 
-from nybble.engine.grammar.compiler import GrammarCompiler
 from nybble.engine.grammar.grammar import Grammar
-from nybble.errors import RequestError
-
-TOKENIZER = tiny.make(tiny.bpe())
-COMPILER = GrammarCompiler(TOKENIZER)
-
-
-def draw(grammar: Grammar, seed: int = 0, max_tokens: int = 1000) -> str | None:
-    return draw_text(COMPILER, TOKENIZER, grammar, seed, max_tokens)
-
-
-def is_allowed(grammar: Grammar, text: str) -> bool:
-    return accepts(COMPILER, TOKENIZER, grammar, TOKENIZER.encode(text, add_special=False))
-
-
-def refusal(grammar: Grammar) -> str:
-    with pytest.raises(RequestError) as caught:
-        COMPILER.check(grammar)
-    return str(caught.value)
-
 
 # Regular expressions -----------------------------------------------------------------------------------
 
