@@ -20,6 +20,7 @@ from ..language.simd import (
     load,
     load_splat,
     maximum,
+    prefetch,
     repeat,
     splat,
     spread_max,
@@ -58,16 +59,19 @@ class BlockFunctions(NamedTuple):
 def _adding_products(n_queries: int, n_vectors: int) -> Callable[..., np.ndarray]:
     """Make the function that adds to `sums` the products of n_queries rows of a bundle, numbers first .. last
     - 1, with n_vectors vectors of columns, which lie `stride` apart; those with the first vector come
-    first."""
-    queries = queries_per_bundle()
+    first. `ahead`: how far those lie that FEW queries read next."""
+    queries, looks_ahead = queries_per_bundle(), n_queries == FEW
 
     @called
     def add_products(
-        sums: np.ndarray, rows: Pointer, columns: Pointer, stride: int, first: int, last: int
+        sums: np.ndarray, rows: Pointer, columns: Pointer, stride: int, first: int, last: int, ahead: int
     ) -> np.ndarray:
         for start in range(first & -CACHE_LANES, last, CACHE_LANES):
             vectors = rows + start * queries
             for i in range(max(first - start, 0), min(last - start, CACHE_LANES)):
+                if looks_ahead and ahead != 0:
+                    for vector in range(n_vectors):
+                        prefetch(columns + ((start + i) * CACHE_LANES + vector * stride + ahead))
                 row = load_splat(vectors + i, CACHE_LANES, n_queries, CACHE_LANES)
                 column = to_f32(load(columns + (start + i) * CACHE_LANES, CACHE_LANES, n_vectors, stride))
                 sums = fma(tile(row, n_vectors), repeat(column, n_queries), sums)
@@ -85,31 +89,39 @@ def block_functions(n_queries: int) -> BlockFunctions:
     add_products, add_products_of_one = (_adding_products(n_queries, n) for n in (n_vectors, 1))
 
     @called
-    def score(scores: Pointer, q: Pointer, keys: Pointer, head_dim: int, first: int, last: int) -> None:
+    def score(
+        scores: Pointer, q: Pointer, keys: Pointer, head_dim: int, first: int, last: int, ahead: int
+    ) -> None:
         p = first & -CACHE_LANES
         while p + together - CACHE_LANES < last:
             nothing = splat(0.0, F32, CACHE_LANES, n_sums)
-            products = add_products(nothing, q, keys + p * head_dim, head_dim * CACHE_LANES, 0, head_dim)
+            products = add_products(
+                nothing, q, keys + p * head_dim, head_dim * CACHE_LANES, 0, head_dim, ahead
+            )
             store(scores + p * queries, products, CACHE_LANES)
             p += together
         while p < last:  # of a block that is filled in part
             nothing_yet = splat(0.0, F32, CACHE_LANES, n_queries)
-            product = add_products_of_one(nothing_yet, q, keys + p * head_dim, 0, 0, head_dim)
+            product = add_products_of_one(nothing_yet, q, keys + p * head_dim, 0, 0, head_dim, ahead)
             store(scores + p * queries, product, CACHE_LANES)
             p += CACHE_LANES
 
     @called
-    def add_values(o: Pointer, n: int, weights: Pointer, values: Pointer, first: int, last: int) -> None:
+    def add_values(
+        o: Pointer, n: int, weights: Pointer, values: Pointer, first: int, last: int, ahead: int
+    ) -> None:
         whole = n & -together
         for i in range(0, whole, together):
             sums = load(o + i * queries, CACHE_LANES, n_sums, CACHE_LANES)
             sums = add_products(
-                sums, weights, values + i * CACHE_BLOCK, CACHE_BLOCK * CACHE_LANES, first, last
+                sums, weights, values + i * CACHE_BLOCK, CACHE_BLOCK * CACHE_LANES, first, last, ahead
             )
             store(o + i * queries, sums, CACHE_LANES)
         for i in range(whole, n, CACHE_LANES):
             sum_of_one = load(o + i * queries, CACHE_LANES, n_queries, CACHE_LANES)
-            sum_of_one = add_products_of_one(sum_of_one, weights, values + i * CACHE_BLOCK, 0, first, last)
+            sum_of_one = add_products_of_one(
+                sum_of_one, weights, values + i * CACHE_BLOCK, 0, first, last, ahead
+            )
             store(o + i * queries, sum_of_one, CACHE_LANES)
 
     @called

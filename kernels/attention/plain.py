@@ -31,7 +31,7 @@ from .plain_scratch import (
     state_size,
     tile_rows,
 )
-from .plain_tile import end_of, query_functions, segment_function, span_of, start_of
+from .plain_tile import Following, end_of, query_functions, segment_function, span_of, start_of
 from .softmax_state import queries_per_bundle, state_functions
 from .visible import SIGHT, check_sight, sight_arguments
 
@@ -133,6 +133,21 @@ def _is_split(args, span):
     return last - first <= args.n_segments
 
 
+@called
+def _following(args, span, number, item, n_before, thread_id, n_threads):
+    """What comes after an item of a span with one row, if the next spans have one row, too."""
+    following = item + 1
+    while not is_turn(n_before + following, thread_id, n_threads):
+        following += 1
+    number += following // args.n_kv_heads
+    if number >= args.spans[0] or args.spans[0] == 1 or span.last - span.first > 1:
+        return Following(span.pages, 0, 0, -1)
+    other = span_of(args, number)
+    start, other_start = start_of(args, span.newest), start_of(args, other.newest)
+    shift = max(other_start, 0) // CACHE_BLOCK * CACHE_BLOCK - max(start, 0) // CACHE_BLOCK * CACHE_BLOCK
+    return Following(other.pages, following % args.n_kv_heads * args.n_slots, shift, other.newest)
+
+
 @cache
 def attend_kernels(kind: CacheType) -> tuple[Kernel, Kernel]:
     """The kernels for the target and a type of cache: one attends, the other merges the segments of a step
@@ -166,14 +181,17 @@ def attend_kernels(kind: CacheType) -> tuple[Kernel, Kernel]:
                 last_token = min(first_token + tile_tokens, span.last)
                 n = (last_token - first_token) * group
                 n_rows = gather(args, span, tile, kv_head, first_token, n, n_bundle)
+                then = _following(args, span, number, item, n_before, thread_id, n_threads)
                 if split:
                     states = args.partials + (kv_head * args.n_segments + part) * n_split_rows * size
-                    attend_segment(args, span, tile, states, kv_head, split_first + part, n, n_rows, few)
+                    attend_segment(
+                        args, span, tile, states, kv_head, split_first + part, n, n_rows, few, then
+                    )
                 else:
                     first, last = _segments(args, span, first_token, last_token)
-                    attend_segment(args, span, tile, tile.totals, kv_head, first, n, n_rows, few)
+                    attend_segment(args, span, tile, tile.totals, kv_head, first, n, n_rows, few, then)
                     for segment in range(first + 1, last):
-                        attend_segment(args, span, tile, tile.states, kv_head, segment, n, n_rows, few)
+                        attend_segment(args, span, tile, tile.states, kv_head, segment, n, n_rows, few, then)
                         for row in range(0, n_rows, queries):
                             merge(tile.totals + row * size, tile.states + row * size, size)
                     finish(args, tile.totals, kv_head, first_token * group, last_token * group, n_bundle)

@@ -10,7 +10,8 @@ from functools import cache
 from typing import NamedTuple
 
 from ..language.pointer import F32, I32, I64, Pointer, cast
-from ..language.simd import load, splat, store
+from ..language.rows import CACHE_LINE
+from ..language.simd import load, prefetch, splat, store
 from ..language.source import called
 from ..language.spans import span_at
 from .cache_type import CacheType
@@ -46,6 +47,15 @@ class Span(NamedTuple):
     last: int  # the row after them
     newest: int  # the position of the last of them
     pages: Pointer  # of the sequence's positions
+
+
+class Following(NamedTuple):
+    """What a thread attends to next: it is prefetched meanwhile."""
+
+    pages: Pointer  # of the sequence's positions
+    first_slot: int  # of the key head
+    shift: int  # from a position of the sequence that is read now to one of this
+    last: int  # position; -1: there is none
 
 
 @called
@@ -173,7 +183,14 @@ def segment_function(kind: CacheType) -> Callable[..., None]:
     add_own_values = own_values_function()
     key_row, value_row = slot_functions(kind)
     widen, few_read = widen_functions(kind)
-    always_widens = kind.block_bytes > 0
+    always_widens, line = kind.block_bytes > 0, CACHE_LINE // kind.element.size
+
+    @called
+    def prefetch_block(args, keys, values):
+        for i in range(0, CACHE_BLOCK * key_row(args), line):
+            prefetch(keys + i)
+        for i in range(0, CACHE_BLOCK * value_row(args), line):
+            prefetch(values + i)
 
     @called
     def add_own(args, tile, o, values, n, row, start, first, last):
@@ -185,8 +202,9 @@ def segment_function(kind: CacheType) -> Callable[..., None]:
             add_own_values(o, args.padded, tile.weights, values, i, own_first, own_last)
 
     @called
-    def attend_block(args, tile, states, row, n, keys, values, start, few):
-        """Take the block from position `start` on into the states of the bundle of n queries at `row`."""
+    def attend_block(args, tile, states, row, n, keys, values, start, few, ahead):
+        """Take the block from position `start` on into the states of the bundle of n queries at `row`.
+        `ahead`: how many slots after this block the one lies that is read next."""
         some_from, some_to, all_from, all_to = _extremes(tile, row, row + n)
         some_first, some_last = _seen(some_from, some_to, start)
         all_first, all_last = _seen(all_from, all_to, start)
@@ -203,23 +221,23 @@ def segment_function(kind: CacheType) -> Callable[..., None]:
 
         q, weights, state = tile.q + row * args.padded, tile.weights, states + row * args.state_size
         if few:
-            score_few(weights, q, keys, args.head_dim, begin, end)
+            score_few(weights, q, keys, args.head_dim, begin, end, ahead * key_row(args))
             weigh_few(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
         else:
-            score(weights, q, tile.keys, args.head_dim, begin, end)
+            score(weights, q, tile.keys, args.head_dim, begin, end, 0)
             weigh(state, args.state_size, weights, n, tile.bounds, begin, end, masked)
         o = state + HEAD * queries
         if some_first < all_first:
             add_own(args, tile, o, values, n, row, start, some_first, all_first)
         if few:
-            add_values_few(o, args.padded, weights, values, all_first, all_last)
+            add_values_few(o, args.padded, weights, values, all_first, all_last, ahead * value_row(args))
         else:
-            add_values(o, args.padded, weights, tile.values, all_first, all_last)
+            add_values(o, args.padded, weights, tile.values, all_first, all_last, 0)
         if all_last < some_last:
             add_own(args, tile, o, values, n, row, start, all_last, some_last)
 
     @called
-    def attend_segment(args, span, tile, states, kv_head, segment, n, n_rows, few):
+    def attend_segment(args, span, tile, states, kv_head, segment, n, n_rows, few, following):
         n_bundle = FEW if few else queries
         lowest, highest, _, _ = _extremes(tile, 0, n_rows)
         for row in range(0, n_rows, queries):
@@ -229,15 +247,22 @@ def segment_function(kind: CacheType) -> Callable[..., None]:
             if first == last:
                 continue
             slot = kv_head * args.n_slots + slot_of(span.pages, block)
+            next_block = block + following.shift
+            ahead = 0
+            if next_block <= following.last:
+                ahead = following.first_slot + slot_of(following.pages, next_block) - slot
             keys, values = args.keys + slot * key_row(args), args.values + slot * value_row(args)
             if always_widens or not few:
+                if ahead != 0:
+                    prefetch_block(args, keys + ahead * key_row(args), values + ahead * value_row(args))
+                    ahead = 0
                 widen(args, tile, keys, values, first, last)
             few_keys, few_values = few_read(tile, keys, values)
             n_left = n
             for row in range(0, n_rows, queries):
                 reads_cache = few or (n_left < queries and n_left <= FEW)
                 n_now = min(n_left, n_bundle)
-                attend_block(args, tile, states, row, n_now, few_keys, few_values, block, reads_cache)
+                attend_block(args, tile, states, row, n_now, few_keys, few_values, block, reads_cache, ahead)
                 n_left -= n_bundle
 
     return attend_segment

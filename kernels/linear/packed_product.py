@@ -7,7 +7,7 @@ matrices (`matrix_product`), else in vectors (`vector_product`). The bits are th
 Working memory of a thread:
 
     piece     of each tile (2 at most)
-    sums      of the tokens of a pass
+    sums      of the tokens of a pass; for few tokens too, if the layout has minima
     words     their activations as int16, or in pairs, where the machine wants them
   or with a unit for matrices
     piece
@@ -140,13 +140,15 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
     """Make the functions for one tile at a time, or two."""
     make = _by_matrices if host_target().has_matrix_unit else _by_vectors
     prepare_many, multiply_many = make(layout, n_tiles)
-    multiply_few = _few_tokens_product(layout, n_tiles)
+    prepare_few, multiply_few = _few_tokens_product(layout, n_tiles)
     is_pair, lanes, n_few = n_tiles == 2, host_target().lanes, few_tokens()
 
     @inlined
     def prepare(args, first, n, thread_id):
         if n >= n_few:
             prepare_many(args, first, n, thread_id)
+        else:
+            prepare_few(args, first, n, thread_id)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id):
@@ -154,26 +156,41 @@ def packed_product(layout: Layout, n_tiles: int = 1) -> Product:
         if n >= n_few:
             multiply_many(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
         else:
-            multiply_few(args, w, w_step, first, n, out, second_out, ld_out)
+            multiply_few(args, w, w_step, first, n, out, second_out, ld_out, thread_id)
 
     return Product(prepare, multiply)
 
 
-def _few_tokens_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
-    """Make the function that multiplies n tokens with the packed weights themselves: with wide vectors 8 at a
-    time, and of the rest 4, 2 and 1."""
+def _few_tokens_product(layout: Layout, n_tiles: int) -> Product:
+    """The functions that multiply n tokens with the packed weights themselves: with wide vectors 8 at a time,
+    and of the rest 4, 2 and 1."""
     by_groups = _has_wide_vectors()
-    by_eight = token_product(
-        layout, RegisterTile(8)
-    )  # and one tile: the sums of two would fill all registers
+    has_products = by_groups and layout.has_min and layout.sub_block == BLOCK
+    write_sums = sums_of_sub_blocks(layout)
+    # 8 with one tile: the sums of two would fill all registers.
+    by_eight = token_product(layout, RegisterTile(8), has_products=has_products)
     by_four, by_two, by_one = (token_product(layout, RegisterTile(n, n_tiles)) for n in (4, 2, 1))
 
     @inlined
-    def multiply(args, w, w_step, first, n, out, second_out, ld_out):
+    def products_of(args, thread_id):
+        return cast(args.working + (thread_id * args.ld_working + SUMS_AT), F32)
+
+    @inlined
+    def prepare(args, first, n, thread_id):
+        if has_products and n >= 8:
+            _, scale, total, half = activations(args, first)
+            write_sums(scale, total, half, products_of(args, thread_id), n // 8 * 8 * (args.n_in // BLOCK))
+
+    @inlined
+    def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):
         n_in, t, end = args.n_in, first, first + n
         if by_groups:
             while t + 8 <= end:
                 xs = activations(args, t)
+                if has_products:
+                    x, scale, _, half = xs
+                    products = products_of(args, thread_id) + (t - first) * (n_in // BLOCK)
+                    xs = x, scale, products, half
                 for i in range(n_tiles if w_step > 0 else 1):
                     by_eight(w + i * w_step, 0, xs, out + i * second_out, 0, n_in, ld_out)
                 t, out = t + 8, out + 8 * ld_out
@@ -187,7 +204,7 @@ def _few_tokens_product(layout: Layout, n_tiles: int) -> Callable[..., Any]:
             by_one(w, w_step, activations(args, t), out, second_out, n_in, ld_out)
             t, out = t + 1, out + ld_out
 
-    return multiply
+    return Product(prepare, multiply)
 
 
 def _by_vectors(layout: Layout, n_tiles: int) -> Product:

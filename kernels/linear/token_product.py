@@ -49,7 +49,7 @@ def _byte_block(shape: RegisterTile) -> Callable[..., Any]:
     return add_block
 
 
-def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
+def token_product(layout: Layout, shape: RegisterTile, *, has_products: bool = False) -> Callable[..., Any]:
     """Make the function that multiplies 16 rows r of a tile, or 32 of two, with a token t, or some at once.
 
         out[t, r] = Σ_b x_scale[t, b] * (scale[r, b] * Σ_k level[r, k] x[t, k] + minimum[r, b] * Σ_k x[t, k])
@@ -61,7 +61,9 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
 
         w, w_step     the tile, uint8; the second one begins w_step bytes after it
         xs            (x, x_scale, x_sum, x_half): x (n_tokens, n_in) int8, x_scale (n_tokens, n_in / 32)
-                      float32, x_sum and x_half (of the first 16 columns of each block) the same in int32
+                      float32, x_sum and x_half (of the first 16 columns of each block) the same in int32.
+                      With `has_products`, for layouts with minima of 32 columns, x_sum is float32: the sums
+                      times the scale
         out, ld_out   float32: the results of the first vector of rows; the next token's are ld_out after it
         second_out    those of the second vector of rows, if there is one, are this far after `out`
 
@@ -82,6 +84,7 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
     @inlined
     def product(w, w_step, xs, out, second_out, n_in, ld_out):
         x, x_scale, x_sum, x_half = xs
+        sums_x = cast(x_sum, F32 if has_products else I32)
         # From one group to the next: of levels (4 bytes a row), float16 scales, scales of a byte.
         level_stride, half_stride, byte_stride = n_bytes, lanes, lanes
         if is_pair:
@@ -98,7 +101,7 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
                         prefetch(w + (byte_stride + PREFETCH_BYTES + line))
                 x_block = x + b * BLOCK
                 scale_x = tile(load_splat(x_scale + b, lanes, n_tokens, n_blocks), n_groups)
-                sum_x = tile(load_splat(x_sum + b, lanes, n_tokens, n_blocks), n_groups)
+                sum_x = tile(load_splat(sums_x + b, lanes, n_tokens, n_blocks), n_groups)
                 s = w + quant_bytes
                 scale = repeat(scale_of(s, 0, super_scale, half_stride, byte_stride), n_tokens)
                 if by_16:
@@ -133,7 +136,9 @@ def token_product(layout: Layout, shape: RegisterTile) -> Callable[..., Any]:
                     out_sum = fma(to_f32(dot_sum(state)), scale * scale_x, out_sum)
                     if has_min:
                         minimum = repeat(minimum_of(s, 0, super_min, half_stride, byte_stride), n_tokens)
-                        out_sum = fma(minimum, to_f32(sum_x) * scale_x, out_sum)
+                        if not has_products:
+                            sum_x = to_f32(sum_x) * scale_x
+                        out_sum = fma(minimum, sum_x, out_sum)
                 w = w + block_bytes
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:

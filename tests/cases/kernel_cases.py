@@ -20,7 +20,6 @@ from nybble.kernels.attention.cache_type import CACHE_F16, CacheArray, CacheType
 from nybble.kernels.attention.kv_cache import CACHE_BLOCK, allocate_kv_cache, bind_cache_write, n_pages_for
 from nybble.kernels.attention.plain import bind_attend
 from nybble.kernels.attention.plain_scratch import AttentionScratch, attention_scratch
-from nybble.kernels.attention.prefetch import bind_cache_prefetch
 from nybble.kernels.attention.reference import attention_reference
 from nybble.kernels.elementwise.add import add_reference, bind_add
 from nybble.kernels.elementwise.gated import (
@@ -262,8 +261,7 @@ class Attention(Case):
         scratch = AttentionScratch(place(memory.per_thread), place(memory.partials))
         write = bind_cache_write(b["k"], b["v"], *cache, b["slots"], b["n_tokens"])
         numbers = self.n_heads, self.scale, self.window, self.chunk, self.is_causal
-        ask = bind_cache_prefetch(*cache, *at, b["spans"])
-        return [ask, write, *bind_attend(b["q"], *cache, *at, b["out"], b["spans"], scratch, *numbers)]
+        return [write, *bind_attend(b["q"], *cache, *at, b["out"], b["spans"], scratch, *numbers)]
 
 
 class WindowAttention(Attention):

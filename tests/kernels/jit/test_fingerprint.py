@@ -20,7 +20,6 @@ from nybble.kernels.attention.general import general_attend_kernel
 from nybble.kernels.attention.general_cache import general_write_kernel
 from nybble.kernels.attention.kv_cache import write_kernel
 from nybble.kernels.attention.plain import attend_kernels
-from nybble.kernels.attention.prefetch import prefetch_kernel
 from nybble.kernels.elementwise.add import bind_add
 from nybble.kernels.experts.linear import expert_kernel
 from nybble.kernels.jit.compiler import compile_kernel
@@ -162,7 +161,7 @@ def all_kernels() -> list[Kernel]:
     for format in ELEMENT_OF:
         float_linear_kernel(format), expert_kernel(format)
     for kind in CACHE_TYPES.values():
-        attend_kernels(kind), write_kernel(kind), prefetch_kernel(kind)
+        attend_kernels(kind), write_kernel(kind)
         general_attend_kernel(kind), general_write_kernel(kind)
     bind_peak_f32(1, 1), bind_peak_int8(1, 1)
     found = [value for value in gc.get_objects() if isinstance(value, Kernel)]

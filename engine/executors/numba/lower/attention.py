@@ -7,7 +7,6 @@ from .....kernels.attention.general_cache import bind_general_write
 from .....kernels.attention.kv_cache import CACHE_BLOCK, bind_cache_write
 from .....kernels.attention.plain import bind_attend
 from .....kernels.attention.plain_scratch import attention_scratch, seen_at_most
-from .....kernels.attention.prefetch import bind_cache_prefetch
 from .....kernels.language.checks import Array
 from ....plan import ops
 from ...attention_probs import score_arguments
@@ -46,9 +45,6 @@ def _plain(op: ops.Attention, x: list[Array], out: Array, where: Where, cache: K
         is_causal=op.is_causal,
     )
     steps = []
-    if where.n_seats > 1:
-        prefetch = bind_cache_prefetch(keys, values, table, tokens.positions, tokens.spans)
-        steps.append(Step(prefetch, (), ()))
     if op.k:
         slots = tokens.slots[cache.pages.window]
         write = bind_cache_write(x[1], x[2], keys, values, slots, where.count)
