@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
     from .engine.model_info import ModelInfo
+    from .engine.receipts.receipt import Receipt
+    from .engine.receipts.verification import Verification
     from .engine.sampling.params import SamplingParams
     from .engine.tracing.trace import Trace
     from .errors import (
@@ -70,6 +72,7 @@ __all__ = [
     "Piece",
     "Prompt",
     "PullError",
+    "Receipt",
     "RenderedChat",
     "Request",
     "RequestError",
@@ -80,6 +83,7 @@ __all__ = [
     "Tokenizer",
     "ToolCall",
     "Trace",
+    "Verification",
     "__version__",
     "load_gguf",
     "pull",
@@ -110,6 +114,7 @@ _HOMES = {
     "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
+    "Receipt": ".engine.receipts.receipt",
     "RenderedChat": ".engine.chat.template",
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
@@ -120,6 +125,7 @@ _HOMES = {
     "Tokenizer": ".tokenizer",
     "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",
+    "Verification": ".engine.receipts.verification",
     "load_gguf": ".gguf_io.file",
     "pull": ".hub.models",
     "quantize_gguf": ".gguf_io.quantize_file",

@@ -91,11 +91,11 @@ def _angles(executor: Executor) -> str:
     return digest.hexdigest()
 
 
-def installed_version() -> str:
-    """The version of nybble."""
+def installed_version(package: str = "nybble") -> str:
+    """The version of a package."""
     from importlib.metadata import PackageNotFoundError, version  # 10 ms, which only states need
 
     try:
-        return version("nybble")
+        return version(package)
     except PackageNotFoundError:
         return "(not installed)"

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from ...engine.backend import Stream
 from ...engine.chat.message import ChatDelta, ChatMessage
 from ...engine.generation.logprobs import TokenLogprob
 from ..schema.sampling import finite, sampling_params
@@ -40,6 +41,7 @@ async def chat(call: Call) -> Reply | Events:
                 "message": message_json(joined(deltas[i])),
                 "logprobs": logprobs_json(choice.logprobs),
                 "finish_reason": finish_reason(call, choice.finish_reason, deltas[i]),
+                **await receipt_field(call, model, choice),
             }
             for i, choice in enumerate(running.choices)
         ]
@@ -54,8 +56,10 @@ async def _chunks(
     head = {**head, "object": "chat.completion.chunk"}
     extra = {"usage": None} if has_usage else {}
 
-    def chunk(i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None) -> bytes:
-        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+    def chunk(
+        i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None, **more: Any
+    ) -> bytes:
+        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **more}
         return event({**head, "choices": [choice], **extra})
 
     async with answering(call, model, ask) as running:
@@ -79,7 +83,8 @@ async def _chunks(
                     logprobs = None
                 if is_done:
                     reason = finish_reason(call, choice.finish_reason, deltas[i])
-                    parts.append(chunk(i, {}, reason, logprobs if logprobs and logprobs["content"] else None))
+                    last = logprobs if logprobs and logprobs["content"] else None
+                    parts.append(chunk(i, {}, reason, last, **await receipt_field(call, model, choice)))
             yield b"".join(parts)
         if has_usage:
             yield event({**head, "choices": [], "usage": usage_json(running)})
@@ -97,6 +102,19 @@ def finish_reason(call: Call, reason: str | None, deltas: Sequence[ChatDelta] = 
         reason = "tool_calls"
     call.usage.finish_reasons.append(reason or "stop")
     return {"repetition": "length", "cancelled": "stop"}.get(reason or "stop", reason or "stop")
+
+
+async def receipt_field(call: Call, model: ServedModel, choice: Stream[Any, Any]) -> dict[str, Any]:
+    """The field `receipt` of a text that has ended, if the request asks for it; null for one that no model
+    has made."""
+    if not call.fields["receipt"]:
+        return {}
+
+    def made() -> dict[str, Any] | None:
+        receipt = choice.output().receipt
+        return None if receipt is None else receipt.as_dict()
+
+    return {"receipt": await model.runner.in_thread(made)}
 
 
 def usage_json(running: Running) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..work.call import Call, Events, Reply
 from ..work.generating import all_of, generating, news_of
 from ..work.runner import Running, Streams, cancel_all
 from ..work.served_model import ServedModel, find_model
-from .openai_chat import RENAMED, constraint, failure, finish_reason, usage_json
+from .openai_chat import RENAMED, constraint, failure, finish_reason, receipt_field, usage_json
 
 Prompt = str | list[int]
 _MAX_TOKENS = 16  # the API's default
@@ -59,6 +59,7 @@ async def complete(call: Call) -> Reply | Events:
                     "text": "".join(pieces[i][:1] if is_silent else pieces[i]),
                     "logprobs": logprobs,
                     "finish_reason": "length" if is_silent else finish_reason(call, choice.finish_reason),
+                    **await receipt_field(call, model, choice),
                 }
             )
         usage = usage_json(running)
@@ -99,6 +100,8 @@ async def _chunks(
                 if is_done:
                     reason = "length" if is_silent else finish_reason(call, choice.finish_reason)
                 part = {"index": i, "text": text, "logprobs": logprobs, "finish_reason": reason}
+                if is_done:
+                    part |= await receipt_field(call, model, choice)
                 parts.append(event({**head, "choices": [part], **extra}))
             yield b"".join(parts)
         if has_usage:
