@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from ...engine.backend import Stream
 from ...engine.chat.message import ChatDelta, ChatMessage
 from ...engine.generation.logprobs import TokenLogprob
 from ..schema.sampling import finite, sampling_params
@@ -14,6 +13,7 @@ from ..wire.errors import APIError, bad_field, error_body
 from ..wire.sse import DONE, event
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
+from ..work.inside import activations_field, receipt_field, steering_of
 from ..work.runner import Running
 from ..work.served_model import ServedModel, find_model
 
@@ -32,8 +32,10 @@ async def chat(call: Call) -> Reply | Events:
         "system_fingerprint": model.fingerprint,
     }
     if given["stream"]:
+        require_whole(given)
         return Events(_chunks(call, model, ask, head), failure)
     async with answering(call, model, ask) as running:
+        inside = await activations_field(call, model, running.streams[0], ask.options.get("edit"))
         deltas = await all_of(call, running, ask.is_one_call)
         choices = [
             {
@@ -46,7 +48,8 @@ async def chat(call: Call) -> Reply | Events:
             for i, choice in enumerate(running.choices)
         ]
         usage = usage_json(running)
-    return Reply({**head, "object": "chat.completion", "choices": choices, "usage": usage})
+    answer = {**head, "object": "chat.completion", "choices": choices, "usage": usage, **inside}
+    return Reply(answer, is_large=bool(inside))
 
 
 async def _chunks(
@@ -102,19 +105,6 @@ def finish_reason(call: Call, reason: str | None, deltas: Sequence[ChatDelta] = 
         reason = "tool_calls"
     call.usage.finish_reasons.append(reason or "stop")
     return {"repetition": "length", "cancelled": "stop"}.get(reason or "stop", reason or "stop")
-
-
-async def receipt_field(call: Call, model: ServedModel, choice: Stream[Any, Any]) -> dict[str, Any]:
-    """The field `receipt` of a text that has ended, if the request asks for it; null for one that no model
-    has made."""
-    if not call.fields["receipt"]:
-        return {}
-
-    def made() -> dict[str, Any] | None:
-        receipt = choice.output().receipt
-        return None if receipt is None else receipt.as_dict()
-
-    return {"receipt": await model.runner.in_thread(made)}
 
 
 def usage_json(running: Running) -> dict[str, Any]:
@@ -216,11 +206,18 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
             "tool_choice": "auto" if given["tool_choice"] is None else given["tool_choice"],
             "chat_template_kwargs": variables or None,
             "continue_final_message": given["continue_final_message"],
+            **({} if (edits := steering_of(call)) is None else {"edit": edits}),
         },
         is_one_call=given["parallel_tool_calls"] is False,
         wishes={"enable_thinking": False} if effort == "none" else {},
         renamed=RENAMED | ({} if effort is None else {"chat_template_kwargs": "reasoning_effort"}),
     )
+
+
+def require_whole(given: Mapping[str, Any]) -> None:
+    """`APIError` for a stream that shall have what only whole answers have."""
+    if given["activations"] is not None:
+        raise bad_field("activations", "needs stream: false")
 
 
 def constraint(given: Mapping[str, Any] | None) -> dict[str, Any]:

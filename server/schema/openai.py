@@ -11,6 +11,7 @@ from .fields import (
     Integer,
     ListOf,
     MapOf,
+    Number,
     OneOf,
     Record,
     Text,
@@ -30,6 +31,21 @@ INERT = frozenset(
     }
 )
 """Fields that may be there and do nothing, since they change nothing of an answer."""
+
+_INSIDE = fields(
+    activations=ListOf(Text(200, 1), 64, 1),
+    control_vectors=ListOf(
+        Record(
+            {
+                **required(name=Text(200, 1)),
+                **fields(strength=Number(-1000, 1000), layers=ListOf(Integer(0, 65535), 2, 2)),
+            }
+        ),
+        16,
+    ),
+    receipt=Flag(),
+)
+"""What only nybble has: reading and changing what the model computes, and proof of what it did."""
 
 _MESSAGES = ListOf(Record(required(role=Text(32, 1)), is_open=True), MAX_MESSAGES, 1)
 _TOOLS = ListOf(
@@ -71,14 +87,14 @@ CHAT = Record(
             response_format=_FORMAT,
             chat_template_kwargs=MapOf(Anything(), 64),
             continue_final_message=Flag(),
-            receipt=Flag(),
         ),
         "reasoning_effort": REASONING,
         "modalities": Field(Fixed((["text"],))),
         "add_generation_prompt": Field(Fixed((True,))),
         "chat_template": Field(Fixed((), "start the server with --chat-template")),
         **not_supported(("audio", "prediction", "web_search_options", "functions", "function_call")),
-        **not_supported(("documents", "lora", "activations", "control_vectors")),
+        **_INSIDE,
+        **not_supported(("documents", "lora")),
     },
     INERT,
 )
@@ -98,10 +114,10 @@ COMPLETION = Record(
             echo=Flag(),
             logprobs=Integer(0, 20),
             response_format=_FORMAT,
-            receipt=Flag(),
         ),
         "best_of": Field(Fixed((1,))),
-        **not_supported(("suffix", "lora", "activations", "control_vectors")),
+        **_INSIDE,
+        **not_supported(("suffix", "lora")),
     },
     INERT,
 )

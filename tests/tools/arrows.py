@@ -89,16 +89,17 @@ ARROWS = {
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
-    "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
+    "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling "
+    "engine.chat engine.hooks",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
     "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
     "kernels.attention system errors",
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
-    "server.work": "server.schema server.wire engine.backend engine.embedding engine.sampling "
-    "engine.chat errors",
-    "server.apis": "server.work server.schema server.wire engine.backend engine.generation "
-    "engine.sampling engine.chat errors",
+    "server.work": "server.schema server.wire engine.backend engine.embedding engine.steering "
+    "engine.sampling engine.chat engine.hooks errors",
+    "server.apis": "server.work server.schema server.wire engine.generation engine.sampling "
+    "engine.chat engine.hooks errors",
     "batch": "server.apis server.work server.schema server.wire engine.llm engine.embedding "
     "engine.sampling system errors",
     "server.page": "",
@@ -107,6 +108,6 @@ ARROWS = {
     "engine.model_info engine.generation engine.receipts engine.steering hub engine.sampling "
     "kernels.sampling engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
     "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
-    "tokenizer gguf_io errors",
+    "tokenizer engine.hooks gguf_io errors",
     "sampling": "engine.sampling",
 }
