@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .engine.receipts.receipt import Receipt
     from .engine.receipts.verification import Verification
     from .engine.sampling.params import SamplingParams
+    from .engine.scheduler.stats import Stats
     from .engine.tracing.trace import Trace
     from .errors import (
         ContextLengthError,
@@ -78,6 +79,7 @@ __all__ = [
     "RequestError",
     "SamplingParams",
     "Sequence",
+    "Stats",
     "Timings",
     "TokenLogprob",
     "Tokenizer",
@@ -120,6 +122,7 @@ _HOMES = {
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
+    "Stats": ".engine.scheduler.stats",
     "Timings": ".engine.generation.output",
     "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",

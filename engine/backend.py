@@ -20,6 +20,7 @@ from .generation.prompt import Prompt
 from .hooks.taps import Edits
 from .model_info import ModelInfo
 from .sampling.params import SamplingParams
+from .scheduler.stats import Stats
 
 P_co = TypeVar("P_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)
@@ -170,6 +171,9 @@ class Backend(Protocol):
 
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """How well each document answers the query, (n_documents,) float32; see `LLM.rerank`."""
+
+    def stats(self) -> Stats:
+        """What has run, in numbers; see `LLM.stats`. It may be asked at any time, and waits for nothing."""
 
     def close(self) -> None:
         """Frees what it holds."""

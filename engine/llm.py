@@ -39,6 +39,7 @@ from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .scheduler.state_key import installed_version
+from .scheduler.stats import Stats
 from .steering.control_vector import ControlVector
 from .tracing.linear_path import LinearPath
 from .tracing.tracer import Tracer
@@ -237,6 +238,10 @@ class LLM(Chatter, Tracer, Shown):
             llm.generate("Once upon a time", llm.default_sampling_params())
         """
         return recommended_params(self._recommended, os.fspath(self.path))
+
+    def stats(self) -> Stats:
+        """What has run, and what memory for keys and values holds, in numbers; it waits for nothing."""
+        return self.scheduler.stats()
 
     def fingerprint(self) -> str:
         """What determines the bits of what is generated, besides the request: 12 hexadecimal digits of a hash

@@ -20,6 +20,7 @@ from ..engine.generation.prompt import Prompt, prompt_ids
 from ..engine.hooks.taps import Edits
 from ..engine.model_info import ModelInfo
 from ..engine.sampling.params import SamplingParams
+from ..engine.scheduler.stats import Stats
 from ..errors import NybbleError, RequestError
 from ..tokenizer import Tokenizer
 from .mock_stream import MockStream, mock_timings
@@ -210,6 +211,10 @@ class MockBackend:
         """(n_documents,) float32: the cosine of each document's embedding and the query's."""
         query_row, *rows = self.embed([query, *documents])
         return np.array([row @ query_row for row in rows], np.float32)
+
+    def stats(self) -> Stats:
+        """All zero: nothing has run."""
+        return Stats()
 
     def close(self) -> None:
         """Whatever is asked afterwards raises NybbleError."""

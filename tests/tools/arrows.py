@@ -89,8 +89,8 @@ ARROWS = {
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
-    "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling "
-    "engine.chat engine.hooks",
+    "engine.backend": "engine.model_info engine.embedding engine.generation engine.scheduler "
+    "engine.sampling engine.chat engine.hooks",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
     "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
     "kernels.attention system errors",
@@ -103,11 +103,11 @@ ARROWS = {
     "batch": "server.apis server.work server.schema server.wire engine.llm engine.embedding "
     "engine.sampling system errors",
     "server.page": "",
-    "server": "server.page server.apis server.work server.schema server.wire errors",
+    "server": "server.page server.apis server.work server.schema server.wire engine.scheduler errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
     "engine.model_info engine.generation engine.receipts engine.steering hub engine.sampling "
     "kernels.sampling engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
-    "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
-    "tokenizer engine.hooks gguf_io errors",
+    "testing": "engine.model_info engine.embedding engine.generation engine.scheduler "
+    "engine.sampling engine.chat tokenizer engine.hooks gguf_io errors",
     "sampling": "engine.sampling",
 }
