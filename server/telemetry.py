@@ -46,8 +46,7 @@ def recorder() -> Recorder:
             context=propagate.extract(headers),
             kind=trace.SpanKind.SERVER,
             start_time=end - int((time.perf_counter() - usage.began) * 1e9),
-            attributes=_of_http(scope, route, status)
-            | (_of_model(scope, operation, usage) if operation else {}),
+            attributes=_of_http(scope, route, status) | about_model,
         )
         if status == 0 or status >= 500:
             span.set_attribute("error.type", str(status) if status else "cancelled")

@@ -13,7 +13,7 @@ from ..wire.errors import APIError, bad_field, error_body
 from ..wire.sse import DONE, event
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
-from ..work.inside import activations_field, receipt_field, steering_of
+from ..work.inside import activations_field, receipt_field, steering_option
 from ..work.runner import Running
 from ..work.served_model import ServedModel, find_model
 
@@ -206,7 +206,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
             "tool_choice": "auto" if given["tool_choice"] is None else given["tool_choice"],
             "chat_template_kwargs": variables or None,
             "continue_final_message": given["continue_final_message"],
-            **({} if (edits := steering_of(call)) is None else {"edit": edits}),
+            **steering_option(call),
         },
         is_one_call=given["parallel_tool_calls"] is False,
         wishes={"enable_thinking": False} if effort == "none" else {},

@@ -32,8 +32,7 @@ INERT = frozenset(
 )
 """Fields that may be there and do nothing, since they change nothing of an answer."""
 
-_INSIDE = fields(
-    activations=ListOf(Text(200, 1), 64, 1),
+INSIDE = fields(
     control_vectors=ListOf(
         Record(
             {
@@ -45,7 +44,9 @@ _INSIDE = fields(
     ),
     receipt=Flag(),
 )
-"""What only nybble has: reading and changing what the model computes, and proof of what it did."""
+"""What only nybble has: changing what the model computes, and proof of what it did."""
+
+_ACTIVATIONS = ListOf(Text(200, 1), 64, 1)
 
 _MESSAGES = ListOf(Record(required(role=Text(32, 1)), is_open=True), MAX_MESSAGES, 1)
 _TOOLS = ListOf(
@@ -93,7 +94,8 @@ CHAT = Record(
         "add_generation_prompt": Field(Fixed((True,))),
         "chat_template": Field(Fixed((), "start the server with --chat-template")),
         **not_supported(("audio", "prediction", "web_search_options", "functions", "function_call")),
-        **_INSIDE,
+        **INSIDE,
+        **fields(activations=_ACTIVATIONS),
         **not_supported(("documents", "lora")),
     },
     INERT,
@@ -116,7 +118,8 @@ COMPLETION = Record(
             response_format=_FORMAT,
         ),
         "best_of": Field(Fixed((1,))),
-        **_INSIDE,
+        **INSIDE,
+        **fields(activations=_ACTIVATIONS),
         **not_supported(("suffix", "lora")),
     },
     INERT,

@@ -39,6 +39,12 @@ def steering_of(call: Call) -> Edits | None:
         raise APIError(400, f"control_vectors: {error}", param="control_vectors") from error
 
 
+def steering_option(call: Call) -> dict[str, Edits]:
+    """The same as an argument of `LLM.chat`; none if there is no steering."""
+    edits = steering_of(call)
+    return {} if edits is None else {"edit": edits}
+
+
 async def activations_field(
     call: Call, model: ServedModel, stream: Stream[Any, Any], edits: Edits | None
 ) -> dict[str, Any]:
