@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -150,11 +150,11 @@ class LLM(Chatter, Tracer, Shown):
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
-        content_hash = self._model.file.content_hash
+        content_hash = cache(self._model.file.content_hash)
         self._origin = Origin(
             path.name, self.info.architecture, executor, self.cache_type, self.n_ctx, content_hash
         )
-        self.scheduler = Scheduler(made, content_hash)
+        self.scheduler = Scheduler(made, self._model.file.content_hash)
         """What runs in each step; `step` is for callers that drive the model themselves."""
         self._driver = Driver(self.scheduler)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import NybbleError
 from ...kernels.target.target import host_target
 from ..hooks.taps import Edits
 from ..sampling.params import SamplingParams
@@ -29,11 +30,17 @@ class Origin:
     def facts(self) -> dict[str, Any]:
         """As a receipt has them."""
         target = host_target()
+        try:
+            model_hash = self.hash()
+        except ValueError as error:
+            raise NybbleError(
+                f"{self.model} is closed; ask for a receipt while it is open: after one others are made, too"
+            ) from error
         return {
             "nybble": installed_version(),
             "model": self.model,
             "architecture": self.architecture,
-            "model_hash": self.hash(),
+            "model_hash": model_hash,
             "executor": self.executor,
             "cache_type": self.cache_type,
             "n_ctx": self.n_ctx,
@@ -48,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class ReceiptSource:
-    """Makes the receipt of a text. Pickled, it is the receipt."""
+    """Makes the receipt of a text. Pickled, it is the receipt, or None if that cannot be made any more."""
 
     origin: Origin
     prompt_ids: Sequence[int]
@@ -79,7 +86,10 @@ class ReceiptSource:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MadeReceipt, (self(),)
+        try:
+            return MadeReceipt, (self(),)
+        except NybbleError:  # it cannot be made any more
+            return type(None), ()
 
     def _obstacle(self) -> str | None:
         for pattern, edit in (self.edits or {}).items():

@@ -240,6 +240,23 @@ def test_what_is_no_receipt_is_refused(llm, tmp_path):
         Receipt.load(path)
 
 
+def test_texts_outlive_their_model():
+    path, params = tiny_model(), SamplingParams(max_tokens=3)
+    with nybble.LLM(path, n_ctx=64) as llm:
+        never = llm.generate("the", params)
+    with nybble.LLM(path, n_ctx=64) as llm:
+        once, later = llm.generate("the", params), llm.generate("of", params)
+        assert once.receipt is not None
+    with pytest.raises(nybble.NybbleError, match=r"tiny\.gguf is closed; ask for a receipt while"):
+        _ = never.receipt
+    again = pickle.loads(pickle.dumps(never))
+    assert again.text == never.text and again.receipt is None
+    with nybble.LLM(path, n_ctx=64) as llm:
+        assert (
+            llm.verify(once.receipt).is_same and llm.verify(pickle.loads(pickle.dumps(later)).receipt).is_same
+        )
+
+
 def test_not_every_text_has_one(llm):
     assert MockBackend(["Hello!"]).generate("Hi").receipt is None
 
