@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
             models.append(ServedModel(name, llm, llm.fingerprint(), _defaults(llm, args), args.pooling))
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)
+        listening.listen(1024)  # so that whoever reads the address may connect
         say(f"{', '.join(model.name for model in models)} at {address_of(listening)}/v1")
         log("serving", address=address_of(listening), models=",".join(model.name for model in models))
 
