@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from .engine.hooks.taps import Edit, EditInfo, Edits
     from .engine.llm import LLM
     from .engine.model_info import ModelInfo
+    from .engine.receipts.receipt import Receipt
+    from .engine.receipts.verification import Verification
     from .engine.sampling.params import SamplingParams
+    from .engine.scheduler.stats import Stats
     from .engine.tracing.trace import Trace
     from .errors import (
         ContextLengthError,
@@ -70,16 +73,19 @@ __all__ = [
     "Piece",
     "Prompt",
     "PullError",
+    "Receipt",
     "RenderedChat",
     "Request",
     "RequestError",
     "SamplingParams",
     "Sequence",
+    "Stats",
     "Timings",
     "TokenLogprob",
     "Tokenizer",
     "ToolCall",
     "Trace",
+    "Verification",
     "__version__",
     "load_gguf",
     "pull",
@@ -110,16 +116,19 @@ _HOMES = {
     "Piece": ".engine.generation.piece",
     "Prompt": ".engine.generation.prompt",
     "PullError": ".errors",
+    "Receipt": ".engine.receipts.receipt",
     "RenderedChat": ".engine.chat.template",
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
     "Sequence": ".engine.generation.sequence",
+    "Stats": ".engine.scheduler.stats",
     "Timings": ".engine.generation.output",
     "TokenLogprob": ".engine.generation.logprobs",
     "Tokenizer": ".tokenizer",
     "ToolCall": ".engine.chat.message",
     "Trace": ".engine.tracing.trace",
+    "Verification": ".engine.receipts.verification",
     "load_gguf": ".gguf_io.file",
     "pull": ".hub.models",
     "quantize_gguf": ".gguf_io.quantize_file",

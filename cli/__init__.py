@@ -18,6 +18,7 @@ COMMANDS = {
     "chat": "talk with a model",
     "serve": "serve models over HTTP, by the API of OpenAI and others",
     "batch": "answer a file of requests, and write a file of results",
+    "verify": "make a text again from its receipt, and compare",
     "completion": "print a script by which a shell completes command lines",
     "doctor": "show what this machine offers to models, and what to change",
     "pull": "fetch a model by its name or address",

@@ -17,8 +17,10 @@ from .generation.chatter import ChatOptions
 from .generation.logprobs import TokenLogprob
 from .generation.output import Output, Timings
 from .generation.prompt import Prompt
+from .hooks.taps import Edits
 from .model_info import ModelInfo
 from .sampling.params import SamplingParams
+from .scheduler.stats import Stats
 
 P_co = TypeVar("P_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)
@@ -26,6 +28,10 @@ O_co = TypeVar("O_co", covariant=True)
 
 class Stream(Protocol[P_co, O_co]):
     """A text or an answer as it comes, with `for` or `async for`; leaving the loop ends the work."""
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens of the prompt."""
 
     @property
     def n_prompt_tokens(self) -> int:
@@ -111,6 +117,7 @@ class Backend(Protocol):
         prompt: Prompt,
         params: SamplingParams | None = None,
         *,
+        edit: Edits | None = None,
         on_news: Callable[[], object] | None = None,
     ) -> Stream[str, Output]:
         """Continues a text or token ids in the background; see `LLM.submit`."""
@@ -136,6 +143,7 @@ class Backend(Protocol):
         messages: Sequence[Message],
         params: SamplingParams | None = None,
         *,
+        edit: Edits | None = None,
         on_news: Callable[[], object] | None = None,
         **options: Unpack[ChatOptions],
     ) -> Stream[ChatDelta, ChatOutput]:
@@ -151,8 +159,21 @@ class Backend(Protocol):
     ) -> NDArray[np.float32]:
         """An embedding of each text, (n_texts, n_embd) float32; see `LLM.embed`."""
 
+    def capture(
+        self,
+        prompt: Prompt,
+        names: str | Sequence[str],
+        *,
+        edit: Edits | None = None,
+        max_bytes: int | None = None,
+    ) -> bytes:
+        """The activations of a prompt, as a safetensors file; see `LLM.capture`."""
+
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """How well each document answers the query, (n_documents,) float32; see `LLM.rerank`."""
+
+    def stats(self) -> Stats:
+        """What has run, in numbers; see `LLM.stats`. It may be asked at any time, and waits for nothing."""
 
     def close(self) -> None:
         """Frees what it holds."""

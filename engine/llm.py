@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -31,11 +31,16 @@ from .generation.prompts import Prompts
 from .hooks.activations import ActivationSpec, find_activations
 from .model import Model
 from .model_info import ModelInfo
+from .receipts.receipt import Receipt
+from .receipts.source import Origin
+from .receipts.verification import Verification, verified
 from .sampling.params import SamplingParams
 from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .scheduler.state_key import installed_version
+from .scheduler.stats import Stats
+from .steering.control_vector import ControlVector
 from .tracing.linear_path import LinearPath
 from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
@@ -145,6 +150,10 @@ class LLM(Chatter, Tracer, Shown):
         self.weight_bytes_per_token = made.weight_bytes_per_token
         self.compile_seconds = made.compile_seconds
         self.load_seconds = time.perf_counter() - started - self.compile_seconds
+        content_hash = cache(self._model.file.content_hash)
+        self._origin = Origin(
+            path.name, self.info.architecture, executor, self.cache_type, self.n_ctx, content_hash
+        )
         self.scheduler = Scheduler(made, self._model.file.content_hash)
         """What runs in each step; `step` is for callers that drive the model themselves."""
         self._driver = Driver(self.scheduler)
@@ -230,12 +239,28 @@ class LLM(Chatter, Tracer, Shown):
         """
         return recommended_params(self._recommended, os.fspath(self.path))
 
+    def stats(self) -> Stats:
+        """What has run, and what memory for keys and values holds, in numbers; it waits for nothing."""
+        return self.scheduler.stats()
+
     def fingerprint(self) -> str:
         """What determines the bits of what is generated, besides the request: 12 hexadecimal digits of a hash
         over the file, the version of nybble, the executor and the cache type. Reads all of the file, the
         first time."""
         facts = (self.scheduler.model_hash(), installed_version(), self.executor, self.cache_type)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+
+    def verify(self, receipt: Receipt, vectors: Sequence[ControlVector] = ()) -> Verification:
+        """Makes the text of a receipt (`Output.receipt`) again, and says whether it is the same, to the
+        token.
+
+            llm.verify(llm.generate("Once upon a time").receipt).is_same  # True
+
+        `vectors`: the control vectors that it was steered with. Raises RequestError, with the reason, for a
+        receipt of another model, executor, cache type or n_ctx, of an edit or a sampler that is a function,
+        and for one whose contents are not possible.
+        """
+        return verified(receipt, self._origin, vectors, self._replayed)
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be

@@ -12,10 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..engine.steering.control_vector import ControlVector
     from .attention import AttentionMaps, attention_maps
     from .attribution import Attribution, logit_attribution
     from .comparison import Comparison, compare
-    from .control_vector import ControlVector, train_control_vector
+    from .control_vector import train_control_vector
     from .corpus import capture_corpus
     from .lens import Lens, logit_lens
     from .loss import TextLoss, text_loss

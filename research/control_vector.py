@@ -1,7 +1,4 @@
-"""Control vectors: directions that change a model's behaviour when added to the residual stream.
-
-They are found from pairs of prompts that differ in one respect, and stored in llama.cpp's form: a GGUF file
-of the architecture "controlvector" whose tensor "direction.3" is added after block 3.
+"""Finding control vectors from pairs of prompts that differ in one respect.
 
 Sources: Turner et al. 2023, "Activation Addition" (arXiv:2308.10248); Zou et al. 2023, "Representation
 Engineering" (arXiv:2310.01405).
@@ -9,117 +6,16 @@ Engineering" (arXiv:2310.01405).
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.generation.prompt import Prompt
-from ..engine.hooks.taps import Edit, EditInfo
 from ..engine.llm import LLM
-from ..errors import ModelError, RequestError
-from ..gguf_io.display import Shown, Table, brief
-from ..gguf_io.file import load_gguf
-from ..gguf_io.file_kind import other_kind
-from ..gguf_io.writer import Value, write_gguf
-
-_ARCHITECTURE = "controlvector"
-_TENSOR = re.compile(r"direction\.(\d+)")
-
-
-@dataclass(frozen=True, repr=False)
-class ControlVector(Shown):
-    """Directions in the residual stream after some blocks."""
-
-    directions: Mapping[int, NDArray[np.float32]]
-    """By block: (n_embd,) float32."""
-    model_hint: str = ""
-    """The architecture that it was made for."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "directions", Table(self.directions, "layers"))
-
-    def _facts(self) -> dict[str, str]:
-        return {"directions": repr(self.directions), "model_hint": brief(self.model_hint)}
-
-    def edits(self, strength: float = 1.0, layers: range | None = None) -> dict[str, Edit]:
-        """The `edit` of `LLM.generate`, `stream`, `logits` and `trace` that adds strength * direction.
-
-        It is added at every position, after the blocks in `layers` (default: all of the vector). RequestError
-        if the vector has none of them, or the strength is not finite.
-        """
-        chosen = {i: d for i, d in self.directions.items() if layers is None or i in layers}
-        if not chosen:
-            wanted = f"{layers.start} to {layers.stop - 1}" if layers else "none"
-            raise RequestError(
-                f"the control vector has none of the chosen layers ({wanted}); it has"
-                f" {', '.join(map(str, sorted(self.directions)))}"
-            )
-        _check_strength(strength)
-        return {f"blk.{i}.resid_post": _add(np.float32(strength) * d) for i, d in chosen.items()}
-
-    @classmethod
-    def mixed(cls, parts: Sequence[tuple[ControlVector, float]]) -> ControlVector:
-        """The sum of vectors, each times its strength. RequestError for no vectors, or different sizes."""
-        if len({d.shape for vector, _ in parts for d in vector.directions.values()}) != 1:
-            raise RequestError("control vectors can be mixed only if there are some, all of one size")
-        for _, strength in parts:
-            _check_strength(strength)
-        mixture: dict[int, NDArray[np.float32]] = {}
-        for vector, strength in parts:
-            for layer, direction in vector.directions.items():
-                mixture[layer] = mixture.get(layer, np.float32(0)) + np.float32(strength) * direction
-        return cls(dict(sorted(mixture.items())), parts[0][0].model_hint)
-
-    def require_fit(self, llm: LLM) -> None:
-        """RequestError if the model lacks a layer of this vector, or has another width."""
-        for layer, direction in self.directions.items():
-            spec = llm.activations.get(f"blk.{layer}.resid_post")
-            if spec is None or spec.width != len(direction):
-                raise RequestError(
-                    f"the control vector (made for {self.model_hint or '?'}) has {len(direction)} values"
-                    f" for layer {layer}; {llm.path} has {llm.config.n_layers} layers of"
-                    f" {llm.config.n_embd} values"
-                )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it in llama.cpp's form, which has no place for block 0; RequestError if there is one."""
-        if 0 in self.directions:
-            raise RequestError("llama.cpp's form of a control vector has no layer 0; leave it out")
-        metadata: dict[str, Value] = {
-            "general.architecture": _ARCHITECTURE,
-            "controlvector.model_hint": self.model_hint,
-            "controlvector.layer_count": len(self.directions),
-        }
-        write_gguf(path, metadata, {f"direction.{i}": d for i, d in sorted(self.directions.items())})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ControlVector:
-        """Reads llama.cpp's form; ModelError if the file holds something else, GGUFFormatError if it is
-        damaged."""
-        with load_gguf(path) as file:
-            if file.metadata.get("general.architecture") != _ARCHITECTURE:
-                kind = other_kind(file)
-                found = f"a model of the architecture {file.architecture}" if kind is None else kind.name
-                raise ModelError(f"{file.path}: a control vector was expected, found {found}")
-            directions = {}
-            for name, tensor in file.tensors.items():
-                match = _TENSOR.fullmatch(name)
-                if match is None or len(tensor.shape) != 1:
-                    raise ModelError(
-                        f"{file.path}: tensor {name} of shape {tensor.shape} is no direction of a control"
-                        " vector (direction.N, one dimension)"
-                    )
-                directions[int(match[1])] = tensor.dequantize()
-            hint = file.metadata.get("controlvector.model_hint", "")
-        values = list(directions.values())
-        if not values or len({v.shape for v in values}) != 1 or not all(np.isfinite(v).all() for v in values):
-            raise ModelError(f"{file.path}: a control vector needs finite directions of one size")
-        return cls(directions, hint if isinstance(hint, str) else "")
+from ..engine.steering.control_vector import ControlVector
+from ..errors import RequestError
 
 
 def train_control_vector(
@@ -160,20 +56,3 @@ def _direction(differences: NDArray[np.float64], method: str) -> NDArray[np.floa
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
     along: NDArray[np.float64] = axis * (axis @ mean)
     return along
-
-
-def _check_strength(strength: float) -> None:
-    if not np.isfinite(strength):
-        raise RequestError(f"the strength of a control vector must be finite, not {strength}")
-
-
-def _add(vector: NDArray[np.float32]) -> Edit:
-    def edit(values: NDArray[np.float32], info: EditInfo) -> None:
-        if values.shape[1] != len(vector):
-            raise RequestError(
-                f"{info.name} is {values.shape[1]} wide, but the control vector has {len(vector)} values: it"
-                " was made for another model"
-            )
-        values += vector
-
-    return edit

@@ -42,7 +42,7 @@ class Exchange:
         state = scope["state"]
         visit = self._desk.visit(state["owner"], state["usage"])
         try:
-            fields = await self._fields(scope, receive, visit)
+            fields = state["fields"] = await self._fields(scope, receive, visit)
             call = Call(
                 id=state["id"],
                 path=scope["path"],

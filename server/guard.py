@@ -19,6 +19,7 @@ from .front_desk import FrontDesk
 from .keys import Keys
 from .log import log_access, log_failure
 from .page.page import page_files
+from .telemetry import recorder
 from .wire.errors import APIError, error_body, failed
 from .wire.json_body import dumped
 from .work.settings import Settings
@@ -37,6 +38,7 @@ class Guard:
         self._keys = Keys(settings.keys)
         self._hosts = {"localhost", socket.gethostname().lower()}
         self._hosts |= {name.lower() for name in settings.allowed_hosts}
+        self._tell = recorder()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -69,6 +71,7 @@ class Guard:
             route = scope.get("route")
             self._desk.metrics.count(getattr(route, "path", "other"), status)
             log_access(scope, state["id"], status, time.perf_counter() - usage.began, usage)
+            self._tell(scope, status, usage)
 
     def _owner(self, scope: Scope) -> str:
         """Who asks; `APIError` for what is not to be answered."""

@@ -5,11 +5,39 @@ from __future__ import annotations
 import bisect
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ..engine.scheduler.stats import Stats
 from .work.usage import Usage
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+_OF_MODELS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
+    ("kv_cache_usage_perc", "gauge", "Part of the pages that is in use, 0 to 1.", lambda s: s.cache_usage),
+    ("num_preemptions_total", "counter", "Sequences that lost their seats.", lambda s: s.n_preemptions),
+    (
+        "prefix_cache_queries_total",
+        "counter",
+        "Tokens of prompts that were looked up.",
+        lambda s: s.n_prefix_queries,
+    ),
+    (
+        "prefix_cache_hits_total",
+        "counter",
+        "Of these, tokens that were computed before.",
+        lambda s: s.n_prefix_hits,
+    ),
+    ("spec_decode_num_draft_tokens_total", "counter", "Tokens drafted.", lambda s: s.n_drafted),
+    (
+        "spec_decode_num_accepted_tokens_total",
+        "counter",
+        "Of these, tokens that were right.",
+        lambda s: s.n_accepted,
+    ),
+    ("engine_steps_total", "counter", "Steps of the engine.", lambda s: s.n_steps),
+    ("engine_tokens_total", "counter", "Tokens that have run in them.", lambda s: s.n_tokens),
+)
 
 
 class Histogram:
@@ -45,7 +73,7 @@ class Metrics:
         self._started = time.time()
         self._n_requests: Counter[tuple[str, int]] = Counter()
         self._n_finished: Counter[str] = Counter()
-        self._n_prompt = self._n_cached = self._n_generated = 0
+        self._n_prompt = self._n_generated = 0
         self._first, self._gap, self._whole = Histogram(), Histogram(), Histogram()
 
     def count(self, path: str, status: int) -> None:
@@ -55,7 +83,6 @@ class Metrics:
     def add(self, usage: Usage) -> None:
         """A request that has used the model has ended."""
         self._n_prompt += usage.n_prompt
-        self._n_cached += usage.n_cached
         self._n_generated += usage.n_generated
         self._n_finished.update(usage.finish_reasons or ["cancelled"])
         self._whole.add(time.perf_counter() - usage.began)
@@ -64,8 +91,8 @@ class Metrics:
         for gap in usage.gaps:
             self._gap.add(gap)
 
-    def text(self, n_running: int, n_waiting: int) -> str:
-        """Everything, a line each."""
+    def text(self, n_running: int, n_waiting: int, stats: Mapping[str, Stats]) -> str:
+        """Everything, a line each; `stats` of each model by its name."""
         lines: list[str] = []
 
         def single(name: str, kind: str, meaning: str, value: float) -> None:
@@ -97,14 +124,26 @@ class Metrics:
         single("requests_refused_total", "counter", "Requests that found the queue full.", self.n_refused)
         single("prompt_tokens_total", "counter", "Tokens of prompts.", self._n_prompt)
         single("generation_tokens_total", "counter", "Tokens that were generated.", self._n_generated)
-        single(
-            "prefix_cache_queries_total", "counter", "Tokens of prompts that were looked up.", self._n_prompt
-        )
-        single(
-            "prefix_cache_hits_total",
-            "counter",
-            "Of these, tokens that were computed before.",
-            self._n_cached,
+        for name, kind, meaning, value_of in _OF_MODELS:
+            several(
+                name,
+                kind,
+                meaning,
+                [f"nybble:{name}{_labels(model)} {value_of(own):g}" for model, own in stats.items()],
+            )
+        several(
+            "kv_cache_pages",
+            "gauge",
+            "Pages of keys and values: in use, kept for the same beginnings, free.",
+            [
+                f"nybble:kv_cache_pages{_labels(model, state=state)} {n}"
+                for model, own in stats.items()
+                for state, n in (
+                    ("used", own.n_pages_used),
+                    ("cached", own.n_pages_cached),
+                    ("free", own.n_pages_free),
+                )
+            ],
         )
         for name, meaning, histogram in (
             ("time_to_first_token_seconds", "From the request to its first token.", self._first),
@@ -114,3 +153,12 @@ class Metrics:
             several(name, "histogram", meaning, histogram.lines(f"nybble:{name}"))
         single("start_time_seconds", "gauge", "When the server started.", self._started)
         return "\n".join(lines) + "\n"
+
+
+def _labels(model: str, **others: str) -> str:
+    """As Prometheus has them."""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in {"model_name": model, **others}.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"

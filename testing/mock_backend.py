@@ -17,9 +17,11 @@ from ..engine.generation.chat_output import ChatOutput
 from ..engine.generation.chatter import ChatOptions
 from ..engine.generation.output import FinishReason, Output
 from ..engine.generation.prompt import Prompt, prompt_ids
+from ..engine.hooks.taps import Edits
 from ..engine.model_info import ModelInfo
 from ..engine.sampling.params import SamplingParams
-from ..errors import NybbleError
+from ..engine.scheduler.stats import Stats
+from ..errors import NybbleError, RequestError
 from ..tokenizer import Tokenizer
 from .mock_stream import MockStream, mock_timings
 from .vocabulary import vocabulary
@@ -101,7 +103,7 @@ class MockBackend:
         def built(n: int, reason: FinishReason) -> Output:
             return Output("".join(pieces[:n]), token_ids[:n], reason, mock_timings(len(ids), n))
 
-        return MockStream(pieces, token_ids, len(ids), reason, built)
+        return MockStream(pieces, token_ids, ids.tolist(), reason, built)
 
     def chat(
         self,
@@ -144,13 +146,14 @@ class MockBackend:
             has_called = bool(message.tool_calls) and reason == "stop"
             return ChatOutput(message, "tool_calls" if has_called else reason, output)
 
-        return MockStream(deltas, token_ids, len(prompt), reason, built)
+        return MockStream(deltas, token_ids, prompt.tolist(), reason, built)
 
     def submit(
         self,
         prompt: Prompt,
         params: SamplingParams | None = None,
         *,
+        edit: Edits | None = None,
         on_news: Callable[[], object] | None = None,
     ) -> MockStream[str, Output]:
         """The next answer, as a text, all of it at once."""
@@ -164,6 +167,7 @@ class MockBackend:
         messages: Sequence[Message],
         params: SamplingParams | None = None,
         *,
+        edit: Edits | None = None,
         on_news: Callable[[], object] | None = None,
         **options: Unpack[ChatOptions],
     ) -> MockStream[ChatDelta, ChatOutput]:
@@ -191,10 +195,26 @@ class MockBackend:
         rows = [np.random.default_rng(key).standard_normal(_N_EMBD) for key in keys]
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
 
+    def capture(
+        self,
+        prompt: Prompt,
+        names: str | Sequence[str],
+        *,
+        edit: Edits | None = None,
+        max_bytes: int | None = None,
+    ) -> bytes:
+        """RequestError: a mock has no activations."""
+        self._prompt_ids(prompt)
+        raise RequestError(f"no activation is called {names!r:.100}: a mock computes none")
+
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """(n_documents,) float32: the cosine of each document's embedding and the query's."""
         query_row, *rows = self.embed([query, *documents])
         return np.array([row @ query_row for row in rows], np.float32)
+
+    def stats(self) -> Stats:
+        """All zero: nothing has run."""
+        return Stats()
 
     def close(self) -> None:
         """Whatever is asked afterwards raises NybbleError."""

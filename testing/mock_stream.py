@@ -19,11 +19,12 @@ class MockStream(Iterator[P], Generic[P, O]):
         self,
         pieces: Sequence[P],
         token_ids: Sequence[int],
-        n_prompt_tokens: int,
+        prompt_ids: list[int],
         reason: FinishReason,
         built: Callable[[int, FinishReason], O],
     ) -> None:
-        self.n_prompt_tokens = n_prompt_tokens
+        self.prompt_ids = prompt_ids
+        self.n_prompt_tokens = len(prompt_ids)
         self.n_cached_tokens = 0
         self.finish_reason: FinishReason | None = None
         self._pieces, self._token_ids = pieces, token_ids

@@ -22,9 +22,9 @@ from ...engine.generation.prompt import Prompt
 from ...engine.generation.request import Request
 from ...engine.hooks.taps import Edits
 from ...engine.llm import LLM
+from ...engine.steering.control_vector import ControlVector, steering
 from ...errors import RequestError, did_you_mean
 from ...hub.models import SOURCES
-from ...research.control_vector import ControlVector
 from ...system.notices import say
 from ..options.engine import add_chat_template_option, add_engine_options, open_llm
 from ..options.model import DEFAULT_MODEL, is_model
@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only after these blocks, both included",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs, at the end")
+    parser.add_argument(
+        "--receipt", metavar="FILE", help="write what the text depends on, which `nybble verify` checks"
+    )
     add_engine_options(parser)
 
 
@@ -76,7 +79,9 @@ def run(args: argparse.Namespace) -> None:
         asked = prompt if args.raw else _turn(llm, prompt, args.system)
         stream = llm.stream(asked, params, edit=_control(llm, args))
         if args.json:
-            print_json({"model": str(llm.path), **_facts(stream.result())}, indent=2)
+            output = stream.result()
+            print_json({"model": str(llm.path), **_facts(output)}, indent=2)
+            _save_receipt(output, args.receipt)
             return
         try:
             for piece in stream:
@@ -84,12 +89,19 @@ def run(args: argparse.Namespace) -> None:
         finally:
             print(flush=True)
             say(_summary(stream))
+        _save_receipt(stream.output(), args.receipt)
+
+
+def _save_receipt(output: Output, path: str | None) -> None:
+    if path is not None and (receipt := output.receipt) is not None:
+        receipt.save(path)
 
 
 def _facts(output: Output) -> dict[str, object]:
     """What JSON shows of an output, which has come to its end."""
-    hidden = "error", "alternatives"
-    return {name: value for name, value in dataclasses.asdict(output).items() if name not in hidden}
+    hidden = "error", "alternatives", "receipt_source"
+    shown = dataclasses.replace(output, receipt_source=None)
+    return {name: value for name, value in dataclasses.asdict(shown).items() if name not in hidden}
 
 
 def _turn(llm: LLM, prompt: str, system: str | None) -> Prompt:
@@ -136,10 +148,12 @@ def _control(llm: LLM, args: argparse.Namespace) -> Edits | None:
         if layers:
             raise RequestError("--control-vector-layer-range needs a --control-vector")
         return None
-    parts = [(ControlVector.load(name), strength) for name, strength in map(_scaled, args.control_vector)]
-    vector = ControlVector.mixed(parts)
-    vector.require_fit(llm)
-    return vector.edits(1.0, layers)
+    parts = [
+        (ControlVector.load(name), strength, layers) for name, strength in map(_scaled, args.control_vector)
+    ]
+    for vector, _, _ in parts:
+        vector.require_fit(llm)
+    return steering(parts)
 
 
 def _scaled(text: str) -> tuple[str, float]:

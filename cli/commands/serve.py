@@ -16,6 +16,7 @@ from typing import Any
 
 from ...engine.llm import LLM
 from ...engine.sampling.params import SamplingParams
+from ...engine.steering.control_vector import ControlVector
 from ...errors import NybbleError, RequestError
 from ...system.notices import say
 from ..options.engine import add_engine_options, add_pooling_option, open_llm
@@ -48,6 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-body", dest="body_max", type=int, default=10_000_000, metavar="BYTES")
     parser.add_argument("--drain", dest="drain_seconds", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument(
+        "--control-vector",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a control vector that requests may name; may be repeated",
+    )
+    parser.add_argument(
+        "--max-activations",
+        dest="activations_max",
+        type=int,
+        default=64_000_000,
+        metavar="BYTES",
+        help="of the activations that a request captures",
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument(
@@ -74,23 +90,28 @@ def run(args: argparse.Namespace) -> int:
     set_up_log(args.log_format, getattr(logging, args.log_level.upper()))
     keys = [*args.api_key, *filter(None, [os.environ.get("NYBBLE_API_KEY")])]
     keys += keys_of_file(args.api_key_file) if args.api_key_file else []
-    names = ("allowed_hosts", "strict", "n_waiting_max", "n_per_key_max", "body_max", "drain_seconds")
+    names = ["allowed_hosts", "strict", "n_waiting_max", "n_per_key_max", "body_max", "drain_seconds"]
+    names.append("activations_max")
     given: dict[str, Any] = {**vars(args), "allowed_hosts": (*args.allowed_host, args.host)}
     settings = Settings(
         keys=checked_keys(keys),
         n_seq_max=args.n_seq_max or Settings.n_seq_max,
+        control_vectors=_control_vectors(args.control_vector),
         **{name: given[name] for name in names},
     )
     with ExitStack() as stack, bound_socket(args.host, args.port) as listening:
         models: list[ServedModel] = []
         for name, path in map(_named, args.model):
             llm = stack.enter_context(open_llm(path, args, chat_template=args.chat_template))
+            for own, vector in settings.control_vectors.items():
+                _require_fit(own, vector, llm)
             name = name or _name_of(path)
             if any(model.name == name for model in models):
                 raise RequestError(f"two models are called {name}: give one another name, NAME=MODEL")
             models.append(ServedModel(name, llm, llm.fingerprint(), _defaults(llm, args), args.pooling))
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)
+        listening.listen(1024)  # so that whoever reads the address may connect
         say(f"{', '.join(model.name for model in models)} at {address_of(listening)}/v1")
         log("serving", address=address_of(listening), models=",".join(model.name for model in models))
 
@@ -111,6 +132,26 @@ def _named(word: str) -> tuple[str, str]:
     if not name.isprintable() or not 1 <= len(name) <= 200:
         raise RequestError(f"the name of a model must be 1 to 200 printable characters, not {name!r:.100}")
     return name, path
+
+
+def _control_vectors(words: list[str]) -> dict[str, ControlVector]:
+    """Each NAME=FILE."""
+    found: dict[str, ControlVector] = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if not path or not name.isprintable() or not 1 <= len(name) <= 200:
+            raise RequestError(f"--control-vector must be NAME=FILE, not {word!r:.200}")
+        if name in found:
+            raise RequestError(f"--control-vector: two are called {name}; give one another name")
+        found[name] = ControlVector.load(path)
+    return found
+
+
+def _require_fit(name: str, vector: ControlVector, llm: LLM) -> None:
+    try:
+        vector.require_fit(llm)
+    except RequestError as error:
+        raise RequestError(f"--control-vector {name}: {error}") from error
 
 
 def _name_of(path: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...gguf_io.display import Shown, brief
 from ..chat.message import ChatMessage
+from ..receipts.receipt import Receipt
 from .logprobs import TokenLogprob
 from .output import Output, Timings
 
@@ -60,6 +61,11 @@ class ChatOutput(Shown):
     def seed(self) -> int | None:
         """What the draws depended on."""
         return self.output.seed
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """See `Output.receipt`."""
+        return self.output.receipt
 
     @property
     def error(self) -> BaseException | None:

@@ -45,6 +45,11 @@ class ChatRequest(Shown, Pieces[ChatDelta]):
         return self._turn.n_dropped_messages
 
     @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens of the conversation."""
+        return self.request.prompt_ids
+
+    @property
     def n_prompt_tokens(self) -> int:
         """How many tokens the conversation has."""
         return self.request.n_prompt_tokens

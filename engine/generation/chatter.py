@@ -18,6 +18,7 @@ from ..chat.templates import ChatTemplates
 from ..chat.tools import Tool, ToolChoice, checked_tool_choice, parameters_of
 from ..executors.base import Ids
 from ..hooks.taps import Edits
+from ..receipts.verification import Replay
 from ..sampling.params import SamplingParams
 from .chat_output import ChatOutput
 from .chat_request import ChatRequest
@@ -249,6 +250,16 @@ class Chatter(Generator):
         end_ids = [control[answer_format.end]] if answer_format.end in control else []
         text = ChatTokenizer(tokenizer, answer_format.shown_ids(control), end_ids)
         return self._jobs(ids, params, edit, on_token, text)
+
+    def _replayed(self, replay: Replay) -> Request:
+        """The text of a receipt, of a prompt or of a conversation, for `LLM.verify`."""
+        self._begin()
+        (checked,) = self._checked(self._prompts(replay.prompt_ids, is_one=True), replay.params, replay.edits)
+        self._check_ids("eog_ids", replay.eog_ids)
+        own, text = self._text.eog_ids, None
+        if replay.eog_ids != own and isinstance(self._text, Tokenizer):
+            text = ChatTokenizer(self._text, own - replay.eog_ids, replay.eog_ids)
+        return Request(self._driver, [self._jobs(*checked, text)[replay.choice]])
 
     def _template(self, name: str | None, conversation: Conversation) -> ChatTemplate:
         if self._chat_templates is None:

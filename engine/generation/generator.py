@@ -21,6 +21,7 @@ from ..executors.base import Ids
 from ..grammar.compiler import GrammarCompiler
 from ..hooks.activations import ActivationSpec
 from ..hooks.taps import Edits, Taps, edits_key
+from ..receipts.source import Origin, ReceiptSource
 from ..sampling.chain import Breakers
 from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
@@ -56,6 +57,7 @@ class Generator(ABC):
     _driver: Driver
     _text: Tokenizer | IdsOnly
     _draft_source: DraftSource | None
+    _origin: Origin
 
     @property
     @abstractmethod
@@ -304,6 +306,7 @@ class Generator(ABC):
                 breakers=breakers,
                 constraint=None if grammar is None else self._grammars.constraint(grammar),
                 on_token=on_token,
+                receipts=partial(ReceiptSource, self._origin, edits=edit),
                 seconds_before=(self.load_seconds, self.compile_seconds),
             )
             for choice in range(params.n)

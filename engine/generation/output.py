@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ...gguf_io.display import Shown, brief, html_table
+from ..receipts.receipt import Receipt
 from .logprobs import TokenLogprob
 
 FinishReason = Literal["stop", "length", "repetition", "cancelled", "error"]
@@ -70,6 +72,15 @@ class Output(Shown):
     error: BaseException | None = None
     """Why this one of several prompts has failed."""
     alternatives: tuple[Output, ...] = ()
+    receipt_source: Callable[[], Receipt] | None = field(default=None, compare=False)
+    """Makes `receipt`."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """All that the tokens of this text depend on, and the tokens: `LLM.verify` makes them again. None for
+        a text that has failed, or that no model has made. The first one of an LLM takes the time to read the
+        whole file; ModelError if that was written to."""
+        return None if self.receipt_source is None else self.receipt_source()
 
     @property
     def choices(self) -> tuple[Output, ...]:

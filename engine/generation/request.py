@@ -59,6 +59,11 @@ class Request(Shown, Pieces[Piece]):
             weakref.finalize(self, driver.scheduler.remove, job).atexit = False
 
     @property
+    def prompt_ids(self) -> list[int]:
+        """The tokens of the prompt."""
+        return self._job.ids[: self._job.n_prompt_tokens]
+
+    @property
     def n_prompt_tokens(self) -> int:
         """How many tokens the prompt has."""
         return self._job.n_prompt_tokens

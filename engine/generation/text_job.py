@@ -12,6 +12,7 @@ from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
 from ..grammar.constraint import Constraint
 from ..hooks.taps import Taps
+from ..receipts.source import ReceiptSource
 from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
@@ -32,7 +33,8 @@ _MAX_LOGITS = 2**24  # of a step, where those of all tokens of the prompt are wa
 class TextJob(DraftingJob):
     """Continues the prompt `ids` (n,) by `params`; `choice` is the number of this text, if there are several
     for the prompt; `seconds_before` went into loading and compiling. `pieces` are those of the text that
-    nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job.
+    nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job. `receipts` makes
+    the source of the output's receipt.
 
     It runs while it `is_asked`, or `in_background`. One that `waits` goes on only when all pieces are read.
     """
@@ -51,6 +53,7 @@ class TextJob(DraftingJob):
         breakers: Breakers | None = None,
         constraint: Constraint | None = None,
         on_token: Callable[[Piece], object] | None = None,
+        receipts: Callable[..., ReceiptSource] | None = None,
         seconds_before: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         all_rows = params.prompt_logprobs is not None and choice == 0
@@ -76,6 +79,7 @@ class TextJob(DraftingJob):
         self._params = params
         self._tokenizer = tokenizer
         self._on_token = on_token
+        self._receipts, self._choice = receipts, choice
         self._n_told = self._n_called = 0  # tokens that are in pieces, and in those of `on_token`
         self._end_ids = {*tokenizer.eog_ids, *params.stop_token_ids}
         n_looped = params.repetition_detection
@@ -159,6 +163,21 @@ class TextJob(DraftingJob):
             self.logprobs,
             self.prompt_logprobs,
             self.error,
+            receipt_source=self._receipt_source(reason),
+        )
+
+    def _receipt_source(self, reason: FinishReason) -> ReceiptSource | None:
+        """None for a text that has failed."""
+        if self._receipts is None or reason == "error":
+            return None
+        return self._receipts(
+            prompt_ids=self.ids[: self.n_prompt_tokens],
+            params=self._params,
+            seed=self.seed,
+            choice=self._choice,
+            eog_ids=frozenset(self._tokenizer.eog_ids),
+            token_ids=list(self.token_ids),
+            finish_reason=reason,
         )
 
     @property

@@ -145,7 +145,7 @@ class PrefixIndex:
     def n_reclaimable(self, pool: PagePool) -> int:
         """How many pages of a pool nobody uses but the index."""
         holders = self._n_holders[self._pools.index(pool)]
-        return sum(pool.n_users(page) == n for page, n in holders.items())
+        return sum(pool.n_users(page) == n for page, n in tuple(holders.items()))
 
     def clear(self) -> None:
         """Lets go of everything that no seat goes on from."""

@@ -21,6 +21,7 @@ from .pace import Pace
 from .seat import Seat
 from .seating import Seating
 from .speculation import Speculation
+from .stats import Stats
 
 READING_SECONDS = 0.5
 """How long the reader of a stream is expected to come back."""
@@ -59,7 +60,7 @@ class Scheduler:
         self._pace = Pace()
         self._speculation = Speculation()
         self._jobs: list[Job] = []  # in the order in which they came
-        self._n_arrivals = 0
+        self._n_arrivals = self._n_steps = self._n_tokens = 0
         self._removed: deque[Job] = deque()  # by `remove`, and to be forgotten
 
     def add(self, *jobs: Job) -> None:
@@ -117,6 +118,29 @@ class Scheduler:
             if (index := self.seating.index) is None:
                 return 0, 0, ids[:0]
             return index.find(ids, salt).n_tokens, *index.continuation(ids, salt)
+
+    def stats(self) -> Stats:
+        """What it has done and holds; it does not wait for a step, so counts may be those of its middle."""
+        self.gate.check_usable()
+        seating, jobs = self.seating, list(self._jobs)
+        n_running = sum(job.seat is not None for job in jobs)
+        n_free, n_cached = seating.n_pages()
+        n_pages = sum(pages.n for pages in self.executor.pages)
+        return Stats(
+            n_running=n_running,
+            n_waiting=len(jobs) - n_running,
+            n_pages=n_pages,
+            n_pages_used=n_pages - n_free - n_cached,
+            n_pages_cached=n_cached,
+            n_pages_free=n_free,
+            n_prefix_queries=seating.n_queried,
+            n_prefix_hits=seating.n_found,
+            n_preemptions=seating.n_preempted,
+            n_drafted=self._speculation.n_drafted,
+            n_accepted=self._speculation.n_right,
+            n_steps=self._n_steps,
+            n_tokens=self._n_tokens,
+        )
 
     def cause_of_nan(self, ids: list[int] | Ids, position: int, taps: Taps | None = None) -> str:
         """Why the output for a position of `ids` is NaN or infinite: ": " and the cause, or "" if none is
@@ -257,6 +281,8 @@ class Scheduler:
         n_drafted = sum(len(part.drafted) for part in parts)
         n_streams = sum(len(part.piece.ids) == 1 for part in parts)
         n_tokens = sum(len(part.piece.ids) for part in parts)
+        self._n_steps += bool(parts)
+        self._n_tokens += n_tokens
         if n_drafted or n_tokens == n_streams:
             self._speculation.record(seconds)
         if not n_drafted:

@@ -21,13 +21,16 @@ class Seating:
     have nothing to run when others need them, and from the youngest when pages run out. What it takes from a
     job goes to the index, and the job gets a seat again.
 
-    `seated`: the jobs with seats, in the order in which they got them.
+    `seated`: the jobs with seats, in the order in which they got them. `n_queried`: tokens that were looked
+    up in the index, of which `n_found` were computed; `n_preempted`: how often it has taken the seat of a job
+    that had something to run.
     """
 
     def __init__(self, executor: Executor) -> None:
         self.seats = Seats(executor)
         self.index = PrefixIndex(executor, self.seats.pools) if executor.can_share else None
         self.seated: list[Job] = []
+        self.n_queried = self.n_found = self.n_preempted = 0
         self._n_batch = executor.n_batch
         self._has_states = executor.n_state_bytes > 0
 
@@ -114,6 +117,12 @@ class Seating:
         else:
             self.unseat(job, keeps=False)
 
+    def n_pages(self) -> tuple[int, int]:
+        """How many pages nobody uses, and how many nobody but the index."""
+        pools, index = self.seats.pools, self.index
+        n_cached = sum(index.n_reclaimable(pool) for pool in pools) if index else 0
+        return sum(pool.n_free for pool in pools), n_cached
+
     def close(self) -> None:
         """Lets go of the executor."""
         for job in self.seated:
@@ -124,7 +133,9 @@ class Seating:
 
     def _unseat_one(self) -> None:
         """Takes the seat of an idle job, or else of the youngest."""
-        self.unseat((self._idle() or self.seated)[-1])
+        job = (self._idle() or self.seated)[-1]
+        self.n_preempted += job.is_ready
+        self.unseat(job)
 
     def _idle(self) -> list[Job]:
         """Those who have seats and do not need them now."""
@@ -176,6 +187,8 @@ class Seating:
             job.tip = self.index.enter(prefix, job.seat)
             if not job.has_begun:
                 job.n_cached_tokens = prefix.n_tokens
+                self.n_queried += len(job.ids)
+                self.n_found += prefix.n_tokens
         job.has_begun = True
         return True
 

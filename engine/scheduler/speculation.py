@@ -14,6 +14,8 @@ class Speculation:
     """Chooses what is drafted for the jobs of a step, and learns what it brings."""
 
     def __init__(self) -> None:
+        self.n_drafted = self.n_right = 0
+        """Of all steps together."""
         self._lengths = DraftLengths()
         self._n_rows = 0  # of the step that comes, or is running, without drafts
         self._drafters: dict[DraftingJob, Drafter] = {}  # of its jobs
@@ -51,6 +53,8 @@ class Speculation:
             for job, drafter in self._drafters.items():
                 drafter.acceptance.record(len(self._drafted.get(job, ())), self._n_right.get(job, 0))
             n_drafted, n_right = sum(map(len, self._drafted.values())), sum(self._n_right.values())
+            self.n_drafted += n_drafted
+            self.n_right += n_right
             self._lengths.record(self._n_rows, n_drafted, n_right, seconds, self._seconds, self._n_again)
 
     def _drafter(self, job: DraftingJob) -> Drafter | None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,12 @@ def _angles(executor: Executor) -> str:
     return digest.hexdigest()
 
 
-def installed_version() -> str:
-    """The version of nybble."""
+@cache
+def installed_version(package: str = "nybble") -> str:
+    """The version of a package."""
     from importlib.metadata import PackageNotFoundError, version  # 10 ms, which only states need
 
     try:
-        return version("nybble")
+        return version(package)
     except PackageNotFoundError:
         return "(not installed)"

@@ -16,6 +16,7 @@ from ..hooks.taps import Edits
 from ..scheduler.driver import Driver
 from ..scheduler.scheduler import Scheduler
 from .recorder import Recorder, Wanted
+from .safetensors import safetensors
 from .trace import Trace
 
 T = TypeVar("T")
@@ -124,6 +125,22 @@ class Tracer(ABC):
         prompts that of the first; the LLM can be used afterwards.
         """
         return self._traces(prompt, capture, edit, logits, max_bytes, lambda trace: trace)
+
+    def capture(
+        self,
+        prompt: Prompt,
+        names: str | Sequence[str],
+        *,
+        edit: Edits | None = None,
+        max_bytes: int | None = None,
+    ) -> bytes:
+        """The activations of a prompt as the bytes of a safetensors file: float32, a row for each of its
+        tokens, by the names that `trace` gives, and `ids`, the tokens, int32. Raises what `trace` raises.
+
+            Path("captured.safetensors").write_bytes(llm.capture("The capital of France", "blk.3.resid_post"))
+        """
+        trace = self.trace(prompt, names, edit, logits=None, max_bytes=max_bytes)
+        return safetensors({"ids": trace.ids, **trace}, {"rows": "the tokens of the prompt"})
 
     def _traces(
         self,

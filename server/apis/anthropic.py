@@ -12,6 +12,7 @@ from ..wire.errors import APIError, error_body
 from ..wire.sse import event
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, in_thread, news_of
+from ..work.inside import receipt_field, steering_option
 from ..work.runner import Running
 from ..work.segments import Segment, segments
 from ..work.served_model import ServedModel, find_model
@@ -41,6 +42,7 @@ async def messages(call: Call) -> Reply | Events:
                 "content": [_block(segment) for segment in segments(deltas)],
                 **_end(call, model, running, deltas),
                 "usage": _usage(running),
+                **await receipt_field(call, model, running.choices[0]),
             }
         )
 
@@ -84,7 +86,8 @@ async def _events(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncGenerato
             if parts:
                 yield b"".join(parts)
         parts = [_event("content_block_stop", index=index)] if kind else []
-        parts.append(_event("message_delta", delta=_end(call, model, running, deltas), usage=_usage(running)))
+        more = {"usage": _usage(running), **await receipt_field(call, model, running.choices[0])}
+        parts.append(_event("message_delta", delta=_end(call, model, running, deltas), **more))
         yield b"".join([*parts, _event("message_stop")])
 
 
@@ -168,7 +171,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
     return ChatAsk(
         chat_messages(given),
         params,
-        {"tools": tools, "tool_choice": chosen},
+        {"tools": tools, "tool_choice": chosen, **steering_option(call)},
         is_one_call=bool(choice.get("disable_parallel_tool_use")),
         wishes=_wishes(given["thinking"]),
         renamed={"json_schema": "output_config", "stop": "stop_sequences"},

@@ -14,6 +14,7 @@ from ..wire.errors import APIError, bad_field
 from ..wire.json_body import dumped
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, generating, news_of
+from ..work.inside import receipt_field, steering_of, steering_option
 from ..work.runner import Running, Streams
 from ..work.served_model import ServedModel, find_model
 from .embeddings import embedded, embedding_model
@@ -69,7 +70,7 @@ async def _answered(
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running)
         message = joined(deltas)
-        return Reply({**_head(model), **shown(message), **_end(call, running, deltas)})
+        return Reply({**_head(model), **shown(message), **await _end(call, model, running, deltas)})
 
 
 async def _lines(
@@ -84,29 +85,30 @@ async def _lines(
                 logprobs = _logprobs(running, n_told)
                 n_told = len(running.choices[0].token_ids)
                 yield _line({**_head(model), **shown(joined(new)), **logprobs, "done": False})
-        yield _line({**_head(model), **shown(ChatMessage(content="")), **_end(call, running, deltas, n_told)})
+        end = await _end(call, model, running, deltas, n_told)
+        yield _line({**_head(model), **shown(ChatMessage(content="")), **end})
 
 
 async def _continued(call: Call, model: ServedModel, prompt: str) -> Reply | Events:
     """The text of a `raw` prompt."""
     model.check_length(prompt)
-    params = _params(call, model)
+    params, edits = _params(call, model), steering_of(call)
 
     def start(on_news: Callable[[], object]) -> Streams:
-        return [model.backend.submit(prompt, params, on_news=on_news)]
+        return [model.backend.submit(prompt, params, edit=edits, on_news=on_news)]
 
     async def lines() -> AsyncGenerator[bytes]:
         async with generating(call, model, start, 1) as running:
             async for ((_, pieces, _),) in news_of(call, running):
                 if pieces:
                     yield _line({**_head(model), "response": "".join(pieces), "done": False})
-            yield _line({**_head(model), "response": "", **_end(call, running, ())})
+            yield _line({**_head(model), "response": "", **await _end(call, model, running, ())})
 
     if call.fields["stream"] is not False:
         return Events(lines(), _failure, ping=b"", media_type=_LINES)
     async with generating(call, model, start, 1) as running:
         (pieces,) = await all_of(call, running)
-        return Reply({**_head(model), "response": "".join(pieces), **_end(call, running, ())})
+        return Reply({**_head(model), "response": "".join(pieces), **await _end(call, model, running, ())})
 
 
 def _ask(call: Call, model: ServedModel, messages: Sequence[Mapping[str, Any]]) -> ChatAsk:
@@ -118,6 +120,7 @@ def _ask(call: Call, model: ServedModel, messages: Sequence[Mapping[str, Any]]) 
         _params(call, model),
         {
             "tools": tools,
+            **steering_option(call),
             "chat_template_kwargs": {"reasoning_effort": think} if isinstance(think, str) else None,
         },
         wishes={"enable_thinking": think} if isinstance(think, bool) else {},
@@ -198,7 +201,9 @@ def _head(model: ServedModel) -> dict[str, Any]:
     return {"model": model.name, "created_at": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
 
 
-def _end(call: Call, running: Running, deltas: Sequence[ChatDelta], n_told: int = 0) -> dict[str, Any]:
+async def _end(
+    call: Call, model: ServedModel, running: Running, deltas: Sequence[ChatDelta], n_told: int = 0
+) -> dict[str, Any]:
     choice, timings = running.choices[0], running.choices[0].timings
     reason = finish_reason(call, choice.finish_reason, deltas)
     return {
@@ -211,6 +216,7 @@ def _end(call: Call, running: Running, deltas: Sequence[ChatDelta], n_told: int 
         "prompt_eval_duration": _nanoseconds(timings.prefill_seconds),
         "eval_count": len(choice.token_ids),
         "eval_duration": _nanoseconds(timings.decode_seconds),
+        **await receipt_field(call, model, choice),
     }
 
 

@@ -13,6 +13,7 @@ from ..wire.errors import APIError, bad_field, error_body
 from ..wire.sse import DONE, event
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
+from ..work.inside import activations_field, receipt_field, steering_option
 from ..work.runner import Running
 from ..work.served_model import ServedModel, find_model
 
@@ -31,8 +32,10 @@ async def chat(call: Call) -> Reply | Events:
         "system_fingerprint": model.fingerprint,
     }
     if given["stream"]:
+        require_whole(given)
         return Events(_chunks(call, model, ask, head), failure)
     async with answering(call, model, ask) as running:
+        inside = await activations_field(call, model, running.streams[0], ask.options.get("edit"))
         deltas = await all_of(call, running, ask.is_one_call)
         choices = [
             {
@@ -40,11 +43,13 @@ async def chat(call: Call) -> Reply | Events:
                 "message": message_json(joined(deltas[i])),
                 "logprobs": logprobs_json(choice.logprobs),
                 "finish_reason": finish_reason(call, choice.finish_reason, deltas[i]),
+                **await receipt_field(call, model, choice),
             }
             for i, choice in enumerate(running.choices)
         ]
         usage = usage_json(running)
-    return Reply({**head, "object": "chat.completion", "choices": choices, "usage": usage})
+    answer = {**head, "object": "chat.completion", "choices": choices, "usage": usage, **inside}
+    return Reply(answer, is_large=bool(inside))
 
 
 async def _chunks(
@@ -54,8 +59,10 @@ async def _chunks(
     head = {**head, "object": "chat.completion.chunk"}
     extra = {"usage": None} if has_usage else {}
 
-    def chunk(i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None) -> bytes:
-        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+    def chunk(
+        i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None, **more: Any
+    ) -> bytes:
+        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **more}
         return event({**head, "choices": [choice], **extra})
 
     async with answering(call, model, ask) as running:
@@ -79,7 +86,8 @@ async def _chunks(
                     logprobs = None
                 if is_done:
                     reason = finish_reason(call, choice.finish_reason, deltas[i])
-                    parts.append(chunk(i, {}, reason, logprobs if logprobs and logprobs["content"] else None))
+                    last = logprobs if logprobs and logprobs["content"] else None
+                    parts.append(chunk(i, {}, reason, last, **await receipt_field(call, model, choice)))
             yield b"".join(parts)
         if has_usage:
             yield event({**head, "choices": [], "usage": usage_json(running)})
@@ -198,11 +206,18 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
             "tool_choice": "auto" if given["tool_choice"] is None else given["tool_choice"],
             "chat_template_kwargs": variables or None,
             "continue_final_message": given["continue_final_message"],
+            **steering_option(call),
         },
         is_one_call=given["parallel_tool_calls"] is False,
         wishes={"enable_thinking": False} if effort == "none" else {},
         renamed=RENAMED | ({} if effort is None else {"chat_template_kwargs": "reasoning_effort"}),
     )
+
+
+def require_whole(given: Mapping[str, Any]) -> None:
+    """`APIError` for a stream that shall have what only whole answers have."""
+    if given["activations"] is not None:
+        raise bad_field("activations", "needs stream: false")
 
 
 def constraint(given: Mapping[str, Any] | None) -> dict[str, Any]:

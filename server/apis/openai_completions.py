@@ -8,15 +8,17 @@ from functools import partial
 from typing import Any
 
 from ...engine.generation.logprobs import TokenLogprob
+from ...engine.hooks.taps import Edits
 from ...engine.sampling.params import SamplingParams
 from ..schema.sampling import finite, sampling_params
 from ..wire.errors import bad_field
 from ..wire.sse import DONE, event
 from ..work.call import Call, Events, Reply
 from ..work.generating import all_of, generating, news_of
+from ..work.inside import activations_field, receipt_field, steering_of
 from ..work.runner import Running, Streams, cancel_all
 from ..work.served_model import ServedModel, find_model
-from .openai_chat import RENAMED, constraint, failure, finish_reason, usage_json
+from .openai_chat import RENAMED, constraint, failure, finish_reason, require_whole, usage_json
 
 Prompt = str | list[int]
 _MAX_TOKENS = 16  # the API's default
@@ -40,10 +42,15 @@ async def complete(call: Call) -> Reply | Events:
         "model": model.name,
         "system_fingerprint": model.fingerprint,
     }
-    start = partial(_start, model, prompts, params)
+    edits = steering_of(call)
+    start = partial(_start, model, prompts, params, edits)
+    if given["activations"] is not None and len(prompts) > 1:
+        raise bad_field("activations", f"needs a single prompt, not {len(prompts)}")
     if given["stream"]:
+        require_whole(given)
         return Events(_chunks(call, model, prompts, params, start, head), failure)
     async with generating(call, model, start, len(prompts) * params.n, RENAMED) as running:
+        inside = await activations_field(call, model, running.streams[0], edits)
         pieces = await all_of(call, running)
         choices = []
         for i, choice in enumerate(running.choices):
@@ -56,13 +63,15 @@ async def complete(call: Call) -> Reply | Events:
             choices.append(
                 {
                     "index": i,
-                    "text": "".join(pieces[i][:1] if is_silent else pieces[i]),
+                    "text": "".join(_silent(given, pieces[i]) if is_silent else pieces[i]),
                     "logprobs": logprobs,
                     "finish_reason": "length" if is_silent else finish_reason(call, choice.finish_reason),
+                    **await receipt_field(call, model, choice),
                 }
             )
         usage = usage_json(running)
-    return Reply({**head, "choices": choices, "usage": usage}, is_large=given["logprobs"] is not None)
+    is_large = bool(inside) or given["logprobs"] is not None
+    return Reply({**head, "choices": choices, "usage": usage, **inside}, is_large=is_large)
 
 
 async def _chunks(
@@ -99,11 +108,18 @@ async def _chunks(
                 if is_done:
                     reason = "length" if is_silent else finish_reason(call, choice.finish_reason)
                 part = {"index": i, "text": text, "logprobs": logprobs, "finish_reason": reason}
+                if is_done:
+                    part |= await receipt_field(call, model, choice)
                 parts.append(event({**head, "choices": [part], **extra}))
             yield b"".join(parts)
         if has_usage:
             yield event({**head, "choices": [], "usage": usage_json(running)})
     yield DONE
+
+
+def _silent(given: Mapping[str, Any], pieces: Sequence[str]) -> Sequence[str]:
+    """What is shown of a text of no tokens, for which one has been generated."""
+    return pieces[:1] if given["echo"] else ()
 
 
 def prompts_of(given: Any) -> list[Prompt]:
@@ -114,8 +130,8 @@ def prompts_of(given: Any) -> list[Prompt]:
 
 def _params(call: Call, model: ServedModel) -> SamplingParams:
     given = call.fields
-    if given["max_tokens"] == 0 and not given["echo"]:
-        raise bad_field("max_tokens", "must be at least 1, or 0 with echo: true")
+    if given["max_tokens"] == 0 and not given["echo"] and given["activations"] is None:
+        raise bad_field("max_tokens", "must be at least 1, or 0 with echo: true or activations")
     return sampling_params(
         given,
         model.defaults,
@@ -131,12 +147,16 @@ def _params(call: Call, model: ServedModel) -> SamplingParams:
 
 
 def _start(
-    model: ServedModel, prompts: Sequence[Prompt], params: SamplingParams, on_news: Callable[[], object]
+    model: ServedModel,
+    prompts: Sequence[Prompt],
+    params: SamplingParams,
+    edits: Edits | None,
+    on_news: Callable[[], object],
 ) -> Streams:
     streams: list[Any] = []
     try:
         for prompt in prompts:
-            streams.append(model.backend.submit(prompt, params, on_news=on_news))
+            streams.append(model.backend.submit(prompt, params, edit=edits, on_news=on_news))
     except BaseException:
         cancel_all(streams)
         raise

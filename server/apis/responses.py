@@ -13,6 +13,7 @@ from ..wire.errors import APIError
 from ..wire.sse import event
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
+from ..work.inside import receipt_field, steering_option
 from ..work.runner import Running
 from ..work.segments import Segment, segments
 from ..work.served_model import ServedModel, find_model
@@ -41,7 +42,8 @@ async def respond(call: Call) -> Reply | Events:
         return Events(_events(call, model, ask, told), failure)
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running, ask.is_one_call)
-        return Reply(_ended(call, model, running, deltas))
+        receipt = await receipt_field(call, model, running.choices[0])
+        return Reply({**_ended(call, model, running, deltas), **receipt})
 
 
 async def _events(
@@ -75,7 +77,8 @@ async def _events(
             if parts:
                 yield b"".join(parts)
         parts = [] if open_ is None else _closed(told, call, index, open_)
-        ended = _ended(call, model, running, deltas)
+        receipt = await receipt_field(call, model, running.choices[0])
+        ended = {**_ended(call, model, running, deltas), **receipt}
         yield b"".join([*parts, told(f"response.{ended['status']}", response=ended)])
 
 
@@ -204,6 +207,7 @@ def _ask(call: Call, model: ServedModel) -> ChatAsk:
         {
             "tools": chat_tools(given["tools"], "parameters"),
             "tool_choice": choice,
+            **steering_option(call),
             "chat_template_kwargs": {"reasoning_effort": effort} if effort not in (None, "none") else None,
         },
         is_one_call=given["parallel_tool_calls"] is False,

@@ -17,7 +17,7 @@ from .fields import (
     not_supported,
     required,
 )
-from .openai import MAX_MESSAGES, MAX_TOOLS, MODEL
+from .openai import INSIDE, MAX_MESSAGES, MAX_TOOLS, MODEL
 from .sampling import MANY, MAX_STOPS
 
 _BLOCKS = Either((Text(), ListOf(Record(required(type=Text(64, 1)), is_open=True), MAX_MESSAGES)))
@@ -76,7 +76,9 @@ MESSAGES = Record(
                 frozenset({"effort"}),
             ),
         ),
+        **INSIDE,
         **_REFUSED,
+        **not_supported(("activations",)),
     },
     _INERT,
 )

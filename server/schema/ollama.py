@@ -15,9 +15,10 @@ from .fields import (
     Record,
     Text,
     fields,
+    not_supported,
     required,
 )
-from .openai import MAX_INPUTS, MAX_MESSAGES, MAX_TOOLS, MODEL
+from .openai import INSIDE, MAX_INPUTS, MAX_MESSAGES, MAX_TOOLS, MODEL
 from .sampling import CHAINS, MANY, MAX_STOPS
 
 _STOP = Text(256, 1)
@@ -49,7 +50,7 @@ _RUN = fields(
     format=_FORMAT,
     logprobs=Flag(),
     top_logprobs=Integer(0, 20),
-)
+) | {**INSIDE, **not_supported(("activations",))}
 _CALL = Record(required(function=Record(required(name=Text(64, 1)), is_open=True)), is_open=True)
 _MESSAGE = Record(
     {

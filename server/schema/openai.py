@@ -11,6 +11,7 @@ from .fields import (
     Integer,
     ListOf,
     MapOf,
+    Number,
     OneOf,
     Record,
     Text,
@@ -30,6 +31,22 @@ INERT = frozenset(
     }
 )
 """Fields that may be there and do nothing, since they change nothing of an answer."""
+
+INSIDE = fields(
+    control_vectors=ListOf(
+        Record(
+            {
+                **required(name=Text(200, 1)),
+                **fields(strength=Number(-1000, 1000), layers=ListOf(Integer(0, 65535), 2, 2)),
+            }
+        ),
+        16,
+    ),
+    receipt=Flag(),
+)
+"""What only nybble has: changing what the model computes, and proof of what it did."""
+
+_ACTIVATIONS = ListOf(Text(200, 1), 64, 1)
 
 _MESSAGES = ListOf(Record(required(role=Text(32, 1)), is_open=True), MAX_MESSAGES, 1)
 _TOOLS = ListOf(
@@ -77,7 +94,9 @@ CHAT = Record(
         "add_generation_prompt": Field(Fixed((True,))),
         "chat_template": Field(Fixed((), "start the server with --chat-template")),
         **not_supported(("audio", "prediction", "web_search_options", "functions", "function_call")),
-        **not_supported(("documents", "lora", "activations", "control_vectors", "receipt")),
+        **INSIDE,
+        **fields(activations=_ACTIVATIONS),
+        **not_supported(("documents", "lora")),
     },
     INERT,
 )
@@ -99,7 +118,9 @@ COMPLETION = Record(
             response_format=_FORMAT,
         ),
         "best_of": Field(Fixed((1,))),
-        **not_supported(("suffix", "lora", "activations", "control_vectors", "receipt")),
+        **INSIDE,
+        **fields(activations=_ACTIVATIONS),
+        **not_supported(("suffix", "lora")),
     },
     INERT,
 )

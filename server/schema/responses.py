@@ -15,9 +15,10 @@ from .fields import (
     Record,
     Text,
     fields,
+    not_supported,
     required,
 )
-from .openai import MAX_MESSAGES, MAX_TOOLS, MODEL
+from .openai import INSIDE, MAX_MESSAGES, MAX_TOOLS, MODEL
 from .sampling import MANY, REASONING
 
 _TOOL = Record(
@@ -48,6 +49,8 @@ RESPONSES = Record(
             parallel_tool_calls=Flag(),
             text=Record(fields(format=_FORMAT), frozenset({"verbosity"})),
         ),
+        **INSIDE,
+        **not_supported(("activations",)),
         "reasoning": Field(Record({"effort": REASONING}, frozenset({"summary", "generate_summary"}))),
         "truncation": Field(Fixed(("disabled",))),
         "background": Field(Fixed((False,))),

@@ -84,10 +84,11 @@ async def generating(
 
 
 async def news_of(call: Call, running: Running, is_one_call: bool = False) -> AsyncIterator[list[News]]:
-    """What comes, step by step, with its times taken. With `is_one_call` a text ends with its first call of a
-    tool."""
+    """What comes, with its times taken: of each text what came since the last time, be it of one step or of
+    several. With `is_one_call` a text ends with its first call of a tool."""
     async for news in running:
         call.usage.has_come()
+        news = _joined(news)
         if is_one_call:
             news = [_cut(running, *each) for each in news]
         yield news
@@ -120,6 +121,16 @@ async def in_thread(call: Call, model: ServedModel, work: Callable[[Callable[[],
     except asyncio.CancelledError:
         wanted = False
         raise
+
+
+def _joined(news: list[News]) -> list[News]:
+    """The same, with one entry for each text."""
+    if len(news) < 2:
+        return news
+    found: dict[int, tuple[list[Any], bool]] = {}
+    for i, pieces, is_done in news:
+        found[i] = [*found.get(i, ((), False))[0], *pieces], is_done
+    return [(i, pieces, is_done) for i, (pieces, is_done) in found.items()]
 
 
 def _cut(running: Running, i: int, deltas: Sequence[Any], is_done: bool) -> News:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...engine.steering.control_vector import ControlVector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +37,7 @@ class Settings:
     """After so long without anything to say a stream says that it is alive."""
     drain_seconds: float = 30.0
     """How long running requests may go on after SIGTERM."""
+    control_vectors: Mapping[str, ControlVector] = field(default_factory=dict)
+    """By the names that requests give."""
+    activations_max: int = 64_000_000
+    """Of the activations that one request captures."""

@@ -33,6 +33,7 @@ WORDS = {
     "chat": ["-model"],
     "serve": ["-model"],
     "batch": ["-in", "-out"],
+    "verify": ["-receipt"],
     "completion": ["-shell"],
     "doctor": [],
     "pull": ["-name"],

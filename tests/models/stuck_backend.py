@@ -50,7 +50,7 @@ class StuckBackend(MockBackend):
         self.streams.append(stream)
         return stream
 
-    def submit(self, prompt, params=None, *, on_news=None):
+    def submit(self, prompt, params=None, *, edit=None, on_news=None):
         return self._stuck(self.stream(prompt, params), on_news)
 
     def chat_submit(self, messages, params=None, *, on_news=None, **options):

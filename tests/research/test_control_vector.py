@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 import nybble
 from nybble import ModelError, RequestError, research
 from nybble.cli import main
+from nybble.engine.steering.control_vector import ControlVector
 from nybble.gguf_io.writer import write_gguf
-from nybble.research.control_vector import ControlVector
 
 PAIRS = [([5, 6, 7], [5, 6, 8]), ([9, 7], [9, 8]), ([3, 3, 7], [3, 3, 8])]
 

@@ -48,6 +48,39 @@ def test_counts_add_up():
     assert {re.sub(r"(_bucket|_sum|_count)?(\{.*)?$", "", name) for name in values} == names
 
 
+def test_the_engine_is_counted_for_each_model():
+    prompt = "of the other hand there is " * 20
+    with nybble.LLM(tiny_model(), n_ctx=512, n_threads=1, draft="ngram") as llm:
+        app = make_app([ServedModel("m", llm), ServedModel('a "mock"', MockBackend())])
+        asker = TestClient(app, base_url="http://localhost")
+        for _ in range(2):
+            body = {"model": "m", "prompt": prompt, "max_tokens": 24, "ignore_eos": True}
+            assert asker.post("/v1/completions", json=body).status_code == 200
+        text, stats = asker.get("/metrics").text, llm.stats()
+    found = dict(re.findall(r'^nybble:(\S+)\{model_name="m"\} (\S+)$', text, re.MULTILINE))
+    assert {name: float(value) for name, value in found.items()} == {
+        "kv_cache_usage_perc": 0,
+        "num_preemptions_total": 0,
+        "prefix_cache_queries_total": stats.n_prefix_queries,
+        "prefix_cache_hits_total": stats.n_prefix_hits,
+        "spec_decode_num_draft_tokens_total": stats.n_drafted,
+        "spec_decode_num_accepted_tokens_total": stats.n_accepted,
+        "engine_steps_total": stats.n_steps,
+        "engine_tokens_total": stats.n_tokens,
+    }
+    assert stats.n_prefix_hits > 0 < stats.n_steps
+    assert f'nybble:kv_cache_pages{{model_name="m",state="cached"}} {stats.n_pages_cached}\n' in text
+    assert 'nybble:engine_steps_total{model_name="a \\"mock\\""} 0\n' in text
+
+
+def test_a_model_that_has_ended_has_no_counts():
+    backend = nybble.LLM(tiny_model(), n_ctx=64, executor="reference")
+    asker = client(backend)
+    backend.close()
+    answer = asker.get("/metrics")
+    assert answer.status_code == 200 and "model_name" not in answer.text
+
+
 def test_a_line_for_each_request(lines):
     set_up_log("json")
     client(MockBackend()).post(CHAT, json={"messages": HI, "colour": "blue"})

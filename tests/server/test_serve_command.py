@@ -12,10 +12,12 @@ import time
 
 import httpx
 import markdown_page
+import numpy as np
 import pytest
 from served import HI
 
 import nybble
+import nybble.research
 from nybble import SamplingParams
 from nybble.testing import tiny_model
 
@@ -104,6 +106,23 @@ def test_what_is_wrong_is_said(path, tmp_path):
     assert "others can read this file of keys" in failure(path, "--api-key-file", keys)
     assert "must be an address of this machine" in failure(path, "--host", "no.such.host.invalid")
     assert "two models are called tiny" in failure(path, path, "--port", 0)
+
+
+def test_control_vectors_are_loaded_when_it_starts(path, tmp_path):
+    for name, width in (("fits", 64), ("narrow", 8)):
+        nybble.research.ControlVector({1: np.ones(width, np.float32)}).save(tmp_path / name)
+    fits, narrow = (f"--control-vector=v={tmp_path / name}" for name in ("fits", "narrow"))
+    assert "--control-vector v: the control vector (made for ?) has 8 values for layer 1" in failure(
+        path, "--port", 0, narrow
+    )
+    assert "two are called v" in failure(path, "--port", 0, fits, fits)
+    assert "must be NAME=FILE, not 'x'" in failure(path, "--port", 0, "--control-vector=x")
+    assert "a control vector was expected" in failure(path, "--port", 0, f"--control-vector=v={path}")
+    with serving(path, "--ctx", 512, fits, "--max-activations", 10) as (_, url):
+        body = {"messages": HI, "max_tokens": 2, "control_vectors": [{"name": "v"}]}
+        assert httpx.post(f"{url}{CHAT}", json=body, timeout=60).status_code == 200
+        answer = httpx.post(f"{url}{CHAT}", json={**body, "activations": ["logits"]}, timeout=60)
+        assert answer.status_code == 400 and "max_bytes is 10" in answer.text
 
 
 def test_the_commands_of_the_page_work(smollm2_path):

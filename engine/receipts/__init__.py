@@ -1,0 +1,1 @@
+"""Receipts: what a text was made from, so that anybody can make it again."""

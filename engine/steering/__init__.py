@@ -1,0 +1,1 @@
+"""Steering: edits that are data, so that what they lead to can be kept, shared and told of."""
