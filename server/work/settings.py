@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from ...errors import RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class Settings:
     n_per_key_max: int | None = None
     """How many requests of one key may run or wait."""
     n_connections_max: int = 1024
+    n_per_address_max: int = 512
+    """How many connections one IP address (of IPv6: one network of 64 bits) may have."""
     body_max: int = 10_000_000
     """Of one request."""
     bodies_max: int = 256_000_000
@@ -34,3 +39,11 @@ class Settings:
     """After so long without anything to say a stream says that it is alive."""
     drain_seconds: float = 30.0
     """How long running requests may go on after SIGTERM."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            low = 0 if name == "n_waiting_max" else 1
+            if name.endswith("_max") and value is not None and value < low:
+                raise RequestError(f"{name} must be at least {low}, not {value}")
+            if name.endswith("_seconds") and not 0 < value < math.inf:
+                raise RequestError(f"{name} must be a number of seconds above 0, not {value}")

@@ -233,7 +233,7 @@ def test_half_a_request_harms_nobody(llm):
         for i, connection in enumerate(half):
             whole = post(CHAT, b'{"messages": [')
             connection.sendall(whole if i % 2 else whole[: -len(whole) // 2])
-        body = json.dumps({"messages": HI, "max_tokens": 3}).encode()
+        body = json.dumps({"messages": HI, "max_tokens": 3, "ignore_eos": True}).encode()
         assert b'"finish_reason":"length"' in exchanged(url, post(CHAT, body, "Connection: close"))
         for connection in half:
             with connection:
