@@ -40,7 +40,7 @@ def asked(url, path=CHAT, **fields):
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("n_before", [0, 2])
 def test_work_ends_when_the_client_leaves(path, stream, n_before):
-    """S33 to S35: while it streams or not, before the first token (in the queue, in the prompt) or after."""
+    """S33, S34, S35: streams or not, before the first token (in the queue, in the prompt) or after."""
     backend = StuckBackend()
     with served(backend) as url:
         with asked(url, path, stream=stream) as connection:
