@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
+from collections.abc import Callable
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,6 +26,8 @@ class Connection(H11Protocol):
     that takes nothing of what is sent; errors are JSON."""
 
     rules = Settings()
+    on_refusal: Callable[[int], None] = staticmethod(lambda status: None)
+    """Gets the status of what is refused here, before it is a request."""
     _head_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
 
@@ -135,6 +138,10 @@ class Connection(H11Protocol):
             for event in (h11.Response(status_code=error.status, headers=head), h11.Data(data=body)):
                 self.transport.write(self.conn.send(event) or b"")
             self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
+        if self.cycle is None or self.cycle.response_complete:
+            self.on_refusal(error.status)
+        elif not self.cycle.response_started:
+            self.cycle.scope["state"]["refused"] = error.status
         self.transport.close()
         self._await_reader()
 

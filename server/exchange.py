@@ -153,6 +153,7 @@ class _Sending:
                 raise
             if not isinstance(error, APIError):
                 log_failure(error, self._scope["state"]["id"])
+            self._scope["state"]["has_failed"] = True
             await self._write(self._events.failure(failed(error)))
         finally:
             pinging.cancel()

@@ -29,9 +29,13 @@ class Server(uvicorn.Server):
     """Was it Ctrl-C that has ended it?"""
 
     def __init__(self, app: Starlette, settings: Settings, on_cancel: Callable[[], object]) -> None:
+        def refused(status: int) -> None:
+            app.state.metrics.has_come()
+            app.state.metrics.count("other", status)
+
         config = uvicorn.Config(
             app,
-            http=type("Connection", (Connection,), {"rules": settings}),
+            http=type("Connection", (Connection,), {"rules": settings, "on_refusal": staticmethod(refused)}),
             ws="none",
             loop="asyncio",
             log_config=None,
