@@ -64,9 +64,10 @@ class Guard:
                 log_failure(error, state["id"])
                 _abort(scope)
             else:
-                if not isinstance(error, APIError):
+                api_error = failed(error)
+                if api_error.status == 500:
                     log_failure(error, state["id"])
-                await send_error(failed(error), scope, counting_send)
+                await send_error(api_error, scope, counting_send)
         finally:
             route = scope.get("route")
             if not status and "refused" in state:  # by the connection, which has answered

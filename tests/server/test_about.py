@@ -131,6 +131,16 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(lines):
     assert "/secret/path is gone" in "\n".join(lines())
 
 
+def test_what_clients_do_wrong_is_no_failure(lines):
+    """It is a line of the log as all requests are, however the model has refused it."""
+    set_up_log("text")
+    for schema in (-1, [], "x"):
+        format_ = {"type": "json_schema", "json_schema": {"schema": schema}}
+        answer = client(MockBackend()).post(CHAT, json={"messages": HI, "response_format": format_})
+        assert answer.status_code == 400
+    assert len(lines()) == 3
+
+
 def test_the_description_is_what_requests_are_checked_by():
     document = client(MockBackend()).get("/openapi.json").json()
     assert document["openapi"].startswith("3.1") and CHAT in document["paths"]
