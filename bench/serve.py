@@ -1,28 +1,32 @@
-"""What HTTP costs: streams over the server, beside the same work asked of the model in Python.
+"""The server under load.
 
-    python bench/serve.py [MODEL]
+    python bench/serve.py cost [MODEL]      # streams over HTTP beside the same work asked in Python
+    python bench/serve.py ledger [MODEL]    # 1,000 requests of all kinds: lost, leaked, different?
+    python bench/serve.py fuzz [MODEL]      # 10,000 random requests: no failure, no death, no silence
+    python bench/serve.py soak [MODEL]      # an hour of load, an engine killed every minute: no leak
 
-The rounds alternate, and the fastest of each kind counts. A client of its own process reads the streams, so
-that reading them takes nothing of the server's process; it does take of the same cores.
+`nybble serve` runs in a process of its own, and the clients in this one. `cost` takes turns: its figure is
+the median of pairs, and the best of each kind stands beside. `ledger` takes another server, too, which has
+the same API and file: --rival "llama-server -m FILE --port PORT -np 32 -c 16384".
 """
 
 import argparse
 import json
-import selectors
-import socket
-import subprocess
+import statistics
 import sys
-import threading
+import tempfile
 import time
-from typing import cast
+from pathlib import Path
+
+from serving.clients import Outcome, Plan, post, run
+from serving.fuzz import fuzz
+from serving.ledger import CHAT, ledger, show_times
+from serving.server_process import ServerProcess
+from serving.soak import soak
 
 import nybble
-from nybble.server.app import make_app
-from nybble.server.listener import Server, bound_socket
-from nybble.server.work.served_model import ServedModel
-from nybble.server.work.settings import Settings
 
-N_CTX = 512
+N_CTX, N_AT_ONCE = 512, 32
 
 
 def messages(i: int) -> list[dict[str, str]]:
@@ -39,92 +43,77 @@ def in_python(llm: nybble.LLM, n_streams: int, n_tokens: int) -> float:
     return n / (time.perf_counter() - started)
 
 
-def request(i: int, n_tokens: int) -> bytes:
-    """The bytes that ask for a stream."""
-    body = {"messages": messages(i), "max_tokens": n_tokens, "stream": True, "temperature": 0}
-    data = json.dumps({**body, "ignore_eos": True, "cache_prompt": False}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-    return head.encode() + data
-
-
-def read_streams(port: int, n_streams: int, n_tokens: int) -> dict[str, float]:
-    """All clients of a round, which do as little as can be: they take the time of what comes."""
-    selector = selectors.DefaultSelector()
-    started = time.perf_counter()
-    last = {}
+def over_http(port: int, n_streams: int, n_tokens: int) -> tuple[float, list[Outcome]]:
+    """Tokens a second of the same conversations, as streams."""
+    plans = []
     for i in range(n_streams):
-        connection = socket.create_connection(("127.0.0.1", port))
-        connection.sendall(request(i, n_tokens))
-        selector.register(connection, selectors.EVENT_READ)
-        last[connection] = started
-    gaps: list[float] = []
-    firsts: list[float] = []
-    while last:
-        for key, _ in selector.select():
-            connection = cast(socket.socket, key.fileobj)
-            data = connection.recv(1 << 16)
-            now = time.perf_counter()
-            if b'"content":"' in data:
-                (firsts if last[connection] == started else gaps).append(now - last[connection])
-                last[connection] = now
-            if not data or b"[DONE]" in data:
-                selector.unregister(connection)
-                connection.close()
-                del last[connection]
+        body = {"messages": messages(i), "max_tokens": n_tokens, "stream": True, "temperature": 0}
+        data = json.dumps({**body, "ignore_eos": True, "cache_prompt": False}).encode()
+        plans.append(Plan(post(CHAT, data)))
+    started = time.perf_counter()
+    outcomes = list(run(port, plans, n_streams))
     seconds = time.perf_counter() - started
-    gaps.sort()
-    firsts.sort()
-    return {
-        "speed": n_streams * n_tokens / seconds,
-        "first_p50": firsts[len(firsts) // 2],
-        "first_p99": firsts[len(firsts) * 99 // 100],
-        "gap_p50": gaps[len(gaps) // 2],
-        "gap_p99": gaps[len(gaps) * 99 // 100],
-    }
+    if any(outcome.kind != "completed" for outcome in outcomes):
+        raise RuntimeError(f"not all were answered: {[outcome.kind for outcome in outcomes]}")
+    return n_streams * n_tokens / seconds, outcomes
 
 
-def over_http(port: int, n_streams: int, n_tokens: int) -> dict[str, float]:
-    """A round of clients in a process of their own."""
-    command = [sys.executable, __file__, "--clients", str(port), "-n", str(n_streams), "-t", str(n_tokens)]
-    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return found
+def cost(server: ServerProcess, model: str, n_streams: int, n_tokens: int, n_rounds: int) -> bool:
+    """Prints what HTTP costs."""
+    room = n_streams * N_CTX
+    with nybble.LLM(model, n_ctx=N_CTX, n_seq_max=n_streams, n_pool_tokens=room) as llm:
+        in_python(llm, n_streams, 4)
+        over_http(server.port, n_streams, 4)
+        direct, served, outcomes = [], [], []
+        for _ in range(n_rounds):
+            direct.append(in_python(llm, n_streams, n_tokens))
+            speed, found = over_http(server.port, n_streams, n_tokens)
+            served.append(speed)
+            outcomes += found
+        costs = sorted(1 - b / a for a, b in zip(direct, served, strict=True))
+        print(f"{n_streams} streams of {n_tokens} tokens, {llm.n_threads} threads, {n_rounds} pairs")
+    print(f"Python {max(direct):8.1f} tokens/s   HTTP {max(served):8.1f} tokens/s (the best of each)")
+    print(
+        f"HTTP costs {statistics.median(costs):.1%} (median of pairs; from {costs[0]:.1%} to {costs[-1]:.1%})"
+    )
+    show_times(outcomes)
+    return True
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("cost", "ledger", "fuzz", "soak"))
     parser.add_argument("model", nargs="?", default="smollm2")
-    parser.add_argument("-n", "--streams", type=int, default=32)
-    parser.add_argument("-t", "--tokens", type=int, default=64)
-    parser.add_argument("-r", "--rounds", type=int, default=3)
-    parser.add_argument("--clients", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("-n", type=int, help="streams (32), or requests (1000, 10000)")
+    parser.add_argument("-t", "--tokens", type=int, default=64, help="of a stream (%(default)s)")
+    parser.add_argument("-r", "--rounds", type=int, default=5, help="pairs (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=60, help="of the soak (%(default)s)")
+    parser.add_argument("--kill-every", type=float, default=60, metavar="SECONDS", help="(%(default)s)")
+    parser.add_argument("--compared", type=int, default=10**9, metavar="N", help="texts asked for again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rival", metavar="COMMAND", help="another server, for `ledger`")
+    parser.add_argument("--serve-options", default="", metavar="WORDS", help="further ones of `nybble serve`")
     args = parser.parse_args()
-    if args.clients:
-        print(json.dumps(read_streams(args.clients, args.streams, args.tokens)))
-        return
-    room = args.streams * N_CTX
-    with nybble.LLM(args.model, n_ctx=N_CTX, n_seq_max=args.streams, n_pool_tokens=room) as llm:
-        listening = bound_socket("127.0.0.1", 0)
-        rules = Settings(n_seq_max=args.streams)
-        server = Server(make_app([ServedModel("m", llm)], rules), rules, lambda: None)
-        threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
-        port = listening.getsockname()[1]
-        in_python(llm, args.streams, 4)
-        over_http(port, args.streams, 4)
-        direct, served = [], []
-        for _ in range(args.rounds):
-            direct.append(in_python(llm, args.streams, args.tokens))
-            served.append(over_http(port, args.streams, args.tokens))
-        server.should_exit = True
-        best = max(served, key=lambda found: found["speed"])
-        cost = 1 - best["speed"] / max(direct)
-        print(f"{args.streams} streams of {args.tokens} tokens, {llm.n_threads} threads")
-        print(
-            f"Python {max(direct):8.1f} tokens/s   HTTP {best['speed']:8.1f} tokens/s   HTTP costs {cost:.1%}"
-        )
-        for name, title in (("first", "first token"), ("gap", "between tokens")):
-            p50, p99 = best[f"{name}_p50"] * 1e3, best[f"{name}_p99"] * 1e3
-            print(f"{title:<15} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
+    log = Path(tempfile.gettempdir()) / "bench-serve.log"
+    words = ["--ctx", str(N_CTX), "--parallel", str(N_AT_ONCE), "--pool", str(N_CTX * N_AT_ONCE)]
+    words += args.serve_options.split()
+    with (
+        ServerProcess.rival(args.rival, log)
+        if args.rival
+        else ServerProcess.nybble(args.model, log, *words) as server
+    ):
+        match args.what:
+            case "cost":
+                return not cost(server, args.model, args.n or N_AT_ONCE, args.tokens, args.rounds)
+            case "ledger":
+                return not ledger(server, args.n or 1000, N_AT_ONCE, args.seed, args.compared)
+            case "fuzz":
+                return not fuzz(server, args.n or 10_000, args.seed)
+            case _:
+                return not soak(server, args.minutes * 60, args.kill_every, N_AT_ONCE, args.seed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

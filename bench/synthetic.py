@@ -6,14 +6,15 @@
 Such a file says nothing, but it is as large and as fast as a real model of that shape; the same arguments
 give the same file. Q4_K_M is the usual mixture: Q4_K, with Q6_K for the output matrix and for half of the
 attn_v and ffn_down matrices. There is no tokenizer inside (`tokenizer.ggml.model = none`), so it runs on
-token ids only.
+token ids only; --vocabulary FILE takes that of another model, with its template and its number of tokens.
 """
 
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -145,8 +146,21 @@ def random_rows(rng: np.random.Generator, format: BlockFormat, n_out: int, n_in:
     return blocks.view(np.uint8).reshape(n_out, -1)
 
 
-def write(shape: Shape, mixture: str, path: Path, seed: int = 0) -> None:
+def vocabulary_of(path: Path) -> dict[str, tuple[Any, ...]]:
+    """What a file says of its tokenizer: by key the value, its type, and that of its entries."""
+    fields = gguf.GGUFReader(path).fields.items()
+    return {
+        key: (field.contents(), field.types[0], field.types[1] if len(field.types) > 1 else None)
+        for key, field in fields
+        if key.startswith("tokenizer.")
+    }
+
+
+def write(shape: Shape, mixture: str, path: Path, seed: int = 0, vocabulary: Path | None = None) -> None:
     """Write the model; one matrix at a time is in memory."""
+    facts = {} if vocabulary is None else vocabulary_of(vocabulary)
+    if facts:
+        shape = replace(shape, n_vocab=len(facts["tokenizer.ggml.tokens"][0]))
     writer = gguf.GGUFWriter(path, "qwen3moe" if shape.n_experts else "llama")
     writer.add_context_length(N_CTX)
     writer.add_embedding_length(shape.n_embd)
@@ -163,7 +177,10 @@ def write(shape: Shape, mixture: str, path: Path, seed: int = 0) -> None:
         writer.add_key_length(shape.head_dim)
         writer.add_value_length(shape.head_dim)
     writer.add_vocab_size(shape.n_vocab)
-    writer.add_tokenizer_model("none")
+    if not facts:
+        writer.add_tokenizer_model("none")
+    for key, (value, kind, entry) in facts.items():
+        writer.add_key_value(key, value, kind, entry)
     for name, width in vectors(shape):
         writer.add_tensor_info(f"{name}.weight", (width,), np.dtype(np.float32), 4 * width)
     for name, sizes in matrices(shape):
@@ -191,9 +208,10 @@ def main() -> None:
     parser.add_argument("format", choices=[*sorted(writable), "Q4_K_M"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vocabulary", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with atomic_path(arguments.out) as partial:
-        write(SHAPES[arguments.shape], arguments.format, partial, arguments.seed)
+        write(SHAPES[arguments.shape], arguments.format, partial, arguments.seed, arguments.vocabulary)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ def make_app(models: Iterable[ServedModel], settings: Settings | None = None) ->
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.metrics = metrics
     return app
 
 

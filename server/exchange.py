@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from .front_desk import FrontDesk, Visit
 from .log import log_failure
@@ -118,7 +118,7 @@ class Exchange:
     async def _answer(self, call: Call, scope: Scope, send: Send) -> None:
         answer = await self._endpoint.handler(call)
         if isinstance(answer, Events):
-            await _Sending(answer, scope, send, self._settings).run()
+            await _Sending(answer, scope, send, self._settings.ping_seconds).run()
             return
         content = answer.content
         if not isinstance(content, bytes):
@@ -127,7 +127,6 @@ class Exchange:
             (b"content-type", answer.media_type.encode()),
             (b"content-length", str(len(content)).encode()),
         ]
-        send = _with_patience(send, scope, self._settings.write_seconds)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -135,10 +134,10 @@ class Exchange:
 class _Sending:
     """Sends events as they come, and a sign of life where none come."""
 
-    def __init__(self, events: Events, scope: Scope, send: Send, settings: Settings) -> None:
-        self._events, self._scope = events, scope
-        self._send = _with_patience(send, scope, settings.write_seconds)
-        self._ping_seconds = settings.ping_seconds
+    def __init__(self, events: Events, scope: Scope, send: Send, ping_seconds: float) -> None:
+        self._events, self._scope, self._send = events, scope, send
+        self._ping_seconds = ping_seconds
+        self._write_now = scope["state"].get("write_now", lambda data: False)
         self._last = time.monotonic()
         self._has_started = False
 
@@ -150,10 +149,11 @@ class _Sending:
                 async for chunk in chunks:
                     await self._write(chunk)
         except Exception as error:
-            if not self._has_started or isinstance(error, ClientLeftError):
+            if not self._has_started:
                 raise
             if not isinstance(error, APIError):
                 log_failure(error, self._scope["state"]["id"])
+            self._scope["state"]["has_failed"] = True
             await self._write(self._events.failure(failed(error)))
         finally:
             pinging.cancel()
@@ -162,6 +162,8 @@ class _Sending:
 
     async def _write(self, data: bytes, is_last: bool = False) -> None:
         self._last = time.monotonic()
+        if self._has_started and not is_last and self._write_now(data):
+            return
         if not self._has_started:
             self._has_started = True
             headers = [
@@ -178,21 +180,6 @@ class _Sending:
             await asyncio.sleep(max(0.01, self._last + self._ping_seconds - time.monotonic()))
             if time.monotonic() - self._last >= self._ping_seconds:
                 await self._write(self._events.ping)
-
-
-def _with_patience(send: Send, scope: Scope, seconds: float) -> Send:
-    """`send`, which ends the connection of a client that takes nothing for so long."""
-
-    async def patient(message: Message) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await send(message)
-        except TimeoutError:
-            if (abort := scope["state"].get("abort")) is not None:
-                abort()
-            raise ClientLeftError from None
-
-    return patient
 
 
 async def _has_left(receive: Receive) -> None:

@@ -45,17 +45,19 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        usage, status = Usage(), 0
+        usage, status, is_whole = Usage(), 0, False
         state = scope.setdefault("state", {})
         state["usage"], state["id"] = usage, secrets.token_hex(12)
 
         async def counting_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_headers(state["id"])]
             await send(message)
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
+        self._desk.metrics.has_come()
         try:
             state["owner"] = self._owner(scope)
             await self._app(scope, receive, counting_send)
@@ -64,12 +66,16 @@ class Guard:
                 log_failure(error, state["id"])
                 _abort(scope)
             else:
-                if not isinstance(error, APIError):
+                api_error = failed(error)
+                if api_error.status == 500:
                     log_failure(error, state["id"])
-                await send_error(failed(error), scope, counting_send)
+                await send_error(api_error, scope, counting_send)
         finally:
             route = scope.get("route")
-            self._desk.metrics.count(getattr(route, "path", "other"), status)
+            if not status and "refused" in state:  # by the connection, which has answered
+                status, is_whole = state["refused"], True
+            path, has_failed = getattr(route, "path", "other"), state.get("has_failed", False)
+            self._desk.metrics.count(path, status, is_whole, has_failed)
             log_access(scope, state["id"], status, time.perf_counter() - usage.began, usage)
             self._tell(scope, status, usage)
 

@@ -12,6 +12,8 @@ from .work.usage import Usage
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
+_OUTCOMES = ("completed", "client_error", "busy", "cut", "failed")
+
 
 _OF_MODELS: tuple[tuple[str, str, str, Callable[[Stats], float]], ...] = (
     ("kv_cache_usage_perc", "gauge", "Part of the pages that is in use, 0 to 1.", lambda s: s.cache_usage),
@@ -71,14 +73,22 @@ class Metrics:
     def __init__(self) -> None:
         self.n_refused = 0
         self._started = time.time()
+        self._n_received = 0
+        self._n_ended: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self._n_requests: Counter[tuple[str, int]] = Counter()
         self._n_finished: Counter[str] = Counter()
         self._n_prompt = self._n_generated = 0
         self._first, self._gap, self._whole = Histogram(), Histogram(), Histogram()
 
-    def count(self, path: str, status: int) -> None:
-        """A request has been answered; `path` is one of the known ones."""
+    def has_come(self) -> None:
+        """A request has come."""
+        self._n_received += 1
+
+    def count(self, path: str, status: int, is_whole: bool = True, has_failed: bool = False) -> None:
+        """A request has ended: its answer had this status (0: nothing was sent) and was sent whole or not, or
+        told in the middle that the server had failed. `path` is one of the known ones."""
         self._n_requests[path, status] += 1
+        self._n_ended["failed" if has_failed else _outcome(status, is_whole)] += 1
 
     def add(self, usage: Usage) -> None:
         """A request that has used the model has ended."""
@@ -103,6 +113,16 @@ class Metrics:
 
         single("num_requests_running", "gauge", "Requests of which tokens come.", n_running)
         single("num_requests_waiting", "gauge", "Requests whose first token has not come.", n_waiting)
+        single("http_requests_received_total", "counter", "Requests that came.", self._n_received)
+        several(
+            "http_requests_ended_total",
+            "counter",
+            "Requests that ended: answered whole, wrong, too many, given up by the client, or by a failure.",
+            [
+                f'nybble:http_requests_ended_total{{outcome="{outcome}"}} {n}'
+                for outcome, n in self._n_ended.items()
+            ],
+        )
         several(
             "http_requests_total",
             "counter",
@@ -162,3 +182,11 @@ def _labels(model: str, **others: str) -> str:
         for name, value in {"model_name": model, **others}.items()
     }
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
+
+
+def _outcome(status: int, is_whole: bool) -> str:
+    if not is_whole:
+        return "cut"
+    if status < 400:
+        return "completed"
+    return "client_error" if status < 500 else "busy" if status == 503 else "failed"

@@ -47,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-limit", dest="n_per_key_max", type=int, metavar="N", help="requests of one key"
     )
+    parser.add_argument(
+        "--connections-per-address",
+        dest="n_per_address_max",
+        type=int,
+        default=512,
+        metavar="N",
+        help="(%(default)s, of 1024 in all)",
+    )
     parser.add_argument("--max-body", dest="body_max", type=int, default=10_000_000, metavar="BYTES")
     parser.add_argument("--drain", dest="drain_seconds", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument(
@@ -90,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     set_up_log(args.log_format, getattr(logging, args.log_level.upper()))
     keys = [*args.api_key, *filter(None, [os.environ.get("NYBBLE_API_KEY")])]
     keys += keys_of_file(args.api_key_file) if args.api_key_file else []
-    names = ["allowed_hosts", "strict", "n_waiting_max", "n_per_key_max", "body_max", "drain_seconds"]
-    names.append("activations_max")
+    names = ["allowed_hosts", "strict", "n_waiting_max", "n_per_key_max", "n_per_address_max", "body_max"]
+    names += ["activations_max", "drain_seconds"]
     given: dict[str, Any] = {**vars(args), "allowed_hosts": (*args.allowed_host, args.host)}
     settings = Settings(
         keys=checked_keys(keys),

@@ -10,7 +10,7 @@ from ...engine.chat.message import ChatDelta, ChatMessage
 from ...engine.generation.logprobs import TokenLogprob
 from ..schema.sampling import finite, sampling_params
 from ..wire.errors import APIError, bad_field, error_body
-from ..wire.sse import DONE, event
+from ..wire.sse import DONE, TEXT, event, event_form
 from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
 from ..work.inside import activations_field, receipt_field, steering_option
@@ -59,13 +59,21 @@ async def _chunks(
     head = {**head, "object": "chat.completion.chunk"}
     extra = {"usage": None} if has_usage else {}
 
+    def shown(
+        i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None, **more: Any
+    ) -> Any:
+        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **more}
+        return {**head, "choices": [choice], **extra}
+
     def chunk(
         i: int, delta: Mapping[str, Any], reason: str | None = None, logprobs: Any = None, **more: Any
     ) -> bytes:
-        choice = {"index": i, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **more}
-        return event({**head, "choices": [choice], **extra})
+        if len(delta) == 1 and "content" in delta and logprobs is None and reason is None:
+            return forms[i](delta["content"])
+        return event(shown(i, delta, reason, logprobs, **more))
 
     async with answering(call, model, ask) as running:
+        forms = [event_form(shown(i, {"content": TEXT})) for i in range(len(running.choices))]
         n_told = [0] * len(running.choices)
         begun: set[int] = set()
         deltas: list[list[ChatDelta]] = [[] for _ in running.choices]

@@ -12,7 +12,7 @@ from ...engine.hooks.taps import Edits
 from ...engine.sampling.params import SamplingParams
 from ..schema.sampling import finite, sampling_params
 from ..wire.errors import bad_field
-from ..wire.sse import DONE, event
+from ..wire.sse import DONE, TEXT, event, event_form
 from ..work.call import Call, Events, Reply
 from ..work.generating import all_of, generating, news_of
 from ..work.inside import activations_field, receipt_field, steering_of
@@ -86,9 +86,17 @@ async def _chunks(
     has_usage = (given["stream_options"] or {}).get("include_usage")
     extra = {"usage": None} if has_usage else {}
     is_silent = given["max_tokens"] == 0
+
+    def shown(
+        i: int, text: str, logprobs: Any = None, reason: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        part = {"index": i, "text": text, "logprobs": logprobs, "finish_reason": reason, **more}
+        return {**head, "choices": [part], **extra}
+
     async with generating(call, model, start, len(prompts) * params.n, RENAMED) as running:
         n_told, offsets = [0] * len(running.choices), [0] * len(running.choices)
         has_echo = [bool(given["echo"])] * len(running.choices)
+        forms = [event_form(shown(i, TEXT)) for i in range(len(running.choices))]
         async for news in news_of(call, running):
             parts = []
             for i, pieces, is_done in news:
@@ -107,10 +115,11 @@ async def _chunks(
                 reason = None
                 if is_done:
                     reason = "length" if is_silent else finish_reason(call, choice.finish_reason)
-                part = {"index": i, "text": text, "logprobs": logprobs, "finish_reason": reason}
-                if is_done:
-                    part |= await receipt_field(call, model, choice)
-                parts.append(event({**head, "choices": [part], **extra}))
+                if logprobs is None and not is_done:
+                    parts.append(forms[i](text))
+                else:
+                    more = await receipt_field(call, model, choice) if is_done else {}
+                    parts.append(event(shown(i, text, logprobs, reason, **more)))
             yield b"".join(parts)
         if has_usage:
             yield event({**head, "choices": [], "usage": usage_json(running)})

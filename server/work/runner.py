@@ -27,7 +27,7 @@ class Running:
         self.streams = streams
         self.choices = [choice for stream in streams for choice in stream.choices]
         self._left = set(range(len(self.choices)))
-        self._news: list[News] = []
+        self._news: dict[int, tuple[list[Any], bool]] = {}
         self._has_news = asyncio.Event()
         self._error: BaseException | None = None
         self.collect()
@@ -44,7 +44,8 @@ class Running:
             if is_done:
                 self._left.discard(i)
             if pieces or is_done:
-                self._news.append((i, pieces, is_done))
+                before, _ = self._news.get(i, ([], False))  # it may be that nobody has read them yet
+                self._news[i] = [*before, *pieces], is_done
         if self._news:
             self._has_news.set()
 
@@ -60,13 +61,14 @@ class Running:
         self._has_news.set()
 
     async def __aiter__(self) -> AsyncIterator[list[News]]:
-        """What has come, until all texts are done. Raises what has ended one of them early."""
+        """What has come, at most one entry for each text, until all are done. Raises what has ended one of
+        them early."""
         while self._left or self._news:
             await self._has_news.wait()
             self._has_news.clear()
-            news, self._news = self._news, []
+            news, self._news = self._news, {}
             if news:
-                yield news
+                yield [(i, pieces, is_done) for i, (pieces, is_done) in news.items()]
             if self._error is not None:
                 raise self._error
         for stream in self.streams:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...engine.steering.control_vector import ControlVector
+from ...errors import RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class Settings:
     n_per_key_max: int | None = None
     """How many requests of one key may run or wait."""
     n_connections_max: int = 1024
+    n_per_address_max: int = 512
+    """How many connections one IP address (of IPv6: one network of 64 bits) may have."""
     body_max: int = 10_000_000
     """Of one request."""
     bodies_max: int = 256_000_000
@@ -41,3 +45,11 @@ class Settings:
     """By the names that requests give."""
     activations_max: int = 64_000_000
     """Of the activations that one request captures."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            low = 0 if name == "n_waiting_max" else 1
+            if name.endswith("_max") and value is not None and value < low:
+                raise RequestError(f"{name} must be at least {low}, not {value}")
+            if name.endswith("_seconds") and not 0 < value < math.inf:
+                raise RequestError(f"{name} must be a number of seconds above 0, not {value}")

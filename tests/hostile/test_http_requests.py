@@ -1,9 +1,17 @@
 """Hostile requests: each gets an error of its own, and kills or stalls nothing.
 
-S1 and so on are rows of a catalogue of such requests.
+S1 and so on are rows of a catalogue of such requests. Those that are not here:
+
+| rows | are in |
+| --- | --- |
+| S32 to S38, clients that leave, are slow or too many | tests/server/test_leaving.py |
+| S39, S40, who may ask | tests/server/test_guard.py |
+| S41, signals | tests/server/test_serve_command.py |
 """
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from served import HI, client, connected, exchanged, post, served
@@ -12,6 +20,15 @@ import nybble
 from nybble.testing import MockBackend, tiny_model
 
 CHAT = "/v1/chat/completions"
+
+
+def test_every_row_has_a_test():
+    """But for S42, the death of the engine's process."""
+    tests = Path(__file__).parents[1]
+    files = [*tests.glob("server/test_*.py"), Path(__file__)]
+    text = "".join(file.read_text("utf-8").partition('"""\n\nimport')[2] for file in files)
+    rows = {int(row) for row in re.findall(r"\bS(\d+)\b", text)}
+    assert rows >= set(range(1, 42))
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +52,20 @@ def status_of(asker, body, path=CHAT):
     return answer.status_code
 
 
-BODIES = {  # S1, S2, S3
-    "empty": b"",
-    "broken": b'{"messages": [',
-    "no UTF-8": b'{"messages": "\xff"}',
-    "lone surrogate": b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
-    "lone surrogate in a key": b'{"messages": [{"role": "user", "content": "a"}], "\\ud800": 1}',
-    "NaN": b'{"messages": [{"role": "user", "content": "a"}], "temperature": NaN}',
-    "infinite": b'{"messages": [{"role": "user", "content": "a"}], "temperature": 1e999}',
-    "many digits": b'{"messages": [{"role": "user", "content": "a"}], "seed": ' + b"1" * 5000 + b"}",
-    "deep": b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "65 deep": b'{"x": ' + b"[" * 64 + b"]" * 64 + b"}",
-    "array": b"[]",
-    "null": b"null",
-    "number": b"17",
+BODIES = {
+    "S1 empty": b"",
+    "S1 broken": b'{"messages": [',
+    "S1 no UTF-8": b'{"messages": "\xff"}',
+    "S1 lone surrogate": b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    "S1 lone surrogate in a key": b'{"messages": [{"role": "user", "content": "a"}], "\\ud800": 1}',
+    "S1 NaN": b'{"messages": [{"role": "user", "content": "a"}], "temperature": NaN}',
+    "S1 infinite": b'{"messages": [{"role": "user", "content": "a"}], "temperature": 1e999}',
+    "S1 many digits": b'{"messages": [{"role": "user", "content": "a"}], "seed": ' + b"1" * 5000 + b"}",
+    "S2 deep": b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "S2 65 deep": b'{"x": ' + b"[" * 64 + b"]" * 64 + b"}",
+    "S3 array": b"[]",
+    "S3 null": b"null",
+    "S3 number": b"17",
 }
 
 
@@ -61,7 +78,7 @@ def said(content):
     return [{"role": "user", "content": content}]
 
 
-FIELDS = {  # S3 to S29
+FIELDS = {
     "S3 messages missing": {"messages": None},
     "S3 messages a string": {"messages": "x"},
     "S3 messages of numbers": {"messages": [1]},
@@ -104,6 +121,7 @@ FIELDS = {  # S3 to S29
     "S19 stop_token_ids": {"stop_token_ids": [10**6]},
     "S20 long": {"messages": said("a b " * 500)},
     "S20 longer": {"messages": said("a" * 10**6)},
+    "S21 10**5 messages": {"messages": said("a") * 10**5},
     "S23 model a number": {"model": 5},
     "S23 model long": {"model": "a" * 10**6},
     "S24 chat_template": {"chat_template": "{{ messages }}"},
@@ -185,29 +203,32 @@ def test_a_large_body_is_not_read(llm):
         assert b"HTTP/1.1 413" in exchanged(url, head + chunks * 20)
 
 
-HEADS = {  # S30, S31, S39
-    "a header of 1 MB": (
+HEADS = {
+    "S30 a header of 1 MB": (
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 10**6 + b"\r\n\r\n",
         b"431",
     ),
-    "5,000 headers": (b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5000 + b"\r\n", b"431"),
-    "an address of 1 MB": (b"GET /" + b"a" * 10**6 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
-    "an address of 10 kB": (b"GET /" + b"a" * 10**4 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
-    "a length of 10**30": (post(CHAT, b"").replace(b"Length: 0", b"Length: 1" + b"0" * 30), b"400"),
-    "a length of 10**15": (post(CHAT, b"").replace(b"Length: 0", b"Length: 1" + b"0" * 15), b"413"),
-    "a negative length": (post(CHAT, b"").replace(b"Length: 0", b"Length: -1"), b"400"),
-    "two lengths": (post(CHAT, b"", "Content-Length: 5"), b"400"),
-    "length and chunks": (post(CHAT, b"{}", "Transfer-Encoding: chunked"), b"400"),
-    "no length": (post(CHAT, b"").replace(b"Content-Length: 0\r\n", b""), b"411"),
-    "TLS": (bytes.fromhex("16030100f5010000f10303") + bytes(200), b"400"),
-    "no host": (b"GET /health HTTP/1.1\r\n\r\n", b"400"),
-    "a strange host": (b"GET /health HTTP/1.1\r\nHost: a/?x=\r\n\r\n", b"400"),
-    "another host": (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
-    "bytes in the address": (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
-    "two slashes": (b"GET //health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404"),
-    "dots": (b"GET /%2e%2e/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404"),
-    "another method": (b"BREW /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"405"),
-    "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"404"),
+    "S30 5,000 headers": (
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5000 + b"\r\n",
+        b"431",
+    ),
+    "S30 an address of 1 MB": (b"GET /" + b"a" * 10**6 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
+    "S30 an address of 10 kB": (b"GET /" + b"a" * 10**4 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
+    "S31 a length of 10**30": (post(CHAT, b"").replace(b"Length: 0", b"Length: 1" + b"0" * 30), b"400"),
+    "S31 a length of 10**15": (post(CHAT, b"").replace(b"Length: 0", b"Length: 1" + b"0" * 15), b"413"),
+    "S31 a negative length": (post(CHAT, b"").replace(b"Length: 0", b"Length: -1"), b"400"),
+    "S31 two lengths": (post(CHAT, b"", "Content-Length: 5"), b"400"),
+    "S31 length and chunks": (post(CHAT, b"{}", "Transfer-Encoding: chunked"), b"400"),
+    "S31 no length": (post(CHAT, b"").replace(b"Content-Length: 0\r\n", b""), b"411"),
+    "S31 TLS": (bytes.fromhex("16030100f5010000f10303") + bytes(200), b"400"),
+    "S39 no host": (b"GET /health HTTP/1.1\r\n\r\n", b"400"),
+    "S39 a strange host": (b"GET /health HTTP/1.1\r\nHost: a/?x=\r\n\r\n", b"400"),
+    "S40 another host": (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+    "S39 bytes in the address": (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+    "S39 two slashes": (b"GET //health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404"),
+    "S39 dots": (b"GET /%2e%2e/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404"),
+    "S39 another method": (b"BREW /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"405"),
+    "S39 another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"404"),
 }
 
 
@@ -233,7 +254,7 @@ def test_half_a_request_harms_nobody(llm):
         for i, connection in enumerate(half):
             whole = post(CHAT, b'{"messages": [')
             connection.sendall(whole if i % 2 else whole[: -len(whole) // 2])
-        body = json.dumps({"messages": HI, "max_tokens": 3}).encode()
+        body = json.dumps({"messages": HI, "max_tokens": 3, "ignore_eos": True}).encode()
         assert b'"finish_reason":"length"' in exchanged(url, post(CHAT, body, "Connection: close"))
         for connection in half:
             with connection:

@@ -57,7 +57,7 @@ def test_every_folder_of_the_package_is_in_the_list():
             [path for folder in PACKAGES for path in folder.rglob("*.py")],
         ),
         (["plot"], ROOT.glob("examples/*.py")),
-        (["bench", "rivals"], ROOT.glob("bench/*.py")),
+        (["bench", "rivals"], ROOT.glob("bench/**/*.py")),
         (["test"], [path for path in TESTS if not path.name.startswith("record_")]),
         (["test", "rivals"], [path for path in TESTS if path.name.startswith("record_")]),
     ],
@@ -66,7 +66,7 @@ def test_every_folder_of_the_package_is_in_the_list():
 def test_whatever_is_imported_is_asked_for(extras, files):
     asked = {re.match(r"[\w-]+", need)[0] for need in requirements(*extras)}
     files = list(files)
-    here = {"nybble", *(path.stem for path in [*files, *TESTS])}
+    here = {"nybble", "serving", *(path.stem for path in [*files, *TESTS])}
     found = {name for path in files for name in imports(path)} - set(sys.stdlib_module_names) - here
     assert found and {INSTALLED_AS.get(name, name) for name in found} <= asked
 

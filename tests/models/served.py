@@ -62,10 +62,18 @@ def wait_for(condition, seconds: float = 20) -> None:
         time.sleep(0.005)
 
 
-def connected(url: str) -> socket.socket:
-    """A plain connection to a server."""
+def connected(url: str, window: int = 0, source: str = "") -> socket.socket:
+    """A plain connection to a server, from the address `source`; `window`: the bytes that it takes before
+    they are read."""
     host, _, port = url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.socket()
+    if window:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    if source:
+        connection.bind((source, 0))
+    connection.settimeout(20)
+    connection.connect((host, int(port)))
+    return connection
 
 
 def exchanged(url: str, request: bytes) -> bytes:

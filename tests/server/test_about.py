@@ -4,10 +4,12 @@ import json
 import logging
 import re
 
+import httpx
 import jsonschema
 import pytest
-from served import HI, client
+from served import HI, client, connected, exchanged, post, served, wait_for
 from starlette.testclient import TestClient
+from stuck_backend import StuckBackend
 
 import nybble
 from nybble.server.app import ENDPOINTS, make_app
@@ -81,6 +83,47 @@ def test_a_model_that_has_ended_has_no_counts():
     assert answer.status_code == 200 and "model_name" not in answer.text
 
 
+def test_every_request_ends_in_one_way():
+    """The server's half of the ledger: what came is what was answered, refused, cut or has failed."""
+    backend = StuckBackend()
+    backend.n_open = 1
+    body = json.dumps({"messages": HI, "stream": True}).encode()
+    with served(backend, n_seq_max=1, n_waiting_max=1) as url:
+
+        def ended(text=""):
+            text = text or httpx.get(f"{url}/metrics").text
+            return {name: int(n) for name, n in re.findall(r'ended_total{outcome="(\w+)"} (\d+)', text)}
+
+        assert b"404" in exchanged(url, post("/nothing", b"", "Connection: close"))
+        assert b"400" in exchanged(url, post(CHAT, b"{", "Connection: close"))
+        assert b"400" in exchanged(url, b"no HTTP\r\n\r\n")
+        assert b"400" in exchanged(url, post(CHAT, body, "Transfer-Encoding: chunked"))
+        with connected(url) as leaving:
+            leaving.sendall(post(CHAT, body[:-1] + b" " * 9)[:-9])  # its body does not come
+        with connected(url) as leaving:
+            leaving.sendall(post(CHAT, body))
+            assert b"200" in leaving.recv(100)
+        wait_for(lambda: ended()["cut"] == 2)
+        waiting = [connected(url) for _ in range(2)]
+        for connection in waiting:
+            connection.sendall(post(CHAT, body))
+            assert b"200" in connection.recv(100)
+        assert b"503" in exchanged(url, post(CHAT, body, "Connection: close"))
+        backend.streams[-1].take = lambda: 1 / 0
+        backend.open(10**6)
+        for connection in waiting:
+            with connection:
+                while b"[DONE]" not in connection.recv(1 << 16):
+                    pass
+        wait_for(lambda: ended()["failed"] == 1)
+        text = httpx.get(f"{url}/metrics").text
+        found = ended(text)
+        received = int(re.search(r"received_total (\d+)", text)[1])
+        assert received == sum(found.values()) + 1, "the one that asks"
+        assert found.pop("completed") > 1
+        assert found == {"client_error": 4, "busy": 1, "cut": 2, "failed": 1}
+
+
 def test_a_line_for_each_request(lines):
     set_up_log("json")
     client(MockBackend()).post(CHAT, json={"messages": HI, "colour": "blue"})
@@ -119,6 +162,16 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(lines):
     answer = client(Broken()).post(CHAT, json={"messages": HI})
     assert answer.status_code == 500 and "secret" not in answer.text
     assert "/secret/path is gone" in "\n".join(lines())
+
+
+def test_what_clients_do_wrong_is_no_failure(lines):
+    """It is a line of the log as all requests are, however the model has refused it."""
+    set_up_log("text")
+    for schema in (-1, [], "x"):
+        format_ = {"type": "json_schema", "json_schema": {"schema": schema}}
+        answer = client(MockBackend()).post(CHAT, json={"messages": HI, "response_format": format_})
+        assert answer.status_code == 400
+    assert len(lines()) == 3
 
 
 def test_the_description_is_what_requests_are_checked_by():

@@ -16,6 +16,7 @@ PATHS = [
     "/nothing",
     "/health/",
     "/%2fhealth",
+    "/v1//chat/completions",
     "/%2e%2e",
 ]
 
@@ -26,7 +27,9 @@ def guarded():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_everything_but_health_needs_a_key(guarded, path):
+def test_everything_but_health_and_the_page_needs_a_key(guarded, path):
+    """S39: it is decided on the path as it was sent."""
+    assert guarded.get("/").status_code == 200
     assert guarded.get("/health").status_code == 200
     for key in ("", "wrong", "firs", "first\x00", "second first"):
         answer = guarded.get(path, headers={"Authorization": f"Bearer {key}".encode()})
@@ -62,7 +65,7 @@ def test_hosts_that_are_this_server(host):
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example"])
 def test_hosts_that_are_not(host):
-    """A name of an attacker's that leads here (DNS rebinding)."""
+    """S40: a name of an attacker's that leads here (DNS rebinding)."""
     assert client(MockBackend()).get("/health", headers={"host": host}).status_code == 403
     assert (
         client(MockBackend(), allowed_hosts=("*",)).get("/health", headers={"host": host}).status_code == 200
@@ -70,6 +73,7 @@ def test_hosts_that_are_not(host):
 
 
 def test_pages_of_others_may_not_ask():
+    """S40."""
     asker = client(MockBackend())
     for origin in ("http://evil.example", "null", "http://localhost:9"):
         assert asker.post(CHAT, json={"messages": HI}, headers={"origin": origin}).status_code == 403

@@ -1,7 +1,8 @@
 """Clients that leave, are slow or too many; and a server that ends."""
 
-import asyncio
+import errno
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,7 @@ from stuck_backend import StuckBackend
 
 import nybble
 from nybble import SamplingParams
-from nybble.server.app import make_app
-from nybble.server.work.served_model import ServedModel
-from nybble.server.work.settings import Settings
+from nybble.engine.chat.message import ChatDelta
 from nybble.testing import MockBackend, tiny_model
 
 CHAT = "/v1/chat/completions"
@@ -41,7 +40,7 @@ def asked(url, path=CHAT, **fields):
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("n_before", [0, 2])
 def test_work_ends_when_the_client_leaves(path, stream, n_before):
-    """S33 to S35: while it streams or not, before the first token (in the queue, in the prompt) or after."""
+    """S33, S34, S35: streams or not, before the first token (in the queue, in the prompt) or after."""
     backend = StuckBackend()
     with served(backend) as url:
         with asked(url, path, stream=stream) as connection:
@@ -86,28 +85,51 @@ def is_free(llm):
     return True
 
 
-def test_a_slow_reader_is_dropped():
-    """S36: it takes nothing for a while, so its work ends, and others go on."""
-    aborted, sent = [], []
+class Voluble(StuckBackend):
+    """Its answer has 40 pieces of 50 kB, more than what lies on the way to a client."""
 
-    async def receive():
-        await asyncio.sleep(0.01 if not sent else 60)
-        return {"type": "http.request", "body": json.dumps({"messages": HI, "stream": True}).encode()}
+    def _stuck(self, stream, on_news):
+        stream._pieces = [ChatDelta("a" * 50_000)] * 40
+        return super()._stuck(stream, on_news)
 
-    async def send(message):
-        sent.append(message)
-        if len(sent) > 1:
-            await asyncio.sleep(60)
 
-    backend = StuckBackend()
-    backend.n_open = 3
-    app = make_app([ServedModel("m", backend)], Settings(write_seconds=0.2))
-    headers = [(b"host", b"localhost"), (b"content-length", b"9")]
-    scope = {"type": "http", "method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "headers": headers}
-    scope |= {"query_string": b"", "state": {"abort": lambda: aborted.append(True)}, "root_path": ""}
-    began = time.monotonic()
-    asyncio.run(app(scope, receive, send))
-    assert aborted and backend.cancelled and time.monotonic() - began < 5
+def asked_slowly(url, **fields):
+    """A connection with a window of 2 KiB on which a long answer was asked for."""
+    connection = connected(url, window=2048)
+    connection.sendall(post(CHAT, json.dumps({"messages": HI, **fields}).encode()))
+    return connection
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_slow_reader_is_dropped(stream):
+    """S36: it takes nothing for a while, so its work ends and what waits for it goes; others go on."""
+    backend = Voluble()
+    with served(backend, write_seconds=0.3) as url, asked_slowly(url, stream=stream) as slow:
+        wait_for(lambda: backend.streams)
+        backend.open(39 if stream else 40)
+        if stream:
+            wait_for(lambda: backend.cancelled)
+        assert httpx.get(f"{url}/health").status_code == 200
+        wait_for(lambda: is_reset(slow))
+        assert "num_requests_running 0" in httpx.get(f"{url}/metrics").text
+
+
+def is_reset(connection):
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+
+
+def test_a_reader_that_takes_little_is_not_dropped():
+    """As long as what waits for it gets less."""
+    backend = Voluble()
+    with served(backend, write_seconds=0.3) as url, asked_slowly(url) as slow:
+        wait_for(lambda: backend.streams)
+        backend.open(40)
+        n_read = 0
+        while n_read < 400_000:
+            data = slow.recv(1 << 17)
+            assert data
+            n_read += len(data)
+            time.sleep(0.005)
 
 
 def test_a_silent_stream_says_that_it_is_alive():
@@ -197,9 +219,21 @@ def test_what_runs_may_finish_when_the_server_ends():
 def test_too_many_connections_are_refused():
     with served(MockBackend(), n_connections_max=3) as url:
         held = [connected(url) for _ in range(3)]
-        time.sleep(0.05)
         with connected(url) as fourth:
             assert b"503" in fourth.recv(1000)
         for connection in held:
             connection.close()
         wait_for(lambda: httpx.get(f"{url}/health").status_code == 200)
+
+
+def test_too_many_connections_of_one_address_are_refused():
+    """S32: the rest is for others."""
+    with served(MockBackend(), n_per_address_max=3) as url:
+        held = [connected(url) for _ in range(3)]
+        with connected(url) as fourth:
+            assert b"503" in fourth.recv(1000)
+        with connected(url, source="127.0.0.2") as other:
+            other.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in other.recv(1000)
+        for connection in held:
+            connection.close()

@@ -11,6 +11,7 @@ from stuck_backend import StuckBackend
 
 import nybble
 from nybble import ChatMessage, SamplingParams, ToolCall
+from nybble.server.wire.sse import TEXT, event, event_form
 from nybble.testing import MockBackend, tiny_model
 
 
@@ -269,3 +270,10 @@ def test_models_are_listed(mock_api):
     assert mock_api.models.retrieve("m").max_model_len == 2048
     with pytest.raises(openai.NotFoundError):
         mock_api.models.retrieve("n")
+
+
+@pytest.mark.parametrize("text", ["a", "", 'é"\n\u2028\0', "data: \n\n"])
+def test_events_are_those_that_would_be_written_at_once(text):
+    value = {"model": "m", "choices": [{"text": TEXT, "index": 3}], "usage": None}
+    expected = {**value, "choices": [{"text": text, "index": 3}]}
+    assert event_form(value)(text) == event(expected)

@@ -105,6 +105,9 @@ def test_what_is_wrong_is_said(path, tmp_path):
     keys.chmod(0o644)
     assert "others can read this file of keys" in failure(path, "--api-key-file", keys)
     assert "must be an address of this machine" in failure(path, "--host", "no.such.host.invalid")
+    assert "--port must be from 0 to 65535, not 65537" in failure(path, "--port", 65537)
+    assert "--n-waiting must be at least 0, not -1" in failure(path, "--n-waiting", -1)
+    assert "--drain must be a number of seconds above 0, not nan" in failure(path, "--drain", "nan")
     assert "two models are called tiny" in failure(path, path, "--port", 0)
 
 
