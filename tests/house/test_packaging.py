@@ -19,7 +19,11 @@ PACKAGES = [folder.parent for folder in ROOT.glob("*/__init__.py")]
 TESTS = [*ROOT.glob("tests/**/*.py")]
 
 # Packages that are imported by another name than they are installed by, or come with another.
-INSTALLED_AS = {"llama_cpp": "llama-cpp-python", "llvmlite": "numba"}
+INSTALLED_AS = {
+    "llama_cpp": "llama-cpp-python",
+    "llvmlite": "numba",
+    **dict.fromkeys(("click", "pydantic", "sqlite_utils"), "llm"),
+}
 
 
 def requirements(*extras: str) -> list[str]:
@@ -53,7 +57,7 @@ def test_every_folder_of_the_package_is_in_the_list():
     "extras, files",
     [
         (
-            ["plot", "chat", "grammar", "server", "hub"],
+            ["plot", "chat", "grammar", "server", "hub", "llm"],
             [path for folder in PACKAGES for path in folder.rglob("*.py")],
         ),
         (["plot"], ROOT.glob("examples/*.py")),
