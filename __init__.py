@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .engine.llm import LLM
     from .engine.model_info import ModelInfo
     from .engine.sampling.params import SamplingParams
+    from .engine.scoring.scorer import Score
     from .engine.tracing.trace import Trace
     from .errors import (
         ContextLengthError,
@@ -74,6 +75,7 @@ __all__ = [
     "Request",
     "RequestError",
     "SamplingParams",
+    "Score",
     "Sequence",
     "Timings",
     "TokenLogprob",
@@ -114,6 +116,7 @@ _HOMES = {
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
+    "Score": ".engine.scoring.scorer",
     "Sequence": ".engine.generation.sequence",
     "Timings": ".engine.generation.output",
     "TokenLogprob": ".engine.generation.logprobs",
