@@ -57,7 +57,7 @@ def test_every_folder_of_the_package_is_in_the_list():
     "extras, files",
     [
         (
-            ["plot", "chat", "grammar", "server", "hub", "llm"],
+            ["plot", "chat", "grammar", "server", "hub", "llm", "lm_eval"],
             [path for folder in PACKAGES for path in folder.rglob("*.py")],
         ),
         (["plot"], ROOT.glob("examples/*.py")),

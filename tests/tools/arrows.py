@@ -105,5 +105,5 @@ ARROWS = {
     "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
     "tokenizer gguf_io errors",
     "sampling": "engine.sampling",
-    "adapters": "engine.llm hub errors",
+    "adapters": "engine.llm hub engine.sampling errors",
 }
