@@ -98,7 +98,7 @@ class NybbleLM(TemplateLM):
                 f"{self.llm.path} has no chat template; leave --apply_chat_template out, or give a template"
                 " by chat_template=FILE in --model_args"
             )
-        return self._template or (template and template.source)
+        return template.source if self._template is None and template is not None else self._template
 
     def apply_chat_template(
         self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True

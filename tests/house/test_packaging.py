@@ -57,12 +57,12 @@ def test_every_folder_of_the_package_is_in_the_list():
     "extras, files",
     [
         (
-            ["plot", "chat", "grammar", "server", "hub", "llm", "lm_eval"],
+            ["plot", "chat", "grammar", "server", "hub", "llm", "lm_eval", "ray"],
             [path for folder in PACKAGES for path in folder.rglob("*.py")],
         ),
         (["plot"], ROOT.glob("examples/*.py")),
         (["bench", "rivals"], ROOT.glob("bench/*.py")),
-        (["test"], [path for path in TESTS if not path.name.startswith("record_")]),
+        (["test", "lm_eval", "ray"], [path for path in TESTS if not path.name.startswith("record_")]),
         (["test", "rivals"], [path for path in TESTS if path.name.startswith("record_")]),
     ],
     ids=["package", "examples", "bench", "tests", "records"],
