@@ -23,11 +23,15 @@ _MAX_TOKENS = 16  # the API's default
 
 
 async def complete(call: Call) -> Reply | Events:
-    """Continues a text, token ids, or a list of these."""
+    """Continues a text, token ids, or a list of these; with `suffix`, up to what comes then."""
     given = call.fields
     model = find_model(call.models, given["model"])
-    prompts = prompts_of(given["prompt"])
-    for prompt in prompts:
+    prompts, suffix = prompts_of(given["prompt"]), given["suffix"] or ""
+    if suffix and given["echo"]:
+        raise bad_field("suffix", "cannot go with echo")
+    if suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise bad_field("suffix", "needs a prompt that is a text")
+    for prompt in (*prompts, suffix):
         if isinstance(prompt, str):
             model.check_length(prompt)
     params = _params(call, model)
@@ -40,7 +44,7 @@ async def complete(call: Call) -> Reply | Events:
         "model": model.name,
         "system_fingerprint": model.fingerprint,
     }
-    start = partial(_start, model, prompts, params)
+    start = partial(_start, model, prompts, suffix, params)
     if given["stream"]:
         return Events(_chunks(call, model, prompts, params, start, head), failure)
     async with generating(call, model, start, len(prompts) * params.n, RENAMED) as running:
@@ -131,12 +135,17 @@ def _params(call: Call, model: ServedModel) -> SamplingParams:
 
 
 def _start(
-    model: ServedModel, prompts: Sequence[Prompt], params: SamplingParams, on_news: Callable[[], object]
+    model: ServedModel,
+    prompts: Sequence[Prompt],
+    suffix: str,
+    params: SamplingParams,
+    on_news: Callable[[], object],
 ) -> Streams:
     streams: list[Any] = []
     try:
         for prompt in prompts:
-            streams.append(model.backend.submit(prompt, params, on_news=on_news))
+            asked = model.infill(str(prompt), suffix) if suffix else prompt
+            streams.append(model.backend.submit(asked, params, on_news=on_news))
     except BaseException:
         cancel_all(streams)
         raise

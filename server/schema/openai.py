@@ -94,12 +94,13 @@ COMPLETION = Record(
         **fields(
             max_tokens=Integer(0, MANY),
             n=Integer(1, 1024),
+            suffix=Text(),
             echo=Flag(),
             logprobs=Integer(0, 20),
             response_format=_FORMAT,
         ),
         "best_of": Field(Fixed((1,))),
-        **not_supported(("suffix", "lora", "activations", "control_vectors", "receipt")),
+        **not_supported(("lora", "activations", "control_vectors", "receipt")),
     },
     INERT,
 )
