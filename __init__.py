@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .engine.receipts.verification import Verification
     from .engine.sampling.params import SamplingParams
     from .engine.scheduler.stats import Stats
+    from .engine.scoring.scorer import Score
     from .engine.tracing.trace import Trace
     from .errors import (
         ContextLengthError,
@@ -78,6 +79,7 @@ __all__ = [
     "Request",
     "RequestError",
     "SamplingParams",
+    "Score",
     "Sequence",
     "Stats",
     "Timings",
@@ -121,6 +123,7 @@ _HOMES = {
     "Request": ".engine.generation.request",
     "RequestError": ".errors",
     "SamplingParams": ".engine.sampling.params",
+    "Score": ".engine.scoring.scorer",
     "Sequence": ".engine.generation.sequence",
     "Stats": ".engine.scheduler.stats",
     "Timings": ".engine.generation.output",

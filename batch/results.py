@@ -58,7 +58,11 @@ class Results:
 
     def write(self, result: object) -> None:
         """Appends a line, all at once."""
-        data = memoryview(dumped(result) + b"\n")
+        self.write_json(dumped(result))
+
+    def write_json(self, result: bytes) -> None:
+        """The same for what is JSON already."""
+        data = memoryview(result + b"\n")
         while data:
             data = data[self._file.write(data) :]
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -40,13 +40,14 @@ from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .scheduler.state_key import installed_version
 from .scheduler.stats import Stats
+from .scoring.scorer import Scorer
 from .steering.control_vector import ControlVector
 from .tracing.linear_path import LinearPath
 from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
 
 
-class LLM(Chatter, Tracer, Shown):
+class LLM(Chatter, Tracer, Scorer, Shown):
     """A model, ready to run.  Threads may share it: what they ask for at the same time runs side by side.
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
@@ -314,16 +315,19 @@ class LLM(Chatter, Tracer, Shown):
     def _checked_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
 
+    def _continuation_ids(self, given: Prompt) -> NDArray[np.int32]:
+        return prompt_ids(given, partial(self._encode, add_special=False), self.config.n_vocab, self.n_ctx)
+
     def _check_usable(self) -> None:
         self.scheduler.gate.check_usable()
         self._model.file.check_unchanged()
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str, add_special: bool = True) -> list[int]:
         """The ids of a prompt, whose author is trusted: names of control tokens are read as such. Untrusted
         text should be encoded without `parse_special`, and passed as ids."""
         if self.tokenizer is None:
             raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
-        return self.tokenizer.encode(text, parse_special=True)
+        return self.tokenizer.encode(text, add_special, parse_special=True)
 
     @cached_property
     def _unembedding(self) -> Unembedding:

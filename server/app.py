@@ -68,6 +68,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/version", ollama_models.version, summary="The version of Ollama's API"),
     Endpoint("POST", "/tokenize", tokens.tokenize, openai.TOKENIZE, "The tokens of a text"),
     Endpoint("POST", "/detokenize", tokens.detokenize, openai.DETOKENIZE, "The text of tokens"),
+    Endpoint("GET", "/tokenizer_info", tokens.tokenizer_info, summary="Its BOS, EOS and chat template"),
 )
 
 

@@ -13,16 +13,15 @@ _log = logging.getLogger(__name__)
 
 _MOST_NAMED = 10
 
-SPECIAL_IDS = ("bos", "eos", "eot", "eom", "unknown", "padding", "seperator", "fim_pad", "fim_rep", "fim_sep")
-"""Names in `<name>_token_id` of tokens with a role in encoding, or at the end of a text."""
+SPECIAL_IDS = (
+    *("bos", "eos", "eot", "eom", "unknown", "padding", "seperator", "fim_pad", "fim_rep", "fim_sep"),
+    *("fim_pre", "fim_suf", "fim_mid", "prefix", "suffix", "middle"),
+)
+"""Names in `<name>_token_id` of tokens with a role in encoding, around a gap, or at the end of a text."""
 
 UNUSED_IDS = {
     "cls": "encoding begins with bos_token_id, where converters put it too",
     "mask": "names a token that a user writes by its text; training alone puts it in",
-    **dict.fromkeys(
-        ("fim_pre", "fim_suf", "fim_mid", "prefix", "suffix", "middle"),
-        "names a mark around a gap in a program; whoever asks for filling it in writes the mark by its text",
-    ),
 }
 """Names in `<name>_token_id` that neither encoding nor generation needs -> why."""
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from .gap_marks import FAMILIES
 from .longest_match import LongestMatch
 
 _WHITE_SPACE = " \t\n\v\f\r"
@@ -44,18 +45,6 @@ END_OF_GENERATION = frozenset(
     }
 )
 
-# The marks around a gap that a code model fills: CONTROL tokens too, but they end nothing.
-FILL_IN_THE_MIDDLE = frozenset(
-    {
-        *("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),
-        *("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>"),
-        *("<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>"),
-        *("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # GLM 4.5
-        *("<|prefix|>", "<|suffix|>", "<|middle|>"),  # Falcon-H1 Tiny Coder
-    }
-)
-
-
 # The marks between the parts of a gpt-oss answer. They are CONTROL, or the text of a message could begin
 # another message. But they are shown, as in llama.cpp: without them the parts could not be told apart.
 STRUCTURE = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
@@ -67,7 +56,7 @@ _HTML_MODELS = ("<|tool_response>", "<|plamo:eos|>")  # Gemma 4, PLaMo
 def control_texts(vocabulary: Container[str]) -> list[str]:
     """The tokens of the vocabulary that are CONTROL by their text, whatever their type in the file: else the
     plain text of a message could end its turn."""
-    texts = END_OF_GENERATION | FILL_IN_THE_MIDDLE | STRUCTURE
+    texts = END_OF_GENERATION.union(STRUCTURE, *FAMILIES)
     if any(text in vocabulary for text in _HTML_MODELS):
         texts -= {"</s>"}
     return [text for text in texts if text in vocabulary]

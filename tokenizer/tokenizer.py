@@ -136,24 +136,8 @@ class Tokenizer(Shown):
         Raises TypeError if `text` is no str, RequestError if it holds lone surrogates, which are no
         characters.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, not {type(text).__name__}")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise RequestError(
-                f"text must be Unicode, but character {error.start} is the lone surrogate "
-                f"U+{ord(text[error.start]):04X}"
-            ) from error
-        model = self._model
-        ids: list[int] = []
-        at_prefix = model.add_space_prefix
-        for part in self._parts(text, parse_special, mark):
-            if isinstance(part, int):
-                ids.append(part)
-            else:
-                ids += model.encode(" " + part if at_prefix else part)
-            at_prefix = model.add_space_prefix and isinstance(part, int)
+        _check_text(text)
+        ids = self._text_ids(text, parse_special, mark, self._model.add_space_prefix)
         if not add_special:
             return ids
         begin, end = self._added_ids()
@@ -162,6 +146,27 @@ class Tokenizer(Shown):
         if ids and ids[-1] in end:
             self._warn_once(f"ends with {'EOS' if ids[-1] == self.eos_id else 'SEP'}", ids[-1])
         return [*begin, *ids, *end]
+
+    def infill(self, prefix: str, suffix: str, *, suffix_first: bool = False) -> list[int]:
+        """The ids of a prompt that asks a code model for what stands between two texts, with its own marks:
+
+            llm.generate(llm.tokenizer.infill("def area(r):\n    return ", " * r**2\n")).text
+
+        Names of control tokens in the texts are plain text. `suffix_first`: the order in which a few models
+        were trained. BOS comes first where the file asks for it. RequestError if the vocabulary has no such
+        marks; what `encode` raises.
+        """
+        marks = self._vocabulary.gap_marks
+        if marks is None:
+            raise RequestError(
+                f"`suffix` needs a model that fills gaps, and the vocabulary of {self._vocabulary.source} has"
+                " no marks for them, such as <|fim_prefix|>; leave it out"
+            )
+        _check_text(suffix)
+        before = [marks.prefix, *self.encode(prefix, add_special=False)]
+        after = [marks.suffix, *self._text_ids(suffix, parse_special=False)]  # it begins no word
+        parts = [*after, *before] if suffix_first else [*before, *after]
+        return [*self._added_ids()[0], *parts, marks.middle]
 
     def encode_pair(self, first: str, second: str) -> list[int]:
         """The ids of two texts for a model that compares them: "[CLS] first [SEP] second [SEP]", or the
@@ -254,6 +259,18 @@ class Tokenizer(Shown):
             "add_eos": str(self.add_eos),
         }
 
+    def _text_ids(self, text: str, parse_special: bool, mark: str = "", at_prefix: bool = False) -> list[int]:
+        """The ids of a text alone; `at_prefix`: a space goes before it, where the kind of tokenizer does
+        so."""
+        ids: list[int] = []
+        for part in self._parts(text, parse_special, mark):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                ids += self._model.encode(" " + part if at_prefix else part)
+            at_prefix = self._model.add_space_prefix and isinstance(part, int)
+        return ids
+
     def _parts(self, text: str, parse_special: bool, mark: str) -> Iterator[str | int]:
         """The ids of special tokens in a text, and the texts between them, without marks."""
         for part in (self._all_splitter if parse_special else self._splitter).split(text):
@@ -296,6 +313,18 @@ class Tokenizer(Shown):
         tokens, ids = self._vocabulary.tokens, self._vocabulary.ids_of_type(*types)
         special = {tokens[id_]: id_ for id_ in ids}
         return SpecialTokenSplitter(special, self._vocabulary.strip_after, self._vocabulary.strip_before)
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"text must be Unicode, but character {error.start} is the lone surrogate "
+            f"U+{ord(text[error.start]):04X}"
+        ) from error
 
 
 def _added(name: str, asked: bool | None, default: bool, id_: int | None, source: str) -> bool:

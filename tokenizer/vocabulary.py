@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..gguf_io.display import Shown
+from .gap_marks import GapMarks, gap_marks
 from .keys import PREFIX
 from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids, wrong_type
 from .special_tokens import BYTE_NAMES, control_texts, end_of_generation_ids, stripping_ids, structure_ids
@@ -58,6 +59,7 @@ class Vocabulary(Shown):
     add_eos: bool | None
     add_sep: bool | None
     eog_ids: frozenset[int]
+    gap_marks: GapMarks | None
     structure_ids: frozenset[int]
     """Control tokens that are shown even where control tokens are left out of a text."""
     suppressed_ids: NDArray[np.intp]
@@ -165,6 +167,7 @@ def read_vocabulary(
         add_eos=adds("eos"),
         add_sep=read_flag(metadata, source, "add_sep_token"),
         eog_ids=end_of_generation_ids(ids, ends),
+        gap_marks=gap_marks(ids, special_ids),
         structure_ids=structure_ids(ids),
         suppressed_ids=read_suppressed_ids(metadata, source, len(tokens)),
         strip_after=strip_after,

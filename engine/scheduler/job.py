@@ -58,6 +58,11 @@ class Job(ABC):
         return (len(self.ids) - 1) // PAGE_SIZE * PAGE_SIZE
 
     @property
+    def n_shareable(self) -> int:
+        """How many first tokens may be taken over, if they are computed: those after them must run."""
+        return len(self.ids) - 1
+
+    @property
     def is_ready(self) -> bool:
         """Shall it run now? If not, it may lose its seat, and gets one again."""
         return not self.is_done and self.n_left > 0

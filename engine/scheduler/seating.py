@@ -160,7 +160,7 @@ class Seating:
         """What a job would find computed, if it shares anything."""
         if self.index is None or job.salt is None:
             return None
-        return self.index.find(np.asarray(job.ids, np.int32), job.salt)
+        return self.index.longest(np.asarray(job.ids[: job.n_shareable], np.int32), job.salt)
 
     def _is_in_the_making(self, job: Job) -> bool:
         """Is another job computing a page that this one needs, too, and cannot take over yet?"""
@@ -168,7 +168,7 @@ class Seating:
             return False
         for other in self.seated:
             if other.salt == job.salt and other.is_ready and other.n_left > 1 and other.seat is not None:
-                n = min(common_tokens(job.ids, other.ids), len(job.ids) - 1) // PAGE_SIZE * PAGE_SIZE
+                n = min(common_tokens(job.ids, other.ids), job.n_shareable) // PAGE_SIZE * PAGE_SIZE
                 if self._has_states:  # the other one leaves its states there alone
                     n = other.last_page if n >= other.last_page else 0
                 if n > other.seat.n_positions:

@@ -34,14 +34,17 @@ async def chat(call: Call) -> Reply | Events:
 
 
 async def generate(call: Call) -> Reply | Events:
-    """Continues a text: in the chat template as an answer to it, or with `raw` as it is."""
+    """Continues a text: in the chat template as an answer to it, with `raw` as it is, or with `suffix` up to
+    what comes then."""
     given = call.fields
     model = find_model(call.models, given["model"])
-    prompt = given["prompt"]
-    if not prompt:
+    prompt, suffix = given["prompt"], given["suffix"] or ""
+    if not prompt and not suffix:
         return Reply({**_head(model), "response": "", "done": True, "done_reason": "load"})
-    if given["raw"]:
-        return await _continued(call, model, prompt)
+    if suffix and given["system"]:
+        raise bad_field("system", "has no place in a text with suffix")
+    if given["raw"] or suffix:
+        return await _continued(call, model, prompt or "", suffix)
     system = [{"role": "system", "content": given["system"]}] if given["system"] else []
     ask = _ask(call, model, [*system, {"role": "user", "content": prompt}])
     return await _answered(call, model, ask, _response_json)
@@ -89,13 +92,14 @@ async def _lines(
         yield _line({**_head(model), **shown(ChatMessage(content="")), **end})
 
 
-async def _continued(call: Call, model: ServedModel, prompt: str) -> Reply | Events:
-    """The text of a `raw` prompt."""
-    model.check_length(prompt)
+async def _continued(call: Call, model: ServedModel, prompt: str, suffix: str) -> Reply | Events:
+    """The text after a prompt as it is, and before `suffix`."""
+    model.check_length(prompt, suffix)
     params, edits = _params(call, model), steering_of(call)
 
     def start(on_news: Callable[[], object]) -> Streams:
-        return [model.backend.submit(prompt, params, edit=edits, on_news=on_news)]
+        asked = model.infill(prompt, suffix) if suffix else prompt
+        return [model.backend.submit(asked, params, edit=edits, on_news=on_news)]
 
     async def lines() -> AsyncGenerator[bytes]:
         async with generating(call, model, start, 1) as running:

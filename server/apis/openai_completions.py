@@ -25,11 +25,15 @@ _MAX_TOKENS = 16  # the API's default
 
 
 async def complete(call: Call) -> Reply | Events:
-    """Continues a text, token ids, or a list of these."""
+    """Continues a text, token ids, or a list of these; with `suffix`, up to what comes then."""
     given = call.fields
     model = find_model(call.models, given["model"])
-    prompts = prompts_of(given["prompt"])
-    for prompt in prompts:
+    prompts, suffix = prompts_of(given["prompt"]), given["suffix"] or ""
+    if suffix and given["echo"]:
+        raise bad_field("suffix", "cannot go with echo")
+    if suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise bad_field("suffix", "needs a prompt that is a text")
+    for prompt in (*prompts, suffix):
         if isinstance(prompt, str):
             model.check_length(prompt)
     params = _params(call, model)
@@ -43,7 +47,7 @@ async def complete(call: Call) -> Reply | Events:
         "system_fingerprint": model.fingerprint,
     }
     edits = steering_of(call)
-    start = partial(_start, model, prompts, params, edits)
+    start = partial(_start, model, prompts, suffix, params, edits)
     if given["activations"] is not None and len(prompts) > 1:
         raise bad_field("activations", f"needs a single prompt, not {len(prompts)}")
     if given["stream"]:
@@ -158,6 +162,7 @@ def _params(call: Call, model: ServedModel) -> SamplingParams:
 def _start(
     model: ServedModel,
     prompts: Sequence[Prompt],
+    suffix: str,
     params: SamplingParams,
     edits: Edits | None,
     on_news: Callable[[], object],
@@ -165,7 +170,8 @@ def _start(
     streams: list[Any] = []
     try:
         for prompt in prompts:
-            streams.append(model.backend.submit(prompt, params, edit=edits, on_news=on_news))
+            asked = model.infill(str(prompt), suffix) if suffix else prompt
+            streams.append(model.backend.submit(asked, params, edit=edits, on_news=on_news))
     except BaseException:
         cancel_all(streams)
         raise

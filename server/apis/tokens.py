@@ -39,6 +39,23 @@ async def tokenize(call: Call) -> Reply:
     )
 
 
+async def tokenizer_info(call: Call) -> Reply:
+    """What vLLM's server says of a vocabulary; lm-evaluation-harness needs no copy of it then."""
+    model = find_model(call.models, None)
+
+    def work(is_wanted: Callable[[], bool]) -> dict[str, str | None]:
+        tokenizer = _tokenizer(model)
+        ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id}
+        names = {
+            name: None if id_ is None else tokenizer.decode([id_], skip_special_tokens=False)
+            for name, id_ in ids.items()
+        }
+        template = getattr(model.backend, "chat_template", None)
+        return {**names, "chat_template": template and template.source}
+
+    return Reply(await in_thread(call, model, work))
+
+
 async def detokenize(call: Call) -> Reply:
     """The text of tokens."""
     given = call.fields

@@ -72,9 +72,8 @@ CHAT = Record(
 GENERATE = Record(
     {
         **required(model=MODEL),
-        **fields(prompt=Text(), system=Text(), raw=Flag()),
+        **fields(prompt=Text(), suffix=Text(), system=Text(), raw=Flag()),
         **_RUN,
-        "suffix": Field(Fixed(("",))),
         "template": Field(Fixed(("",), "start the server with --chat-template")),
         "images": Field(Fixed(([],))),
         "context": Field(Fixed(([],), "send the conversation to /api/chat")),

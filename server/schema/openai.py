@@ -113,6 +113,7 @@ COMPLETION = Record(
         **fields(
             max_tokens=Integer(0, MANY),
             n=Integer(1, 1024),
+            suffix=Text(),
             echo=Flag(),
             logprobs=Integer(0, 20),
             response_format=_FORMAT,
@@ -120,7 +121,7 @@ COMPLETION = Record(
         "best_of": Field(Fixed((1,))),
         **INSIDE,
         **fields(activations=_ACTIVATIONS),
-        **not_supported(("suffix", "lora")),
+        **not_supported(("lora",)),
     },
     INERT,
 )

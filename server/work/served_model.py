@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ...engine.backend import Backend
 from ...engine.embedding.embedder import Pooling
 from ...engine.sampling.params import SamplingParams
-from ...errors import did_you_mean
+from ...errors import RequestError, did_you_mean
 from ..schema.sampling import MANY
 from ..wire.errors import APIError, refused
 from .runner import Runner
@@ -49,6 +49,13 @@ class ServedModel:
                 f" n_ctx={self.backend.n_ctx} tokens; shorten it",
                 code="context_length_exceeded",
             )
+
+    def infill(self, prefix: str, suffix: str) -> list[int]:
+        """The prompt for what stands between two texts; RequestError for a model that fills no gaps."""
+        if self.backend.tokenizer is None:
+            raise RequestError("`suffix` needs a model with a tokenizer; this one knows token ids alone")
+        ids: list[int] = self.backend.tokenizer.infill(prefix, suffix)
+        return ids
 
 
 def find_model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:

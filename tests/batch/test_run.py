@@ -14,7 +14,7 @@ import tiny_model
 from stopwatch import HANG
 
 import nybble
-from nybble.batch import run as batch_run, run_batch
+from nybble.batch import answerer, run as batch_run, run_batch
 from nybble.cli import main
 from nybble.errors import ModelError, RequestError
 
@@ -172,7 +172,7 @@ def test_each_wrong_line_has_an_error_and_no_other_line_has(llm, paths):
 
 def test_a_line_that_is_too_long_is_not_read(llm, paths, monkeypatch):
     monkeypatch.setattr(
-        batch_run, "Settings", lambda **o: nybble.server.work.settings.Settings(**o, body_max=200)
+        answerer, "Settings", lambda **o: nybble.server.work.settings.Settings(**o, body_max=200)
     )
     requests = [line("long", TEXT, prompt="a" * 1000), line("good", TEXT, prompt="a", max_tokens=1)]
     long, good = answer(llm, paths, requests)
@@ -282,7 +282,7 @@ def test_two_processes_do_not_write_to_one_file(llm, paths):
 
 
 def test_a_model_that_fails_for_one_line_and_one_that_was_changed(model, llm, paths, monkeypatch):
-    handler = batch_run.LineRequest.handler.fget
+    handler = answerer.LineRequest.handler.fget
 
     def failing(request):
         async def fail(call):
@@ -290,13 +290,13 @@ def test_a_model_that_fails_for_one_line_and_one_that_was_changed(model, llm, pa
 
         return fail if request.custom_id == "r2" else handler(request)
 
-    monkeypatch.setattr(batch_run.LineRequest, "handler", property(failing))
+    monkeypatch.setattr(answerer.LineRequest, "handler", property(failing))
     results = answer(llm, paths, many(5))
     assert [each["response"]["status_code"] for each in results] == [200, 200, 500, 200, 200]
     assert results[2]["response"]["body"]["error"]["message"] == "NaN in blk.0"
     paths[1].unlink()
     states = iter(range(9))
-    monkeypatch.setattr(batch_run, "_identity", lambda path: next(states))
+    monkeypatch.setattr(answerer, "_identity", lambda path: next(states))
     with pytest.raises(ModelError, match="NaN in blk"):
         run_batch(llm, *paths, pooling="mean")
     assert paths[1].with_name("out.jsonl.partial").read_bytes().count(b"\n") == 2

@@ -19,7 +19,12 @@ PACKAGES = [folder.parent for folder in ROOT.glob("*/__init__.py")]
 TESTS = [*ROOT.glob("tests/**/*.py")]
 
 # Packages that are imported by another name than they are installed by, or come with another.
-INSTALLED_AS = {"llama_cpp": "llama-cpp-python", "llvmlite": "numba", "opentelemetry": "opentelemetry-api"}
+INSTALLED_AS = {
+    "llama_cpp": "llama-cpp-python",
+    "llvmlite": "numba",
+    "opentelemetry": "opentelemetry-api",
+    **dict.fromkeys(("click", "pydantic", "sqlite_utils"), "llm"),
+}
 
 
 def requirements(*extras: str) -> list[str]:
@@ -53,12 +58,12 @@ def test_every_folder_of_the_package_is_in_the_list():
     "extras, files",
     [
         (
-            ["plot", "chat", "grammar", "server", "hub", "telemetry"],
+            ["plot", "chat", "grammar", "server", "hub", "telemetry", "llm", "lm_eval", "ray"],
             [path for folder in PACKAGES for path in folder.rglob("*.py")],
         ),
         (["plot"], ROOT.glob("examples/*.py")),
         (["bench", "rivals"], ROOT.glob("bench/**/*.py")),
-        (["test"], [path for path in TESTS if not path.name.startswith("record_")]),
+        (["test", "lm_eval", "ray"], [path for path in TESTS if not path.name.startswith("record_")]),
         (["test", "rivals"], [path for path in TESTS if path.name.startswith("record_")]),
     ],
     ids=["package", "examples", "bench", "tests", "records"],

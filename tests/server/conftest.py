@@ -7,6 +7,11 @@ import os
 import shutil
 
 import pytest
+from forge import GGUFForge
+from served import client
+
+import nybble
+from nybble.testing import tiny_model
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -46,3 +51,15 @@ def opened(browser):
 
         yield open_page
         assert not problems
+
+
+@pytest.fixture(scope="module")
+def filling(tmp_path_factory):
+    """A model with marks around a gap, and a client of it."""
+    path = tiny_model(tmp_path_factory.mktemp("filling") / "m.gguf")
+    forge = GGUFForge.parse(path.read_bytes())
+    for id_, name in enumerate(("fim_pre", "fim_suf", "fim_mid"), 200):  # tokens of bytes that no text has
+        forge.set(f"tokenizer.ggml.{name}_token_id", id_)
+    path.write_bytes(forge.build())
+    with nybble.LLM(path, n_ctx=256, n_threads=1) as llm:
+        yield llm, client(llm)

@@ -219,3 +219,15 @@ def test_answers_do_not_tell_where_the_file_lies():
         answer = client(llm).post("/v1/embeddings", json={"input": "a"})
         assert answer.status_code == 400 and str(llm.path.parent) not in answer.text
         assert str(llm.path.parent) not in client(llm).get("/v1/models").text
+
+
+def test_a_vocabulary_says_what_clients_need_of_it():
+    with nybble.LLM(tiny_model(), n_ctx=64, executor="reference") as llm:
+        found = client(llm).get("/tokenizer_info").json()
+        assert found == {
+            "bos_token": "<|im_start|>",
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|im_end|>",
+            "chat_template": llm.chat_template.source,
+        }
+    assert client(MockBackend()).get("/tokenizer_info").json()["chat_template"] is None

@@ -106,6 +106,20 @@ def test_what_there_is(api, mock):
     assert client(mock).get("/api/version").json()["version"].count(".") == 2
 
 
+def test_what_stands_before_a_suffix(filling):
+    """By a model with marks for it; no chat template is in between."""
+    llm, asker = filling
+    body = {"model": "m", "prompt": "the other", "suffix": " of you", "options": {"num_predict": 7}}
+    whole = asker.post("/api/generate", json={**body, "stream": False}).json()
+    params = SamplingParams(max_tokens=7, temperature=1, seed=3)
+    drawn = asker.post("/api/generate", json={**body, "options": {"num_predict": 7, "seed": 3}}).text
+    expected = llm.generate(llm.tokenizer.infill("the other", " of you"), params).text
+    assert "".join(json.loads(line)["response"] for line in drawn.splitlines()) == expected
+    assert whole["eval_count"] == 7 and whole["response"]
+    refused = asker.post("/api/generate", json={**body, "system": "be brief"})
+    assert refused.status_code == 400 and "system has no place" in refused.json()["error"]
+
+
 def test_errors_have_its_form(api):
     with pytest.raises(ollama.ResponseError, match="there are m") as missing:
         api.chat(model="n", messages=HI)

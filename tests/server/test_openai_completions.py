@@ -109,3 +109,29 @@ def test_impossible_tokens_have_a_finite_number(post):
 def test_nothing_is_asked_for_nothing():
     answer = client(MockBackend()).post("/v1/completions", json={"prompt": "the", "max_tokens": 0})
     assert answer.status_code == 400 and answer.json()["error"]["param"] == "max_tokens"
+
+
+def test_what_stands_before_a_suffix(filling):
+    """By a model with marks for it."""
+    llm, asker = filling
+
+    def asked(**fields):
+        return asker.post("/v1/completions", json={"temperature": 0, "max_tokens": 7, **fields})
+
+    texts = [
+        llm.generate(llm.tokenizer.infill(prompt, " of you"), SamplingParams(max_tokens=7)).text
+        for prompt in (PROMPT, "of")
+    ]
+    found = asked(prompt=[PROMPT, "of"], suffix=" of you").json()
+    assert [choice["text"] for choice in found["choices"]] == texts
+    plain = llm.generate(PROMPT, SamplingParams(max_tokens=7)).text
+    assert asked(prompt=PROMPT, suffix="").json()["choices"][0]["text"] == plain != texts[0]
+    for fields, problem in (
+        ({"prompt": PROMPT, "echo": True}, "suffix cannot go with echo"),
+        ({"prompt": [5, 6]}, "suffix needs a prompt that is a text"),
+    ):
+        error = asked(suffix="x", **fields).json()["error"]
+        assert problem in error["message"] and error["param"] == "suffix"
+    other = client(MockBackend()).post("/v1/completions", json={"prompt": "a", "suffix": "b"})
+    assert other.status_code == 400 and other.json()["error"]["param"] == "suffix"
+    assert "`suffix` needs a model that fills gaps" in other.json()["error"]["message"]

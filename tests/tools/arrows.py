@@ -74,10 +74,11 @@ ARROWS = {
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
     "engine.model_info": "engine.model gguf_io",
-    "engine.llm": "engine.model_info engine.executors.choose engine.embedding engine.tracing "
-    "engine.generation engine.receipts engine.steering hub engine.scheduler engine.sampling "
-    "engine.model engine.chat tokenizer kernels.attention engine.hooks engine.config gguf_io "
-    "system errors",
+    "engine.scoring": "engine.generation engine.scheduler engine.executors.base gguf_io system errors",
+    "engine.llm": "engine.scoring engine.model_info engine.executors.choose engine.embedding "
+    "engine.tracing engine.generation engine.receipts engine.steering hub engine.scheduler "
+    "engine.sampling engine.model engine.chat tokenizer kernels.attention engine.hooks "
+    "engine.config gguf_io system errors",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
     "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
@@ -110,4 +111,5 @@ ARROWS = {
     "testing": "engine.model_info engine.embedding engine.generation engine.scheduler "
     "engine.sampling engine.chat tokenizer engine.hooks gguf_io errors",
     "sampling": "engine.sampling",
+    "adapters": "engine.llm hub engine.sampling errors",
 }

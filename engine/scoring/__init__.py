@@ -1,0 +1,1 @@
+"""How probable given continuations are."""
