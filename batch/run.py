@@ -16,6 +16,7 @@ from ..engine.embedding.embedder import Pooling
 from ..engine.llm import LLM
 from ..engine.sampling.params import SamplingParams
 from ..errors import ModelError, RequestError
+from ..server.models.registry import Registry
 from ..server.wire.errors import APIError, error_body, failed
 from ..server.work.call import Call, Reply
 from ..server.work.served_model import ServedModel
@@ -107,6 +108,7 @@ class _Batch:
         defaults = usual if by_file == SamplingParams() else replace(by_file, max_tokens=usual.max_tokens)
         fingerprint = self.llm.fingerprint()
         self._model = ServedModel(self.llm.path.stem, self.llm, fingerprint, defaults, self.pooling)
+        self._models = Registry.of([self._model])
         self._file = _identity(self.llm.path)
         template = self.llm.chat_template
         facts = (fingerprint, self._model.name, self.llm.n_ctx, self.pooling, template and template.source)
@@ -140,7 +142,7 @@ class _Batch:
             for _, task in under_way:
                 task.cancel()
             await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
-            self._model.runner.close()
+            self._models.close()
 
     async def _result(self, line: Line) -> dict[str, Any]:
         """What is written for a line. Raises what has nothing to do with this line alone."""
@@ -170,12 +172,13 @@ class _Batch:
             path=request.url,
             fields=request.fields(seed=int(digits[:16], 16)),
             settings=self.settings,
-            models={self._model.name: self._model},
+            models=self._models,
             cache_salt=None,
             usage=usage,
             admit=lambda n_texts: None,
         )
-        reply = await request.handler(call)
+        with call.at_end:
+            reply = await request.handler(call)
         if not isinstance(reply, Reply):
             raise TypeError("a request of a batch is answered at once, and by no stream")
         self.counts["generated"] += usage.n_generated

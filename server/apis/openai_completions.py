@@ -15,7 +15,7 @@ from ..wire.sse import DONE, event
 from ..work.call import Call, Events, Reply
 from ..work.generating import all_of, generating, news_of
 from ..work.runner import Running, Streams, cancel_all
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .openai_chat import RENAMED, constraint, failure, finish_reason, usage_json
 
 Prompt = str | list[int]
@@ -25,7 +25,7 @@ _MAX_TOKENS = 16  # the API's default
 async def complete(call: Call) -> Reply | Events:
     """Continues a text, token ids, or a list of these."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     prompts = prompts_of(given["prompt"])
     for prompt in prompts:
         if isinstance(prompt, str):

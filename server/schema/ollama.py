@@ -10,13 +10,13 @@ from .fields import (
     Flag,
     Integer,
     ListOf,
-    Number,
     OneOf,
     Record,
     Text,
     fields,
     required,
 )
+from .keep_alive import KeepAlive
 from .openai import MAX_INPUTS, MAX_MESSAGES, MAX_TOOLS, MODEL
 from .sampling import CHAINS, MANY, MAX_STOPS
 
@@ -38,7 +38,7 @@ _OPTIONS = Record(
         }
     ),
 )
-_KEEP_ALIVE = Either((Text(32), Number(-1e9, 1e9)))
+_KEEP_ALIVE = KeepAlive()
 _FORMAT = Either((OneOf(("json", "")), Record(is_open=True)))
 _THINK = Either((Flag(), OneOf(("low", "medium", "high", "max"))))
 _RUN = fields(

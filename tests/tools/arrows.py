@@ -39,12 +39,13 @@ ARROWS = {
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear kernels.weights "
-    "engine.executors.attention_probs kernels.attention kernels.jit kernels.language engine.plan errors",
+    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear "
+    "kernels.weights engine.executors.attention_probs kernels.attention kernels.jit "
+    "kernels.language engine.plan errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights engine.executors.attention_probs "
-    "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks engine.plan "
-    "gguf_io system errors",
+    "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks "
+    "engine.plan gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat.formats": "errors",
     "engine.grammar": "tokenizer errors",
@@ -57,19 +58,21 @@ ARROWS = {
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling engine.grammar gguf_io errors",
     "engine.speculation": "engine.model errors",
-    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
-    "kernels.attention engine.hooks engine.plan gguf_io system errors",
+    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base kernels.attention "
+    "engine.hooks engine.plan gguf_io system errors",
     "hub": "system errors",
-    "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling engine.model engine.chat engine.grammar tokenizer engine.executors.base "
-    "engine.hooks gguf_io system errors",
+    "engine.generation": "hub engine.scheduler engine.speculation engine.sampling kernels.sampling "
+    "engine.model engine.chat engine.grammar tokenizer engine.executors.base engine.hooks "
+    "gguf_io system errors",
     "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
     "engine.executors.base engine.hooks engine.plan gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
-    "engine.model_info": "engine.model gguf_io",
+    "engine.model_info": "engine.model tokenizer gguf_io",
+    "engine.facts": "engine.model_info engine.executors.choose hub engine.model engine.chat "
+    "tokenizer engine.executors.numba gguf_io",
     "engine.llm": "engine.model_info engine.executors.choose engine.embedding engine.tracing "
     "engine.generation hub engine.scheduler engine.sampling engine.model engine.chat tokenizer "
     "kernels.attention engine.hooks engine.config gguf_io system errors",
@@ -85,21 +88,22 @@ ARROWS = {
     "kernels": "",
     "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
-    "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
-    "kernels.attention system errors",
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
     "server.work": "server.schema server.wire engine.backend engine.embedding engine.sampling "
     "engine.chat errors",
-    "server.apis": "server.work server.schema server.wire engine.generation engine.sampling "
-    "engine.chat errors",
-    "batch": "server.apis server.work server.schema server.wire engine.llm engine.embedding "
-    "engine.sampling system errors",
+    "server.models": "server.work server.wire engine.facts engine.model_info hub errors",
+    "cli.options": "server.models server.work server.schema cli research engine.llm engine.facts "
+    "engine.embedding hub engine.sampling engine.grammar kernels.attention system errors",
+    "server.apis": "server.models server.work server.schema server.wire engine.generation "
+    "engine.sampling engine.chat errors",
+    "batch": "server.apis server.models server.work server.schema server.wire engine.llm "
+    "engine.embedding engine.sampling system errors",
     "server.page": "",
-    "server": "server.page server.apis server.work server.schema server.wire errors",
+    "server": "server.page server.apis server.models server.work server.schema server.wire errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
-    "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model tokenizer "
-    "kernels.jit engine.hooks gguf_io system errors",
+    "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model "
+    "tokenizer kernels.jit engine.hooks gguf_io system errors",
     "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
     "tokenizer gguf_io errors",
     "sampling": "engine.sampling",
