@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)
         served, address = registry.names, address_of(listening)
+        listening.listen()  # who reads of the address finds somebody there
         more = f" and {len(served) - _N_SHOWN} more" if len(served) > _N_SHOWN else ""
         say(f"{', '.join(served[:_N_SHOWN])}{more}: chat at {address}, API at {address}/v1")
         log("serving", address=address, models=",".join(served))

@@ -201,9 +201,8 @@ class Registry:
             if each.facts is None:
                 self._add_problem(each, each.problem)
             elif not self._fits(self._entries[each.name]):
-                self._add_problem(
-                    each, f"it needs {each.facts.n_bytes:,} bytes of memory, more than there is"
-                )
+                size = f"{each.facts.n_bytes / 1e6:,.0f} MB"
+                self._add_problem(each, f"it needs {size} of memory, more than all models may use")
 
     def _add_problem(self, found: Found, reason: str) -> None:
         self._problems[found.name] = reason.replace(str(found.path), "the file")
