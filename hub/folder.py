@@ -57,9 +57,8 @@ def folder_models(folder: Path) -> list[FolderModel]:
         try:
             status = entry.stat()
         except OSError as error:
-            if lower.endswith(_END):
-                problem = f"the link leads nowhere ({error.strerror})"
-                found.append(FolderModel(name[: -len(_END)], place, Path(entry.path), problem=problem))
+            problem = f"the link leads nowhere ({error.strerror})"
+            found.append(FolderModel(_name(name, 1), place, Path(entry.path), problem=problem))
             continue
         if _END in lower and lower.endswith(_UNFINISHED):
             problem = "the file is not complete: its name ends in " + lower.rpartition(".")[2]
@@ -82,7 +81,7 @@ def folder_models(folder: Path) -> list[FolderModel]:
             FolderModel(
                 _name(first, len(names)),
                 place,
-                folder / place / first,
+                _target(folder / place / first),
                 tuple(_of(each) for _, each in sorted(parts.items())),
                 problem,
             )
@@ -111,7 +110,7 @@ def _entries(
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield entry
             continue
         try:
@@ -121,6 +120,13 @@ def _entries(
                 yield from _entries(Path(entry.path), depth - 1, seen)
         except OSError as error:
             yield _Unreadable(entry.name, entry.path, f"the folder cannot be read ({error.strerror})")
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _is_gguf(path: str, status: os.stat_result) -> bool:
@@ -137,6 +143,15 @@ def _name(first: str, n_parts: int) -> str:
     if n_parts > 1:
         return first[:-_PART_END]
     return first[: -len(_END)] if first.lower().endswith(_END) else first
+
+
+def _target(path: Path) -> Path:
+    """What a link leads to, if that is a model in several files, which are found by its name there."""
+    if path.is_symlink() and len(part_names(path.name)) == 1:
+        target = path.parent / os.readlink(path)
+        if len(part_names(target.name)) > 1:
+            return target
+    return path
 
 
 def _key(status: os.stat_result) -> tuple[int, int]:

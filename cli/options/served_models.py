@@ -125,7 +125,7 @@ def _memory(text: str | None) -> int | None:
     if text is None:
         return None
     found = _SIZE.fullmatch(text.strip())
-    if found is None or (found[3] and not found[2]):
+    if found is None or (found[3] and not found[2]) or float(found[1]) < 1:
         raise RequestError(f"memory must be a size, as in 8G, 500M or 8GiB, not {text!r:.100}")
     base = 1024 if found[3] else 1000
     return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))

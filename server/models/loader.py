@@ -7,6 +7,7 @@ order in which they came, one load after the other.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -20,7 +21,7 @@ from .catalog import Found
 from .entry import Entry
 
 Tell = Callable[..., object]
-"""What becomes lines of the log: a message, and facts by name."""
+"""Writes a line of the log: `server.log.log`, of which this room knows nothing."""
 
 
 class Loader:
@@ -35,7 +36,7 @@ class Loader:
         open_model: Callable[[Found], ServedModel],
         budget: int | None = None,
         *,
-        tell: Tell = lambda message, **facts: None,
+        tell: Tell = lambda message, level=0, **facts: None,
         on_failure: Callable[[BaseException, str], object] = lambda error, name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -223,7 +224,8 @@ class Loader:
             self.n_failed += 1
             refusal = self._refusal(entry, found, error)
             entry.problem = refusal.message
-            self._tell("not loaded", model=entry.name, reason=str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            self._tell("not loaded", logging.WARNING, model=entry.name, reason=reason)
             _refuse(entry, refusal)
         else:
             self._end(entry, model, began)

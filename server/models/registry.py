@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,7 +33,7 @@ class Registry:
         models: Iterable[ServedModel] = (),
         *,
         keep_alive: float | None = None,
-        tell: Tell = lambda message, **facts: None,
+        tell: Tell = lambda message, level=0, **facts: None,
     ) -> None:
         """`models` are loaded and stay; those of the catalog come and go. `keep_alive`: seconds that they
         stay without work; None: those of folders `USUAL_KEEP_ALIVE`, and others for ever."""
@@ -208,7 +209,7 @@ class Registry:
         self._problems[found.name] = reason.replace(str(found.path), "the file")
         if (found.path, reason) not in self._told:
             self._told.add((found.path, reason))
-            self._tell("not served", file=str(found.path), reason=reason)
+            self._tell("not served", logging.WARNING, file=str(found.path), reason=reason)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ class House:
         self.now += 1e-6
         return self.now
 
-    def tell(self, message, **facts):
+    def tell(self, message, level=20, **facts):
         self.told.append((message, facts))
 
     def loader(self, budget=None):
