@@ -74,16 +74,16 @@ def folder_models(folder: Path) -> list[FolderModel]:
             continue
         names = part_names(first)
         missing = [each for each in names if each not in parts] if len(names) > 1 else []
-        problem = None
+        wrong = None
         if missing:
-            problem = f"{missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else "")
+            wrong = f"{missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else "")
         found.append(
             FolderModel(
                 _name(first, len(names)),
                 place,
                 _target(folder / place / first),
                 tuple(_of(each) for _, each in sorted(parts.items())),
-                problem,
+                wrong,
             )
         )
     return sorted(found, key=lambda model: (model.place.count("/") + bool(model.place), model.long_name))
