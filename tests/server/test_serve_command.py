@@ -88,12 +88,14 @@ def test_it_ends_as_it_is_told(path, number, code):
 
 
 def test_models_of_a_folder_come_when_they_are_asked_for(path, tmp_path):
-    """Two that do not fit together, and a file that is not complete."""
+    """Two that do not fit together, and a file that is not complete; by the command of the page."""
+    page = markdown_page.ROOT / "docs" / "server.md"
+    (command,) = re.findall("^nybble serve ~/models (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     (tmp_path / "owner" / "repo").mkdir(parents=True)
     tiny_model(tmp_path / "a.gguf", n_layers=1)
     tiny_model(tmp_path / "owner" / "repo" / "b.gguf", n_layers=1)
     (tmp_path / "half.gguf").write_bytes(path.read_bytes()[:5000])
-    with serving(tmp_path, "--ctx", 64, "--memory", "200M") as (process, url):
+    with serving(tmp_path, *command.split(), "--ctx", 64, "--memory", "200M") as (process, url):
         listed = httpx.get(f"{url}/v1/models").json()["data"]
         assert [(model["id"], model["nybble"]["state"]) for model in listed] == [
             ("a", "not loaded"),

@@ -102,9 +102,7 @@ def test_what_is_said_before_anything_is_loaded(folder, tmp_path):
         registry(empty)
     for n in range(7):
         (empty / f"half{n}.gguf").write_bytes((folder / "a.gguf").read_bytes()[:5000])
-    with pytest.raises(
-        RequestError, match=r"no model that can be served: half0: .*; and 2 more$"
-    ):
+    with pytest.raises(RequestError, match=r"no model that can be served: half0: .*; and 2 more$"):
         registry(empty)
 
 
