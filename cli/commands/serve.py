@@ -4,7 +4,8 @@ MODEL is a name, an address or the path of a GGUF file, which is loaded now, or 
 loaded when they are asked for; without it it is SmolLM2.  NAME=MODEL serves it under another name.
 http://127.0.0.1:8000 is a page to chat; clients of OpenAI use http://127.0.0.1:8000/v1 as their base URL.
 SIGTERM lets running requests finish; Ctrl-C ends them.  What the sampling options say is for requests that do
-not say it themselves.
+not say it themselves; without these options it is what the file recommends, or temperature 1.0 and answers as
+long as the context.
 
 Needs the extra `server`: pip install "nybble[server]"
 """
