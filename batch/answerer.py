@@ -12,6 +12,7 @@ from ..engine.embedding.embedder import Pooling
 from ..engine.llm import LLM
 from ..engine.sampling.params import SamplingParams
 from ..errors import ModelError
+from ..server.models.registry import Registry
 from ..server.wire.errors import APIError, error_body, failed
 from ..server.work.call import Call, Reply
 from ..server.work.served_model import ServedModel
@@ -41,8 +42,9 @@ class Answerer:
         defaults = usual if by_file == SamplingParams() else replace(by_file, max_tokens=usual.max_tokens)
         fingerprint, template = llm.fingerprint(), llm.chat_template
         self._path, self._file = llm.path, _identity(llm.path)
-        self._model = ServedModel(llm.path.stem, llm, fingerprint, defaults, pooling)
-        facts = (fingerprint, self._model.name, llm.n_ctx, pooling, template and template.source)
+        model = ServedModel(llm.path.stem, llm, fingerprint, defaults, pooling)
+        self._models = Registry.of([model])
+        facts = (fingerprint, model.name, llm.n_ctx, pooling, template and template.source)
         self.key = hashlib.sha256(repr(facts).encode()).digest()
 
     async def answer(self, line: Line) -> Answer:
@@ -67,7 +69,7 @@ class Answerer:
 
     def close(self) -> None:
         """Lets its threads end."""
-        self._model.runner.close()
+        self._models.close()
 
     async def _body(self, request: LineRequest, id: str, usage: Usage) -> Mapping[str, Any]:
         digits = id.rpartition("_")[2]
@@ -76,12 +78,13 @@ class Answerer:
             path=request.url,
             fields=request.fields(seed=int(digits[:16], 16)),
             settings=self.settings,
-            models={self._model.name: self._model},
+            models=self._models,
             cache_salt=None,
             usage=usage,
             admit=lambda n_texts: None,
         )
-        reply = await request.handler(call)
+        with call.at_end:
+            reply = await request.handler(call)
         if not isinstance(reply, Reply):
             raise TypeError("a request of a batch is answered at once, and by no stream")
         return _repeatable(reply.content)

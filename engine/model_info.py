@@ -11,6 +11,7 @@ from typing import Self
 from ..gguf_io.display import Shown
 from ..gguf_io.file import GGUFFile
 from ..gguf_io.mixtures import FILE_TYPES
+from ..tokenizer import has_tokenizer
 from .model import Model
 
 
@@ -61,7 +62,7 @@ class ModelInfo(Shown):
             n_ctx_train=config.n_ctx_train,
             executor=executor,
             cache_type=cache_type,
-            has_tokenizer=model.tokenizer is not None,
+            has_tokenizer=has_tokenizer(file),
             has_chat_template=has_chat_template,
             can_generate=model.can_generate,
         )

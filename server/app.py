@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +28,7 @@ from .exchange import Exchange
 from .front_desk import FrontDesk
 from .guard import Guard
 from .metrics import Metrics
+from .models.registry import Registry
 from .openapi import openapi
 from .page.page import page_routes
 from .schema import (
@@ -72,25 +73,26 @@ ENDPOINTS = (
 )
 
 
-def make_app(models: Iterable[ServedModel], settings: Settings | None = None) -> Starlette:
-    """The ASGI application that serves `models`; it does not close their backends.
+def make_app(models: Iterable[ServedModel] | Registry, settings: Settings | None = None) -> Starlette:
+    """The ASGI application that serves `models`; it does not close the backends that it is given.
 
     app = make_app([ServedModel("mock", MockBackend(["Hello!"]))])
     """
     settings = settings or Settings()
-    by_name = {model.name: model for model in models}
+    registry = models if isinstance(models, Registry) else Registry.of(models)
     metrics = Metrics()
     desk = FrontDesk(settings, metrics)
-    endpoints = [*ENDPOINTS, *_about(ENDPOINTS, metrics, desk, by_name)]
+    endpoints = [*ENDPOINTS, *_about(ENDPOINTS, metrics, desk, registry)]
     routes = [
-        Route(each.path, Exchange(each, by_name, settings, desk), methods=[each.method]) for each in endpoints
+        Route(each.path, Exchange(each, registry, settings, desk), methods=[each.method])
+        for each in endpoints
     ]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        registry.loader.begin()
         yield
-        for model in by_name.values():
-            model.runner.close()
+        registry.close()
 
     app = Starlette(
         routes=[*routes, *page_routes()],
@@ -116,16 +118,17 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
 
 
 def _about(
-    endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk, models: Mapping[str, ServedModel]
+    endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk, models: Registry
 ) -> list[Endpoint]:
     """The paths that tell of the server itself."""
 
     async def show_metrics(call: Call) -> Reply:
         stats = {}
-        for name, model in models.items():
-            with contextlib.suppress(NybbleError):  # it has ended
-                stats[name] = await model.runner.in_thread(model.backend.stats)
-        text = metrics.text(desk.n_running, desk.n_waiting, stats)
+        for entry in models.loaded():
+            if (model := entry.model) is not None:
+                with contextlib.suppress(NybbleError):  # it has ended
+                    stats[entry.name] = await model.runner.in_thread(model.backend.stats)
+        text = metrics.text(desk.n_running, desk.n_waiting, stats, models.loader)
         return Reply(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def show_openapi(call: Call) -> Reply:

@@ -13,11 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from .front_desk import FrontDesk, Visit
 from .log import log_failure
+from .models.registry import Registry
 from .wire.errors import APIError, failed
 from .wire.json_body import dumped, parsed
 from .work.call import Call, Endpoint, Events
 from .work.runner import Runner
-from .work.served_model import ServedModel
 from .work.settings import Settings
 
 _SMALL = 1 << 16  # bytes: what is read and written in the event loop
@@ -31,9 +31,7 @@ class ClientLeftError(Exception):
 class Exchange:
     """Serves one path; an ASGI application."""
 
-    def __init__(
-        self, endpoint: Endpoint, models: Mapping[str, ServedModel], settings: Settings, desk: FrontDesk
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, models: Registry, settings: Settings, desk: FrontDesk) -> None:
         self._endpoint, self._models, self._settings, self._desk = endpoint, models, settings, desk
         self._runner = Runner("nybble-json")
 
@@ -41,6 +39,7 @@ class Exchange:
         """Serves one request; `APIError` if it cannot be."""
         state = scope["state"]
         visit = self._desk.visit(state["owner"], state["usage"])
+        at_end = contextlib.ExitStack()
         try:
             fields = state["fields"] = await self._fields(scope, receive, visit)
             call = Call(
@@ -52,11 +51,13 @@ class Exchange:
                 cache_salt=state["owner"][:32] or None,
                 usage=state["usage"],
                 admit=visit.admit,
+                at_end=at_end,
             )
             await self._while_waited_for(self._answer(call, scope, send), receive)
         except ClientLeftError:
             return
         finally:
+            at_end.close()
             visit.end()
 
     async def _fields(self, scope: Scope, receive: Receive, visit: Visit) -> Mapping[str, Any]:

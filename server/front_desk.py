@@ -80,11 +80,12 @@ class Visit:
         desk._of_key[owner] += 1
 
     def admit(self, n_texts: int) -> None:
-        """Takes places for so many texts; `APIError` if the queue is full."""
-        self._desk._check_texts(n_texts)
+        """Takes places for so many texts, those that it has among them; `APIError` if the queue is full."""
+        new = max(0, n_texts - self._n_texts)
+        self._desk._check_texts(new)
         self._desk._calls.add(self._usage)
-        self._desk._n_texts += n_texts
-        self._n_texts += n_texts
+        self._desk._n_texts += new
+        self._n_texts += new
 
     def read(self, n_bytes: int) -> None:
         """Takes memory for a piece of the body; `APIError` if others have too much of it."""

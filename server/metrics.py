@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..engine.scheduler.stats import Stats
+from .models.loader import Loader
 from .work.usage import Usage
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -101,7 +102,7 @@ class Metrics:
         for gap in usage.gaps:
             self._gap.add(gap)
 
-    def text(self, n_running: int, n_waiting: int, stats: Mapping[str, Stats]) -> str:
+    def text(self, n_running: int, n_waiting: int, stats: Mapping[str, Stats], models: Loader) -> str:
         """Everything, a line each; `stats` of each model by its name."""
         lines: list[str] = []
 
@@ -171,6 +172,11 @@ class Metrics:
             ("e2e_request_latency_seconds", "From the request to its end.", self._whole),
         ):
             several(name, "histogram", meaning, histogram.lines(f"nybble:{name}"))
+        single("models_loaded", "gauge", "Models in memory.", models.n_present)
+        single("models_memory_bytes", "gauge", "What those take that may be unloaded.", models.n_bytes)
+        single("model_loads_total", "counter", "Models that were loaded.", models.n_loads)
+        single("model_load_failures_total", "counter", "Models that could not be loaded.", models.n_failed)
+        single("model_unloads_total", "counter", "Models that were unloaded.", models.n_unloads)
         single("start_time_seconds", "gauge", "When the server started.", self._started)
         return "\n".join(lines) + "\n"
 

@@ -20,7 +20,7 @@ from ..options.engine import (
     add_chat_template_option,
     add_engine_options,
     add_pooling_option,
-    llm_options,
+    engine_options,
     open_llm,
 )
 from ..options.model import DEFAULT_MODEL
@@ -71,7 +71,7 @@ def _on_cluster(args: argparse.Namespace, on_progress: Callable[[int], object]) 
         pooling=args.pooling,
         n_workers=args.n_workers,
         on_progress=on_progress,
-        **llm_options(args),
+        **engine_options(args),
     )
 
 

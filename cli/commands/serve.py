@@ -1,8 +1,11 @@
 """Serves models over HTTP, by the APIs of OpenAI, Anthropic and Ollama.
 
-MODEL is a name or the path of a GGUF file; without it it is SmolLM2.  NAME=MODEL serves it under another
-name.  Clients of OpenAI use http://127.0.0.1:8000/v1 as their base URL.  SIGTERM lets running requests
-finish; Ctrl-C ends them.  What the sampling options say is for requests that do not say it themselves.
+MODEL is a name, an address or the path of a GGUF file, which is loaded now, or a folder, whose models are
+loaded when they are asked for; without it it is SmolLM2.  NAME=MODEL serves it under another name.
+http://127.0.0.1:8000 is a page to chat; clients of OpenAI use http://127.0.0.1:8000/v1 as their base URL.
+SIGTERM lets running requests finish; Ctrl-C ends them.  What the sampling options say is for requests that do
+not say it themselves; without these options it is what the file recommends, or temperature 1.0 and answers as
+long as the context.
 
 Needs the extra `server`: pip install "nybble[server]"
 """
@@ -11,20 +14,16 @@ import argparse
 import logging
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
-from ...engine.llm import LLM
-from ...engine.sampling.params import SamplingParams
-from ...engine.steering.control_vector import ControlVector
-from ...errors import NybbleError, RequestError
+from ...errors import NybbleError
 from ...system.notices import say
-from ..options.engine import add_engine_options, add_pooling_option, open_llm
+from ..options.engine import add_engine_options, add_pooling_option
 from ..options.model import DEFAULT_MODEL
-from ..options.sampling import add_sampling_options, sampling_params
+from ..options.sampling import add_sampling_options
+from ..options.served_models import add_models_options, control_vectors_of, registry_of
 
-_BASE = SamplingParams(temperature=1.0, max_tokens=2**31 - 1)
-"""What the OpenAI API has where neither a request, nor an option, nor the file says something."""
+_N_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="what else this server is called"
     )
+    add_models_options(parser)
     parser.add_argument("--strict", action="store_true", help="fields that no API knows are errors")
     parser.add_argument("--n-waiting", dest="n_waiting_max", type=int, default=512, metavar="N")
     parser.add_argument(
@@ -91,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
             f'serving needs {error.name}, which is not installed: pip install "nybble[server]"'
         ) from error
     from ...server.keys import checked_keys, keys_of_file
-    from ...server.log import log, set_up_log
-    from ...server.work.served_model import ServedModel
+    from ...server.log import log, log_failure, set_up_log
     from ...server.work.settings import Settings
 
     set_up_log(args.log_format, getattr(logging, args.log_level.upper()))
@@ -104,75 +103,26 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(
         keys=checked_keys(keys),
         n_seq_max=args.n_seq_max or Settings.n_seq_max,
-        control_vectors=_control_vectors(args.control_vector),
+        control_vectors=control_vectors_of(args.control_vector),
         **{name: given[name] for name in names},
     )
     with ExitStack() as stack, bound_socket(args.host, args.port) as listening:
-        models: list[ServedModel] = []
-        for name, path in map(_named, args.model):
-            llm = stack.enter_context(open_llm(path, args, chat_template=args.chat_template))
-            for own, vector in settings.control_vectors.items():
-                _require_fit(own, vector, llm)
-            name = name or _name_of(path)
-            if any(model.name == name for model in models):
-                raise RequestError(f"two models are called {name}: give one another name, NAME=MODEL")
-            models.append(ServedModel(name, llm, llm.fingerprint(), _defaults(llm, args), args.pooling))
+        registry = registry_of(args, settings.control_vectors, log, log_failure)
+        stack.callback(registry.close)
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)
+        served, address = registry.names, address_of(listening)
         listening.listen(1024)  # so that whoever reads the address may connect
-        say(f"{', '.join(model.name for model in models)} at {address_of(listening)}/v1")
-        log("serving", address=address_of(listening), models=",".join(model.name for model in models))
-
-        def cancel() -> None:
-            for model in models:
-                model.runner.fail_all(NybbleError("the server ends"))
-
-        server = Server(make_app(models, settings), settings, cancel)
+        more = f" and {len(served) - _N_SHOWN} more" if len(served) > _N_SHOWN else ""
+        say(f"{', '.join(served[:_N_SHOWN])}{more}: chat at {address}, API at {address}/v1")
+        log("serving", address=address, models=",".join(served))
+        server = Server(
+            make_app(registry, settings),
+            settings,
+            lambda: registry.fail_all(NybbleError("the server ends")),
+        )
         server.run(sockets=[listening])
     return 130 if server.was_interrupted else 0
-
-
-def _named(word: str) -> tuple[str, str]:
-    """NAME=MODEL, or MODEL alone."""
-    name, found, path = word.partition("=")
-    if not found or os.path.exists(word) or os.sep in name:
-        return "", word
-    if not name.isprintable() or not 1 <= len(name) <= 200:
-        raise RequestError(f"the name of a model must be 1 to 200 printable characters, not {name!r:.100}")
-    return name, path
-
-
-def _control_vectors(words: list[str]) -> dict[str, ControlVector]:
-    """Each NAME=FILE."""
-    found: dict[str, ControlVector] = {}
-    for word in words:
-        name, _, path = word.partition("=")
-        if not path or not name.isprintable() or not 1 <= len(name) <= 200:
-            raise RequestError(f"--control-vector must be NAME=FILE, not {word!r:.200}")
-        if name in found:
-            raise RequestError(f"--control-vector: two are called {name}; give one another name")
-        found[name] = ControlVector.load(path)
-    return found
-
-
-def _require_fit(name: str, vector: ControlVector, llm: LLM) -> None:
-    try:
-        vector.require_fit(llm)
-    except RequestError as error:
-        raise RequestError(f"--control-vector {name}: {error}") from error
-
-
-def _name_of(path: str) -> str:
-    base = os.path.basename(path)
-    return base[: -len(".gguf")] if base.lower().endswith(".gguf") else base
-
-
-def _defaults(llm: LLM, args: argparse.Namespace) -> SamplingParams:
-    """What the options say, or the file, or the API."""
-    by_file = llm.default_sampling_params()
-    greedy = SamplingParams()
-    base = _BASE if by_file == greedy else replace(by_file, max_tokens=_BASE.max_tokens)
-    return sampling_params(args, base)
 
 
 def _is_loopback(host: str) -> bool:

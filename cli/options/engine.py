@@ -126,9 +126,9 @@ def add_chat_template_option(parser: argparse.ArgumentParser) -> None:
 def open_llm(model: str | Path, args: argparse.Namespace, **others: Any) -> LLM:
     """The LLM of `model`, a name or path, with the options that a command has of those above; `others` take
     precedence."""
-    return LLM(model, **{**llm_options(args), **others})
+    return LLM(model, **{**engine_options(args), **others})
 
 
-def llm_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `LLM` that a command's options have set."""
+def engine_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `LLM` that a command has of the options above."""
     return {name: value for name, value in vars(args).items() if name in _ARGUMENTS}

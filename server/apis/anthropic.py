@@ -15,7 +15,7 @@ from ..work.generating import ChatAsk, all_of, answering, in_thread, news_of
 from ..work.inside import receipt_field, steering_option
 from ..work.runner import Running
 from ..work.segments import Segment, segments
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .anthropic_messages import chat_messages
 from .openai_chat import finish_reason
 from .tools import chat_tools
@@ -30,7 +30,7 @@ _STARTS: dict[str, dict[str, str]] = {
 
 async def messages(call: Call) -> Reply | Events:
     """Answers a conversation."""
-    model = find_model(call.models, call.fields["model"])
+    model = await call.model(call.fields["model"])
     ask = _ask(call, model)
     if call.fields["stream"]:
         return Events(_events(call, model, ask), _failure, _PING)
@@ -50,7 +50,7 @@ async def messages(call: Call) -> Reply | Events:
 async def count_tokens(call: Call) -> Reply:
     """How many tokens a conversation has."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     conversation, tools = chat_messages(given), chat_tools(given["tools"], "input_schema")
 
     def work(is_wanted: Callable[[], bool]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from ..wire.errors import bad_field
 from ..work.call import Call, Reply
 from ..work.generating import in_thread
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .openai_completions import Prompt, prompts_of
 
 _AT_ONCE = 8  # texts; between them it may end
@@ -19,7 +19,7 @@ _AT_ONCE = 8  # texts; between them it may end
 
 async def embeddings(call: Call) -> Reply:
     """A vector for each text."""
-    given, model = call.fields, embedding_model(call)
+    given, model = call.fields, await embedding_model(call)
     rows, n_tokens = await embedded(call, model, prompts_of(given["input"]))
     is_base64 = given["encoding_format"] == "base64"
     data = [
@@ -36,9 +36,9 @@ async def embeddings(call: Call) -> Reply:
     return Reply({"object": "list", "data": data, "model": model.name, "usage": usage}, is_large=True)
 
 
-def embedding_model(call: Call) -> ServedModel:
+async def embedding_model(call: Call) -> ServedModel:
     """The model of a request for vectors; an error if they shall have other dimensions than it gives."""
-    model = find_model(call.models, call.fields["model"])
+    model = await call.model(call.fields["model"], call.fields.get("keep_alive"))
     n_embd = model.backend.info.n_embd
     if call.fields["dimensions"] not in (None, n_embd):
         raise bad_field("dimensions", f"is not supported: vectors of this model have {n_embd}")
@@ -71,7 +71,7 @@ async def embedded(call: Call, model: ServedModel, texts: Sequence[Prompt]) -> t
 async def rerank(call: Call) -> Reply:
     """How well each document answers a query, the best first."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     documents = [each if isinstance(each, str) else each["text"] for each in given["documents"]]
     for document in documents:
         model.check_length(given["query"], document)

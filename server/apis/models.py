@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ..models.entry import Entry
+from ..models.registry import Registry
 from ..work.call import Call, Reply
-from ..work.served_model import ServedModel, find_model
 
 
 async def health(call: Call) -> Reply:
@@ -14,25 +16,27 @@ async def health(call: Call) -> Reply:
 
 
 async def models(call: Call) -> Reply:
-    """All models that are served."""
-    return Reply({"object": "list", "data": [model_json(model) for model in call.models.values()]})
+    """All models that can be served."""
+    listed = await call.models.listed()
+    return Reply({"object": "list", "data": [model_json(call.models, entry) for entry in listed]})
 
 
 async def model(call: Call) -> Reply:
     """One of them."""
-    return Reply(model_json(find_model(call.models, call.fields["model"])))
+    return Reply(model_json(call.models, await call.models.find(call.fields["model"])))
 
 
-def model_json(model: ServedModel) -> dict[str, Any]:
+def model_json(models: Registry, entry: Entry) -> dict[str, Any]:
     """What is said of a model; never where its file lies."""
-    info = model.backend.info
+    info, seconds = entry.info, models.seconds_left(entry)
+    is_loaded = entry.state == "loaded"
     return {
-        "id": model.name,
+        "id": entry.name,
         "object": "model",
-        "created": model.created,
+        "created": entry.created,
         "owned_by": "nybble",
         "max_model_len": info.n_ctx,
-        "system_fingerprint": model.fingerprint,
+        "system_fingerprint": entry.model.fingerprint if entry.model is not None else None,
         "meta": {
             "name": info.name,
             "architecture": info.architecture,
@@ -44,5 +48,13 @@ def model_json(model: ServedModel) -> dict[str, Any]:
             "n_ctx_train": info.n_ctx_train,
             "can_generate": info.can_generate,
             "has_chat_template": info.has_chat_template,
+        },
+        "nybble": {
+            "state": entry.state,
+            "n_ctx": info.n_ctx,
+            "cache_type": info.cache_type,
+            "memory_bytes": entry.cost or None,
+            "expires_in": round(seconds, 3) if is_loaded and not math.isinf(seconds) else None,
+            "problem": entry.problem or None,
         },
     }

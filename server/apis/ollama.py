@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...engine.chat.message import ChatDelta, ChatMessage
+from ..models.entry import Entry
 from ..schema.sampling import MANY, sampling_params
 from ..wire.errors import APIError, bad_field
 from ..wire.json_body import dumped
@@ -16,7 +17,7 @@ from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, generating, news_of
 from ..work.inside import receipt_field, steering_of, steering_option
 from ..work.runner import Running, Streams
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .embeddings import embedded, embedding_model
 from .openai_chat import finish_reason, joined, logprobs_json
 
@@ -24,25 +25,24 @@ _LINES = "application/x-ndjson"
 
 
 async def chat(call: Call) -> Reply | Events:
-    """Answers a conversation; without messages it says that the model is there."""
-    model = find_model(call.models, call.fields["model"])
+    """Answers a conversation; without messages it loads the model, or unloads it."""
     if not call.fields["messages"]:
-        empty = {"role": "assistant", "content": ""}
-        return Reply({**_head(model), "message": empty, "done": True, "done_reason": "load"})
+        return await _kept(call, {"message": {"role": "assistant", "content": ""}})
+    model = await call.model(call.fields["model"], call.fields["keep_alive"])
     ask = _ask(call, model, [_message(message) for message in call.fields["messages"]])
     return await _answered(call, model, ask, _message_json)
 
 
 async def generate(call: Call) -> Reply | Events:
     """Continues a text: in the chat template as an answer to it, with `raw` as it is, or with `suffix` up to
-    what comes then."""
+    what comes then; without a prompt it loads the model, or unloads it."""
     given = call.fields
-    model = find_model(call.models, given["model"])
     prompt, suffix = given["prompt"], given["suffix"] or ""
     if not prompt and not suffix:
-        return Reply({**_head(model), "response": "", "done": True, "done_reason": "load"})
+        return await _kept(call, {"response": ""})
     if suffix and given["system"]:
         raise bad_field("system", "has no place in a text with suffix")
+    model = await call.model(given["model"], given["keep_alive"])
     if given["raw"] or suffix:
         return await _continued(call, model, prompt or "", suffix)
     system = [{"role": "system", "content": given["system"]}] if given["system"] else []
@@ -52,17 +52,28 @@ async def generate(call: Call) -> Reply | Events:
 
 async def embed(call: Call) -> Reply:
     """A vector for each text. What does not fit into the context is an error, whatever `truncate` says."""
-    given, model = call.fields, embedding_model(call)
+    given, model = call.fields, await embedding_model(call)
     texts = [given["input"]] if isinstance(given["input"], str) else given["input"]
     rows, n_tokens = await embedded(call, model, texts) if texts else ((), 0)
     facts = {
         "model": model.name,
         "embeddings": [row.tolist() for row in rows],
         "total_duration": _nanoseconds(time.perf_counter() - call.usage.began),
-        "load_duration": 0,
+        "load_duration": _nanoseconds(call.usage.load_seconds),
         "prompt_eval_count": n_tokens,
     }
     return Reply(facts, is_large=True)
+
+
+async def _kept(call: Call, empty: dict[str, Any]) -> Reply:
+    """Loads the model, to stay as long as `keep_alive` says; 0 unloads it."""
+    name, keep_alive = call.fields["model"], call.fields["keep_alive"]
+    model: ServedModel | Entry
+    if keep_alive == 0:
+        model, reason = await call.models.unload(name), "unload"
+    else:
+        model, reason = await call.model(name, keep_alive), "load"
+    return Reply({**_head(model), **empty, "done": True, "done_reason": reason})
 
 
 async def _answered(
@@ -201,7 +212,7 @@ def _response_json(message: ChatMessage) -> dict[str, Any]:
     }
 
 
-def _head(model: ServedModel) -> dict[str, Any]:
+def _head(model: ServedModel | Entry) -> dict[str, Any]:
     return {"model": model.name, "created_at": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
 
 
@@ -215,7 +226,7 @@ async def _end(
         "done": True,
         "done_reason": "length" if reason == "length" else "stop",
         "total_duration": _nanoseconds(time.perf_counter() - call.usage.began),
-        "load_duration": 0,
+        "load_duration": _nanoseconds(call.usage.load_seconds),
         "prompt_eval_count": choice.n_prompt_tokens,
         "prompt_eval_duration": _nanoseconds(timings.prefill_seconds),
         "eval_count": len(choice.token_ids),

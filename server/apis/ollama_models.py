@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import UTC, datetime
 from typing import Any
 
+from ..models.entry import Entry
 from ..wire.errors import bad_field
 from ..work.call import Call, Reply
-from ..work.served_model import ServedModel, find_model
 
 _VERSION = "0.12.0"
 """Of the API: clients ask for it to know what they may send."""
 _FOREVER = "2318-01-01T00:00:00Z"
+_CENTURY = 3.2e9  # seconds
 
 
 async def tags(call: Call) -> Reply:
     """All models."""
-    return Reply({"models": [_facts(model) for model in call.models.values()]})
+    return Reply({"models": [_facts(entry) for entry in await call.models.listed()]})
 
 
 async def loaded(call: Call) -> Reply:
-    """Those in memory, which are all."""
+    """Those in memory."""
     models = [
         {
-            **_facts(model),
-            "expires_at": _FOREVER,
+            **_facts(entry),
+            "size": entry.cost or entry.info.n_bytes,
+            "expires_at": _expires_at(call.models.seconds_left(entry)),
             "size_vram": 0,
-            "context_length": model.backend.n_ctx,
+            "context_length": entry.info.n_ctx,
         }
-        for model in call.models.values()
+        for entry in call.models.loaded()
     ]
     return Reply({"models": models})
 
@@ -39,8 +42,8 @@ async def show(call: Call) -> Reply:
     name = call.fields["model"] if call.fields["model"] is not None else call.fields["name"]
     if name is None:
         raise bad_field("model", "is missing")
-    model = find_model(call.models, name)
-    info = model.backend.info
+    entry = await call.models.find(name)
+    info = entry.info
     capabilities = ["completion"] if info.can_generate else ["embedding"]
     if info.has_chat_template:
         capabilities.append("tools")
@@ -50,8 +53,8 @@ async def show(call: Call) -> Reply:
             "parameters": "",
             "template": "",
             "license": "",
-            "modified_at": _facts(model)["modified_at"],
-            "details": _details(model),
+            "modified_at": _time(entry.created),
+            "details": _details(entry),
             "capabilities": capabilities,
             "model_info": {
                 "general.architecture": info.architecture,
@@ -70,20 +73,28 @@ async def version(call: Call) -> Reply:
     return Reply({"version": _VERSION})
 
 
-def _facts(model: ServedModel) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{model.name}\0{model.fingerprint}".encode()).hexdigest()
+def _facts(entry: Entry) -> dict[str, Any]:
+    size = entry.info.n_bytes
     return {
-        "name": model.name,
-        "model": model.name,
-        "modified_at": datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z"),
-        "size": model.backend.info.n_bytes,
-        "digest": digest,
-        "details": _details(model),
+        "name": entry.name,
+        "model": entry.name,
+        "modified_at": _time(entry.created),
+        "size": size,
+        "digest": hashlib.sha256(f"{entry.name}\0{size}\0{entry.created}".encode()).hexdigest(),
+        "details": _details(entry),
     }
 
 
-def _details(model: ServedModel) -> dict[str, Any]:
-    info = model.backend.info
+def _expires_at(seconds: float) -> str:
+    return _FOREVER if seconds > _CENTURY else _time(time.time() + seconds)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    info = entry.info
     return {
         "parent_model": "",
         "format": "gguf",

@@ -15,7 +15,7 @@ from ..work.call import Call, Events, Reply
 from ..work.generating import ChatAsk, all_of, answering, news_of
 from ..work.inside import activations_field, receipt_field, steering_option
 from ..work.runner import Running
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 
 RENAMED = {"json_schema": "response_format", "json_object": "response_format"}
 
@@ -23,7 +23,7 @@ RENAMED = {"json_schema": "response_format", "json_object": "response_format"}
 async def chat(call: Call) -> Reply | Events:
     """Answers a conversation."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     ask = _ask(call, model)
     head = {
         "id": f"chatcmpl-{call.id}",

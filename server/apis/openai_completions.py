@@ -17,7 +17,7 @@ from ..work.call import Call, Events, Reply
 from ..work.generating import all_of, generating, news_of
 from ..work.inside import activations_field, receipt_field, steering_of
 from ..work.runner import Running, Streams, cancel_all
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .openai_chat import RENAMED, constraint, failure, finish_reason, require_whole, usage_json
 
 Prompt = str | list[int]
@@ -27,7 +27,7 @@ _MAX_TOKENS = 16  # the API's default
 async def complete(call: Call) -> Reply | Events:
     """Continues a text, token ids, or a list of these; with `suffix`, up to what comes then."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     prompts, suffix = prompts_of(given["prompt"]), given["suffix"] or ""
     if suffix and given["echo"]:
         raise bad_field("suffix", "cannot go with echo")

@@ -16,7 +16,7 @@ from ..work.generating import ChatAsk, all_of, answering, news_of
 from ..work.inside import receipt_field, steering_option
 from ..work.runner import Running
 from ..work.segments import Segment, segments
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 from .openai_chat import constraint, finish_reason
 from .response_items import chat_messages, item_json, part_json
 from .tools import chat_tools
@@ -27,7 +27,7 @@ _TEXTS = {"reasoning": "reasoning_text", "content": "output_text"}
 
 async def respond(call: Call) -> Reply | Events:
     """Answers a conversation."""
-    model = find_model(call.models, call.fields["model"])
+    model = await call.model(call.fields["model"])
     ask = _ask(call, model)
     if call.fields["stream"]:
         numbers = count()

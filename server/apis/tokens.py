@@ -9,13 +9,13 @@ from ...errors import RequestError
 from ..wire.errors import bad_field
 from ..work.call import Call, Reply
 from ..work.generating import in_thread
-from ..work.served_model import ServedModel, find_model
+from ..work.served_model import ServedModel
 
 
 async def tokenize(call: Call) -> Reply:
     """The tokens of a text."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
     name = "content" if given["content"] is not None else "prompt"
     text = given[name]
     if text is None:
@@ -41,7 +41,7 @@ async def tokenize(call: Call) -> Reply:
 
 async def tokenizer_info(call: Call) -> Reply:
     """What vLLM's server says of a vocabulary; lm-evaluation-harness needs no copy of it then."""
-    model = find_model(call.models, None)
+    model = await call.model(None)
 
     def work(is_wanted: Callable[[], bool]) -> dict[str, str | None]:
         tokenizer = _tokenizer(model)
@@ -59,7 +59,7 @@ async def tokenizer_info(call: Call) -> Reply:
 async def detokenize(call: Call) -> Reply:
     """The text of tokens."""
     given = call.fields
-    model = find_model(call.models, given["model"])
+    model = await call.model(given["model"])
 
     def work(is_wanted: Callable[[], bool]) -> str:
         tokenizer, ids = _tokenizer(model), given["tokens"]

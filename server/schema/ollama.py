@@ -10,7 +10,6 @@ from .fields import (
     Flag,
     Integer,
     ListOf,
-    Number,
     OneOf,
     Record,
     Text,
@@ -18,6 +17,7 @@ from .fields import (
     not_supported,
     required,
 )
+from .keep_alive import KeepAlive
 from .openai import INSIDE, MAX_INPUTS, MAX_MESSAGES, MAX_TOOLS, MODEL
 from .sampling import CHAINS, MANY, MAX_STOPS
 
@@ -39,7 +39,7 @@ _OPTIONS = Record(
         }
     ),
 )
-_KEEP_ALIVE = Either((Text(32), Number(-1e9, 1e9)))
+_KEEP_ALIVE = KeepAlive()
 _FORMAT = Either((OneOf(("json", "")), Record(is_open=True)))
 _THINK = Either((Flag(), OneOf(("low", "medium", "high", "max"))))
 _RUN = fields(

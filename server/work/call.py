@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ..schema.fields import Record
 from .served_model import ServedModel
 from .settings import Settings
 from .usage import Usage
+
+if TYPE_CHECKING:
+    from ..models.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +26,28 @@ class Call:
     fields: Mapping[str, Any]
     """The body, checked by the schema of its path."""
     settings: Settings
-    models: Mapping[str, ServedModel]
+    models: Registry
     cache_salt: str | None
     """Keeps what is computed for one key's prompts from others'."""
     usage: Usage
     """What the handler has measured, for the log and the metrics."""
     admit: Callable[[int], None]
-    """Takes places for so many texts, until the call ends; `APIError` if the queue is full."""
+    """Takes places for so many texts in all, until the call ends; `APIError` if the queue is full."""
+    at_end: ExitStack = field(default_factory=ExitStack)
+    """Closed when the call ends."""
+
+    async def model(self, name: str | None, keep_alive: float | None = None) -> ServedModel:
+        """The model of that name, the only one without; loaded, until the call ends and `keep_alive` seconds
+        longer. `APIError` if there is none, or it cannot be loaded."""
+
+        def on_wait() -> None:
+            self.admit(1)
+            self.usage.model = (name or "")[:100]
+
+        began = time.perf_counter()
+        model = await self.models.use(name, self.at_end, keep_alive, on_wait)
+        self.usage.load_seconds = time.perf_counter() - began
+        return model
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,18 @@ async def in_thread(call: Call, model: ServedModel, work: Callable[[Callable[[],
 
     def done() -> Any:
         try:
-            return work(lambda: wanted)
+            return work(lambda: wanted) if wanted else None
         except NybbleError as error:
             raise model.refused(error) from error
 
+    working = asyncio.ensure_future(model.runner.in_thread(done))
     try:
-        return await model.runner.in_thread(done)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
         wanted = False
+        await asyncio.wait({working})  # the model is used until then
+        if not working.cancelled():
+            working.exception()
         raise
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...engine.backend import Backend
 from ...engine.embedding.embedder import Pooling
 from ...engine.sampling.params import SamplingParams
-from ...errors import RequestError, did_you_mean
+from ...errors import RequestError
 from ..schema.sampling import MANY
 from ..wire.errors import APIError, refused
 from .runner import Runner
@@ -56,25 +55,3 @@ class ServedModel:
             raise RequestError("`suffix` needs a model with a tokenizer; this one knows token ids alone")
         ids: list[int] = self.backend.tokenizer.infill(prefix, suffix)
         return ids
-
-
-def find_model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
-    """The model of that name; without one the only model. `APIError` if there is none: a name is a key, and
-    never becomes a path."""
-    if name is None:
-        if len(models) == 1:
-            return next(iter(models.values()))
-        raise APIError(400, f"model is missing; there are {_listed(list(models))}", param="model")
-    found = models.get(name) or models.get(name.removesuffix(":latest"))
-    if found is None:
-        raise APIError(
-            404,
-            f"there is no model {name!r:.100}; there are {_listed(list(models))}{did_you_mean(name, models)}",
-            param="model",
-            code="model_not_found",
-        )
-    return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -15,6 +15,8 @@ class Usage:
     n_cached: int = 0
     n_generated: int = 0
     finish_reasons: list[str] = field(default_factory=list)
+    load_seconds: float = 0.0
+    """How long its model was waited for."""
     began: float = field(default_factory=time.perf_counter)
     first: float | None = None
     """When the first piece came."""

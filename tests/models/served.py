@@ -36,13 +36,17 @@ def client(backend, **settings) -> TestClient:
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
-@contextlib.contextmanager
-def served(backend, **settings) -> Iterator[str]:
+def served(backend, **settings) -> contextlib.AbstractContextManager[str]:
     """The address at which one backend, called `m`, is served as long as the context."""
+    return served_models([ServedModel("m", backend)], **settings)
+
+
+@contextlib.contextmanager
+def served_models(models, **settings) -> Iterator[str]:
+    """The address at which models, or a registry of them, are served as long as the context."""
     rules = Settings(**{"drain_seconds": 1.0, **settings})
     listening = bound_socket("127.0.0.1", 0)
-    model = ServedModel("m", backend)
-    server = Server(make_app([model], rules), rules, lambda: None)
+    server = Server(make_app(models, rules), rules, lambda: None)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     wait_for(lambda: server.started)

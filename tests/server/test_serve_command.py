@@ -89,6 +89,32 @@ def test_it_ends_as_it_is_told(path, number, code):
             assert '"finish_reason":"length"' in text
 
 
+def test_models_of_a_folder_come_when_they_are_asked_for(path, tmp_path):
+    """Two that do not fit together, and a file that is not complete; by the command of the page."""
+    page = markdown_page.ROOT / "docs" / "server.md"
+    (command,) = re.findall("^nybble serve ~/models (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    (tmp_path / "owner" / "repo").mkdir(parents=True)
+    tiny_model(tmp_path / "a.gguf", n_layers=1)
+    tiny_model(tmp_path / "owner" / "repo" / "b.gguf", n_layers=1)
+    (tmp_path / "half.gguf").write_bytes(path.read_bytes()[:5000])
+    with serving(tmp_path, *command.split(), "--ctx", 64, "--memory", "200M") as (process, url):
+        listed = httpx.get(f"{url}/v1/models").json()["data"]
+        assert [(model["id"], model["nybble"]["state"]) for model in listed] == [
+            ("a", "not loaded"),
+            ("b", "not loaded"),
+        ]
+        body = {"prompt": "Hi", "max_tokens": 3, "temperature": 0}
+        for name in "aba":
+            answer = httpx.post(f"{url}/v1/completions", json={**body, "model": name}, timeout=60)
+            assert answer.status_code == 200 and answer.json()["model"] == name
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        lines = process.stderr.read()
+    events = re.findall(r" info    (loaded|unloaded) model=(\w)", lines)
+    assert events == [("loaded", "a"), ("unloaded", "a"), ("loaded", "b"), ("unloaded", "b"), ("loaded", "a")]
+    assert re.search(r'unloaded model=a why="?room for b"? seconds=[\d.]+ bytes=\d+', lines)
+
+
 def failure(*words):
     command = [sys.executable, "-m", "nybble", "serve", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -109,6 +135,7 @@ def test_what_is_wrong_is_said(path, tmp_path):
     assert "--n-waiting must be at least 0, not -1" in failure(path, "--n-waiting", -1)
     assert "--drain must be a number of seconds above 0, not nan" in failure(path, "--drain", "nan")
     assert "two models are called tiny" in failure(path, path, "--port", 0)
+    assert "--memory must be a size, as in 8G" in failure(path, "--memory", "8X", "--port", 0)
 
 
 def test_control_vectors_are_loaded_when_it_starts(path, tmp_path):

@@ -73,7 +73,7 @@ ARROWS = {
     "engine.executors.reference tokenizer gguf_io errors",
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
-    "engine.model_info": "engine.model gguf_io",
+    "engine.model_info": "engine.model tokenizer gguf_io",
     "engine.scoring": "engine.generation engine.scheduler engine.executors.base gguf_io system errors",
     "engine.llm": "engine.scoring engine.model_info engine.executors.choose engine.embedding "
     "engine.tracing engine.generation engine.receipts engine.steering hub engine.scheduler "
@@ -85,7 +85,8 @@ ARROWS = {
     "research": "engine.llm engine.tracing engine.generation engine.steering engine.hooks gguf_io "
     "system errors",
     "cli": "engine.benchmark kernels.jit kernels.target system errors",
-    "engine": "",
+    "engine": "engine.model_info engine.executors.choose hub engine.model engine.chat tokenizer "
+    "engine.executors.numba gguf_io",
     "engine.executors": "",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
@@ -93,18 +94,20 @@ ARROWS = {
     "engine.backend": "engine.model_info engine.embedding engine.generation engine.scheduler "
     "engine.sampling engine.chat engine.hooks",
     "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
-    "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
-    "kernels.attention system errors",
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
     "server.work": "server.schema server.wire engine.backend engine.embedding engine.steering "
     "engine.sampling engine.chat engine.hooks errors",
-    "server.apis": "server.work server.schema server.wire engine.generation engine.sampling "
-    "engine.chat engine.hooks errors",
-    "batch": "server.apis server.work server.schema server.wire engine.llm engine.embedding "
-    "engine.sampling system errors",
+    "server.models": "server.work server.wire engine hub errors",
+    "server.apis": "server.models server.work server.schema server.wire engine.generation "
+    "engine.sampling engine.chat engine.hooks errors",
+    "batch": "server.apis server.models server.work server.schema server.wire engine.llm "
+    "engine.embedding engine.sampling system errors",
     "server.page": "",
-    "server": "server.page server.apis server.work server.schema server.wire engine.scheduler errors",
+    "server": "server.page server.apis server.models server.work server.schema server.wire "
+    "engine.scheduler errors",
+    "cli.options": "server.models server.work server.schema engine cli research hub "
+    "kernels.attention system errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
     "engine.model_info engine.generation engine.receipts engine.steering hub engine.sampling "
     "kernels.sampling engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
