@@ -13,8 +13,8 @@ from ..engine.chat.message import ChatDelta, ChatMessage, MessageBuilder, ToolCa
 from ..engine.chat.template import RenderedChat
 from ..engine.chat.templates import ChatTemplates
 from ..engine.embedding.embedder import Pooling
-from ..engine.generation.chat_output import ChatOutput
-from ..engine.generation.chatter import ChatOptions
+from ..engine.answers.chat_output import ChatOutput
+from ..engine.answers.chatter import ChatOptions
 from ..engine.generation.output import FinishReason, Output
 from ..engine.generation.prompt import Prompt, prompt_ids
 from ..engine.model_info import ModelInfo

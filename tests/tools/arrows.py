@@ -39,12 +39,13 @@ ARROWS = {
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear kernels.weights "
-    "engine.executors.attention_probs kernels.attention kernels.jit kernels.language engine.plan errors",
+    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear "
+    "kernels.weights engine.executors.attention_probs kernels.attention kernels.jit "
+    "kernels.language engine.plan errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights engine.executors.attention_probs "
-    "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks engine.plan "
-    "gguf_io system errors",
+    "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks "
+    "engine.plan gguf_io system errors",
     "tokenizer": "gguf_io errors",
     "engine.chat.formats": "errors",
     "engine.grammar": "tokenizer errors",
@@ -57,12 +58,12 @@ ARROWS = {
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling engine.grammar gguf_io errors",
     "engine.speculation": "engine.model errors",
-    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base "
-    "kernels.attention engine.hooks engine.plan gguf_io system errors",
+    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base kernels.attention "
+    "engine.hooks engine.plan gguf_io system errors",
     "hub": "system errors",
-    "engine.generation": "hub engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling engine.model engine.chat engine.grammar tokenizer engine.executors.base "
-    "engine.hooks gguf_io system errors",
+    "engine.generation": "hub engine.scheduler engine.speculation engine.sampling kernels.sampling "
+    "engine.model engine.grammar tokenizer engine.executors.base engine.hooks gguf_io system "
+    "errors",
     "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
     "engine.executors.base engine.hooks engine.plan gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
@@ -70,21 +71,23 @@ ARROWS = {
     "engine.executors.choose": "engine.model engine.executors.reference engine.executors.numba "
     "engine.executors.base kernels.attention system errors",
     "engine.model_info": "engine.model gguf_io",
-    "engine.llm": "engine.model_info engine.executors.choose engine.embedding engine.tracing "
-    "engine.generation hub engine.scheduler engine.sampling engine.model engine.chat tokenizer "
-    "kernels.attention engine.hooks engine.config gguf_io system errors",
+    "engine.answers": "engine.generation engine.sampling engine.chat engine.grammar tokenizer "
+    "engine.executors.base engine.hooks gguf_io errors",
+    "engine": "engine.answers engine.generation engine.sampling engine.model engine.chat tokenizer "
+    "engine.hooks engine.config errors",
+    "engine.llm": "engine hub kernels.attention gguf_io system",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
     "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.hooks gguf_io system errors",
     "cli": "engine.benchmark kernels.jit kernels.target system errors",
-    "engine": "",
     "engine.executors": "",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
-    "engine.backend": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat",
-    "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
+    "engine.backend": "engine.answers engine.model_info engine.embedding engine.generation "
+    "engine.sampling engine.chat",
+    "cli.chat": "engine.backend cli engine.answers engine.sampling engine.chat system errors",
     "cli.options": "cli research engine.llm engine.embedding hub engine.sampling engine.grammar "
     "kernels.attention system errors",
     "server.wire": "errors",
@@ -98,9 +101,9 @@ ARROWS = {
     "server.page": "",
     "server": "server.page server.apis server.work server.schema server.wire errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
-    "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model tokenizer "
-    "kernels.jit engine.hooks gguf_io system errors",
-    "testing": "engine.model_info engine.embedding engine.generation engine.sampling engine.chat "
-    "tokenizer gguf_io errors",
+    "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model "
+    "tokenizer kernels.jit engine.hooks gguf_io system errors",
+    "testing": "engine.answers engine.model_info engine.embedding engine.generation engine.sampling "
+    "engine.chat tokenizer gguf_io errors",
     "sampling": "engine.sampling",
 }
