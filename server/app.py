@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -79,7 +79,7 @@ def make_app(models: Iterable[ServedModel], settings: Settings | None = None) ->
     by_name = {model.name: model for model in models}
     metrics = Metrics()
     desk = FrontDesk(settings, metrics)
-    endpoints = [*ENDPOINTS, *_about(ENDPOINTS, metrics, desk)]
+    endpoints = [*ENDPOINTS, *_about(ENDPOINTS, metrics, desk, by_name)]
     routes = [
         Route(each.path, Exchange(each, by_name, settings, desk), methods=[each.method]) for each in endpoints
     ]
@@ -112,11 +112,15 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
     )
 
 
-def _about(endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk) -> list[Endpoint]:
+def _about(
+    endpoints: Iterable[Endpoint], metrics: Metrics, desk: FrontDesk, models: Mapping[str, ServedModel]
+) -> list[Endpoint]:
     """The paths that tell of the server itself."""
 
     async def show_metrics(call: Call) -> Reply:
-        text = metrics.text(desk.n_running, desk.n_waiting)
+        statuses = {name: model.status for name, model in models.items()}
+        engines = {name: status for name, status in statuses.items() if status is not None}
+        text = metrics.text(desk.n_running, desk.n_waiting, engines)
         return Reply(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def show_openapi(call: Call) -> Reply:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from .work.engine_status import EngineStatus
 from .work.usage import Usage
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -64,8 +65,8 @@ class Metrics:
         for gap in usage.gaps:
             self._gap.add(gap)
 
-    def text(self, n_running: int, n_waiting: int) -> str:
-        """Everything, a line each."""
+    def text(self, n_running: int, n_waiting: int, engines: Mapping[str, EngineStatus]) -> str:
+        """Everything, a line each; `engines`: those of models, by their names."""
         lines: list[str] = []
 
         def single(name: str, kind: str, meaning: str, value: float) -> None:
@@ -94,6 +95,14 @@ class Metrics:
                 for reason, n in sorted(self._n_finished.items())
             ],
         )
+        for name, kind, meaning, value in (
+            ("engine_up", "gauge", "Is the engine of a model there?", lambda each: each.state == "ready"),
+            ("restarts_total", "counter", "Engines that were started again.", lambda each: each.n_restarts),
+        ):
+            rows = [
+                f'nybble:{name}{{model="{_label(key)}"}} {value(each):d}' for key, each in engines.items()
+            ]
+            several(name, kind, meaning, rows)
         single("requests_refused_total", "counter", "Requests that found the queue full.", self.n_refused)
         single("prompt_tokens_total", "counter", "Tokens of prompts.", self._n_prompt)
         single("generation_tokens_total", "counter", "Tokens that were generated.", self._n_generated)
@@ -114,3 +123,8 @@ class Metrics:
             several(name, "histogram", meaning, histogram.lines(f"nybble:{name}"))
         single("start_time_seconds", "gauge", "When the server started.", self._started)
         return "\n".join(lines) + "\n"
+
+
+def _label(text: str) -> str:
+    """A text as Prometheus has it in quotes."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

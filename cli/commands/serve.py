@@ -7,20 +7,25 @@ finish; Ctrl-C ends them.  What the sampling options say is for requests that do
 Needs the extra `server`: pip install "nybble[server]"
 """
 
+from __future__ import annotations
+
 import argparse
 import logging
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...engine.llm import LLM
 from ...engine.sampling.params import SamplingParams
 from ...errors import NybbleError, RequestError
 from ...system.notices import say
-from ..options.engine import add_engine_options, add_pooling_option, open_llm
+from ..options.engine import add_engine_options, add_pooling_option, engine_arguments
 from ..options.model import DEFAULT_MODEL
 from ..options.sampling import add_sampling_options, sampling_params
+
+if TYPE_CHECKING:
+    from ...server.remote.events import EngineEvent
+    from ...server.remote.remote_engine import RemoteEngine
 
 _BASE = SamplingParams(temperature=1.0, max_tokens=2**31 - 1)
 """What the OpenAI API has where neither a request, nor an option, nor the file says something."""
@@ -53,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chat-template", metavar="FILE", help="a Jinja template in the place of the files' own"
     )
+    parser.add_argument(
+        "--no-fallback",
+        dest="falls_back",
+        action="store_false",
+        help="where memory is short, end with an error instead of mapping weights or a smaller cache",
+    )
     add_pooling_option(parser)
     add_sampling_options(parser)
     add_engine_options(parser)
@@ -68,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     from ...server.keys import checked_keys, keys_of_file
     from ...server.log import log, set_up_log
+    from ...server.remote.open_engine import open_engine
     from ...server.work.served_model import ServedModel
     from ...server.work.settings import Settings
 
@@ -81,14 +93,17 @@ def run(args: argparse.Namespace) -> int:
         n_seq_max=args.n_seq_max or Settings.n_seq_max,
         **{name: given[name] for name in names},
     )
+    options = {**engine_arguments(args), "chat_template": args.chat_template, "falls_back": args.falls_back}
     with ExitStack() as stack, bound_socket(args.host, args.port) as listening:
         models: list[ServedModel] = []
         for name, path in map(_named, args.model):
-            llm = stack.enter_context(open_llm(path, args, chat_template=args.chat_template))
             name = name or _name_of(path)
             if any(model.name == name for model in models):
                 raise RequestError(f"two models are called {name}: give one another name, NAME=MODEL")
-            models.append(ServedModel(name, llm, llm.fingerprint(), _defaults(llm, args), args.pooling))
+            engine = stack.enter_context(closing(open_engine(path, name, options, _note)))
+            models.append(
+                ServedModel(name, engine, engine.fingerprint(), _defaults(engine, args), args.pooling)
+            )
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)
         say(f"{', '.join(model.name for model in models)} at {address_of(listening)}/v1")
@@ -118,9 +133,15 @@ def _name_of(path: str) -> str:
     return base[: -len(".gguf")] if base.lower().endswith(".gguf") else base
 
 
-def _defaults(llm: LLM, args: argparse.Namespace) -> SamplingParams:
+def _note(event: EngineEvent) -> None:
+    from ...server.log import log
+
+    log(event.message, event.level, **event.facts)
+
+
+def _defaults(engine: RemoteEngine, args: argparse.Namespace) -> SamplingParams:
     """What the options say, or the file, or the API."""
-    by_file = llm.default_sampling_params()
+    by_file = engine.default_sampling_params()
     greedy = SamplingParams()
     base = _BASE if by_file == greedy else replace(by_file, max_tokens=_BASE.max_tokens)
     return sampling_params(args, base)

@@ -126,5 +126,9 @@ def add_chat_template_option(parser: argparse.ArgumentParser) -> None:
 def open_llm(model: str | Path, args: argparse.Namespace, **others: Any) -> LLM:
     """The LLM of `model`, a name or path, with the options that a command has of those above; `others` take
     precedence."""
-    options = {name: value for name, value in vars(args).items() if name in _ARGUMENTS}
-    return LLM(model, **{**options, **others})
+    return LLM(model, **{**engine_arguments(args), **others})
+
+
+def engine_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `LLM` that a command has options for."""
+    return {name: value for name, value in vars(args).items() if name in _ARGUMENTS}

@@ -73,9 +73,12 @@ ARROWS = {
     "engine.model_info": "engine.model gguf_io",
     "engine.answers": "engine.generation engine.sampling engine.chat engine.grammar tokenizer "
     "engine.executors.base engine.hooks gguf_io errors",
-    "engine": "engine.answers engine.generation engine.sampling engine.model engine.chat tokenizer "
-    "engine.hooks engine.config errors",
-    "engine.llm": "engine hub kernels.attention gguf_io system",
+    "engine": "",
+    "engine.text_front": "engine.answers engine.generation engine.sampling engine.model engine.chat "
+    "tokenizer engine.hooks engine.config errors",
+    "engine.llm": "engine.text_front engine.model_info engine.executors.choose engine.embedding "
+    "engine.tracing engine.generation hub engine.scheduler engine.model kernels.attention "
+    "engine.hooks gguf_io system",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
     "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
@@ -100,6 +103,10 @@ ARROWS = {
     "engine.sampling system errors",
     "server.page": "",
     "server": "server.page server.apis server.work server.schema server.wire errors",
+    "server.remote": "server.work engine.llm engine.text_front engine.model_info "
+    "engine.executors.choose engine.embedding engine.generation hub engine.sampling "
+    "engine.model engine.executors.numba engine.executors.base kernels.attention engine.hooks "
+    "system errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
     "engine.model_info engine.generation hub engine.sampling kernels.sampling engine.model "
     "tokenizer kernels.jit engine.hooks gguf_io system errors",
