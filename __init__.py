@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .engine.answers.chat_output import ChatOutput
+    from .engine.answers.chat_request import ChatRequest
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
     from .engine.backend import Backend
     from .engine.chat.message import ChatDelta, ChatMessage, ToolCall
     from .engine.chat.template import RenderedChat
-    from .engine.answers.chat_output import ChatOutput
-    from .engine.answers.chat_request import ChatRequest
     from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
     from .engine.generation.piece import Piece

@@ -37,7 +37,7 @@ class ContextLengthError(RequestError):
 
 
 class EngineError(NybbleError):
-    """The process that runs a model has died, or can run it no more: what was asked of it cannot be had now."""
+    """The process that runs a model has died, or can run it no more: what was asked for cannot be had now."""
 
 
 class PullError(NybbleError):

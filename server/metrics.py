@@ -102,7 +102,8 @@ class Metrics:
             rows = [
                 f'nybble:{name}{{model="{_label(key)}"}} {value(each):d}' for key, each in engines.items()
             ]
-            several(name, kind, meaning, rows)
+            if rows:
+                several(name, kind, meaning, rows)
         single("requests_refused_total", "counter", "Requests that found the queue full.", self.n_refused)
         single("prompt_tokens_total", "counter", "Tokens of prompts.", self._n_prompt)
         single("generation_tokens_total", "counter", "Tokens that were generated.", self._n_generated)

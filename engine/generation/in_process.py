@@ -104,9 +104,11 @@ class InProcess(Generator):
         here = self._shown(ids[n_same:][:8])
         return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
 
-    def text_jobs(self, ids: Ids, params: SamplingParams, text: ChatTokenizer | None) -> list[TextJob]:
+    def text_jobs(
+        self, ids: Ids, params: SamplingParams, edit: Edits | None, text: ChatTokenizer | None
+    ) -> list[TextJob]:
         """Jobs for the texts of a prompt that another `Generator` of this model has checked."""
-        return self._jobs(ids, params, None, None, text)
+        return self._jobs(ids, params, edit, None, text)
 
     def submit_texts(self, jobs: Sequence[TextJob], on_news: OnNews) -> None:
         """Lets them run in the background; see `submit`."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ...engine.executors.base import Ids
 from ...engine.generation.piece import Piece
 from ...engine.generation.text import Text
+from ...engine.hooks.taps import Edits
 from ...engine.sampling.params import SamplingParams
 from .messages import Answer, Begin, Question, TextNews
 
@@ -96,7 +97,12 @@ class RemotePrompt:
     """The texts that continue one prompt; an `Errand`."""
 
     def __init__(
-        self, ids: Ids, params: SamplingParams, marks: Marks | None, texts: Sequence[RemoteText]
+        self,
+        ids: Ids,
+        params: SamplingParams,
+        edit: Edits | None,
+        marks: Marks | None,
+        texts: Sequence[RemoteText],
     ) -> None:
         self.n_deaths = 0
         self.has_begun = self.is_sent = False
@@ -104,7 +110,7 @@ class RemotePrompt:
         """Is it known to the ledger?"""
         self.texts = texts
         self.key: int | None = None
-        self._asked = (ids, params, marks)
+        self._asked = (ids, params, edit, marks)
         for text in texts:
             text.prompt = self
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ...engine.executors.base import Ids
 from ...engine.generation.logprobs import TokenLogprob
 from ...engine.generation.output import FinishReason
+from ...engine.hooks.taps import Edits
 from ...engine.model_info import ModelInfo
 from ...engine.sampling.params import SamplingParams
 from ...errors import NybbleError
@@ -39,6 +40,7 @@ class Begin(NamedTuple):
     key: int
     ids: Ids
     params: SamplingParams
+    edit: Edits | None
     marks: tuple[frozenset[int], frozenset[int]] | None
     """What `ChatTokenizer` shows, and what ends an answer; None for no chat."""
 
@@ -123,9 +125,19 @@ class TextEnd(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a step has brought."""
+    """What a step has brought. Plain tuples are pickled in half the time."""
 
-    texts: Sequence[TextNews]
+    rows: Sequence[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, texts: Sequence[TextNews]) -> News:
+        """The message of some texts."""
+        return cls(list(map(tuple, texts)))
+
+    @property
+    def texts(self) -> list[TextNews]:
+        """What there is of each text."""
+        return list(map(TextNews._make, self.rows))
 
 
 class Answer(NamedTuple):

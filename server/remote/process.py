@@ -59,6 +59,9 @@ class EngineProcess:
                 message = pickle.load(stream)
             except (EOFError, OSError, pickle.UnpicklingError):  # it may have died in the middle of one
                 return
+            except Exception as error:  # of what cannot be read the rest cannot be trusted
+                self._on_line(f"its message cannot be read: {error!r}")
+                return
             yield message
 
     def end(self) -> None:

@@ -18,7 +18,7 @@ from ...engine.executors.base import Ids
 from ...engine.generation.chat_tokenizer import ChatTokenizer
 from ...engine.generation.generator import OnToken
 from ...engine.generation.prompt import Prompt
-from ...engine.hooks.taps import Edits, Taps
+from ...engine.hooks.taps import Edits, Taps, edits_key
 from ...engine.model import Model
 from ...engine.sampling.params import SamplingParams
 from ...engine.text_front import TextFront
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class RemoteEngine(TextFront):
     """A `Backend`, made by `open_engine`. What it gives is what the `LLM` in the other process gives.
 
-    Functions cannot go there: `edit`, `on_token`, and samplers of one's own raise RequestError. While the
+    Functions cannot go there: `on_token`, samplers of one's own, and edits without a `cache_key` raise
+    RequestError. While the
     process is started again, what is asked for waits; EngineError is raised by what has begun to come when it
     dies, and by everything when it does not come back.
     """
@@ -131,13 +132,17 @@ class RemoteEngine(TextFront):
             params = copy.copy(params)
             object.__setattr__(params, "seed", seed)
         texts = [RemoteText(ids, params, choice, seed, self._loaded.seconds) for choice in range(params.n)]
-        RemotePrompt(ids, params, None if text is None else (text.shown_ids, text.end_ids), texts)
+        marks = None if text is None else (text.shown_ids, text.end_ids)
+        RemotePrompt(ids, params, edit, marks, texts)
         return texts
 
     def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
-        if edit:
+        """Only what a `cache_key` describes is data that can go elsewhere."""
+        if not edit:
+            return None
+        if edits_key(edit) is None:
             raise _no_function("edit")
-        return None
+        return Taps(self.activations, len(ids), edit)
 
     def _check_usable(self) -> None:
         self._supervisor.check_usable()

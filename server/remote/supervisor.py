@@ -107,6 +107,14 @@ class Supervisor:
         return EngineError(f"the engine of {self._name} {what}")
 
     def _run(self) -> None:
+        try:
+            self._supervise()
+        except Exception as error:  # a fault of ours: nobody shall wait for ever
+            self._log("lost", f"the supervisor has failed: {error!r}", logging.ERROR)
+            self.lose(self.error("is lost, by a fault of the server; its log has the cause"))
+            raise
+
+    def _supervise(self) -> None:
         n_tries = n_failed = 0
         while not self._is_over.is_set():
             loaded_at, error = self._live()

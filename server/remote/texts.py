@@ -25,7 +25,7 @@ class Texts:
         llm = self._llm
         try:
             text = None if asked.marks is None else ChatTokenizer(llm.tokenizer, *asked.marks)
-            jobs = llm.text_jobs(asked.ids, asked.params, text)
+            jobs = llm.text_jobs(asked.ids, asked.params, asked.edit, text)
             with self._lock:
                 for choice, job in enumerate(jobs):
                     self._running[asked.key, choice] = _Text(job)
@@ -37,7 +37,7 @@ class Texts:
                 for choice in range(asked.params.n):
                     self._running.pop((asked.key, choice), None)
             self._send(
-                News(
+                News.of(
                     [
                         TextNews(asked.key, choice, (), (), None, 0, (0.0, 0.0), 0, None, end)
                         for choice in range(asked.params.n)
@@ -73,7 +73,7 @@ class Texts:
                 for each in ended:
                     self._running.pop((each.key, each.choice), None)
         if news:
-            self._send(News(news))
+            self._send(News.of(news))
 
 
 class _Text:

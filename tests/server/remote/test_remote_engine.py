@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from added_number import AddedNumber
 from served import HI, TOOLS
 
 from nybble import ContextLengthError, RequestError, SamplingParams
@@ -211,3 +212,13 @@ def test_timeouts_and_closing(opened):
         engine.generate(PROMPT)
     engine.close()
     assert engine.status.state == "closed" and engine.status.pid is None
+
+
+def test_edits_that_are_data_go_along(engine, llm):
+    params = SamplingParams(max_tokens=20, temperature=1, seed=3)
+    name = next(name for name in llm.activations if "resid" in name)
+    edit = {name: AddedNumber(0.5)}
+    theirs, ours = (each.submit(PROMPT, params, edit=edit).result() for each in (engine, llm))
+    assert plain(theirs) == plain(ours) and theirs.token_ids != llm.generate(PROMPT, params).token_ids
+    with pytest.raises(RequestError, match="no activation"):
+        engine.submit(PROMPT, params, edit={"no.such": AddedNumber(1)})

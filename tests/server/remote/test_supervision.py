@@ -20,7 +20,7 @@ PROMPT = "the of and to you I is on it"
 LONG = SamplingParams(max_tokens=900, ignore_eos=True, seed=1)
 SHORT = SamplingParams(max_tokens=12, temperature=1, seed=2)
 DIED = (
-    "the engine of tiny has died .signal 9 SIGKILL, perhaps out of memory. and is being restarted; ask again"
+    "the engine of tiny has died (signal 9 SIGKILL, perhaps out of memory) and is being restarted; ask again"
 )
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

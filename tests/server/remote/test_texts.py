@@ -38,7 +38,9 @@ def ended(sent):
 def test_a_step_is_one_message(texts, sent):
     n_steps = 30
     for key in range(8):
-        texts.begin(Begin(key, IDS, SamplingParams(max_tokens=n_steps, ignore_eos=True, n=2, seed=1), None))
+        texts.begin(
+            Begin(key, IDS, SamplingParams(max_tokens=n_steps, ignore_eos=True, n=2, seed=1), None, None)
+        )
     wait_for(lambda: len(ended(sent)) == 16)
     messages = [message for message in sent if isinstance(message, News)]
     assert len(messages) <= n_steps + 8  # they may have begun in different steps
@@ -48,7 +50,7 @@ def test_a_step_is_one_message(texts, sent):
 
 
 def test_what_begins_is_told_before_its_first_news(texts, sent):
-    texts.begin(Begin(1, IDS, SamplingParams(max_tokens=3), None))
+    texts.begin(Begin(1, IDS, SamplingParams(max_tokens=3), None, None))
     wait_for(lambda: ended(sent))
     assert isinstance(sent[0], Begun) and list(sent[0].keys) == [1]
     assert sum(isinstance(message, Begun) for message in sent) == 1
@@ -56,7 +58,7 @@ def test_what_begins_is_told_before_its_first_news(texts, sent):
 
 
 def test_a_cancelled_text_ends_within_a_step(texts, sent):
-    texts.begin(Begin(1, IDS, SamplingParams(max_tokens=1000, ignore_eos=True, n=2), None))
+    texts.begin(Begin(1, IDS, SamplingParams(max_tokens=1000, ignore_eos=True, n=2), None, None))
     wait_for(lambda: any(isinstance(message, News) for message in sent))
     texts.cancel(Cancel(1, 0))
     wait_for(lambda: ended(sent))
@@ -73,7 +75,7 @@ def test_a_cancelled_text_ends_within_a_step(texts, sent):
 
 def test_what_cannot_begin_ends_with_its_error(texts, sent):
     bad = SamplingParams(grammar=Grammar("lark", "start: /(/"), n=2)
-    texts.begin(Begin(1, IDS, bad, None))
+    texts.begin(Begin(1, IDS, bad, None, None))
     assert [each.choice for each in ended(sent)] == [0, 1]
     assert all(isinstance(each.end.error, RequestError) for each in ended(sent))
 
