@@ -137,9 +137,13 @@ class RemotePrompt:
 
 
 class RemoteCall:
-    """A call of a method of the engine's `LLM`; an `Errand`."""
+    """A call of a method of the engine's `LLM`; an `Errand`. `waits`: after a death another engine is asked,
+    once it is there."""
 
-    def __init__(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, waits: bool = True
+    ) -> None:
+        self._waits = waits
         self.n_deaths = 0
         self.is_sent = False
         self.has_begun = True  # it is computed at once
@@ -149,7 +153,7 @@ class RemoteCall:
 
     @property
     def has_come(self) -> bool:
-        return self.is_done
+        return self.is_done or not self._waits
 
     def forget_engine(self) -> None:
         self.is_sent = False

@@ -86,7 +86,16 @@ class RemoteEngine(TextFront):
         """What a method of the `LLM` in the other process returns, or raises; arguments and result must be
         what can be pickled."""
         self._check_usable()
-        call = RemoteCall(method, args, kwargs)
+        return self._result(RemoteCall(method, args, kwargs))
+
+    def call_now(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
+        """As `call`, but it waits for no restart: EngineError unless the engine is ready, and stays so."""
+        self._check_usable()
+        if self._supervisor.state != "ready":
+            raise self._supervisor.error("is not ready; ask again later")
+        return self._result(RemoteCall(method, args, kwargs, waits=False))
+
+    def _result(self, call: RemoteCall) -> Any:
         self._ledger.add(call)
         return call.result()
 

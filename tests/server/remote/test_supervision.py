@@ -284,3 +284,26 @@ def test_hundreds_of_cancelled_requests_leave_nothing(opened):
         del request  # whoever forgets it does not want it
     assert engine.generate(PROMPT, SHORT).token_ids
     wait_for(lambda: not engine._ledger._errands)
+
+
+def test_a_call_that_does_not_wait_fails_with_its_engine(opened):
+    engine = opened()
+    assert engine.call_now("fingerprint") == engine.fingerprint()
+    with pytest.raises(EngineError, match="ask again"):
+        engine.call_now("fingerprint", Poison())
+    assert kinds(engine).count("died") == 1
+    assert engine.fingerprint()
+
+
+def test_a_fault_of_the_supervisor_ends_all_waiting(opened, monkeypatch):
+    engine = opened()
+    running = engine.submit(PROMPT, LONG)
+    next(running)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    monkeypatch.setattr(opening, "EngineProcess", None)  # it cannot be called
+    kill(engine)
+    with pytest.raises(EngineError):
+        running.result(60)
+    wait_for(lambda: engine.status.state == "lost")
+    with pytest.raises(EngineError, match="by a fault of the server"):
+        engine.generate(PROMPT)
