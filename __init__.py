@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .engine.answers.chat_output import ChatOutput
+    from .engine.answers.chat_request import ChatRequest
     from .engine.architectures.parts.architecture import Architecture
     from .engine.architectures.registry import register_architecture
     from .engine.backend import Backend
     from .engine.chat.message import ChatDelta, ChatMessage, ToolCall
     from .engine.chat.template import RenderedChat
-    from .engine.generation.chat_output import ChatOutput
-    from .engine.generation.chat_request import ChatRequest
     from .engine.generation.logprobs import TokenLogprob
     from .engine.generation.output import Output, Timings
     from .engine.generation.piece import Piece
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .engine.tracing.trace import Trace
     from .errors import (
         ContextLengthError,
+        EngineError,
         GGUFFormatError,
         GGUFUnsupportedError,
         ModelError,
@@ -64,6 +65,7 @@ __all__ = [
     "Edit",
     "EditInfo",
     "Edits",
+    "EngineError",
     "GGUFFile",
     "GGUFFormatError",
     "GGUFUnsupportedError",
@@ -101,12 +103,13 @@ _HOMES = {
     "Backend": ".engine.backend",
     "ChatDelta": ".engine.chat.message",
     "ChatMessage": ".engine.chat.message",
-    "ChatOutput": ".engine.generation.chat_output",
-    "ChatRequest": ".engine.generation.chat_request",
+    "ChatOutput": ".engine.answers.chat_output",
+    "ChatRequest": ".engine.answers.chat_request",
     "ContextLengthError": ".errors",
     "Edit": ".engine.hooks.taps",
     "EditInfo": ".engine.hooks.taps",
     "Edits": ".engine.hooks.taps",
+    "EngineError": ".errors",
     "GGUFFile": ".gguf_io.file",
     "GGUFFormatError": ".errors",
     "GGUFUnsupportedError": ".errors",

@@ -36,6 +36,10 @@ class ContextLengthError(RequestError):
     """A prompt or a conversation has more tokens than the context holds."""
 
 
+class EngineError(NybbleError):
+    """The process that runs a model has died, or can run it no more: what was asked for cannot be had now."""
+
+
 class PullError(NybbleError):
     """A model could not be fetched, or the file that arrived is not the expected one."""
 

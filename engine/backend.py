@@ -8,12 +8,12 @@ from typing import Any, Protocol, TypeVar, Unpack, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .answers.chat_output import ChatOutput
+from .answers.chatter import ChatOptions
 from .chat.conversation import Message
 from .chat.message import ChatDelta
 from .chat.template import RenderedChat
 from .embedding.embedder import Pooling
-from .generation.chat_output import ChatOutput
-from .generation.chatter import ChatOptions
 from .generation.logprobs import TokenLogprob
 from .generation.output import Output, Timings
 from .generation.prompt import Prompt

@@ -5,49 +5,43 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
 from ..gguf_io.display import Shown
 from ..hub.models import resolve
 from ..kernels.attention.cache_type import CacheTypeName
 from ..system.placement import NumaStrategy
-from ..tokenizer import Tokenizer
-from .chat.template import ChatTemplate
-from .config.config import Config
 from .embedding.embedder import Embedder, Pooling
 from .embedding.reranking import class_labels
 from .executors.choose import ExecutorName, ExecutorOptions, WeightsName, make_executor
-from .generation.chatter import Chatter
 from .generation.draft_source import draft_source
+from .generation.in_process import InProcess
 from .generation.prompt import Prompt, prompt_ids
-from .generation.prompts import Prompts
-from .hooks.activations import ActivationSpec, find_activations
+from .hooks.activations import find_activations
 from .model import Model
 from .model_info import ModelInfo
 from .receipts.receipt import Receipt
 from .receipts.source import Origin
 from .receipts.verification import Verification, verified
-from .sampling.params import SamplingParams
-from .sampling.recommended import recommended_params, recommended_values
 from .scheduler.driver import Driver
 from .scheduler.scheduler import Scheduler
 from .scheduler.state_key import installed_version
 from .scheduler.stats import Stats
 from .scoring.scorer import Scorer
 from .steering.control_vector import ControlVector
+from .text_front import TextFront
 from .tracing.linear_path import LinearPath
 from .tracing.tracer import Tracer
 from .tracing.unembedding import Unembedding
 
 
-class LLM(Chatter, Tracer, Scorer, Shown):
+class LLM(InProcess, TextFront, Tracer, Scorer, Shown):
     """A model, ready to run.  Threads may share it: what they ask for at the same time runs side by side.
 
         nybble.LLM("smollm2", n_ctx=512).generate("The capital of France is").text
@@ -114,19 +108,9 @@ class LLM(Chatter, Tracer, Scorer, Shown):
         )
         path = resolve(model)
         started = time.perf_counter()
-        self._model = Model.load(path)
+        opened = Model.load(path)
         try:
-            self.path = path
-            self.config: Config = self._model.config
-            self.tokenizer: Tokenizer | Any = self._model.tokenizer  # not `| None`: few files have none
-            """None if the file has none: then prompts and results are ids without text."""
-            self._chat_templates = self._model.chat_templates
-            if chat_template is not None:
-                if self._chat_templates is None:
-                    raise RequestError(f"chat_template needs a tokenizer, and {path} has none")
-                self._chat_templates.replace(chat_template)
-            self._text = self._model.text
-            self._recommended = recommended_values(self._model.file.metadata)
+            self._read(opened, path, chat_template)
             self._model.file.metadata.release()  # it is not needed any more
             self.n_ctx = n_ctx or self._model.default_n_ctx
             options = replace(options, n_ctx=self.n_ctx)
@@ -142,7 +126,7 @@ class LLM(Chatter, Tracer, Scorer, Shown):
                     self._draft_source.close()
                 raise
         except BaseException:
-            self._model.close()
+            opened.close()
             raise
         self.cache_type: CacheTypeName = made.cache_type.name
         has_template = self.chat_template is not None
@@ -158,18 +142,6 @@ class LLM(Chatter, Tracer, Scorer, Shown):
         self.scheduler = Scheduler(made, self._model.file.content_hash)
         """What runs in each step; `step` is for callers that drive the model themselves."""
         self._driver = Driver(self.scheduler)
-
-    @property
-    def chat_template(self) -> ChatTemplate | None:
-        """The template for conversations; None if the file has none, as those of base models, and none was
-        given."""
-        return self._chat_templates.own if self._chat_templates else None
-
-    @property
-    def activations(self) -> Mapping[str, ActivationSpec]:
-        """The activations that `trace` can read and `edit` replace: name -> dims, meaning and more, in the
-        order of computation."""
-        return self._model.activations
 
     def unembed(self, residual: NDArray[np.float32]) -> NDArray[np.float32]:
         """residual (n, n_embd) float32 -> logits (n, n_vocab), as if it were the residual stream after the
@@ -228,21 +200,13 @@ class LLM(Chatter, Tracer, Scorer, Shown):
         self.scheduler.gate.check_usable()
         return class_labels(self._model.file, self.config.architecture)
 
-    def require_generation(self) -> None:
-        """RequestError, which says what to use instead, if this model does not generate text."""
-        self._model.require_generation()
-
-    def default_sampling_params(self) -> SamplingParams:
-        """The parameters of sampling that the file recommends (`general.sampling.*`); greedy if it recommends
-        none. `dataclasses.replace` changes some of them. GGUFFormatError if they are out of range.
-
-            llm.generate("Once upon a time", llm.default_sampling_params())
-        """
-        return recommended_params(self._recommended, os.fspath(self.path))
-
     def stats(self) -> Stats:
         """What has run, and what memory for keys and values holds, in numbers; it waits for nothing."""
         return self.scheduler.stats()
+
+    def model_hash(self) -> str:
+        """A hash of the model's file, as a receipt has it; reads all of the file, the first time."""
+        return self._origin.hash()
 
     def fingerprint(self) -> str:
         """What determines the bits of what is generated, besides the request: 12 hexadecimal digits of a hash
@@ -262,12 +226,6 @@ class LLM(Chatter, Tracer, Scorer, Shown):
         and for one whose contents are not possible.
         """
         return verified(receipt, self._origin, vectors, self._replayed)
-
-    def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
-        """The ids of the tokens of a prompt, BOS included, (n_tokens,) int32; RequestError if it cannot be
-        run."""
-        self._check_usable()
-        return self._checked_ids(prompt)
 
     def close(self) -> None:
         """Frees memory, threads and the file; waits for a step in progress.  Closing twice is fine.
@@ -305,29 +263,12 @@ class LLM(Chatter, Tracer, Scorer, Shown):
             "runs": f"executor {self.executor}, {self.n_threads} threads, {self.weights} weights",
         }
 
-    def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts:
-        self._check_usable()
-        return Prompts(given, self._checked_ids, name, is_one=is_one)
-
-    def _require_logits(self, also: str = "") -> None:
-        self._model.require_logits(also)
-
-    def _checked_ids(self, prompt: Prompt) -> NDArray[np.int32]:
-        return prompt_ids(prompt, self._encode, self.config.n_vocab, self.n_ctx, self.config.n_ctx_train)
-
     def _continuation_ids(self, given: Prompt) -> NDArray[np.int32]:
         return prompt_ids(given, partial(self._encode, add_special=False), self.config.n_vocab, self.n_ctx)
 
     def _check_usable(self) -> None:
         self.scheduler.gate.check_usable()
         self._model.file.check_unchanged()
-
-    def _encode(self, text: str, add_special: bool = True) -> list[int]:
-        """The ids of a prompt, whose author is trusted: names of control tokens are read as such. Untrusted
-        text should be encoded without `parse_special`, and passed as ids."""
-        if self.tokenizer is None:
-            raise RequestError(f"{self.path} has no tokenizer: a prompt must be a list of token ids, no text")
-        return self.tokenizer.encode(text, add_special, parse_special=True)
 
     @cached_property
     def _unembedding(self) -> Unembedding:

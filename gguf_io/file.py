@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -123,6 +124,27 @@ class GGUFFile(Shown):
         view._tensors = Table(named, "tensors")
         view._whole = self  # its finalizer closes the descriptor
         return view
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two objects whose files are the same, and had not been written to in between."""
+        return (self._identity, *(part._identity for part in self._other_parts))
+
+    def is_replaced(self) -> bool:
+        """Is another file, or none, where this one was when it was opened?"""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return True
+        own = self._identity[:2] != (found.st_dev, found.st_ino)
+        return own or any(part.is_replaced() for part in self._other_parts)
+
+    def path_for_others(self) -> str:
+        """A path by which other processes can open this very file, as long as it is open here: on Linux even
+        when it was replaced; elsewhere, and of a model in several files, its own."""
+        if sys.platform != "linux" or self._other_parts or not self.is_replaced():
+            return self.path
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
 
     def check_unchanged(self) -> None:
         """Raises ModelError if the file was written to or truncated since it was opened.

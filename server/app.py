@@ -123,12 +123,14 @@ def _about(
     """The paths that tell of the server itself."""
 
     async def show_metrics(call: Call) -> Reply:
-        stats = {}
+        stats, engines = {}, {}
         for entry in models.loaded():
+            if (status := entry.status) is not None:
+                engines[entry.name] = status
             if (model := entry.model) is not None:
-                with contextlib.suppress(NybbleError):  # it has ended
+                with contextlib.suppress(NybbleError):  # it has ended, or is started again
                     stats[entry.name] = await model.runner.in_thread(model.backend.stats)
-        text = metrics.text(desk.n_running, desk.n_waiting, stats, models.loader)
+        text = metrics.text(desk.n_running, desk.n_waiting, stats, engines, models.loader)
         return Reply(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def show_openapi(call: Call) -> Reply:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from starlette.types import Scope
 
+from ..errors import EngineError
 from .work.usage import Usage
 
 LogFormat = Literal["text", "json"]
@@ -53,7 +54,10 @@ def log(message: str, level: int = logging.INFO, **facts: Any) -> None:
 
 
 def log_failure(error: BaseException, id_: str) -> None:
-    """Writes what the server has failed with, and where."""
+    """Writes what the server has failed with, and where; of the death of an engine it is known already."""
+    if isinstance(error, EngineError):
+        log("failed", logging.ERROR, reason=str(error), id=id_)
+        return
     _LOGGER.error("failed", exc_info=error, extra={"facts": {"id": id_}})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..engine.scheduler.stats import Stats
 from .models.loader import Loader
+from .work.engine_status import EngineStatus
 from .work.usage import Usage
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -102,8 +103,15 @@ class Metrics:
         for gap in usage.gaps:
             self._gap.add(gap)
 
-    def text(self, n_running: int, n_waiting: int, stats: Mapping[str, Stats], models: Loader) -> str:
-        """Everything, a line each; `stats` of each model by its name."""
+    def text(
+        self,
+        n_running: int,
+        n_waiting: int,
+        stats: Mapping[str, Stats],
+        engines: Mapping[str, EngineStatus],
+        models: Loader,
+    ) -> str:
+        """Everything, a line each; `stats` and `engines`: those of models, by their names."""
         lines: list[str] = []
 
         def single(name: str, kind: str, meaning: str, value: float) -> None:
@@ -142,6 +150,13 @@ class Metrics:
                 for reason, n in sorted(self._n_finished.items())
             ],
         )
+        for name, kind, meaning, value in (
+            ("engine_up", "gauge", "Is the engine of a model there?", lambda each: each.state == "ready"),
+            ("restarts_total", "counter", "Engines that were started again.", lambda each: each.n_restarts),
+        ):
+            rows = [f"nybble:{name}{_labels(key)} {value(each):d}" for key, each in engines.items()]
+            if rows:
+                several(name, kind, meaning, rows)
         single("requests_refused_total", "counter", "Requests that found the queue full.", self.n_refused)
         single("prompt_tokens_total", "counter", "Tokens of prompts.", self._n_prompt)
         single("generation_tokens_total", "counter", "Tokens that were generated.", self._n_generated)

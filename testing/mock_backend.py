@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.answers.chat_output import ChatOutput
+from ..engine.answers.chatter import ChatOptions
 from ..engine.chat.conversation import Conversation, Message
 from ..engine.chat.message import ChatDelta, ChatMessage, MessageBuilder, ToolCallDelta
 from ..engine.chat.template import RenderedChat
 from ..engine.chat.templates import ChatTemplates
 from ..engine.embedding.embedder import Pooling
-from ..engine.generation.chat_output import ChatOutput
-from ..engine.generation.chatter import ChatOptions
 from ..engine.generation.output import FinishReason, Output
 from ..engine.generation.prompt import Prompt, prompt_ids
 from ..engine.hooks.taps import Edits

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ...engine.answers.chat_output import ChatOutput
 from ...engine.backend import Backend, Stream
 from ...engine.chat.conversation import checked_messages
 from ...engine.chat.message import ChatDelta
-from ...engine.generation.chat_output import ChatOutput
 from ...engine.sampling.params import SamplingParams
 from ...errors import RequestError
 from .transcript import read_transcript, write_transcript

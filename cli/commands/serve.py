@@ -10,6 +10,8 @@ long as the context.
 Needs the extra `server`: pip install "nybble[server]"
 """
 
+from __future__ import annotations
+
 import argparse
 import logging
 import os
@@ -76,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument(
         "--chat-template", metavar="FILE", help="a Jinja template in the place of the files' own"
+    )
+    parser.add_argument(
+        "--no-fallback",
+        dest="falls_back",
+        action="store_false",
+        help="where memory is short, end with an error instead of mapping weights or a smaller cache",
     )
     add_pooling_option(parser)
     add_sampling_options(parser)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.facts import facts_of
-from ...engine.llm import LLM
 from ...engine.sampling.params import SamplingParams
 from ...engine.steering.control_vector import ControlVector
 from ...errors import RequestError
@@ -18,6 +17,9 @@ from ...hub.models import is_known, resolve
 from ...server.models.catalog import Catalog, Found
 from ...server.models.loader import Loader, Tell
 from ...server.models.registry import Registry
+from ...server.remote.events import EngineEvent, OnEvent
+from ...server.remote.open_engine import open_engine
+from ...server.remote.remote_engine import RemoteEngine
 from ...server.schema.keep_alive import FORMS, keep_alive_seconds
 from ...server.work.served_model import ServedModel
 from ...system.free_memory import free_memory
@@ -59,16 +61,23 @@ def registry_of(
     Raises RequestError for what contradicts itself, for a folder with nothing to serve, and for models that
     do not fit together; and what loading raises.
     """
-    options = engine_options(args)
+    options = {**engine_options(args), "falls_back": args.falls_back}
     wanted = _Wanted.of(args.model)
     keep_alive, budget = _keep_alive(args.keep_alive), _memory(args.memory)
     sampling_params(args, _BASE)  # what is wrong is said before anything is loaded
     given = {name: resolve(model) for name, model in wanted.given.items()}
-    catalog = Catalog(partial(facts_of, options=options), given, wanted.folders)
+    facts = partial(facts_of, options=engine_options(args))
+    catalog = Catalog(facts, given, wanted.folders)
     if args.memory is None and (free := free_memory()) is not None:
         needed = sum(found.facts.n_bytes for found in catalog.given if found.facts is not None)
         budget = max(int(free * (1 - _RESERVE)), needed)
-    loader = Loader(_opener(args, options, control_vectors), budget, tell=tell, on_failure=on_failure)
+
+    def on_event(event: EngineEvent) -> None:
+        tell(event.message, event.level, **event.facts)
+
+    loader = Loader(
+        _opener(args, options, control_vectors, on_event), budget, tell=tell, on_failure=on_failure
+    )
     registry = Registry(loader, catalog, keep_alive=keep_alive, tell=tell)
     if not given and not registry.names:
         raise RequestError(_no_models(wanted.folders, registry.problems))
@@ -107,25 +116,25 @@ class _Wanted:
 
 
 def _opener(
-    args: argparse.Namespace, options: dict[str, Any], control_vectors: Mapping[str, ControlVector]
+    args: argparse.Namespace,
+    options: dict[str, Any],
+    control_vectors: Mapping[str, ControlVector],
+    on_event: OnEvent,
 ) -> Callable[[Found], ServedModel]:
     def open_model(found: "Found") -> ServedModel:
-        llm = _open_engine(found.path, found.name, options)
+        engine = open_engine(found.path, found.name, options, on_event)
         try:
             for name, vector in control_vectors.items():
-                _require_fit(name, vector, llm)
-            defaults = _defaults(llm, args)
-            return ServedModel(found.name, llm, llm.fingerprint(), defaults, args.pooling, found.created)
+                _require_fit(name, vector, engine)
+            defaults = _defaults(engine, args)
+            return ServedModel(
+                found.name, engine, engine.fingerprint(), defaults, args.pooling, found.created
+            )
         except BaseException:
-            llm.close()
+            engine.close()
             raise
 
     return open_model
-
-
-def _open_engine(path: Path, name: str, options: Mapping[str, Any]) -> LLM:
-    """The model in this process."""
-    return LLM(path, **options)
 
 
 def control_vectors_of(words: list[str]) -> dict[str, ControlVector]:
@@ -141,9 +150,9 @@ def control_vectors_of(words: list[str]) -> dict[str, ControlVector]:
     return found
 
 
-def _require_fit(name: str, vector: ControlVector, llm: LLM) -> None:
+def _require_fit(name: str, vector: ControlVector, engine: RemoteEngine) -> None:
     try:
-        vector.require_fit(llm)
+        vector.require_fit(engine)
     except RequestError as error:
         raise RequestError(f"--control-vector {name}: {error}") from error
 
@@ -191,9 +200,9 @@ def _name_of(path: str) -> str:
     return base[: -len(".gguf")] if base.lower().endswith(".gguf") else base
 
 
-def _defaults(llm: LLM, args: argparse.Namespace) -> SamplingParams:
+def _defaults(engine: RemoteEngine, args: argparse.Namespace) -> SamplingParams:
     """What the options say, or the file, or the API."""
-    by_file = llm.default_sampling_params()
+    by_file = engine.default_sampling_params()
     greedy = SamplingParams()
     base = _BASE if by_file == greedy else replace(by_file, max_tokens=_BASE.max_tokens)
     return sampling_params(args, base)

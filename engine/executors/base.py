@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -78,6 +79,8 @@ class Executor(ABC):
     cache_type = CACHE_F32
     """What keys and values are stored as."""
     pages: Sequence[Pages] = ()
+    turn: AbstractContextManager[object] = nullcontext()
+    """What a step is computed in: a lock, say, that keeps out the steps of other processes."""
     n_state_bytes = 0
     """Bytes of the `States` of a seat."""
     can_share = False
@@ -109,8 +112,9 @@ class Executor(ABC):
         n = sum(len(piece.ids) for piece in pieces)
         if n > self.n_batch:
             raise ValueError(f"{n} tokens are more than the {self.n_batch} of a step")
-        self.before_step()
-        logits, errors = self._run_step(pieces)
+        with self.turn:
+            self.before_step()
+            logits, errors = self._run_step(pieces)
         ends = accumulate(len(piece.rows) for piece in pieces)
         return [
             errors.get(piece.seat, logits[end - len(piece.rows) : end])

@@ -13,13 +13,13 @@ class ChatTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, shown_ids: Collection[int], end_ids: Collection[int]) -> None:
         self._tokenizer = tokenizer
-        self._shown_ids = shown_ids
-        self.eog_ids = (tokenizer.eog_ids | frozenset(end_ids)) - frozenset(shown_ids)
+        self.shown_ids, self.end_ids = frozenset(shown_ids), frozenset(end_ids)
+        self.eog_ids = (tokenizer.eog_ids | self.end_ids) - self.shown_ids
         self.suppressed_ids = tokenizer.suppressed_ids
 
     def stream_decoder(self, skip_special_tokens: bool = True, continuation: bool = False) -> StreamDecoder:
         """Decodes ids as they come; options as for `Tokenizer.stream_decoder`."""
-        return self._tokenizer.stream_decoder(skip_special_tokens, continuation, self._shown_ids)
+        return self._tokenizer.stream_decoder(skip_special_tokens, continuation, self.shown_ids)
 
     def token_bytes(self, id_: int, skip_special_tokens: bool = True) -> bytes:
         """The bytes of a token; see `Tokenizer.token_bytes`."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, overload
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import RequestError
 from ...system.notices import progress_bar
@@ -20,24 +16,17 @@ from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Ids
 from ..grammar.compiler import GrammarCompiler
 from ..hooks.activations import ActivationSpec
-from ..hooks.taps import Edits, Taps, edits_key
+from ..hooks.taps import Edits, Taps
 from ..receipts.source import Origin, ReceiptSource
-from ..sampling.chain import Breakers
-from ..sampling.functions import sampling_functions
 from ..sampling.params import SamplingParams
-from ..scheduler.driver import Driver
-from ..scheduler.scheduler import Scheduler
-from ..scheduler.state_file import load_state
-from ..speculation.drafter import DraftSource
-from .breakers import sequence_breakers
 from .chat_tokenizer import ChatTokenizer
 from .output import Output
 from .piece import Piece
 from .prompt import Prompt
 from .prompts import Prompts
 from .request import Request
-from .sequence import Sequence as TokenSequence
-from .text_job import TextJob
+from .text import Receipts, Text
+from .work import Work
 
 OnToken = Callable[[Piece], object]
 OnNews = Callable[[], object]
@@ -49,19 +38,22 @@ class Generator(ABC):
     """The part of an `LLM` that generates text."""
 
     path: Path
-    executor: str
     n_ctx: int
-    load_seconds: float
-    compile_seconds: float
-    scheduler: Scheduler
-    _driver: Driver
+    _driver: Work
     _text: Tokenizer | IdsOnly
-    _draft_source: DraftSource | None
     _origin: Origin
 
     @property
     @abstractmethod
     def activations(self) -> Mapping[str, ActivationSpec]: ...
+
+    @property
+    @abstractmethod
+    def _n_outputs(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def _has_draft(self) -> bool: ...
 
     @abstractmethod
     def require_generation(self) -> None: ...
@@ -74,6 +66,18 @@ class Generator(ABC):
 
     @abstractmethod
     def _prompts(self, given: Any, name: str = "prompt", *, is_one: bool | None = None) -> Prompts: ...
+
+    @abstractmethod
+    def _jobs(
+        self,
+        ids: Ids,
+        params: SamplingParams,
+        edit: Edits | None,
+        on_token: OnToken | None = None,
+        text: ChatTokenizer | None = None,
+    ) -> Sequence[Text]:
+        """What runs each of the texts that are asked for; `text` makes text of its ids in place of the
+        tokenizer."""
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a list of texts to a type checker
@@ -167,82 +171,21 @@ class Generator(ABC):
         (checked,) = self._checked(self._prompts(prompt, is_one=True), params, edit)
         return self._submitted(self._jobs(*checked), on_news)
 
-    def sequence(
-        self, prompt: Prompt, *, edit: Edits | None = None, cache_prompt: bool = True
-    ) -> TokenSequence:
-        """A sequence of tokens whose next ones the caller chooses, by its `logits`; it can be forked and
-        truncated. `cache_prompt`: see `SamplingParams`."""
-        self.require_generation()
-        ids, salt = self.prompt_ids(prompt), edits_key(edit) if cache_prompt else None
-        return TokenSequence(self._driver, ids, self._taps(ids, edit), salt)
+    def _submitted(self, jobs: Sequence[Text], on_news: OnNews | None) -> Request:
+        self._submit(jobs, on_news)
+        return Request(self._driver, jobs)
 
-    def save_state(
-        self, path: str | os.PathLike[str], what: Prompt | TokenSequence | Request
-    ) -> NDArray[np.int32]:
-        """Writes what has been computed of some tokens to a file: the keys and values of layers, and
-        recurrent states; -> the tokens, (n,) int32.
-
-            llm.save_state("story.state", "Once upon a time")
-            llm.load_state("story.state")  # or another LLM of the same model, later
-
-        `what`: a prompt, a text or token ids, which runs unless it is computed already; or a `Sequence` or
-        `Request`, of which the tokens so far are saved. With edits only those that have a `cache_key` can be.
-
-        The state takes memory twice until it is written. Raises RequestError for what cannot be saved, and
-        what `generate` raises.
-        """
-        if not isinstance(what, TokenSequence | Request):
-            with self.sequence(what) as sequence:
-                return sequence.save(path)
-        if what._driver is not self._driver:
-            raise RequestError("what is saved must belong to this LLM; call its own `save(path)`")
-        return what.save(path)
-
-    def load_state(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
-        """Reads a file that `save_state` has written; -> its tokens, (n,) int32. The next prompt that begins
-        with them takes over what was computed, as if it had been computed here: `n_cached_tokens` says how
-        many, and the bits of what follows are the same.
-
-        It is kept as the beginnings of prompts are: until room is needed, and what was not used for the
-        longest time goes first. If there is no room for it, running requests, the youngest first, give
-        theirs, and go on later.
-
-        Raises RequestError, with the reason, for a file that is no state, was cut short or changed, is of
-        another model, of another type of keys and values, or of another version of nybble, or has more tokens
-        than n_ctx. The checksum tells damage, and does not say who wrote it: load files from people you
-        trust.
-        """
-        self.require_generation()
-        return load_state(self.scheduler, path)
-
-    def explain_cache(self, prompt: Prompt) -> str:
-        """In words, how much of `prompt` is computed already, and where it leaves what is."""
-        scheduler, ids = self.scheduler, self.prompt_ids(prompt)
-        if not scheduler.executor.can_share:
-            return "this executor keeps nothing of prompts"
-        n, n_same, next_ids = scheduler.cached(ids)
-        found = f"{n} of {len(ids)} tokens are computed already"
-        if n_same == len(ids):
-            return f"{found}; the whole prompt is known, and its last token runs again for the logits"
-        if n_same == 0:
-            return f"{found}: no cached prompt begins with {self._shown(ids[:8])}"
-        known = "" if n == n_same else f"; {n_same} are known, but what layers need there is kept no more"
-        other = f"goes on with {self._shown(next_ids[:8])}" if len(next_ids) else "ends there"
-        here = self._shown(ids[n_same:][:8])
-        return f"{found}{known}; at token {n_same} this one goes on with {here}, and what is cached {other}"
-
-    def _submitted(self, jobs: list[TextJob], on_news: OnNews | None) -> Request:
+    def _submit(self, jobs: Sequence[Text], on_news: OnNews | None) -> None:
         for job in jobs:
             job.in_background, job.on_news = True, on_news
         self._driver.submit(jobs)
-        return Request(self._driver, jobs)
 
     def _checked(self, prompts: Prompts, params: Any, edit: Any, on_token: Any = None) -> list[Checked]:
         """Prompts, each with what belongs to it; all that can be checked is checked."""
         self.require_generation()
         per_prompt = prompts.matched("params", params, SamplingParams, SamplingParams(), "SamplingParams")
         edits = prompts.edits(edit)
-        if self._draft_source is None and any(own.n_draft for own in per_prompt):
+        if not self._has_draft and any(own.n_draft for own in per_prompt):
             raise RequestError('n_draft needs a model that drafts: LLM(…, draft="ngram")')
         callbacks = prompts.matched("on_token", on_token, Callable, None, "function")  # type: ignore[arg-type]
         if any(callback and own.n > 1 for callback, own in zip(callbacks, per_prompt, strict=True)):
@@ -259,10 +202,10 @@ class Generator(ABC):
                 f"{self.path} has no tokenizer: it knows no text, so `stop` and `echo` cannot be done"
             )
         for ids, own_edit in zip(prompts.ids, edits, strict=True):
-            self._taps(ids, own_edit)
+            self._taps(ids, own_edit)  # raises for what cannot be
         return list(zip(prompts.ids, per_prompt, edits, callbacks, strict=True))
 
-    def _outputs(self, jobs: Iterable[Sequence[TextJob]], n: int, progress: bool) -> list[Output]:
+    def _outputs(self, jobs: Iterable[Sequence[Text]], n: int, progress: bool) -> list[Output]:
         """Runs the jobs for n prompts; -> an output for each prompt."""
         outputs: list[Output] = []
         alternatives: list[Output] = []
@@ -277,69 +220,30 @@ class Generator(ABC):
 
     def _check_ids(self, name: str, token_ids: Iterable[int]) -> None:
         """RequestError unless all are ids of the vocabulary."""
-        n_vocab = self.scheduler.n_outputs
+        n_vocab = self._n_outputs
         if (largest := max(token_ids, default=0)) >= n_vocab:
             raise RequestError(f"{name} must have ids of tokens, 0 to {n_vocab - 1}, not {largest}")
 
-    def _jobs(
+    @abstractmethod
+    def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None: ...
+
+    def _receipts(
         self,
-        ids: Ids,
         params: SamplingParams,
+        choice: int,
         edit: Edits | None,
-        on_token: OnToken | None = None,
-        text: ChatTokenizer | None = None,
-    ) -> list[TextJob]:
-        """A job for each text that is asked for; `text` makes text of its ids in place of the tokenizer."""
-        functions = sampling_functions(params, is_compiled=self.executor == "numba")
-        grammar = params.constraint
-        breakers = self._breakers(params.dry_sequence_breakers) if params.dry_multiplier else None
-        jobs = [
-            TextJob(
-                ids,
-                params,
-                text or self._text,
-                self.n_ctx,
-                functions,
-                self._taps(ids, edit),
-                _salt(params, edit),
-                choice=choice,
-                breakers=breakers,
-                constraint=None if grammar is None else self._grammars.constraint(grammar),
-                on_token=on_token,
-                receipts=partial(ReceiptSource, self._origin, edits=edit),
-                seconds_before=(self.load_seconds, self.compile_seconds),
-            )
-            for choice in range(params.n)
-        ]
-        if self._draft_source is not None and not edit:  # an edit would see wrong tokens
-            for job in jobs:
-                job.make_drafter = self._draft_source.drafter
-        return jobs
+        text: Tokenizer | IdsOnly | ChatTokenizer,
+    ) -> Receipts:
+        """See `Text`; `text` makes text of the ids."""
+        eog_ids = frozenset(text.eog_ids)
+        return partial(ReceiptSource, self._origin, params=params, choice=choice, eog_ids=eog_ids, edits=edit)
 
     @cached_property
     def _grammars(self) -> GrammarCompiler:
         return GrammarCompiler(self._text)
 
-    @cached_property
-    def _breakers(self) -> Callable[[Sequence[str]], Breakers]:
-        """Finds the breakers of DRY by their strings, and keeps some."""
-        return lru_cache(maxsize=8)(partial(sequence_breakers, self._text))
 
-    def _taps(self, ids: Ids, edit: Edits | None) -> Taps | None:
-        """None without edits: then no activation is shown."""
-        return Taps(self.activations, len(ids), edit) if edit else None
-
-    def _shown(self, ids: Ids) -> str:
-        return str(ids.tolist()) if isinstance(self._text, IdsOnly) else repr(self._text.decode(ids.tolist()))
-
-
-def _salt(params: SamplingParams, edit: Edits | None) -> bytes | None:
-    """See `Job.salt`."""
-    key = edits_key(edit) if params.cache_prompt else None
-    return key if key is None or params.cache_salt is None else key + b"\0" + params.cache_salt.encode()
-
-
-def _asked(jobs: Iterable[TextJob]) -> Iterator[TextJob]:
+def _asked(jobs: Iterable[Text]) -> Iterator[Text]:
     for job in jobs:
         job.is_asked = True
         yield job

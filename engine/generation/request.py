@@ -19,7 +19,9 @@ from ..scheduler.state_file import save_state
 from .logprobs import TokenLogprob
 from .output import FinishReason, Output, Timings
 from .piece import Piece
+from .text import Text
 from .text_job import TextJob
+from .work import Work
 
 T = TypeVar("T")
 
@@ -51,12 +53,12 @@ class Request(Shown, Pieces[Piece]):
     have the state so far, of the first text if there are several (`SamplingParams.n`).
     """
 
-    def __init__(self, driver: Driver, jobs: Sequence[TextJob]) -> None:
+    def __init__(self, driver: Work, jobs: Sequence[Text]) -> None:
         self._driver = driver
         self._jobs = jobs
         self._job = jobs[0]
         for job in jobs:  # `job` must not know this object, or it would live on with it
-            weakref.finalize(self, driver.scheduler.remove, job).atexit = False
+            weakref.finalize(self, driver.remove, job).atexit = False
 
     @property
     def prompt_ids(self) -> list[int]:
@@ -110,7 +112,7 @@ class Request(Shown, Pieces[Piece]):
 
     def __next__(self) -> Piece:
         job = self._only_job("iterate over")
-        self._driver.scheduler.gate.check_usable()
+        self._driver.check_usable()
         if not job.pieces:
             self._run_until(lambda: job.pieces or job.is_done)
         if job.pieces:
@@ -145,13 +147,16 @@ class Request(Shown, Pieces[Piece]):
     def cancel(self) -> None:
         """Ends the work, from any thread, within a step."""
         for job in self._jobs:
-            self._driver.scheduler.remove(job)
+            self._driver.remove(job)
         self._driver.tell()
 
     def save(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
         """Writes what has been computed so far to a file; -> the tokens of that, (n,) int32, without the last
         one that was generated: nothing is computed from it yet. See `LLM.save_state`."""
-        return save_state(self._driver.scheduler, path, self._only_job("save"))
+        job = self._only_job("save")
+        if not isinstance(self._driver, Driver) or not isinstance(job, TextJob):
+            raise RequestError("what runs in another process cannot be saved")
+        return save_state(self._driver.scheduler, path, job)
 
     def _run_until(self, has_come: Callable[[], object], timeout: float | None = None) -> None:
         for job in self._jobs:
@@ -163,7 +168,7 @@ class Request(Shown, Pieces[Piece]):
                 job.is_asked = False
             raise
 
-    def _only_job(self, verb: str) -> TextJob:
+    def _only_job(self, verb: str) -> Text:
         if len(self._jobs) > 1:
             raise RequestError(
                 f"you cannot {verb} a request for n={len(self._jobs)} texts; wait for its `result()`, or make"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +11,6 @@ from ...tokenizer import IdsOnly, Tokenizer
 from ..executors.base import Array, Ids, RowNumbers
 from ..grammar.constraint import Constraint
 from ..hooks.taps import Taps
-from ..receipts.source import ReceiptSource
 from ..sampling.chain import Breakers
 from ..sampling.params import SamplingParams
 from ..sampling.sampler import Sampler
@@ -20,21 +18,22 @@ from ..scheduler.job import DraftingJob
 from ..speculation.draft import verified
 from ..speculation.drafter import N_DRAFT
 from .chat_tokenizer import ChatTokenizer
-from .logprobs import TokenLogprob, token_logprob
-from .output import FinishReason, Output, Timings
+from .logprobs import token_logprob
+from .output import FinishReason
 from .piece import Piece
 from .repetition import RepetitionDetector
 from .stop import StopScanner
+from .text import Receipts, Text
 
 _NO_TOKEN = -1  # after the end
 _MAX_LOGITS = 2**24  # of a step, where those of all tokens of the prompt are wanted
 
 
-class TextJob(DraftingJob):
+class TextJob(DraftingJob, Text):
     """Continues the prompt `ids` (n,) by `params`; `choice` is the number of this text, if there are several
     for the prompt; `seconds_before` went into loading and compiling. `pieces` are those of the text that
-    nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job. `receipts` makes
-    the source of the output's receipt.
+    nobody has read yet. `on_token` gets a piece for each token; what it raises ends the job. `receipts`: see
+    `Text`.
 
     It runs while it `is_asked`, or `in_background`. One that `waits` goes on only when all pieces are read.
     """
@@ -53,19 +52,15 @@ class TextJob(DraftingJob):
         breakers: Breakers | None = None,
         constraint: Constraint | None = None,
         on_token: Callable[[Piece], object] | None = None,
-        receipts: Callable[..., ReceiptSource] | None = None,
+        receipts: Receipts | None = None,
         seconds_before: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         all_rows = params.prompt_logprobs is not None and choice == 0
         super().__init__(ids, taps, None if all_rows else salt)
-        self.token_ids: list[int] = []
-        self.logprobs: list[TokenLogprob] | None = None if params.logprobs is None else []
-        self.prompt_logprobs: list[TokenLogprob | None] | None = [None] * len(ids) if all_rows else None
-        self.finish_reason: FinishReason | None = None
-        self.pieces: deque[Piece] = deque()
-        self.n_choices = params.n
+        self._begin_text(params.n, params.logprobs is not None, seconds_before)
+        if all_rows:
+            self.prompt_logprobs = [None] * len(ids)
         self.n_draft_max = N_DRAFT if params.n_draft is None else params.n_draft
-        self.is_asked = self.in_background = self.waits = False
         self._sampler = Sampler(
             params,
             functions,
@@ -79,7 +74,7 @@ class TextJob(DraftingJob):
         self._params = params
         self._tokenizer = tokenizer
         self._on_token = on_token
-        self._receipts, self._choice = receipts, choice
+        self.receipts = receipts
         self._n_told = self._n_called = 0  # tokens that are in pieces, and in those of `on_token`
         self._end_ids = {*tokenizer.eog_ids, *params.stop_token_ids}
         n_looped = params.repetition_detection
@@ -94,8 +89,7 @@ class TextJob(DraftingJob):
         self._max_tokens = min(params.max_tokens, n_ctx - len(ids) + 1)
         if params.echo and not isinstance(tokenizer, IdsOnly):
             self.pieces.append(Piece(tokenizer.decode(self.ids, params.skip_special_tokens)))
-        self._times = [*seconds_before, 0.0, 0.0]
-        self._n_chosen = self._n_timed = 0
+        self._n_timed = 0
 
     @property
     def is_ready(self) -> bool:
@@ -139,60 +133,22 @@ class TextJob(DraftingJob):
         return len(verified(drafted[: len(logits) - 1], choose)) - 1
 
     def spend(self, seconds: float) -> None:
-        self._times[2 if self._n_timed == 0 else 3] += seconds
-        self._n_timed = self._n_chosen
-
-    @property
-    def timings(self) -> Timings:
-        """The times so far."""
-        load, compile_, prefill, decode = self._times
-        return Timings(load, compile_, prefill, decode, self.n_prompt_tokens, max(0, self._n_chosen - 1))
-
-    def output(self) -> Output:
-        """What has come of it, with the text that nobody has read."""
-        text = "".join(self.pieces)
-        self.pieces.clear()
-        reason = (self.finish_reason or "cancelled") if self.error is None else "error"
-        return Output(
-            text,
-            self.token_ids,
-            reason,
-            self.timings,
-            self.n_cached_tokens,
-            self.seed,
-            self.logprobs,
-            self.prompt_logprobs,
-            self.error,
-            receipt_source=self._receipt_source(reason),
-        )
-
-    def _receipt_source(self, reason: FinishReason) -> ReceiptSource | None:
-        """None for a text that has failed."""
-        if self._receipts is None or reason == "error":
-            return None
-        return self._receipts(
-            prompt_ids=self.ids[: self.n_prompt_tokens],
-            params=self._params,
-            seed=self.seed,
-            choice=self._choice,
-            eog_ids=frozenset(self._tokenizer.eog_ids),
-            token_ids=list(self.token_ids),
-            finish_reason=reason,
-        )
+        self.times[2 if self._n_timed == 0 else 3] += seconds
+        self._n_timed = self.n_chosen
 
     @property
     def _wants_all(self) -> bool:
         """Are the logits of all tokens wanted, which are those of the prompt?"""
-        return self.prompt_logprobs is not None and self._n_chosen == 0
+        return self.prompt_logprobs is not None and self.n_chosen == 0
 
     def _choose(self, logits: Array) -> None:
         """Generates one token, and the text that can be shown now."""
         raw = None if self.logprobs is None else logits.copy()  # the sampler changes them
-        token_id = self._sampler(logits, self._n_chosen, self.ids)
+        token_id = self._sampler(logits, self.n_chosen, self.ids)
         is_end = token_id in self._end_ids
         if self._constraint is not None and not is_end:
             self._constraint.accept(token_id)
-        self._n_chosen += 1
+        self.n_chosen += 1
         if not is_end:
             self.ids.append(token_id)
             self.token_ids.append(token_id)

@@ -77,6 +77,14 @@ class Driver:
                 self._thread = threading.Thread(target=self._run, name="nybble-scheduler", daemon=True)
                 self._thread.start()
 
+    def remove(self, job: Job) -> None:
+        """Ends a job, from any thread, within a step."""
+        self.scheduler.remove(job)
+
+    def check_usable(self) -> None:
+        """Raises what `Gate.check_usable` raises."""
+        self.scheduler.gate.check_usable()
+
     def tell(self) -> None:
         """Wakes those who wait: something may have come."""
         with self._news:

@@ -8,11 +8,15 @@ from typing import Any
 from ..models.entry import Entry
 from ..models.registry import Registry
 from ..work.call import Call, Reply
+from ..work.engine_status import EngineStatus
 
 
 async def health(call: Call) -> Reply:
-    """Is the server there?"""
-    return Reply({"status": "ok"})
+    """Is the server there, and are its models? It answers whatever has become of them."""
+    found = {entry.name: entry.status for entry in call.models.loaded()}
+    engines = {name: _health_json(status) for name, status in found.items() if status is not None}
+    is_well = all(status is None or status.state == "ready" for status in found.values())
+    return Reply({"status": "ok" if is_well else "degraded", **({"models": engines} if engines else {})})
 
 
 async def models(call: Call) -> Reply:
@@ -28,7 +32,7 @@ async def model(call: Call) -> Reply:
 
 def model_json(models: Registry, entry: Entry) -> dict[str, Any]:
     """What is said of a model; never where its file lies."""
-    info, seconds = entry.info, models.seconds_left(entry)
+    info, seconds, status = entry.info, models.seconds_left(entry), entry.status
     is_loaded = entry.state == "loaded"
     return {
         "id": entry.name,
@@ -57,4 +61,10 @@ def model_json(models: Registry, entry: Entry) -> dict[str, Any]:
             "expires_in": round(seconds, 3) if is_loaded and not math.isinf(seconds) else None,
             "problem": entry.problem or None,
         },
+        **({"status": _health_json(status)} if status is not None else {}),
     }
+
+
+def _health_json(status: EngineStatus) -> dict[str, Any]:
+    notice = {"notice": status.notice} if status.notice else {}
+    return {"state": status.state, "restarts": status.n_restarts, **notice}

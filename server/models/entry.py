@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...engine.model_info import ModelInfo
+from ..work.engine_status import EngineStatus
 from ..work.served_model import ServedModel
 from .catalog import Found
 
@@ -57,6 +58,11 @@ class Entry:
         if self.found is None or self.found.facts is None:
             raise RuntimeError(f"{self.name} is neither loaded nor found")
         return self.found.facts.info
+
+    @property
+    def status(self) -> EngineStatus | None:
+        """How its engine is; None: it is not loaded, or runs in this process."""
+        return None if self.model is None else self.model.status
 
     @property
     def cost(self) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import ContextLengthError, ModelError, RequestError
+from ...errors import ContextLengthError, EngineError, ModelError, RequestError
 
 _TYPES = {
     400: "invalid_request_error",
@@ -18,6 +18,7 @@ _TYPES = {
     503: "unavailable_error",
 }
 _ANTHROPIC_TYPES = {413: "request_too_large", 500: "api_error", 503: "overloaded_error"}
+_RETRY_AFTER = 5  # seconds: an engine that has died is back
 _NAMED = re.compile(r"`(\w+)`|\A(\w+)(?= must |=|\[| has | names )")
 
 
@@ -73,6 +74,8 @@ def failed(error: BaseException) -> APIError:
         return error
     if isinstance(error, RequestError):
         return refused(error)
+    if isinstance(error, EngineError):
+        return APIError(503, str(error), code="engine_unavailable", retry_after=_RETRY_AFTER)
     if isinstance(error, ModelError | MemoryError):
         return APIError(500, str(error) or "no memory is left", code=type(error).__name__)
     return APIError(500, "the server has failed; its log has the cause", code="internal_error")

@@ -11,6 +11,7 @@ from ...engine.sampling.params import SamplingParams
 from ...errors import RequestError
 from ..schema.sampling import MANY
 from ..wire.errors import APIError, refused
+from .engine_status import EngineStatus, HasStatus
 from .runner import Runner
 
 _CHARACTERS_PER_TOKEN = 16  # of a text that is longer than n_ctx times this nobody need count the tokens
@@ -30,6 +31,11 @@ class ServedModel:
     """How embeddings are made of those of tokens; None: as the file says."""
     created: int = field(default_factory=lambda: int(time.time()))
     runner: Runner = field(default_factory=Runner)
+
+    @property
+    def status(self) -> EngineStatus | None:
+        """How its engine is; None for one that runs in this process."""
+        return self.backend.status if isinstance(self.backend, HasStatus) else None
 
     def refused(self, error: Exception) -> APIError:
         """What the backend has refused, in words that do not tell where its file lies."""

@@ -65,8 +65,8 @@ ARROWS = {
     "engine.receipts": "engine.steering engine.scheduler engine.sampling engine.grammar "
     "kernels.target engine.hooks gguf_io system errors",
     "engine.generation": "engine.receipts hub engine.scheduler engine.speculation engine.sampling "
-    "kernels.sampling engine.model engine.chat engine.grammar tokenizer engine.executors.base "
-    "engine.hooks gguf_io system errors",
+    "kernels.sampling engine.model engine.grammar tokenizer engine.executors.base engine.hooks "
+    "gguf_io system errors",
     "engine.tracing": "engine.generation engine.scheduler engine.executors.reference "
     "engine.executors.base engine.hooks engine.plan gguf_io system errors",
     "engine.embedding": "engine.tracing engine.generation engine.scheduler engine.model "
@@ -75,25 +75,25 @@ ARROWS = {
     "engine.executors.base kernels.attention system errors",
     "engine.model_info": "engine.model tokenizer gguf_io",
     "engine.scoring": "engine.generation engine.scheduler engine.executors.base gguf_io system errors",
-    "engine.llm": "engine.scoring engine.model_info engine.executors.choose engine.embedding "
-    "engine.tracing engine.generation engine.receipts engine.steering hub engine.scheduler "
-    "engine.sampling engine.model engine.chat tokenizer kernels.attention engine.hooks "
-    "engine.config gguf_io system errors",
+    "engine.answers": "engine.generation engine.receipts engine.sampling engine.chat engine.grammar "
+    "tokenizer engine.executors.base engine.hooks gguf_io errors",
+    "engine": "engine.answers engine.model_info engine.executors.choose engine.generation hub "
+    "engine.sampling engine.model engine.chat tokenizer engine.executors.numba engine.hooks "
+    "engine.config gguf_io errors",
+    "engine.llm": "engine hub kernels.attention gguf_io system",
     "kernels.roofline": "kernels.jit kernels.target kernels.language",
     "engine.benchmark": "kernels.roofline engine.llm engine.executors.numba gguf_io errors",
     "engine.check": "engine.model engine.executors.numba kernels.attention gguf_io errors",
     "research": "engine.llm engine.tracing engine.generation engine.steering engine.hooks gguf_io "
     "system errors",
     "cli": "engine.benchmark kernels.jit kernels.target system errors",
-    "engine": "engine.model_info engine.executors.choose hub engine.model engine.chat tokenizer "
-    "engine.executors.numba gguf_io",
     "engine.executors": "",
     "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
-    "engine.backend": "engine.model_info engine.embedding engine.generation engine.scheduler "
-    "engine.sampling engine.chat engine.hooks",
-    "cli.chat": "engine.backend cli engine.generation engine.sampling engine.chat system errors",
+    "engine.backend": "engine.answers engine.model_info engine.embedding engine.generation "
+    "engine.scheduler engine.sampling engine.chat engine.hooks",
+    "cli.chat": "engine.backend cli engine.answers engine.sampling engine.chat system errors",
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
     "server.work": "server.schema server.wire engine.backend engine.embedding engine.steering "
@@ -106,13 +106,14 @@ ARROWS = {
     "server.page": "",
     "server": "server.page server.apis server.models server.work server.schema server.wire "
     "engine.scheduler errors",
-    "cli.options": "server.models server.work server.schema engine cli research hub "
+    "server.remote": "server.work engine hub kernels.attention system errors",
+    "cli.options": "server.remote server.models server.work server.schema cli research engine hub "
     "kernels.attention system errors",
     "cli.commands": "server batch cli research engine.check engine.benchmark engine.llm "
     "engine.model_info engine.generation engine.receipts engine.steering hub engine.sampling "
     "kernels.sampling engine.model tokenizer kernels.jit engine.hooks gguf_io system errors",
-    "testing": "engine.model_info engine.embedding engine.generation engine.scheduler "
-    "engine.sampling engine.chat tokenizer engine.hooks gguf_io errors",
+    "testing": "engine.answers engine.model_info engine.embedding engine.generation "
+    "engine.scheduler engine.sampling engine.chat tokenizer engine.hooks gguf_io errors",
     "sampling": "engine.sampling",
     "adapters": "engine.llm hub engine.sampling errors",
 }

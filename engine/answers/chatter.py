@@ -17,18 +17,18 @@ from ..chat.template import ChatTemplate, RenderedChat
 from ..chat.templates import ChatTemplates
 from ..chat.tools import Tool, ToolChoice, checked_tool_choice, parameters_of
 from ..executors.base import Ids
+from ..generation.chat_tokenizer import ChatTokenizer
+from ..generation.generator import Checked, Generator, OnNews
+from ..generation.prompts import Prompts
+from ..generation.request import Request
+from ..generation.text import Text
 from ..hooks.taps import Edits
 from ..receipts.verification import Replay
 from ..sampling.params import SamplingParams
 from .chat_output import ChatOutput
 from .chat_request import ChatRequest
-from .chat_tokenizer import ChatTokenizer
 from .chat_turn import ChatTurn
 from .fitting import Overflow, fitting
-from .generator import Checked, Generator, OnNews
-from .prompts import Prompts
-from .request import Request
-from .text_job import TextJob
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -184,7 +184,7 @@ class Chatter(Generator):
 
     def _asked_turn(
         self, messages: Any, params: Any, edit: Any, options: ChatOptions
-    ) -> tuple[ChatTurn, list[TextJob]]:
+    ) -> tuple[ChatTurn, Sequence[Text]]:
         """One conversation that is ready to run, and its jobs."""
         self._begin()
         turn = self._turn(messages, params, **options)
@@ -243,7 +243,7 @@ class Chatter(Generator):
                 own.append(turn.params(given[i], tokenizer, self._grammars))
         return self._checked(prompts, own, edit)
 
-    def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> list[TextJob]:
+    def _answer_jobs(self, turn: ChatTurn, checked: Checked) -> Sequence[Text]:
         ids, params, edit, on_token = checked
         tokenizer = self._chat_tokenizer()
         answer_format, control = turn.template.answer_format, tokenizer.control_names

@@ -7,9 +7,9 @@ from typing import Literal
 
 from ...gguf_io.display import Shown, brief
 from ..chat.message import ChatMessage
+from ..generation.logprobs import TokenLogprob
+from ..generation.output import Output, Timings
 from ..receipts.receipt import Receipt
-from .logprobs import TokenLogprob
-from .output import Output, Timings
 
 ChatFinishReason = Literal["stop", "length", "tool_calls", "repetition", "cancelled", "error"]
 

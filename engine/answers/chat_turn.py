@@ -11,11 +11,11 @@ from ..chat.call_grammar import after_reasoning, calls_grammar, free_grammar
 from ..chat.formats.base import Schemas
 from ..chat.message import MessageBuilder
 from ..chat.template import ChatTemplate, RenderedChat
+from ..generation.output import Output
 from ..grammar.compiler import GrammarCompiler
 from ..grammar.grammar import Grammar
 from ..sampling.params import SamplingParams
 from .chat_output import ChatFinishReason, ChatOutput
-from .output import Output
 
 
 @dataclass(frozen=True)

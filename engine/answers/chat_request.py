@@ -8,11 +8,11 @@ from functools import cached_property
 
 from ...gguf_io.display import Shown
 from ..chat.message import ChatDelta, ChatMessage, MessageBuilder
+from ..generation.logprobs import TokenLogprob
+from ..generation.output import Output, Timings
+from ..generation.request import Pieces, Request
 from .chat_output import ChatFinishReason, ChatOutput
 from .chat_turn import ChatTurn
-from .logprobs import TokenLogprob
-from .output import Output, Timings
-from .request import Pieces, Request
 
 
 class ChatRequest(Shown, Pieces[ChatDelta]):

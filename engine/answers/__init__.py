@@ -1,0 +1,1 @@
+"""Conversations become prompts, and texts answers: reasoning, words and calls of tools."""
