@@ -55,6 +55,8 @@ class Catalog:
                 models += folder_models(folder)
             except (NybbleError, OSError) as error:
                 problems.append(Found(folder.name, folder, problem=f"the folder cannot be read: {error}"))
+        own = {(found.name, os.path.realpath(found.path)) for found in self.given}
+        models = [model for model in models if (model.name, os.path.realpath(model.path)) not in own]
         self._examined = {
             (model.path, model.identity): self._examined.get((model.path, model.identity))
             or self._facts_of(model)

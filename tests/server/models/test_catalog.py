@@ -109,6 +109,8 @@ def test_names_that_were_given_come_first(folder, tiny):
     assert [(each.name, each.path, each.is_given) for each in found if each.facts] == [("m", tiny, True)]
     (lost,) = [each for each in found if each.facts is None]
     assert "another model is called m" in lost.problem
+    (found,) = catalog(folder, m=folder / "m.gguf").scan()
+    assert found.is_given, "a file that is given, and its folder too"
     with pytest.raises(FileNotFoundError):
         catalog(m=folder / "none.gguf")
 
