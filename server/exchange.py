@@ -52,6 +52,7 @@ class Exchange:
                 cache_salt=state["owner"][:32] or None,
                 usage=state["usage"],
                 admit=visit.admit,
+                hold=visit.read,
             )
             await self._while_waited_for(self._answer(call, scope, send), receive)
         except ClientLeftError:

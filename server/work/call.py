@@ -28,6 +28,8 @@ class Call:
     """What the handler has measured, for the log and the metrics."""
     admit: Callable[[int], None]
     """Takes places for so many texts, until the call ends; `APIError` if the queue is full."""
+    hold: Callable[[int], None] = lambda n_bytes: None
+    """Takes memory for a large answer, until the call ends; `APIError` if others have too much of it."""
 
 
 @dataclass(frozen=True)
