@@ -52,6 +52,7 @@ class Exchange:
                 usage=state["usage"],
                 admit=visit.admit,
                 at_end=at_end,
+                hold=visit.read,
             )
             await self._while_waited_for(self._answer(call, scope, send), receive)
         except ClientLeftError:

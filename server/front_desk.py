@@ -88,7 +88,8 @@ class Visit:
         self._n_texts += new
 
     def read(self, n_bytes: int) -> None:
-        """Takes memory for a piece of the body; `APIError` if others have too much of it."""
+        """Takes memory for a piece of the body, or for a large answer; `APIError` if others have too much of
+        it."""
         self._desk._check_bytes(n_bytes)
         self._desk._n_bytes += n_bytes
         self._n_bytes += n_bytes

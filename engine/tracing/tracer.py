@@ -137,7 +137,7 @@ class Tracer(ABC):
         """The activations of a prompt as the bytes of a safetensors file: float32, a row for each of its
         tokens, by the names that `trace` gives, and `ids`, the tokens, int32. Raises what `trace` raises.
 
-            Path("captured.safetensors").write_bytes(llm.capture("The capital of France", "blk.3.resid_post"))
+            data = llm.capture("The capital of France", ["blk.3.resid_post"])
         """
         trace = self.trace(prompt, names, edit, logits=None, max_bytes=max_bytes)
         return safetensors({"ids": trace.ids, **trace}, {"rows": "the tokens of the prompt"})

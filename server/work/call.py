@@ -33,6 +33,8 @@ class Call:
     """What the handler has measured, for the log and the metrics."""
     admit: Callable[[int], None]
     """Takes places for so many texts in all, until the call ends; `APIError` if the queue is full."""
+    hold: Callable[[int], None] = lambda n_bytes: None
+    """Takes memory for a large answer, until the call ends; `APIError` if others have too much of it."""
     at_end: ExitStack = field(default_factory=ExitStack)
     """Closed when the call ends."""
 

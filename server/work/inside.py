@@ -49,7 +49,7 @@ async def activations_field(
     call: Call, model: ServedModel, stream: Stream[Any, Any], edits: Edits | None
 ) -> dict[str, Any]:
     """The field `activations` of an answer, if the request asks for it: those of the prompt of `stream`, all
-    of whose tokens are run by themselves. `APIError` for names that there are none of, and for too many."""
+    of whose tokens are run by themselves. `APIError` for names that there are none of, and for too much."""
     if (names := call.fields["activations"]) is None:
         return {}
 
@@ -64,7 +64,9 @@ async def activations_field(
             raise refused from error
         return base64.b64encode(data).decode()
 
-    return {"activations": await model.runner.in_thread(captured)}
+    text = await model.runner.in_thread(captured)
+    call.hold(len(text))
+    return {"activations": text}
 
 
 async def receipt_field(call: Call, model: ServedModel, choice: Stream[Any, Any]) -> dict[str, Any]:

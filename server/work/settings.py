@@ -32,7 +32,7 @@ class Settings:
     body_max: int = 10_000_000
     """Of one request."""
     bodies_max: int = 256_000_000
-    """Of all requests that are being read or prepared."""
+    """Of all requests that are being read or prepared, and of captured activations."""
     read_seconds: float = 10.0
     """How long a head, and each piece of a body, may take to come."""
     write_seconds: float = 30.0

@@ -108,13 +108,6 @@ def test_what_is_left_to_chance_follows_from_the_line(llm, paths):
     assert texts[0] == texts[1] and len(set(texts)) == 3
 
 
-def test_receipts_are_in_the_results(llm, paths):
-    body = {"prompt": "the", "max_tokens": 12, "temperature": 1.0, "receipt": True}
-    (found,) = answer(llm, paths, [line("a", TEXT, **body)])
-    (choice,) = found["response"]["body"]["choices"]
-    assert llm.verify(nybble.Receipt.from_dict(choice["receipt"])).is_same
-
-
 WRONG = {
     "cut JSON": ('{"custom_id": "x", "url":', None, "invalid_json", "not JSON"),
     "a list": ("[1]", None, "invalid_request", "must be a JSON object"),

@@ -144,6 +144,10 @@ def test_wrong_activations_are_refused(llm, asker):
     small = client(llm, activations_max=100)
     answer = small.post(COMPLETE, json={"prompt": "the", "activations": ["*"]})
     assert answer.status_code == 400 and "but max_bytes is 100" in answer.json()["error"]["message"]
+    full = client(llm, bodies_max=1000)
+    answer = full.post(COMPLETE, json={"prompt": "the", "activations": ["*"]})
+    assert answer.status_code == 503 and "too many large requests" in answer.text
+    assert full.post(COMPLETE, json={"prompt": "the"}).status_code == 200
     mock = client(MockBackend()).post(COMPLETE, json={"prompt": "the", "activations": ["*"]})
     assert mock.status_code == 400 and "a mock computes none" in mock.json()["error"]["message"]
     assert not llm.scheduler.seating.seated, "what was refused does not go on"
