@@ -75,7 +75,7 @@ class Outcome:
     def text(self) -> str:
         """What the model has written."""
         body = self.body or b""
-        if body.startswith(b"data:"):
+        if not body.startswith(b"{"):  # events, or a sign of life before the first one
             events = [json.loads(each) for each in re.findall(rb"data: ?(\{.*)", body)]
             parts = [event["choices"][0]["delta"].get("content") for event in events if event.get("choices")]
             return "".join(part or "" for part in parts)
