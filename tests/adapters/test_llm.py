@@ -3,12 +3,14 @@
 import asyncio
 import json
 import logging
+import shlex
 import tomllib
 from pathlib import Path
 
 import llm
 import llm.cli
 import llm.plugins
+import markdown_page
 import numpy as np
 import pytest
 import sqlite_utils
@@ -295,3 +297,13 @@ def test_the_command_and_its_log(tmp_path):
         assert second == f"{model.chat(messages, SamplingParams(max_tokens=SHORT)).message.content}\n"
     assert sqlite_utils.Database(tmp_path / "logs.db").table_names()
     assert "nybble/tiny" in run("logs", "-n", 1)
+
+
+def test_the_commands_of_the_page_work(smollm2_path, monkeypatch):
+    monkeypatch.setattr(local_names, "folder", lambda: smollm2_path.parent)
+    text = "\n".join(block.text for block in markdown_page.blocks(markdown_page.ROOT / "docs" / "plugs.md"))
+    commands = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("llm ")]
+    assert len(commands) == 4
+    listed, _, _, dog = [run(*words) for words in commands]
+    assert "nybble/smollm2" in listed and dog.startswith("{")
+    assert run("logs", "-n", "3", "-r").count("\n") >= 1

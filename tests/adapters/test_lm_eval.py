@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import markdown_page
 import numpy as np
 import pytest
 from optional_package import optional_package
@@ -243,18 +244,12 @@ def test_a_task_in_the_chat_template(lm, tasks):
 
 
 def test_the_command(lm, tasks, tmp_path):
-    arguments = f"pretrained={lm.llm.path},n_ctx=256,n_threads=1"
-    words = [
-        "--model",
-        "nybble",
-        "--model_args",
-        arguments,
-        "--tasks",
-        "few_choices",
-        "--include_path",
-        tasks,
-    ]
-    command = [sys.executable, "-m", "nybble.adapters.lm_eval", *words, "--output_path", tmp_path / "out"]
+    """As the page has it, but for the model and the task, which it would have to fetch."""
+    page = (markdown_page.ROOT / "docs" / "plugs.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("python -m nybble.adapters.lm_eval")]
+    words = line.replace("smollm2,n_ctx=2048", f"{lm.llm.path},n_ctx=256,n_threads=1").split()[1:]
+    words[words.index("arc_easy")] = "few_choices"
+    command = [sys.executable, *words, "--include_path", tasks, "--output_path", tmp_path / "out"]
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=HANG, env=os.environ
     )
