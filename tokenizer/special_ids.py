@@ -1,8 +1,9 @@
-"""The ids with a meaning in a file's metadata: of special tokens, ends of a text, and suppressed tokens."""
+"""The ids with a meaning in a file's metadata: of special tokens, ends of a text, suppressed tokens,
+and marks around a gap."""
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,38 @@ from .keys import PREFIX, SPECIAL_IDS, UNUSED_IDS
 _log = logging.getLogger(__name__)
 
 _ENDS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+# The marks around a gap in a text, of each family of models that fills gaps, by their texts, as GGUF files
+# seldom name them: before the prefix, before the suffix, and where the middle is to come.
+GAP_FAMILIES = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen, Gemma 2
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # CodeLlama
+    ("<PRE>", "<SUF>", "<MID>"),
+    ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),  # GLM 4.5
+    ("<|prefix|>", "<|suffix|>", "<|middle|>"),  # Falcon-H1 Tiny Coder
+)
+_GAP_KEYS = (("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle"))
+"""Their names in `tokenizer.ggml.<name>_token_id`, the newer ones first."""
+
+
+class GapMarks(NamedTuple):
+    """The ids of the marks around a gap."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+def gap_marks(ids: Mapping[str, int], special_ids: Mapping[str, int]) -> GapMarks | None:
+    """The marks of a vocabulary: those that the file names in `special_ids`, or a family whose texts are all
+    in `ids`; None if it has none."""
+    for known, families in ((special_ids, _GAP_KEYS), (ids, GAP_FAMILIES)):
+        for family in families:
+            if all(name in known for name in family):
+                return GapMarks(*(known[name] for name in family))
+    return None
 
 
 def read_special_ids(metadata: Mapping[str, Any], source: str, n_vocab: int) -> dict[str, int]:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from .gap_marks import FAMILIES
 from .longest_match import LongestMatch
+from .special_ids import GAP_FAMILIES
 
 _WHITE_SPACE = " \t\n\v\f\r"
 
@@ -56,7 +56,7 @@ _HTML_MODELS = ("<|tool_response>", "<|plamo:eos|>")  # Gemma 4, PLaMo
 def control_texts(vocabulary: Container[str]) -> list[str]:
     """The tokens of the vocabulary that are CONTROL by their text, whatever their type in the file: else the
     plain text of a message could end its turn."""
-    texts = END_OF_GENERATION.union(STRUCTURE, *FAMILIES)
+    texts = END_OF_GENERATION.union(STRUCTURE, *GAP_FAMILIES)
     if any(text in vocabulary for text in _HTML_MODELS):
         texts -= {"</s>"}
     return [text for text in texts if text in vocabulary]

@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..gguf_io.display import Shown
-from .gap_marks import GapMarks, gap_marks
 from .keys import PREFIX
-from .special_ids import marked_end_ids, read_special_ids, read_suppressed_ids, wrong_type
+from .special_ids import (
+    GapMarks,
+    gap_marks,
+    marked_end_ids,
+    read_special_ids,
+    read_suppressed_ids,
+    wrong_type,
+)
 from .special_tokens import BYTE_NAMES, control_texts, end_of_generation_ids, stripping_ids, structure_ids
 from .texts import Texts, bytes_text, text_bytes
 

@@ -8,12 +8,12 @@ import tiny_vocabulary as tiny
 
 from nybble.errors import RequestError
 from nybble.tokenizer import Tokenizer
-from nybble.tokenizer.gap_marks import FAMILIES
+from nybble.tokenizer.special_ids import GAP_FAMILIES
 
 CONTROL = tiny.CONTROL
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids="/".join)
+@pytest.mark.parametrize("family", GAP_FAMILIES, ids="/".join)
 def test_marks_are_known_by_their_texts(family: tuple[str, ...]) -> None:
     """Whatever type the file gives them, as those of old conversions."""
     for kind in (CONTROL, tiny.NORMAL):
@@ -28,7 +28,7 @@ def test_marks_are_known_by_their_texts(family: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("names", [("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle")])
 def test_marks_that_the_file_names_go_first(names: tuple[str, ...]) -> None:
-    special = dict.fromkeys(("<a>", "<b>", "<c>", *FAMILIES[0]), CONTROL)
+    special = dict.fromkeys(("<a>", "<b>", "<c>", *GAP_FAMILIES[0]), CONTROL)
     keys = {f"{name}_token_id": id_ for id_, name in enumerate(names)}
     assert tiny.make(tiny.bpe(special=special, **keys)).infill("", "") == [0, 1, 2]
     del keys[f"{names[1]}_token_id"]
@@ -43,7 +43,7 @@ def test_bos_comes_first_and_a_suffix_begins_no_word() -> None:
 
 
 def test_names_of_control_tokens_in_a_text_are_text() -> None:
-    special = dict.fromkeys(("<|endoftext|>", *FAMILIES[0]), CONTROL)
+    special = dict.fromkeys(("<|endoftext|>", *GAP_FAMILIES[0]), CONTROL)
     tokenizer = tiny.make(tiny.bpe(special=special))
     ids = tokenizer.infill("<|fim_suffix|>", "<|endoftext|>")
     assert [id_ for id_ in ids if id_ in tokenizer.control_ids] == [1, 2, 3]
@@ -56,7 +56,7 @@ def test_a_vocabulary_without_marks_says_so() -> None:
             RequestError, match="`suffix` needs a model that fills gaps, and the vocabulary of"
         ):
             tiny.make(tiny.bpe(special=special)).infill("a", "b")
-    tokenizer = tiny.make(tiny.bpe(special=dict.fromkeys(FAMILIES[0], CONTROL)))
+    tokenizer = tiny.make(tiny.bpe(special=dict.fromkeys(GAP_FAMILIES[0], CONTROL)))
     with pytest.raises(TypeError, match="text must be a str, not int"):
         tokenizer.infill("a", 5)  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="lone surrogate"):
