@@ -79,12 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chat-template", metavar="FILE", help="a Jinja template in the place of the files' own"
     )
-    parser.add_argument(
-        "--no-fallback",
-        dest="falls_back",
-        action="store_false",
-        help="where memory is short, end with an error instead of mapping weights or a smaller cache",
-    )
     add_pooling_option(parser)
     add_sampling_options(parser)
     add_engine_options(parser)
@@ -115,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         **{name: given[name] for name in names},
     )
     with ExitStack() as stack, bound_socket(args.host, args.port) as listening:
-        registry = registry_of(args, settings.control_vectors, log, log_failure)
+        registry = registry_of(args, log, log_failure, settings.control_vectors)
         stack.callback(registry.close)
         if not settings.keys and not _is_loopback(args.host):
             log("everybody who reaches this machine may ask; --api-key says who may", logging.WARNING)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...engine.facts import facts_of
@@ -35,7 +36,7 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(I?)B?", re.ASCII | re.
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --memory and --keep-alive."""
+    """Adds --memory, --keep-alive and --no-fallback."""
     parser.add_argument(
         "--memory",
         metavar="SIZE",
@@ -46,13 +47,19 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long a model stays without work, as in 5m; -1: for ever (5m for those of folders)",
     )
+    parser.add_argument(
+        "--no-fallback",
+        dest="falls_back",
+        action="store_false",
+        help="where memory is short, end with an error instead of mapping weights or a smaller cache",
+    )
 
 
 def registry_of(
     args: argparse.Namespace,
-    control_vectors: Mapping[str, ControlVector],
     tell: Tell,
     on_failure: Callable[[BaseException, str], object],
+    control_vectors: Mapping[str, ControlVector] = MappingProxyType({}),
 ) -> Registry:
     """The models that `args.model` names, by the options of `add_models_options`, the engine's and the
     sampler's; those that are given by themselves are loaded. All must fit the `control_vectors`. `tell`

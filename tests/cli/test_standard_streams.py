@@ -13,6 +13,7 @@ import tiny_model
 from forge import GGUFForge
 from stopwatch import HANG
 
+from nybble import LLM, SamplingParams
 from nybble.cli import COMMANDS, main
 from nybble.hub.models import SOURCES, named
 
@@ -31,6 +32,8 @@ def lines(tmp_path_factory):
     file = GGUFForge.parse(tiny_model.write(path).read_bytes()).set("general.name", "hé Ж😀")
     path.write_bytes(file.build())
     text.write_text("the cat sat on the mat " * 20)
+    with LLM(path, executor="reference", n_ctx=64) as llm:
+        llm.generate("the", SamplingParams(max_tokens=4)).receipt.save(folder / "receipt.json")
     window = ["-f", text, "--window", "32", *REFERENCE]
     found = {
         "run": [path, "the Ж", "-n", "20", *REFERENCE],
@@ -47,6 +50,7 @@ def lines(tmp_path_factory):
         "bench": [path, "-p", "4", "-n", "2", "-t", "1", "-r", "1", *REFERENCE],
         "perplexity": [path, *window],
         "compare": [path, path, *window],
+        "verify": [folder / "receipt.json", "-m", path],
         "capture": [path, *window, "-a", "blk.0.resid_post", "-o", folder / "shards"],
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -44,8 +44,8 @@ def test_a_stream_ends_with_an_error_and_the_next_request_is_answered(engine):
         short = LONG | {"max_tokens": 5}
         assert httpx.post(f"{url}{CHAT}", json=short, timeout=60).status_code == 200
         metrics = httpx.get(f"{url}/metrics").text
-        assert 'nybble:restarts_total{model="m"} 1\n' in metrics
-        assert 'nybble:engine_up{model="m"} 1\n' in metrics
+        assert 'nybble:restarts_total{model_name="m"} 1\n' in metrics
+        assert 'nybble:engine_up{model_name="m"} 1\n' in metrics
         assert httpx.get(f"{url}/health").json() == {
             "status": "ok",
             "models": {"m": {"state": "ready", "restarts": 1}},
@@ -79,7 +79,7 @@ def test_a_file_that_has_changed_is_said_everywhere(tmp_path):
         health = http.get("/health")
         assert health.status_code == 200 and health.json()["status"] == "degraded"
         assert health.json()["models"]["m"]["state"] == "lost"
-        assert 'nybble:engine_up{model="m"} 0\n' in http.get("/metrics").text
+        assert 'nybble:engine_up{model_name="m"} 0\n' in http.get("/metrics").text
         (model,) = http.get("/v1/models").json()["data"]
         assert model["status"]["state"] == "lost"
 
