@@ -37,7 +37,11 @@ def soak(server: ServerProcess, seconds: float, kill_every: float, n_at_once: in
         found = resources(server.pid)
         warm = found if n_rounds == 3 else warm
         metrics = server.metrics()
-        pages = {name: value for name, value in metrics.items() if "pages_used" in name}
+        pages = {
+            name: value
+            for name, value in metrics.items()
+            if name.startswith("kv_cache_pages") and '"used"' in name
+        }
         if any(pages.values()):
             problems.append(f"pages are held by nobody: {pages}")
         print(f"{n_rounds:4} {dict(kinds)} {n_killed} killed, {found}", flush=True)
