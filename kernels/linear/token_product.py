@@ -136,9 +136,10 @@ def token_product(layout: Layout, shape: RegisterTile, *, has_products: bool = F
                     out_sum = fma(to_f32(dot_sum(state)), scale * scale_x, out_sum)
                     if has_min:
                         minimum = repeat(minimum_of(s, 0, super_min, half_stride, byte_stride), n_tokens)
+                        weighted_x = sum_x
                         if not has_products:
-                            sum_x = to_f32(sum_x) * scale_x
-                        out_sum = fma(minimum, sum_x, out_sum)
+                            weighted_x = to_f32(sum_x) * scale_x
+                        out_sum = fma(minimum, weighted_x, out_sum)
                 w = w + block_bytes
         store(out, part(out_sum, 0, n_tokens), ld_out)
         if has_two_groups:

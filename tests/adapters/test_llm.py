@@ -24,7 +24,7 @@ from nybble.errors import ModelError, RequestError
 from nybble.hub import local_names
 from nybble.testing import MockBackend, tiny_model
 
-ROOT = Path(nybble.__file__).parent
+ROOT = Path(__file__).parents[2]
 MAX, SHORT = "max_tokens", 12
 
 

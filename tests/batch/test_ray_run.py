@@ -10,7 +10,6 @@ import tiny_model
 from optional_package import optional_package
 
 import nybble
-from nybble.batch import run_batch, run_batch_on_ray
 from nybble.cli import main
 from nybble.errors import ModelError, NybbleError, RequestError
 
@@ -18,7 +17,7 @@ ray = optional_package("ray")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from nybble.batch import ray_run  # noqa: E402
+from nybble.batch import ray_run, run_batch, run_batch_on_ray  # noqa: E402
 
 TEXT, EMBED = "/v1/completions", "/v1/embeddings"
 N = 150

@@ -57,6 +57,7 @@ def objects(llm):
     wide = nybble.SamplingParams(stop=["x" * 256] * 16)
     stream = llm.stream(IDS, nybble.SamplingParams(max_tokens=20, logprobs=1))
     output = stream.result()
+    receipt = llm.generate(IDS, nybble.SamplingParams(max_tokens=4)).receipt
     chat = nybble.ChatOutput(nybble.ChatMessage("assistant", "Hi"), "stop", output)
     call = nybble.ToolCall("call1", FunctionCall("look", '{"n": 1}'))
     vector = research.train_control_vector(llm, [(IDS, OTHER)])
@@ -67,6 +68,7 @@ def objects(llm):
     with nybble.load_gguf(llm.path) as file:
         yield [
             llm, llm.config, llm.tokenizer, llm.activations, llm.activations["blk.1.resid_pre"],
+            llm.stats(), llm.score([(IDS, [3, 4])])[0], receipt, llm.verify(receipt),
             llm.unembedding, llm.linear_path("blk.1.attn_heads"), trace, stream, output, output.timings,
             infos[0], wide, nybble.SamplingParams(), output.logprobs[0], chat, chat.message, call,
             nybble.ChatDelta("Hi"), nybble.RenderedChat("Hi", IDS), llm.info,
