@@ -93,6 +93,11 @@ def main() -> int:
     parser.add_argument("--kill-every", type=float, default=60, metavar="SECONDS", help="(%(default)s)")
     parser.add_argument("--compared", type=int, default=10**9, metavar="N", help="texts asked for again")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--no-garbage",
+        action="store_true",
+        help="only requests that are HTTP: llama-server never answers some others",
+    )
     parser.add_argument("--rival", metavar="COMMAND", help="another server, for `ledger`")
     parser.add_argument("--serve-options", default="", metavar="WORDS", help="further ones of `nybble serve`")
     args = parser.parse_args()
@@ -108,7 +113,9 @@ def main() -> int:
             case "cost":
                 return not cost(server, args.model, args.n or N_AT_ONCE, args.tokens, args.rounds)
             case "ledger":
-                return not ledger(server, args.n or 1000, N_AT_ONCE, args.seed, args.compared)
+                return not ledger(
+                    server, args.n or 1000, N_AT_ONCE, args.seed, args.compared, not args.no_garbage
+                )
             case "fuzz":
                 return not fuzz(server, args.n or 10_000, args.seed)
             case _:

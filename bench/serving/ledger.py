@@ -62,18 +62,20 @@ def _leaving(rng: random.Random, i: int) -> Plan:
     return Plan(data, leaves=rng.randint(1, 32) if body["stream"] and rng.random() < 0.8 else 0)
 
 
-def ledger(server: ServerProcess, n: int, n_at_once: int, seed: int, n_compared: int) -> bool:
+def ledger(
+    server: ServerProcess, n: int, n_at_once: int, seed: int, n_compared: int, garbage: bool = True
+) -> bool:
     """Runs the load, and prints what was found; nybble's own counts are held against it. Is all as it should
     be?"""
     is_ours = "num_requests_running" in _metrics(server)
-    for _ in run(server.port, list(load(max(32, n // 5), seed + 1)), n_at_once):
+    for _ in run(server.port, list(load(max(32, n // 5), seed + 1, garbage)), n_at_once):
         pass  # warm
     problems = []
     if is_ours:
         server.wait_until_idle()
         before, counted = resources(server.pid), _metrics(server)
     started = time.perf_counter()
-    outcomes = list(run(server.port, list(load(n, seed)), n_at_once))
+    outcomes = list(run(server.port, list(load(n, seed, garbage)), n_at_once))
     seconds = time.perf_counter() - started
     kinds = Counter(outcome.kind for outcome in outcomes)
     n_tokens = sum(outcome.n_tokens for outcome in outcomes if outcome.kind == "completed")
