@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..engine.embedding.embedder import Pooling
 from ..engine.llm import LLM
-from ..engine.sampling.params import SamplingParams
 from ..errors import ModelError
 from ..server.models.registry import Registry
 from ..server.wire.errors import APIError, error_body, failed
 from ..server.work.call import Call, Reply
-from ..server.work.served_model import ServedModel
+from ..server.work.served_model import ServedModel, defaults_of
 from ..server.work.settings import Settings
 from ..server.work.usage import Usage
 from .line_request import LineError, LineRequest
@@ -38,8 +36,7 @@ class Answerer:
 
     def __init__(self, llm: LLM, pooling: Pooling | None) -> None:
         self.settings = Settings(n_seq_max=llm.scheduler.executor.n_seq_max, n_waiting_max=1 << 30)
-        by_file, usual = llm.default_sampling_params(), ServedModel("", llm).defaults
-        defaults = usual if by_file == SamplingParams() else replace(by_file, max_tokens=usual.max_tokens)
+        defaults = defaults_of(llm.default_sampling_params())
         fingerprint, template = llm.fingerprint(), llm.chat_template
         self._path, self._file = llm.path, _identity(llm.path)
         model = ServedModel(llm.path.stem, llm, fingerprint, defaults, pooling)

@@ -19,7 +19,6 @@ from .model_info import ModelInfo
 
 _BESIDES = 130_000_000
 """What Python, its packages and a vocabulary take for a model that runs in a process of its own."""
-_ARGUMENTS = frozenset(ExecutorOptions.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,14 @@ def facts_of(path: Path, options: Mapping[str, Any]) -> Facts:
 
     Raises what loading it would raise if it is no model or cannot be run; OSErrors are passed on.
     """
-    chosen = ExecutorOptions(**{name: value for name, value in options.items() if name in _ARGUMENTS})
+    chosen = ExecutorOptions.among(options)
     with load_gguf(path) as file:
         model = Model.of(file)
         require_lowered(model.plan)
         n_ctx = chosen.n_ctx or model.default_n_ctx
         cache_type = chosen.cache_type or ("f32" if chosen.executor == "reference" else "f16")
         need = footprint(model.plan.for_context(n_ctx), n_ctx, chosen.n_batch, cache_type)
-        n_bytes = _BESIDES + need.states + need.buffers
-        if chosen.n_pool_tokens is not None:
-            n_bytes += max(0, chosen.n_pool_tokens - n_ctx) * need.pool_tokens // 1024
+        n_bytes = _BESIDES + need.states + need.pool(chosen.n_pool_tokens) + need.buffers
         if chosen.executor == "reference":
             n_bytes += 4 * sum(tensor.n_values for tensor in file.tensors.values())
         elif chosen.weights == "packed":

@@ -4,14 +4,13 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ...engine.facts import facts_of
-from ...engine.sampling.params import SamplingParams
 from ...engine.steering.control_vector import ControlVector
 from ...errors import RequestError
 from ...hub.models import is_known, resolve
@@ -22,13 +21,11 @@ from ...server.remote.events import EngineEvent, OnEvent
 from ...server.remote.open_engine import open_engine
 from ...server.remote.remote_engine import RemoteEngine
 from ...server.schema.keep_alive import FORMS, keep_alive_seconds
-from ...server.work.served_model import ServedModel
+from ...server.work.served_model import API_DEFAULTS, ServedModel, defaults_of
 from ...system.free_memory import free_memory
 from .engine import engine_options
 from .sampling import sampling_params
 
-_BASE = SamplingParams(temperature=1.0, max_tokens=2**31 - 1)
-"""What the OpenAI API has where neither a request, nor an option, nor the file says something."""
 _RESERVE = 0.1
 """Of the free memory: what is left to others if --memory does not say how much there is."""
 _N_REASONS = 5
@@ -71,7 +68,7 @@ def registry_of(
     options = {**engine_options(args), "falls_back": args.falls_back}
     wanted = _Wanted.of(args.model)
     keep_alive, budget = _keep_alive(args.keep_alive), _memory(args.memory)
-    sampling_params(args, _BASE)  # what is wrong is said before anything is loaded
+    sampling_params(args, API_DEFAULTS)  # what is wrong is said before anything is loaded
     given = {name: resolve(model) for name, model in wanted.given.items()}
     facts = partial(facts_of, options=engine_options(args))
     catalog = Catalog(facts, given, wanted.folders)
@@ -133,7 +130,7 @@ def _opener(
         try:
             for name, vector in control_vectors.items():
                 _require_fit(name, vector, engine)
-            defaults = _defaults(engine, args)
+            defaults = sampling_params(args, defaults_of(engine.default_sampling_params()))
             return ServedModel(
                 found.name, engine, engine.fingerprint(), defaults, args.pooling, found.created
             )
@@ -205,11 +202,3 @@ def _named(word: str) -> tuple[str, str]:
 def _name_of(path: str) -> str:
     base = os.path.basename(path)
     return base[: -len(".gguf")] if base.lower().endswith(".gguf") else base
-
-
-def _defaults(engine: RemoteEngine, args: argparse.Namespace) -> SamplingParams:
-    """What the options say, or the file, or the API."""
-    by_file = engine.default_sampling_params()
-    greedy = SamplingParams()
-    base = _BASE if by_file == greedy else replace(by_file, max_tokens=_BASE.max_tokens)
-    return sampling_params(args, base)

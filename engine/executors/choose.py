@@ -1,10 +1,10 @@
 """Which of the two executors runs a model, with how many threads, tokens and sequences, which weights and
 cache."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ...errors import RequestError
 from ...kernels.attention.cache_type import CACHE_TYPES, CacheTypeName
@@ -38,6 +38,11 @@ class ExecutorOptions:
     numa: NumaStrategy = "disabled"
     cpu_affinity: Sequence[int] | None = None
     n_gpu_layers: int = 0
+
+    @classmethod
+    def among(cls, options: Mapping[str, Any]) -> Self:
+        """Those that are among other arguments of `LLM`."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
 
     def __post_init__(self) -> None:
         _check_range("n_ctx", self.n_ctx, _MAX_N_CTX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ Receipts = Callable[..., ReceiptSource]
 """Gives what makes a receipt, for the tokens, the seed and the reason of the end."""
 
 
-class Text:
+class Text(ABC):
     """What a `Request` reads, and what it asks for, wherever the text is generated: by a job in this process
     (`TextJob`), or in another."""
 
@@ -60,9 +61,9 @@ class Text:
         self.is_asked = self.in_background = self.waits = False
 
     @property
+    @abstractmethod
     def seed(self) -> int:
         """What the draws depend on."""
-        raise NotImplementedError
 
     @property
     def timings(self) -> Timings:
@@ -99,5 +100,6 @@ class Text:
             finish_reason=reason,
         )
 
+    @abstractmethod
     def revive(self) -> None:
         """Is called when an error has been raised: whoever reads on nevertheless tries again."""

@@ -71,6 +71,9 @@ class RemoteText(Text):
     def seed(self) -> int:
         return self._seed
 
+    def revive(self) -> None:
+        """Its end is for good."""
+
     def take(self, news: TextNews) -> None:
         """Takes in what has come of it."""
         self.has_come = True

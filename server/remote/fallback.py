@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ...engine.executors.choose import ExecutorOptions
@@ -15,7 +14,6 @@ from ...system.free_memory import free_memory
 
 _BY_SIZE: tuple[CacheTypeName, ...] = ("f32", "f16", "q8_0", "q4_0")
 _N_SEQUENCES = 32
-_OPTIONS = {field.name for field in fields(ExecutorOptions)}
 
 
 def affordable(path: str, given: Mapping[str, Any], falls_back: bool) -> tuple[dict[str, Any], str]:
@@ -26,7 +24,7 @@ def affordable(path: str, given: Mapping[str, Any], falls_back: bool) -> tuple[d
     even that does not fit, or must not be, unless it `falls_back`; and what loading the model raises.
     """
     options, free = dict(given), free_memory()
-    checked = ExecutorOptions(**{name: value for name, value in options.items() if name in _OPTIONS})
+    checked = ExecutorOptions.among(options)
     if free is None or checked.executor != "numba":
         return options, ""
     model = Model.load(path)
@@ -37,8 +35,7 @@ def affordable(path: str, given: Mapping[str, Any], falls_back: bool) -> tuple[d
         for weights, cache_type in _choices(checked):
             need = footprint(plan, n_ctx, checked.n_batch, cache_type)
             n_further = (checked.n_seq_max or min(_N_SEQUENCES, checked.n_batch)) - 1
-            pool = need.pool_tokens * (max(n_ctx, checked.n_pool_tokens or 0) - n_ctx) // 1024
-            states = need.states + n_further * need.sequence + pool
+            states = need.states + n_further * need.sequence + need.pool(checked.n_pool_tokens)
             n_weights = need.weights if weights == "packed" else 0
             if n_weights + states + need.buffers <= free:
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...engine.backend import Backend
 from ...engine.embedding.embedder import Pooling
@@ -16,6 +16,14 @@ from .runner import Runner
 
 _CHARACTERS_PER_TOKEN = 16  # of a text that is longer than n_ctx times this nobody need count the tokens
 
+API_DEFAULTS = SamplingParams(temperature=1.0, max_tokens=MANY)
+"""What the OpenAI API has where neither a request, nor an option, nor the file says something."""
+
+
+def defaults_of(by_file: SamplingParams) -> SamplingParams:
+    """What requests do not say, of a model whose file recommends `by_file`; greedy is no recommendation."""
+    return API_DEFAULTS if by_file == SamplingParams() else replace(by_file, max_tokens=MANY)
+
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
@@ -25,7 +33,7 @@ class ServedModel:
     backend: Backend
     fingerprint: str = ""
     """Says what determines the bits of answers."""
-    defaults: SamplingParams = field(default_factory=lambda: SamplingParams(temperature=1.0, max_tokens=MANY))
+    defaults: SamplingParams = API_DEFAULTS
     """What requests do not say: as the OpenAI API has it, unless the file or the server's options differ."""
     pooling: Pooling | None = None
     """How embeddings are made of those of tokens; None: as the file says."""

@@ -102,7 +102,7 @@ ARROWS = {
     "server.apis": "server.models server.work server.schema server.wire engine.generation "
     "engine.sampling engine.chat engine.hooks errors",
     "batch": "server.apis server.models server.work server.schema server.wire engine.llm "
-    "engine.embedding engine.sampling system errors",
+    "engine.embedding system errors",
     "server.page": "",
     "server": "server.page server.apis server.models server.work server.schema server.wire "
     "engine.scheduler errors",

@@ -40,6 +40,10 @@ class Footprint:
     def total(self) -> int:
         return self.weights + self.states + self.buffers
 
+    def pool(self, n_pool_tokens: int | None) -> int:
+        """What a pool of so many tokens takes beside the room for one context."""
+        return max(0, (n_pool_tokens or 0) - self.n_ctx) * self.pool_tokens // 1024
+
     def require_free(self, source: str) -> None:
         """Raises ModelError if that is more than there is; `source` names the file."""
         free = free_memory()
