@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -81,6 +82,8 @@ class Executor(ABC):
     pages: Sequence[Pages] = ()
     turn: AbstractContextManager[object] = nullcontext()
     """What a step is computed in: a lock, say, that keeps out the steps of other processes."""
+    waited_seconds = 0.0
+    """How long the last step has waited for its turn."""
     n_state_bytes = 0
     """Bytes of the `States` of a seat."""
     can_share = False
@@ -112,7 +115,9 @@ class Executor(ABC):
         n = sum(len(piece.ids) for piece in pieces)
         if n > self.n_batch:
             raise ValueError(f"{n} tokens are more than the {self.n_batch} of a step")
+        asked, self.waited_seconds = time.perf_counter(), 0.0
         with self.turn:
+            self.waited_seconds = time.perf_counter() - asked
             self.before_step()
             logits, errors = self._run_step(pieces)
         ends = accumulate(len(piece.rows) for piece in pieces)

@@ -283,10 +283,11 @@ class Scheduler:
         n_tokens = sum(len(part.piece.ids) for part in parts)
         self._n_steps += bool(parts)
         self._n_tokens += n_tokens
+        own_seconds = seconds - (self.executor.waited_seconds if parts else 0.0)  # what the tokens have cost
         if n_drafted or n_tokens == n_streams:
-            self._speculation.record(seconds)
+            self._speculation.record(own_seconds)
         if not n_drafted:
-            self._pace.record(n_streams, n_tokens - n_streams, seconds)
+            self._pace.record(n_streams, n_tokens - n_streams, own_seconds)
         self.last_step_end, self.step_seconds = time.perf_counter(), seconds
         for part in parts:
             part.job.last_run = self.last_step_end
