@@ -22,10 +22,10 @@ class ServerProcess:
 
     @classmethod
     def nybble(cls, model: str, log: Path, *options: str) -> Self:
-        """`nybble serve`, of this package."""
+        """`nybble serve`, of this package; `options` may begin with further models."""
         port = free_port()
         return cls(
-            [sys.executable, "-m", "nybble", "serve", f"m={model}", "--port", str(port), *options], port, log
+            [sys.executable, "-m", "nybble", "serve", f"m={model}", *options, "--port", str(port)], port, log
         )
 
     @classmethod
