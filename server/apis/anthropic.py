@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from ...engine.chat.message import ChatDelta
@@ -53,7 +53,7 @@ async def count_tokens(call: Call) -> Reply:
     model = await call.model(given["model"])
     conversation, tools = chat_messages(given), chat_tools(given["tools"], "input_schema")
 
-    def work(is_wanted: Callable[[], bool]) -> int:
+    def work() -> int:
         return len(model.backend.render(conversation, tools=tools).token_ids)
 
     return Reply({"input_tokens": await in_thread(call, model, work)})
