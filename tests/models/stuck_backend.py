@@ -37,13 +37,14 @@ class StuckBackend(MockBackend):
 
     def __init__(self, answer="of the you is on " * 20):
         super().__init__([answer])
-        self.n_open = 0
+        self.n_open = self.n_asked = 0
         self.streams = []
         self.cancelled = []
         self.begins = threading.Event()
         self.begins.set()
 
     def _stuck(self, stream, on_news):
+        self.n_asked += 1
         self.begins.wait(20)
         stream.__class__ = StuckStream
         stream.backend, stream.on_news = self, on_news
