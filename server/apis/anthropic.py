@@ -30,10 +30,10 @@ _STARTS: dict[str, dict[str, str]] = {
 
 async def messages(call: Call) -> Reply | Events:
     """Answers a conversation."""
+    if call.fields["stream"]:
+        return Events(_events(call), _failure, _PING)
     model = await call.model(call.fields["model"])
     ask = _ask(call, model)
-    if call.fields["stream"]:
-        return Events(_events(call, model, ask), _failure, _PING)
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running, ask.is_one_call)
         return Reply(
@@ -59,7 +59,9 @@ async def count_tokens(call: Call) -> Reply:
     return Reply({"input_tokens": await in_thread(call, model, work)})
 
 
-async def _events(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncGenerator[bytes]:
+async def _events(call: Call) -> AsyncGenerator[bytes]:
+    model = await call.model(call.fields["model"])
+    ask = _ask(call, model)
     async with answering(call, model, ask) as running:
         deltas: list[ChatDelta] = []
         has_begun, index, kind = False, -1, ""

@@ -20,5 +20,5 @@ class SlowSteps:
         self.n_begun += 1
         if self.n_begun > self._n_free:
             self.is_held.set()
-            assert self._may_go_on.wait(20)
+            assert self._may_go_on.wait(60)
         return self._step(pieces)
