@@ -140,7 +140,7 @@ def test_drafts_change_no_steered_token(tmp_path, monkeypatch, kind, temperature
         directions = {1: np.random.default_rng(3).standard_normal(llm.config.n_embd).astype(np.float32)}
         edits = ControlVector(directions).edits(2.0)
         expected = llm.generate(IDS, params, edit=edits)
-        assert expected.token_ids != llm.generate(IDS, params).token_ids
+        assert expected.logprobs != llm.generate(IDS, params).logprobs
     with nybble.LLM(path, n_ctx=N_CTX, n_threads=1, draft="ngram") as llm:
         drafting(llm, monkeypatch, [*IDS, *expected.token_ids], wrong=3)
         found = llm.generate(IDS, params, edit=edits)
