@@ -65,7 +65,7 @@ class Child:
     """A model, and what is asked of it."""
 
     def __init__(self, llm: LLM, pipe: Pipe) -> None:
-        self._pipe = pipe
+        self._llm, self._pipe = llm, pipe
         self._texts = Texts(llm, pipe.send)
         self._turn = StepTurn(self._texts.tell_begun)
         llm.scheduler.executor.turn = self._turn

@@ -64,7 +64,7 @@ async def activations_field(
             raise refused from error
         return base64.b64encode(data).decode()
 
-    text = await model.runner.while_wanted(captured)
+    text = await model.runner.while_wanted(captured, beside=[stream])
     call.hold(len(text))
     return {"activations": text}
 

@@ -88,15 +88,17 @@ class Runner:
         """The result of `work(*arguments)`, which takes time."""
         return await asyncio.wrap_future(self._threads.submit(work, *arguments))
 
-    async def while_wanted(self, work: Callable[..., T], *arguments: Any) -> T:
-        """The same. When this is cancelled, as its client has left, the work ends within a step, and is
-        waited for: what it uses is in use until then."""
+    async def while_wanted(self, work: Callable[[], T], beside: Streams = ()) -> T:
+        """The result of `work()`, which takes time. When this is cancelled, as its client has left, the work
+        ends within a step, and is waited for: what it uses is in use until then. The streams that run
+        `beside` it end first."""
         asker = Asker()
-        future = self._threads.submit(asker.run, work, *arguments)
+        future = self._threads.submit(asker.run, work)
         working = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
+            cancel_all(beside)
             asker.leave()
             future.cancel()  # it may have no thread yet
             await asyncio.wait({working})

@@ -123,7 +123,7 @@ def test_whatever_was_asked_for_ends_within_a_step(short_steps, path, server_end
         if server_ends:
             ending.join(20)
         wait_for(lambda: is_free(short_steps))
-        assert steps.n_begun == n_before
+        assert steps.n_begun <= n_before + 1  # what was on its way to the scheduler
 
 
 class Voluble(StuckBackend):
