@@ -12,8 +12,7 @@ import httpx
 import pytest
 from accounts import is_free
 from served import HI, client, connected, post, served, served_models, wait_for
-from slow_steps import SlowSteps
-from stuck_backend import StuckBackend
+from stuck_backend import SlowSteps, StuckBackend
 
 import nybble
 from nybble import SamplingParams

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from accounts import is_free, require_free
 from served import wait_for
-from slow_steps import SlowSteps
+from stuck_backend import SlowSteps
 
 import nybble
 from nybble import SamplingParams

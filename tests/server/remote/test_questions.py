@@ -5,7 +5,7 @@ import threading
 import pytest
 from accounts import require_free
 from served import wait_for
-from slow_steps import SlowSteps
+from stuck_backend import SlowSteps
 
 import nybble
 from nybble.errors import EngineError
