@@ -1,4 +1,4 @@
-"""Backends whose answers, and engines whose steps, come when a test lets them: to see what happens in between."""
+"""Backends whose answers, and engines whose steps, come when a test lets them."""
 
 import threading
 
