@@ -61,7 +61,8 @@ class LLM(InProcess, TextFront, Tracer, Scorer, Shown):
     `cache_type`: of keys and values: "f16" (default), "f32", "q8_0" or "q4_0"; the reference has "f32" only.
     `draft`: speculate on the next tokens, and verify several in one step. "ngram" looks them up earlier in
     the text, another MODEL has a smaller one of the same vocabulary propose them. The texts are the same,
-    at any temperature; what does not pay stops by itself. Runs with edits do without.
+    at any temperature; what does not pay stops by itself. Runs with edits do without, unless each edit has
+    a `cache_key`, as those of control vectors have.
     `chat_template`: a Jinja template, or the path of one, in the place of the file's, for conversations.
     `mlock`: keep weights, and keys and values, in memory, whatever the system would swap out or drop.
     `numa`, on machines with several nodes of memory: "distribute" binds the threads to all of them in turns,

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from ..system.asker import check_asker
 from ..system.cache_folder import cache_folder
 from ..system.private_file import make_private_folder, read_private, write_private
 
@@ -40,6 +41,7 @@ def _folder() -> Path | None:
 def _hash(fd: int, size: int) -> str:
     digest = hashlib.sha256()
     for start in range(0, size, _CHUNK):
+        check_asker()
         digest.update(_read_at(fd, start))
     return digest.hexdigest()
 

@@ -129,7 +129,7 @@ def _about(
                 engines[entry.name] = status
             if (model := entry.model) is not None:
                 with contextlib.suppress(NybbleError):  # it has ended, or is started again
-                    stats[entry.name] = await model.runner.in_thread(model.backend.stats)
+                    stats[entry.name] = await model.runner.while_wanted(model.backend.stats)
         text = metrics.text(desk.n_running, desk.n_waiting, stats, engines, models.loader)
         return Reply(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 

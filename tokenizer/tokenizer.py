@@ -13,6 +13,7 @@ from ..errors import GGUFUnsupportedError, ModelError, RequestError
 from ..gguf_io.display import Shown, brief
 from ..gguf_io.file import GGUFFile, load_gguf
 from ..gguf_io.file_kind import other_kind
+from ..system.asker import check_asker, while_asked
 from .bpe import BPE
 from .detokenizer import StreamDecoder
 from .keys import warn_of_unknown_keys
@@ -136,6 +137,7 @@ class Tokenizer(Shown):
         Raises TypeError if `text` is no str, RequestError if it holds lone surrogates, which are no
         characters.
         """
+        check_asker()
         _check_text(text)
         ids = self._text_ids(text, parse_special, mark, self._model.add_space_prefix)
         if not add_special:
@@ -197,7 +199,7 @@ class Tokenizer(Shown):
         Raises RequestError if there is no such id, TypeError if one is no integer.
         """
         decoder = self.stream_decoder(skip_special_tokens, continuation)
-        return "".join(map(decoder.push, ids)) + decoder.flush()
+        return "".join(map(decoder.push, while_asked(ids))) + decoder.flush()
 
     def stream_decoder(
         self, skip_special_tokens: bool = True, continuation: bool = False, shown_ids: Collection[int] = ()

@@ -144,7 +144,8 @@ class Generator(ABC):
         token. Each token goes through the model once, and the stream's keys and values, which no other run
         uses, keep the effects of the edits. If memory for other requests is short, tokens may have to be run
         again, and so are the edits: let them depend on nothing but their arguments. Functions with an
-        attribute `cache_key`, a text that says all that they depend on, may share what is computed.
+        attribute `cache_key`, a text that says all that they depend on, may share what is computed, and may
+        see tokens that are drafted and then dropped.
         """
         (checked,) = self._checked(self._prompts(prompt, is_one=True), params, edit)
         jobs = self._jobs(*checked)

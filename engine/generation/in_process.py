@@ -152,7 +152,8 @@ class InProcess(Generator):
             )
             for choice in range(params.n)
         ]
-        if self._draft_source is not None and not edit:  # an edit would see wrong tokens
+        # An edit without a key might do more than edit, and would see wrong tokens.
+        if self._draft_source is not None and edits_key(edit) is not None:
             for job in jobs:
                 job.make_drafter = self._draft_source.drafter
         return jobs

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from ...system.asker import unless_asker_leaves
 from .job import Job
 from .scheduler import Scheduler
 
@@ -30,7 +31,11 @@ class Driver:
         self, jobs: Sequence[Job], has_come: Callable[[], object], timeout: float | None = None
     ) -> None:
         """Returns when `has_come()`, which is checked after each step. Jobs that do not run in the background
-        run now. TimeoutError after `timeout` seconds."""
+        run now. TimeoutError after `timeout` seconds. If the `Asker` of this thread leaves, the jobs end."""
+        with unless_asker_leaves(lambda: self._end(jobs)):
+            self._run_until(jobs, has_come, timeout)
+
+    def _run_until(self, jobs: Sequence[Job], has_come: Callable[[], object], timeout: float | None) -> None:
         started = time.monotonic()
         scheduler = self.scheduler
         if any(job in self._in_background for job in jobs):
@@ -89,6 +94,11 @@ class Driver:
         """Wakes those who wait: something may have come."""
         with self._news:
             self._news.notify_all()
+
+    def _end(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self.remove(job)
+        self.tell()
 
     def _run(self) -> None:
         while True:

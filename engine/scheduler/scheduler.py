@@ -239,6 +239,9 @@ class Scheduler:
         seat.n_positions = part.end
         try:
             if isinstance(result, Exception):
+                if part.drafted and isinstance(job, DraftingJob):
+                    self._run_without_drafts(job)
+                    return
                 raise result
             positions = part.piece.start + part.piece.rows
             unsound = np.flatnonzero(~is_sound(result)) if len(positions) else positions
@@ -256,6 +259,14 @@ class Scheduler:
             job.fail(error)
         if job.is_done:
             self._forget(job)
+
+    def _run_without_drafts(self, job: DraftingJob) -> None:
+        """After an edit has raised something, perhaps for a drafted token that is not to come."""
+        job.make_drafter = None
+        if job.drafter is not None:
+            job.drafter.end()
+            job.drafter = None
+        self.seating.unseat(job, keeps=False)
 
     def _go_back(self, part: _Part, before: States | None, n_right: int) -> None:
         """Lets a seat forget the drafted tokens after the first n_right. Where states cannot go back, the

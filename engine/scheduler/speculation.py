@@ -61,6 +61,8 @@ class Speculation:
         """A job's drafter, if it can have one and drafts are of use."""
         if job.make_drafter is None or job.n_draftable < 1:
             return None
+        if job.taps is not None and len(job.ids) == job.n_prompt_tokens:
+            return None  # what an edit gets is all prompt, or none of it
         if job.drafter is None:
             job.drafter = job.make_drafter()
         return job.drafter

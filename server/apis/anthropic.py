@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from ...engine.chat.message import ChatDelta
@@ -30,10 +30,10 @@ _STARTS: dict[str, dict[str, str]] = {
 
 async def messages(call: Call) -> Reply | Events:
     """Answers a conversation."""
+    if call.fields["stream"]:
+        return Events(_events(call), _failure, _PING)
     model = await call.model(call.fields["model"])
     ask = _ask(call, model)
-    if call.fields["stream"]:
-        return Events(_events(call, model, ask), _failure, _PING)
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running, ask.is_one_call)
         return Reply(
@@ -53,13 +53,15 @@ async def count_tokens(call: Call) -> Reply:
     model = await call.model(given["model"])
     conversation, tools = chat_messages(given), chat_tools(given["tools"], "input_schema")
 
-    def work(is_wanted: Callable[[], bool]) -> int:
+    def work() -> int:
         return len(model.backend.render(conversation, tools=tools).token_ids)
 
     return Reply({"input_tokens": await in_thread(call, model, work)})
 
 
-async def _events(call: Call, model: ServedModel, ask: ChatAsk) -> AsyncGenerator[bytes]:
+async def _events(call: Call) -> AsyncGenerator[bytes]:
+    model = await call.model(call.fields["model"])
+    ask = _ask(call, model)
     async with answering(call, model, ask) as running:
         deltas: list[ChatDelta] = []
         has_begun, index, kind = False, -1, ""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from ..wire.errors import bad_field
 from ..work.call import Call, Reply
 from ..work.generating import in_thread
 from ..work.served_model import ServedModel
 from .openai_completions import Prompt, prompts_of
-
-_AT_ONCE = 8  # texts; between them it may end
 
 
 async def embeddings(call: Call) -> Reply:
@@ -51,17 +47,10 @@ async def embedded(call: Call, model: ServedModel, texts: Sequence[Prompt]) -> t
         if isinstance(text, str):
             model.check_length(text)
 
-    def work(is_wanted: Callable[[], bool]) -> tuple[Any, int]:
-        tokenizer, rows, n_tokens = model.backend.tokenizer, [], 0
-        for first in range(0, len(texts), _AT_ONCE):
-            if not is_wanted():
-                break
-            some = list(texts[first : first + _AT_ONCE])
-            n_tokens += sum(
-                len(tokenizer.encode(text)) if isinstance(text, str) else len(text) for text in some
-            )
-            rows.append(model.backend.embed(some, pooling=model.pooling))
-        return np.concatenate(rows), n_tokens
+    def work() -> tuple[Any, int]:
+        tokenizer = model.backend.tokenizer
+        n_tokens = sum(len(tokenizer.encode(text)) if isinstance(text, str) else len(text) for text in texts)
+        return model.backend.embed(texts, pooling=model.pooling), n_tokens
 
     rows, n_tokens = await in_thread(call, model, work)
     call.usage.n_prompt = n_tokens
@@ -76,14 +65,8 @@ async def rerank(call: Call) -> Reply:
     for document in documents:
         model.check_length(given["query"], document)
 
-    def work(is_wanted: Callable[[], bool]) -> list[float]:
-        scores: list[float] = []
-        for first in range(0, len(documents), _AT_ONCE):
-            if not is_wanted():
-                break
-            some = documents[first : first + _AT_ONCE]
-            scores += map(float, model.backend.rerank(given["query"], some))
-        return scores
+    def work() -> list[float]:
+        return [float(score) for score in model.backend.rerank(given["query"], documents)]
 
     scores = await in_thread(call, model, work)
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[: given["top_n"]]

@@ -22,18 +22,10 @@ RENAMED = {"json_schema": "response_format", "json_object": "response_format"}
 
 async def chat(call: Call) -> Reply | Events:
     """Answers a conversation."""
-    given = call.fields
-    model = await call.model(given["model"])
-    ask = _ask(call, model)
-    head = {
-        "id": f"chatcmpl-{call.id}",
-        "created": int(time.time()),
-        "model": model.name,
-        "system_fingerprint": model.fingerprint,
-    }
-    if given["stream"]:
-        require_whole(given)
-        return Events(_chunks(call, model, ask, head), failure)
+    if call.fields["stream"]:
+        require_whole(call.fields)
+        return Events(_chunks(call), failure)
+    model, ask, head = await _begun(call)
     async with answering(call, model, ask) as running:
         inside = await activations_field(call, model, running.streams[0], ask.options.get("edit"))
         deltas = await all_of(call, running, ask.is_one_call)
@@ -52,9 +44,20 @@ async def chat(call: Call) -> Reply | Events:
     return Reply(answer, is_large=bool(inside))
 
 
-async def _chunks(
-    call: Call, model: ServedModel, ask: ChatAsk, head: Mapping[str, Any]
-) -> AsyncGenerator[bytes]:
+async def _begun(call: Call) -> tuple[ServedModel, ChatAsk, Mapping[str, Any]]:
+    """The model, what it is asked, and what all answers begin with."""
+    model = await call.model(call.fields["model"])
+    head = {
+        "id": f"chatcmpl-{call.id}",
+        "created": int(time.time()),
+        "model": model.name,
+        "system_fingerprint": model.fingerprint,
+    }
+    return model, _ask(call, model), head
+
+
+async def _chunks(call: Call) -> AsyncGenerator[bytes]:
+    model, ask, head = await _begun(call)
     has_usage = (call.fields["stream_options"] or {}).get("include_usage")
     head = {**head, "object": "chat.completion.chunk"}
     extra = {"usage": None} if has_usage else {}

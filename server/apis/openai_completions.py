@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...engine.generation.logprobs import TokenLogprob
 from ...engine.hooks.taps import Edits
@@ -24,8 +25,24 @@ Prompt = str | list[int]
 _MAX_TOKENS = 16  # the API's default
 
 
-async def complete(call: Call) -> Reply | Events:
-    """Continues a text, token ids, or a list of these; with `suffix`, up to what comes then."""
+class _Asked(NamedTuple):
+    """What is asked of a model."""
+
+    model: ServedModel
+    prompts: Sequence[Prompt]
+    params: SamplingParams
+    edits: Edits | None
+    suffix: str
+    head: Mapping[str, Any]
+    """What all answers begin with."""
+
+    def generating(self, call: Call) -> AbstractAsyncContextManager[Running]:
+        """The texts, as long as the context."""
+        start = partial(_start, self.model, self.prompts, self.suffix, self.params, self.edits)
+        return generating(call, self.model, start, len(self.prompts) * self.params.n, RENAMED)
+
+
+async def _asked(call: Call) -> _Asked:
     given = call.fields
     model = await call.model(given["model"])
     prompts, suffix = prompts_of(given["prompt"]), given["suffix"] or ""
@@ -46,14 +63,20 @@ async def complete(call: Call) -> Reply | Events:
         "model": model.name,
         "system_fingerprint": model.fingerprint,
     }
-    edits = steering_of(call)
-    start = partial(_start, model, prompts, suffix, params, edits)
     if given["activations"] is not None and len(prompts) > 1:
         raise bad_field("activations", f"needs a single prompt, not {len(prompts)}")
+    return _Asked(model, prompts, params, steering_of(call), suffix, head)
+
+
+async def complete(call: Call) -> Reply | Events:
+    """Continues a text, token ids, or a list of these; with `suffix`, up to what comes then."""
+    given = call.fields
     if given["stream"]:
         require_whole(given)
-        return Events(_chunks(call, model, prompts, params, start, head), failure)
-    async with generating(call, model, start, len(prompts) * params.n, RENAMED) as running:
+        return Events(_chunks(call), failure)
+    asked = await _asked(call)
+    model, prompts, params, edits, _, head = asked
+    async with asked.generating(call) as running:
         inside = await activations_field(call, model, running.streams[0], edits)
         pieces = await all_of(call, running)
         choices = []
@@ -78,15 +101,9 @@ async def complete(call: Call) -> Reply | Events:
     return Reply({**head, "choices": choices, "usage": usage, **inside}, is_large=is_large)
 
 
-async def _chunks(
-    call: Call,
-    model: ServedModel,
-    prompts: Sequence[Prompt],
-    params: SamplingParams,
-    start: Callable[[Callable[[], object]], Streams],
-    head: Mapping[str, Any],
-) -> AsyncGenerator[bytes]:
-    given = call.fields
+async def _chunks(call: Call) -> AsyncGenerator[bytes]:
+    given, asked = call.fields, await _asked(call)
+    model, prompts, params, _, _, head = asked
     has_usage = (given["stream_options"] or {}).get("include_usage")
     extra = {"usage": None} if has_usage else {}
     is_silent = given["max_tokens"] == 0
@@ -97,7 +114,7 @@ async def _chunks(
         part = {"index": i, "text": text, "logprobs": logprobs, "finish_reason": reason, **more}
         return {**head, "choices": [part], **extra}
 
-    async with generating(call, model, start, len(prompts) * params.n, RENAMED) as running:
+    async with asked.generating(call) as running:
         n_told, offsets = [0] * len(running.choices), [0] * len(running.choices)
         has_echo = [bool(given["echo"])] * len(running.choices)
         forms = [event_form(shown(i, TEXT)) for i in range(len(running.choices))]

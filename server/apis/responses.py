@@ -27,8 +27,6 @@ _TEXTS = {"reasoning": "reasoning_text", "content": "output_text"}
 
 async def respond(call: Call) -> Reply | Events:
     """Answers a conversation."""
-    model = await call.model(call.fields["model"])
-    ask = _ask(call, model)
     if call.fields["stream"]:
         numbers = count()
 
@@ -39,16 +37,18 @@ async def respond(call: Call) -> Reply | Events:
             code = error.code or error.type
             return told("error", code=code, message=error.message, param=error.param)
 
-        return Events(_events(call, model, ask, told), failure)
+        return Events(_events(call, told), failure)
+    model = await call.model(call.fields["model"])
+    ask = _ask(call, model)
     async with answering(call, model, ask) as running:
         (deltas,) = await all_of(call, running, ask.is_one_call)
         receipt = await receipt_field(call, model, running.choices[0])
         return Reply({**_ended(call, model, running, deltas), **receipt})
 
 
-async def _events(
-    call: Call, model: ServedModel, ask: ChatAsk, told: Callable[..., bytes]
-) -> AsyncGenerator[bytes]:
+async def _events(call: Call, told: Callable[..., bytes]) -> AsyncGenerator[bytes]:
+    model = await call.model(call.fields["model"])
+    ask = _ask(call, model)
     async with answering(call, model, ask) as running:
         deltas: list[ChatDelta] = []
         open_: Segment | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...errors import RequestError
+from ...system.asker import while_asked
 from ..wire.errors import bad_field
 from ..work.call import Call, Reply
 from ..work.generating import in_thread
@@ -24,13 +24,14 @@ async def tokenize(call: Call) -> Reply:
     if adds is None:
         adds = name == "prompt"  # as each of the two servers has it
 
-    def work(is_wanted: Callable[[], bool]) -> list[Any]:
+    def work() -> list[Any]:
         tokenizer = _tokenizer(model)
         ids = tokenizer.encode(text, add_special=adds, parse_special=given["parse_special"] is not False)
         if not given["with_pieces"]:
             return list(ids)
         return [
-            {"id": id_, "piece": _piece(tokenizer.token_bytes(id_, skip_special_tokens=False))} for id_ in ids
+            {"id": id_, "piece": _piece(tokenizer.token_bytes(id_, skip_special_tokens=False))}
+            for id_ in while_asked(ids)
         ]
 
     tokens = await in_thread(call, model, work)
@@ -43,7 +44,7 @@ async def tokenizer_info(call: Call) -> Reply:
     """What vLLM's server says of a vocabulary; lm-evaluation-harness needs no copy of it then."""
     model = await call.model(None)
 
-    def work(is_wanted: Callable[[], bool]) -> dict[str, str | None]:
+    def work() -> dict[str, str | None]:
         tokenizer = _tokenizer(model)
         ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id}
         names = {
@@ -61,7 +62,7 @@ async def detokenize(call: Call) -> Reply:
     given = call.fields
     model = await call.model(given["model"])
 
-    def work(is_wanted: Callable[[], bool]) -> str:
+    def work() -> str:
         tokenizer, ids = _tokenizer(model), given["tokens"]
         if ids and max(ids) >= tokenizer.n_vocab:
             raise RequestError(f"tokens must be ids below {tokenizer.n_vocab}, not {max(ids)}")

@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +18,6 @@ from ...errors import NybbleError
 from ...system.notices import be_quiet
 from .fallback import affordable
 from .messages import (
-    Answer,
     Begin,
     Cancel,
     Failed,
@@ -30,10 +28,10 @@ from .messages import (
     TakeTurns,
     portable,
 )
+from .questions import Questions
 from .step_turn import StepTurn
 from .texts import Texts
 
-_N_QUESTIONS = 4  # at a time
 _PR_SET_PDEATHSIG = 1
 
 
@@ -71,7 +69,7 @@ class Child:
         self._texts = Texts(llm, pipe.send)
         self._turn = StepTurn(self._texts.tell_begun)
         llm.scheduler.executor.turn = self._turn
-        self._questions = ThreadPoolExecutor(_N_QUESTIONS, "nybble-questions")
+        self._questions = Questions(llm, pipe.send)
 
     def run(self) -> None:
         """Serves for ever."""
@@ -81,17 +79,11 @@ class Child:
                 self._texts.begin(message)
             elif isinstance(message, Cancel):
                 self._texts.cancel(message)
+                self._questions.cancel(message)
             elif isinstance(message, Question):
-                self._questions.submit(self._answer, message)
+                self._questions.begin(message)
             elif isinstance(message, TakeTurns):
                 self._turn.share(None if message.folder is None else Path(message.folder))
-
-    def _answer(self, asked: Question) -> None:
-        try:
-            value = getattr(self._llm, asked.method)(*asked.args, **asked.kwargs)
-            self._pipe.send(Answer(asked.key, value, None))
-        except Exception as error:
-            self._pipe.send(Answer(asked.key, None, portable(error)))
 
 
 def main() -> None:

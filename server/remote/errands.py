@@ -152,6 +152,8 @@ class RemoteCall:
         self.n_deaths = 0
         self.is_sent = False
         self.has_begun = True  # it is computed at once
+        self.key: int | None = None
+        """By which the engine knows it, once it is sent."""
         self._asked = (method, args, kwargs)
         self._answer: Answer | None = None
         self._is_done = threading.Event()
@@ -162,8 +164,10 @@ class RemoteCall:
 
     def forget_engine(self) -> None:
         self.is_sent = False
+        self.key = None
 
     def message(self, key: int) -> Question:
+        self.key = key
         return Question(key, *self._asked)
 
     @property

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from ...system.asker import AskerLeftError
 from .errands import Errand, RemoteCall, RemotePrompt, RemoteText
 from .messages import Answer, Begun, Cancel, News
 
@@ -54,6 +55,16 @@ class Ledger:
         if send is not None and key is not None:
             send(Cancel(key, text.choice))
 
+    def give_up(self, call: RemoteCall) -> None:
+        """Nobody waits for this call any more: it ends here at once, and in the engine within a step."""
+        with self.news:
+            if call.is_done:
+                return
+            call.fail(AskerLeftError())
+            self._has_removed = True
+            if self._send is not None and call.key is not None:
+                self._send(Cancel(call.key))
+
     def begin(self, send: Send) -> None:
         """There is a process, by `send`: all that waits is sent."""
         with self.news:
@@ -68,7 +79,10 @@ class Ledger:
             if isinstance(message, Answer):
                 if isinstance(call := self._errands.get(message.key), RemoteCall):
                     error = message.error
-                    call.take(message if error is None else message._replace(error=self._translated(error)))
+                    if not call.is_done:
+                        call.take(
+                            message if error is None else message._replace(error=self._translated(error))
+                        )
                     self._drop(message.key)
             elif isinstance(message, Begun):
                 for key in message.keys:

@@ -46,10 +46,10 @@ class Begin(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """One of the texts of `Begin` is not wanted any more."""
+    """One of the texts of `Begin` is not wanted any more, or what a `Question` asks for."""
 
     key: int
-    choice: int
+    choice: int = 0
 
 
 class Question(NamedTuple):

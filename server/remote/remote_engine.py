@@ -26,6 +26,7 @@ from ...engine.sampling.params import SamplingParams
 from ...engine.scheduler.stats import Stats
 from ...engine.text_front import TextFront
 from ...errors import RequestError
+from ...system.asker import unless_asker_leaves
 from ..work.engine_status import EngineStatus
 from .errands import RemoteCall, RemotePrompt, RemoteText
 from .events import EngineEvent, OnEvent
@@ -119,8 +120,9 @@ class RemoteEngine(TextFront):
         return self._result(RemoteCall(method, args, kwargs, waits=False))
 
     def _result(self, call: RemoteCall) -> Any:
-        self._ledger.add(call)
-        return call.result()
+        with unless_asker_leaves(lambda: self._ledger.give_up(call)):
+            self._ledger.add(call)
+            return call.result()
 
     @property
     def status(self) -> EngineStatus:

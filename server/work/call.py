@@ -63,8 +63,9 @@ class Reply:
 
 @dataclass(frozen=True)
 class Events:
-    """An answer that comes bit by bit. `chunks` are sent as they come; what it raises before the first one is
-    a plain error, and later `failure(error)` is sent."""
+    """An answer that comes bit by bit. `chunks` are sent as they come, and `ping` while none do: so they
+    should begin with all that takes time, as loading the model. What they raise before anything was sent is a
+    plain error, and later `failure(error)` is sent."""
 
     chunks: AsyncGenerator[bytes]
     failure: Callable[[Any], bytes]

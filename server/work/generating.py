@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ...engine.sampling.params import SamplingParams
 from ...errors import NybbleError, RequestError
@@ -14,6 +13,8 @@ from ..wire.errors import named_argument
 from .call import Call
 from .runner import News, Running, Streams
 from .served_model import ServedModel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,28 +104,19 @@ async def all_of(call: Call, running: Running, is_one_call: bool = False) -> lis
     return pieces
 
 
-async def in_thread(call: Call, model: ServedModel, work: Callable[[Callable[[], bool]], Any]) -> Any:
-    """The result of `work(is_wanted)` in a thread, which ends early when nobody wants it; `APIError` if the
+async def in_thread(call: Call, model: ServedModel, work: Callable[[], T]) -> T:
+    """The result of `work()` in a thread, which ends within a step when the client leaves; `APIError` if the
     model refuses."""
     call.admit(1)
     call.usage.model = model.name
-    wanted = True
 
-    def done() -> Any:
+    def done() -> T:
         try:
-            return work(lambda: wanted) if wanted else None
+            return work()
         except NybbleError as error:
             raise model.refused(error) from error
 
-    working = asyncio.ensure_future(model.runner.in_thread(done))
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        wanted = False
-        await asyncio.wait({working})  # the model is used until then
-        if not working.cancelled():
-            working.exception()
-        raise
+    return await model.runner.while_wanted(done)
 
 
 def _joined(news: list[News]) -> list[News]:

@@ -64,7 +64,7 @@ async def activations_field(
             raise refused from error
         return base64.b64encode(data).decode()
 
-    text = await model.runner.in_thread(captured)
+    text = await model.runner.while_wanted(captured, beside=[stream])
     call.hold(len(text))
     return {"activations": text}
 
@@ -79,4 +79,4 @@ async def receipt_field(call: Call, model: ServedModel, choice: Stream[Any, Any]
         receipt = choice.output().receipt
         return None if receipt is None else receipt.as_dict()
 
-    return {"receipt": await model.runner.in_thread(made)}
+    return {"receipt": await model.runner.while_wanted(made)}

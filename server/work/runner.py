@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ...engine.backend import Stream
+from ...system.asker import Asker
 
 T = TypeVar("T")
 
@@ -87,14 +88,34 @@ class Runner:
         """The result of `work(*arguments)`, which takes time."""
         return await asyncio.wrap_future(self._threads.submit(work, *arguments))
 
+    async def while_wanted(self, work: Callable[[], T], beside: Streams = ()) -> T:
+        """The result of `work()`, which takes time. When this is cancelled, as its client has left, the work
+        ends within a step, and is waited for: what it uses is in use until then. The streams that run
+        `beside` it end first."""
+        asker = Asker()
+        future = self._threads.submit(asker.run, work)
+        working = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            cancel_all(beside)
+            asker.leave()
+            future.cancel()  # it may have no thread yet
+            await asyncio.wait({working})
+            if not working.cancelled():
+                working.exception()
+            raise
+
     @contextlib.asynccontextmanager
     async def running(self, start: Start) -> AsyncIterator[Running]:
         """`start(on_news)`, which takes time, begins streams in the background; they end with the context."""
         self._loop = asyncio.get_running_loop()
-        future = self._threads.submit(start, self._on_news)
+        asker = Asker()
+        future = self._threads.submit(asker.run, start, self._on_news)
         try:
             streams = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
+            asker.leave()
             future.add_done_callback(_end)  # it may have been too late to stop it
             raise
         running = Running(streams)

@@ -9,3 +9,12 @@ def require_free(llm):
     if seating.index is not None:
         seating.index.clear()
     assert [pool.n_free for pool in seating.seats.pools] == [pool.pages.n for pool in seating.seats.pools]
+
+
+def is_free(llm):
+    """The same as a question."""
+    try:
+        require_free(llm)
+    except AssertionError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""A backend whose answers come when a test lets them, to see what happens in between."""
+"""Backends whose answers, and engines whose steps, come when a test lets them."""
 
 import threading
 
@@ -37,13 +37,14 @@ class StuckBackend(MockBackend):
 
     def __init__(self, answer="of the you is on " * 20):
         super().__init__([answer])
-        self.n_open = 0
+        self.n_open = self.n_asked = 0
         self.streams = []
         self.cancelled = []
         self.begins = threading.Event()
         self.begins.set()
 
     def _stuck(self, stream, on_news):
+        self.n_asked += 1
         self.begins.wait(20)
         stream.__class__ = StuckStream
         stream.backend, stream.on_news = self, on_news
@@ -61,3 +62,24 @@ class StuckBackend(MockBackend):
         self.n_open = n
         for on_news in {stream.on_news for stream in list(self.streams)}:
             on_news()
+
+
+class SlowSteps:
+    """Holds the steps of an `LLM` from the one numbered `n_free` on, until `go_on`."""
+
+    def __init__(self, llm, n_free=2):
+        self.n_begun = 0
+        """How many steps have begun."""
+        self.is_held = threading.Event()
+        """One of them is waiting."""
+        self._may_go_on = threading.Event()
+        self._step, self._n_free = llm.scheduler.executor.step, n_free
+        llm.scheduler.executor.step = self._held
+        self.go_on = self._may_go_on.set
+
+    def _held(self, pieces):
+        self.n_begun += 1
+        if self.n_begun > self._n_free:
+            self.is_held.set()
+            assert self._may_go_on.wait(60)
+        return self._step(pieces)

@@ -1,5 +1,6 @@
 """Clients that leave, are slow or too many; and a server that ends."""
 
+import contextlib
 import errno
 import json
 import socket
@@ -9,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from accounts import require_free
-from served import HI, client, connected, post, served, wait_for
-from stuck_backend import StuckBackend
+from accounts import is_free
+from served import HI, client, connected, post, served, served_models, wait_for
+from stuck_backend import SlowSteps, StuckBackend
 
 import nybble
 from nybble import SamplingParams
 from nybble.engine.chat.message import ChatDelta
+from nybble.server.work.served_model import ServedModel
 from nybble.testing import MockBackend, tiny_model
 
 CHAT = "/v1/chat/completions"
+LONG = list(range(5, 105))
 PATHS = {
     CHAT: {"messages": HI},
     "/v1/completions": {"prompt": "Hi"},
@@ -57,7 +60,8 @@ def test_work_that_has_not_begun_ends_too():
     backend = StuckBackend()
     backend.begins.clear()
     with served(backend) as url:
-        asked(url).close()
+        with asked(url):
+            wait_for(lambda: backend.n_asked)
         time.sleep(0.05)
         backend.begins.set()
         wait_for(lambda: backend.cancelled)
@@ -76,13 +80,49 @@ def test_nothing_is_left_in_the_scheduler():
         wait_for(lambda: is_free(llm))
 
 
-def is_free(llm):
-    """Has everything that ran given back what it had?"""
-    try:
-        require_free(llm)
-    except AssertionError:
-        return False
-    return True
+ASKED = {
+    "/v1/embeddings": {"input": [LONG] * 40},
+    "/api/embed": {"model": "m", "input": ["of the you is on " * 20] * 40},
+    "/v1/rerank": {"query": "of the", "documents": ["you is on it " * 20] * 40},
+    "/v1/completions": {"prompt": LONG, "max_tokens": 1, "activations": ["blk.*.resid_post"]},
+    CHAT: {"messages": [{"role": "user", "content": "the " * 200}], "activations": ["*"]},
+    "/v1/completions?echo": {"prompt": [LONG] * 9, "max_tokens": 0, "logprobs": 1, "echo": True},
+}
+
+
+@pytest.fixture
+def short_steps():
+    """A model that needs several steps for a text of 100 tokens."""
+    with nybble.LLM(tiny_model(), n_ctx=512, n_threads=1, n_batch=16, n_seq_max=4) as llm:
+        llm.rerank = lambda query, texts: llm.embed([query + each for each in texts], pooling="mean")[:, 0]
+        yield llm
+
+
+@pytest.mark.parametrize(
+    "path, server_ends", [*((path, False) for path in ASKED), ("/v1/embeddings", True), (CHAT, True)]
+)
+def test_whatever_was_asked_for_ends_within_a_step(short_steps, path, server_ends):
+    """Embeddings, ranks, activations, scores of prompts: nothing of them runs, or is kept, for nobody."""
+    steps = SlowSteps(short_steps)
+    with contextlib.ExitStack() as stack:
+        model = ServedModel("m", short_steps, pooling="mean")
+        url = stack.enter_context(served_models([model], drain_seconds=1.0))
+        connection = stack.enter_context(connected(url))
+        connection.sendall(post(path.partition("?")[0], json.dumps(ASKED[path]).encode()))
+        assert steps.is_held.wait(20)
+        if server_ends:
+            ending = threading.Thread(target=stack.close)
+            ending.start()
+        else:
+            connection.close()
+        jobs = list(short_steps.scheduler._jobs)
+        wait_for(lambda: jobs and all(job.is_done for job in jobs))
+        n_before = steps.n_begun
+        steps.go_on()
+        if server_ends:
+            ending.join(20)
+        wait_for(lambda: is_free(short_steps))
+        assert steps.n_begun <= n_before + 1  # what was on its way to the scheduler
 
 
 class Voluble(StuckBackend):

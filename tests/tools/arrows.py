@@ -46,7 +46,7 @@ ARROWS = {
     "engine.executors.numba.storage kernels.weights engine.executors.attention_probs "
     "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks "
     "engine.plan gguf_io system errors",
-    "tokenizer": "gguf_io errors",
+    "tokenizer": "gguf_io system errors",
     "engine.chat.formats": "errors",
     "engine.grammar": "tokenizer errors",
     "engine.chat": "engine.grammar engine.chat.formats tokenizer gguf_io system errors",
@@ -97,10 +97,10 @@ ARROWS = {
     "server.wire": "errors",
     "server.schema": "server.wire engine.sampling",
     "server.work": "server.schema server.wire engine.backend engine.embedding engine.steering "
-    "engine.sampling engine.chat engine.hooks errors",
+    "engine.sampling engine.chat engine.hooks system errors",
     "server.models": "server.work server.wire engine hub errors",
     "server.apis": "server.models server.work server.schema server.wire engine.generation "
-    "engine.sampling engine.chat engine.hooks errors",
+    "engine.sampling engine.chat engine.hooks system errors",
     "batch": "server.apis server.models server.work server.schema server.wire engine.llm "
     "engine.embedding system errors",
     "server.page": "",

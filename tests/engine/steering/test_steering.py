@@ -4,13 +4,17 @@ import pickle
 
 import numpy as np
 import pytest
+from accounts import require_free
+from state_kinds import KINDS, N_CTX, write_model
 
 import nybble
 from nybble import RequestError, SamplingParams
+from nybble.engine.speculation.drafter import Drafter
 from nybble.engine.steering.added_directions import AddedDirections
 from nybble.engine.steering.control_vector import ControlVector, steering
 from nybble.testing import tiny_model
 
+IDS = list(range(30, 50))
 PROMPT = "of the other hand there is " * 8
 PARAMS = SamplingParams(max_tokens=8, ignore_eos=True)
 
@@ -90,3 +94,88 @@ def test_what_does_not_fit_together_is_refused():
         steering([(vector(1), 1.0, range(7, 9))])
     with pytest.raises(RequestError, match="must be finite"):
         steering([(vector(1), float("nan"), None)])
+
+
+class Known:
+    """Drafts of a text that is known, with every third token wrong."""
+
+    def __init__(self, ids, wrong):
+        self.ids, self.wrong, self.n = ids, wrong, 0
+
+    def extend(self, ids):
+        self.n += len(ids)
+
+    def propose(self, n):
+        found = self.ids[self.n : self.n + n]
+        return [self.wrong if (self.n + i) % 3 == 0 else id_ for i, id_ in enumerate(found)]
+
+
+def drafting(llm, monkeypatch, ids, wrong):
+    """Lets texts of the model have drafts of `ids`, four at a time."""
+    monkeypatch.setattr(llm._draft_source, "drafter", lambda: Drafter(Known(ids, wrong)))
+    lengths = llm.scheduler._speculation._lengths
+    monkeypatch.setattr(lengths, "choose", lambda n_rows, texts: [4 for _ in texts])
+
+
+class Picky(AddedDirections):
+    """Adds a direction, refuses a token, and knows whether it is at work on the prompt."""
+
+    refused = 7
+    asked: list[tuple[bool, int]]
+
+    def __call__(self, values, info):
+        self.asked.append((info.is_prefill, int(info.positions[-1])))
+        if self.refused in info.ids:
+            raise ValueError("not this one")
+        super().__call__(values, info)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_drafts_change_no_steered_token(tmp_path, monkeypatch, kind, temperature):
+    """Right ones and wrong ones, and whatever the states that have to go back."""
+    path = write_model(tmp_path / "model.gguf", kind)
+    params = SamplingParams(max_tokens=24, ignore_eos=True, temperature=temperature, seed=5, logprobs=0)
+    with nybble.LLM(path, n_ctx=N_CTX, n_threads=1) as llm:
+        directions = {1: np.random.default_rng(3).standard_normal(llm.config.n_embd).astype(np.float32)}
+        edits = ControlVector(directions).edits(2.0)
+        expected = llm.generate(IDS, params, edit=edits)
+        assert expected.logprobs != llm.generate(IDS, params).logprobs
+    with nybble.LLM(path, n_ctx=N_CTX, n_threads=1, draft="ngram") as llm:
+        drafting(llm, monkeypatch, [*IDS, *expected.token_ids], wrong=3)
+        found = llm.generate(IDS, params, edit=edits)
+        stats = llm.stats()
+    assert found.token_ids == expected.token_ids
+    assert [each.logprob for each in found.logprobs] == [each.logprob for each in expected.logprobs]
+    assert 4 <= stats.n_accepted < stats.n_drafted
+
+
+def test_an_edit_that_refuses_a_draft_does_not_end_the_text(monkeypatch):
+    """It refuses the same as without drafts: tokens of the text alone."""
+    edits = {"blk.0.resid_post": Picky(((0.5, np.ones(64, np.float32)),))}
+    Picky.asked = []
+    with nybble.LLM(tiny_model(), n_ctx=512, n_threads=1, draft="ngram") as llm:
+        ids = [20]
+        expected = llm.generate(ids, SamplingParams(max_tokens=12, ignore_eos=True, n_draft=0), edit=edits)
+        assert Picky.refused not in expected.token_ids
+        params = SamplingParams(max_tokens=12, ignore_eos=True, cache_prompt=False)
+        drafting(llm, monkeypatch, [*ids, *expected.token_ids], wrong=expected.token_ids[-1])
+        Picky.asked.clear()
+        assert llm.generate(ids, params, edit=edits).token_ids == expected.token_ids
+        assert llm.stats().n_accepted > 2
+        assert Picky.asked[0] == (True, 0), "the prompt has no drafts in its piece"
+        drafting(llm, monkeypatch, [*ids, *expected.token_ids], wrong=Picky.refused)
+        assert llm.generate(ids, params, edit=edits).token_ids == expected.token_ids
+        drafting(llm, monkeypatch, [Picky.refused] * 99, wrong=Picky.refused)
+        with pytest.raises(ValueError, match="not this one"):
+            llm.generate([20, Picky.refused, 20], params, edit=edits)
+        require_free(llm)
+
+
+def test_an_edit_without_a_key_sees_the_tokens_of_the_text_alone(monkeypatch):
+    seen = []
+    with nybble.LLM(tiny_model(), n_ctx=512, n_threads=1, draft="ngram") as llm:
+        drafting(llm, monkeypatch, [7] * 99, wrong=7)
+        edits = {"blk.0.resid_post": lambda value, info: seen.extend(info.ids.tolist())}
+        text = llm.generate(IDS, PARAMS, edit=edits).token_ids
+        assert seen == [*IDS, *text[:-1]] and llm.stats().n_drafted == 0
