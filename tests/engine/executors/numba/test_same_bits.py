@@ -51,11 +51,11 @@ def test_logits_are_those_of_every_other_machine(arch: str, weight_format: str) 
 
 @pytest.mark.parametrize("path", paths_of_this_machine()[1:])
 def test_on_every_path_of_this_machine(path: str) -> None:
-    again(__file__, "every_other_machine", NYBBLE_DOT=path)
+    again("every_other_machine", __file__, NYBBLE_DOT=path)
 
 
 def test_on_a_processor_without_any_extension() -> None:
-    again(__file__, "every_other_machine", NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
+    again("every_other_machine", __file__, NUMBA_CPU_NAME="generic", NYBBLE_DOT="generic")
 
 
 if __name__ == "__main__":
