@@ -163,8 +163,8 @@ def test_dot_products_of_pairs(n_tokens: int) -> None:
 
 @pytest.mark.parametrize("path", ["amx", "vnni", "avx2", "dotprod", "generic"])
 def test_every_path_gives_the_same_integers(path: str) -> None:
-    if path not in paths_of_this_machine():
-        pytest.skip("this machine does not have it")
+    if path not in paths_of_this_machine()[1:]:
+        pytest.skip("this machine does not have it, or takes it in the tests above")
     again("signed_weights or pairs", __file__, NYBBLE_DOT=path)
 
 

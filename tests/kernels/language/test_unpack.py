@@ -87,7 +87,7 @@ compile_for(Target.of(*sys.argv[1:]))
 from nybble.kernels.weights import layout
 from nybble.kernels.jit.compiler import assembly
 from nybble.kernels.linear.quantized import linear_kernel
-print(assembly(linear_kernel(layout.IQ4)), assembly(linear_kernel(layout.FLOAT4_BY_32)))
+print(assembly(linear_kernel(layout.IQ4)))
 """
 
 
