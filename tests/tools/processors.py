@@ -51,9 +51,10 @@ def kinds_of_this_machine() -> dict[str, dict[str, str]]:
     }
 
 
-def again(file: str, selected: str, **environment: str) -> None:
-    """Run the tests of a file, given by its path in tests/, that `-k` selects, in a new process."""
-    path = str(Path(__file__).parents[1] / file)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path, "-k", selected]
+def again(selected: str, *files: str, **environment: str) -> None:
+    """Run the tests of files, given by their paths in tests/, that `-k` selects, in one new process."""
+    paths = [str(Path(__file__).parents[1] / file) for file in files]
+    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-k", selected]
+    command = [sys.executable, "-m", "pytest", *options, *paths]
     result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:]

@@ -28,14 +28,15 @@ FOUND = sorted(path.stem for path in (shared_files.ROOT / "archs").glob("*.gguf"
 SHARED = [name for name in FOUND if name.rpartition("-")[0] in ARCHITECTURES]
 
 
-@pytest.fixture(params=architecture_fixtures.NAMES)
+@pytest.fixture(scope="module", params=architecture_fixtures.NAMES)
 def described(request):
     return request.param, architecture_fixtures.description(request.param)
 
 
-@pytest.fixture
-def model(described, tmp_path):
-    made = Model.load(architecture_fixtures.write(tmp_path / "model.gguf", described[1]))
+@pytest.fixture(scope="module")
+def model(described, tmp_path_factory):
+    path = tmp_path_factory.mktemp(described[0]) / "model.gguf"
+    made = Model.load(architecture_fixtures.write(path, described[1]))
     yield made
     made.close()
 
