@@ -14,6 +14,7 @@ from ..language.pointer import F32, I32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
 from ..language.simd import absolute, f32_to_bits, load, maximum, part, reduce_max, splat
+from ..language.source import inlined
 
 STRIP = 32
 """Numbers worked on at once: 4 vectors of 8."""
@@ -39,6 +40,13 @@ def bind_row_max(x: Array, width: int, largest: Array, n_tokens: Count) -> Call:
     )
 
 
+@inlined
+def _largest_of_four(strip: np.ndarray) -> np.ndarray:
+    """One vector: the largest of each lane."""
+    two = maximum(part(strip, 0, 2), part(strip, 2, 2))
+    return maximum(part(two, 0, 1), part(two, 1, 1))
+
+
 @kernel(
     Record(
         x=PointerTo(F32),
@@ -60,11 +68,8 @@ def _row_max(args, thread_id, n_threads):
             values = load(row + i, 8, 4, 8)
             strip = maximum(values, strip)
             bits = maximum(f32_to_bits(absolute(values)), bits)
-        largest, most_bits = np.float32(-np.inf), 0
-        for j in range(4):
-            largest = max(largest, reduce_max(part(strip, j, 1)))
-            most_bits = max(most_bits, reduce_max(part(bits, j, 1)))
-        if most_bits > _INFINITE:
+        largest = reduce_max(_largest_of_four(strip))
+        if reduce_max(_largest_of_four(bits)) > _INFINITE:
             largest = np.float32(np.nan)
         if thread_id == n_threads - 1:
             for i in range(args.width // STRIP * STRIP, args.width):
