@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,20 @@ class Piece:
     def positions(self) -> Positions:
         """(n,)"""
         return np.arange(self.start, self.start + len(self.ids))
+
+
+class StepRows(NamedTuple):
+    """What a step gives a sequence: `values`, the logits of the wanted rows (m, n_vocab), or of a model
+    without logits the embeddings (m, n_embd), which the next step may overwrite; and of each its largest
+    value (m,), NaN if one is NaN."""
+
+    values: Array
+    largest: Array
+
+    @property
+    def are_sound(self) -> NDArray[np.bool_]:
+        """Which rows can be sampled from (m,): no NaN, no +inf, and not all -inf, which masks a token."""
+        return np.isfinite(self.largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +118,9 @@ class Executor(ABC):
         """Bytes of weights that must be read to decode one token, as this executor has packed them: each
         matrix once, of experts the chosen."""
 
-    def step(self, pieces: Sequence[Piece]) -> list[Array | Exception]:
-        """Runs pieces of different sequences side by side; -> for each the logits of its rows (m, n_vocab),
-        or of a model without logits the embeddings (m, n_embd), which the next step may overwrite; or what
-        its taps have raised, which leaves the state of this seat undefined until `reset`.
+    def step(self, pieces: Sequence[Piece]) -> list[StepRows | Exception]:
+        """Runs pieces of different sequences side by side; -> for each its rows, or what its taps have
+        raised, which leaves the state of this seat undefined until `reset`.
 
         The bits do not depend on the company. Raises ValueError for more than n_batch tokens, and for an id
         outside the vocabulary. Whatever else ends it early leaves the states of all these seats undefined.
@@ -119,17 +132,18 @@ class Executor(ABC):
         with self.turn:
             self.waited_seconds = time.perf_counter() - asked
             self.before_step()
-            logits, errors = self._run_step(pieces)
+            found, errors = self._run_step(pieces)
         ends = accumulate(len(piece.rows) for piece in pieces)
+        parts = [slice(end - len(piece.rows), end) for piece, end in zip(pieces, ends, strict=True)]
         return [
-            errors.get(piece.seat, logits[end - len(piece.rows) : end])
-            for piece, end in zip(pieces, ends, strict=True)
+            errors.get(piece.seat, StepRows(found.values[part], found.largest[part]))
+            for piece, part in zip(pieces, parts, strict=True)
         ]
 
     @abstractmethod
-    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
-        """Runs the pieces; -> the logits of their rows, one after the other, and what taps have raised, by
-        the seats of their pieces."""
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[StepRows, Mapping[int, Exception]]:
+        """Runs the pieces; -> their rows, one after the other, and what taps have raised, by the seats of
+        their pieces."""
 
     @abstractmethod
     def reset(self, seat: int) -> None:

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError, NybbleError, RequestError
-from ..executors.base import Array, Executor, Ids, Piece, States
+from ..executors.base import Executor, Ids, Piece, States, StepRows
 from ..hooks.taps import Taps
-from ..sampling.sampler import is_sound
 from .diagnosis import diagnose
 from .gate import Gate
 from .job import DraftingJob, Job, LogitsJob
@@ -233,7 +232,7 @@ class Scheduler:
             return None
         return executor.states_of(seat)
 
-    def _take(self, part: _Part, before: States | None, result: Array | Exception) -> None:
+    def _take(self, part: _Part, before: States | None, result: StepRows | Exception) -> None:
         """Gives a job what has been computed for it."""
         job, seat = part.job, part.seat
         seat.n_positions = part.end
@@ -244,15 +243,15 @@ class Scheduler:
                     return
                 raise result
             positions = part.piece.start + part.piece.rows
-            unsound = np.flatnonzero(~is_sound(result)) if len(positions) else positions
+            unsound = np.flatnonzero(~result.are_sound)
             if len(unsound) and not (part.drafted and unsound[0] > 0):
                 raise self._unsound(part, int(positions[unsound[0]]))
             if not job.is_done:  # by `remove`, while the step was running
                 if part.drafted and isinstance(job, DraftingJob):
-                    n_right = job.verify(part.drafted, result[: unsound[0] if len(unsound) else None])
+                    n_right = job.verify(part.drafted, result.values[: unsound[0] if len(unsound) else None])
                     self._go_back(part, before, n_right)
                 else:
-                    job.take(part.end, positions, result)
+                    job.take(part.end, positions, result.values)
                 self.seating.keep(job)
                 job.has_prompt = job.has_prompt or part.end >= job.n_prompt_tokens
         except Exception as error:

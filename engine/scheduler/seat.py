@@ -43,7 +43,7 @@ class Seat:
             (found,) = self.executor.step([piece])
             if isinstance(found, Exception):
                 raise found
-            logits[n_done : n_done + len(here)] = found
+            logits[n_done : n_done + len(here)] = found.values
             self.n_positions = start + last
             first, n_done = last, n_done + len(here)
         return logits

@@ -53,7 +53,7 @@ HASTE = END + 1
 TAKEN, OUTSIDE, BELL = (i * LINE for i in range(3))
 THREAD_WORDS = 3 * LINE
 CALL_WORDS = 3
-MAX_SHARES, MAX_CALLS = (1 << 11) - 1, 1 << 16
+MAX_SHARES, MAX_CALLS = (1 << 11) - 1, 1 << 15  # a word is positive
 PHASE_SHIFT, PHASE_MASK, FIRST_SHIFT = 11, (1 << 36) - 1, 47
 
 SPINS_BEFORE_HELP = 1_000  # some 10 to 40 microseconds: longer than threads with cores of their own differ
@@ -87,7 +87,8 @@ def try_share(control, program, word, share):
     taken = control + (THREADS + share * THREAD_WORDS + TAKEN)
     seen = atomic_load(taken)
     n_phases = word >> PHASE_SHIFT & PHASE_MASK
-    if seen < n_phases and atomic_compare_exchange(taken, seen, n_phases) == seen:
+    n_since = (n_phases - seen) & PHASE_MASK  # the count begins again after 2**36, some days of work
+    if 0 < n_since <= PHASE_MASK >> 1 and atomic_compare_exchange(taken, seen, n_phases) == seen:
         n_shares = word & MAX_SHARES
         first = word >> FIRST_SHIFT
         last = min(program[first * CALL_WORDS + 2], control[END])  # END stands until this share is done

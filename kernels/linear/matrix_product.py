@@ -5,12 +5,7 @@ Intel's AMX multiplies 16 tokens x 32 columns with 32 columns x 16 rows of int8 
 integers are those of products in vectors, and the float operations on them have the same order: the bits are
 the same.
 
-The activations of 16 tokens are first packed side by side, once for all tiles, with 0 for missing tokens:
-`TOKENS_BYTES` for each block of 32 columns,
-
-    x        (16, 32) int8
-    scales   (16,) float32
-    sums     (2, 16) float32: for layouts with minima, of each sub-block, times the scale
+The activations of 16 tokens lie side by side (`packed_tokens`).
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..language.exponential import ROUNDER
-from ..language.pointer import F32, I8, cast
+from ..language.pointer import F32, cast
 from ..language.rows import CACHE_LINE
 from ..language.simd import (
     bits_to_f32,
@@ -38,38 +33,11 @@ from ..language.simd import (
 )
 from ..language.source import inlined
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
+from .packed_tokens import TOKENS, TOKENS_BYTES
 from .piece import MINIMA_AT, SCALES_AT
 
-TOKENS = 16
 PRODUCTS = TOKENS * TILE_ROWS
 ROUNDER_BITS = int(np.float32(ROUNDER).view(np.int32))  # whose last bits count ones, up to 2^22
-TOKENS_BYTES = TOKENS * BLOCK + 3 * 4 * TOKENS
-
-
-def pack_tokens(layout: Layout) -> Callable[..., Any]:
-    """Make the function that packs n tokens, up to 16, side by side."""
-    by_16, has_min = layout.sub_block == 16, layout.has_min
-
-    @inlined
-    def pack(xs, packed, n, n_in):
-        x, x_scale, x_sum, x_half = xs
-        n_blocks = n_in // BLOCK
-        if n < TOKENS:
-            for i in range(0, n_blocks * TOKENS_BYTES, CACHE_LINE):
-                store(packed + i, splat(0, I8, CACHE_LINE))
-        for t in range(n):
-            for b in range(n_blocks):
-                i, block = t * n_blocks + b, packed + b * TOKENS_BYTES
-                store(block + t * BLOCK, load(x + i * BLOCK, BLOCK))
-                floats, scale = cast(block + TOKENS * BLOCK, F32) + t, x_scale[i]
-                floats[0] = scale
-                if has_min and by_16:
-                    floats[TOKENS] = np.float32(x_half[i]) * scale
-                    floats[2 * TOKENS] = np.float32(x_sum[i] - x_half[i]) * scale
-                elif has_min:
-                    floats[TOKENS] = np.float32(x_sum[i]) * scale
-
-    return pack
 
 
 def _one_by_one(add_token: Callable[..., Any], n: int) -> Callable[..., Any]:
@@ -99,7 +67,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
         out        the first result
         is_first   whether this is a tile's first piece: results then start at 0
         is_begun   whether the call before has begun with these tokens
-        ahead      what to prefetch meanwhile: (address, bytes each step)
+        ahead      what to prefetch meanwhile: (address, from one step to the next, bytes for two steps)
 
     A step is a sub-block. While the floats of one are added up, the integers of the next are stored and those
     of the one after it are multiplied. If the number of steps is even, two steps of the next tokens have been
@@ -107,11 +75,12 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
     """
     width, by_16, has_min = layout.sub_block, layout.sub_block == 16, layout.has_min
     levels_bytes = TILE_ROWS * width
-    # From the first step of two to the second, and to the next two
+    # From the first step of two to the second, and to the next two; and where their sums are
     second_x, second_f, two_steps = TOKENS_BYTES, TOKENS_BYTES, 2 * TOKENS_BYTES
-    second_sums = TOKENS
+    sums, second_sums = 3 * TOKENS, 3 * TOKENS
     if by_16:
-        second_x, second_f, two_steps, second_sums = width, 0, TOKENS_BYTES, 2 * TOKENS
+        second_x, second_f, two_steps = width, 0, TOKENS_BYTES
+        sums, second_sums = TOKENS, 2 * TOKENS
 
     @inlined
     def multiply(x, levels, number):
@@ -138,7 +107,7 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
 
     @inlined
     def product(piece, tokens, products, out, n_blocks, ld_out, is_first, is_begun, ahead):
-        (tokens, next_tokens), (ahead, n_ahead) = tokens, ahead
+        (tokens, next_tokens), (ahead, ahead_step, n_ahead) = tokens, ahead
         last, others = n_blocks * (BLOCK // width) - 1, products + PRODUCTS
         out_sum = splat(0.0, F32, TILE_ROWS, TOKENS)
         if not is_first:
@@ -152,9 +121,9 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
             if last > 0:
                 multiply(x + second_x, levels + levels_bytes, 1)
         for step in range(0, last, 2):
-            for line in range(0, 2 * n_ahead, CACHE_LINE):
+            for line in range(0, n_ahead, CACHE_LINE):
                 prefetch(ahead + line)
-            ahead = ahead + 2 * n_ahead
+            ahead = ahead + 2 * ahead_step
             now, now_scales = x, scales
             x, levels, scales = x + two_steps, levels + 2 * levels_bytes, scales + 2 * TILE_ROWS
             if step + 2 > last:
@@ -164,12 +133,12 @@ def piece_product(layout: Layout) -> Callable[..., Any]:
                 second, second_levels = x, levels
             matrix_store(others, 1)
             multiply(x, levels, 0)
-            out_sum = add(out_sum, products, now_scales, now, TOKENS)
+            out_sum = add(out_sum, products, now_scales, now, sums)
             matrix_store(products, 0)
             multiply(second, second_levels, 1)
             out_sum = add(out_sum, others, now_scales + TILE_ROWS, now + second_f, second_sums)
         if last % 2 == 0:
-            out_sum = add(out_sum, products, scales, x, TOKENS)
+            out_sum = add(out_sum, products, scales, x, sums)
         store(out, out_sum, ld_out)
 
     return product

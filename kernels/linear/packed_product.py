@@ -13,7 +13,7 @@ Working memory of a thread:
     piece
     products  (2, 16, 16) int32
     results   (16, 16) float32, of the tokens that are left over, fewer than 16
-    tokens    of a pass, packed
+    tokens    of a pass, packed, if they have not been packed for all threads
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from ..target.target import host_target
 from ..weights.layout import BLOCK, TILE_ROWS, Layout
 from . import matrix_product
 from .block_scales import RegisterTile
-from .matrix_product import PRODUCTS, TOKENS, TOKENS_BYTES
+from .matrix_product import PRODUCTS
+from .packed_tokens import LEAST_TOKENS, TOKENS, TOKENS_BYTES, pack_blocks, packed_arguments
 from .piece import PIECE_BLOCKS, PIECE_BYTES, blocks_per_piece, is_in_words, unpack_piece
 from .token_product import token_product
 from .vector_product import put_pairs, put_words, sums_of_sub_blocks, vector_product
@@ -50,6 +51,8 @@ PACKED_INPUTS: dict[str, Field] = {
     "x_scale": PointerTo(F32),
     "x_sum": PointerTo(I32),
     "x_half": PointerTo(I32),
+    "tokens": PointerTo(I8),
+    "has_tokens": I64,
     "working": PointerTo(U8),
     "n_in": I64,
     "ld_working": I64,
@@ -60,7 +63,7 @@ PACKED_INPUTS: dict[str, Field] = {
 def few_tokens() -> int:
     """The least number of tokens for which unpacking is faster."""
     if host_target().has_matrix_unit:
-        return 9
+        return LEAST_TOKENS
     return 33 if _has_wide_vectors() else 4
 
 
@@ -97,10 +100,11 @@ def working_memory(n_in: int, n_threads: int) -> NDArray[np.uint8]:
 
 
 def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[np.uint8]) -> dict[str, Any]:
-    """The arguments `PACKED_INPUTS`, checked: for n tokens the four arrays of `bind_quantize`, the sums times
-    `Layout.sum_factor`; and `working_memory` for at least n_in columns, with a row for every thread that will
-    run the call; calls that never run at the same time can share it. Raises TypeError or ValueError."""
-    x, scale, sums, half = xs
+    """The arguments `PACKED_INPUTS`, checked: for n tokens the arrays of `bind_quantize`, with or without
+    tokens packed side by side, the sums times `Layout.sum_factor`; and `working_memory` for at least n_in
+    columns, with a row for every thread that will run the call; calls that never run at the same time can
+    share it. Raises TypeError or ValueError."""
+    x, scale, sums, half, *packed = xs
     check_array("x", x, (n, n_in), np.int8)
     check_array("scale", scale, (n, n_in // BLOCK))
     check_array("sum", sums, (n, n_in // BLOCK), np.int32)
@@ -110,8 +114,9 @@ def packed_inputs(n: int, n_in: int, xs: tuple[NDArray, ...], working: NDArray[n
         raise ValueError(
             f"working has {working.shape[1]} bytes a thread; {n_in} columns need {_working_bytes(n_in)}"
         )
-    activations = {"x": x, "x_scale": scale, "x_sum": sums, "x_half": half}
-    return {**activations, "n_in": n_in, "working": working, "ld_working": working.shape[1]}
+    arrays = {"x": x, "x_scale": scale, "x_sum": sums, "x_half": half}
+    tokens = packed_arguments(packed[0] if packed else None, n, n_in)
+    return {**arrays, **tokens, "n_in": n_in, "working": working, "ld_working": working.shape[1]}
 
 
 @inlined
@@ -260,24 +265,27 @@ def _by_vectors(layout: Layout, n_tiles: int) -> Product:
 def _by_matrices(layout: Layout, n_tiles: int) -> Product:
     """The functions for machines with a unit for matrices."""
     width, n_subs = layout.sub_block, BLOCK // layout.sub_block
-    unpack, pack = unpack_piece(layout, as_int8=True), matrix_product.pack_tokens(layout)
+    unpack = unpack_piece(layout, as_int8=True)
     product = matrix_product.piece_product(layout)
     bytes_per_piece = layout.tile_bytes(PIECE_BLOCKS * BLOCK)
     bytes_per_step = bytes_per_piece * width // (PIECE_BLOCKS * BLOCK)
 
     @inlined
     def prepare(args, first, n, thread_id):
-        n_in, n_blocks = args.n_in, args.n_in // BLOCK
+        n_blocks = args.n_in // BLOCK
         packed = cast(args.working + (thread_id * args.ld_working + TOKENS_AT), I8)
-        for t in range(0, n, TOKENS):
-            tokens = packed + t // TOKENS * n_blocks * TOKENS_BYTES
-            pack(activations(args, first + t), tokens, min(TOKENS, n - t), n_in)
+        if args.has_tokens == 0:
+            for t in range(n):
+                pack_blocks(activations(args, first + t), packed, t, 0, n_blocks, n_blocks)
 
     @inlined
     def multiply(args, w, w_step, first, n, out, second_out, ld_out, thread_id):
         n_blocks, piece = args.n_in // BLOCK, args.working + thread_id * args.ld_working
         products, results = cast(piece + PRODUCTS_AT, I32), cast(piece + RESULTS_AT, F32)
         packed = cast(piece + TOKENS_AT, I8)
+        if args.has_tokens != 0:
+            packed = args.tokens + first // TOKENS * n_blocks * TOKENS_BYTES
+        n_ahead = (2 * bytes_per_step) // min((n + TOKENS - 1) // TOKENS, 2)
         matrix_start(width)
         for i in range(n_tiles if w_step > 0 else 1):
             tile, tile_out = w + i * w_step, out + i * second_out
@@ -292,7 +300,8 @@ def _by_matrices(layout: Layout, n_tiles: int) -> Product:
                     now = packed + (t // TOKENS * n_blocks + b) * TOKENS_BYTES
                     tokens = now, now + n_blocks * TOKENS_BYTES if t + TOKENS < n else now
                     is_begun = t > 0 and n_now * n_subs % 2 == 0
-                    ahead = tile, bytes_per_step if t == 0 else 0
+                    # The next piece is asked for by the first 32 tokens: by 16 it would all come at once.
+                    ahead = tile + t // TOKENS * n_ahead, bytes_per_step, n_ahead if t < 2 * TOKENS else 0
                     product(piece, tokens, products, o, n_now, ld, b == 0, is_begun, ahead)
             for t in range(n - n % TOKENS, n):
                 store(tile_out + t * ld_out, load(results + t % TOKENS * TILE_ROWS, TILE_ROWS))

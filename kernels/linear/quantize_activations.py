@@ -44,6 +44,7 @@ from ..language.simd import (
 )
 from ..language.source import inlined
 from ..weights.layout import BLOCK
+from .packed_tokens import LEAST_TOKENS, pack_blocks, packed_arguments
 
 HALF_BLOCK = BLOCK // 2  # a vector
 BLOCKS_AT_ONCE = 32
@@ -80,6 +81,8 @@ QUANTIZE = Record(
     n_in=I64,
     ld=I64,
     factor=I64,
+    tokens=PointerTo(I8),
+    has_tokens=I64,
 )
 
 
@@ -128,11 +131,12 @@ def quantize(args, thread_id, n_threads):
     executes only a few blocks ahead.
     """
     n_blocks = args.n_in // BLOCK
+    packs = args.has_tokens != 0 and args.n_tokens[0] >= LEAST_TOKENS
     first, last = share(args.n_tokens[0] * n_blocks, thread_id, n_threads)
     while first < last:
         t, b = first // n_blocks, first % n_blocks
         n = min(last - first, BLOCKS_AT_ONCE)
-        if args.ld > args.n_in:  # else there is no gap between tokens
+        if packs or args.ld > args.n_in:  # else there is no gap between tokens
             n = min(n, n_blocks - b)
         x, q = args.x + (t * args.ld + b * BLOCK), args.q + first * BLOCK
         scale, sums, half = args.scale + first, args.sum + first, args.half + first
@@ -146,6 +150,8 @@ def quantize(args, thread_id, n_threads):
             round_four(x + i * BLOCK, inverse + i, q + i * BLOCK, sums + i, half + i, args.factor)
         for i in range(fours, n):
             round_one(x + i * BLOCK, inverse + i, q + i * BLOCK, sums + i, half + i, args.factor)
+        if packs:
+            pack_blocks((q, scale, sums, half), args.tokens, t, b, n, n_blocks)
         first += n
 
 
@@ -158,9 +164,11 @@ def bind_quantize(
     n_tokens: Count,
     n_in: int,
     factor: int = 1,
+    tokens: NDArray[np.int8] | None = None,
 ) -> Call:
     """Bind the kernel: x (n_max, ld), q (n_max, n_in), scale, sums, half (n_max, n_in / 32); factor: of the
-    sums, -128 to 128."""
+    sums, -128 to 128; tokens: where they are also packed side by side, for machines with a unit for small
+    matrices (`packed_tokens`), or None."""
     n_max, ld = x.shape
     if not 0 < n_in <= ld or n_in % 32:
         raise ValueError(f"n_in = {n_in} must be a multiple of 32, above 0 and at most x's {ld} columns")
@@ -172,5 +180,6 @@ def bind_quantize(
     for name, array in (("sum", sums), ("half", half)):
         check_array(name, array, (n_max, n_in // 32), np.int32)
     return quantize.bind(
-        x=x, q=q, scale=scale, sum=sums, half=half, n_tokens=n_tokens, n_in=n_in, ld=ld, factor=factor
-    )
+        x=x, q=q, scale=scale, sum=sums, half=half, n_tokens=n_tokens, n_in=n_in, ld=ld, factor=factor,
+        **packed_arguments(tokens, n_max, n_in),
+    )  # fmt: skip

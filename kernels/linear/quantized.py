@@ -70,9 +70,10 @@ def bind_quantized_linear(
     out: Array,
     n_tokens: Count,
     working: NDArray[np.uint8],
+    tokens: NDArray[np.int8] | None = None,
 ) -> Call:
     """Bind the kernel. packed: n_tiles tiles; q (n_max, n_in); scale, sums, half (n_max, n_in /
-    32) and working: as `packed_inputs` wants them; out (n_max, 16 * n_tiles). Raises TypeError or
+    32), tokens and working: as `packed_inputs` wants them; out (n_max, 16 * n_tiles). Raises TypeError or
     ValueError where they do not belong together."""
     n_max, n_in = q.shape
     if n_in == 0 or n_in % (BLOCK * layout.blocks_per_span):
@@ -83,7 +84,8 @@ def bind_quantized_linear(
         raise ValueError(f"packed weights of {packed.size} bytes are no whole tiles of {tile_bytes}")
     check_array("out", out, (n_max, TILE_ROWS * n_tiles))
     check_n_tokens(n_tokens)
+    xs = (q, scale, sums, half) if tokens is None else (q, scale, sums, half, tokens)
     return linear_kernel(layout).bind(
-        **packed_inputs(n_max, n_in, (q, scale, sums, half), working),
+        **packed_inputs(n_max, n_in, xs, working),
         w=packed, out=out, n_tokens=n_tokens, n_tiles=n_tiles, tile_bytes=tile_bytes, ld_out=out.shape[1],
     )  # fmt: skip

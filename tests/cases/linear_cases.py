@@ -19,8 +19,10 @@ from nybble.kernels.jit.kernel import Call
 from nybble.kernels.linear.floats import bind_float_linear
 from nybble.kernels.linear.mapped import MAPPABLE, bind_mapped_linear, tile_bytes
 from nybble.kernels.linear.packed_product import working_memory
+from nybble.kernels.linear.packed_tokens import packed_shape
 from nybble.kernels.linear.quantize_activations import bind_quantize
 from nybble.kernels.linear.quantized import bind_quantized_linear
+from nybble.kernels.target.target import host_target
 from nybble.kernels.weights.floats import ELEMENT_OF, pack_floats
 from nybble.kernels.weights.pack import PACKERS, pack
 from nybble.kernels.weights.pack_kernel import bind_pack
@@ -78,8 +80,10 @@ class Layer:
         n_threads: int = 1,
         place: Place = np.copy,
         is_mapped: bool = False,
+        packs_once: bool = True,
     ) -> NDArray[np.float32]:
-        """`is_mapped`: the weights are packed on the way."""
+        """`is_mapped`: the weights are packed on the way. `packs_once`: tokens are put side by side when they
+        become 8 bits, where the machine multiplies them so, and not by each thread."""
         n = len(x)
         n_tokens, out = place(np.array([n])), place(np.full((n, self.n_padded), 7, np.float32))
         shape, data = (self.n_out, self.n_in), place(self.data)
@@ -92,7 +96,12 @@ class Layer:
             sums, half = (place(np.full((n, self.n_in // 32), 99, np.int32)) for _ in range(2))
             xs = (self.q, self.scale, sums, half)
             factor = PACKERS[self.format][0].sum_factor
-            calls.append(bind_quantize(x, *xs, n_tokens, self.n_in, factor))
+            tokens = []
+            if packs_once and host_target().has_matrix_unit:
+                tokens = [place(np.full(packed_shape(n, self.n_in), 99, np.int8))]
+            calls.append(bind_quantize(x, *xs, n_tokens, self.n_in, factor, *tokens))
+            if is_mapped:
+                xs = (*xs, *tokens)
         if is_mapped:
             tiles = place(np.full((n_threads, tile_bytes(self.format, self.n_in)), 99, np.uint8))
             working = place(working_memory(self.n_in, n_threads))
@@ -103,7 +112,7 @@ class Layer:
         else:
             layout, packed = pack(self.format, data, shape)
             weights, working = place(packed.reshape(-1)), place(working_memory(self.n_in, n_threads))
-            calls.append(bind_quantized_linear(layout, weights, *xs, out, n_tokens, working))
+            calls.append(bind_quantized_linear(layout, weights, *xs, out, n_tokens, working, *tokens))
         run_all(calls, n_threads)
         return out
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nybble.engine.executors.base import Executor
+from nybble.engine.executors.base import Executor, StepRows
 from nybble.engine.generation.request import Request
 from nybble.engine.generation.text_job import TextJob
 from nybble.engine.plan.plan import Plan
@@ -41,7 +41,7 @@ class ScriptedExecutor(Executor):
                 if position == self.poison:
                     logits[n, 5] = np.nan
                 n += 1
-        return logits, {}
+        return StepRows(logits, logits.max(axis=1)), {}
 
     def reset(self, seat):
         self.seen[seat] = []

@@ -31,7 +31,8 @@ ARROWS = {
     "kernels.weights": "kernels.jit kernels.language gguf_io",
     "kernels.linear": "kernels.weights kernels.jit kernels.target kernels.language gguf_io",
     "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
-    "kernels.attention kernels.jit kernels.language engine.plan gguf_io system errors",
+    "kernels.attention kernels.jit kernels.target kernels.language engine.plan gguf_io system "
+    "errors",
     "kernels.norm": "kernels.jit kernels.language",
     "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
     "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "

@@ -12,7 +12,7 @@ from ....kernels.jit.object_cache import compile_log
 from ....system.locked_memory import LockedMemory
 from ....system.placement import Cpus
 from ...plan.plan import Plan
-from ..base import Array, Executor, Pages, Piece, States
+from ..base import Executor, Pages, Piece, States, StepRows
 from .lower.lowered_plan import require_lowered
 from .plan_runner import PlanRunner
 from .storage.caches import KVCache, RecurrentCache, make_caches, make_pages
@@ -81,7 +81,7 @@ class NumbaExecutor(Executor):
     def n_state_bytes(self) -> int:  # type: ignore[override]
         return sum(cache.values[0].nbytes for cache in self._recurrent)
 
-    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[StepRows, Mapping[int, Exception]]:
         return self.runner.run(pieces)
 
     def reset(self, seat: int) -> None:

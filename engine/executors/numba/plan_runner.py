@@ -26,7 +26,7 @@ from ....system.placement import Cpus
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import score_arguments, show_probs
-from ..base import Array, Pages, Piece, RowNumbers
+from ..base import Array, Pages, Piece, RowNumbers, StepRows
 from .listener import Listener
 from .lower.lowered_plan import lower_plan
 from .storage.caches import Cache, KVCache
@@ -76,10 +76,10 @@ class PlanRunner:
         """Memory of the plan's buffers."""
         return self._lowered.n_buffer_bytes
 
-    def run(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
-        """One step of n_batch tokens at the most; shows taps what they listen to. -> The logits of the
-        pieces' rows (m, n_outputs), up to the next step, and what taps have raised, by the seats of their
-        pieces. Raises ValueError for an id outside the vocabulary."""
+    def run(self, pieces: Sequence[Piece]) -> tuple[StepRows, Mapping[int, Exception]]:
+        """One step of n_batch tokens at the most; shows taps what they listen to. -> The pieces' rows, up to
+        the next step, and what taps have raised, by the seats of their pieces. Raises ValueError for an id
+        outside the vocabulary."""
         self.finish()
         self._errors = {}
         first, wanted, listeners = 0, [], []
@@ -92,17 +92,18 @@ class PlanRunner:
         if first == len(rows) <= self._n_head_rows:  # all are wanted, as when decoding: no stop between
             self._want(rows)
             self._run_ops(0, last, first, listeners)
-            return self._values(self.plan.output, slice(first)), self._errors
+            return self._found(first), self._errors
         self._run_ops(0, self._head, first, listeners)
-        logits = np.empty((len(rows), self.plan.buffers[self.plan.output]), np.float32)
+        values = np.empty((len(rows), self.plan.buffers[self.plan.output]), np.float32)
+        largest = np.empty(len(rows), np.float32)
         for at, n in self._run_head(rows, last, listeners):
-            logits[at : at + n] = self._values(self.plan.output, slice(n))
+            values[at : at + n], largest[at : at + n] = self._found(n)
         for one in listeners:
             if one.taps.needs_all_rows:
                 last = 1 + max(self._writers[spec.buffer] for spec in one.taps.captured)
                 for _ in self._run_head(one.others(rows), last, [one]):
                     pass
-        return logits, self._errors
+        return StepRows(values, largest), self._errors
 
     def finish(self) -> None:
         """Finish what an interrupted step has left, if anything."""
@@ -168,7 +169,11 @@ class PlanRunner:
             at = i + 1
             for one in listeners:
                 self._show_or_fail(self.plan.ops[i], one)
-        self._run(step[at], step[last], n_rows)
+        self._run(step[at], len(self._lowered.steps) if last == len(self.plan.ops) else step[last], n_rows)
+
+    def _found(self, n: int) -> StepRows:
+        """The first n rows of the output."""
+        return StepRows(self._values(self.plan.output, slice(n)), self._lowered.largest[:, :n].max(axis=0))
 
     def _show_or_fail(self, op: ops.Op, one: Listener) -> None:
         """What taps raise is theirs alone: they are shown no more, and the others go on."""

@@ -10,12 +10,13 @@ from copy import deepcopy
 import numpy as np
 
 from ....gguf_io.tensor import Tensor
+from ....kernels.elementwise.row_max import row_max_reference
 from ....kernels.position.rope import rope_angles
 from ...hooks.taps import Taps
 from ...plan import ops
 from ...plan.plan import Plan
 from ..attention_probs import show_probs
-from ..base import Array, Executor, Ids, Piece, Positions, States
+from ..base import Array, Executor, Ids, Piece, Positions, States, StepRows
 from .attention import attention_probs
 from .forward_pass import ForwardPass
 from .run import run
@@ -41,7 +42,7 @@ class ReferenceExecutor(Executor):
         shares = {weight: self.plan.share_read(op) for op in reading for weight in op.weights}
         return sum(int(4 * weight.n_values * share) for weight, share in shares.items())
 
-    def _run_step(self, pieces: Sequence[Piece]) -> tuple[Array, Mapping[int, Exception]]:
+    def _run_step(self, pieces: Sequence[Piece]) -> tuple[StepRows, Mapping[int, Exception]]:
         first = 0
         logits = np.empty((sum(len(piece.rows) for piece in pieces), self.n_outputs), np.float32)
         errors: dict[int, Exception] = {}
@@ -53,7 +54,7 @@ class ReferenceExecutor(Executor):
                     raise
                 errors[piece.seat] = error
             first += len(piece.rows)
-        return logits, errors
+        return StepRows(logits, row_max_reference(logits)), errors
 
     def _run_piece(self, piece: Piece, logits: Array) -> None:
         ids, positions, rows, taps = piece.ids, piece.positions, piece.rows, piece.taps

@@ -148,10 +148,10 @@ def test_sequences_side_by_side_have_the_bits_of_each_alone(model, executor):
     sequences, found = [seats.take() for _ in prompts], [[] for _ in prompts]
     for ends in steps:
         pieces = pieces_of(sequences, prompts, ends, True)
-        logits = made.step([piece for _, piece in pieces])
-        for (sequence, piece), rows in zip(pieces, logits, strict=True):
+        results = made.step([piece for _, piece in pieces])
+        for (sequence, piece), rows in zip(pieces, results, strict=True):
             sequence.n_positions += len(piece.ids)
-            found[sequences.index(sequence)].append(rows.copy())
+            found[sequences.index(sequence)].append(rows.values.copy())
     for parts, expected in zip(found, alone, strict=True):
         assert np.concatenate(parts).tobytes() == expected.tobytes()
     made.close()

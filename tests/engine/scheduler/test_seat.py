@@ -46,9 +46,9 @@ def run(executor, parts, ids, expected):
         start = sequence.n_positions
         sequence.make_room(start + n)
         pieces.append(Piece(sequence.number, start, ids[text, start : start + n], np.arange(n)))
-    for (sequence, text, n), logits in zip(parts, executor.step(pieces), strict=True):
+    for (sequence, text, n), rows in zip(parts, executor.step(pieces), strict=True):
         start, sequence.n_positions = sequence.n_positions, sequence.n_positions + n
-        assert logits.tobytes() == expected[text][start : start + n].tobytes(), (text, start, n)
+        assert rows.values.tobytes() == expected[text][start : start + n].tobytes(), (text, start, n)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -132,5 +132,5 @@ def test_the_reference_behind_the_same_interface(model):
     second = seats.fork(first)
     pieces = [Piece(s.number, 30, ids[30:], np.arange(10)) for s in (first, second)]
     for found in executor.step(pieces):
-        assert found.tobytes() == expected[1].tobytes()
+        assert found.values.tobytes() == expected[1].tobytes()
     executor.close()

@@ -113,6 +113,7 @@ def test_same_bits_for_threads_and_tokens(format: BlockFormat) -> None:
     for n in (1, 2, 5, 7, 8, 9, 16, 21):
         parts = [layer.run(x[first : first + n], 2) for first in range(0, len(x), n)]
         assert np.concatenate(parts).tobytes() == expected.tobytes(), n
+    assert layer.run(x, 2, packs_once=False).tobytes() == expected.tobytes()
 
 
 # --- NaN and infinity ---------------------------------------------------------------------------------------

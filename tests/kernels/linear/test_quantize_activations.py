@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from linear_cases import run_all
 from numpy.typing import NDArray
 
+from nybble.kernels.linear.packed_tokens import LEAST_TOKENS, TOKENS, packed_shape
 from nybble.kernels.linear.quantize_activations import bind_quantize, quantize_reference
 
 
@@ -43,6 +44,24 @@ def test_activations_in_8_bits(seed: int, n: int, n_blocks: int, exponent: int, 
         assert (np.abs(q.reshape(n, -1, 32)).max(axis=2) == 127).all()
         error = np.abs(q * np.repeat(scale.astype(np.float64), 32, axis=1) - x)
         assert (error <= 0.5001 * np.repeat(scale, 32, axis=1)).all()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n", [LEAST_TOKENS - 1, LEAST_TOKENS, TOKENS, 37])
+def test_tokens_side_by_side(n: int, n_threads: int) -> None:
+    """Where they are packed, every value lies where `packed_tokens` says, and nothing else is written."""
+    x, n_blocks, factor = np.random.default_rng(n).standard_normal((n, 96)).astype(np.float32), 3, 1
+    packed = np.full(packed_shape(n, 96), 99, np.int8)
+    xs = quantized(x, 1, factor)
+    run_all([bind_quantize(x, *(a.copy() for a in xs), np.array([n]), 96, factor, packed)], n_threads)
+    expected = np.full(packed.shape, 99, np.int8)
+    for t, b in np.ndindex(n if n >= LEAST_TOKENS else 0, n_blocks):
+        q, scale, sums, half = (a.reshape(n, n_blocks, -1)[t, b] for a in xs)
+        block, row = expected[t // TOKENS * n_blocks + b], t % TOKENS
+        block[row * 32 : row * 32 + 32] = q
+        floats = np.concatenate([scale, half * scale, (sums - half) * scale, sums * scale])
+        block[TOKENS * 32 :].view(np.float32)[row::TOKENS] = floats
+    assert packed.tobytes() == expected.tobytes()
 
 
 def test_blocks_too_small_for_a_scale_become_zero() -> None:

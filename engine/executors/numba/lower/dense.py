@@ -85,9 +85,11 @@ def _linear(op: ops.Linear, x: list[Array], out: Array, where: Where) -> list[St
     elif matrix.layout is None:
         call = bind_float_linear(matrix.format, matrix.data, x[0], out, count)
     else:
-        q, scale, sums, half = xs
+        q, scale, sums, half, *tokens = xs
         packed = matrix.data.reshape(-1)
-        call = bind_quantized_linear(matrix.layout, packed, q, scale, sums, half, out, count, where.working)
+        call = bind_quantized_linear(
+            matrix.layout, packed, q, scale, sums, half, out, count, where.working, *tokens
+        )
     steps.append(Step(call, xs, (out,), n_out * n_in))
     if op.scale != 1:
         steps.append(Step(bind_scale(out, out, count, op.scale), (out,), (out,)))

@@ -121,7 +121,7 @@ def _gathered(
         return (aligned_zeros((n_pairs, n_in), np.float32),) if is_float else quantized_memory(n_pairs, n_in)
 
     def fill(made: tuple[NDArray, ...]) -> list[Step]:
-        pairs = zip(xs, made, strict=True)
+        pairs = zip(xs[:4], made, strict=True)  # tokens that are packed together are not those of an expert
         return [
             Step(bind_gather(x, to, groups, 0 if is_shared else to.shape[1]), (x, *groups.arrays), (to,))
             for x, to in pairs

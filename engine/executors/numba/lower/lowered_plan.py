@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from .....kernels.elementwise.row_max import bind_row_max
 from .....kernels.language.checks import Array, Count
 from ....plan import ops
 from ....plan.plan import Plan
 from ..storage.buffers import Buffers
 from ..storage.caches import Cache
+from ..storage.memory import aligned_zeros
 from ..storage.packed_matrix import PackedMatrix, packed_layout
 from ..storage.steps import Rows, Step
 from ..storage.token_inputs import TokenInputs
@@ -36,7 +40,9 @@ class LoweredPlan:
 
     steps: list[Step]
     first_step: list[int]
-    """Where the steps of each operation begin, and last how many steps there are."""
+    """Where the steps of each operation begin, and last those after all operations: `largest` is found."""
+    largest: Array
+    """(n_threads, n_head_rows): the largest value of each row of the output, of each thread's columns."""
     buffers: Mapping[str, Array]
     whole: Mapping[str, Array]
     """Buffers with all rows, from which `SelectRows` takes the wanted ones."""
@@ -73,9 +79,14 @@ def lower_plan(
         steps += lower(op, where)
         buffers.end(i, op)
     first_step.append(len(steps))
+    largest = aligned_zeros((n_threads, n_head_rows), np.float32)
+    output = buffers.arrays[plan.output]
+    largest_of = bind_row_max(output, plan.buffers[plan.output], largest, wanted.count)
+    steps.append(Step(largest_of, (output,), (largest,)))
     return LoweredPlan(
         steps=steps,
         first_step=first_step,
+        largest=largest,
         buffers=buffers.arrays,
         whole=buffers.whole,
         n_buffer_bytes=buffers.n_bytes,

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from .....kernels.jit.kernel import Call
 from .....kernels.language.checks import Array
+from .....kernels.linear.packed_tokens import LEAST_TOKENS, packed_tokens
 from .....kernels.linear.quantize_activations import bind_quantize
+from .....kernels.target.target import host_target
 from .memory import aligned_zeros
 
 T = TypeVar("T")
@@ -77,12 +79,23 @@ class Rows:
         self, name: str, x: Array, n_in: int, sum_factor: int
     ) -> tuple[tuple[NDArray, ...], list[Step]]:
         """The 8-bit form of the buffer x, of n_in columns, with the sums that a layout wants, and the step
-        that makes it unless it is there."""
+        that makes it unless it is there; also with tokens side by side, on machines that multiply them so."""
+        is_packed = host_target().has_matrix_unit and self.n_max >= LEAST_TOKENS
+
+        def make() -> tuple[NDArray, ...]:
+            packed = [packed_tokens(self.n_max, n_in)] if is_packed else []
+            return (*quantized_memory(self.n_max, n_in), *packed)
+
+        def fill(made: tuple[NDArray, ...]) -> list[Step]:
+            q, scale, sums, half, *packed = made
+            call = bind_quantize(x, q, scale, sums, half, self.count, n_in, sum_factor, *packed)
+            return [Step(call, (x,), made)]
+
         return self.derived(
             ("quantized", n_in, sum_factor),
             name,
-            lambda: quantized_memory(self.n_max, n_in),
-            lambda made: [Step(bind_quantize(x, *made, self.count, n_in, sum_factor), (x,), made)],
+            make,
+            fill,
         )
 
 

@@ -71,8 +71,8 @@ def test_sequences_on_copied_pages(name, model, ids):
     pieces = [Piece(sequence.number, 100, ids[100:], np.arange(50)) for sequence in (first, second)]
     for sequence in (first, second):
         sequence.make_room(N)
-    for logits in executor.step(pieces):
-        assert logits.tobytes() == expected[1].tobytes()
+    for found in executor.step(pieces):
+        assert found.values.tobytes() == expected[1].tobytes()
     executor.close()
 
 

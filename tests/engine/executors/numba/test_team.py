@@ -89,6 +89,21 @@ def test_many_short_programs(n_threads):
     adder.team.close()
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_the_count_of_phases_begins_again(n_threads):
+    """As it does after some days of work."""
+    adder = Adder(n_threads)
+    control, n_phases = adder.team._control, phases.PHASE_MASK - 5
+    for i in range(n_threads):
+        control[phases.THREADS + i * phases.THREAD_WORDS + phases.TAKEN] = n_phases
+    control[phases.PHASE] = n_phases << phases.PHASE_SHIFT
+    for _ in range(10):
+        adder.team.run(0, 2)
+    assert control[phases.PHASE] >> phases.PHASE_SHIFT & phases.PHASE_MASK < 100
+    adder.check(20)
+    adder.team.close()
+
+
 @pytest.mark.parametrize("n_threads", [2, 5])
 def test_nobody_waits_for_a_thread_that_does_not_come(n_threads, monkeypatch):
     """Its shares are taken by the others."""
