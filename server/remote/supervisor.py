@@ -15,7 +15,7 @@ from .messages import Failed, Loaded, Notice, TakeTurns
 from .process import EngineProcess
 
 _DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-_HEALTHY_SECONDS = 60.0
+_HEALTHY_SECONDS = 20.0  # an end after that was no part of a loop: restarts wait for nothing again
 _N_STARTS_MAX = 3
 """Starts that have failed in a row; then requests wait for the next one no more."""
 
