@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.attention.cache_type import CACHE_F32
+from ...kernels.elementwise.row_max import row_max_reference
 from ..hooks.taps import Taps
 from ..plan.plan import Plan
 
@@ -55,6 +56,11 @@ class StepRows(NamedTuple):
 
     values: Array
     largest: Array
+
+    @classmethod
+    def of(cls, values: Array) -> Self:
+        """Rows whose largest values are still to be found."""
+        return cls(values, row_max_reference(values))
 
     @property
     def are_sound(self) -> NDArray[np.bool_]:

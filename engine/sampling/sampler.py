@@ -63,8 +63,8 @@ class Sampler:
 
     def __call__(self, logits: NDArray[np.float32], index: int, ids: Sequence[int] = ()) -> int:
         """The id of the generated token number `index`, 0 for the first, chosen from its `logits` (n_vocab,)
-        float32, which hold no NaN or +inf (see `is_sound`), and may be changed. `ids` is the text so far, the
-        prompt included.
+        float32, which hold no NaN or +inf (see `StepRows.are_sound`), and may be changed. `ids` is the text
+        so far, the prompt included.
 
         RequestError, which says by what, if all tokens are banned, and if a caller's sampler leaves none or
         gives what is no id.
@@ -94,12 +94,6 @@ class Sampler:
         by = [] if self._constraint is None else [self._constraint.name]
         by += [*bans, "logit_bias"] if self._bias_bans else bans
         return RequestError(f"no token is left that may come next: all are banned, by {', '.join(by)}")
-
-
-def is_sound(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of (..., n_vocab) can be sampled from: no NaN, no +inf, and not all -inf, which masks a
-    token.  The maximum is checked: NaN and +inf propagate to it."""
-    return np.isfinite(logits.max(axis=-1))
 
 
 def _ids(token_ids: Collection[int]) -> NDArray[np.intp]:

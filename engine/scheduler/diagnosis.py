@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ...gguf_io.tensor import Tensor
 from ...kernels.attention.cache_type import CacheType
+from ..executors.base import StepRows
 from ..hooks.taps import Taps
 from ..plan import ops
 from ..plan.plan import Plan
-from ..sampling.sampler import is_sound
 from ..scheduler.seat import Seat
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
@@ -66,7 +66,7 @@ class _Watch(Taps):
         if op is None:  # attention probabilities, which only `inner` asks for
             return
         is_logits = buffer == self._plan.output and self._plan.has_logits
-        unsound = ~(is_sound(value) if is_logits else np.isfinite(value).all(axis=1))
+        unsound = ~(StepRows.of(value).are_sound if is_logits else np.isfinite(value).all(axis=1))
         if unsound.any():
             raise _Found(_of_operation(op, buffer, int(positions[unsound.argmax()])))
         if buffer in self._cached:

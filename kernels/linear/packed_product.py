@@ -128,7 +128,8 @@ def activations(args, t):
 
 class Product(NamedTuple):
     """Two functions for kernels with `PACKED_INPUTS`, which multiply n tokens from number `first` on with
-    tiles; n is up to `tokens_per_pass`.
+    tiles; n is up to `tokens_per_pass`. If tokens have been packed for all threads, `first` is a multiple of
+    `TOKENS`.
 
     `prepare(args, first, n, thread_id)` is called once, before the tiles.
     `multiply(args, w, w_step, first, n, out, out_step, ld_out, thread_id)` multiplies the tile at w, or two,

@@ -25,7 +25,9 @@ ARROWS = {
     "kernels.codegen": "kernels.target kernels.language",
     "kernels.jit": "kernels.codegen kernels.target kernels.language system errors",
     "kernels.attention": "kernels.jit kernels.target kernels.language",
-    "engine.executors.base": "kernels.attention engine.hooks engine.plan",
+    "kernels.norm": "kernels.jit kernels.language",
+    "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
+    "engine.executors.base": "kernels.elementwise kernels.attention engine.hooks engine.plan",
     "engine.executors.attention_probs": "engine.executors.base kernels.attention engine.hooks "
     "engine.plan.ops errors",
     "kernels.weights": "kernels.jit kernels.language gguf_io",
@@ -33,16 +35,14 @@ ARROWS = {
     "engine.executors.numba.storage": "kernels.linear kernels.weights engine.executors.base "
     "kernels.attention kernels.jit kernels.target kernels.language engine.plan gguf_io system "
     "errors",
-    "kernels.norm": "kernels.jit kernels.language",
-    "kernels.elementwise": "kernels.norm kernels.jit kernels.language kernels.choices",
-    "kernels.experts": "kernels.elementwise kernels.linear kernels.weights kernels.jit "
+    "kernels.experts": "kernels.linear kernels.weights kernels.elementwise kernels.jit "
     "kernels.target kernels.language kernels.choices gguf_io",
     "kernels.position": "kernels.weights kernels.jit kernels.language kernels.choices gguf_io",
     "kernels.recurrent": "kernels.elementwise kernels.jit kernels.language",
     "engine.executors.numba.lower": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm engine.executors.numba.storage kernels.linear "
-    "kernels.weights engine.executors.attention_probs kernels.attention kernels.jit "
-    "kernels.language engine.plan errors",
+    "engine.executors.numba.storage kernels.linear kernels.weights "
+    "engine.executors.attention_probs kernels.elementwise kernels.norm kernels.attention "
+    "kernels.jit kernels.language engine.plan errors",
     "engine.executors.numba": "engine.executors.numba.lower kernels.position "
     "engine.executors.numba.storage kernels.weights engine.executors.attention_probs "
     "engine.executors.base kernels.attention kernels.jit kernels.language engine.hooks "
@@ -52,15 +52,15 @@ ARROWS = {
     "engine.grammar": "tokenizer errors",
     "engine.chat": "engine.grammar engine.chat.formats tokenizer gguf_io system errors",
     "engine.executors.reference": "kernels.recurrent kernels.position kernels.experts "
-    "kernels.elementwise kernels.norm kernels.linear engine.executors.attention_probs "
-    "engine.executors.base kernels.attention engine.hooks engine.plan gguf_io",
+    "kernels.linear engine.executors.attention_probs engine.executors.base kernels.elementwise "
+    "kernels.norm kernels.attention engine.hooks engine.plan gguf_io",
     "engine.model": "engine.chat tokenizer engine.hooks engine.architectures engine.plan "
     "engine.config gguf_io errors",
     "kernels.sampling": "kernels.jit kernels.language",
     "engine.sampling": "kernels.sampling engine.grammar gguf_io errors",
     "engine.speculation": "engine.model errors",
-    "engine.scheduler": "engine.speculation engine.sampling engine.executors.base kernels.attention "
-    "engine.hooks engine.plan gguf_io system errors",
+    "engine.scheduler": "engine.speculation engine.executors.base kernels.attention engine.hooks "
+    "engine.plan gguf_io system errors",
     "hub": "system errors",
     "engine.steering": "engine.hooks gguf_io errors",
     "engine.receipts": "engine.steering engine.scheduler engine.sampling engine.grammar "
@@ -89,7 +89,7 @@ ARROWS = {
     "system errors",
     "cli": "engine.benchmark kernels.jit kernels.target system errors",
     "engine.executors": "",
-    "kernel": "kernels.position kernels.norm kernels.linear kernels.weights kernels.attention "
+    "kernel": "kernels.position kernels.linear kernels.weights kernels.norm kernels.attention "
     "kernels.jit kernels.language engine.plan gguf_io",
     "kernels": "",
     "engine.backend": "engine.answers engine.model_info engine.embedding engine.generation "

@@ -10,7 +10,6 @@ from copy import deepcopy
 import numpy as np
 
 from ....gguf_io.tensor import Tensor
-from ....kernels.elementwise.row_max import row_max_reference
 from ....kernels.position.rope import rope_angles
 from ...hooks.taps import Taps
 from ...plan import ops
@@ -54,7 +53,7 @@ class ReferenceExecutor(Executor):
                     raise
                 errors[piece.seat] = error
             first += len(piece.rows)
-        return StepRows(logits, row_max_reference(logits)), errors
+        return StepRows.of(logits), errors
 
     def _run_piece(self, piece: Piece, logits: Array) -> None:
         ids, positions, rows, taps = piece.ids, piece.positions, piece.rows, piece.taps
