@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ...engine.generation.logprobs import TokenLogprob
 from ...engine.hooks.taps import Edits
 from ...engine.sampling.params import SamplingParams
+from ...system.asker import check_asker
 from ..schema.sampling import finite, sampling_params
 from ..wire.errors import bad_field
 from ..wire.sse import DONE, TEXT, event, event_form
@@ -187,6 +188,7 @@ def _start(
     streams: list[Any] = []
     try:
         for prompt in prompts:
+            check_asker()  # each may wait for a step
             asked = model.infill(str(prompt), suffix) if suffix else prompt
             streams.append(model.backend.submit(asked, params, edit=edits, on_news=on_news))
     except BaseException:

@@ -6,6 +6,7 @@ import state_kinds
 
 import nybble
 from nybble import ContextLengthError, RequestError
+from nybble.engine.executors.base import StepRows
 from nybble.engine.scheduler.prefix import PAGE_SIZE as PAGE
 from nybble.testing import tiny_model
 
@@ -143,7 +144,7 @@ def test_a_model_that_gives_nan(llm, monkeypatch):
     step = type(llm.scheduler.executor).step
 
     def broken(self, pieces):
-        return [np.full_like(result, np.nan) for result in step(self, pieces)]
+        return [StepRows.of(np.full_like(found.values, np.nan)) for found in step(self, pieces)]
 
     with monkeypatch.context() as patched, pytest.raises(nybble.ModelError, match=r"pairs\[0\]: .*NaN"):
         patched.setattr(type(llm.scheduler.executor), "step", broken)

@@ -160,7 +160,7 @@ def test_sequences_side_by_side(tmp_path: Path) -> None:
         sequence.make_room(1)
         pieces.append(Piece(sequence.number, 0, ids[i : i + 1], np.arange(1)))
     for i, found in enumerate(both.step(pieces)):
-        assert found.tobytes() == logits(packed, ids[i : i + 1], 1)
+        assert found.values.tobytes() == logits(packed, ids[i : i + 1], 1)
     for made in (packed, mapped, both):
         made.close()
     model.close()
