@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from ...errors import RequestError
 from ...gguf_io.display import Shown, brief
 from ..scheduler.driver import Driver
 from ..scheduler.state_file import save_state
+from .abandoned import ends_with
 from .logprobs import TokenLogprob
 from .output import FinishReason, Output, Timings
 from .piece import Piece
@@ -57,8 +57,8 @@ class Request(Shown, Pieces[Piece]):
         self._driver = driver
         self._jobs = jobs
         self._job = jobs[0]
-        for job in jobs:  # `job` must not know this object, or it would live on with it
-            weakref.finalize(self, driver.remove, job).atexit = False
+        for job in jobs:
+            ends_with(self, driver.remove, job)
 
     @property
     def prompt_ids(self) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Sequence as Items
 from contextlib import AbstractContextManager
 from typing import Self
@@ -18,6 +17,7 @@ from ..hooks.taps import Taps
 from ..scheduler.driver import Driver
 from ..scheduler.job import Job
 from ..scheduler.state_file import require_savable, save_state
+from .abandoned import ends_with
 from .prompt import checked_ids
 
 
@@ -48,8 +48,7 @@ class Sequence(Shown):
     def __init__(self, driver: Driver, ids: Ids, taps: Taps | None = None, salt: bytes | None = None) -> None:
         self._driver = driver
         self._job = _SequenceJob(ids, taps, salt)
-        self._end = weakref.finalize(self, driver.scheduler.remove, self._job)
-        self._end.atexit = False
+        self._end = ends_with(self, driver.scheduler.remove, self._job)
 
     def __len__(self) -> int:
         """How many tokens there are."""

@@ -92,7 +92,7 @@ class PlanRunner:
         if first == len(rows) <= self._n_head_rows:  # all are wanted, as when decoding: no stop between
             self._want(rows)
             self._run_ops(0, last, first, listeners)
-            return self._found(first), self._errors
+            return self._found(first), self._take_errors()
         self._run_ops(0, self._head, first, listeners)
         values = np.empty((len(rows), self.plan.buffers[self.plan.output]), np.float32)
         largest = np.empty(len(rows), np.float32)
@@ -103,7 +103,7 @@ class PlanRunner:
                 last = 1 + max(self._writers[spec.buffer] for spec in one.taps.captured)
                 for _ in self._run_head(one.others(rows), last, [one]):
                     pass
-        return StepRows(values, largest), self._errors
+        return StepRows(values, largest), self._take_errors()
 
     def finish(self) -> None:
         """Finish what an interrupted step has left, if anything."""
@@ -170,6 +170,11 @@ class PlanRunner:
             for one in listeners:
                 self._show_or_fail(self.plan.ops[i], one)
         self._run(step[at], len(self._lowered.steps) if last == len(self.plan.ops) else step[last], n_rows)
+
+    def _take_errors(self) -> Mapping[int, Exception]:
+        """Those of this step, which are not kept: their tracebacks know who has asked."""
+        errors, self._errors = self._errors, {}
+        return errors
 
     def _found(self, n: int) -> StepRows:
         """The first n rows of the output."""
