@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-import weakref
 from itertools import zip_longest
 
 import numpy as np
@@ -347,24 +346,3 @@ def test_an_edit_that_ends_the_program_ends_its_request_only(llm):
     with pytest.raises(SystemExit, match="leave"):
         first.result(HANG)
     assert llm.submit([71], PARAMS).result(HANG).token_ids == llm.generate([71], PARAMS).token_ids
-
-
-@pytest.mark.parametrize("kind", ["stream", "submit", "sequence"])
-def test_what_has_failed_lives_no_longer_than_it_is_had(llm, kind):
-    """Though the error's traceback knows it."""
-
-    def fail(value, info):
-        raise LookupError("mine")
-
-    asked = {
-        "stream": lambda: llm.stream("a", PARAMS, edit={LAYER: fail}),
-        "submit": lambda: llm.submit("a", PARAMS, edit={LAYER: fail}),
-        "sequence": lambda: llm.sequence("a", edit={LAYER: fail}),
-    }[kind]()
-    with pytest.raises(LookupError):
-        asked.run() if kind == "sequence" else asked.result()
-    is_alive = weakref.ref(asked)
-    del asked
-    gc.collect()
-    assert is_alive() is None
-    require_free(llm)
