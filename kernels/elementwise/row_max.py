@@ -13,11 +13,8 @@ from ..language.checks import Array, Count, check_array
 from ..language.pointer import F32, I32, I64
 from ..language.record import PointerTo, Record
 from ..language.rows import check_rows, share
-from ..language.simd import absolute, f32_to_bits, load, maximum, part, reduce_max, splat
-from ..language.source import inlined
-
-STRIP = 32
-"""Numbers worked on at once: 4 vectors of 8."""
+from ..language.simd import absolute, f32_to_bits, load, maximum, splat
+from ..language.strip import STRIP, largest_of_strip
 
 _INFINITE = int(np.float32(np.inf).view(np.int32))
 """The bits of infinity: those of |NaN| are more."""
@@ -38,13 +35,6 @@ def bind_row_max(x: Array, width: int, largest: Array, n_tokens: Count) -> Call:
     return _row_max.bind(
         x=x, largest=largest, n_tokens=n_tokens, ld=ld, width=width, n_max=n_max, n_shares=len(largest)
     )
-
-
-@inlined
-def _largest_of_four(strip: np.ndarray) -> np.ndarray:
-    """One vector: the largest of each lane."""
-    two = maximum(part(strip, 0, 2), part(strip, 2, 2))
-    return maximum(part(two, 0, 1), part(two, 1, 1))
 
 
 @kernel(
@@ -68,8 +58,8 @@ def _row_max(args, thread_id, n_threads):
             values = load(row + i, 8, 4, 8)
             strip = maximum(values, strip)
             bits = maximum(f32_to_bits(absolute(values)), bits)
-        largest = reduce_max(_largest_of_four(strip))
-        if reduce_max(_largest_of_four(bits)) > _INFINITE:
+        largest = largest_of_strip(strip)
+        if largest_of_strip(bits) > _INFINITE:
             largest = np.float32(np.nan)
         if thread_id == n_threads - 1:
             for i in range(args.width // STRIP * STRIP, args.width):

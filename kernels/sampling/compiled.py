@@ -31,19 +31,14 @@ from ..language.simd import (
     fma,
     load,
     maximum,
-    part,
-    reduce_add,
-    reduce_max,
     splat,
     store,
     where_less,
 )
 from ..language.source import inlined
+from ..language.strip import STRIP, largest_of_strip, sum_of_strip
 from .mask import CompiledMask
 from .reference import VOCAB_BLOCK, Logits, SamplingFunctions, deviation_reference
-
-STRIP = 32
-"""Numbers worked on at once: 4 vectors of 8."""
 
 _MINUS_INFINITY = -(2**23)
 """The bits of -inf as an integer; those of finite negative numbers are less, of positive ones 0 or more."""
@@ -56,18 +51,10 @@ def largest_of(z: Pointer, n: int) -> np.generic:
     strip = splat(-np.inf, F32, 8, 4)
     for i in range(0, whole, STRIP):
         strip = maximum(load(z + i, 8, 4, 8), strip)
-    two = maximum(part(strip, 0, 2), part(strip, 2, 2))
-    largest = reduce_max(maximum(part(two, 0, 1), part(two, 1, 1)))
+    largest = largest_of_strip(strip)
     for i in range(whole, n):
         largest = max(largest, z[i])
     return largest
-
-
-@inlined
-def sum_of(strip: np.ndarray) -> np.generic:
-    """The sum of the lanes of a strip."""
-    two = part(strip, 0, 2) + part(strip, 2, 2)
-    return reduce_add(part(two, 0, 1) + part(two, 1, 1))
 
 
 @kernel(Record(logits=PointerTo(F32), weights=PointerTo(F32), blocks=PointerTo(F32), n=I64))
@@ -84,7 +71,7 @@ def _weigh(args, thread_id, n_threads):
             weights = exp(load(source + i, 8, 4, 8) - largest)
             store(out + i, weights, 8)
             sums = sums + weights
-        args.blocks[first // VOCAB_BLOCK] = sum_of(sums)
+        args.blocks[first // VOCAB_BLOCK] = sum_of_strip(sums)
 
 
 @kernel(Record(logits=PointerTo(F32), maxima=PointerTo(F32), n=I64))
@@ -105,8 +92,8 @@ def _moments(args, thread_id, n_threads):
             sums = sums + z
             squares = fma(z, z, squares)
         out[0] = VOCAB_BLOCK
-        out[1] = sum_of(sums)
-        out[2] = sum_of(squares)
+        out[1] = sum_of_strip(sums)
+        out[2] = sum_of_strip(squares)
         if out[2] == np.inf:  # some are -inf, and left out now
             counts, sums, squares = zero, zero, zero
             for i in range(0, VOCAB_BLOCK, STRIP):
@@ -116,9 +103,9 @@ def _moments(args, thread_id, n_threads):
                 z = where_less(bits, _MINUS_INFINITY, z, where_less(bits, 0, zero, z))
                 sums = sums + z
                 squares = fma(z, z, squares)
-            out[0] = sum_of(counts)
-            out[1] = sum_of(sums)
-            out[2] = sum_of(squares)
+            out[0] = sum_of_strip(counts)
+            out[1] = sum_of_strip(sums)
+            out[2] = sum_of_strip(squares)
 
 
 class CompiledSampling:
